@@ -1,0 +1,1 @@
+"""All device plugins of a node in one pod."""

@@ -1,0 +1,72 @@
+"""Where things are: the kubelet's directories and the hub's own run directory.
+
+What belongs to one running hub (lock, control sockets, plugin sockets, state of its processes) carries the instance's
+name, so that during a rolling upgrade two hubs can share a node without sharing a file.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.errors import ConfigError
+
+PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
+"""Where the kubelet listens and expects plugin sockets; another kubelet root moves it."""
+
+KUBELET_SOCKET = "kubelet.sock"
+"""The kubelet's own socket inside the plugin directory."""
+
+RUN_DIR = Path("/run/dphub")
+"""Where the hub and its plugins meet."""
+
+INSTANCE = "dphub"
+"""The name of a hub that shares its run directory with no other."""
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The directory that a hub and its plugins share, and the names of the files in it."""
+
+    path: Path
+    instance: str = INSTANCE
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running hub; contains its process id."""
+        return self.path / f"{self.instance}.lock"
+
+    @property
+    def control(self) -> Path:
+        """The socket that circusctl talks to."""
+        return self.path / f"{self.instance}.control"
+
+    @property
+    def events(self) -> Path:
+        """The socket on which circus publishes what happens to processes."""
+        return self.path / f"{self.instance}.events"
+
+    def state(self, plugin: str) -> Path:
+        """The state file of one plugin, replaced atomically at each change."""
+        return self.path / f"{self.instance}.{plugin}.json"
+
+    def create(self) -> None:
+        """Make the directory, for the owner alone.
+
+        Raises:
+            ConfigError: it cannot be made, belongs to somebody else, or its sockets' paths would be too long.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = self.path.stat().st_uid
+        except OSError as error:
+            raise ConfigError(self.path, f"cannot be the run directory: {error.strerror}") from None
+        if owner != os.geteuid():
+            raise ConfigError(self.path, f"belongs to user {owner}, expected {os.geteuid()}, who runs the hub")
+        self.path.chmod(0o700)
+        for socket in (self.control, self.events):
+            excess = len(os.fsencode(socket)) - SOCKET_PATH_BYTES
+            if excess > 0:
+                raise ConfigError(self.path, f"the path of socket {socket.name} would be {excess} bytes too long")

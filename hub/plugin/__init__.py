@@ -1,0 +1,1 @@
+"""A plugin process: what stands between a plugin's devices and the kubelet."""

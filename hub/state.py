@@ -1,0 +1,81 @@
+"""What a plugin process tells about itself: one JSON file in the run directory, replaced at each change.
+
+The plugin writes it, everything that shows a node's condition reads it. It survives a crash of either side.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+
+class Registration(StrEnum):
+    """How a resource stands with the kubelet."""
+
+    WAITING = "waiting for kubelet"
+    """There is no kubelet, or it does not answer yet."""
+    REGISTERING = "registering"
+    """Asked; the kubelet has not opened its stream yet."""
+    REGISTERED = "registered"
+    """The kubelet's ListAndWatch stream is open."""
+    REFUSED = "refused"
+    """The kubelet said no; the detail has its words."""
+    INVALID = "invalid"
+    """The resource can never be registered as it is; the detail says why."""
+
+
+class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One device as it is advertised."""
+
+    id: str
+    healthy: bool
+    reason: str = ""
+    """Why it is not healthy."""
+    numa: tuple[int, ...] = ()
+
+
+class ResourceState(msgspec.Struct, frozen=True):
+    """One resource of a plugin."""
+
+    name: str
+    socket: str
+    """File name in the kubelet's plugin directory."""
+    registration: Registration
+    since: float
+    """Unix time of the last change of `registration`."""
+    registrations: int = 0
+    """How often the kubelet accepted this resource since the process started."""
+    detail: str = ""
+    """The kubelet's words, or what is awaited."""
+    reason: str = ""
+    """Why there is no device, if there is none."""
+    problems: tuple[str, ...] = ()
+    """What the plugin offered that cannot be sent to a kubelet."""
+    devices: tuple[DeviceState, ...] = ()
+
+
+class PluginState(msgspec.Struct, frozen=True):
+    """One plugin process."""
+
+    plugin: str
+    pid: int
+    started: float
+    """Unix time."""
+    resources: tuple[ResourceState, ...] = ()
+    reason: str = ""
+    """What keeps the plugin from finding its devices, if anything does."""
+
+
+def write_state(path: Path, state: PluginState) -> None:
+    """Replace the state file; a reader sees the old one or the new one, never a part."""
+    scratch = path.with_name(f".{path.name}.{state.pid}")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1))
+    scratch.replace(path)
+
+
+def read_state(path: Path) -> PluginState | None:
+    """The last state that a plugin wrote, or None where it has not written one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=PluginState)
+    except FileNotFoundError:
+        return None

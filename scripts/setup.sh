@@ -1,0 +1,30 @@
+#!/bin/sh
+# Make the virtual environment $1 with the project and its tools. Debian and Ubuntu ship Python without venv and pip:
+# where they are missing, install them first.
+set -eu
+venv=$1
+
+newest_python() {
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "setup: no Python 3.11 or newer was found; install one (apt-get install python3)" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+python=$(newest_python)
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    echo "setup: this Python has no venv; installing python$version-venv" >&2
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "python$version-venv" >/dev/null
+fi
+"$python" -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]'
