@@ -1,1 +1,20 @@
-"""All device plugins of a node in one pod."""
+"""All device plugins of a node in one pod.
+
+This is what a plugin author imports; everything else in the package is the hub's own.
+"""
+
+from hub._version import __version__
+from hub.plugin.contract import Allocation, Device, DeviceNode, Mount, NoDevices, Plugin, Settings
+from hub.plugin.host import Host
+
+__all__ = [
+    "Allocation",
+    "Device",
+    "DeviceNode",
+    "Host",
+    "Mount",
+    "NoDevices",
+    "Plugin",
+    "Settings",
+    "__version__",
+]

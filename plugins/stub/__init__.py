@@ -1,1 +1,147 @@
-"""Devices that are not there: the tutorial, the test piece, and the proof of a node."""
+"""Devices that are not there: the tutorial, the test piece, and what proves a node."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice, repeat
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+from asyncinotify import Inotify, Mask
+
+from hub import Allocation, Device, DeviceNode, Plugin, Settings
+from plugins.stub.faults import Crash, Faults, read_faults
+
+FAULTS_FILE = "stub-faults.yaml"
+"""The fault file's name in the hub's run directory."""
+
+
+class StubNode(Settings, frozen=True):
+    """A device file that each device of a resource brings; `{n}` is the device's number."""
+
+    host_path: str = "/dev/null"
+    container_path: str = "/dev/stub{n}"
+    permissions: str = "rw"
+
+
+class StubResource(Settings, frozen=True):
+    """A resource of devices that are not there."""
+
+    name: str = "example.com/stub"
+    devices: int = 4
+    """How many."""
+    numa: tuple[int, ...] = ()
+    """The NUMA nodes that the devices are spread over, in turn."""
+    nodes: tuple[StubNode, ...] = (StubNode(),)
+    env: dict[str, str] = msgspec.field(default_factory=lambda: {"STUB_DEVICES": "{id}"})
+    """Variables for the container; `{id}` and `{n}` are the device's. Those of several devices are joined by commas."""
+
+
+class StubSettings(Settings, frozen=True):
+    """The stub's configuration file."""
+
+    resources: tuple[StubResource, ...] = (StubResource(),)
+    faults: str = ""
+    """The fault file; by default stub-faults.yaml in the hub's run directory."""
+
+
+class Stub(Plugin):
+    """Serves whatever it is told to, and misbehaves when it is told to."""
+
+    settings: StubSettings
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+        super().__init__(*args)
+        self._faults_file = self._find_faults_file()
+        self._faults = Faults()
+
+    def resources(self) -> Iterator[str]:
+        """The configured resources."""
+        return (resource.name for resource in self.settings.resources)
+
+    def devices(self) -> Iterator[Device]:
+        """The configured devices, less healthy where the fault file says so."""
+        self._faults = faults = read_faults(self._faults_file)
+        if faults.crash:
+            _crash(faults.crash)
+        if faults.scan:
+            raise RuntimeError(faults.scan)
+        for resource in self.settings.resources:
+            yield from self._devices_of(resource)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Wait for changes of the fault file."""
+        if not self._faults_file:
+            return
+        with Inotify() as inotify:
+            inotify.add_watch(self._faults_file.parent, Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE)
+            for event in inotify:
+                if event.name is not None and event.name.name == self._faults_file.name:
+                    changed()
+
+    def allocate(self, devices: Sequence[Device]) -> Allocation:
+        """What the devices carry, after the fault that was asked for."""
+        fault = self._faults.allocate
+        if fault.hang:
+            _hang()
+        if fault.fail:
+            raise RuntimeError(fault.fail)
+        if fault.delay:
+            time.sleep(fault.delay)
+        return super().allocate(devices)
+
+    def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
+        """Devices on as few NUMA nodes as possible, beginning with the nodes of the required ones."""
+        fault = self._faults.prefer
+        if fault.hang:
+            _hang()
+        if fault.fail:
+            raise RuntimeError(fault.fail)
+        wanted = {node for device in required for node in device.numa}
+        crowd = Counter(node for device in available for node in device.numa)
+
+        def rank(device: Device) -> tuple[bool, bool, int]:
+            near = bool(wanted.intersection(device.numa))
+            return device not in required, not near, -max((crowd[node] for node in device.numa), default=0)
+
+        return sorted(available, key=rank)[:size]
+
+    def _devices_of(self, resource: StubResource) -> Iterator[Device]:
+        short = resource.name.rpartition("/")[2]
+        numbers = range(self._faults.devices.get(resource.name, resource.devices))
+        places = cycle([(node,) for node in resource.numa]) if resource.numa else repeat(())
+        for n, numa in zip(numbers, islice(places, len(numbers)), strict=True):
+            name = f"{short}-{n}"
+            yield Device(
+                name,
+                resource=resource.name,
+                nodes=[_device_node(node, n) for node in resource.nodes],
+                env={key: value.format(id=name, n=n) for key, value in resource.env.items()},
+                unhealthy=self._faults.unhealthy.get(name, ""),
+                numa=numa,
+            )
+
+    def _find_faults_file(self) -> Path | None:
+        if self.settings.faults:
+            return Path(self.settings.faults)
+        run_dir = os.environ.get("DPHUB_RUN_DIR")
+        return Path(run_dir) / FAULTS_FILE if run_dir else None
+
+
+def _device_node(node: StubNode, n: int) -> DeviceNode:
+    return DeviceNode(node.host_path, node.container_path.format(n=n), node.permissions)
+
+
+def _hang() -> NoReturn:
+    threading.Event().wait()
+    raise AssertionError("nobody sets this event")
+
+
+def _crash(crash: Crash) -> NoReturn:
+    if crash.signal:
+        signal.raise_signal(crash.signal)
+    os._exit(crash.exit)

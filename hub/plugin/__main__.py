@@ -1,0 +1,72 @@
+"""`python -m hub.plugin MODULE:CLASS`: run one plugin."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from hub.errors import HubError
+from hub.exits import Exit
+from hub.log import configure, get_logger
+from hub.paths import INSTANCE, PLUGIN_DIR, RunDir
+
+# gRPC's core writes lines of its own to stderr for what we handle and say ourselves.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def main() -> int:
+    """Read the command line and serve."""
+    options = _parse()
+    configure(plugin=options.name)
+    try:
+        return _serve(options)
+    except HubError as error:
+        get_logger().error("plugin not started", reason=str(error))
+        return Exit.USAGE
+    except Exception:  # noqa: BLE001 - the last place that can log it
+        get_logger().exception("plugin crashed")
+        return Exit.FAILED
+
+
+def _parse() -> argparse.Namespace:
+    # argparse, since this is no command for people, and click would cost each plugin 3 MB.
+    parser = argparse.ArgumentParser(prog="python -m hub.plugin", description="Run one device plugin.")
+    parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
+    parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
+    parser.add_argument("--name", default=os.environ.get("DPHUB_PLUGIN"), help="by default the class's name")
+    parser.add_argument(
+        "--plugin-dir",
+        type=Path,
+        default=os.environ.get("DPHUB_PLUGIN_DIR", PLUGIN_DIR),
+        help="the kubelet's plugin directory",
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=os.environ.get("DPHUB_RUN_DIR"),
+        help="where to keep the state file; by default none is kept",
+    )
+    options = parser.parse_args()
+    options.name = options.name or options.plugin.rpartition(":")[2].lower()
+    return options
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Imported late: a wrong flag is refused before the 40 ms that gRPC takes.
+    from hub.plugin.loading import load_plugin, load_settings  # noqa: PLC0415 - see above
+    from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
+
+    plugin_class = load_plugin(options.plugin)
+    plugin = plugin_class(load_settings(plugin_class, options.config))
+    run_dir = RunDir(options.run_dir or Path(), os.environ.get("DPHUB_INSTANCE", INSTANCE))
+
+    async def serve() -> Exit:
+        keep_state = options.run_dir is not None
+        return await PluginProcess(plugin, options.name, options.plugin_dir, run_dir, keep_state=keep_state).serve()
+
+    return asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

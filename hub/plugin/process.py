@@ -1,0 +1,152 @@
+"""A plugin process from start to stop."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from hub.errors import ConfigError
+from hub.exits import Exit
+from hub.log import get_logger
+from hub.paths import RunDir
+from hub.plugin.contract import Plugin
+from hub.plugin.resource import Resource
+from hub.plugin.scanner import Scan, Scanner
+from hub.plugin.snapshot import Snapshot, resource_problem
+from hub.plugin.statefile import StateFile
+from hub.state import PluginState, Registration, ResourceState
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
+under the hub a signal comes first."""
+
+
+class PluginProcess:
+    """Serves one plugin until it is told to stop.
+
+    Args:
+        plugin: The plugin.
+        name: What the process is called in logs and state.
+        plugin_dir: The kubelet's plugin directory.
+        run_dir: Where the state goes and whose instance the sockets belong to.
+        keep_state: Whether anybody reads the state.
+    """
+
+    def __init__(self, plugin: Plugin, name: str, plugin_dir: Path, run_dir: RunDir, *, keep_state: bool) -> None:
+        self._plugin = plugin
+        self._name = name
+        self._plugin_dir = plugin_dir
+        self._instance = run_dir.instance
+        self._started = time.time()
+        self._directory_inode = 0
+        self._resources: dict[str, Resource] = {}
+        self._refused: dict[str, ResourceState] = {}
+        self._reason = ""
+        self._exit = Exit.OK
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._scanner = Scanner(plugin, self._take)
+        self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
+        self._log = get_logger()
+
+    async def serve(self) -> Exit:
+        """Serve until a signal says stop, or until there is no point in going on."""
+        self._handle_signals()
+        self._log.info("plugin started", plugin_dir=str(self._plugin_dir), pid=os.getpid())
+        self._state_file.touch()
+        async with asyncio.TaskGroup() as self._group:
+            self._run(self._scanner.run())
+            self._run(self._keep_checking())
+            await self._stop.wait()
+            for task in self._tasks:
+                task.cancel()
+        self._state_file.write()
+        self._log.info("plugin stopped")
+        return self._exit
+
+    def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
+        self._tasks.append(self._group.create_task(work))
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._refresh)
+        # The hub starts its children with SIGHUP blocked, so that it kills none before this line.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def _refresh(self) -> None:
+        """Scan anew and make sure of every registration."""
+        self._check_directory()
+        self._scanner.request()
+        for resource in self._resources.values():
+            resource.hurry()
+
+    async def _keep_checking(self) -> None:
+        while True:
+            self._check_directory()
+            for resource in self._resources.values():
+                resource.check()
+            await asyncio.sleep(CHECK_INTERVAL)
+
+    def _check_directory(self) -> None:
+        """Give up when the plugin directory is not the one it was.
+
+        A mount goes on showing a directory that was removed, with a link count of zero, and never the new one: no
+        socket in it can be reached by a kubelet, and waiting does not help.
+        """
+        try:
+            status = self._plugin_dir.stat()
+        except OSError:
+            dead = bool(self._directory_inode)
+        else:
+            dead = not status.st_nlink or self._directory_inode not in (0, status.st_ino)
+            self._directory_inode = status.st_ino
+        if dead and not self._stop.is_set():
+            self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._plugin_dir))
+            self._exit = Exit.PLUGIN_DIR_REPLACED
+            self._stop.set()
+
+    def _take(self, scan: Scan) -> None:
+        """Bring the resources in step with what a scan found."""
+        reason = scan.failure or scan.reason
+        if reason != self._reason:
+            self._log.info("scan", reason=reason or "devices found")
+            self._reason = reason
+            self._state_file.touch()
+        if scan.failure:
+            for resource in self._resources.values():
+                resource.distrust(scan.failure)
+            return
+        for name in scan.snapshots:
+            if name not in self._resources and name not in self._refused:
+                self._add(name)
+        for name, resource in self._resources.items():
+            gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
+            resource.advertise(scan.snapshots.get(name, gone))
+
+    def _add(self, name: str) -> None:
+        problem = resource_problem(name)
+        if not problem:
+            try:
+                resource = Resource(self._plugin, name, self._instance, self._plugin_dir, self._state_file.touch)
+            except ConfigError as error:
+                problem = str(error)
+        if problem:
+            self._log.error("resource left out", resource=name, reason=problem)
+            self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
+            self._state_file.touch()
+            return
+        self._resources[name] = resource
+        self._run(resource.run())
+
+    def _state(self) -> PluginState:
+        resources = [resource.state() for resource in self._resources.values()]
+        return PluginState(
+            plugin=self._name,
+            pid=os.getpid(),
+            started=self._started,
+            resources=(*resources, *self._refused.values()),
+            reason=self._reason,
+        )

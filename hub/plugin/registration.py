@@ -1,0 +1,205 @@
+"""Keeps one resource registered with whatever kubelet there is.
+
+Where a resource stands, and what leads on:
+
+    waiting      no kubelet.sock, or nobody answers on it     -> registering, when there is one
+    registering  asked; the kubelet calls back, then answers  -> registered, refused or waiting
+    registered   the kubelet's stream is open                 -> registering, when stream, socket or kubelet goes
+    refused      the kubelet said no                          -> registering, after a while or when asked to
+
+Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
+disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
+counts only once the kubelet has opened its stream, and as long as it stays open.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+
+from hub.kubelet import v1beta1_pb2 as wire
+from hub.kubelet.v1beta1_pb2_grpc import RegistrationStub
+from hub.log import get_logger
+from hub.plugin.endpoint import Endpoint
+from hub.state import Registration
+
+API_VERSION = "v1beta1"
+
+REGISTER_TIMEOUT = 15.0
+"""Seconds to wait for the kubelet's answer. It calls back before it answers and gives itself 10 s for that."""
+
+CONFIRM_TIMEOUT = 5.0
+"""Seconds between the kubelet's answer and its stream, which follows at once."""
+
+STEADY = 10.0
+"""Seconds after which a stream has proved itself; after one that ended sooner the next try waits longer."""
+
+RETRY_FIRST, RETRY_SILENT, RETRY_REFUSED = 0.05, 1.0, 30.0
+"""Seconds between tries: at first, and at most for a kubelet that does not answer and for one that says no."""
+
+Identity = tuple[int, int, int]
+
+
+def identity_of(kubelet_socket: Path) -> Identity | None:
+    """What tells one kubelet from the next: device, inode and change time of its socket. None where there is none."""
+    try:
+        status = kubelet_socket.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+class Registrar:
+    """The state machine above, for one resource.
+
+    Args:
+        resource: The resource's name.
+        endpoint: Where it is served.
+        kubelet_socket: Where the kubelet listens.
+        options: What the plugin can do. The kubelet asks again when it calls back, and believes that.
+        changed: Called when `state` or `detail` changes.
+    """
+
+    def __init__(
+        self,
+        resource: str,
+        endpoint: Endpoint,
+        kubelet_socket: Path,
+        options: wire.DevicePluginOptions,
+        changed: Callable[[], None],
+    ) -> None:
+        self.state = Registration.WAITING
+        self.detail = ""
+        self.since = time.time()
+        self.registrations = 0
+        self._endpoint = endpoint
+        self._kubelet_socket = kubelet_socket
+        self._request = wire.RegisterRequest(
+            version=API_VERSION, endpoint=endpoint.path.name, resource_name=resource, options=options
+        )
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._impatient = False
+        self._failures = 0
+        self._log = get_logger(resource=resource)
+
+    def check(self) -> None:
+        """Look again whether all is well."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Look again, and wait for nothing: somebody asks for it."""
+        self._impatient = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the resource registered for ever."""
+        while True:
+            kubelet = await self._prepare()
+            self._impatient = False
+            self._say(Registration.REGISTERING)
+            refusal = await self._register(kubelet)
+            if not refusal and await self._confirmed(kubelet):
+                await self._stay(kubelet)
+            elif not self._overtaken(kubelet):
+                self._say(*(refusal or (Registration.REFUSED, "the kubelet accepted, but has not opened its stream")))
+                await self._pause(kubelet)
+
+    async def _prepare(self) -> Identity:
+        """Serve on a fresh socket and wait for a kubelet.
+
+        The socket comes first: a kubelet deletes all sockets before it makes its own, so one that is there after its
+        socket was seen was bound for this kubelet.
+        """
+        while True:
+            if not self._endpoint.pristine:
+                try:
+                    await self._endpoint.open()
+                except OSError as error:
+                    self._say(Registration.WAITING, str(error))
+                    await self._until(lambda: False, RETRY_SILENT)
+                    continue
+            kubelet = self._kubelet()
+            if kubelet is not None:
+                return kubelet
+            self._say(Registration.WAITING, f"there is no {self._kubelet_socket}")
+            await self._until(lambda: self._kubelet() is not None)
+
+    async def _register(self, kubelet: Identity) -> tuple[Registration, str] | None:
+        """Ask the kubelet; None when it accepted, else where that leaves the resource and why."""
+        # A channel of its own: a shared one would wait between its attempts to connect.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"unix:{self._kubelet_socket}", options=options) as channel:
+            call = RegistrationStub(channel).Register(self._request, timeout=REGISTER_TIMEOUT)
+            answer = asyncio.ensure_future(call)
+            answer.add_done_callback(lambda _: self._wake.set())
+            await self._until(lambda: answer.done() or self._overtaken(kubelet))
+            if not answer.done():
+                call.cancel()
+                return Registration.WAITING, "the kubelet went away before it answered"
+            error = answer.exception()
+        if error is None:
+            return None
+        if not isinstance(error, grpc.aio.AioRpcError):
+            raise error
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return Registration.WAITING, f"{self._kubelet_socket} is there, but nobody answers on it yet"
+        return Registration.REFUSED, error.details() or error.code().name
+
+    async def _confirmed(self, kubelet: Identity) -> bool:
+        """Whether the kubelet opens its stream."""
+        await self._until(lambda: self._listening() or self._overtaken(kubelet), CONFIRM_TIMEOUT)
+        return self._listening() and not self._overtaken(kubelet)
+
+    async def _stay(self, kubelet: Identity) -> None:
+        """Return when the registration is lost."""
+        self.registrations += 1
+        self._say(Registration.REGISTERED)
+        begin = time.monotonic()
+        await self._until(lambda: self._overtaken(kubelet) or not self._listening())
+        if self._overtaken(kubelet):
+            return
+        self._say(Registration.REGISTERING, "the kubelet has closed its stream")
+        if time.monotonic() - begin > STEADY:
+            self._failures = 0
+        await self._pause(kubelet)
+
+    async def _pause(self, kubelet: Identity) -> None:
+        """Wait before the next try, unless something new happens."""
+        longest = RETRY_SILENT if self.state is Registration.WAITING else RETRY_REFUSED
+        delay = min(RETRY_FIRST * 2**self._failures, longest)
+        self._failures += 1
+        await self._until(lambda: self._impatient or self._overtaken(kubelet), delay)
+        if self._impatient or self._kubelet() != kubelet:
+            self._failures = 0
+
+    def _overtaken(self, kubelet: Identity) -> bool:
+        """Whether this round is over: another kubelet, or none, or a socket that no kubelet can reach any more."""
+        return self._kubelet() != kubelet or not self._endpoint.intact
+
+    def _kubelet(self) -> Identity | None:
+        return identity_of(self._kubelet_socket)
+
+    def _listening(self) -> bool:
+        return self._endpoint.streams.kubelet_listens
+
+    async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> None:
+        """Wait until something holds, looking at every wake-up, for at most so many seconds."""
+        try:
+            async with asyncio.timeout(limit):
+                while not condition():
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _say(self, state: Registration, detail: str = "") -> None:
+        """Note where the resource stands; log what is new, so that a retry repeats no line."""
+        if (state, detail) == (self.state, self.detail):
+            return
+        self.state, self.detail, self.since = state, detail, time.time()
+        level = {Registration.REFUSED: "warning", Registration.REGISTERING: "debug"}.get(state, "info")
+        getattr(self._log, level)(str(state), **({"detail": detail} if detail else {}))
+        self._changed()
