@@ -14,8 +14,8 @@ COMMANDS = {
     "demo": "Show a kubelet, the hub and its plugins at work, on any machine.",
     "kubelet": "Run a fake kubelet to try plugins against.",
 }
-"""The commands and what they are for. Each is `hub.cli.NAME`, imported when it is used: the hub would otherwise carry the
-fake kubelet's gRPC, and every command the terminal library."""
+"""The commands and what they are for. Each is `hub.cli.NAME`, imported when it is used: the hub would otherwise carry
+the fake kubelet's gRPC, and every command the terminal library."""
 
 
 class _Lazy(click.Group):

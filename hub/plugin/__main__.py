@@ -10,9 +10,7 @@ from hub.errors import HubError
 from hub.exits import Exit
 from hub.log import configure, get_logger
 from hub.paths import INSTANCE, PLUGIN_DIR, RunDir
-
-# gRPC's core writes lines of its own to stderr for what we handle and say ourselves.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+from hub.plugin.host import Host
 
 
 def main() -> int:
@@ -47,6 +45,12 @@ def _parse() -> argparse.Namespace:
         default=os.environ.get("DPHUB_RUN_DIR"),
         help="where to keep the state file; by default none is kept",
     )
+    parser.add_argument(
+        "--host-root",
+        type=Path,
+        default=os.environ.get("DPHUB_HOST_ROOT", "/"),
+        help="where this process finds the node's file system",
+    )
     options = parser.parse_args()
     options.name = options.name or options.plugin.rpartition(":")[2].lower()
     return options
@@ -58,7 +62,7 @@ def _serve(options: argparse.Namespace) -> int:
     from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
 
     plugin_class = load_plugin(options.plugin)
-    plugin = plugin_class(load_settings(plugin_class, options.config))
+    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
     run_dir = RunDir(options.run_dir or Path(), os.environ.get("DPHUB_INSTANCE", INSTANCE))
 
     async def serve() -> Exit:

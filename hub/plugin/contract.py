@@ -125,6 +125,7 @@ class Plugin:
             file is decoded into that.
         host: The node's file system.
         interval: Seconds between two calls of `devices`, when nothing else asks for one.
+        scan_timeout: Seconds after which a call of `devices` that has not ended makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet sets no limit of its own, and
             admits no other pod while it waits.
         prefer_timeout: Seconds after which the kubelet is left to its own choice.
@@ -135,6 +136,7 @@ class Plugin:
     settings: Settings
     host: Host
     interval: ClassVar[float] = 10.0
+    scan_timeout: ClassVar[float] = 30.0
     allocate_timeout: ClassVar[float] = 5.0
     prefer_timeout: ClassVar[float] = 1.0
     reset: ClassVar[str] = ""

@@ -15,6 +15,7 @@ from hub.paths import SOCKET_PATH_BYTES
 
 _SUFFIX = ".sock"
 _DIGEST_CHARACTERS = 7
+_NO_INODE = 0
 
 
 def socket_name(resource: str, instance: str, directory: Path) -> str:
@@ -91,16 +92,13 @@ class Endpoint:
         self._service = service
         self._changed = changed
         self._server: grpc.aio.Server | None = None
-        self._inode = 0
+        self._inode = _NO_INODE
         self.streams = Streams(changed)
 
     @property
     def intact(self) -> bool:
         """Whether a new client would reach this server: the socket is there and is the one that was bound."""
-        try:
-            return self._server is not None and self.path.stat().st_ino == self._inode
-        except OSError:
-            return False
+        return self._server is not None and _inode(self.path) == self._inode != _NO_INODE
 
     @property
     def pristine(self) -> bool:
@@ -125,8 +123,9 @@ class Endpoint:
             server.add_insecure_port(f"unix:{self.path}")
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
+        # A kubelet that starts right now may have deleted the socket already; then it is not intact.
+        self._server, self._inode = server, _inode(self.path)
         await server.start()
-        self._server, self._inode = server, self.path.stat().st_ino
 
     async def close(self) -> None:
         """End all streams and remove the socket."""
@@ -134,6 +133,13 @@ class Endpoint:
             server, self._server = self._server, None
             # Shielded: a server that is stopped by halves leaves its socket behind.
             await asyncio.shield(server.stop(grace=None))
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return _NO_INODE
 
 
 def _obstacle(path: Path) -> str:

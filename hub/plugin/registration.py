@@ -119,7 +119,8 @@ class Registrar:
                     await self._endpoint.open()
                 except OSError as error:
                     self._say(Registration.WAITING, str(error))
-                    await self._until(lambda: False, RETRY_SILENT)
+                    await self._until(lambda: self._impatient, RETRY_SILENT)
+                    self._impatient = False
                     continue
             kubelet = self._kubelet()
             if kubelet is not None:
@@ -149,9 +150,9 @@ class Registrar:
         return Registration.REFUSED, error.details() or error.code().name
 
     async def _confirmed(self, kubelet: Identity) -> bool:
-        """Whether the kubelet opens its stream."""
-        await self._until(lambda: self._listening() or self._overtaken(kubelet), CONFIRM_TIMEOUT)
-        return self._listening() and not self._overtaken(kubelet)
+        """Whether the kubelet opens its stream. That it may end it at once is what `_stay` is for."""
+        await self._until(lambda: self._endpoint.streams.opened > 0 or self._overtaken(kubelet), CONFIRM_TIMEOUT)
+        return self._endpoint.streams.opened > 0 and not self._overtaken(kubelet)
 
     async def _stay(self, kubelet: Identity) -> None:
         """Return when the registration is lost."""

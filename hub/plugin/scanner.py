@@ -9,6 +9,7 @@ import msgspec
 
 from hub.log import get_logger
 from hub.plugin.contract import Device, NoDevices, Plugin, overrides
+from hub.plugin.failure import PluginFailure, legible
 from hub.plugin.snapshot import Snapshot
 from hub.plugin.threads import in_thread
 
@@ -16,11 +17,9 @@ COALESCE = 0.02
 """Seconds between the end of one scan and the next: a burst of events is one change, and each list costs the kubelet a
 checkpoint on disk."""
 
-PATIENCE = 30.0
-"""Seconds after which a scan that has not ended makes the devices unhealthy."""
-
 WATCH_RETRY = (1.0, 30.0)
-"""Seconds to wait before a failed watch is started again: at first, and at most. It doubles in between."""
+"""Seconds to wait before a failed watch is started again, and that it then has to hold before it is believed: at first,
+and at most. They double with each failure."""
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -28,10 +27,10 @@ class Scan(msgspec.Struct, frozen=True):
 
     snapshots: Mapping[str, Snapshot] = {}
     """By resource, those that the plugin declares without a device included."""
-    failure: str = ""
-    """Why nothing is known; then there are no snapshots, and the devices known so far cannot be trusted."""
     reason: str = ""
-    """Why the plugin has no device at all."""
+    """Why the plugin has no device at all, or none that can be trusted."""
+    failed: bool = False
+    """Nothing is known; the devices known so far cannot be trusted."""
 
 
 class Scanner:
@@ -40,13 +39,11 @@ class Scanner:
     Args:
         plugin: Who is asked.
         report: Gets each scan, on the event loop.
-        patience: Seconds that one scan may take.
     """
 
-    def __init__(self, plugin: Plugin, report: Callable[[Scan], None], patience: float = PATIENCE) -> None:
+    def __init__(self, plugin: Plugin, report: Callable[[Scan], None]) -> None:
         self._plugin = plugin
         self._report = report
-        self._patience = patience
         self._requested = asyncio.Event()
         self._watch_failure = ""
         self._log = get_logger()
@@ -68,69 +65,80 @@ class Scanner:
                     await asyncio.wait_for(self._requested.wait(), self._plugin.interval)
 
     async def _scan(self) -> None:
-        scanning = in_thread("scan", lambda: scan(self._plugin))
-        done, _ = await asyncio.wait([scanning], timeout=self._patience)
+        distrust, limit = self._watch_failure, self._plugin.scan_timeout
+        scanning = in_thread("scan", lambda: scan(self._plugin, distrust))
+        done, _ = await asyncio.wait([scanning], timeout=limit)
         if not done:
-            self._tell(Scan(failure=f"the scan for devices has not ended within {self._patience:g} s"))
-        self._tell(await scanning)
-
-    def _tell(self, result: Scan) -> None:
-        self._report(msgspec.structs.replace(result, failure=result.failure or self._watch_failure))
+            self._report(Scan(reason=f"the scan for devices has not ended within {limit:g} s", failed=True))
+        self._report(await scanning)
 
     async def _watch(self) -> None:
         """Keep the plugin's watch running. While it cannot, changes would go unseen, so the devices are not trusted."""
         loop = asyncio.get_running_loop()
-        delay, longest = WATCH_RETRY
+        first, longest = WATCH_RETRY
+        delay = first
 
         def changed() -> None:
             loop.call_soon_threadsafe(self.request)
 
         while True:
+            begin = loop.time()
             watching = in_thread("watch", lambda: self._plugin.watch(changed))
-            done, _ = await asyncio.wait([watching], timeout=longest if self._watch_failure else None)
-            if not done:
-                self._set_watch_failure("")
-                delay = WATCH_RETRY[0]
+            await asyncio.wait([watching], timeout=delay if self._watch_failure else None)
+            if not watching.done():
+                self._distrust("")
                 await asyncio.wait([watching])
-            error = watching.exception()
-            if error is None:
-                self._set_watch_failure("")
+            failure = watching.exception()
+            if failure is None:
+                self._distrust("")
                 return
-            self._set_watch_failure(f"the watch for hardware events failed: {_describe(error)}")
+            self._distrust(f"the watch for hardware events failed: {failure}")
+            if loop.time() - begin > longest:
+                delay = first
             await asyncio.sleep(delay)
             delay = min(2 * delay, longest)
 
-    def _set_watch_failure(self, failure: str) -> None:
+    def _distrust(self, failure: str) -> None:
+        """Take the devices for unhealthy, or no longer; the next scan says so."""
         if failure != self._watch_failure:
-            self._log.warning("watch", failure=failure or "over")
-        self._watch_failure = failure
-        self.request()
+            self._watch_failure = failure
+            self.request()
 
 
-def scan(plugin: Plugin) -> Scan:
-    """Ask the plugin for its devices and check them, by resource."""
-    reason = ""
+def scan(plugin: Plugin, distrust: str = "") -> Scan:
+    """Ask the plugin for its devices and check them, by resource.
+
+    Args:
+        plugin: Who is asked.
+        distrust: Why none of the devices is healthy, whatever the plugin says; empty when there is no such reason.
+    """
+    declared: list[str] = []
+    reason = distrust
     try:
-        declared = list(plugin.resources())
+        declared = [_ascii(name) for name in plugin.resources()]
         try:
             offered = list(plugin.devices())
         except NoDevices as nothing:
-            offered, reason = [], str(nothing)
+            offered, reason = [], legible(nothing)
     except Exception as error:  # noqa: BLE001 - foreign code; the failure becomes the devices' condition
-        return Scan(failure=f"the scan for devices failed: {_describe(error)}")
-    snapshots = {resource: Snapshot(reason=reason) for resource in declared}
-    for resource, devices in _by_resource(plugin, offered):
-        snapshots[resource] = Snapshot.of(devices)
-    return Scan(snapshots, reason=reason)
+        get_logger().debug("scan failed", exc_info=True)
+        failure = f"the scan for devices failed: {PluginFailure.of(error)}"
+        return Scan({name: Snapshot(reason=failure) for name in declared}, failure, failed=True)
+    snapshots = {name: Snapshot(reason=reason) for name in declared}
+    for name, devices in _by_resource(plugin, offered):
+        snapshot = Snapshot.of(devices)
+        snapshots[name] = snapshot.distrusted(distrust) if distrust else snapshot
+    return Scan(snapshots, reason)
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
     def resource(device: Device) -> str:
-        return str(getattr(device, "resource", "") or plugin.resource)
+        return _ascii(getattr(device, "resource", "") or plugin.resource)
 
     # Sorting is stable: within a resource the plugin's own order stays.
     return [(name, list(devices)) for name, devices in groupby(sorted(offered, key=resource), key=resource)]
 
 
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _ascii(name: object) -> str:
+    """A resource name that can be written anywhere. A valid one stays as it is."""
+    return str(name).encode("ascii", "backslashreplace").decode()

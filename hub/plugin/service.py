@@ -12,8 +12,16 @@ from hub.kubelet.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginS
 from hub.log import get_logger
 from hub.plugin.contract import Allocation, Device, Plugin, overrides
 from hub.plugin.endpoint import Streams
+from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
+from hub.plugin.snapshot import ID_CHARACTERS
 from hub.plugin.threads import in_thread
+
+PENDING_CALLS = 16
+"""Calls of plugin code that may be unanswered at one time. A kubelet asks one after the other, so that more of them
+hang; each holds a thread for as long as it does."""
+
+_LISTED = 16
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -40,6 +48,8 @@ class DevicePluginService(DevicePluginServicer):
         self._plugin = plugin
         self._resource = resource
         self._inventory = inventory
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._complaint = ""
         self._log = get_logger(resource=resource)
         self.streams = Streams(lambda: None)
 
@@ -81,7 +91,7 @@ class DevicePluginService(DevicePluginServicer):
         try:
             responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
         except Refusal as refusal:
-            self._log.warning("allocation refused", reason=str(refusal))
+            self._complain("allocation refused", str(refusal))
             await context.abort(refusal.code, str(refusal))
         return wire.AllocateResponse(container_responses=responses)
 
@@ -93,16 +103,15 @@ class DevicePluginService(DevicePluginServicer):
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         devices = self._resolve(ids)
-        named = f"{self._resource}: allocation of {', '.join(ids)}"
+        named = f"{self._resource}: allocation of {_listed(ids)}"
         limit = self._plugin.allocate_timeout
         try:
-            allocation = await self._ask("allocate", lambda: self._plugin.allocate(devices), limit)
-            response = _encode(allocation)
+            response = await self._ask("allocate", lambda: _encode(self._plugin.allocate(devices)), limit)
         except TimeoutError:
             message = f"{named}: the plugin has not answered within {limit:g} s"
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
-        except Exception as error:
-            raise Refusal(grpc.StatusCode.INTERNAL, f"{named}: {type(error).__name__}: {error}") from error
+        except PluginFailure as failure:
+            raise Refusal(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
         self._log.debug("allocated", devices=list(ids))
         return response
 
@@ -115,51 +124,78 @@ class DevicePluginService(DevicePluginServicer):
         known = self._inventory.snapshot.devices
         devices: dict[str, Device] = {}
         for name in ids:
+            called = f"{self._resource}: device {_short(name)}"
             if name not in known:
-                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{self._resource}: there is no device {name!r}")
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} does not exist")
             if name in devices:
-                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{self._resource}: device {name!r} asked for twice")
+                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} is asked for twice")
             if reason := known[name].unhealthy:
-                raise Refusal(
-                    grpc.StatusCode.UNAVAILABLE, f"{self._resource}: device {name!r} is not healthy: {reason}"
-                )
+                raise Refusal(grpc.StatusCode.UNAVAILABLE, f"{called} is not healthy: {reason}")
             devices[name] = known[name]
         return list(devices.values())
 
     async def _prefer(self, request: wire.ContainerPreferredAllocationRequest) -> list[str]:
+        if not overrides(self._plugin, "prefer"):
+            return []
         known = self._inventory.snapshot.devices
         available = [known[name] for name in request.available_deviceIDs if name in known]
         required = [known[name] for name in request.must_include_deviceIDs if name in known]
-        size = request.allocation_size
-        if not overrides(self._plugin, "prefer"):
-            return []
+        size, limit = request.allocation_size, self._plugin.prefer_timeout
+
+        def question() -> list[str]:
+            return [device.id for device in self._plugin.prefer(available, required, size)]
+
         try:
-            chosen = await self._ask(
-                "prefer", lambda: self._plugin.prefer(available, required, size), self._plugin.prefer_timeout
-            )
-            ids = [device.id for device in chosen]
-        except Exception as error:  # noqa: BLE001 - foreign code, and an error would fail the pod
-            self._log.warning("preference left to the kubelet", reason=f"{type(error).__name__}: {error}")
-            return []
-        if ids and (
-            len(ids) != size or not set(request.must_include_deviceIDs) <= set(ids) <= {d.id for d in available}
-        ):
-            self._log.warning("preference left to the kubelet", reason=f"{ids} is no choice of {size}")
-            return []
+            ids = await self._ask("prefer", question, limit)
+        except TimeoutError:
+            return self._no_preference(f"the plugin has not answered within {limit:g} s")
+        except PluginFailure as failure:
+            return self._no_preference(str(failure))
+        must, may = set(request.must_include_deviceIDs), {device.id for device in available}
+        if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
+            return self._no_preference(f"the plugin prefers {_listed(ids)}, which is no choice of {size}")
         return ids
+
+    def _no_preference(self, reason: str) -> list[str]:
+        self._complain("preference left to the kubelet", reason)
+        return []
 
     async def _ask(self, name: str, question: Callable[[], T], limit: float) -> T:
         """The answer of plugin code that is expected at once and may hang all the same.
 
         Raises:
+            PluginFailure: it failed.
             TimeoutError: there was none within the limit, in seconds.
         """
-        if not overrides(self._plugin, name):
-            return question()
-        return await asyncio.wait_for(in_thread(name, question), limit)
+        if len(self._pending) >= PENDING_CALLS:
+            raise PluginFailure(f"{PENDING_CALLS} earlier calls of the plugin have not returned")
+        answer = in_thread(name, question)
+        self._pending.add(answer)
+        answer.add_done_callback(self._pending.discard)
+        # Shielded, for the call is pending until its thread returns, whoever still waits for it.
+        return await asyncio.wait_for(asyncio.shield(answer), limit)
+
+    def _complain(self, event: str, reason: str) -> None:
+        """Log what went wrong with a request, but not again and again: pods are tried in loops."""
+        level = "debug" if reason == self._complaint else "warning"
+        self._complaint = reason
+        getattr(self._log, level)(event, reason=reason)
 
 
-def _encode(allocation: Allocation) -> wire.ContainerAllocateResponse:
+def _short(name: str) -> str:
+    """An id as a text of bounded length: it is the caller's."""
+    return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
+
+
+def _listed(ids: Sequence[str]) -> str:
+    """The first few of many ids: an error travels in a header, and those are small."""
+    more = len(ids) - _LISTED
+    return ", ".join(_short(name) for name in ids[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _encode(allocation: object) -> wire.ContainerAllocateResponse:
+    if not isinstance(allocation, Allocation):
+        raise TypeError(f"allocate returned {allocation!r}, expected a hub.Allocation")
     return wire.ContainerAllocateResponse(
         envs=dict(allocation.env),
         mounts=[

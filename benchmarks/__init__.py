@@ -1,0 +1,1 @@
+"""How fast the hub is, measured against a fake kubelet on this machine."""

@@ -1,0 +1,53 @@
+"""What the hub and its three plugins cost a node that has nothing to do."""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.nodes import shipped_node
+from benchmarks.rows import Row
+from hub.kubelet.node import Node
+
+SETTLE = 3.0
+"""Seconds after the start that are not counted."""
+
+
+async def footprint(seconds: float) -> list[Row]:
+    """Measure memory, and processor time over so many seconds, with the shipped circus.ini."""
+    async with shipped_node() as node:
+        await asyncio.sleep(SETTLE)
+        tree = _tree(node)
+        memory = {process.pid: _pss(process.pid) for process in tree}
+        begin, used = time.monotonic(), _processor_seconds(tree)
+        await asyncio.sleep(seconds)
+        percent = 100 * (_processor_seconds(tree) - used) / (time.monotonic() - begin)
+    hub, *plugins = memory.values()
+    what = "memory of the hub and three plugins, proportional set size"
+    return [
+        Row(what, "sum", (hub + sum(plugins)) / 1e6, "MB", 110, len(memory)),
+        Row(what, "hub", hub / 1e6, "MB", None, 1),
+        Row(what, "largest plugin", max(plugins) / 1e6, "MB", None, len(plugins)),
+        Row("processor time when idle, all processes", "share", percent, "% of a core", 0.5, len(memory)),
+    ]
+
+
+def _tree(node: Node) -> list[psutil.Process]:
+    if node.hub is None:
+        raise RuntimeError("there is no hub to measure")
+    hub = psutil.Process(node.hub.pid)
+    return [hub, *hub.children(recursive=True)]
+
+
+def _pss(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    if not found:
+        raise RuntimeError("this kernel does not tell the proportional set size")
+    return 1024 * int(found[1])
+
+
+def _processor_seconds(tree: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in tree)

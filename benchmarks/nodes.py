@@ -1,0 +1,68 @@
+"""Nodes to measure on."""
+
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.node import Node
+from hub.supervisor.config import shipped_config
+
+DEVICES = 4
+NAMES = ("red", "green", "blue")
+RESOURCES = [f"example.com/{name}" for name in NAMES]
+
+LIMIT = 60.0
+"""Seconds after which something that was waited for counts as lost."""
+
+
+@asynccontextmanager
+async def node_of_three(devices: int = DEVICES) -> AsyncIterator[Node]:
+    """A running node with three plugins, each with a resource of so many devices; all are allocatable."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        root = Path(directory)
+        for name in NAMES:
+            settings = {
+                "resources": [{"name": f"example.com/{name}", "devices": devices}],
+                "faults": str(root / f"{name}.faults"),
+            }
+            (root / f"{name}.json").write_bytes(msgspec.json.encode(settings))
+        sections = [
+            f"[watcher:{name}]\ncmd = python -m hub.plugin plugins.stub:Stub --config {root}/{name}.json\n"
+            for name in NAMES
+        ]
+        config = root / "circus.ini"
+        config.write_text("\n".join(sections), encoding="utf-8")
+        async with Node(root, config) as node:
+            await node.start_hub()
+            await all_allocatable(node.kubelet, devices=devices)
+            yield node
+
+
+@asynccontextmanager
+async def shipped_node() -> AsyncIterator[Node]:
+    """A node on which the shipped circus.ini runs, all resources registered."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        async with Node(Path(directory), shipped_config()) as node:
+            await node.start_hub()
+            await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists()) >= len(NAMES), LIMIT)
+            yield node
+
+
+async def all_allocatable(
+    kubelet: FakeKubelet, resources: Sequence[str] = tuple(RESOURCES), devices: int = DEVICES
+) -> None:
+    """Wait until every resource has all its devices again, as told to the kubelet that runs now.
+
+    Raises:
+        TimeoutError: one of them is lost.
+    """
+
+    def all_there(kubelet: FakeKubelet) -> bool:
+        capacity = kubelet.capacity()
+        return all(name in capacity and capacity[name].allocatable == devices for name in resources)
+
+    await kubelet.wait_until(all_there, LIMIT, "all resources")

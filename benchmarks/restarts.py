@@ -1,0 +1,45 @@
+"""Kubelet restarts: how long until every resource is allocatable again, and is any ever lost."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+
+from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
+from benchmarks.rows import Row, times
+
+WHAT = "kubelet restart to every resource allocatable, three plugins"
+
+
+async def kubelet_restarts(count: int, seed: int) -> list[Row]:
+    """Restart the kubelet so often, at random moments, gently or by a crash.
+
+    A quarter of the restarts comes before the node has recovered from the one before; those are checked, not timed.
+
+    Raises:
+        TimeoutError: a resource was lost; the seed makes it come again.
+        AssertionError: a resource registered more than once with one kubelet.
+    """
+    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    took: list[float] = []
+    async with node_of_three() as node:
+        kubelet = node.kubelet
+        for _ in range(count):
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            begin = time.monotonic()
+            if chance.random() < 0.5:  # noqa: PLR2004 - an even chance
+                await kubelet.crash()
+                await kubelet.start()
+            else:
+                await kubelet.restart()
+            if chance.random() < 0.75:  # noqa: PLR2004 - said above
+                await all_allocatable(kubelet)
+                took.append(time.monotonic() - begin)
+        await all_allocatable(kubelet)
+        accepted = Counter((entry.resource, entry.start) for entry in kubelet.registrations if not entry.error)
+        twice = [key for key, times_registered in accepted.items() if times_registered > 1]
+        missing = count + 1 - max(start for _, start in accepted)
+    if twice or missing:
+        raise AssertionError(f"seed {seed}: registered more than once with one kubelet: {twice[:5]}")
+    rows = times(WHAT, took, {"median": 50, "p99": None, "worst": 1000})
+    return [*rows, Row(WHAT, "lost", 0, "resources", 0, count * len(RESOURCES))]

@@ -1,0 +1,89 @@
+"""Cold starts and kills: how long until everything is allocatable."""
+
+import os
+import random
+import signal
+import time
+
+from benchmarks.nodes import NAMES, all_allocatable, node_of_three
+from benchmarks.rows import Row, times
+from hub.cli.states import wait_for_state
+from hub.kubelet.node import Node
+from hub.state import Registration
+
+LIMIT = 60.0
+
+
+async def cold_starts(count: int) -> list[Row]:
+    """Start the hub so often."""
+    took: list[float] = []
+    async with node_of_three() as node:
+        for _ in range(count):
+            await node.stop_hub()
+            begin = time.monotonic()
+            await node.start_hub()
+            await all_allocatable(node.kubelet)
+            took.append(time.monotonic() - begin)
+    return times("hub's cold start to every resource allocatable", took, {"median": 1000, "worst": None})
+
+
+async def plugin_kills(count: int) -> list[Row]:
+    """Kill a healthy plugin so often; the hub is started anew in between, so that no back-off is in the way."""
+    took: list[float] = []
+    async with node_of_three() as node:
+        for turn in range(count):
+            name = NAMES[turn % len(NAMES)]
+            took.append(await _kill_plugin(node, name))
+            if name == NAMES[-1]:
+                await node.stop_hub()
+                await node.start_hub()
+                await all_allocatable(node.kubelet)
+    return times("a plugin killed with SIGKILL to allocatable again", took, {"median": 600, "worst": None})
+
+
+async def kill_anything(count: int, seed: int) -> list[Row]:
+    """Kill any process of the tree so often, at random moments; the hub is started anew as a container would be.
+
+    Raises:
+        TimeoutError: a resource was lost; the seed makes it come again.
+    """
+    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    took: dict[str, list[float]] = {"hub": [], "plugin": []}
+    async with node_of_three() as node:
+        for _ in range(count):
+            victim = chance.choice(["hub", *NAMES])
+            if victim == "hub":
+                took["hub"].append(await _kill_hub(node))
+            else:
+                took["plugin"].append(await _kill_plugin(node, victim))
+    what = "SIGKILL to all allocatable, back-off included"
+    return [row for kind, seconds in took.items() for row in times(f"{what}: {kind}", seconds, dict.fromkeys(_FIGURES))]
+
+
+_FIGURES = ("median", "worst")
+
+
+async def _kill_plugin(node: Node, name: str) -> float:
+    resource = f"example.com/{name}"
+    state = await wait_for_state(
+        node.run_dir, name, lambda state: state.resources[0].registration is Registration.REGISTERED, LIMIT
+    )
+    seen = len(node.kubelet.lists(resource))
+    begin = time.monotonic()
+    os.kill(state.pid, signal.SIGKILL)
+    await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > seen, LIMIT, f"{resource} again")
+    await all_allocatable(node.kubelet)
+    return time.monotonic() - begin
+
+
+async def _kill_hub(node: Node) -> float:
+    seen = len(node.kubelet.lists())
+    begin = time.monotonic()
+    if node.hub is None:
+        raise RuntimeError("there is no hub to kill")
+    node.hub.kill()
+    await node.hub.wait()
+    await node.start_hub()
+    await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists()) >= seen + len(NAMES), LIMIT, "three lists")
+    await all_allocatable(node.kubelet)
+    return time.monotonic() - begin

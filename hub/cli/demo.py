@@ -1,0 +1,91 @@
+"""`dphub demo`: a node on any machine."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hub.cli.story import Step, tell
+from hub.exits import Exit
+from hub.kubelet.fake import AdmissionError, ContainerStartError
+from hub.kubelet.node import Node
+from hub.supervisor.config import read_config, shipped_config
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON document.")
+def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
+    """Show a kubelet, the hub and its plugins at work, in a temporary directory and without any hardware."""
+    show = _Document() if as_json else _Screen()
+    with tempfile.TemporaryDirectory(prefix="dphub-") as root:
+        try:
+            asyncio.run(_run(Path(root), show))
+        except (TimeoutError, RuntimeError, AdmissionError, ContainerStartError) as error:
+            log = Path(root, "hub.log")
+            show.failed(str(error), log.read_text(encoding="utf-8") if log.exists() else "")
+            sys.exit(Exit.FAILED)
+        show.end()
+
+
+async def _run(root: Path, show: "_Screen | _Document") -> None:
+    config = shipped_config()
+    plugins = [plugin.name for plugin in read_config(config)]
+    async with Node(root, config) as node:
+        async for step in tell(node, plugins):
+            show.step(step)
+
+
+class _Screen:
+    """For people: each step as it happens."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._console.print("[bold]Device Plugin Hub[/]: a fake kubelet, and the real hub with the shipped circus.ini")
+
+    def step(self, step: Step) -> None:
+        took = f"  {step.seconds:.2f} s" if step.seconds is not None else ""
+        self._console.print()
+        self._console.print(Text.assemble((step.title, "bold green"), (took, "cyan")))
+        self._console.print(Text(step.text))
+        if step.rows:
+            self._console.print(_table(step))
+
+    def failed(self, error: str, log: str) -> None:
+        self._console.print(Text(f"\nThe demo failed: {error}\n\nThe hub's log:\n{log}", style="red"))
+
+    def end(self) -> None:
+        self._console.print("\nThat is all. README.md says how to write a plugin and how to run the hub on a node.")
+
+
+class _Document:
+    """For machines: everything at the end."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+
+    def step(self, step: Step) -> None:
+        self._steps.append(step)
+
+    def failed(self, error: str, log: str) -> None:
+        self._print({"ok": False, "error": error, "log": log.splitlines(), "steps": self._steps})
+
+    def end(self) -> None:
+        self._print({"ok": True, "steps": self._steps})
+
+    def _print(self, document: dict[str, object]) -> None:
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+
+
+def _table(step: Step) -> Table:
+    table = Table(header_style="dim", border_style="dim")
+    for column in step.rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in step.rows:
+        table.add_row(*(Text(value) for value in row.values()))
+    return table

@@ -1,0 +1,62 @@
+"""A node in a directory: a fake kubelet, and the real hub as a process of its own, for tests, trials and benchmarks."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hub.exits import Exit
+from hub.kubelet.fake import FakeKubelet
+from hub.paths import RunDir
+
+
+class Node:
+    """What a person sees of a node, between `async with` and its end.
+
+    Args:
+        root: An empty directory with a short path, for sockets have little room.
+        config: The hub's circus.ini.
+    """
+
+    def __init__(self, root: Path, config: Path) -> None:
+        self._config = config
+        self.plugin_dir = root / "device-plugins"
+        self.run_dir = RunDir(root / "run")
+        self.log = root / "hub.log"
+        self.kubelet = FakeKubelet(self.plugin_dir, pod_resources_socket=root / "pod-resources.sock")
+        self.hub: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self.run_dir.create()
+        await self.kubelet.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop_hub()
+        await self.kubelet.__aexit__(kind, error, trace)
+
+    async def start_hub(self) -> None:
+        """Start the hub; its log goes to a file."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
+        with self.log.open("ab") as log:
+            self.hub = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "hub", "run", "--log-format=json", "--log-level=debug", f"--config={self._config}"),
+                *(f"--plugin-dir={self.plugin_dir}", f"--run-dir={self.run_dir.path}"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+
+    async def stop_hub(self) -> int:
+        """Ask the hub to stop and return its exit code."""
+        if self.hub is None:
+            return Exit.OK
+        if self.hub.returncode is None:
+            self.hub.send_signal(signal.SIGTERM)
+        return await self.hub.wait()
