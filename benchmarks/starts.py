@@ -5,11 +5,13 @@ import random
 import signal
 import time
 
+import psutil
+
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.states import wait_for_state
 from hub.kubelet.node import Node
-from hub.state import Registration
+from hub.state import PluginState, Registration
 
 LIMIT = 60.0
 
@@ -65,15 +67,19 @@ _FIGURES = ("median", "worst")
 
 async def _kill_plugin(node: Node, name: str) -> float:
     resource = f"example.com/{name}"
-    state = await wait_for_state(
-        node.run_dir, name, lambda state: state.resources[0].registration is Registration.REGISTERED, LIMIT
-    )
+    state = await wait_for_state(node.run_dir, name, _serves, LIMIT)
     seen = len(node.kubelet.lists(resource))
     begin = time.monotonic()
     os.kill(state.pid, signal.SIGKILL)
     await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > seen, LIMIT, f"{resource} again")
     await all_allocatable(node.kubelet)
     return time.monotonic() - begin
+
+
+def _serves(state: PluginState) -> bool:
+    """Whether a living process wrote this; the file outlives the process."""
+    registered = [resource.registration is Registration.REGISTERED for resource in state.resources]
+    return registered == [True] and psutil.pid_exists(state.pid)
 
 
 async def _kill_hub(node: Node) -> float:
