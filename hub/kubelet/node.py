@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,10 +20,13 @@ class Node:
     Args:
         root: An empty directory with a short path, for sockets have little room.
         config: The hub's circus.ini.
+        environment: Variables for the hub, besides those of this process that are not about a hub.
     """
 
-    def __init__(self, root: Path, config: Path) -> None:
+    def __init__(self, root: Path, config: Path, environment: Mapping[str, str] | None = None) -> None:
         self._config = config
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
+        self._environment = inherited | dict(environment or {})
         self.plugin_dir = root / "device-plugins"
         self.run_dir = RunDir(root / "run")
         self.log = root / "hub.log"
@@ -42,15 +46,14 @@ class Node:
 
     async def start_hub(self) -> None:
         """Start the hub; its log goes to a file."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hub", "run", "--log-format=json", "--log-level=debug", f"--config={self._config}"),
+                *(sys.executable, "-m", "hub", "run", "--log-format=json", f"--config={self._config}"),
                 *(f"--plugin-dir={self.plugin_dir}", f"--run-dir={self.run_dir.path}"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment,
             )
 
     async def stop_hub(self) -> int:

@@ -1,0 +1,78 @@
+"""`dphub demo`: what a person and a machine see of it."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+DPHUB = Path(sys.executable).with_name("dphub")
+STEPS = [
+    "The hub starts",
+    "What the kubelet sees",
+    "A pod is admitted",
+    "A device fails",
+    "The device recovers",
+    "The kubelet restarts",
+    "A plugin is killed",
+    "The hub stops",
+]
+
+
+def _demo(*flags: str) -> str:
+    return subprocess.run([DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=100).stdout
+
+
+def test_a_person_can_follow_the_story() -> None:
+    """Every step has its title, and a resource without a device says why."""
+    told = " ".join(_demo().split())
+    for title in STEPS:
+        assert title in told
+    assert "no NVIDIA driver" in told or "NVIDIA driver is loaded" in told
+
+
+def test_a_machine_gets_one_document() -> None:
+    """With --json every step is there with its rows and times, and nothing else is printed."""
+    document = json.loads(_demo("--json"))
+    assert document["ok"] is True
+    assert [step["title"] for step in document["steps"]] == STEPS
+    by_title = {step["title"]: step for step in document["steps"]}
+    assert {row["plugin"] for row in by_title["The hub starts"]["rows"]} == {"gpu", "ib", "stub"}
+    assert {"what": "variable", "value": "STUB_DEVICES=stub-0,stub-1"} in by_title["A pod is admitted"]["rows"]
+    assert by_title["A device fails"]["rows"] == [{"device": "stub-3", "not healthy because": "pulled out by the demo"}]
+    assert by_title["The kubelet restarts"]["seconds"] > 0
+
+
+async def test_an_interrupted_demo_leaves_nothing_behind() -> None:
+    """Ctrl-C in the middle ends the demo, the hub and every plugin."""
+    demo = await asyncio.create_subprocess_exec(
+        DPHUB, "demo", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    assert demo.stdout is not None
+    async for line in demo.stdout:
+        if b"A pod is admitted" in line:
+            break
+    family = psutil.Process(demo.pid).children(recursive=True)
+    assert family
+    demo.send_signal(signal.SIGINT)
+    assert await demo.wait() != 0
+    gone, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive, gone
+
+
+def test_an_unknown_command_is_one_clear_error() -> None:
+    """A typing error names the word, exits with 2, and starts nothing."""
+    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=60)
+    assert failed.returncode == 2
+    assert "dmeo" in failed.stderr
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["kubelet", "-h"]])
+def test_every_command_explains_itself(flags: list[str]) -> None:
+    """Help and version work without a node, a kubelet or a run directory."""
+    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=60)
+    assert "dphub" in shown.stdout

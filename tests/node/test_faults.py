@@ -1,0 +1,18 @@
+"""The whole node, with things that happen to it at random moments. The benchmarks do the same a thousand times."""
+
+import secrets
+
+from benchmarks.restarts import kubelet_restarts
+from benchmarks.starts import kill_anything
+
+
+async def test_no_resource_is_lost_when_the_kubelet_restarts() -> None:
+    """However a kubelet ends and whenever the next one starts: all resources return, registered once with each."""
+    rows = await kubelet_restarts(count=100, seed=secrets.randbelow(2**32))
+    assert rows[-1].figure == "lost"
+    assert rows[-1].value == 0
+
+
+async def test_every_resource_returns_when_any_process_is_killed() -> None:
+    """The hub or any plugin, killed with SIGKILL at any moment: the node is whole again by itself."""
+    assert await kill_anything(count=16, seed=secrets.randbelow(2**32))
