@@ -1,0 +1,78 @@
+"""`dphub run`: the hub itself."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hub.errors import ConfigError, HubError
+from hub.exits import Exit
+from hub.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
+from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.supervisor.config import default_config
+from hub.supervisor.lock import AlreadyRunningError
+from hub.supervisor.settings import HubSettings
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--config", type=_PATH, help="Lists the plugins.  [default: ./circus.ini if there, else the shipped one]")
+@click.option(
+    "--plugin-dir",
+    type=_PATH,
+    default=PLUGIN_DIR,
+    envvar="DPHUB_PLUGIN_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="The kubelet's plugin directory.",
+)
+@click.option(
+    "--run-dir",
+    type=_PATH,
+    default=RUN_DIR,
+    envvar="DPHUB_RUN_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="Where the hub and its plugins meet: control sockets, lock, state.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice([level.value for level in LogLevel]),
+    default=LogLevel.INFO.value,
+    envvar=LEVEL_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="The least severe event that is logged.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogFormat]),
+    default=LogFormat.AUTO.value,
+    envvar=FORMAT_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="How log lines look; auto is text on a terminal, JSON elsewhere.",
+)
+def run(config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, log_format: str) -> None:
+    """Run the hub: start all plugins, keep them alive and registered, until SIGTERM."""
+    from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s and 20 MB, which --help can do without
+
+    settings = HubSettings(
+        config=(config or default_config()).absolute(),
+        plugin_dir=plugin_dir.absolute(),
+        run_dir=RunDir(run_dir.absolute()),
+        log_level=LogLevel(log_level),
+        log_format=LogFormat(log_format),
+    )
+    try:
+        sys.exit(run_hub(settings))
+    except HubError as error:
+        click.echo(f"dphub run: {error}", err=True)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: HubError) -> Exit:
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
+    return Exit.ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else Exit.FAILED

@@ -1,0 +1,91 @@
+"""The hub process from its start to its end."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from hub._version import __version__
+from hub.errors import ConfigError
+from hub.exits import Exit
+from hub.log import configure, get_logger
+from hub.supervisor.arbiter import HubArbiter
+from hub.supervisor.config import PluginConfig, read_config
+from hub.supervisor.kubelet_watch import KubeletWatch
+from hub.supervisor.lock import hold
+from hub.supervisor.settings import HubSettings
+
+_log = get_logger()
+
+
+def run_hub(settings: HubSettings) -> Exit:
+    """Be the hub, until a signal or circusctl ends it.
+
+    Raises:
+        ConfigError: a file or directory cannot be used; nothing was started.
+        AlreadyRunningError: another hub holds the run directory.
+        HubError: the hub could not start.
+    """
+    plugins = read_config(settings.config)
+    _check_plugin_dir(settings.plugin_dir)
+    settings.run_dir.create()
+    configure(settings.log_level, settings.log_format)
+    # Plugins inherit it: a SIGHUP for a plugin that has no handler yet waits for one, and kills nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    with hold(settings.run_dir):
+        return asyncio.run(_serve(plugins, settings))
+
+
+async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
+    arbiter = HubArbiter(plugins, settings)
+    try:
+        with KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter)) as watch:
+            _handle_signals(arbiter)
+            _log.info(
+                "hub started",
+                version=__version__,
+                config=str(settings.config),
+                plugin_dir=str(settings.plugin_dir),
+                run_dir=str(settings.run_dir.path),
+            )
+            await arbiter.open()
+            replaced = await _until_stopped(arbiter, watch)
+    finally:
+        arbiter.close()
+    _log.info("hub stopped")
+    if replaced:
+        return Exit.PLUGIN_DIR_REPLACED
+    return Exit.OK if arbiter.all_ended else Exit.FAILED
+
+
+async def _until_stopped(arbiter: HubArbiter, watch: KubeletWatch) -> bool:
+    """Wait until all plugins have stopped; whether that was because the plugin directory is dead."""
+    watching = asyncio.create_task(watch.run())
+    watching.add_done_callback(lambda _: arbiter.stop(_why(watching)))
+    await arbiter.stopped.wait()
+    if watching.done():
+        watching.result()  # raises what broke the watch
+        return True
+    watching.cancel()
+    return False
+
+
+def _why(watching: asyncio.Task[None]) -> str:
+    """Why the hub stops when the watch has ended."""
+    error = None if watching.cancelled() else watching.exception()
+    return str(error or "plugin directory removed, only a restarted container sees the new one")
+
+
+def _handle_signals(arbiter: HubArbiter) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCHLD, arbiter.reap_processes)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, arbiter.stop, signum.name)
+
+
+def _tell_plugins(arbiter: HubArbiter) -> None:
+    _log.info("kubelet started", plugins_told=arbiter.signal_plugins(signal.SIGHUP))
+
+
+def _check_plugin_dir(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ConfigError(path, "is no directory, expected the kubelet's plugin directory")

@@ -1,0 +1,273 @@
+"""One plugin process, as circus knows it (a watcher), with a life cycle of the hub's own.
+
+Kept of circus: what a watcher tells and is told through circusctl, its events, and how it starts a process. Replaced:
+when a process is started and ended. circus polls for dead children, gives up on a command after five instant tries,
+and puts every change of any watcher behind one lock; see `arbiter` for the lock.
+"""
+
+import asyncio
+import ctypes
+import os
+import shlex
+import signal
+import sys
+import time
+from contextlib import suppress
+from subprocess import SubprocessError
+from typing import Any
+
+from circus.exc import MessageError
+from circus.process import Process
+from circus.util import parse_env_dict
+from circus.watcher import Watcher
+from psutil import NoSuchProcess
+
+from hub.exits import Exit
+from hub.log import get_logger
+from hub.supervisor.backoff import BackOff
+from hub.supervisor.config import PluginConfig
+from hub.supervisor.settings import HubSettings
+
+KILL_SECONDS = 2.0
+"""How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PluginProcess(Process):  # type: ignore[misc] # circus has no types
+    """A child that ends with the hub, however the hub ends: it would hold its resources against the next hub."""
+
+    def _null_streams(self, streams: list[Any]) -> None:
+        # Runs in the child before its command does; the only place where circus lets one in.
+        super()._null_streams(streams)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != _HUB_PID:
+            os._exit(Exit.FAILED)  # the hub was gone before
+
+
+class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
+    """Keeps one plugin process alive from a start until a stop.
+
+    Args:
+        config: What circus.ini says about the plugin.
+        settings: The hub that it belongs to.
+    """
+
+    def __init__(self, config: PluginConfig, settings: HubSettings) -> None:
+        super().__init__(
+            config.name,
+            _with_own_python(config.cmd),
+            args=config.args,
+            working_dir=config.working_dir,
+            uid=config.uid,
+            gid=config.gid,
+            singleton=True,
+            autostart=config.autostart,
+            priority=config.priority,
+            graceful_timeout=config.graceful_timeout,
+            stop_signal=config.stop_signal,
+            rlimits=dict(config.rlimits),
+        )
+        # Not through the constructor, which would add a PYTHONPATH in it to the hub's own.
+        self.env = settings.environment(config.name, parse_env_dict(config.env))
+        self.config = config
+        self._log = get_logger(plugin=config.name)
+        self._backoff = BackOff()
+        self._next_start: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()  # one start, stop or restart after the other
+        self._ended = asyncio.Event()  # no process is left
+        self._ended.set()
+        self._closed = False
+        self._start_failure = ""
+
+    # What an administrator asks for, through circus's start, stop, restart and reload.
+
+    async def _start(self) -> None:
+        async with self._turn:
+            self._launch()
+
+    async def _stop(self, *_circus: object) -> None:
+        async with self._turn:
+            await self._halt()
+
+    async def _restart(self) -> None:
+        async with self._turn:
+            await self._halt()
+            self._launch()
+
+    async def _reload(self, **_circus: object) -> None:
+        # circus would start the new process beside the old one: when the old one then ends, the kubelet takes the
+        # resource from the new one.
+        await self._restart()
+
+    async def close(self) -> bool:
+        """Stop for good; whatever still waits for its turn starts nothing more.
+
+        Returns:
+            Whether the process is gone.
+        """
+        self._closed = True
+        await self._stop()
+        return self._ended.is_set()
+
+    def incr(self, *_circus: object) -> None:
+        """Refuse: a plugin is one process."""
+        raise MessageError(f"{self.name} is one process; a second one would take its resources from it")
+
+    def decr(self, *_circus: object) -> None:
+        """Refuse: a plugin is one process."""
+        raise MessageError(f"{self.name} is one process; use stop")
+
+    def set_opt(self, key: str, val: Any) -> Any:  # noqa: ANN401 - what circus takes and gives
+        """Change one option until the next restart of the hub; variables are added to those there are."""
+        if key == "numprocesses":
+            self.incr()
+        if key == "env":
+            val = self.env | val
+        return super().set_opt(key, val)
+
+    async def manage_processes(self) -> None:
+        """Nothing: an ended process is seen by SIGCHLD, and its next start is scheduled then."""
+
+    # The life of a process.
+
+    def _launch(self) -> None:
+        """Start now, whatever happened before; a no-op while a process runs."""
+        if self._closed:
+            return
+        self._forget_crashes()
+        if self.processes:
+            self._status = "active"
+        else:
+            self._status = "starting"
+            self._spawn()
+
+    async def _halt(self) -> None:
+        """End the process if there is one, and start no other."""
+        self._forget_crashes()
+        if self.is_stopped():
+            return
+        self._status = "stopping"
+        await asyncio.gather(*(self.kill_process(process) for process in list(self.processes.values())))
+        self._status = "stopped"
+        self.notify_event("stop", {"time": time.time()})
+
+    def _forget_crashes(self) -> None:
+        self._backoff.reset()
+        self._start_failure = ""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._next_start = None
+
+    def _spawn(self) -> None:
+        self._next_start = None
+        try:
+            process = self._new_process()
+        # What a bad command, directory, user or limit gives, here or in the child before its command runs.
+        except (OSError, ValueError, SubprocessError) as error:
+            self._report_start_failure(_reason(error))
+            self._respawn_later(self._backoff.crashed())
+            return
+        self.processes[process.pid] = process
+        self.arbiter.children[process.pid] = self
+        self._ended.clear()
+        self._backoff.started()
+        self._start_failure = ""
+        self._status = "active"
+        self._log.info("plugin started", pid=process.pid)
+        self.notify_event("spawn", {"process_pid": process.pid, "time": process.started})
+
+    def _new_process(self) -> PluginProcess:
+        return PluginProcess(
+            self.name,
+            1,
+            self.cmd,
+            args=self.args,
+            working_dir=self.working_dir,
+            uid=self.uid,
+            gid=self.gid,
+            env=self.env,
+            rlimits=self.rlimits,
+            watcher=self,
+            pipe_stdout=False,  # its logs are the hub's logs
+            pipe_stderr=False,
+        )
+
+    def _report_start_failure(self, reason: str) -> None:
+        if reason != self._start_failure:
+            self._log.error("plugin cannot be started, trying on", reason=reason)
+        self._start_failure = reason
+
+    def reaped(self, pid: int, status: int) -> None:
+        """The process has ended; `status` is what `waitpid` gave."""
+        process = self.processes.pop(pid)
+        process.poll()  # lets subprocess know that it is gone
+        code = os.waitstatus_to_exitcode(status)
+        self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
+        if self._status == "active":
+            delay = self._backoff.crashed()
+            self._log.warning("plugin exited", pid=pid, **_meaning(code), restart_in_seconds=delay)
+            self._respawn_later(delay)
+        else:
+            self._log.info("plugin stopped", pid=pid, **_meaning(code))
+        self._ended.set()
+
+    def _respawn_later(self, delay: float) -> None:
+        self._status = "starting"
+        self._next_start = asyncio.get_running_loop().call_later(delay, self._spawn)
+
+    async def kill_process(
+        self, process: PluginProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
+    ) -> bool:
+        """End one process: the stop signal, and SIGKILL after the grace time."""
+        try:
+            self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
+        except NoSuchProcess:
+            return False
+        grace = self.graceful_timeout if graceful_timeout is None else graceful_timeout
+        if await self._has_ended(process, grace):
+            return True
+        self._log.warning("plugin does not stop, killing it", pid=process.pid, grace_seconds=grace)
+        # With its children: each plugin leads a process group of its own.
+        os.killpg(process.pid, signal.SIGKILL)
+        if await self._has_ended(process, KILL_SECONDS):
+            return True
+        self._log.error("plugin does not die, most likely it hangs in a driver", pid=process.pid)
+        return False
+
+    async def _has_ended(self, process: PluginProcess, seconds: float) -> bool:
+        """Wait for the end of a process, for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return process.pid not in self.processes
+
+
+_HUB_PID = os.getpid()
+
+
+def _with_own_python(command: str) -> str:
+    """The command with `python` as the interpreter that runs the hub, which a PATH may not know by that name."""
+    first, _, rest = command.partition(" ")
+    return f"{shlex.quote(sys.executable)} {rest}" if first == "python" else command
+
+
+def _reason(error: Exception) -> str:
+    """Why a process could not be started, for people."""
+    if isinstance(error, SubprocessError):
+        return "its limits, user or group cannot be set"
+    return str(error)
+
+
+def _meaning(code: int) -> dict[str, str | int]:
+    """What an exit status says, as fields of a log line."""
+    if code < 0:
+        return {"signal": _SIGNAL_NAMES.get(-code, str(-code))}
+    if code in _EXIT_NAMES:
+        return {"exit_code": code, "meaning": _EXIT_NAMES[code]}
+    return {"exit_code": code}
+
+
+_SIGNAL_NAMES = {signum.value: signum.name for signum in signal.Signals}  # most realtime signals have none
+_EXIT_NAMES = {code.value: code.name.lower().replace("_", " ") for code in Exit}

@@ -1,0 +1,168 @@
+"""What circus.ini may say, and what is said about its mistakes."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from hub.errors import ConfigError
+from hub.supervisor.config import PluginConfig, read_config, shipped_config
+
+GOOD = "[watcher:a]\ncmd = sleep 1\n"
+
+
+def read(directory: Path, text: str) -> list[PluginConfig]:
+    """The plugins that a circus.ini with this text lists."""
+    path = directory / "circus.ini"
+    path.write_text(text)
+    return read_config(path)
+
+
+def test_shipped_configuration_lists_the_three_plugins() -> None:
+    """The file that comes with the hub is valid and runs gpu, ib and stub."""
+    plugins = read_config(shipped_config())
+    assert [(plugin.name, plugin.cmd) for plugin in plugins] == [
+        ("gpu", "python -m hub.plugin plugins.gpu:GPU"),
+        ("ib", "python -m hub.plugin plugins.ib:IB"),
+        ("stub", "python -m hub.plugin plugins.stub:Stub"),
+    ]
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    """Each key that may be set arrives with its meaning."""
+    text = """
+    # a comment
+    [watcher:a.b-c_1]
+    cmd = sleep      ; a comment
+    args = "1 2" 3
+    working_dir = /
+    uid = root
+    gid = 0
+    autostart = no
+    priority = -3
+    graceful_timeout = 0.5
+    stop_signal = usr1
+    numprocesses = 1
+    singleton = True
+    rlimit_nofile = 100
+    rlimit_core =
+    """
+    (plugin,) = read(tmp_path, "\n".join(line.strip() for line in text.splitlines()))
+    assert plugin == PluginConfig(
+        name="a.b-c_1",
+        cmd="sleep",
+        args='"1 2" 3',
+        working_dir="/",
+        uid="root",
+        gid="0",
+        autostart=False,
+        priority=-3,
+        graceful_timeout=0.5,
+        stop_signal=signal.SIGUSR1,
+        rlimits={"nofile": 100, "core": -1},
+    )
+
+
+def test_environment_of_all_and_of_one(tmp_path: Path) -> None:
+    """[env] is for every plugin, [env:NAMES] for those it names, and the closer one wins."""
+    plugins = read(
+        tmp_path,
+        "[env:b*, c]\nWHO = some\n[env]\nWHO = all\nX = 1\n"
+        "[watcher:a]\ncmd = x\n[watcher:b1]\ncmd = x\n[watcher:c]\ncmd = x\n",
+    )
+    assert {plugin.name: plugin.env for plugin in plugins} == {
+        "a": {"WHO": "all", "X": "1"},
+        "b1": {"WHO": "some", "X": "1"},
+        "c": {"WHO": "some", "X": "1"},
+    }
+
+
+@pytest.mark.parametrize("line", ["include = more/*.ini", "include_dir = more", "include = {tmp}/more/b.ini"])
+def test_included_files(tmp_path: Path, line: str) -> None:
+    """Plugins may stand in files of their own, named relative to the main file, by pattern or by path."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "b.ini").write_text("[watcher:b]\ncmd = sleep 2\n")
+    text = f"[circus]\n{line.format(tmp=tmp_path)}\n{GOOD}"
+    assert {plugin.name for plugin in read(tmp_path, text)} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "cmd_ = x", ["[watcher:a] cmd_", "unknown key", "graceful_timeout"]),
+        (GOOD + "Cmd = x", ["[watcher:a] Cmd", "unknown key"]),
+        (GOOD + "cmd = x", ["[watcher:a] cmd", "twice", "line 3"]),
+        (GOOD + GOOD, ["[watcher:a]", "twice", "line 3"]),
+        (GOOD + "[watcher:A]\ncmd = x", ["[watcher:A]", "[watcher:a] has the same name"]),
+        (GOOD + "autostart = maybe", ["[watcher:a] autostart", "'maybe'", "true or false"]),
+        (GOOD + "priority = 1.5", ["[watcher:a] priority", "'1.5'", "whole number"]),
+        (GOOD + "graceful_timeout = soon", ["[watcher:a] graceful_timeout", "'soon'", "seconds"]),
+        (GOOD + "graceful_timeout = -1", ["[watcher:a] graceful_timeout", "seconds"]),
+        (GOOD + "graceful_timeout = nan", ["[watcher:a] graceful_timeout", "seconds"]),
+        (GOOD + "graceful_timeout = inf", ["[watcher:a] graceful_timeout", "seconds"]),
+        (GOOD + "stop_signal = SIGNONE", ["[watcher:a] stop_signal", "'SIGNONE'", "SIGTERM"]),
+        (GOOD + "stop_signal = 99", ["[watcher:a] stop_signal", "'99'"]),
+        (GOOD + "uid = nobody-here", ["[watcher:a] uid", "no user 'nobody-here'"]),
+        (GOOD + "gid = 1234567", ["[watcher:a] gid", "no group '1234567'"]),
+        (GOOD + "rlimit_nofiles = 10", ["[watcher:a] rlimit_nofiles", "unknown limit", "rlimit_nofile"]),
+        (GOOD + "rlimit_nofile = many", ["[watcher:a] rlimit_nofile", "whole number"]),
+        (GOOD + "hooks.before_start = no.such.hook", ["[watcher:a] hooks.before_start", "the hub sets this"]),
+        (GOOD + "singleton = false", ["[watcher:a] singleton", "expected true"]),
+        (GOOD + "singleton = 2", ["[watcher:a] singleton", "not a boolean"]),
+        (GOOD + "numprocesses = 2", ["[watcher:a] numprocesses", "expected 1"]),
+        (GOOD + "numprocesses = two", ["[watcher:a] numprocesses", "whole number"]),
+        (GOOD + "copy_env = true", ["[watcher:a] copy_env", "the hub sets this"]),
+        (GOOD + "stdout_stream.class = FileStream", ["[watcher:a] stdout_stream.class", "the hub sets this"]),
+        (GOOD + "[circus]\nendpoint = tcp://127.0.0.1:5555", ["[circus] endpoint", "the hub sets this"]),
+        (GOOD + "[circus]\nstatsd = true", ["[circus] statsd", "the hub sets this"]),
+        (GOOD + "[circus]\nchek_delay = 1", ["[circus] chek_delay", "unknown key", "include"]),
+        (GOOD + "[circus]\ninclude = none*.ini", ["[circus] include", "no file", "none*.ini"]),
+        (GOOD + "[circus]\ninclude_dir = none", ["[circus] include_dir", "no directory"]),
+        (GOOD + "[socket:web]\nport = 80", ["[socket:web]", "unknown section", "[watcher:NAME]"]),
+        (GOOD + "[plugin:flapping]\nuse = x", ["[plugin:flapping]", "unknown section"]),
+        (GOOD + "[DEFAULT]\ncmd = x", ["[DEFAULT]", "unknown section"]),
+        (GOOD + "[watcher]\ncmd = x", ["[watcher]", "unknown section"]),
+        ("[watcher:a]\nargs = 1", ["[watcher:a] cmd", "is missing"]),
+        ("[watcher:a]\n", ["[watcher:a] cmd", "is missing"]),
+        ("[watcher:a]\ncmd =", ["[watcher:a] cmd", "is empty"]),
+        ("[watcher:a]\ncmd = sh -c 'x", ["[watcher:a] cmd", "No closing quotation"]),
+        ("[watcher:../a]\ncmd = x", ["[watcher:../a]", "letters"]),
+        ("[watcher:]\ncmd = x", ["[watcher:]", "letters"]),
+        ("[watcher:a b]\ncmd = x", ["[watcher:a b]", "letters"]),
+        (f"[watcher:{'a' * 64}]\ncmd = x", ["63"]),
+        ("cmd = x", ["line 1", "expected a [section]"]),
+        ("[watcher:a]\ncmd x", ["line 2", "'cmd x"]),
+        ("[env]\nA = 1", ["no [watcher:NAME] section"]),
+        ("# nothing", ["no [watcher:NAME] section"]),
+        (" \n", ["is empty"]),
+    ],
+)
+def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: list[str]) -> None:
+    """Every mistake is one line that names the file, the place in it, and what was expected."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    said = str(caught.value)
+    assert "\n" not in said
+    for word in [str(tmp_path / "circus.ini"), *words]:
+        assert word in said
+
+
+def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
+    """The file at fault is the one to open."""
+    (tmp_path / "b.ini").write_text("[watcher:b]\ncmd = x\nautostart = perhaps\n")
+    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:b\] autostart"):
+        read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
+
+
+def test_the_same_plugin_in_two_files(tmp_path: Path) -> None:
+    """Two files cannot say different things of one plugin."""
+    (tmp_path / "b.ini").write_text(GOOD)
+    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: is in .*circus\.ini already"):
+        read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
+
+
+def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
+    """The main file alone says which files belong to it."""
+    (tmp_path / "b.ini").write_text("[circus]\ninclude = c.ini\n")
+    with pytest.raises(ConfigError, match=r"b\.ini: \[circus\]: belongs in the main file"):
+        read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
