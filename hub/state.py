@@ -20,6 +20,8 @@ class Registration(StrEnum):
     """The kubelet's ListAndWatch stream is open."""
     REFUSED = "refused"
     """The kubelet said no; the detail has its words."""
+    DISPLACED = "displaced"
+    """Another process has bound the resource's socket and serves on it; the detail has the path."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 

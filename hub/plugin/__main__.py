@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hub.plugin.host import Host
 
 def main() -> int:
     """Read the command line and serve."""
+    # Its default is to kill; it is unblocked where it is handled.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parse()
     configure(plugin=options.name)
     try:
@@ -42,7 +45,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--run-dir",
         type=Path,
-        default=os.environ.get("DPHUB_RUN_DIR"),
+        default=os.environ.get("DPHUB_RUN_DIR") or None,
         help="where to keep the state file; by default none is kept",
     )
     parser.add_argument(

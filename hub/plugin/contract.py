@@ -6,6 +6,7 @@ overrides.
 """
 
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from hub.plugin.host import Host
+from hub.plugin.settingsfile import read_settings
 
 Path = str | os.PathLike[str]
 
@@ -115,6 +117,15 @@ class NoDevices(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a plugin without any, and the base of those with some."""
 
+    @classmethod
+    def read(cls, path: pathlib.Path) -> Self:
+        """The settings that a YAML or JSON file holds.
+
+        Raises:
+            hub.errors.ConfigError: the file cannot be read, or says something that these settings do not know.
+        """
+        return read_settings(path, cls)
+
 
 class Plugin:
     """A device plugin: the devices of a node and what is particular about them.
@@ -199,7 +210,10 @@ def _merge_mounts(mounts: Iterable[Mount]) -> list[Mount]:
     for mount in mounts:
         known = merged.setdefault(mount.container_path, mount)
         if known != mount:
-            raise ValueError(f"{mount.container_path} would be mounted from {known} and from {mount}")
+            both = "both read-only and writable"
+            if known.host_path != mount.host_path:
+                both = f"from {known.host_path} and from {mount.host_path}"
+            raise ValueError(f"{mount.container_path} would be mounted {both}")
     return list(merged.values())
 
 

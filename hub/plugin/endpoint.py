@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from hub.paths import SOCKET_PATH_BYTES
 
 _SUFFIX = ".sock"
 _DIGEST_CHARACTERS = 7
-_NO_INODE = 0
 
 
 def socket_name(resource: str, instance: str, directory: Path) -> str:
@@ -92,18 +92,23 @@ class Endpoint:
         self._service = service
         self._changed = changed
         self._server: grpc.aio.Server | None = None
-        self._inode = _NO_INODE
+        self._inode: int | None = None
         self.streams = Streams(changed)
 
     @property
     def intact(self) -> bool:
         """Whether a new client would reach this server: the socket is there and is the one that was bound."""
-        return self._server is not None and _inode(self.path) == self._inode != _NO_INODE
+        return self._server is not None and self._inode is not None and _inode(self.path) == self._inode
 
     @property
     def pristine(self) -> bool:
         """Whether the socket is intact and nobody has listened on it yet."""
         return self.intact and not self.streams.opened
+
+    @property
+    def usurped(self) -> bool:
+        """Whether another process serves where this server was bound."""
+        return self._server is not None and not self.intact and _is_served(self.path)
 
     async def open(self) -> None:
         """End all streams and bind the socket anew.
@@ -135,11 +140,26 @@ class Endpoint:
             await asyncio.shield(server.stop(grace=None))
 
 
-def _inode(path: Path) -> int:
+def _inode(path: Path) -> int | None:
+    """What tells a file from another at the same path; None where there is none."""
     try:
         return path.stat().st_ino
     except OSError:
-        return _NO_INODE
+        return None
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens on a socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            # Its queue is full, so there is one.
+            return True
+        except OSError:
+            return False
+        return True
 
 
 def _obstacle(path: Path) -> str:

@@ -1,6 +1,9 @@
 """What goes wrong in plugin code, in words that fit into a log, a state file and a message to the kubelet."""
 
+import re
 from typing import Self
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class PluginFailure(Exception):
@@ -16,5 +19,8 @@ class PluginFailure(Exception):
 
 
 def legible(text: object) -> str:
-    """A foreign text as one that UTF-8 can carry; the names of files need not be."""
-    return str(text).encode(errors="backslashreplace").decode()
+    """A foreign text as one that UTF-8 can carry, which names of files need not be, and that can be told twice.
+
+    The address of an object makes a text new each time, and so a log line and a change of state.
+    """
+    return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()

@@ -18,7 +18,7 @@ class Inventory:
 
     def replace(self, snapshot: Snapshot) -> bool:
         """Take over a new snapshot; true, and a new version, where the kubelet would see a difference."""
-        visible = snapshot.message != self.snapshot.message
+        visible = not snapshot.looks_like(self.snapshot)
         self.snapshot = snapshot
         if visible:
             self.version += 1

@@ -1,6 +1,7 @@
 """A plugin process from start to stop."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,10 +11,11 @@ from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.log import get_logger
 from hub.paths import RunDir
+from hub.plugin.checks import resource_problem
 from hub.plugin.contract import Plugin
 from hub.plugin.resource import Resource
 from hub.plugin.scanner import Scan, Scanner
-from hub.plugin.snapshot import Snapshot, resource_problem
+from hub.plugin.snapshot import Snapshot
 from hub.plugin.statefile import StateFile
 from hub.state import PluginState, Registration, ResourceState
 
@@ -39,7 +41,7 @@ class PluginProcess:
         self._plugin_dir = plugin_dir
         self._instance = run_dir.instance
         self._started = time.time()
-        self._directory_inode = 0
+        self._directory: int | None = None
         self._resources: dict[str, Resource] = {}
         self._refused: dict[str, ResourceState] = {}
         self._reason = ""
@@ -73,7 +75,7 @@ class PluginProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._refresh)
-        # The hub starts its children with SIGHUP blocked, so that it kills none before this line.
+        # It was blocked from the start, so that it killed nobody before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _refresh(self) -> None:
@@ -93,53 +95,50 @@ class PluginProcess:
     def _check_directory(self) -> None:
         """Give up when the plugin directory is not the one it was.
 
-        A mount goes on showing a directory that was removed, with a link count of zero, and never the new one: no
-        socket in it can be reached by a kubelet, and waiting does not help.
+        A mount goes on showing a directory that was removed and never the new one: no socket in it can be reached by a
+        kubelet, and waiting does not help.
         """
-        try:
-            status = self._plugin_dir.stat()
-        except OSError:
-            dead = bool(self._directory_inode)
-        else:
-            dead = not status.st_nlink or self._directory_inode not in (0, status.st_ino)
-            self._directory_inode = status.st_ino
-        if dead and not self._stop.is_set():
+        if self._directory is None:
+            with contextlib.suppress(OSError):
+                # Held open, so that the number that tells it from the next one is not given away again.
+                self._directory = os.open(self._plugin_dir, os.O_PATH | os.O_DIRECTORY)
+        elif not self._stop.is_set() and not _is_at(self._directory, self._plugin_dir):
             self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._plugin_dir))
             self._exit = Exit.PLUGIN_DIR_REPLACED
             self._stop.set()
 
     def _take(self, scan: Scan) -> None:
         """Bring the resources in step with what a scan found."""
-        reason = scan.failure or scan.reason
-        if reason != self._reason:
-            self._log.info("scan", reason=reason or "devices found")
-            self._reason = reason
+        if scan.reason != self._reason:
+            say = self._log.warning if scan.failed else self._log.info
+            say("scan", reason=scan.reason or "all is well again")
+            self._reason = scan.reason
             self._state_file.touch()
-        if scan.failure:
-            for resource in self._resources.values():
-                resource.distrust(scan.failure)
-            return
+        self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
         for name in scan.snapshots:
             if name not in self._resources and name not in self._refused:
                 self._add(name)
+        gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
         for name, resource in self._resources.items():
-            gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
-            resource.advertise(scan.snapshots.get(name, gone))
+            if scan.failed:
+                resource.distrust(scan.reason)
+            else:
+                resource.advertise(scan.snapshots.get(name, gone))
 
     def _add(self, name: str) -> None:
+        """Serve a resource from now on, unless no kubelet would take it."""
         problem = resource_problem(name)
-        if not problem:
-            try:
+        try:
+            if not problem:
                 resource = Resource(self._plugin, name, self._instance, self._plugin_dir, self._state_file.touch)
-            except ConfigError as error:
-                problem = str(error)
+                self._resources[name] = resource
+                self._run(resource.run())
+        except ConfigError as error:
+            problem = str(error)
         if problem:
             self._log.error("resource left out", resource=name, reason=problem)
             self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
             self._state_file.touch()
-            return
-        self._resources[name] = resource
-        self._run(resource.run())
 
     def _state(self) -> PluginState:
         resources = [resource.state() for resource in self._resources.values()]
@@ -150,3 +149,12 @@ class PluginProcess:
             resources=(*resources, *self._refused.values()),
             reason=self._reason,
         )
+
+
+def _is_at(directory: int, path: Path) -> bool:
+    """Whether an open directory is still what a path leads to."""
+    opened = os.fstat(directory)
+    try:
+        return opened.st_nlink > 0 and os.path.samestat(opened, path.stat())
+    except OSError:
+        return False

@@ -6,6 +6,7 @@ Where a resource stands, and what leads on:
     registering  asked; the kubelet calls back, then answers  -> registered, refused or waiting
     registered   the kubelet's stream is open                 -> registering, when stream, socket or kubelet goes
     refused      the kubelet said no                          -> registering, after a while or when asked to
+    displaced    another process serves on our socket         -> waiting, when it is gone
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
@@ -38,6 +39,14 @@ STEADY = 10.0
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REFUSED = 0.05, 1.0, 30.0
 """Seconds between tries: at first, and at most for a kubelet that does not answer and for one that says no."""
+
+_LEVELS = {
+    Registration.WAITING: "info",
+    Registration.REGISTERING: "debug",
+    Registration.REGISTERED: "info",
+    Registration.REFUSED: "warning",
+    Registration.DISPLACED: "error",
+}
 
 Identity = tuple[int, int, int]
 
@@ -82,7 +91,7 @@ class Registrar:
         self._changed = changed
         self._wake = asyncio.Event()
         self._impatient = False
-        self._failures = 0
+        self._delay = RETRY_FIRST
         self._log = get_logger(resource=resource)
 
     def check(self) -> None:
@@ -96,37 +105,51 @@ class Registrar:
 
     async def run(self) -> None:
         """Keep the resource registered for ever."""
-        while True:
-            kubelet = await self._prepare()
-            self._impatient = False
+        try:
+            while True:
+                await self._round()
+        finally:
+            self.state, self.detail = Registration.WAITING, "the plugin has stopped"
+
+    async def _round(self) -> None:
+        kubelet = await self._prepare()
+        self._impatient = False
+        # A retry stays in the state of the last try until it is known how it went.
+        if self._delay == RETRY_FIRST:
             self._say(Registration.REGISTERING)
-            refusal = await self._register(kubelet)
-            if not refusal and await self._confirmed(kubelet):
-                await self._stay(kubelet)
-            elif not self._overtaken(kubelet):
-                self._say(*(refusal or (Registration.REFUSED, "the kubelet accepted, but has not opened its stream")))
-                await self._pause(kubelet)
+        refusal = await self._register(kubelet)
+        if not refusal and await self._confirmed(kubelet):
+            await self._stay(kubelet)
+        elif not self._overtaken(kubelet):
+            self._say(*(refusal or (Registration.REFUSED, "the kubelet accepted, but has not opened its stream")))
+            await self._pause(kubelet)
 
     async def _prepare(self) -> Identity:
         """Serve on a fresh socket and wait for a kubelet.
 
-        The socket comes first: a kubelet deletes all sockets before it makes its own, so one that is there after its
-        socket was seen was bound for this kubelet.
+        The kubelet is looked at before the socket: it deletes all sockets before it makes its own, so a socket that is
+        there after the kubelet's was seen was bound for this kubelet.
         """
         while True:
-            if not self._endpoint.pristine:
-                try:
-                    await self._endpoint.open()
-                except OSError as error:
-                    self._say(Registration.WAITING, str(error))
-                    await self._until(lambda: self._impatient, RETRY_SILENT)
-                    self._impatient = False
-                    continue
             kubelet = self._kubelet()
-            if kubelet is not None:
+            if self._endpoint.usurped:
+                self._say(Registration.DISPLACED, f"another process serves {self._endpoint.path}")
+                await self._until(lambda: not self._endpoint.usurped)
+            elif not self._endpoint.pristine:
+                await self._open()
+            elif kubelet is not None:
                 return kubelet
-            self._say(Registration.WAITING, f"there is no {self._kubelet_socket}")
-            await self._until(lambda: self._kubelet() is not None)
+            else:
+                self._say(Registration.WAITING, f"there is no {self._kubelet_socket}")
+                await self._until(lambda: self._kubelet() is not None)
+
+    async def _open(self) -> None:
+        try:
+            await self._endpoint.open()
+        except OSError as error:
+            self._impatient = False
+            self._say(Registration.WAITING, str(error))
+            await self._until(lambda: self._impatient, RETRY_SILENT)
 
     async def _register(self, kubelet: Identity) -> tuple[Registration, str] | None:
         """Ask the kubelet; None when it accepted, else where that leaves the resource and why."""
@@ -150,7 +173,7 @@ class Registrar:
         return Registration.REFUSED, error.details() or error.code().name
 
     async def _confirmed(self, kubelet: Identity) -> bool:
-        """Whether the kubelet opens its stream. That it may end it at once is what `_stay` is for."""
+        """Whether the kubelet opens its stream; it may have closed it since."""
         await self._until(lambda: self._endpoint.streams.opened > 0 or self._overtaken(kubelet), CONFIRM_TIMEOUT)
         return self._endpoint.streams.opened > 0 and not self._overtaken(kubelet)
 
@@ -159,26 +182,29 @@ class Registrar:
         self.registrations += 1
         self._say(Registration.REGISTERED)
         begin = time.monotonic()
-        await self._until(lambda: self._overtaken(kubelet) or not self._listening())
-        if self._overtaken(kubelet):
-            return
-        self._say(Registration.REGISTERING, "the kubelet has closed its stream")
+        await self._until(lambda: not self._listening() or self._replaced(kubelet))
         if time.monotonic() - begin > STEADY:
-            self._failures = 0
-        await self._pause(kubelet)
+            self._delay = RETRY_FIRST
+        if not self._overtaken(kubelet):
+            self._say(Registration.REGISTERING, "the kubelet has closed its stream")
+            await self._pause(kubelet)
 
     async def _pause(self, kubelet: Identity) -> None:
         """Wait before the next try, unless something new happens."""
         longest = RETRY_SILENT if self.state is Registration.WAITING else RETRY_REFUSED
-        delay = min(RETRY_FIRST * 2**self._failures, longest)
-        self._failures += 1
+        delay = min(self._delay, longest)
+        self._delay = 2 * delay
         await self._until(lambda: self._impatient or self._overtaken(kubelet), delay)
         if self._impatient or self._kubelet() != kubelet:
-            self._failures = 0
+            self._delay = RETRY_FIRST
 
     def _overtaken(self, kubelet: Identity) -> bool:
         """Whether this round is over: another kubelet, or none, or a socket that no kubelet can reach any more."""
         return self._kubelet() != kubelet or not self._endpoint.intact
+
+    def _replaced(self, kubelet: Identity) -> bool:
+        """Whether an open stream is worth nothing any more. A kubelet that has merely lost its socket lives on."""
+        return self._kubelet() not in (kubelet, None) or not self._endpoint.intact
 
     def _kubelet(self) -> Identity | None:
         return identity_of(self._kubelet_socket)
@@ -201,6 +227,5 @@ class Registrar:
         if (state, detail) == (self.state, self.detail):
             return
         self.state, self.detail, self.since = state, detail, time.time()
-        level = {Registration.REFUSED: "warning", Registration.REGISTERING: "debug"}.get(state, "info")
-        getattr(self._log, level)(str(state), **({"detail": detail} if detail else {}))
+        getattr(self._log, _LEVELS[state])(str(state), **({"detail": detail} if detail else {}))
         self._changed()

@@ -1,17 +1,19 @@
 """One resource of a plugin: what it advertises, where it is served, and how it stands with the kubelet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hub.log import get_logger
 from hub.paths import KUBELET_SOCKET
-from hub.plugin.contract import Plugin
+from hub.plugin.contract import Device, Plugin
 from hub.plugin.endpoint import Endpoint, socket_name
 from hub.plugin.inventory import Inventory
 from hub.plugin.registration import Registrar
 from hub.plugin.service import DevicePluginService
 from hub.plugin.snapshot import Snapshot
 from hub.state import DeviceState, ResourceState
+
+_SHOWN = 16
 
 
 class Resource:
@@ -29,6 +31,7 @@ class Resource:
         self.name = name
         self._changed = changed
         self._inventory = Inventory()
+        self._trusted = Snapshot()
         service = DevicePluginService(plugin, name, self._inventory)
         self._endpoint = Endpoint(plugin_dir / socket_name(name, instance, plugin_dir), service, self._check)
         self._registrar = Registrar(name, self._endpoint, plugin_dir / KUBELET_SOCKET, service.options, changed)
@@ -43,20 +46,13 @@ class Resource:
 
     def advertise(self, snapshot: Snapshot) -> None:
         """Offer these devices from now on."""
-        before = self._inventory.snapshot
-        if self._inventory.replace(snapshot):
-            healthy = sum(not device.unhealthy for device in snapshot.devices.values())
-            self._log.info("devices", total=len(snapshot.devices), healthy=healthy, **self._excuse(snapshot))
-            self._log_health(before, snapshot)
-        for problem in snapshot.problems:
-            if problem not in before.problems:
-                self._log.error("device left out", reason=problem)
-        if (before.devices, before.reason, before.problems) != (snapshot.devices, snapshot.reason, snapshot.problems):
-            self._changed()
+        self._trusted = snapshot
+        self._show(snapshot)
 
     def distrust(self, reason: str) -> None:
         """Go on with the same devices, none of them healthy."""
-        self.advertise(self._inventory.snapshot.distrusted(reason))
+        if reason != self._inventory.snapshot.reason:
+            self._show(self._trusted.distrusted(reason))
 
     def check(self) -> None:
         """Look whether the registration still stands."""
@@ -87,13 +83,36 @@ class Resource:
     def _check(self) -> None:
         self._registrar.check()
 
-    def _excuse(self, snapshot: Snapshot) -> dict[str, str]:
-        return {"reason": snapshot.reason} if snapshot.reason else {}
+    def _show(self, snapshot: Snapshot) -> None:
+        before = self._inventory.snapshot
+        if self._inventory.replace(snapshot):
+            healthy = sum(not device.unhealthy for device in snapshot.devices.values())
+            excuse = {"reason": snapshot.reason} if snapshot.reason else {}
+            self._log.info("devices", total=len(snapshot.devices), healthy=healthy, **excuse)
+        if before.devices != snapshot.devices:
+            self._log_health(before.devices, snapshot.devices)
+        for problem in snapshot.problems:
+            if problem not in before.problems:
+                self._log.error("device left out", reason=problem)
+        if (before.devices, before.reason, before.problems) != (snapshot.devices, snapshot.reason, snapshot.problems):
+            self._changed()
 
-    def _log_health(self, before: Snapshot, after: Snapshot) -> None:
-        for name, device in after.devices.items():
-            known = before.devices.get(name)
-            if device.unhealthy and (known is None or known.unhealthy != device.unhealthy):
-                self._log.warning("device unhealthy", device=name, reason=device.unhealthy)
-            elif known is not None and known.unhealthy and not device.unhealthy:
-                self._log.info("device healthy again", device=name, was=known.unhealthy)
+    def _log_health(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> None:
+        """One line for all devices that share a reason: where the driver has gone, there may be thousands."""
+        fallen: dict[str, list[str]] = {}
+        risen: list[str] = []
+        for name, device in after.items():
+            was = before[name].unhealthy if name in before else ""
+            if device.unhealthy and device.unhealthy != was:
+                fallen.setdefault(device.unhealthy, []).append(name)
+            elif was and not device.unhealthy:
+                risen.append(name)
+        for reason, names in fallen.items():
+            self._log.warning("devices unhealthy", devices=_shown(names), reason=reason)
+        if risen:
+            self._log.info("devices healthy again", devices=_shown(risen))
+
+
+def _shown(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -61,8 +61,10 @@ class Scanner:
                 self._requested.clear()
                 await self._scan()
                 await asyncio.sleep(COALESCE)
+                # Not wait_for, which before Python 3.12 forgets that it was cancelled when a request comes just then.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._requested.wait(), self._plugin.interval)
+                    async with asyncio.timeout(self._plugin.interval):
+                        await self._requested.wait()
 
     async def _scan(self) -> None:
         distrust, limit = self._watch_failure, self._plugin.scan_timeout
@@ -76,7 +78,7 @@ class Scanner:
         """Keep the plugin's watch running. While it cannot, changes would go unseen, so the devices are not trusted."""
         loop = asyncio.get_running_loop()
         first, longest = WATCH_RETRY
-        delay = first
+        delay = 0.0
 
         def changed() -> None:
             loop.call_soon_threadsafe(self.request)
@@ -93,10 +95,9 @@ class Scanner:
                 self._distrust("")
                 return
             self._distrust(f"the watch for hardware events failed: {failure}")
-            if loop.time() - begin > longest:
-                delay = first
+            held = loop.time() - begin > longest
+            delay = first if held or not delay else min(2 * delay, longest)
             await asyncio.sleep(delay)
-            delay = min(2 * delay, longest)
 
     def _distrust(self, failure: str) -> None:
         """Take the devices for unhealthy, or no longer; the next scan says so."""
@@ -113,17 +114,21 @@ def scan(plugin: Plugin, distrust: str = "") -> Scan:
         distrust: Why none of the devices is healthy, whatever the plugin says; empty when there is no such reason.
     """
     declared: list[str] = []
-    reason = distrust
     try:
         declared = [_ascii(name) for name in plugin.resources()]
-        try:
-            offered = list(plugin.devices())
-        except NoDevices as nothing:
-            offered, reason = [], legible(nothing)
-    except Exception as error:  # noqa: BLE001 - foreign code; the failure becomes the devices' condition
+        return _sorted_out(plugin, declared, distrust)
+    except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
-        failure = f"the scan for devices failed: {PluginFailure.of(error)}"
-        return Scan({name: Snapshot(reason=failure) for name in declared}, failure, failed=True)
+        reason = f"the scan for devices failed: {PluginFailure.of(error)}"
+        return Scan({name: Snapshot(reason=reason) for name in declared}, reason, failed=True)
+
+
+def _sorted_out(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
+    reason = distrust
+    try:
+        offered = list(plugin.devices())
+    except NoDevices as nothing:
+        offered, reason = [], legible(nothing)
     snapshots = {name: Snapshot(reason=reason) for name in declared}
     for name, devices in _by_resource(plugin, offered):
         snapshot = Snapshot.of(devices)

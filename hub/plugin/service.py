@@ -1,20 +1,22 @@
 """The DevicePlugin service of one resource: answered from memory, and nothing is waited for without limit."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from os import fspath
 from typing import Any, TypeVar
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginServicer_to_server
 from hub.log import get_logger
+from hub.plugin.checks import ID_CHARACTERS
 from hub.plugin.contract import Allocation, Device, Plugin, overrides
 from hub.plugin.endpoint import Streams
 from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
-from hub.plugin.snapshot import ID_CHARACTERS
 from hub.plugin.threads import in_thread
 
 PENDING_CALLS = 16
@@ -55,6 +57,7 @@ class DevicePluginService(DevicePluginServicer):
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods to a server."""
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_ours_to_tell)
         add_DevicePluginServicer_to_server(self, server)
 
     @property
@@ -173,13 +176,19 @@ class DevicePluginService(DevicePluginServicer):
         self._pending.add(answer)
         answer.add_done_callback(self._pending.discard)
         # Shielded, for the call is pending until its thread returns, whoever still waits for it.
-        return await asyncio.wait_for(asyncio.shield(answer), limit)
+        async with asyncio.timeout(limit):
+            return await asyncio.shield(answer)
 
     def _complain(self, event: str, reason: str) -> None:
         """Log what went wrong with a request, but not again and again: pods are tried in loops."""
         level = "debug" if reason == self._complaint else "warning"
         self._complaint = reason
         getattr(self._log, level)(event, reason=reason)
+
+
+def _is_ours_to_tell(record: logging.LogRecord) -> bool:
+    """Not a message that cannot be decoded: its sender is told, and would fill our log with it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], DecodeError))
 
 
 def _short(name: str) -> str:

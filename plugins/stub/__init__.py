@@ -10,43 +10,14 @@ from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Any, NoReturn
 
-import msgspec
 from asyncinotify import Inotify, Mask
 
-from hub import Allocation, Device, DeviceNode, Plugin, Settings
+from hub import Allocation, Device, DeviceNode, Plugin
 from plugins.stub.faults import Crash, Faults, read_faults
+from plugins.stub.settings import StubNode, StubResource, StubSettings, fill_in
 
 FAULTS_FILE = "stub-faults.yaml"
 """The fault file's name in the hub's run directory."""
-
-
-class StubNode(Settings, frozen=True):
-    """A device file that each device of a resource brings; `{n}` is the device's number."""
-
-    host_path: str = "/dev/null"
-    container_path: str = "/dev/stub{n}"
-    permissions: str = "rw"
-
-
-class StubResource(Settings, frozen=True):
-    """A resource of devices that are not there."""
-
-    name: str = "example.com/stub"
-    devices: int = 4
-    """How many."""
-    numa: tuple[int, ...] = ()
-    """The NUMA nodes that the devices are spread over, in turn."""
-    nodes: tuple[StubNode, ...] = (StubNode(),)
-    env: dict[str, str] = msgspec.field(default_factory=lambda: {"STUB_DEVICES": "{id}"})
-    """Variables for the container; `{id}` and `{n}` are the device's. Those of several devices are joined by commas."""
-
-
-class StubSettings(Settings, frozen=True):
-    """The stub's configuration file."""
-
-    resources: tuple[StubResource, ...] = (StubResource(),)
-    faults: str = ""
-    """The fault file; by default stub-faults.yaml in the hub's run directory."""
 
 
 class Stub(Plugin):
@@ -78,7 +49,9 @@ class Stub(Plugin):
         if not self._faults_file:
             return
         with Inotify() as inotify:
-            inotify.add_watch(self._faults_file.parent, Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.DELETE)
+            inotify.add_watch(self._faults_file.parent, Mask.CLOSE_WRITE | Mask.MOVE | Mask.DELETE)
+            # What happened before the watch stood.
+            changed()
             for event in inotify:
                 if event.name is not None and event.name.name == self._faults_file.name:
                     changed()
@@ -120,7 +93,7 @@ class Stub(Plugin):
                 name,
                 resource=resource.name,
                 nodes=[_device_node(node, n) for node in resource.nodes],
-                env={key: value.format(id=name, n=n) for key, value in resource.env.items()},
+                env={key: fill_in(value, id=name, n=n) for key, value in resource.env.items()},
                 unhealthy=self._faults.unhealthy.get(name, ""),
                 numa=numa,
             )
@@ -133,7 +106,7 @@ class Stub(Plugin):
 
 
 def _device_node(node: StubNode, n: int) -> DeviceNode:
-    return DeviceNode(node.host_path, node.container_path.format(n=n), node.permissions)
+    return DeviceNode(node.host_path, fill_in(node.container_path, n=n), node.permissions)
 
 
 def _hang() -> NoReturn:

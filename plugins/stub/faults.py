@@ -1,16 +1,20 @@
 """What the stub is told to do wrong: a file that can be changed while it runs."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from hub import Settings
+from plugins.stub.settings import Count
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class AllocateFault(Settings, frozen=True):
     """What goes wrong in Allocate."""
 
-    delay: float = 0
+    delay: Seconds = 0
     """Seconds before it answers."""
     hang: bool = False
     """It never answers."""
@@ -39,7 +43,7 @@ class Faults(Settings, frozen=True):
 
     unhealthy: dict[str, str] = {}
     """Device id to the reason why it cannot be used."""
-    devices: dict[str, int] = {}
+    devices: dict[str, Count] = {}
     """Resource to another number of devices."""
     scan: str = ""
     """The scan for devices fails, with this text."""
@@ -49,14 +53,11 @@ class Faults(Settings, frozen=True):
 
 
 def read_faults(path: Path | None) -> Faults:
-    """The faults asked for; none where there is no file.
+    """The faults asked for; none where there is no file, or an empty one.
 
     Raises:
-        ValueError: the file says something that is no fault.
+        hub.errors.ConfigError: the file says something that is no fault.
     """
-    if path is None or not path.exists():
+    if path is None or not path.exists() or not path.stat().st_size:
         return Faults()
-    try:
-        return msgspec.yaml.decode(path.read_bytes() or b"{}", type=Faults)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return Faults.read(path)

@@ -1,0 +1,113 @@
+"""What no kubelet takes, found before it is sent. A plugin is foreign code: not even types are taken for granted."""
+
+import re
+from collections.abc import Collection, Container, Mapping
+from typing import Any
+
+from hub.plugin.contract import Device, DeviceNode, Mount
+from hub.plugin.failure import legible
+
+ID_CHARACTERS = 63
+"""The longest device id (the comment on `Device.ID` in the kubelet's API)."""
+
+_SHOWN = 200
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def resource_problem(name: str) -> str:
+    """Why a kubelet would refuse a resource name, or nothing.
+
+    The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
+    kubernetes.io, a slash, a name of at most 63 characters; with "requests." before it the whole is still a qualified
+    name, whose domain may have 253 characters.
+    """
+    domain, slash, short = name.partition("/")
+    if not slash:
+        return f'resource "{name}" needs a domain before a slash, like example.com/name'
+    if domain.endswith("kubernetes.io"):
+        return f'resource "{name}": the domain kubernetes.io is reserved'
+    if not _DOMAIN.fullmatch(domain) or len(f"requests.{domain}") > 253:  # noqa: PLR2004 - said in the docstring
+        return f'resource "{name}": "{domain}" is no domain name in lower case'
+    if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - said in the docstring
+        return (
+            f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending plain'
+        )
+    if name.startswith("requests."):
+        return f'resource "{name}": the prefix "requests." belongs to quotas'
+    return ""
+
+
+def device_problem(device: object, known: Container[str]) -> str:
+    """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
+    if not isinstance(device, Device):
+        return f"{_shown(device)} is no hub.Device"
+    if problem := _id_problem(device.id):
+        return f"device {_shown(device.id)}: {problem}"
+    if device.id in known:
+        return f"device {device.id!r} is offered twice"
+    for field, default, holds, expected in _FIELDS:
+        value = getattr(device, field)
+        if value != default and not holds(value):
+            return f"device {device.id!r}: {field} is {_shown(value)}, expected {expected}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = legible(repr(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _id_problem(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        return "the id is no text or is empty"
+    if len(name) > ID_CHARACTERS:
+        return f"the id has {len(name)} characters, at most {ID_CHARACTERS} are allowed"
+    return "" if name.isprintable() else "the id has characters that cannot be printed"
+
+
+def _is_text(value: object) -> bool:
+    """Whether UTF-8 can carry it, which it cannot where bytes of a file name were smuggled in."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_all(value: object, kind: type) -> bool:
+    return (
+        isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(part, kind) for part in value)
+    )
+
+
+def _are_texts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, str) and all(_is_text(text) for text in value)
+
+
+def _are_variables(value: object) -> bool:
+    return isinstance(value, Mapping) and all(_is_text(part) for pair in value.items() for part in pair)
+
+
+def _are_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, DeviceNode) and all(
+        isinstance(node.permissions, str) and node.permissions and not node.permissions.strip("rwm") for node in value
+    )
+
+
+def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, int) and all(0 <= node < 2**63 for node in value)
+
+
+_FIELDS = [
+    ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
+    ("numa", (), _are_numa_nodes, "nodes from 0 on, none when that is unknown"),
+    ("nodes", (), _are_nodes, 'a list of hub.DeviceNode with permissions out of "rwm"'),
+    ("mounts", (), lambda value: _are_all(value, Mount), "a list of hub.Mount"),
+    ("env", {}, _are_variables, "texts by name"),
+    ("annotations", {}, _are_variables, "texts by name"),
+    ("cdi", (), _are_texts, "a list of names"),
+]
