@@ -1,0 +1,121 @@
+"""Whether a physical device can be used: one state machine for all plugins and all reasons.
+
+    state       event                                    next
+    ----------  ---------------------------------------  --------------------------------------------------------
+    healthy     fail(source, reason)                     unhealthy
+    unhealthy   fail(same source, another reason)        unhealthy, since as before
+    unhealthy   clear(source), another source remains    unhealthy
+    unhealthy   clear(last source)                       recovering, until the quiet time is over
+    unhealthy   try_again(awaited)                       recovering, until the outcome is known
+    recovering  fail(source, reason)                     unhealthy
+    recovering  pass_time, quiet time over               healthy; one more recovery
+    recovering  pass_time, too many recoveries of late   unhealthy by source "flapping"
+    recovering  clear(last source), no quiet time        healthy; one more recovery
+    any         release()                                without "flapping", recoveries forgotten
+
+A device that is recovering is not given to anybody. Sources are independent: a device is as healthy as the worst of
+them says. Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+FLAPPING = "flapping"
+"""The source of a fault that only an operator clears."""
+
+
+class Health(StrEnum):
+    """Where a device stands."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    RECOVERING = "recovering"
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One reason not to use a device."""
+
+    reason: str
+    since: float
+    """Unix time."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a device comes back."""
+
+    quiet: float = 0
+    """Seconds without a fault before a device counts as healthy again."""
+    recoveries: int = 3
+    """So many recoveries within `period` are one too many flaps: the next one waits for an operator."""
+    period: float = 3600
+    """Seconds in which recoveries are counted."""
+
+
+class HealthRecord(msgspec.Struct, omit_defaults=True):
+    """The health of one physical device; what it holds is what is kept across restarts."""
+
+    faults: dict[str, Fault] = {}
+    """By source, the oldest first."""
+    recovering_since: float = 0
+    """Unix time; 0 when it is not recovering."""
+    awaited: str = ""
+    """What a recovering device waits for."""
+    recoveries: list[float] = []
+    """When it recovered, as far as that still counts."""
+
+    @property
+    def state(self) -> Health:
+        """Where the device stands."""
+        if self.recovering_since:
+            return Health.RECOVERING
+        return Health.UNHEALTHY if self.faults else Health.HEALTHY
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be used, in words for an administrator; empty when it can."""
+        faults = "; ".join(fault.reason for fault in self.faults.values())
+        if self.state is Health.RECOVERING:
+            return f"recovering, waiting for {self.awaited}" + (f" (was: {faults})" if faults else "")
+        return faults
+
+    def fail(self, source: str, reason: str, now: float) -> None:
+        """Something is wrong, says one source."""
+        known = self.faults.get(source)
+        self.faults[source] = Fault(reason, known.since if known else now)
+        self._settle()
+
+    def try_again(self, awaited: str, now: float) -> None:
+        """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
+        if self.faults and FLAPPING not in self.faults:
+            self.recovering_since, self.awaited = now, awaited
+
+    def clear(self, source: str, now: float, policy: Policy) -> None:
+        """A source has nothing to complain about any more."""
+        if self.faults.pop(source, None) is None:
+            return
+        if self.faults:
+            self._settle()
+            return
+        self.recovering_since = now
+        self.awaited = f"{policy.quiet:g} s without a fault"
+        self.pass_time(now, policy)
+
+    def pass_time(self, now: float, policy: Policy) -> None:
+        """Finish a recovery whose quiet time is over."""
+        self.recoveries = [when for when in self.recoveries if now - when < policy.period]
+        if self.state is not Health.RECOVERING or self.faults or now - self.recovering_since < policy.quiet:
+            return
+        self._settle()
+        if len(self.recoveries) >= policy.recoveries:
+            self.fail(FLAPPING, f"recovered {len(self.recoveries)} times within {policy.period:g} s; release it", now)
+        else:
+            self.recoveries.append(now)
+
+    def release(self, now: float, policy: Policy) -> None:
+        """An operator says that the device may be used however often it has failed."""
+        self.recoveries.clear()
+        self.clear(FLAPPING, now, policy)
+
+    def _settle(self) -> None:
+        self.recovering_since, self.awaited = 0, ""

@@ -1,0 +1,89 @@
+"""The health state machine, transition by transition."""
+
+from collections.abc import Callable
+
+import pytest
+
+from hub.plugin.health import FLAPPING, Health, HealthRecord, Policy
+
+Step = Callable[[HealthRecord], None]
+
+QUIET = Policy(quiet=30, recoveries=3, period=3600)
+AT_ONCE = Policy(quiet=0, recoveries=3, period=3600)
+
+
+def _fail(source: str = "driver", now: float = 100) -> Step:
+    return lambda record: record.fail(source, f"{source} says no", now)
+
+
+def _clear(source: str = "driver", now: float = 200, policy: Policy = QUIET) -> Step:
+    return lambda record: record.clear(source, now, policy)
+
+
+def _pass(now: float, policy: Policy = QUIET) -> Step:
+    return lambda record: record.pass_time(now, policy)
+
+
+def _try(now: float = 150) -> Step:
+    return lambda record: record.try_again("a probe reset", now)
+
+
+def _flaps(count: int) -> list[Step]:
+    return [step for n in range(count) for step in (_fail(now=100 + n), _clear(now=100 + n, policy=AT_ONCE))]
+
+
+NEEDS_QUIET = "recovering, waiting for 30 s without a fault"
+PROBED = "recovering, waiting for a probe reset (was: driver says no)"
+HELD = "recovered 3 times within 3600 s; release it"
+RELEASE: Step = lambda record: record.release(300, AT_ONCE)  # noqa: E731 - a step like those above
+
+TABLE: list[tuple[str, list[Step], Health, str]] = [
+    ("new", [], Health.HEALTHY, ""),
+    ("a fault", [_fail()], Health.UNHEALTHY, "driver says no"),
+    ("two sources", [_fail(), _fail("reset")], Health.UNHEALTHY, "driver says no; reset says no"),
+    ("one of two clears", [_fail(), _fail("reset"), _clear()], Health.UNHEALTHY, "reset says no"),
+    ("a stranger clears", [_fail(), _clear("nobody")], Health.UNHEALTHY, "driver says no"),
+    ("the last clears", [_fail(), _clear()], Health.RECOVERING, NEEDS_QUIET),
+    ("not quiet long enough", [_fail(), _clear(), _pass(229)], Health.RECOVERING, NEEDS_QUIET),
+    ("quiet long enough", [_fail(), _clear(), _pass(230)], Health.HEALTHY, ""),
+    ("a fault while recovering", [_fail(), _clear(), _fail("reset")], Health.UNHEALTHY, "reset says no"),
+    ("no quiet time asked for", [_fail(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
+    ("a probe begins", [_fail(), _try()], Health.RECOVERING, PROBED),
+    ("time does not end a probe", [_fail(), _try(), _pass(9999)], Health.RECOVERING, PROBED),
+    ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver says no"),
+    ("a probe succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
+    ("nothing to probe", [_try()], Health.HEALTHY, ""),
+    ("three recoveries", _flaps(3), Health.HEALTHY, ""),
+    ("a fourth within the hour", _flaps(4), Health.UNHEALTHY, HELD),
+    ("nobody probes what flaps", [*_flaps(4), _try()], Health.UNHEALTHY, HELD),
+    ("time does not end it", [*_flaps(4), _pass(99_999)], Health.UNHEALTHY, HELD),
+    ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
+    ("an operator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
+    ("released, it may flap again", [*_flaps(4), RELEASE, *_flaps(2)], Health.HEALTHY, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "state", "reason"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
+    """Each row of the table in the module's docstring, and what an administrator reads."""
+    record = HealthRecord()
+    for step in steps:
+        step(record)
+    assert (record.state, record.reason) == (state, reason)
+
+
+def test_a_fault_is_as_old_as_its_first_report() -> None:
+    """A reason that is reported again, in other words, does not make the fault younger."""
+    record = HealthRecord()
+    record.fail("driver", "first", 100)
+    record.fail("driver", "second", 200)
+    assert record.faults["driver"].since == 100
+    assert record.reason == "second"
+
+
+def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
+    """The limit shows as a fault like any other, so that status can name it."""
+    record = HealthRecord()
+    for step in _flaps(4):
+        step(record)
+    assert list(record.faults) == [FLAPPING]
