@@ -77,9 +77,12 @@ async def _kill_plugin(node: Node, name: str) -> float:
 
 
 def _serves(state: PluginState) -> bool:
-    """Whether a living process wrote this; the file outlives the process."""
+    """Whether a living process wrote this; the file outlives the process, and a zombie outlives its death."""
     registered = [resource.registration is Registration.REGISTERED for resource in state.resources]
-    return registered == [True] and psutil.pid_exists(state.pid)
+    try:
+        return registered == [True] and psutil.Process(state.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def _kill_hub(node: Node) -> float:

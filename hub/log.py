@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hub.errors import ConfigError
 
 
 def _import_structlog() -> Any:  # noqa: ANN401 - a module
@@ -52,6 +54,9 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+Choice = TypeVar("Choice", LogLevel, LogFormat)
+
+
 def configure(level: LogLevel | None = None, form: LogFormat | None = None, **bound: str) -> None:
     """Set up structlog, and Python's own logging through it, for this process.
 
@@ -59,9 +64,12 @@ def configure(level: LogLevel | None = None, form: LogFormat | None = None, **bo
         level: The least severe event to log; by default what the environment says, or info.
         form: How lines look; by default what the environment says, or by where they go.
         bound: Fields that every line of this process carries.
+
+    Raises:
+        ConfigError: the environment says something else than a level or a format.
     """
-    level = level or LogLevel(os.environ.get(LEVEL_VARIABLE, LogLevel.INFO))
-    form = form or LogFormat(os.environ.get(FORMAT_VARIABLE, LogFormat.AUTO))
+    level = level or _from_environment(LEVEL_VARIABLE, LogLevel.INFO)
+    form = form or _from_environment(FORMAT_VARIABLE, LogFormat.AUTO)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -84,6 +92,14 @@ def get_logger(**bound: str) -> Logger:
     """A logger whose lines carry the given fields."""
     logger: Logger = structlog.get_logger(**bound)
     return logger
+
+
+def _from_environment(variable: str, default: Choice) -> Choice:
+    said = os.environ.get(variable, default)
+    try:
+        return type(default)(said)
+    except ValueError:
+        raise ConfigError(variable, f'is "{said}", expected one of {", ".join(type(default))}') from None
 
 
 def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:

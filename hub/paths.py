@@ -5,6 +5,7 @@ name, so that during a rolling upgrade two hubs can share a node without sharing
 """
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,20 @@ INSTANCE = "dphub"
 
 SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
+
+
+KubeletIdentity = tuple[int, int, int]
+"""What tells one kubelet from the next: device, inode and change time (ns) of its socket. An inode number alone is used
+again by the next file."""
+
+
+def kubelet_identity(socket: Path) -> KubeletIdentity | None:
+    """The kubelet that made this socket; None where there is none."""
+    try:
+        found = socket.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.errors import HubError
 from hub.exits import Exit
-from hub.log import configure, get_logger
+from hub.log import LogFormat, LogLevel, configure, get_logger
 from hub.paths import INSTANCE, PLUGIN_DIR, RunDir
 from hub.plugin.host import Host
 
@@ -19,8 +19,10 @@ def main() -> int:
     # Its default is to kill; it is unblocked where it is handled.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parse()
-    configure(plugin=options.name)
+    configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:
+        # With what the environment says, which may be wrong.
+        configure(plugin=options.name)
         return _serve(options)
     except HubError as error:
         get_logger().error("plugin not started", reason=str(error))

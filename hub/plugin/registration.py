@@ -23,6 +23,7 @@ import grpc.aio
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.v1beta1_pb2_grpc import RegistrationStub
 from hub.log import get_logger
+from hub.paths import KubeletIdentity, kubelet_identity
 from hub.plugin.endpoint import Endpoint
 from hub.state import Registration
 
@@ -47,17 +48,6 @@ _LEVELS = {
     Registration.REFUSED: "warning",
     Registration.DISPLACED: "error",
 }
-
-Identity = tuple[int, int, int]
-
-
-def identity_of(kubelet_socket: Path) -> Identity | None:
-    """What tells one kubelet from the next: device, inode and change time of its socket. None where there is none."""
-    try:
-        status = kubelet_socket.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 class Registrar:
@@ -124,7 +114,7 @@ class Registrar:
             self._say(*(refusal or (Registration.REFUSED, "the kubelet accepted, but has not opened its stream")))
             await self._pause(kubelet)
 
-    async def _prepare(self) -> Identity:
+    async def _prepare(self) -> KubeletIdentity:
         """Serve on a fresh socket and wait for a kubelet.
 
         The kubelet is looked at before the socket: it deletes all sockets before it makes its own, so a socket that is
@@ -151,7 +141,7 @@ class Registrar:
             self._say(Registration.WAITING, str(error))
             await self._until(lambda: self._impatient, RETRY_SILENT)
 
-    async def _register(self, kubelet: Identity) -> tuple[Registration, str] | None:
+    async def _register(self, kubelet: KubeletIdentity) -> tuple[Registration, str] | None:
         """Ask the kubelet; None when it accepted, else where that leaves the resource and why."""
         # A channel of its own: a shared one would wait between its attempts to connect.
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -172,12 +162,12 @@ class Registrar:
             return Registration.WAITING, f"{self._kubelet_socket} is there, but nobody answers on it yet"
         return Registration.REFUSED, error.details() or error.code().name
 
-    async def _confirmed(self, kubelet: Identity) -> bool:
+    async def _confirmed(self, kubelet: KubeletIdentity) -> bool:
         """Whether the kubelet opens its stream; it may have closed it since."""
         await self._until(lambda: self._endpoint.streams.opened > 0 or self._overtaken(kubelet), CONFIRM_TIMEOUT)
         return self._endpoint.streams.opened > 0 and not self._overtaken(kubelet)
 
-    async def _stay(self, kubelet: Identity) -> None:
+    async def _stay(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
         self.registrations += 1
         self._say(Registration.REGISTERED)
@@ -189,7 +179,7 @@ class Registrar:
             self._say(Registration.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
 
-    async def _pause(self, kubelet: Identity) -> None:
+    async def _pause(self, kubelet: KubeletIdentity) -> None:
         """Wait before the next try, unless something new happens."""
         longest = RETRY_SILENT if self.state is Registration.WAITING else RETRY_REFUSED
         delay = min(self._delay, longest)
@@ -198,16 +188,16 @@ class Registrar:
         if self._impatient or self._kubelet() != kubelet:
             self._delay = RETRY_FIRST
 
-    def _overtaken(self, kubelet: Identity) -> bool:
+    def _overtaken(self, kubelet: KubeletIdentity) -> bool:
         """Whether this round is over: another kubelet, or none, or a socket that no kubelet can reach any more."""
         return self._kubelet() != kubelet or not self._endpoint.intact
 
-    def _replaced(self, kubelet: Identity) -> bool:
+    def _replaced(self, kubelet: KubeletIdentity) -> bool:
         """Whether an open stream is worth nothing any more. A kubelet that has merely lost its socket lives on."""
         return self._kubelet() not in (kubelet, None) or not self._endpoint.intact
 
-    def _kubelet(self) -> Identity | None:
-        return identity_of(self._kubelet_socket)
+    def _kubelet(self) -> KubeletIdentity | None:
+        return kubelet_identity(self._kubelet_socket)
 
     def _listening(self) -> bool:
         return self._endpoint.streams.kubelet_listens

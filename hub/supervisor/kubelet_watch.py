@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,16 +11,13 @@ from typing import Self
 from asyncinotify import Inotify, Mask, Watch
 
 from hub.errors import HubError
-from hub.paths import KUBELET_SOCKET
+from hub.paths import KUBELET_SOCKET, KubeletIdentity, kubelet_identity
 
 LOOK_SECONDS = 5.0
 """How often the directory is looked at without an event. inotify says nothing when a directory that is mounted here
 is removed on the host: the mount keeps the dead directory."""
 
 _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
-
-Identity = tuple[int, int, int]
-"""Device, inode and change time (ns). An inode number alone is used again by the next file."""
 
 
 class KubeletWatch:
@@ -95,12 +91,8 @@ class KubeletWatch:
     def _nearest(self) -> Path:
         return next(path for path in (self._plugin_dir, *self._plugin_dir.parents) if path.is_dir())
 
-    def _find_kubelet(self) -> Identity | None:
-        try:
-            found = (self._plugin_dir / KUBELET_SOCKET).stat()
-        except OSError:
-            return None
-        return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
+    def _find_kubelet(self) -> KubeletIdentity | None:
+        return kubelet_identity(self._plugin_dir / KUBELET_SOCKET)
 
     def _is_dead(self) -> bool:
         try:

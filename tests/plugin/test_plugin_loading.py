@@ -1,6 +1,8 @@
 """What a person writes to name a plugin and its settings is understood, or refused with the place of the mistake."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from support import STUB, Node, PluginUnderTest
@@ -203,3 +205,15 @@ async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
     excess = len(str(deep)) + len("/.sock") + 7 - 107
     assert state.detail == f"{deep}: the path is {excess} bytes too long for a socket in it"
     assert await plugin.stop() == 0
+
+
+@pytest.mark.parametrize("variable", ["DPHUB_LOG_LEVEL", "DPHUB_LOG_FORMAT"])
+def test_a_wrong_variable_is_one_clear_error(variable: str) -> None:
+    """A level or format that does not exist is said by name, with those that do; nothing is started."""
+    command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub"]
+    ran = subprocess.run(
+        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 2
+    assert f'{variable}: is \\"loud\\", expected one of' in ran.stderr
+    assert "Traceback" not in ran.stderr

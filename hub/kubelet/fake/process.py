@@ -146,4 +146,4 @@ def _delete_sockets(directory: Path) -> None:
     if directory.exists():
         for path in directory.iterdir():
             if path.is_socket():
-                path.unlink()
+                path.unlink(missing_ok=True)  # its plugin may remove it at the same moment
