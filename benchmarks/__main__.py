@@ -11,8 +11,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.calls import allocate, long_list
+from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.footprint import footprint
+from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
 from benchmarks.starts import cold_starts, kill_anything, plugin_kills
@@ -35,6 +36,8 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "plugin-kills": lambda: plugin_kills(samples(30)),
         "kill-anything": lambda: kill_anything(samples(200), seed),
         "allocate": lambda: allocate(samples(5000)),
+        "resets": lambda: resets(samples(200)),
+        "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(20 * scale),
     }

@@ -5,24 +5,64 @@ import sys
 import time
 from pathlib import Path
 
+import grpc.aio
 import msgspec
+import psutil
 
-from benchmarks.nodes import NAMES, RESOURCES, node_of_three
+from benchmarks.nodes import LIMIT, NAMES, RESOURCES, node_of_three
 from benchmarks.rows import Row, times
+from hub.cli.states import wait_for_state
+from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.node import Node
+from hub.kubelet.v1beta1_pb2 import PreStartContainerRequest
+from hub.kubelet.v1beta1_pb2_grpc import DevicePluginStub
 
 MANY = 16_384
+HANGING = 8
 
 
 async def allocate(count: int) -> list[Row]:
     """Call Allocate so often from a process of its own, as a kubelet is one."""
     async with node_of_three() as node:
-        socket = next(node.plugin_dir.glob(f"*_{NAMES[0]}.sock"))
-        client = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.allocate_client", socket, f"{NAMES[0]}-0", str(count)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        printed, _ = await client.communicate()
-    return times("Allocate", msgspec.json.decode(printed, type=list[float]), {"median": 0.6, "p99": 2})
+        took = await _call_allocate(node, count)
+    return times("Allocate", took, {"median": 0.6, "p99": 2})
+
+
+async def allocate_while_resets_hang(count: int) -> list[Row]:
+    """The same on a plugin in which eight resets hang, for as long as that takes."""
+    async with node_of_three(HANGING, reset=True) as node:
+        (Path(node.log.parent) / f"{NAMES[0]}.faults").write_bytes(b'{"reset": {"*": {"do": "hang"}}}')
+        async with grpc.aio.insecure_channel(f"unix:{_socket(node)}") as channel:
+            request = PreStartContainerRequest(devices_ids=[f"{NAMES[0]}-{n}" for n in range(HANGING)])
+            hanging = DevicePluginStub(channel).PreStartContainer(request)
+            answer = asyncio.ensure_future(hanging)
+            await _workers(node, HANGING)
+            took = await _call_allocate(node, count)
+            if hanging.done():
+                raise RuntimeError("the resets did not hang for long enough")
+            hanging.cancel()
+            await asyncio.wait([answer])
+    return times(f"Allocate while {HANGING} resets hang", took, {"median": None, "p99": None})
+
+
+async def _workers(node: Node, count: int) -> None:
+    """Wait until so many resets run."""
+    state = await wait_for_state(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
+    while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - nobody tells of a process that starts
+        await asyncio.sleep(0.01)
+
+
+def _socket(node: Node) -> Path:
+    return next(node.plugin_dir.glob(f"*_{NAMES[0]}.sock"))
+
+
+async def _call_allocate(node: Node, count: int) -> list[float]:
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.allocate_client", _socket(node), f"{NAMES[0]}-0", str(count)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await client.communicate()
+    return msgspec.json.decode(printed, type=list[float])
 
 
 async def long_list(count: int) -> list[Row]:
@@ -34,7 +74,7 @@ async def long_list(count: int) -> list[Row]:
     return [*times(what, took, {"median": 250, "worst": None}), Row(what, "size", size / 2**20, "MiB", 4, count)]
 
 
-async def _change(root: Path, kubelet, turn: int) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def _change(root: Path, kubelet: FakeKubelet, turn: int) -> float:
     resource, name = RESOURCES[0], NAMES[0]
     seen = len(kubelet.lists(resource))
     scratch = root / "faults.new"

@@ -20,14 +20,20 @@ LIMIT = 60.0
 
 
 @asynccontextmanager
-async def node_of_three(devices: int = DEVICES) -> AsyncIterator[Node]:
-    """A running node with three plugins, each with a resource of so many devices; all are allocatable."""
+async def node_of_three(devices: int = DEVICES, *, reset: bool = False) -> AsyncIterator[Node]:
+    """A running node with three plugins, each with a resource of so many devices; all are allocatable.
+
+    Args:
+        devices: Of each plugin.
+        reset: Whether devices are reset before a container starts.
+    """
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         root = Path(directory)
         for name in NAMES:
             settings = {
                 "resources": [{"name": f"example.com/{name}", "devices": devices}],
                 "faults": str(root / f"{name}.faults"),
+                "reset": reset,
             }
             (root / f"{name}.json").write_bytes(msgspec.json.encode(settings))
         sections = [

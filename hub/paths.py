@@ -67,6 +67,10 @@ class RunDir:
         """The state file of one plugin, replaced atomically at each change."""
         return self.path / f"{self.instance}.{plugin}.json"
 
+    def health(self, plugin: str) -> Path:
+        """The health of a plugin's devices. It belongs to the node, whichever hub runs."""
+        return self.path / f"{plugin}.health.json"
+
     def create(self) -> None:
         """Make the directory, for the owner alone.
 

@@ -3,6 +3,8 @@
 The plugin writes it, everything that shows a node's condition reads it. It survives a crash of either side.
 """
 
+import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,6 +36,20 @@ class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     """Why it is not healthy."""
     numa: tuple[int, ...] = ()
+    physical: str = ""
+    """The physical device that it is a share of, if it is one."""
+
+
+class ResetState(msgspec.Struct, frozen=True):
+    """The last reset of one physical device."""
+
+    outcome: str
+    """ok, failed, timed out, crashed, abandoned or skipped."""
+    message: str
+    ended: float
+    """Unix time."""
+    seconds: float
+    """How long it took."""
 
 
 class ResourceState(msgspec.Struct, frozen=True):
@@ -66,12 +82,16 @@ class PluginState(msgspec.Struct, frozen=True):
     resources: tuple[ResourceState, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
+    resets: Mapping[str, ResetState] = {}
+    """The last reset of each physical device."""
+    reset_counts: Mapping[str, int] = {}
+    """Resets since the process started, by outcome."""
 
 
-def write_state(path: Path, state: PluginState) -> None:
-    """Replace the state file; a reader sees the old one or the new one, never a part."""
-    scratch = path.with_name(f".{path.name}.{state.pid}")
-    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1))
+def replace_file(path: Path, content: object) -> None:
+    """Write something as JSON; a reader sees the old file or the new one, never a part."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
     scratch.replace(path)
 
 

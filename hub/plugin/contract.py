@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec.structs import force_setattr
 
+from hub.plugin.health import Policy
 from hub.plugin.host import Host
 from hub.plugin.settingsfile import read_settings
 
@@ -68,6 +69,7 @@ class Device(msgspec.Struct, frozen=True):
         annotations: Annotations for the container runtime.
         unhealthy: Why it cannot be used just now; empty when it can.
         numa: The NUMA nodes it is close to; empty when that is unknown.
+        physical: The id of the physical device of which this is one share among several; empty when it is a whole one.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Device(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = {}
     unhealthy: str = ""
     numa: Sequence[int] = ()
+    physical: str = ""
 
 
 class Allocation(msgspec.Struct, frozen=True):
@@ -140,7 +143,11 @@ class Plugin:
         allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet sets no limit of its own, and
             admits no other pod while it waits.
         prefer_timeout: Seconds after which the kubelet is left to its own choice.
-        reset: The function ("module:function") that makes a device ready for its next container.
+        reset: The function ("module:function") that makes a device ready for its next container, see `hub.reset`. It
+            is called before each start of a container, in a process of its own.
+        reset_timeout: Seconds for all resets of one container. The kubelet gives up after 30.
+        reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.
+        recovery: How a device that was unhealthy comes back.
     """
 
     resource: str = ""
@@ -150,7 +157,10 @@ class Plugin:
     scan_timeout: ClassVar[float] = 30.0
     allocate_timeout: ClassVar[float] = 5.0
     prefer_timeout: ClassVar[float] = 1.0
-    reset: ClassVar[str] = ""
+    reset: str = ""
+    reset_timeout: float = 25.0
+    reset_failures: ClassVar[int] = 3
+    recovery: ClassVar[Policy] = Policy()
 
     def __init__(self, settings: Any = None, host: Host | None = None) -> None:  # noqa: ANN401 - see `settings`
         self.settings = Settings() if settings is None else settings
@@ -187,6 +197,18 @@ class Plugin:
         An empty answer, an error and an overrun all leave the choice to the kubelet.
         """
         raise NotImplementedError
+
+    def reset_settings(self) -> object:
+        """What the reset function gets as its settings; anything that JSON can say."""
+        return self.settings
+
+    def why_not_reset(self, shares: Sequence[Device]) -> str:
+        """Why a physical device must not be reset now; empty when it may be.
+
+        Args:
+            shares: All devices that are advertised of the physical one, in whatever resource.
+        """
+        return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
 
 def overrides(plugin: Plugin, method: str) -> bool:

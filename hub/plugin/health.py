@@ -7,6 +7,7 @@
     unhealthy   clear(source), another source remains    unhealthy
     unhealthy   clear(last source)                       recovering, until the quiet time is over
     unhealthy   try_again(awaited)                       recovering, until the outcome is known
+    recovering  give_up(), a fault is left               unhealthy
     recovering  fail(source, reason)                     unhealthy
     recovering  pass_time, quiet time over               healthy; one more recovery
     recovering  pass_time, too many recoveries of late   unhealthy by source "flapping"
@@ -89,6 +90,11 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
         if self.faults and FLAPPING not in self.faults:
             self.recovering_since, self.awaited = now, awaited
+
+    def give_up(self) -> None:
+        """Nobody finds out any more; the faults stand as they did."""
+        if self.faults:
+            self._settle()
 
     def clear(self, source: str, now: float, policy: Policy) -> None:
         """A source has nothing to complain about any more."""

@@ -5,14 +5,18 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from hub.errors import ConfigError
 from hub.exits import Exit
+from hub.kubelet.holders import pod_resources_socket
 from hub.log import get_logger
 from hub.paths import RunDir
 from hub.plugin.checks import resource_problem
-from hub.plugin.contract import Plugin
+from hub.plugin.contract import Device, Plugin
+from hub.plugin.healthbook import HealthBook
+from hub.plugin.preparation import Preparation
 from hub.plugin.resource import Resource
 from hub.plugin.scanner import Scan, Scanner
 from hub.plugin.snapshot import Snapshot
@@ -50,6 +54,11 @@ class PluginProcess:
         self._tasks: list[asyncio.Task[None]] = []
         self._scanner = Scanner(plugin, self._take)
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
+        self._health = HealthBook(run_dir.health(name) if keep_state else None, plugin.recovery, self._judge_soon)
+        self._judging: asyncio.Handle | None = None
+        self._preparation = Preparation(
+            plugin, self._health, self._offer, pod_resources_socket(plugin_dir), self._state_file.touch
+        )
         self._log = get_logger()
 
     async def serve(self) -> Exit:
@@ -60,10 +69,12 @@ class PluginProcess:
         async with asyncio.TaskGroup() as self._group:
             self._run(self._scanner.run())
             self._run(self._keep_checking())
+            self._run(self._preparation.run())
             await self._stop.wait()
             for task in self._tasks:
                 task.cancel()
         self._state_file.write()
+        self._health.save()
         self._log.info("plugin stopped")
         return self._exit
 
@@ -88,6 +99,7 @@ class PluginProcess:
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
+            self._health.pass_time()
             for resource in self._resources.values():
                 resource.check()
             await asyncio.sleep(CHECK_INTERVAL)
@@ -130,7 +142,15 @@ class PluginProcess:
         problem = resource_problem(name)
         try:
             if not problem:
-                resource = Resource(self._plugin, name, self._instance, self._plugin_dir, self._state_file.touch)
+                resource = Resource(
+                    self._plugin,
+                    name,
+                    self._instance,
+                    self._plugin_dir,
+                    health=self._health,
+                    prepare=self._preparation.prepare,
+                    changed=self._state_file.touch,
+                )
                 self._resources[name] = resource
                 self._run(resource.run())
         except ConfigError as error:
@@ -140,6 +160,19 @@ class PluginProcess:
             self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
             self._state_file.touch()
 
+    def _offer(self) -> Iterator[tuple[str, Device]]:
+        return ((name, device) for name, resource in self._resources.items() for device in resource.devices)
+
+    def _judge_soon(self) -> None:
+        """Advertise what the health book has by then; many changes make one list."""
+        if self._judging is None:
+            self._judging = asyncio.get_running_loop().call_soon(self._judge)
+
+    def _judge(self) -> None:
+        self._judging = None
+        for resource in self._resources.values():
+            resource.judge()
+
     def _state(self) -> PluginState:
         resources = [resource.state() for resource in self._resources.values()]
         return PluginState(
@@ -148,6 +181,8 @@ class PluginProcess:
             started=self._started,
             resources=(*resources, *self._refused.values()),
             reason=self._reason,
+            resets=self._preparation.results,
+            reset_counts=self._preparation.counts,
         )
 
 

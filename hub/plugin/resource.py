@@ -1,15 +1,16 @@
 """One resource of a plugin: what it advertises, where it is served, and how it stands with the kubelet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hub.log import get_logger
 from hub.paths import KUBELET_SOCKET
 from hub.plugin.contract import Device, Plugin
 from hub.plugin.endpoint import Endpoint, socket_name
+from hub.plugin.healthbook import HealthBook
 from hub.plugin.inventory import Inventory
 from hub.plugin.registration import Registrar
-from hub.plugin.service import DevicePluginService
+from hub.plugin.service import DevicePluginService, Prepare
 from hub.plugin.snapshot import Snapshot
 from hub.state import DeviceState, ResourceState
 
@@ -24,15 +25,29 @@ class Resource:
         name: A valid resource name.
         instance: The hub that the socket belongs to.
         plugin_dir: The kubelet's plugin directory.
+        health: What is known of the devices besides what the plugin says.
+        prepare: Makes devices ready before their container starts.
         changed: Called when `state` has changed.
     """
 
-    def __init__(self, plugin: Plugin, name: str, instance: str, plugin_dir: Path, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        plugin: Plugin,
+        name: str,
+        instance: str,
+        plugin_dir: Path,
+        *,
+        health: HealthBook,
+        prepare: Prepare,
+        changed: Callable[[], None],
+    ) -> None:
         self.name = name
         self._changed = changed
         self._inventory = Inventory()
-        self._trusted = Snapshot()
-        service = DevicePluginService(plugin, name, self._inventory)
+        self._health = health
+        self._offered = Snapshot()
+        self._distrust = ""
+        service = DevicePluginService(plugin, name, self._inventory, prepare)
         self._endpoint = Endpoint(plugin_dir / socket_name(name, instance, plugin_dir), service, self._check)
         self._registrar = Registrar(name, self._endpoint, plugin_dir / KUBELET_SOCKET, service.options, changed)
         self._log = get_logger(resource=name)
@@ -46,13 +61,25 @@ class Resource:
 
     def advertise(self, snapshot: Snapshot) -> None:
         """Offer these devices from now on."""
-        self._trusted = snapshot
-        self._show(snapshot)
+        self._offered, self._distrust = snapshot, ""
+        self._health.hear(snapshot.devices.values())
+        self.judge()
 
     def distrust(self, reason: str) -> None:
         """Go on with the same devices, none of them healthy."""
-        if reason != self._inventory.snapshot.reason:
-            self._show(self._trusted.distrusted(reason))
+        if reason != self._distrust:
+            self._distrust = reason
+            self.judge()
+
+    def judge(self) -> None:
+        """Advertise each device as healthy as is known by now."""
+        judged = self._offered.judged(self._health.fault_of)
+        self._show(judged.distrusted(self._distrust) if self._distrust else judged)
+
+    @property
+    def devices(self) -> Iterable[Device]:
+        """The devices that are advertised."""
+        return self._inventory.snapshot.devices.values()
 
     def check(self) -> None:
         """Look whether the registration still stands."""
@@ -75,7 +102,7 @@ class Resource:
             reason=snapshot.reason,
             problems=snapshot.problems,
             devices=tuple(
-                DeviceState(device.id, not device.unhealthy, device.unhealthy, tuple(device.numa))
+                DeviceState(device.id, not device.unhealthy, device.unhealthy, tuple(device.numa), device.physical)
                 for device in snapshot.devices.values()
             ),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from os import fspath
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from hub.plugin.contract import Allocation, Device, Plugin, overrides
 from hub.plugin.endpoint import Streams
 from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
+from hub.plugin.refusal import Refusal
 from hub.plugin.threads import in_thread
 
 PENDING_CALLS = 16
@@ -29,12 +30,8 @@ T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Refusal(Exception):
-    """A request that is answered with an error; the text reaches the pod's events."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+Prepare = Callable[[str, Sequence[Device]], Awaitable[None]]
+"""Makes the devices of a resource ready for the container that is about to start, or raises a Refusal."""
 
 
 class DevicePluginService(DevicePluginServicer):
@@ -44,12 +41,14 @@ class DevicePluginService(DevicePluginServicer):
         plugin: Who decides what a container gets.
         resource: The resource's name.
         inventory: What is advertised.
+        prepare: Makes devices ready before their container starts.
     """
 
-    def __init__(self, plugin: Plugin, resource: str, inventory: Inventory) -> None:
+    def __init__(self, plugin: Plugin, resource: str, inventory: Inventory, prepare: Prepare) -> None:
         self._plugin = plugin
         self._resource = resource
         self._inventory = inventory
+        self._prepare = prepare
         self._pending: set[asyncio.Future[Any]] = set()
         self._complaint = ""
         self._log = get_logger(resource=resource)
@@ -99,13 +98,19 @@ class DevicePluginService(DevicePluginServicer):
         return wire.AllocateResponse(container_responses=responses)
 
     async def PreStartContainer(
-        self, _request: wire.PreStartContainerRequest, _context: Context
+        self, request: wire.PreStartContainerRequest, context: Context
     ) -> wire.PreStartContainerResponse:
-        """Nothing has to be done before a container starts."""
+        """Make the devices ready. A container that starts again holds its devices, healthy or not."""
+        try:
+            await self._prepare(self._resource, self._resolve(request.devices_ids))
+        except Refusal as refusal:
+            self._complain("container kept from starting", str(refusal))
+            await context.abort(refusal.code, str(refusal))
         return wire.PreStartContainerResponse()
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         devices = self._resolve(ids)
+        self._check_health(devices)
         named = f"{self._resource}: allocation of {_listed(ids)}"
         limit = self._plugin.allocate_timeout
         try:
@@ -122,7 +127,7 @@ class DevicePluginService(DevicePluginServicer):
         """The devices with these ids.
 
         Raises:
-            Refusal: one is unknown, asked for twice, or not healthy.
+            Refusal: one is unknown or asked for twice.
         """
         known = self._inventory.snapshot.devices
         devices: dict[str, Device] = {}
@@ -132,10 +137,14 @@ class DevicePluginService(DevicePluginServicer):
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} does not exist")
             if name in devices:
                 raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} is asked for twice")
-            if reason := known[name].unhealthy:
-                raise Refusal(grpc.StatusCode.UNAVAILABLE, f"{called} is not healthy: {reason}")
             devices[name] = known[name]
         return list(devices.values())
+
+    def _check_health(self, devices: Iterable[Device]) -> None:
+        for device in devices:
+            if device.unhealthy:
+                message = f"{self._resource}: device {_short(device.id)} is not healthy: {device.unhealthy}"
+                raise Refusal(grpc.StatusCode.UNAVAILABLE, message)
 
     async def _prefer(self, request: wire.ContainerPreferredAllocationRequest) -> list[str]:
         if not overrides(self._plugin, "prefer"):

@@ -1,6 +1,6 @@
 """From what a plugin offers to what a kubelet can be sent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 import msgspec
@@ -66,6 +66,17 @@ class Snapshot(msgspec.Struct, frozen=True):
         for device in message.devices:
             device.health = UNHEALTHY
         return type(self)(devices, message, reason, self.problems)
+
+    def judged(self, fault_of: Callable[[Device], str]) -> Self:
+        """The same devices, each as healthy as a judge says."""
+        faults = {name: fault_of(device) for name, device in self.devices.items()}
+        if all(faults[name] == device.unhealthy for name, device in self.devices.items()):
+            return self
+        devices = {
+            name: msgspec.structs.replace(device, unhealthy=faults[name]) for name, device in self.devices.items()
+        }
+        message = ListAndWatchResponse(devices=[_encode(device) for device in devices.values()])
+        return type(self)(devices, message, self.reason, self.problems)
 
     def looks_like(self, other: "Snapshot") -> bool:
         """Whether a kubelet would see no difference, for which the order of the devices does not count."""

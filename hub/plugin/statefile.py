@@ -1,27 +1,27 @@
-"""Keeps a plugin's state file in step with the plugin."""
+"""Keeps a file in step with what a plugin process knows."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from hub.log import get_logger
-from hub.state import PluginState, write_state
+from hub.state import replace_file
 
 GATHER = 0.02
 """Seconds in which several changes become one write."""
 
 
 class StateFile:
-    """Writes the state soon after each change.
+    """Writes something as JSON soon after each change of it.
 
     Args:
         path: The file; None where the process was started by hand and nobody reads it.
-        state: Tells the state as of now.
+        content: Tells what to write, as of now.
     """
 
-    def __init__(self, path: Path | None, state: Callable[[], PluginState]) -> None:
+    def __init__(self, path: Path | None, content: Callable[[], object]) -> None:
         self._path = path
-        self._state = state
+        self._content = content
         self._pending: asyncio.TimerHandle | None = None
         self._failure = ""
         self._log = get_logger()
@@ -40,9 +40,9 @@ class StateFile:
             return
         failure = ""
         try:
-            write_state(self._path, self._state())
+            replace_file(self._path, self._content())
         except OSError as error:
             failure = str(error)
         if failure and failure != self._failure:
-            self._log.error("state file not written", file=str(self._path), reason=failure)
+            self._log.error("file not written", file=str(self._path), reason=failure)
         self._failure = failure

@@ -29,6 +29,9 @@ class Stub(Plugin):
         super().__init__(*args)
         self._faults_file = self._find_faults_file()
         self._faults = Faults()
+        if self.settings.reset:
+            self.reset = "plugins.stub.reset:reset"
+        self.reset_timeout = self.settings.reset_timeout
 
     def resources(self) -> Iterator[str]:
         """The configured resources."""
@@ -55,6 +58,10 @@ class Stub(Plugin):
             for event in inotify:
                 if event.name is not None and event.name.name == self._faults_file.name:
                     changed()
+
+    def reset_settings(self) -> Faults:
+        """What the reset is to do wrong."""
+        return read_faults(self._faults_file)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What the devices carry, after the fault that was asked for."""

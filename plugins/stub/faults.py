@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from hub import Settings
+from plugins.stub.reset import ResetFault
 from plugins.stub.settings import Count
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -50,6 +51,8 @@ class Faults(Settings, frozen=True):
     allocate: AllocateFault = AllocateFault()
     prefer: PreferFault = PreferFault()
     crash: Crash | None = None
+    reset: dict[str, ResetFault] = {}
+    """Device id, or `*` for every other one, to what its reset does."""
 
 
 def read_faults(path: Path | None) -> Faults:

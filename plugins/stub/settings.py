@@ -56,6 +56,10 @@ class StubSettings(Settings, frozen=True):
     """The whole file."""
 
     resources: tuple[StubResource, ...] = (StubResource(),)
+    reset: bool = False
+    """Whether devices are reset before a container starts."""
+    reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25
+    """Seconds that this may take."""
     faults: str = ""
     """The fault file; by default stub-faults.yaml in the hub's run directory."""
 

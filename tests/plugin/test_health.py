@@ -51,6 +51,8 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("a probe begins", [_fail(), _try()], Health.RECOVERING, PROBED),
     ("time does not end a probe", [_fail(), _try(), _pass(9999)], Health.RECOVERING, PROBED),
     ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver says no"),
+    ("a probe is given up", [_fail(), _try(), HealthRecord.give_up], Health.UNHEALTHY, "driver says no"),
+    ("quiet time is not given up", [_fail(), _clear(), HealthRecord.give_up], Health.RECOVERING, NEEDS_QUIET),
     ("a probe succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
     ("nothing to probe", [_try()], Health.HEALTHY, ""),
     ("three recoveries", _flaps(3), Health.HEALTHY, ""),

@@ -89,8 +89,8 @@ async def test_a_thousand_streams_that_nobody_reads(plugin: PluginUnderTest, nod
         streams = [client.ListAndWatch(wire.Empty()) for _ in range(1000)]
         await asyncio.gather(*(stream.wait_for_connection() for stream in streams))
         for n in range(20):
-            node.faults("" if n % 2 else "unhealthy: {stub-1: test}")
-            await kubelet.wait_for(STUB, 4 if n % 2 else 3)
+            node.faults(f"devices: {{{STUB}: {5 + n}}}")
+            await kubelet.wait_for(STUB, 5 + n)
         assert psutil.Process(plugin.pid).memory_info().rss - before < 200_000_000
         await still_serves(plugin, kubelet)
         for stream in streams:

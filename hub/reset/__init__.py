@@ -1,0 +1,63 @@
+"""Device resets: what the author of a reset writes against, and how a reset went.
+
+A reset is a function `reset(device: ResetDevice, settings: Any) -> None` in a module of the plugin. It runs in a fresh
+process of its own, which is killed when it takes too long. What it prints goes to the log.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+
+class ResetDevice(msgspec.Struct, frozen=True):
+    """The physical device to be made ready for its next container.
+
+    Args:
+        id: Its id; what it is shared out as has no part in this.
+        nodes: Its device files, as paths of the node.
+        attributes: Whatever else the reset has to know.
+        host_root: Where the reset finds the node's file system; `Host(device.host_root)` knows the way.
+    """
+
+    id: str
+    nodes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = {}
+    host_root: str = "/"
+
+
+class ResetFailed(Exception):
+    """Raised by a reset that did not succeed; exactly this text is the reason that people see.
+
+    Every other exception is a failure too, and has its type's name before its text.
+    """
+
+
+class Outcome(StrEnum):
+    """How a reset went."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """It raised an exception."""
+    TIMED_OUT = "timed out"
+    """It had not ended, or not even begun, at the deadline."""
+    CRASHED = "crashed"
+    """Its process ended without a result, or could not be started."""
+    ABANDONED = "abandoned"
+    """Its process survives SIGKILL, or that of an earlier reset of the device does."""
+    SKIPPED = "skipped"
+    """It was not allowed now."""
+
+
+class ResetResult(msgspec.Struct, frozen=True):
+    """The result of one reset.
+
+    Args:
+        outcome: How it went.
+        message: The same for a person, complete: which device, what, after how long.
+        seconds: How long it took, or was waited for.
+    """
+
+    outcome: Outcome
+    message: str
+    seconds: float

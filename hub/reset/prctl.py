@@ -1,0 +1,28 @@
+"""The two process attributes that Linux offers and Python does not (man 2 prctl)."""
+
+import ctypes
+import os
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def set_death_signal(number: int) -> None:
+    """Have this process get a signal when its parent ends, however that ends.
+
+    Precisely: when the thread that started this process ends.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def become_subreaper() -> None:
+    """Become the parent of every descendant that loses its own, also of those that left their session."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl({option}, {value}): {os.strerror(error)}")

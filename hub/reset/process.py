@@ -1,0 +1,125 @@
+"""The plugin process's hold on the processes of one reset."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from hub.reset.messages import Reply, Request
+from hub.reset.output import Output
+
+_REPLY_BYTES = 1 << 16
+
+
+class ResetProcess:
+    """A reset in processes of its own, from its start until everything that it started is gone.
+
+    It must be started in the thread of the event loop, for the processes die with the thread that started them.
+
+    Args:
+        target: The plugin's function, as "MODULE:FUNCTION".
+        request: What it is given.
+        environment: All of its environment.
+        tell: Gets each line that it prints.
+
+    Attributes:
+        pid: The guard's process id.
+        exited: Set when everything is gone.
+
+    Raises:
+        OSError: it could not be started.
+    """
+
+    def __init__(
+        self, target: str, request: Request, environment: Mapping[str, str], tell: Callable[[str], None]
+    ) -> None:
+        self.exited = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        with ExitStack() as failed, ExitStack() as theirs:
+            question = theirs.enter_context(os.fdopen(os.memfd_create("reset-request"), "w+b"))
+            question.write(msgspec.json.encode(request))
+            question.seek(0)
+            self._result, result = _pipe(failed, theirs)
+            self._printed, printed = _pipe(failed, theirs)
+            # A reset that fills it with something else is not to hang over that.
+            os.set_blocking(result, False)
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-u", "-P", "-m", "hub.reset", target],
+                stdin=question,
+                stdout=result,
+                stderr=printed,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+            )
+            failed.callback(self._process.wait)
+            failed.callback(self._process.kill)
+            # Unlike a process id it never comes to mean another process, and the event loop can wait for it.
+            self._handle = os.pidfd_open(self._process.pid)
+            failed.pop_all()
+        self.pid = self._process.pid
+        self._output = Output(self._printed, tell)
+        self._reply = b""
+        self._loop.add_reader(self._printed, self._on_output)
+        self._loop.add_reader(self._handle, self._on_exit)
+
+    @property
+    def status(self) -> int:
+        """The exit code, or minus the signal, as the reset's own process ended; when all is gone."""
+        return self._process.returncode
+
+    @property
+    def reply(self) -> Reply | None:
+        """What the reset said, when all is gone; None when it did not come to that."""
+        if self.status:
+            return None
+        try:
+            return msgspec.json.decode(self._reply, type=Reply)
+        except msgspec.DecodeError:
+            return None
+
+    def terminate(self) -> None:
+        """Have everything end, in peace if it can; asked again, at once."""
+        if not self.exited.is_set():
+            signal.pidfd_send_signal(self._handle, signal.SIGTERM)
+
+    def _on_output(self) -> None:
+        if not self._output.read():
+            self._loop.remove_reader(self._printed)
+
+    def _on_exit(self) -> None:
+        for descriptor in (self._handle, self._printed):
+            self._loop.remove_reader(descriptor)
+        self._process.wait()
+        self._output.finish()
+        try:
+            self._reply = os.read(self._result, _REPLY_BYTES)
+        except BlockingIOError:
+            # Somebody still holds the other end, although it ought to be gone.
+            self._reply = b""
+        for descriptor in (self._handle, self._printed, self._result):
+            os.close(descriptor)
+        self.exited.set()
+
+
+def clean_environment() -> dict[str, str]:
+    """What every reset gets: the path of programs, UTF-8, and modules from where this process has them."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path),
+    }
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    reading, writing = os.pipe()
+    ours.callback(os.close, reading)
+    theirs.callback(os.close, writing)
+    os.set_blocking(reading, False)
+    return reading, writing

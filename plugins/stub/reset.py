@@ -1,0 +1,211 @@
+"""The stub's reset, which goes wrong in every way that a reset can."""
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+
+from hub import Settings
+from hub.reset import ResetDevice, ResetFailed
+
+EVERY = "*"
+"""In place of a device's id: every device that is not named."""
+
+_MEGABYTES = 8 << 20
+
+
+class Deed(StrEnum):
+    """What a reset does."""
+
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    """Fail with the text."""
+    RAISE = "raise"
+    """Raise an error of Python with the text."""
+    SEGFAULT = "segfault"
+    SIGKILL = "sigkill"
+    """Be killed, as by the kernel when memory is short."""
+    EXIT = "exit"
+    """End the process with the exit code."""
+    HANG = "hang"
+    """Hang in Python."""
+    HANG_IN_C = "hang in C"
+    """Hang in a library that holds the interpreter, deaf to all signals but SIGKILL."""
+    SPIN = "spin"
+    """Use up processor time."""
+    ALLOCATE = "allocate"
+    """Take memory without end."""
+    GARBAGE = "garbage"
+    """Print what is no text."""
+    FLOOD = "flood"
+    """Print megabytes of lines."""
+    FLOOD_LINE = "flood line"
+    """Print megabytes without a line's end."""
+    SCRIBBLE = "scribble"
+    """Write garbage to every open descriptor."""
+    LEAVE_CHILD = "leave child"
+    """Leave a process behind that holds all descriptors."""
+    LEAVE_DAEMON = "leave daemon"
+    """Leave a process behind, in a session of its own, that holds all descriptors."""
+    LEAVE_AND_HANG = "leave and hang"
+    """Leave both kinds of processes behind, and hang in C."""
+    LEAVE_AND_CRASH = "leave and crash"
+    """Leave both kinds of processes behind, and be killed."""
+
+
+class ResetFault(Settings, frozen=True):
+    """How the reset of a device goes."""
+
+    do: Deed = Deed.SUCCEED
+    seconds: float = 0
+    """It takes so long before it does that."""
+    text: str = "told to fail"
+    code: int = 3
+
+
+class _Faults(msgspec.Struct):
+    """The part of the stub's settings that is read here."""
+
+    reset: dict[str, ResetFault] = {}
+    """By device id, or `*`."""
+
+
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as JSON has them
+    """Reset a device that is not there, as the settings say."""
+    faults = msgspec.convert(settings, _Faults).reset
+    fault = faults.get(device.id) or faults.get(EVERY) or ResetFault()
+    if fault.seconds:
+        time.sleep(fault.seconds)
+    deed = _DEEDS.get(fault.do)
+    if deed:
+        deed(fault)
+
+
+def _fail(fault: ResetFault) -> NoReturn:
+    raise ResetFailed(fault.text)
+
+
+def _raise(fault: ResetFault) -> NoReturn:
+    raise RuntimeError(fault.text)
+
+
+def _segfault(_fault: ResetFault) -> None:
+    ctypes.string_at(0)
+
+
+def _sigkill(_fault: ResetFault) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(fault: ResetFault) -> NoReturn:
+    os._exit(fault.code)
+
+
+def _hang(_fault: ResetFault) -> None:
+    threading.Event().wait()
+
+
+def _hang_in_c(_fault: ResetFault) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    # Unlike CDLL, PyDLL keeps the interpreter's lock.
+    ctypes.PyDLL(None).pause()
+
+
+def _spin(_fault: ResetFault) -> NoReturn:
+    while True:
+        pass
+
+
+def _allocate(_fault: ResetFault) -> NoReturn:
+    taken = []
+    while True:
+        # Address space, which is what is limited; untouched, so that the machine does not feel it.
+        taken.append(mmap.mmap(-1, _MEGABYTES))
+
+
+def _garbage(_fault: ResetFault) -> None:
+    for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+        os.write(descriptor, bytes(range(256)) + b"\n")
+
+
+def _flood(_fault: ResetFault) -> None:
+    line = "a line that says nothing\n"
+    for stream in (sys.stdout, sys.stderr):
+        stream.write(line * (_MEGABYTES // len(line)))
+
+
+def _flood_line(_fault: ResetFault) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("x" * _MEGABYTES)
+
+
+def _scribble(_fault: ResetFault) -> None:
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - bare names are wanted
+        # Some of them are for reading only, and the one of this list is closed.
+        try:
+            while os.write(int(name), b'{"ok": true} garbage \xff\n' * 100) and int(name) > sys.stderr.fileno():
+                pass
+        except OSError as error:
+            sys.stderr.write(f"descriptor {name}: {error.strerror}\n")
+
+
+def _leave_child(_fault: ResetFault) -> None:
+    _leave()
+
+
+def _leave_daemon(_fault: ResetFault) -> None:
+    _leave(os.setsid)
+
+
+def _leave_and_hang(fault: ResetFault) -> None:
+    _leave()
+    _leave(os.setsid)
+    _hang_in_c(fault)
+
+
+def _leave_and_crash(fault: ResetFault) -> None:
+    _leave()
+    _leave(os.setsid)
+    _sigkill(fault)
+
+
+def _leave(prepare: Callable[[], None] | None = None) -> None:
+    """Leave a process behind; it is there, prepared, when this returns."""
+    reading, writing = os.pipe()
+    if not os.fork():
+        if prepare:
+            prepare()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.write(writing, b"ready")
+        while True:
+            signal.pause()
+    os.read(reading, 1)
+
+
+_DEEDS: dict[Deed, Callable[[ResetFault], None]] = {
+    Deed.FAIL: _fail,
+    Deed.RAISE: _raise,
+    Deed.SEGFAULT: _segfault,
+    Deed.SIGKILL: _sigkill,
+    Deed.EXIT: _exit,
+    Deed.HANG: _hang,
+    Deed.HANG_IN_C: _hang_in_c,
+    Deed.SPIN: _spin,
+    Deed.ALLOCATE: _allocate,
+    Deed.GARBAGE: _garbage,
+    Deed.FLOOD: _flood,
+    Deed.FLOOD_LINE: _flood_line,
+    Deed.SCRIBBLE: _scribble,
+    Deed.LEAVE_CHILD: _leave_child,
+    Deed.LEAVE_DAEMON: _leave_daemon,
+    Deed.LEAVE_AND_HANG: _leave_and_hang,
+    Deed.LEAVE_AND_CRASH: _leave_and_crash,
+}

@@ -1,0 +1,98 @@
+"""Resets that the tests of resets run."""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hub.reset import ResetDevice, ResetFailed
+
+
+def tell_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """Print what there is around a reset, one line each."""
+    facts = {
+        "device": [device.id, list(device.nodes), dict(device.attributes), device.host_root],
+        "settings": settings,
+        "environment": dict(os.environ),
+        "descriptors": {name: _target(name) for name in os.listdir("/proc/self/fd")},  # noqa: PTH208 - bare names
+        "modules": sorted(sys.modules),
+        "session": [os.getpid(), os.getsid(0), os.getpgrp()],
+        "guard": [os.getppid(), os.getsid(os.getppid())],
+        "directory": str(Path.cwd()),
+        "input": sys.stdin.read(),
+        "limits": {
+            name: resource.getrlimit(getattr(resource, name))[0]
+            for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_NOFILE", "RLIMIT_CORE")
+        },
+        "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+    }
+    Path(settings["file"]).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Stop the process that is to end this one, so that neither ends; as if stuck in the kernel."""
+    os.kill(os.getppid(), signal.SIGSTOP)
+    while True:
+        signal.pause()
+
+
+def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """Note the begin and the end in a file that all resets share."""
+    _note(settings["file"], device.id, 1)
+    time.sleep(0.1)
+    _note(settings["file"], device.id, -1)
+
+
+def wait_for_file(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """End when a file is there."""
+    while not Path(settings["file"]).exists():
+        time.sleep(0.01)
+
+
+async def never_awaited(_device: ResetDevice, _settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """A coroutine is no reset."""
+
+
+def surrogates(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Fail with a text that UTF-8 cannot carry, and too long."""
+    raise ResetFailed("file \udcff " + "x" * 100_000)
+
+
+def leave_system(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Call sys.exit, as scripts do."""
+    sys.exit(0)
+
+
+def shut_everything(_device: ResetDevice, _settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """Close every descriptor, as daemons do."""
+    os.closerange(0, 256)
+
+
+def plead(_device: ResetDevice, settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Clean up at SIGTERM."""
+
+    def clean_up(*_: object) -> NoReturn:
+        Path(settings["file"]).write_text("clean", encoding="utf-8")
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, clean_up)
+    while True:
+        signal.pause()
+
+
+def _note(file: str, device: str, change: int) -> None:
+    note = json.dumps([time.monotonic(), device, change]) + "\n"
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, note.encode())
+    os.close(descriptor)
+
+
+def _target(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 - a bare name
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,92 @@
+"""Resets in a test, and every process that belongs to them."""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from hub.reset import ResetDevice, ResetResult
+from hub.reset.resetter import Resetter
+
+STUB = "plugins.stub.reset:reset"
+VARIABLE = "RESET_TEST"
+
+LONG = 60.0
+"""A deadline that is not reached."""
+
+SHORT = 3.0
+"""A deadline that is, but not before a process has started."""
+
+ALLOWANCE = 10.0
+"""Seconds that a test lets pass beyond a deadline and the time for ending; a busy machine needs some."""
+
+
+class Workshop:
+    """Makes resetters, and finds the processes of their resets by a mark that all of them inherit.
+
+    Args:
+        log: What is logged, as it comes.
+    """
+
+    def __init__(self, log: list[MutableMapping[str, Any]]) -> None:
+        self.log = log
+        self.mark = secrets.token_hex(8)
+
+    def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> Resetter:  # noqa: ANN401 - those of Resetter
+        """A resetter whose resets carry the mark."""
+        return Resetter(target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"grace": 0.2, **options})
+
+    def stub(self, faults: Mapping[str, object], **options: Any) -> Resetter:  # noqa: ANN401 - those of Resetter
+        """A resetter for the stub: by device, how its reset goes."""
+        return self.resetter(settings={"reset": faults}, **options)
+
+    def processes(self) -> list[int]:
+        """The processes of all resets, those that left their session or their parent included, but no zombies."""
+        return marked(self.mark)
+
+    def kill(self) -> None:
+        """Let nothing be left for the next test."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def printed(self, device: str) -> list[str]:
+        """The lines that a device's resets printed into the log."""
+        return [
+            entry["line"] for entry in self.log if entry["event"] == "reset printed" and entry.get("device") == device
+        ]
+
+
+async def reset(resetter: Resetter, devices: Iterable[str] | str, deadline: float = LONG) -> dict[str, ResetResult]:
+    """Reset devices by their ids."""
+    ids = [devices] if isinstance(devices, str) else devices
+    return await resetter.reset([ResetDevice(name) for name in ids], deadline)
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes that inherited a mark."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{VARIABLE}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def children() -> list[psutil.Process]:
+    """All descendants of this process, zombies included."""
+    return psutil.Process().children(recursive=True)
+
+
+def open_descriptors() -> dict[str, str]:
+    """What this process holds open, by number."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path for each would be no gain
+        with suppress(FileNotFoundError):
+            found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 - likewise
+    return found
