@@ -28,7 +28,7 @@ generated: $(READY)
 	$(BIN)/python scripts/generate.py --check
 
 unit: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 # Made anew when what the project depends on changes.
 $(READY): pyproject.toml scripts/setup.sh

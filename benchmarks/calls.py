@@ -9,7 +9,7 @@ import grpc.aio
 import msgspec
 import psutil
 
-from benchmarks.nodes import LIMIT, NAMES, RESOURCES, node_of_three
+from benchmarks.nodes import LIMIT, NAMES, PLAIN, RESOURCES, STUB, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.states import wait_for_state
 from hub.kubelet.fake import FakeKubelet
@@ -23,9 +23,11 @@ HANGING = 8
 
 async def allocate(count: int) -> list[Row]:
     """Call Allocate so often from a process of its own, as a kubelet is one."""
-    async with node_of_three() as node:
-        took = await _call_allocate(node, count)
-    return times("Allocate", took, {"median": 0.6, "p99": 2})
+    rows: list[Row] = []
+    for what, plugin in {"Allocate": PLAIN, "Allocate by a method of the plugin's own": STUB}.items():
+        async with node_of_three(plugin=plugin) as node:
+            rows += times(what, await _call_allocate(node, count), {"median": 0.6, "p99": 2})
+    return rows
 
 
 async def allocate_while_resets_hang(count: int) -> list[Row]:

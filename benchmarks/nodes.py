@@ -12,6 +12,8 @@ from hub.kubelet.node import Node
 from hub.supervisor.config import shipped_config
 
 DEVICES = 4
+STUB = "plugins.stub:Stub"
+PLAIN = "benchmarks.plain:Plain"
 NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
 
@@ -20,11 +22,12 @@ LIMIT = 60.0
 
 
 @asynccontextmanager
-async def node_of_three(devices: int = DEVICES, *, reset: bool = False) -> AsyncIterator[Node]:
+async def node_of_three(devices: int = DEVICES, *, plugin: str = STUB, reset: bool = False) -> AsyncIterator[Node]:
     """A running node with three plugins, each with a resource of so many devices; all are allocatable.
 
     Args:
         devices: Of each plugin.
+        plugin: Which one, three times.
         reset: Whether devices are reset before a container starts.
     """
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
@@ -37,8 +40,7 @@ async def node_of_three(devices: int = DEVICES, *, reset: bool = False) -> Async
             }
             (root / f"{name}.json").write_bytes(msgspec.json.encode(settings))
         sections = [
-            f"[watcher:{name}]\ncmd = python -m hub.plugin plugins.stub:Stub --config {root}/{name}.json\n"
-            for name in NAMES
+            f"[watcher:{name}]\ncmd = python -m hub.plugin {plugin} --config {root}/{name}.json\n" for name in NAMES
         ]
         config = root / "circus.ini"
         config.write_text("\n".join(sections), encoding="utf-8")

@@ -179,6 +179,12 @@ class DevicePluginService(DevicePluginServicer):
             PluginFailure: it failed.
             TimeoutError: there was none within the limit, in seconds.
         """
+        if not overrides(self._plugin, name):
+            # Our own code: it does not hang, and is not worth the 0.15 ms that a thread takes there and back.
+            try:
+                return question()
+            except Exception as error:
+                raise PluginFailure.of(error) from error
         if len(self._pending) >= PENDING_CALLS:
             raise PluginFailure(f"{PENDING_CALLS} earlier calls of the plugin have not returned")
         answer = in_thread(name, question)

@@ -91,9 +91,7 @@ async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: Fak
     await kubelet.admit("pod", {STUB: 1})
     async with dialled(node.sockets()[0]) as client:
         assert not (await client.GetDevicePluginOptions(wire.Empty())).pre_start_required
-    state = plugin.state()
-    assert state is not None
-    assert not state.resets
+    assert not (await _state(plugin, lambda state: bool(state.resources))).resets
 
 
 async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
