@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hub.cli.states import wait_for_state
-from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.fake import ContainerStartError, FakeKubelet
 from hub.kubelet.node import Node
 from hub.supervisor.config import read_config, shipped_config
 
@@ -30,7 +30,7 @@ def _blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line[2:] for block in _blocks("console") for line in block.splitlines()]
-PLUGIN, TEST = _blocks("python")
+PLUGIN, RESET, TEST = _blocks("python")
 SECTION, STUB_SECTION = _blocks("ini")
 (STUB_SETTINGS,) = _blocks("yaml")
 
@@ -72,6 +72,25 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
         assert response.envs == {"SERIAL_PORTS": "/dev/ttyUSB0,/dev/ttyUSB1"}
         assert [device.host_path for device in response.devices] == ["/dev/ttyUSB0", "/dev/ttyUSB1"]
         assert await node.stop_hub() == 0
+
+
+async def test_the_example_reset_runs(root: Path, adapters: Path) -> None:
+    """With its reset named, the example plugin resets an adapter before the container starts, or says why not."""
+    named = PLUGIN.replace("    resource =", '    reset = "serial_reset:reset"\n    resource =')
+    for module, text in {"serial_adapters": named, "serial_reset": RESET}.items():
+        (root / f"site/{module}.py").write_text(text, encoding="utf-8")
+    config = root / "circus.ini"
+    config.write_text(SECTION, encoding="utf-8")
+    async with Node(root, config, {HOST_ROOT: str(adapters)}) as node:
+        await node.start_hub()
+        await node.kubelet.wait_for("example.com/serial", allocatable=2, timeout=60)
+        pod = await node.kubelet.admit("reader", {"example.com/serial": 1})
+        (device,) = pod.containers["main"].response.devices
+        port = adapters / device.host_path[1:]
+        assert port.read_bytes() == b"ATZ\r"
+        port.unlink()
+        with pytest.raises(ContainerStartError, match="the adapter was pulled out"):
+            await node.kubelet.start_container(pod)
 
 
 async def test_the_example_test_passes(root: Path, adapters: Path) -> None:

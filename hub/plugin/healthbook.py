@@ -45,16 +45,19 @@ class HealthBook:
 
     def fault_of(self, device: Device) -> str:
         """Why a device cannot be used; empty when it can."""
-        keys = dict.fromkeys((device.id, physical_id(device)))
-        return "; ".join(reason for key in keys if (reason := self.record(key).reason))
+        if not self._records:
+            return ""
+        known = [self._records.get(key) for key in dict.fromkeys((device.id, physical_id(device)))]
+        return "; ".join(record.reason for record in known if record and record.reason)
 
     def hear(self, devices: Iterable[Device]) -> None:
         """Take in what the plugin says about its devices."""
         for device in devices:
-            known = self.record(device.id).faults.get(PLUGIN)
             if not device.unhealthy:
                 self.clear(device.id, PLUGIN)
-            elif known is None or known.reason != device.unhealthy:
+                continue
+            known = self.record(device.id).faults.get(PLUGIN)
+            if known is None or known.reason != device.unhealthy:
                 self.fail(device.id, PLUGIN, device.unhealthy)
 
     def fail(self, key: str, source: str, reason: str) -> None:
@@ -63,7 +66,7 @@ class HealthBook:
 
     def clear(self, key: str, source: str) -> None:
         """This source has nothing to complain about any more."""
-        if source in self.record(key).faults:
+        if key in self._records and source in self._records[key].faults:
             self._change(key, lambda record, now: record.clear(source, now, self._policy))
 
     def try_again(self, key: str, awaited: str) -> None:

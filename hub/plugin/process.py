@@ -64,7 +64,7 @@ class PluginProcess:
     async def serve(self) -> Exit:
         """Serve until a signal says stop, or until there is no point in going on."""
         self._handle_signals()
-        self._log.info("plugin started", plugin_dir=str(self._plugin_dir), pid=os.getpid())
+        self._log.info("serving", plugin_dir=str(self._plugin_dir), pid=os.getpid())
         self._state_file.touch()
         async with asyncio.TaskGroup() as self._group:
             self._run(self._scanner.run())
@@ -75,7 +75,7 @@ class PluginProcess:
                 task.cancel()
         self._state_file.write()
         self._health.save()
-        self._log.info("plugin stopped")
+        self._log.info("no longer serving")
         return self._exit
 
     def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
