@@ -5,6 +5,7 @@ name, so that during a rolling upgrade two hubs can share a node without sharing
 """
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
 
 KUBELET_SOCKET = "kubelet.sock"
 """The kubelet's own socket inside the plugin directory."""
+
+INSTANCE_NAME = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+"""What a hub may be called; an underscore would make the names of its plugins' sockets ambiguous."""
 
 RUN_DIR = Path("/run/dphub")
 """Where the hub and its plugins meet."""

@@ -30,7 +30,7 @@ class Node:
         self.plugin_dir = root / "device-plugins"
         self.run_dir = RunDir(root / "run")
         self.log = root / "hub.log"
-        self.kubelet = FakeKubelet(self.plugin_dir, pod_resources_socket=root / "pod-resources.sock")
+        self.kubelet = FakeKubelet(self.plugin_dir)
         self.hub: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:

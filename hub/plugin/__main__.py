@@ -7,10 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from hub.errors import HubError
+from hub.errors import ConfigError, HubError
 from hub.exits import Exit
 from hub.log import LogFormat, LogLevel, configure, get_logger
-from hub.paths import INSTANCE, PLUGIN_DIR, RunDir
+from hub.paths import INSTANCE, INSTANCE_NAME, PLUGIN_DIR, RunDir
 from hub.plugin.host import Host
 
 
@@ -57,8 +57,20 @@ def _parse() -> argparse.Namespace:
         help="where this process finds the node's file system",
     )
     options = parser.parse_args()
+    options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
     options.name = options.name or options.plugin.rpartition(":")[2].lower()
     return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse directories that can never be what they are for; the plugin directory may come later."""
+    if options.plugin_dir.exists() and not options.plugin_dir.is_dir():
+        raise ConfigError(options.plugin_dir, "is no directory, expected the kubelet's plugin directory")
+    for path, purpose in ((options.run_dir, "the hub's run directory"), (options.host_root, "the node's file system")):
+        if path is not None and not path.is_dir():
+            raise ConfigError(path, f"is no directory, expected {purpose}")
+    if not INSTANCE_NAME.fullmatch(options.instance):
+        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -66,9 +78,10 @@ def _serve(options: argparse.Namespace) -> int:
     from hub.plugin.loading import load_plugin, load_settings  # noqa: PLC0415 - see above
     from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
 
+    _check(options)
     plugin_class = load_plugin(options.plugin)
     plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
-    run_dir = RunDir(options.run_dir or Path(), os.environ.get("DPHUB_INSTANCE", INSTANCE))
+    run_dir = RunDir(options.run_dir or Path(), options.instance)
 
     async def serve() -> Exit:
         keep_state = options.run_dir is not None

@@ -74,8 +74,9 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """Every process of ours that has not been reaped, by its id."""
         self.stopped = asyncio.Event()
         """Set when all plugins have been told to stop and have ended, or will not end."""
-        self.all_ended = True
-        self._stop_task: asyncio.Task[None] | None = None
+        self.all_ended = False
+        self.stopping: asyncio.Task[None] | None = None
+        """The stop, once somebody has asked for it."""
         self._reloading = asyncio.Lock()
         super().__init__(
             [PluginWatcher(plugin, settings) for plugin in plugins],
@@ -133,13 +134,13 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     def stop(self, reason: str = "circusctl quit") -> asyncio.Task[None]:
         """Stop all plugins and then the hub; asked again, goes on as before."""
-        if self._stop_task is None:
+        if self.stopping is None:
             _log.info("hub stopping", reason=reason)
             self._stopping = True
-            self._stop_task = asyncio.ensure_future(self._close_watchers())
+            self.stopping = asyncio.ensure_future(self._close_watchers())
             # Not by the task itself: who asked with --waiting is answered when it is done, and only then may all end.
-            self._stop_task.add_done_callback(lambda _: self.stopped.set())
-        return self._stop_task
+            self.stopping.add_done_callback(lambda _: self.stopped.set())
+        return self.stopping
 
     async def _close_watchers(self) -> None:
         ended = await asyncio.gather(*(watcher.close() for watcher in self.watchers))

@@ -4,8 +4,6 @@ circus itself takes what it does not know, turns some mistakes into a warning an
 is one error that names file, section and key.
 """
 
-import grp
-import pwd
 import re
 import resource
 import shlex
@@ -32,8 +30,6 @@ class PluginConfig:
     args: str | None = None
     working_dir: str | None = None
     """By default the hub's own."""
-    uid: str | None = None
-    gid: str | None = None
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
@@ -185,22 +181,6 @@ def _signal(text: str) -> int:
         raise ValueError(f"{text!r} is no signal, expected one such as SIGTERM or 15") from None
 
 
-def _user(text: str) -> str:
-    try:
-        pwd.getpwuid(int(text)) if text.isdigit() else pwd.getpwnam(text)
-    except KeyError:
-        raise ValueError(f"no user {text!r} on this machine") from None
-    return text
-
-
-def _group(text: str) -> str:
-    try:
-        grp.getgrgid(int(text)) if text.isdigit() else grp.getgrnam(text)
-    except KeyError:
-        raise ValueError(f"no group {text!r} on this machine") from None
-    return text
-
-
 def _rlimit(key: str, text: str) -> int:
     """A limit as `resource.setrlimit` takes it; an empty one is none."""
     name = key.removeprefix(_RLIMIT)
@@ -228,8 +208,6 @@ _KEYS: Mapping[str, Callable[[str], object]] = {
     "cmd": _command,
     "args": _words,
     "working_dir": str,
-    "uid": _user,
-    "gid": _group,
     "autostart": _boolean,
     "priority": _integer,
     "graceful_timeout": _seconds,
@@ -248,6 +226,8 @@ _HUB_SETS = frozenset(
         *("check_flapping", "max_age", "max_age_variance", "max_retry", "on_demand", "respawn", "warmup_delay"),
         # What would come between the hub and the plugin process: signals go to that process itself.
         *("executable", "send_hup", "shell", "shell_args", "stop_children", "virtualenv", "virtualenv_py_ver"),
+        # As whom it runs: as the hub does, for it writes into the kubelet's directory and into the hub's.
+        *("gid", "uid"),
         # Code of others inside the hub process, which never blocks.
         "hooks",
     }

@@ -49,6 +49,8 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
             )
             await arbiter.open()
             replaced = await _until_stopped(arbiter, watch)
+        if arbiter.stopping is not None:
+            await arbiter.stopping
     finally:
         arbiter.close()
     _log.info("hub stopped")
