@@ -1,10 +1,12 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports; everything else in the package is the hub's own.
+This is what a plugin author imports, with `hub.reset` for resets and `hub.kubelet.fake` for tests; everything else in the
+package is the hub's own.
 """
 
 from hub._version import __version__
 from hub.plugin.contract import Allocation, Device, DeviceNode, Mount, NoDevices, Plugin, Settings
+from hub.plugin.health import Policy
 from hub.plugin.host import Host
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Mount",
     "NoDevices",
     "Plugin",
+    "Policy",
     "Settings",
     "__version__",
 ]
