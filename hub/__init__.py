@@ -1,7 +1,7 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports, with `hub.reset` for resets and `hub.kubelet.fake` for tests; everything else in the
-package is the hub's own.
+This is what a plugin author imports, with `hub.reset` for resets and `hub.kubelet.fake` for tests; everything else in
+the package is the hub's own.
 """
 
 from hub._version import __version__
