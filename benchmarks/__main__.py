@@ -63,7 +63,7 @@ def _print(rows: list[Row]) -> None:
         budget = "" if row.budget is None else f"{row.budget:g} {row.unit}"
         verdict = "" if row.budget is None else "hit" if row.within else "MISS"
         table.add_row(row.what, row.figure, f"{row.value:.3g} {row.unit}", budget, str(row.samples), verdict)
-    Console(width=140).print(table)
+    Console(width=200).print(table)
 
 
 if __name__ == "__main__":

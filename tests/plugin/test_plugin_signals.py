@@ -81,7 +81,7 @@ async def stopped(plugin: PluginUnderTest) -> None:
     assert await plugin.stop() == 0, plugin.log
     assert time.monotonic() - begin < GRACE
     assert plugin.node.sockets() == []
-    assert plugin.lines()[-1]["event"] == "plugin stopped"
+    assert plugin.lines()[-1]["event"] == "no longer serving"
     assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]
 
 
@@ -110,7 +110,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
     luck = chance()
     for number in range(6):
         plugin = node.spawn(name=f"stub{number}")
-        await plugin.logged("plugin started")
+        await plugin.logged("serving")
         await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
         await stopped(plugin)
     assert kubelet.starts == 1
@@ -167,7 +167,7 @@ async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> N
     later.hup()
     await stopped(later)
     first = node.spawn(target, name="first")
-    await first.logged("plugin started")
+    await first.logged("serving")
     await stopped(first)
     assert kubelet.running
 

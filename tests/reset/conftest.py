@@ -17,4 +17,5 @@ def workshop() -> Iterator[Workshop]:
     left = workshop.processes()
     workshop.kill()
     assert not left
-    assert open_descriptors() == before
+    # Others' may be closed meanwhile: gRPC ends its own when it likes.
+    assert not open_descriptors().items() - before.items()
