@@ -38,6 +38,12 @@ class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
     numa: tuple[int, ...] = ()
     physical: str = ""
     """The physical device that it is a share of, if it is one."""
+    health: str = "healthy"
+    """healthy, unhealthy or recovering."""
+    since: float = 0
+    """Unix time since when it is not healthy; 0 when it is."""
+    source: str = ""
+    """Who says so: plugin, reset, flapping or scan; empty when it is healthy."""
 
 
 class ResetState(msgspec.Struct, frozen=True):
@@ -83,7 +89,7 @@ class PluginState(msgspec.Struct, frozen=True):
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
     resets: Mapping[str, ResetState] = {}
-    """The last reset of each physical device."""
+    """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}
     """Resets since the process started, by outcome."""
 

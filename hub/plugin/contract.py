@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec.structs import force_setattr
 
-from hub.plugin.health import Policy
+from hub.plugin.health import Policy, Probing
 from hub.plugin.host import Host
 from hub.plugin.settingsfile import read_settings
 
@@ -145,9 +145,11 @@ class Plugin:
         prefer_timeout: Seconds after which the kubelet is left to its own choice.
         reset: The function ("module:function") that makes a device ready for its next container, see `hub.reset`. It
             is called before each start of a container, in a process of its own.
-        reset_timeout: Seconds for all resets of one container. The kubelet gives up after 30.
+        reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and to end
+            what has not ended by then takes up to 3.
         reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.
         recovery: How a device that was unhealthy comes back.
+        probing: When devices that cannot be reset are tried again.
     """
 
     resource: str = ""
@@ -161,6 +163,7 @@ class Plugin:
     reset_timeout: float = 25.0
     reset_failures: ClassVar[int] = 3
     recovery: ClassVar[Policy] = Policy()
+    probing: ClassVar[Probing] = Probing()
 
     def __init__(self, settings: Any = None, host: Host | None = None) -> None:  # noqa: ANN401 - see `settings`
         self.settings = Settings() if settings is None else settings
@@ -199,11 +202,13 @@ class Plugin:
         raise NotImplementedError
 
     def reset_settings(self) -> object:
-        """What the reset function gets as its settings; anything that JSON can say."""
+        """What the reset function gets as its settings; anything that JSON can say. Answers within two seconds."""
         return self.settings
 
     def why_not_reset(self, shares: Sequence[Device]) -> str:
-        """Why a physical device must not be reset now; empty when it may be.
+        """Why a physical device must not be reset now; empty when it may be. Answers within two seconds.
+
+        A reset is left out when this fails, does not answer, or answers something else than a text.
 
         Args:
             shares: All devices that are advertised of the physical one, in whatever resource.

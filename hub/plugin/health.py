@@ -22,8 +22,13 @@ from enum import StrEnum
 
 import msgspec
 
+from hub.reset.identity import ProcessIdentity
+
 FLAPPING = "flapping"
 """The source of a fault that only an operator clears."""
+
+RELEASE = "to release it, stop the plugin, remove its .health.json, start it"
+"""How an operator does."""
 
 
 class Health(StrEnum):
@@ -34,12 +39,14 @@ class Health(StrEnum):
     RECOVERING = "recovering"
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     """One reason not to use a device."""
 
     reason: str
     since: float
     """Unix time."""
+    process: ProcessIdentity | None = None
+    """A process that holds the device until it ends, whatever else is done."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +58,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """So many recoveries within `period` are one too many flaps: the next one waits for an operator."""
     period: float = 3600
     """Seconds in which recoveries are counted."""
+
+
+class Probing(msgspec.Struct, frozen=True, kw_only=True):
+    """When devices that cannot be reset are tried again."""
+
+    interval: float = 5
+    """Seconds between two rounds."""
+    longest: float = 300
+    """Seconds at most between two probes of one device; they double with each probe that fails."""
+    settling: float = 30
+    """Seconds after a kubelet came in which it may not know yet who holds what."""
 
 
 class HealthRecord(msgspec.Struct, omit_defaults=True):
@@ -80,10 +98,20 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             return f"recovering, waiting for {self.awaited}" + (f" (was: {faults})" if faults else "")
         return faults
 
-    def fail(self, source: str, reason: str, now: float) -> None:
+    @property
+    def since(self) -> float:
+        """Since when it is not healthy, or recovers; 0 when it is healthy."""
+        return self.recovering_since or min((fault.since for fault in self.faults.values()), default=0)
+
+    @property
+    def source(self) -> str:
+        """Who found the oldest fault; empty when there is none."""
+        return next(iter(self.faults), "")
+
+    def fail(self, source: str, reason: str, now: float, process: ProcessIdentity | None = None) -> None:
         """Something is wrong, says one source."""
         known = self.faults.get(source)
-        self.faults[source] = Fault(reason, known.since if known else now)
+        self.faults[source] = Fault(reason, known.since if known else now, process)
         self._settle()
 
     def try_again(self, awaited: str, now: float) -> None:
@@ -110,18 +138,27 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     def pass_time(self, now: float, policy: Policy) -> None:
         """Finish a recovery whose quiet time is over."""
         self.recoveries = [when for when in self.recoveries if now - when < policy.period]
-        if self.state is not Health.RECOVERING or self.faults or now - self.recovering_since < policy.quiet:
+        if not self._is_quiet(now, policy):
             return
         self._settle()
         if len(self.recoveries) >= policy.recoveries:
-            self.fail(FLAPPING, f"recovered {len(self.recoveries)} times within {policy.period:g} s; release it", now)
+            flaps = f"recovered {len(self.recoveries)} times within {policy.period:g} s"
+            self.fail(FLAPPING, f"{flaps}; {RELEASE}", now)
         else:
             self.recoveries.append(now)
+
+    def awaits(self, now: float, policy: Policy) -> bool:
+        """Whether `pass_time` would change anything."""
+        return self._is_quiet(now, policy) or any(now - when >= policy.period for when in self.recoveries)
 
     def release(self, now: float, policy: Policy) -> None:
         """An operator says that the device may be used however often it has failed."""
         self.recoveries.clear()
         self.clear(FLAPPING, now, policy)
+
+    def _is_quiet(self, now: float, policy: Policy) -> bool:
+        """Whether it is recovering, and its quiet time is over."""
+        return self.state is Health.RECOVERING and not self.faults and now - self.recovering_since >= policy.quiet
 
     def _settle(self) -> None:
         self.recovering_since, self.awaited = 0, ""

@@ -4,20 +4,34 @@ import copy
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from hub.log import get_logger
 from hub.plugin.contract import Device
-from hub.plugin.health import HealthRecord, Policy
+from hub.plugin.health import Fault, Health, HealthRecord, Policy
 from hub.plugin.statefile import StateFile
+from hub.reset.identity import ProcessIdentity
 
 PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
 
 
+class Verdict(NamedTuple):
+    """What is known of the health of one device."""
+
+    health: Health = Health.HEALTHY
+    reason: str = ""
+    """Why it cannot be used; empty when it can."""
+    since: float = 0
+    """Unix time; 0 when it is healthy."""
+    source: str = ""
+    """Who says so, or said so first."""
+
+
 class HealthBook:
-    """Health records by device: by a device's own id for what the plugin says, by its physical id for the rest.
+    """Health records: by `share_key` for what the plugin says of a device, by `physical_key` for the rest.
 
     Args:
         path: Where the records are kept; None where nobody keeps them.
@@ -39,30 +53,35 @@ class HealthBook:
         """The record of a device, to be looked at only."""
         return self._records.get(key) or HealthRecord()
 
-    def failing(self, source: str) -> list[str]:
-        """The devices that this source complains about."""
-        return [key for key, record in self._records.items() if source in record.faults]
+    def failing(self, source: str) -> dict[str, Fault]:
+        """What this source complains about, by device."""
+        return {key: record.faults[source] for key, record in self._records.items() if source in record.faults}
 
-    def fault_of(self, device: Device) -> str:
-        """Why a device cannot be used; empty when it can."""
+    def verdict(self, resource: str, device: Device) -> Verdict:
+        """How a device of a resource stands, and the physical device with it."""
         if not self._records:
-            return ""
-        known = [self._records.get(key) for key in dict.fromkeys((device.id, physical_id(device)))]
-        return "; ".join(record.reason for record in known if record and record.reason)
+            return Verdict()
+        keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
+        known = [record for key in keys if (record := self._records.get(key)) and record.reason]
+        if not known:
+            return Verdict()
+        worst = next((record for record in known if record.state is Health.UNHEALTHY), known[0])
+        return Verdict(worst.state, "; ".join(record.reason for record in known), worst.since, worst.source)
 
-    def hear(self, devices: Iterable[Device]) -> None:
+    def hear(self, resource: str, devices: Iterable[Device]) -> None:
         """Take in what the plugin says about its devices."""
         for device in devices:
+            key = share_key(resource, device)
             if not device.unhealthy:
-                self.clear(device.id, PLUGIN)
+                self.clear(key, PLUGIN)
                 continue
-            known = self.record(device.id).faults.get(PLUGIN)
+            known = self.record(key).faults.get(PLUGIN)
             if known is None or known.reason != device.unhealthy:
-                self.fail(device.id, PLUGIN, device.unhealthy)
+                self.fail(key, PLUGIN, device.unhealthy)
 
-    def fail(self, key: str, source: str, reason: str) -> None:
+    def fail(self, key: str, source: str, reason: str, process: ProcessIdentity | None = None) -> None:
         """Something is wrong with a device."""
-        self._change(key, lambda record, now: record.fail(source, reason, now))
+        self._change(key, lambda record, now: record.fail(source, reason, now, process))
 
     def clear(self, key: str, source: str) -> None:
         """This source has nothing to complain about any more."""
@@ -73,9 +92,14 @@ class HealthBook:
         """Somebody finds out whether the device works."""
         self._change(key, lambda record, now: record.try_again(awaited, now))
 
+    def give_up(self, key: str) -> None:
+        """Nobody finds out any more; the faults stand as they did."""
+        self._change(key, lambda record, _now: record.give_up())
+
     def pass_time(self) -> None:
         """Finish the recoveries whose time has come."""
-        for key in list(self._records):
+        now = self._clock()
+        for key in [key for key, record in self._records.items() if record.awaits(now, self._policy)]:
             self._change(key, lambda record, now: record.pass_time(now, self._policy))
 
     def save(self) -> None:
@@ -114,6 +138,11 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
     return records
 
 
-def physical_id(device: Device) -> str:
-    """The physical device that a device is, or is a share of."""
-    return device.physical or device.id
+def share_key(resource: str, device: Device) -> str:
+    """What tells a device from all others of a plugin: an id is unique within its resource only."""
+    return f"{resource} {device.id}"
+
+
+def physical_key(resource: str, device: Device) -> str:
+    """What tells a physical device, which may be shared out in several resources, from all others of a plugin."""
+    return device.physical or share_key(resource, device)

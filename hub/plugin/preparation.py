@@ -9,11 +9,13 @@ from pathlib import Path
 
 import grpc
 
-from hub.kubelet.holders import ask_holders
+from hub.errors import HubError
 from hub.log import get_logger
-from hub.plugin.contract import Device, Plugin
-from hub.plugin.failure import PluginFailure
-from hub.plugin.healthbook import HealthBook, physical_id
+from hub.plugin.asking import Asker
+from hub.plugin.contract import Device, Plugin, overrides
+from hub.plugin.failure import PluginFailure, legible
+from hub.plugin.healthbook import HealthBook, physical_key
+from hub.plugin.probes import Offer, Probes
 from hub.plugin.refusal import Refusal
 from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.resetter import Resetter
@@ -26,14 +28,11 @@ LONGEST = 26.0
 """Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
 by then takes up to 3."""
 
-PROBE_INTERVAL = 5.0
-"""Seconds between two rounds of probes."""
+ANSWER_LIMIT = 2.0
+"""Seconds for the plugin to say what may be reset, within the deadline of the call."""
 
-PROBE_LIMIT = 300.0
-"""Seconds at most between two probes of one device; they double from `PROBE_INTERVAL` on."""
-
-Offer = Callable[[], Iterable[tuple[str, Device]]]
-"""All advertised devices, each with its resource."""
+_Shares = Mapping[str, Sequence[Device]]
+"""What is advertised of each physical device."""
 
 
 class Preparation:
@@ -43,23 +42,29 @@ class Preparation:
         plugin: Whose devices they are.
         health: Hears of devices that cannot be reset, and of those that can again.
         offer: Tells all devices of the plugin.
-        pod_resources: The kubelet's socket that tells who holds a device.
+        plugin_dir: The kubelet's plugin directory.
         changed: Called when there is a new result.
+
+    Raises:
+        HubError: the plugin allows its resets more time than there is.
     """
 
     def __init__(
-        self, plugin: Plugin, health: HealthBook, offer: Offer, pod_resources: Path, changed: Callable[[], None]
+        self, plugin: Plugin, health: HealthBook, offer: Offer, plugin_dir: Path, changed: Callable[[], None]
     ) -> None:
+        if plugin.reset and not 0 < plugin.reset_timeout <= LONGEST:
+            limit = f"more than 0 and at most {LONGEST:g} s, for the kubelet gives up after 30 s"
+            raise HubError(f"reset_timeout is {plugin.reset_timeout:g} s, expected {limit}")
         self._plugin = plugin
         self._health = health
         self._offer = offer
-        self._pod_resources = pod_resources
         self._changed = changed
-        self._resetter = Resetter(plugin.reset, plugin.reset_settings)
+        self._asker = Asker()
+        abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
+        self._resetter = Resetter(plugin.reset, plugin.reset_settings, abandoned=abandoned, on_abandoned=self._fail)
+        self._probes = Probes(plugin.probing, offer, plugin_dir, self._due, self._probe)
         self._failures: Counter[str] = Counter()
-        self._next_probe: dict[str, float] = {}
-        self._probes: Counter[str] = Counter()
-        self._blind = False
+        self._told: dict[str, str] = {}
         self.results: dict[str, ResetState] = {}
         """The last result by physical device."""
         self.counts: Counter[str] = Counter()
@@ -74,105 +79,126 @@ class Preparation:
         """
         if not self._plugin.reset:
             return
-        limit = min(self._plugin.reset_timeout, LONGEST)
-        results = await self._reset_all({physical_id(device) for device in devices}, limit)
+        names = {physical_key(resource, device): device.physical or device.id for device in devices}
+        results = await self._reset(names, bounded=True)
         failed = [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
         if failed:
             late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
-            raise Refusal(code, f"{resource}: " + "; ".join(result.message for result in failed))
+            raise Refusal(code, resource, [result.message for result in failed])
 
     async def run(self) -> None:
         """Probe for ever."""
-        while self._plugin.reset:
-            await asyncio.sleep(PROBE_INTERVAL)
-            await self._probe_all()
+        if self._plugin.reset:
+            await self._probes.run()
 
-    async def _reset_all(self, names: Iterable[str], limit: float) -> Mapping[str, ResetResult]:
-        shares = self._shares()
-        allowed: list[ResetDevice] = []
-        results: dict[str, ResetResult] = {}
-        for name in names:
-            if why := self._why_not(shares.get(name, [])):
-                results[name] = ResetResult(Outcome.SKIPPED, f"reset of {name} is left out: {why}", 0)
-            else:
-                allowed.append(_reset_device(name, shares[name], fspath(self._plugin.host.root)))
-        results |= await self._resetter.reset(allowed, limit)
-        for name, result in results.items():
-            self._note(name, result)
+    def _due(self) -> list[str]:
+        """The devices that wait for a probe, less those that an abandoned reset still has."""
+        failing = self._health.failing(RESET)
+        there = self._shares() if failing else {}
+        return [key for key in failing if key in there and not self._resetter.holder(key)]
+
+    async def _probe(self, key: str) -> None:
+        """See whether a broken device works again."""
+        shares = self._shares().get(key)
+        if not shares:
+            return
+        self._health.try_again(key, "a reset")
+        try:
+            await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
+        finally:
+            # Where nothing came of it, the fault stands as it did.
+            self._health.give_up(key)
+
+    async def _reset(self, names: Mapping[str, str], *, bounded: bool) -> Mapping[str, ResetResult]:
+        loop = asyncio.get_running_loop()
+        expiry = loop.time() + self._plugin.reset_timeout
+        known = self._shares()
+        shares = {key: known.get(key, []) for key in names}
+        obstacles = await self._obstacles(shares)
+        results = {
+            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is left out: {why}")
+            for key, why in obstacles.items()
+            if why
+        }
+        root = fspath(self._plugin.host.root)
+        allowed = {key: _reset_device(names[key], shares[key], root) for key in names if key not in results}
+        results |= await self._resetter.reset(allowed, expiry - loop.time(), bounded=bounded)
+        for key, result in results.items():
+            self._note(key, names[key], result)
         return results
 
-    def _why_not(self, shares: Sequence[Device]) -> str:
-        if not shares:
-            return "the device is gone"
+    async def _obstacles(self, shares: _Shares) -> Mapping[str, str]:
+        """Why each device must not be reset now; empty texts for those that may be."""
+        if not overrides(self._plugin, "why_not_reset"):
+            return _obstacles(self._plugin, shares)
+        limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
         try:
-            return str(self._plugin.why_not_reset(shares))
-        except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
-            return f"the plugin cannot tell whether it may be reset: {PluginFailure.of(error)}"
+            return await self._asker.ask("why not reset", lambda: _obstacles(self._plugin, shares), limit)
+        except TimeoutError:
+            why = f"the plugin has not said within {limit:g} s whether it may be reset"
+        except PluginFailure as failure:
+            why = f"the plugin cannot tell whether it may be reset: {failure}"
+        return dict.fromkeys(shares, why)
 
-    def _note(self, name: str, result: ResetResult) -> None:
-        self.results[name] = ResetState(result.outcome, result.message, time.time(), result.seconds)
+    def _note(self, key: str, name: str, result: ResetResult) -> None:
+        self.results[key] = ResetState(result.outcome, result.message, time.time(), result.seconds)
         self.counts[result.outcome] += 1
         if result.outcome is Outcome.OK:
             self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
-            del self._failures[name]
-            self._health.clear(name, RESET)
+            self._told.pop(key, None)
+            del self._failures[key]
+            self._probes.forget(key)
+            self._health.clear(key, RESET)
         elif result.outcome is Outcome.SKIPPED:
-            self._log.info("reset left out", device=name, reason=result.message)
+            self._tell("info", "reset left out", key, name, result)
         else:
-            self._log.warning("reset failed", device=name, outcome=str(result.outcome), reason=result.message)
-            self._fail(name, result)
+            self._tell("warning", "reset failed", key, name, result)
+            self._judge(key, result)
         self._changed()
 
-    def _fail(self, name: str, result: ResetResult) -> None:
-        self._failures[name] += 1
-        if result.outcome is Outcome.ABANDONED or self._failures[name] >= self._plugin.reset_failures:
-            self._health.fail(name, RESET, result.message)
+    def _tell(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
+        """Log what became of a reset, but not again and again: containers are started, and devices probed, in loops."""
+        if self._told.get(key) == result.cause:
+            level = "debug"
+        self._told[key] = result.cause
+        getattr(self._log, level)(event, device=name, outcome=str(result.outcome), reason=result.message)
 
-    async def _probe_all(self) -> None:
-        """Reset the broken devices that nobody holds. Where nobody can tell who holds a device, it may be held."""
-        now = time.monotonic()
-        due = [name for name in self._health.failing(RESET) if self._next_probe.get(name, 0) <= now]
-        if not due:
-            return
-        holders = await ask_holders(self._pod_resources)
-        self._say_blind(blind=holders is None)
-        if holders is None:
-            return
-        held = {physical_id(device) for resource, device in self._offer() if (resource, device.id) in holders}
-        free = [name for name in due if name not in held and name in self._shares()]
-        for name in free:
-            self._health.try_again(name, "a reset")
-        results = await self._reset_all(free, self._plugin.reset_timeout)
-        for name, result in results.items():
-            self._judge_probe(name, result)
+    def _judge(self, key: str, result: ResetResult) -> None:
+        if result.outcome is Outcome.ABANDONED:
+            if key not in self._health.failing(RESET):
+                self._fail(key, result.cause)
+        elif result.begun:
+            self._failures[key] += 1
+            if self._failures[key] >= self._plugin.reset_failures or key in self._health.failing(RESET):
+                self._fail(key, result.cause)
 
-    def _say_blind(self, *, blind: bool) -> None:
-        if blind and not self._blind:
-            self._log.warning(
-                "broken devices are not probed: no answer on who holds them", socket=str(self._pod_resources)
-            )
-        self._blind = blind
+    def _fail(self, key: str, reason: str) -> None:
+        self._health.fail(key, RESET, reason, self._resetter.holder(key))
 
-    def _judge_probe(self, name: str, result: ResetResult) -> None:
-        if result.outcome is Outcome.OK:
-            self._probes.pop(name, None)
-            self._next_probe.pop(name, None)
-            return
-        if result.outcome is Outcome.SKIPPED:
-            self._health.fail(name, RESET, result.message)
-        self._probes[name] += 1
-        # More doublings than these are never needed, and a float has room for so many only.
-        delay = min(PROBE_INTERVAL * 2 ** min(self._probes[name], 16), PROBE_LIMIT)
-        self._next_probe[name] = time.monotonic() + delay
-
-    def _shares(self) -> dict[str, list[Device]]:
+    def _shares(self) -> _Shares:
         shares: dict[str, list[Device]] = {}
-        for _, device in self._offer():
-            shares.setdefault(physical_id(device), []).append(device)
+        for resource, device in self._offer():
+            shares.setdefault(physical_key(resource, device), []).append(device)
         return shares
 
 
-def _reset_device(name: str, shares: Sequence[Device], host_root: str) -> ResetDevice:
+def _obstacles(plugin: Plugin, shares: _Shares) -> Mapping[str, str]:
+    return {key: _obstacle(plugin, devices) for key, devices in shares.items()}
+
+
+def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
+    if not shares:
+        return "the device is gone"
+    try:
+        why: object = plugin.why_not_reset(shares)
+    except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
+        return f"the plugin cannot tell whether it may be reset: {PluginFailure.of(error)}"
+    if isinstance(why, str):
+        return legible(why)
+    return f"the plugin cannot tell whether it may be reset: why_not_reset returned {legible(repr(why))}, not a text"
+
+
+def _reset_device(name: str, shares: Iterable[Device], host_root: str) -> ResetDevice:
     nodes = dict.fromkeys(fspath(node.host_path) for device in shares for node in device.nodes)
     return ResetDevice(name, tuple(nodes), host_root=host_root)

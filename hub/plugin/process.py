@@ -10,7 +10,6 @@ from pathlib import Path
 
 from hub.errors import ConfigError
 from hub.exits import Exit
-from hub.kubelet.holders import pod_resources_socket
 from hub.log import get_logger
 from hub.paths import RunDir
 from hub.plugin.checks import resource_problem
@@ -56,9 +55,7 @@ class PluginProcess:
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         self._health = HealthBook(run_dir.health(name) if keep_state else None, plugin.recovery, self._judge_soon)
         self._judging: asyncio.Handle | None = None
-        self._preparation = Preparation(
-            plugin, self._health, self._offer, pod_resources_socket(plugin_dir), self._state_file.touch
-        )
+        self._preparation = Preparation(plugin, self._health, self._offer, plugin_dir, self._state_file.touch)
         self._log = get_logger()
 
     async def serve(self) -> Exit:

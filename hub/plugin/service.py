@@ -1,6 +1,5 @@
 """The DevicePlugin service of one resource: answered from memory, and nothing is waited for without limit."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from os import fspath
@@ -12,17 +11,13 @@ from google.protobuf.message import DecodeError
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginServicer_to_server
 from hub.log import get_logger
+from hub.plugin.asking import Asker
 from hub.plugin.checks import ID_CHARACTERS
 from hub.plugin.contract import Allocation, Device, Plugin, overrides
 from hub.plugin.endpoint import Streams
 from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
 from hub.plugin.refusal import Refusal
-from hub.plugin.threads import in_thread
-
-PENDING_CALLS = 16
-"""Calls of plugin code that may be unanswered at one time. A kubelet asks one after the other, so that more of them
-hang; each holds a thread for as long as it does."""
 
 _LISTED = 16
 
@@ -49,7 +44,7 @@ class DevicePluginService(DevicePluginServicer):
         self._resource = resource
         self._inventory = inventory
         self._prepare = prepare
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._asker = Asker()
         self._complaint = ""
         self._log = get_logger(resource=resource)
         self.streams = Streams(lambda: None)
@@ -102,9 +97,14 @@ class DevicePluginService(DevicePluginServicer):
     ) -> wire.PreStartContainerResponse:
         """Make the devices ready. A container that starts again holds its devices, healthy or not."""
         try:
-            await self._prepare(self._resource, self._resolve(request.devices_ids))
+            devices = self._resolve(request.devices_ids)
         except Refusal as refusal:
             self._complain("container kept from starting", str(refusal))
+            await context.abort(refusal.code, str(refusal))
+        try:
+            await self._prepare(self._resource, devices)
+        except Refusal as refusal:
+            # Who prepares has logged what went wrong with which device.
             await context.abort(refusal.code, str(refusal))
         return wire.PreStartContainerResponse()
 
@@ -185,14 +185,7 @@ class DevicePluginService(DevicePluginServicer):
                 return question()
             except Exception as error:
                 raise PluginFailure.of(error) from error
-        if len(self._pending) >= PENDING_CALLS:
-            raise PluginFailure(f"{PENDING_CALLS} earlier calls of the plugin have not returned")
-        answer = in_thread(name, question)
-        self._pending.add(answer)
-        answer.add_done_callback(self._pending.discard)
-        # Shielded, for the call is pending until its thread returns, whoever still waits for it.
-        async with asyncio.timeout(limit):
-            return await asyncio.shield(answer)
+        return await self._asker.ask(name, question, limit)
 
     def _complain(self, event: str, reason: str) -> None:
         """Log what went wrong with a request, but not again and again: pods are tried in loops."""

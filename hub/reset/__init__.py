@@ -4,8 +4,8 @@ A reset is a function `reset(device: ResetDevice, settings: Any) -> None` in a m
 process of its own, which is killed when it takes too long. What it prints goes to the log.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -16,13 +16,11 @@ class ResetDevice(msgspec.Struct, frozen=True):
     Args:
         id: Its id; what it is shared out as has no part in this.
         nodes: Its device files, as paths of the node.
-        attributes: Whatever else the reset has to know.
         host_root: Where the reset finds the node's file system; `Host(device.host_root)` knows the way.
     """
 
     id: str
     nodes: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = {}
     host_root: str = "/"
 
 
@@ -56,8 +54,17 @@ class ResetResult(msgspec.Struct, frozen=True):
         outcome: How it went.
         message: The same for a person, complete: which device, what, after how long.
         seconds: How long it took, or was waited for.
+        cause: The message without the time, so that what goes wrong again the same way is told in the same words.
+        begun: Whether the device's reset ran at all; what kept it from that is no failure of the device.
     """
 
     outcome: Outcome
     message: str
     seconds: float
+    cause: str
+    begun: bool = True
+
+    @classmethod
+    def not_begun(cls, outcome: Outcome, cause: str, seconds: float = 0) -> Self:
+        """The result of a reset that nobody ran."""
+        return cls(outcome, cause, seconds, cause, begun=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from hub.reset.identity import ProcessIdentity
 from hub.reset.messages import Reply, Request
 from hub.reset.output import Output
 
@@ -29,11 +30,12 @@ class ResetProcess:
         tell: Gets each line that it prints.
 
     Attributes:
-        pid: The guard's process id.
+        identity: The guard's process.
         exited: Set when everything is gone.
 
     Raises:
         OSError: it could not be started.
+        ValueError, TypeError: the request is nothing that JSON can say, or that a process can be given.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class ResetProcess:
             # Unlike a process id it never comes to mean another process, and the event loop can wait for it.
             self._handle = os.pidfd_open(self._process.pid)
             failed.pop_all()
-        self.pid = self._process.pid
+        self.identity = ProcessIdentity.of(self._process.pid)
         self._output = Output(self._printed, tell)
         self._reply = b""
         self._loop.add_reader(self._printed, self._on_output)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from hub.plugin.health import FLAPPING, Health, HealthRecord, Policy
+from hub.plugin.health import RELEASE as HOW
 
 Step = Callable[[HealthRecord], None]
 
@@ -34,7 +35,7 @@ def _flaps(count: int) -> list[Step]:
 
 NEEDS_QUIET = "recovering, waiting for 30 s without a fault"
 PROBED = "recovering, waiting for a probe reset (was: driver says no)"
-HELD = "recovered 3 times within 3600 s; release it"
+HELD = f"recovered 3 times within 3600 s; {HOW}"
 RELEASE: Step = lambda record: record.release(300, AT_ONCE)  # noqa: E731 - a step like those above
 
 TABLE: list[tuple[str, list[Step], Health, str]] = [

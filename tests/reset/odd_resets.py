@@ -15,7 +15,7 @@ from hub.reset import ResetDevice, ResetFailed
 def tell_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
     """Print what there is around a reset, one line each."""
     facts = {
-        "device": [device.id, list(device.nodes), dict(device.attributes), device.host_root],
+        "device": [device.id, list(device.nodes), device.host_root],
         "settings": settings,
         "environment": dict(os.environ),
         "descriptors": {name: _target(name) for name in os.listdir("/proc/self/fd")},  # noqa: PTH208 - bare names

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import threading
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from reset_support import LONG, SHORT, Workshop, children, open_descriptors, reset
 from support import until
 
-from hub.reset import Outcome
+from hub.reset import Outcome, ResetDevice
+from hub.reset.identity import ProcessIdentity
+from hub.reset.resetter import Resetter
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:
@@ -76,7 +79,7 @@ async def test_a_cancelled_call_ends_its_resets_first(workshop: Workshop) -> Non
     assert not workshop.processes()
     assert not children()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert not any(map(resetter.stuck, deeds))
+    assert not any(map(resetter.holder, deeds))
 
 
 async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
@@ -90,7 +93,7 @@ async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await until(lambda: not resetter.stuck("a") and not resetter.stuck("b"), "free devices")
+    await until(lambda: not resetter.holder("a") and not resetter.holder("b"), "free devices")
     assert not workshop.processes()
 
 
@@ -111,7 +114,9 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     assert "does not end, not even by SIGKILL" in result.message
     processes = workshop.processes()
     assert len(processes) == 2
-    assert "not even by SIGKILL" in resetter.stuck("bad")
+    holder = resetter.holder("bad")
+    assert holder
+    assert holder.pid in processes
     again = (await reset(resetter, "bad"))["bad"]
     assert again.outcome is Outcome.ABANDONED
     assert again.message.startswith("reset of bad was not tried: an earlier reset of bad does not end")
@@ -122,9 +127,103 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
         # Each guard takes its worker along.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-    await until(lambda: not resetter.stuck("bad") and not resetter.stuck("other"), "free devices")
+    await until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
     assert not workshop.processes()
     assert not children()
+
+
+async def test_an_abandoned_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
+    """Who takes over knows the process, and does not take another one with the same number for it."""
+    told: list[tuple[str, str]] = []
+    resetter = workshop.resetter("odd_resets:stop_guard", patience=0.5, on_abandoned=lambda *what: told.append(what))
+    await reset(resetter, "bad", SHORT)
+    ((key, why),) = told
+    assert key == "bad"
+    assert "does not end, not even by SIGKILL" in why
+    holder = resetter.holder("bad")
+    assert holder
+    later = workshop.stub({}, abandoned={"bad": holder, "other": ProcessIdentity(holder.pid, holder.start - 1)})
+    results = await reset(later, ["bad", "other"])
+    assert [results[name].outcome for name in ("bad", "other")] == [Outcome.ABANDONED, Outcome.OK]
+    os.kill(holder.pid, signal.SIGCONT)
+    await until(lambda: not later.holder("bad"), "a free device")
+    assert (await reset(later, "bad"))["bad"].outcome is Outcome.OK
+    assert not workshop.processes()
+
+
+async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) -> None:
+    """Although nobody gets a result any more."""
+    told: list[str] = []
+    resetter = workshop.resetter(
+        "odd_resets:stop_guard", hurry=(0.1, 0.3), on_abandoned=lambda device, _: told.append(device)
+    )
+    call = asyncio.create_task(reset(resetter, "bad"))
+    await until(lambda: _stopped(workshop), "a guard that does not end")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert told == ["bad"]
+    for pid in workshop.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    await until(lambda: not resetter.holder("bad"), "a free device")
+
+
+def _stopped(workshop: Workshop) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in workshop.processes())
+    return False
+
+
+async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tmp_path: Path) -> None:
+    """They take none and need none."""
+    file = tmp_path / "go"
+    resetter = workshop.resetter("odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
+    first = asyncio.create_task(reset(resetter, "first"))
+    await until(workshop.processes, "the first reset")
+    beside = asyncio.create_task(resetter.reset([ResetDevice("beside")], LONG, bounded=False))
+    await until(lambda: len(workshop.processes()) == 4, "the reset beside it")
+    file.touch()
+    assert (await first)["first"].outcome is (await beside)["beside"].outcome is Outcome.OK
+
+
+async def test_ids_need_not_be_unique(workshop: Workshop) -> None:
+    """Where devices of the same id have different keys, both are reset."""
+    resetter = workshop.stub({"same": {"do": "fail"}})
+    results = await resetter.reset({"a": ResetDevice("same"), "b": ResetDevice("same")}, LONG)
+    assert list(results) == ["a", "b"]
+    assert all(result.message.startswith("reset of same failed") for result in results.values())
+
+
+async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
+    """Fail the call, but say nothing about the device, and hold up nobody else."""
+    go = threading.Event()
+
+    def hang() -> None:
+        go.wait()
+
+    resetter = Resetter("plugins.stub.reset:reset", hang)
+    beat = asyncio.create_task(asyncio.sleep(0.01))
+    result = (await reset(resetter, "device", 0.3))["device"]
+    go.set()
+    assert beat.done()
+    assert result.outcome is Outcome.FAILED
+    assert not result.begun
+    assert result.message == "reset of device could not begin: the plugin has not told its settings for it within 0.3 s"
+    assert not workshop.processes()
+
+
+async def test_what_cannot_be_told_to_a_process_is_a_failure(workshop: Workshop) -> None:
+    """Such as a path that is no text, or settings that are none."""
+    before = open_descriptors()
+    odd = ResetDevice("odd", ("/dev/\udcff",))
+    result = (await workshop.stub({}).reset([odd], LONG))["odd"]
+    assert result.outcome is Outcome.FAILED
+    assert not result.begun
+    assert "reset of odd could not be started; given up" in result.message
+    assert "UnicodeEncodeError" in result.message
+    assert (await reset(workshop.resetter(settings={"a": "\udcff"}), "b"))["b"].outcome is Outcome.FAILED
+    assert not open_descriptors().items() - before.items()
 
 
 async def test_a_guard_that_is_killed(workshop: Workshop) -> None:
@@ -169,3 +268,8 @@ async def test_no_device_is_no_work(workshop: Workshop) -> None:
     """And no error."""
     resetter = workshop.resetter()
     assert await resetter.reset([], LONG) == {}
+
+    def never() -> None:
+        raise AssertionError("settings for nothing")
+
+    assert await Resetter("plugins.stub.reset:reset", never).reset([], LONG) == {}

@@ -1,0 +1,43 @@
+"""Questions to plugin code that is expected to answer at once and may hang all the same."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hub.plugin.failure import PluginFailure
+from hub.plugin.threads import in_thread
+
+PENDING = 16
+"""Questions of one asker that may be unanswered at one time. Few are asked at once, so that more of them hang; each
+holds a thread for as long as it does."""
+
+T = TypeVar("T")
+
+
+class Asker:
+    """Asks plugin code in threads, with a limit of time and of how many may hang."""
+
+    def __init__(self) -> None:
+        self._pending: set[asyncio.Future[Any]] = set()
+
+    async def ask(self, name: str, question: Callable[[], T], limit: float) -> T:
+        """The answer.
+
+        Raises:
+            PluginFailure: it failed.
+            TimeoutError: there was none within the limit, in seconds.
+        """
+        if len(self._pending) >= PENDING:
+            raise PluginFailure(f"{PENDING} earlier calls of the plugin have not returned")
+        answer = in_thread(name, question)
+        self._pending.add(answer)
+        answer.add_done_callback(self._settle)
+        # Shielded, for the call is pending until its thread returns, whoever still waits for it.
+        async with asyncio.timeout(limit):
+            return await asyncio.shield(answer)
+
+    def _settle(self, answer: asyncio.Future[Any]) -> None:
+        self._pending.discard(answer)
+        if not answer.cancelled():
+            # Looked at, so that asyncio does not complain about an answer that came too late for anybody to hear.
+            answer.exception()

@@ -1,0 +1,119 @@
+"""When broken devices are probed: only while nobody holds them, few at a time, and ever less often."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from hub.kubelet.holders import Holders, ask_holders, pod_resources_socket
+from hub.log import get_logger
+from hub.paths import KUBELET_SOCKET, KubeletIdentity, kubelet_identity
+from hub.plugin.contract import Device
+from hub.plugin.health import Probing
+from hub.plugin.healthbook import physical_key
+
+PARALLEL = 2
+"""Probes at one time; containers do not wait for them."""
+
+Offer = Callable[[], Iterable[tuple[str, Device]]]
+"""All advertised devices, each with its resource."""
+
+
+class Probes:
+    """Decides when which broken device is tried again.
+
+    Args:
+        probing: How often.
+        offer: Tells all devices of the plugin.
+        plugin_dir: The kubelet's plugin directory.
+        broken: Tells the devices to probe, by their physical keys.
+        probe: Tries one.
+    """
+
+    def __init__(
+        self,
+        probing: Probing,
+        offer: Offer,
+        plugin_dir: Path,
+        broken: Callable[[], Iterable[str]],
+        probe: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._probing = probing
+        self._offer = offer
+        self._kubelet_socket = plugin_dir / KUBELET_SOCKET
+        self._pod_resources = pod_resources_socket(plugin_dir)
+        self._broken = broken
+        self._probe = probe
+        self._kubelet: KubeletIdentity | None = None
+        self._settled = 0.0
+        self._known: dict[tuple[str, str], str] = {}
+        self._next: dict[str, float] = {}
+        self._failed: Counter[str] = Counter()
+        self._places = asyncio.Semaphore(PARALLEL)
+        self._blind = False
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Probe for ever."""
+        while True:
+            self._look()
+            await asyncio.sleep(self._probing.interval)
+            self._look()
+            try:
+                await self._round()
+            except Exception:  # noqa: BLE001 - one bad round must not be the last
+                self._log.exception("probes failed")
+
+    def forget(self, key: str) -> None:
+        """A device works again: should it break, it is probed as if for the first time."""
+        self._next.pop(key, None)
+        del self._failed[key]
+
+    def _look(self) -> None:
+        """Notice a new kubelet, and devices that came; those that go may still be held."""
+        kubelet = kubelet_identity(self._kubelet_socket)
+        if kubelet != self._kubelet:
+            self._kubelet, self._settled = kubelet, time.monotonic() + self._probing.settling
+        self._known |= {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
+
+    async def _round(self) -> None:
+        now = time.monotonic()
+        due = [key for key in self._broken() if self._next.get(key, 0) <= now]
+        if due and self._kubelet and now >= self._settled:
+            await asyncio.gather(*map(self._probe_if_free, due))
+
+    async def _probe_if_free(self, key: str) -> None:
+        async with self._places:
+            # Asked each time: the answer is worth nothing a moment later.
+            holders = await ask_holders(self._pod_resources)
+            self._say_blind(blind=holders is None)
+            if holders is None or self._may_be_held(key, holders):
+                return
+            self._failed[key] += 1
+            # More doublings than these are never needed, and a float has room for so many only.
+            delay = min(self._probing.interval * 2 ** min(self._failed[key], 16), self._probing.longest)
+            try:
+                await self._probe(key)
+            except Exception:  # noqa: BLE001 - the other probes go on
+                self._log.exception("probe failed", device=key)
+            if key in self._failed:
+                self._next[key] = time.monotonic() + delay
+
+    def _may_be_held(self, key: str, holders: Holders) -> bool:
+        """Whether somebody has the device or a share of it, also one that is not advertised any more."""
+        offered = {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
+        self._known = {device: known for device, known in self._known.items() if device in holders} | offered
+        ours = {resource for resource, _ in self._known}
+        if key in {self._known[device] for device in holders if device in self._known}:
+            return True
+        # Of what is held and was never seen here, nobody can tell of which physical device it is a share.
+        strangers = {device for device in holders if device[0] in ours and device not in self._known}
+        return bool(strangers) and key not in {" ".join(device) for device in offered}
+
+    def _say_blind(self, *, blind: bool) -> None:
+        if blind and not self._blind:
+            self._log.warning(
+                "broken devices are not probed: no answer on who holds them", socket=str(self._pod_resources)
+            )
+        self._blind = blind
