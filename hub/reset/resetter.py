@@ -199,21 +199,29 @@ class Resetter:
         grace, patience = self._hurry
         process.terminate()
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await process.exited.wait()
+            await _has_exited(process, grace)
         finally:
             # Asked again, it ends without the grace.
             process.terminate()
         await self._await_end(job, process, patience - grace)
 
     async def _await_end(self, job: "_Job", process: ResetProcess, patience: float) -> None:
-        try:
-            async with asyncio.timeout(patience):
-                await process.exited.wait()
-        except TimeoutError:
+        if not await _has_exited(process, patience):
             get_logger(device=job.device.id).error("reset abandoned", pid=process.identity.pid)
             self._on_abandoned(job.key, f"reset of {job.device.id} {_endless(process)}; given up")
+
+
+async def _has_exited(process: ResetProcess, seconds: float) -> bool:
+    """Whether everything is gone within so many seconds.
+
+    Without asyncio.timeout: in a task that was cancelled, that of Python before 3.11.4 raises no TimeoutError.
+    """
+    exited = asyncio.ensure_future(process.exited.wait())
+    try:
+        await asyncio.wait([exited], timeout=seconds)
+    finally:
+        exited.cancel()
+    return process.exited.is_set()
 
 
 class _Job(NamedTuple):
