@@ -6,7 +6,7 @@ the package is the hub's own.
 
 from hub._version import __version__
 from hub.plugin.contract import Allocation, Device, DeviceNode, Mount, NoDevices, Plugin, Settings
-from hub.plugin.health import Policy
+from hub.plugin.health import Policy, Probing
 from hub.plugin.host import Host
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "NoDevices",
     "Plugin",
     "Policy",
+    "Probing",
     "Settings",
     "__version__",
 ]
