@@ -72,6 +72,7 @@ class PluginProcess:
                 task.cancel()
         self._state_file.write()
         self._health.save()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("no longer serving")
         return self._exit
 
@@ -82,7 +83,8 @@ class PluginProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._refresh)
+        # Not by the loop, which gives a signal its default back when it closes, and that of SIGHUP is to kill.
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self._refresh))
         # It was blocked from the start, so that it killed nobody before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 

@@ -182,3 +182,16 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
     for connection in held:
         connection.close()
     server.close()
+
+
+async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubelet) -> None:
+    """A kubelet that starts while a plugin stops does not turn its end into a crash."""
+    for number in range(5):
+        plugin = node.spawn(name=f"stub{number}")
+        await kubelet.wait_for(STUB, 4)
+        await plugin.registered()
+        plugin.signal(signal.SIGTERM)
+        while plugin.process.poll() is None:
+            plugin.hup()
+            await asyncio.sleep(0.001)
+        assert plugin.process.returncode == 0
