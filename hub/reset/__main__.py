@@ -20,8 +20,8 @@ from pathlib import Path
 
 import msgspec
 
+from hub.prctl import become_subreaper, set_death_signal
 from hub.reset.messages import Request
-from hub.reset.prctl import become_subreaper, set_death_signal
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 

@@ -10,9 +10,9 @@ import sys
 import msgspec
 
 from hub.plugin.failure import PluginFailure, legible
+from hub.prctl import set_death_signal
 from hub.reset import ResetFailed
 from hub.reset.messages import Limits, Reply, Request
-from hub.reset.prctl import set_death_signal
 
 _MESSAGE = 1000
 """Characters of a failure's text; it travels in the header of a gRPC answer, and those are small."""

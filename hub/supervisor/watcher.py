@@ -6,7 +6,6 @@ and puts every change of any watcher behind one lock; see `arbiter` for the lock
 """
 
 import asyncio
-import ctypes
 import os
 import shlex
 import signal
@@ -24,15 +23,13 @@ from psutil import NoSuchProcess
 
 from hub.exits import Exit
 from hub.log import get_logger
+from hub.prctl import set_death_signal
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.config import PluginConfig
 from hub.supervisor.settings import HubSettings
 
 KILL_SECONDS = 2.0
 """How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PluginProcess(Process):  # type: ignore[misc] # circus has no types
@@ -41,7 +38,7 @@ class PluginProcess(Process):  # type: ignore[misc] # circus has no types
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command does; the only place where circus lets one in.
         super()._null_streams(streams)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
             os._exit(Exit.FAILED)  # the hub was gone before
 
