@@ -5,7 +5,8 @@ the package is the hub's own.
 """
 
 from hub._version import __version__
-from hub.plugin.contract import Allocation, Device, DeviceNode, Mount, NoDevices, Plugin, Settings
+from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, Settings
+from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
 from hub.plugin.health import Policy, Probing
 from hub.plugin.host import Host
 
@@ -13,8 +14,10 @@ __all__ = [
     "Allocation",
     "Device",
     "DeviceNode",
+    "Excluded",
     "Host",
     "Mount",
+    "NeedsRestart",
     "NoDevices",
     "Plugin",
     "Policy",

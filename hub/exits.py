@@ -21,3 +21,6 @@ class Exit(IntEnum):
 
     ALREADY_RUNNING = 11
     """Another hub holds the run directory."""
+
+    NEEDS_RESTART = 12
+    """A plugin can only go on in a new process, such as when its driver hangs or was exchanged; its log says why."""

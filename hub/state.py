@@ -43,7 +43,14 @@ class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0
     """Unix time since when it is not healthy; 0 when it is."""
     source: str = ""
-    """Who says so: plugin, reset, flapping or scan; empty when it is healthy."""
+    """Who says so: plugin, broken, reset, flapping or scan; empty when it is healthy."""
+
+
+class ExcludedState(msgspec.Struct, frozen=True):
+    """Something that is there and not advertised."""
+
+    id: str
+    reason: str
 
 
 class ResetState(msgspec.Struct, frozen=True):
@@ -88,6 +95,8 @@ class PluginState(msgspec.Struct, frozen=True):
     resources: tuple[ResourceState, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
+    excluded: tuple[ExcludedState, ...] = ()
+    """What is there and not advertised."""
     resets: Mapping[str, ResetState] = {}
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}

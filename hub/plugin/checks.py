@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Container, Mapping
 from typing import Any
 
-from hub.plugin.contract import Device, DeviceNode, Mount
+from hub.plugin.device import Device, DeviceNode, Mount
 from hub.plugin.failure import legible
 
 ID_CHARACTERS = 63
@@ -104,6 +104,7 @@ def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin off
 
 _FIELDS = [
     ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
+    ("broken", "", _is_text, "the reason as a text, empty when there is none"),
     ("numa", (), _are_numa_nodes, "nodes from 0 on, none when that is unknown"),
     ("nodes", (), _are_nodes, 'a list of hub.DeviceNode with permissions out of "rwm"'),
     ("mounts", (), lambda value: _are_all(value, Mount), "a list of hub.Mount"),

@@ -9,13 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from hub.log import get_logger
-from hub.plugin.contract import Device
+from hub.plugin.device import Device
 from hub.plugin.health import Fault, Health, HealthRecord, Policy
 from hub.plugin.statefile import StateFile
 from hub.reset.identity import ProcessIdentity
 
 PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
+
+BROKEN = "broken"
+"""The source of what it says once and for as long as nobody mends the device: a reset, or an operator."""
 
 
 class Verdict(NamedTuple):
@@ -71,13 +74,13 @@ class HealthBook:
     def hear(self, resource: str, devices: Iterable[Device]) -> None:
         """Take in what the plugin says about its devices."""
         for device in devices:
+            if device.broken:
+                self._hear(physical_key(resource, device), BROKEN, device.broken)
             key = share_key(resource, device)
             if not device.unhealthy:
                 self.clear(key, PLUGIN)
                 continue
-            known = self.record(key).faults.get(PLUGIN)
-            if known is None or known.reason != device.unhealthy:
-                self.fail(key, PLUGIN, device.unhealthy)
+            self._hear(key, PLUGIN, device.unhealthy)
 
     def fail(self, key: str, source: str, reason: str, process: ProcessIdentity | None = None) -> None:
         """Something is wrong with a device."""
@@ -105,6 +108,11 @@ class HealthBook:
     def save(self) -> None:
         """Write the records now."""
         self._file.write()
+
+    def _hear(self, key: str, source: str, reason: str) -> None:
+        known = self.record(key).faults.get(source)
+        if known is None or known.reason != reason:
+            self.fail(key, source, reason)
 
     def _change(self, key: str, change: Callable[[HealthRecord, float], None]) -> None:
         before = self.record(key)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -39,9 +40,13 @@ def load_plugin(target: str) -> type[Plugin]:
 def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN401 - the type that the plugin declares
     """The plugin's settings from a YAML or JSON file, or their defaults where there is no file.
 
+    Where no path is given, the plugin's `config_variable` may name one.
+
     Raises:
         ConfigError: the file cannot be read, or says something that the plugin does not know.
     """
+    named = os.environ.get(plugin.config_variable) if plugin.config_variable else None
+    path = path or (Path(named) if named else None)
     kind = get_type_hints(plugin).get("settings", Settings)
     return read_settings(path, kind) if path else convert({}, kind, f"settings of {plugin.__name__}")
 

@@ -12,9 +12,10 @@ import grpc
 from hub.errors import HubError
 from hub.log import get_logger
 from hub.plugin.asking import Asker
-from hub.plugin.contract import Device, Plugin, overrides
+from hub.plugin.contract import Plugin, overrides, resets
+from hub.plugin.device import Device
 from hub.plugin.failure import PluginFailure, legible
-from hub.plugin.healthbook import HealthBook, physical_key
+from hub.plugin.healthbook import BROKEN, HealthBook, physical_key
 from hub.plugin.probes import Offer, Probes
 from hub.plugin.refusal import Refusal
 from hub.reset import Outcome, ResetDevice, ResetResult
@@ -77,7 +78,7 @@ class Preparation:
         Raises:
             Refusal: one of them is not; the text reaches the pod's events.
         """
-        if not self._plugin.reset:
+        if not resets(self._plugin, resource):
             return
         names = {physical_key(resource, device): device.physical or device.id for device in devices}
         results = await self._reset(names, bounded=True)
@@ -94,9 +95,13 @@ class Preparation:
 
     def _due(self) -> list[str]:
         """The devices that wait for a probe, less those that an abandoned reset still has."""
-        failing = self._health.failing(RESET)
-        there = self._shares() if failing else {}
-        return [key for key in failing if key in there and not self._resetter.holder(key)]
+        failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
+        there = self._shares() if failing or broken else {}
+        return [
+            key
+            for key, shares in there.items()
+            if (key in failing or (key in broken and self._cures(shares))) and not self._resetter.holder(key)
+        ]
 
     async def _probe(self, key: str) -> None:
         """See whether a broken device works again."""
@@ -122,7 +127,12 @@ class Preparation:
             if why
         }
         root = fspath(self._plugin.host.root)
-        allowed = {key: _reset_device(names[key], shares[key], root) for key in names if key not in results}
+        broken = self._health.failing(BROKEN)
+        allowed = {
+            key: _reset_device(names[key], shares[key], root, broken[key].reason if key in broken else "")
+            for key in names
+            if key not in results
+        }
         results |= await self._resetter.reset(allowed, expiry - loop.time(), bounded=bounded)
         for key, result in results.items():
             self._note(key, names[key], result)
@@ -150,6 +160,8 @@ class Preparation:
             del self._failures[key]
             self._probes.forget(key)
             self._health.clear(key, RESET)
+            if self._cures(self._shares().get(key, ())):
+                self._health.clear(key, BROKEN)
         elif result.outcome is Outcome.SKIPPED:
             self._tell("info", "reset left out", key, name, result)
         else:
@@ -176,6 +188,11 @@ class Preparation:
     def _fail(self, key: str, reason: str) -> None:
         self._health.fail(key, RESET, reason, self._resetter.holder(key))
 
+    def _cures(self, shares: Iterable[Device]) -> bool:
+        """Whether a reset mends a broken device: it has to in every resource that the device is in."""
+        curing = self._plugin.cured_by_reset
+        return curing is None or all((device.resource or self._plugin.resource) in curing for device in shares)
+
     def _shares(self) -> _Shares:
         shares: dict[str, list[Device]] = {}
         for resource, device in self._offer():
@@ -199,6 +216,6 @@ def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
     return f"the plugin cannot tell whether it may be reset: why_not_reset returned {legible(repr(why))}, not a text"
 
 
-def _reset_device(name: str, shares: Iterable[Device], host_root: str) -> ResetDevice:
+def _reset_device(name: str, shares: Iterable[Device], host_root: str, broken: str) -> ResetDevice:
     nodes = dict.fromkeys(fspath(node.host_path) for device in shares for node in device.nodes)
-    return ResetDevice(name, tuple(nodes), host_root=host_root)
+    return ResetDevice(name, tuple(nodes), broken, host_root)

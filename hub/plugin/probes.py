@@ -9,7 +9,7 @@ from pathlib import Path
 from hub.kubelet.holders import Holders, ask_holders, pod_resources_socket
 from hub.log import get_logger
 from hub.paths import KUBELET_SOCKET, KubeletIdentity, kubelet_identity
-from hub.plugin.contract import Device
+from hub.plugin.device import Device
 from hub.plugin.health import Probing
 from hub.plugin.healthbook import physical_key
 

@@ -13,14 +13,15 @@ from hub.exits import Exit
 from hub.log import get_logger
 from hub.paths import RunDir
 from hub.plugin.checks import resource_problem
-from hub.plugin.contract import Device, Plugin
+from hub.plugin.contract import Plugin
+from hub.plugin.device import Device, Excluded
 from hub.plugin.healthbook import HealthBook
 from hub.plugin.preparation import Preparation
 from hub.plugin.resource import Resource
 from hub.plugin.scanner import Scan, Scanner
 from hub.plugin.snapshot import Snapshot
 from hub.plugin.statefile import StateFile
-from hub.state import PluginState, Registration, ResourceState
+from hub.state import ExcludedState, PluginState, Registration, ResourceState
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
@@ -48,6 +49,7 @@ class PluginProcess:
         self._resources: dict[str, Resource] = {}
         self._refused: dict[str, ResourceState] = {}
         self._reason = ""
+        self._excluded: tuple[Excluded, ...] = ()
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,6 +137,19 @@ class PluginProcess:
                 resource.distrust(scan.reason)
             else:
                 resource.advertise(scan.snapshots.get(name, gone))
+        if not scan.failed and scan.excluded != self._excluded:
+            self._exclude(scan.excluded)
+        if scan.hopeless:
+            self._log.error("only a new process can go on", reason=scan.reason)
+            self._exit = Exit.NEEDS_RESTART
+            self._stop.set()
+
+    def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
+        for each in excluded:
+            if each not in self._excluded:
+                self._log.info("left out", device=each.id, reason=each.reason)
+        self._excluded = excluded
+        self._state_file.touch()
 
     def _add(self, name: str) -> None:
         """Serve a resource from now on, unless no kubelet would take it."""
@@ -180,6 +195,7 @@ class PluginProcess:
             started=self._started,
             resources=(*resources, *self._refused.values()),
             reason=self._reason,
+            excluded=tuple(ExcludedState(each.id, each.reason) for each in self._excluded),
             resets=self._preparation.results,
             reset_counts=self._preparation.counts,
         )

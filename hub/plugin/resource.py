@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hub.log import get_logger
 from hub.paths import KUBELET_SOCKET
-from hub.plugin.contract import Device, Plugin
+from hub.plugin.contract import Plugin
+from hub.plugin.device import Device
 from hub.plugin.endpoint import Endpoint, socket_name
 from hub.plugin.health import Health
 from hub.plugin.healthbook import HealthBook, Verdict

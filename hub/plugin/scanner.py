@@ -8,7 +8,8 @@ from itertools import groupby
 import msgspec
 
 from hub.log import get_logger
-from hub.plugin.contract import Device, NoDevices, Plugin, overrides
+from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, overrides
+from hub.plugin.device import Device, Excluded
 from hub.plugin.failure import PluginFailure, legible
 from hub.plugin.snapshot import Snapshot
 from hub.plugin.threads import in_thread
@@ -31,6 +32,10 @@ class Scan(msgspec.Struct, frozen=True):
     """Why the plugin has no device at all, or none that can be trusted."""
     failed: bool = False
     """Nothing is known; the devices known so far cannot be trusted."""
+    excluded: tuple[Excluded, ...] = ()
+    """What is there and not advertised."""
+    hopeless: bool = False
+    """Nothing will ever be known in this process."""
 
 
 class Scanner:
@@ -94,6 +99,9 @@ class Scanner:
             if failure is None:
                 self._distrust("")
                 return
+            if isinstance(failure.__cause__, NeedsRestart):
+                self._report(_hopeless(failure.__cause__))
+                return
             self._distrust(f"the watch for hardware events failed: {failure}")
             held = loop.time() - begin > longest
             delay = first if held or not delay else min(2 * delay, longest)
@@ -117,6 +125,8 @@ def scan(plugin: Plugin, distrust: str = "") -> Scan:
     try:
         declared = [_ascii(name) for name in plugin.resources()]
         return _sorted_out(plugin, declared, distrust)
+    except NeedsRestart as end:
+        return _hopeless(end)
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
         reason = f"the scan for devices failed: {PluginFailure.of(error)}"
@@ -130,10 +140,16 @@ def _sorted_out(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
     except NoDevices as nothing:
         offered, reason = [], legible(nothing)
     snapshots = {name: Snapshot(reason=reason) for name in declared}
-    for name, devices in _by_resource(plugin, offered):
+    excluded = tuple(Excluded(legible(each.id), legible(each.reason)) for each in offered if isinstance(each, Excluded))
+    devices_offered = [each for each in offered if not isinstance(each, Excluded)]
+    for name, devices in _by_resource(plugin, devices_offered):
         snapshot = Snapshot.of(devices)
         snapshots[name] = snapshot.distrusted(distrust) if distrust else snapshot
-    return Scan(snapshots, reason)
+    return Scan(snapshots, reason, excluded=excluded)
+
+
+def _hopeless(reason: NeedsRestart) -> Scan:
+    return Scan(reason=legible(reason), failed=True, hopeless=True)
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -13,7 +13,8 @@ from hub.kubelet.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginS
 from hub.log import get_logger
 from hub.plugin.asking import Asker
 from hub.plugin.checks import ID_CHARACTERS
-from hub.plugin.contract import Allocation, Device, Plugin, overrides
+from hub.plugin.contract import Plugin, overrides, resets
+from hub.plugin.device import Allocation, Device
 from hub.plugin.endpoint import Streams
 from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
@@ -58,7 +59,7 @@ class DevicePluginService(DevicePluginServicer):
     def options(self) -> wire.DevicePluginOptions:
         """What the kubelet may ask of this plugin, which follows from what the plugin overrides."""
         return wire.DevicePluginOptions(
-            pre_start_required=bool(self._plugin.reset),
+            pre_start_required=resets(self._plugin, self._resource),
             get_preferred_allocation_available=overrides(self._plugin, "prefer"),
         )
 

@@ -8,7 +8,7 @@ import msgspec
 from hub.kubelet.v1beta1_pb2 import Device as WireDevice
 from hub.kubelet.v1beta1_pb2 import ListAndWatchResponse
 from hub.plugin.checks import device_problem
-from hub.plugin.contract import Device
+from hub.plugin.device import Device
 
 MESSAGE_BYTES = 4 * 1024 * 1024
 """The longest message that the kubelet's gRPC client receives (grpc-go's default)."""

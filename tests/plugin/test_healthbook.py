@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hub.plugin.contract import Device
+from hub.plugin.device import Device
 from hub.plugin.health import Health, Policy
 from hub.plugin.healthbook import PLUGIN, HealthBook, Verdict, physical_key, share_key
 from hub.reset.identity import ProcessIdentity
