@@ -1,20 +1,15 @@
-"""NVIDIA GPUs as nvidia.com/gpu."""
+"""NVIDIA GPUs: everything NVIDIA's device plugin has, without its faults.
 
-from collections.abc import Iterable
+`plugins.gpu:GPU` is the plugin. It is loaded when somebody asks for it, for the processes of a reset load this package
+too, and need nothing of it.
+"""
 
-from hub import Device, NoDevices, Plugin
-
-DRIVER = "/proc/driver/nvidia/version"
-"""There as long as the NVIDIA kernel module is loaded."""
+from typing import Any
 
 
-class GPU(Plugin):
-    """Says so far whether there could be GPUs, and serves none."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+    if name != "GPU":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from plugins.gpu.plugin import GPU  # noqa: PLC0415 - see above
 
-    resource = "nvidia.com/gpu"
-
-    def devices(self) -> Iterable[Device]:
-        """No device, with the reason."""
-        if not self.host.path(DRIVER).exists():
-            raise NoDevices(f"no NVIDIA driver is loaded on this node: there is no {DRIVER}")
-        raise NoDevices("an NVIDIA driver is loaded, but this version does not serve GPUs yet")
+    return GPU

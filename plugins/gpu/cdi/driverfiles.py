@@ -1,0 +1,61 @@
+"""The files of the driver that containers need: libraries and programs, as the driver's root has them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from plugins.gpu.places import Places
+
+LIBRARY_DIRECTORIES = (
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib/x86_64-linux-gnu/vdpau",
+    "/usr/lib64/vdpau",
+)
+
+PROGRAMS = (
+    "nvidia-smi",
+    "nvidia-debugdump",
+    "nvidia-persistenced",
+    "nvidia-cuda-mps-control",
+    "nvidia-cuda-mps-server",
+)
+
+SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
+
+
+def libraries(places: Places, version: str) -> list[str]:
+    """The libraries of a driver's version: all that carry it in their names."""
+    return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(places, directory, version)})
+
+
+def programs(places: Places) -> list[str]:
+    """The driver's programs."""
+    return [f"/usr/bin/{name}" for name in PROGRAMS if places.driver(f"/usr/bin/{name}").exists()]
+
+
+def sockets(places: Places) -> list[str]:
+    """Sockets of the driver's services."""
+    return [path for path in SOCKETS if places.driver(path).exists()]
+
+
+def firmware(places: Places, version: str) -> list[str]:
+    """What the GPUs' own processors run."""
+    directory = f"/lib/firmware/nvidia/{version}"
+    found = places.driver(directory)
+    return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))] if found.is_dir() else []
+
+
+def _matching(places: Places, directory: str, version: str) -> Iterator[str]:
+    here = places.driver(directory)
+    if not version or not here.is_dir() or _is_second_name(here, places, directory):
+        return
+    for path in here.glob(f"lib*.so.{version}"):
+        yield f"{directory}/{path.name}"
+
+
+def _is_second_name(here: Path, places: Places, directory: str) -> bool:
+    """Whether this is a link to another of the directories, such as /lib64 to /usr/lib64."""
+    earlier = LIBRARY_DIRECTORIES[: LIBRARY_DIRECTORIES.index(directory)]
+    return any(places.driver(other).is_dir() and here.samefile(places.driver(other)) for other in earlier)

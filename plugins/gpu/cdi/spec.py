@@ -1,0 +1,122 @@
+"""The contents of CDI specifications (Container Device Interface, github.com/cncf-tags)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
+from plugins.gpu.container import CDI_VENDOR, IMEX_CHANNELS
+from plugins.gpu.container.nodes import DeviceFiles
+from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.places import Places
+from plugins.gpu.settings import DeviceIDStrategy, GPUSettings
+
+VERSION = "0.5.0"
+"""The first version of the specification that knows `hostPath` of a device node; nothing newer is used."""
+
+_OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
+
+Spec = dict[str, Any]
+
+
+def make_specs(
+    settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
+) -> dict[str, Spec]:
+    """All specifications that containers may be given names of, by class."""
+    if not gpus:
+        return {}
+    flags = settings.flags
+    specs = {"gpu": _spec("gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver))}
+    if settings.imex.channel_ids:
+        channels = {str(number): [f"{IMEX_CHANNELS}/channel{number}"] for number in settings.imex.channel_ids}
+        specs["imex-channel"] = _spec("imex-channel", _with_nodes(places, channels))
+    extras = {
+        "gds": (flags.gds_enabled, "/dev", "nvidia-fs*"),
+        "mofed": (flags.mofed_enabled, "/dev/infiniband", "*"),
+        "gdrcopy": (flags.gdrcopy_enabled, "/dev", "gdrdrv"),
+    }
+    for name, (wanted, directory, pattern) in extras.items():
+        if wanted:
+            found = [f"{directory}/{path.name}" for path in sorted(places.device(directory).glob(pattern))]
+            specs[name] = _spec(name, _with_nodes(places, {"all": found}))
+    return specs
+
+
+def _spec(name: str, devices: Sequence[Spec], common: Spec | None = None) -> Spec:
+    edits = {"containerEdits": common} if common else {}
+    return {"cdiVersion": VERSION, "kind": f"{CDI_VENDOR}/{name}", "devices": list(devices), **edits}
+
+
+def _with_nodes(places: Places, nodes: Mapping[str, Iterable[str]]) -> list[Spec]:
+    """Devices that are nothing but device files; without one they bring a variable, for edits may not be empty."""
+    return [
+        {"name": name, "containerEdits": _nodes(places, paths) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}}
+        for name, paths in nodes.items()
+    ]
+
+
+def _nodes(places: Places, paths: Iterable[str]) -> Spec:
+    nodes = [{"path": path, **_elsewhere(path, str(places.device_on_node(path)))} for path in paths]
+    return {"deviceNodes": nodes} if nodes else {}
+
+
+def _elsewhere(path: str, host_path: str) -> Spec:
+    return {"hostPath": host_path} if host_path != path else {}
+
+
+def _gpu_devices(settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu]) -> list[Spec]:
+    by_index = settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
+    nodes: dict[str, list[str]] = {}
+    for gpu in gpus:
+        nodes[str(gpu.index) if by_index else gpu.uuid] = list(files.of(gpu))
+        for mig in gpu.migs:
+            nodes[_mig_name(gpu, mig) if by_index else mig.uuid] = list(files.of(gpu, mig))
+    nodes["all"] = list(dict.fromkeys(path for paths in nodes.values() for path in paths))
+    return _with_nodes(places, nodes)
+
+
+def _mig_name(gpu: Gpu, mig: MigDevice) -> str:
+    return f"{gpu.index}:{mig.index}"
+
+
+def _common(settings: GPUSettings, places: Places, files: DeviceFiles, driver: str) -> Spec:
+    """What every container with a GPU gets: control nodes, the driver, and what makes the loader find it."""
+    found = libraries(places, driver)
+    paths = [*found, *programs(places), *sockets(places), *firmware(places, driver)]
+    tool = settings.flags.plugin.nvidia_ctk_path
+    hooks = _hooks(tool, found, driver) if places.host.path(tool).exists() else []
+    mounts = [_mount(places, path) for path in paths]
+    if not hooks:
+        # Nobody will make the links that programs look for: the libraries are mounted under those names too.
+        mounts += [_mount(places, path, _soname(path)) for path in found]
+    return {
+        # Keeps NVIDIA's own container runtime from doing the same again.
+        "env": ["NVIDIA_VISIBLE_DEVICES=void"],
+        **_nodes(places, files.control),
+        **({"mounts": mounts} if mounts else {}),
+        **({"hooks": hooks} if hooks else {}),
+    }
+
+
+def _mount(places: Places, path: str, container_path: str = "") -> Spec:
+    host_path = str(places.driver_on_node(path))
+    return {"hostPath": host_path, "containerPath": container_path or path, "options": _OPTIONS}
+
+
+def _soname(path: str) -> str:
+    """What most of the driver's libraries are looked for as: "libcuda.so.1"."""
+    return f"{path.partition('.so.')[0]}.so.1"
+
+
+def _hooks(tool: str, found: Sequence[str], driver: str) -> list[Spec]:
+    """NVIDIA's container toolkit makes the links and the loader's cache."""
+    name = tool.rpartition("/")[2]
+    call = [name] if name == "nvidia-cdi-hook" else [name, "hook"]
+    links = [f"--link={path.rpartition('/')[2]}::{_soname(path)}" for path in found]
+    links += [
+        f"--link=libcuda.so.1::{path.partition('.so.')[0]}.so"
+        for path in found
+        if path.endswith(f"libcuda.so.{driver}")
+    ]
+    folders = [f"--folder={folder}" for folder in dict.fromkeys(path.rpartition("/")[0] for path in found)]
+    calls = [[*call, "create-symlinks", *links], [*call, "update-ldcache", *folders]] if found else []
+    return [{"hookName": "createContainer", "path": tool, "args": args} for args in calls]

@@ -1,0 +1,117 @@
+"""What a container gets for its GPUs: what NVIDIA's device plugin 0.20 gives, byte for byte."""
+
+import uuid
+from collections.abc import Sequence
+
+from hub import Allocation, DeviceNode, Mount
+from plugins.gpu.container.mpspaths import IN_CONTAINER, pipe_directory, shm_directory
+from plugins.gpu.container.nodes import DeviceFiles
+from plugins.gpu.places import Places
+from plugins.gpu.settings import DeviceIDStrategy, DeviceListStrategy, GPUSettings
+from plugins.gpu.shares import Share, Sharing
+
+VOLUMES = "/var/run/nvidia-container-devices"
+"""Where NVIDIA's container runtime looks for devices that are asked for by mounts."""
+
+CDI_VENDOR = "k8s.device-plugin.nvidia.com"
+
+IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
+
+_CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI}
+
+
+class Answers:
+    """Answers of Allocate, from memory.
+
+    Args:
+        settings: What is asked for.
+        places: Where the device files are.
+        files: Which there are.
+    """
+
+    def __init__(self, settings: GPUSettings, places: Places, files: DeviceFiles) -> None:
+        self._settings = settings
+        self._places = places
+        self._files = files
+        self._strategies = frozenset(settings.flags.plugin.device_lists)
+        self._channels = tuple(map(str, settings.imex.channel_ids))
+
+    def allocation(self, shares: Sequence[Share]) -> Allocation:
+        """What a container gets for these devices.
+
+        Raises:
+            ValueError: it may not have so many of them.
+        """
+        self._check_size(shares)
+        ids = list(dict.fromkeys(self._id(share) for share in shares))
+        cdi = self._cdi_names(ids) if self._strategies & _CDI_STRATEGIES else []
+        # Where only CDI is used, it brings everything that the rest would.
+        plain = not self._strategies <= _CDI_STRATEGIES
+        mps = shares[0].resource if any(share.sharing is Sharing.MPS for share in shares) else ""
+        return Allocation(
+            nodes=self._nodes(shares) if plain and self._settings.flags.plugin.pass_device_specs else (),
+            mounts=[*(self._volumes(ids) if plain else ()), *(self._mps_mounts(mps) if mps else ())],
+            env={**(self._env(ids) if plain else {}), **(_mps_env(mps) if mps else {})},
+            cdi=cdi if DeviceListStrategy.CDI_CRI in self._strategies else (),
+            annotations=self._annotations(cdi) if DeviceListStrategy.CDI_ANNOTATIONS in self._strategies else {},
+        )
+
+    def _check_size(self, shares: Sequence[Share]) -> None:
+        shared = any(share.sharing is not Sharing.NONE for share in shares)
+        if shared and len(shares) > 1 and self._settings.sharing.single_requests:
+            what = f"request for '{shares[0].resource}: {len(shares)}' is too large"
+            raise ValueError(f"{what}: the maximum request size for shared resources is 1, found {len(shares)}")
+
+    def _id(self, share: Share) -> str:
+        by_index = self._settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
+        return share.index if by_index else share.uuid
+
+    def _env(self, ids: Sequence[str]) -> dict[str, str]:
+        env = {}
+        if DeviceListStrategy.ENVVAR in self._strategies:
+            env["NVIDIA_VISIBLE_DEVICES"] = ",".join(ids)
+            if self._channels:
+                env["NVIDIA_IMEX_CHANNELS"] = ",".join(self._channels)
+        if DeviceListStrategy.VOLUME_MOUNTS in self._strategies:
+            env["NVIDIA_VISIBLE_DEVICES"] = VOLUMES
+        flags = self._settings.flags
+        extras = {"GDRCOPY": flags.gdrcopy_enabled, "GDS": flags.gds_enabled, "MOFED": flags.mofed_enabled}
+        return env | {f"NVIDIA_{name}": "enabled" for name, wanted in extras.items() if wanted}
+
+    def _volumes(self, ids: Sequence[str]) -> list[Mount]:
+        if DeviceListStrategy.VOLUME_MOUNTS not in self._strategies:
+            return []
+        names = [*ids, *(f"imex/{channel}" for channel in self._channels)]
+        return [Mount("/dev/null", f"{VOLUMES}/{name}", read_only=False) for name in names]
+
+    def _nodes(self, shares: Sequence[Share]) -> list[DeviceNode]:
+        paths = [*self._files.control]
+        for share in shares:
+            paths += self._files.of(share.gpu, share.mig)
+        paths += [f"{IMEX_CHANNELS}/channel{channel}" for channel in self._channels]
+        return [DeviceNode(self._places.device_on_node(path), path, "rw") for path in dict.fromkeys(paths)]
+
+    def _cdi_names(self, ids: Sequence[str]) -> list[str]:
+        flags = self._settings.flags
+        extras = {"gdrcopy": flags.gdrcopy_enabled, "gds": flags.gds_enabled, "mofed": flags.mofed_enabled}
+        return [
+            *(f"{CDI_VENDOR}/gpu={name}" for name in ids),
+            *(f"{CDI_VENDOR}/imex-channel={channel}" for channel in self._channels),
+            *(f"{CDI_VENDOR}/{name}=all" for name, wanted in extras.items() if wanted),
+        ]
+
+    def _annotations(self, names: Sequence[str]) -> dict[str, str]:
+        prefix = self._settings.flags.plugin.cdi_annotation_prefix
+        # A name of its own for each container: a pod's annotations are shared by all of them.
+        return {f"{prefix}nvidia-device-plugin_{uuid.uuid4()}": ",".join(names)}
+
+    def _mps_mounts(self, resource: str) -> list[Mount]:
+        root = self._settings.flags.mps_root
+        return [
+            Mount(pipe_directory(root, resource), pipe_directory(IN_CONTAINER, resource), read_only=False),
+            Mount(shm_directory(root), "/dev/shm", read_only=False),  # noqa: S108 - where CUDA looks
+        ]
+
+
+def _mps_env(resource: str) -> dict[str, str]:
+    return {"CUDA_MPS_PIPE_DIRECTORY": pipe_directory(IN_CONTAINER, resource)}

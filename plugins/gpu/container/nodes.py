@@ -1,0 +1,63 @@
+"""The device files of GPUs and MIG devices."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.places import Places
+
+CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
+"""Device files that every container with a GPU gets, as far as the node has them."""
+
+MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"
+"""Lines like "gpu0/gi1/ci0/access 21": the numbers of the capability files of all MIG instances."""
+
+CAPABILITIES = "/proc/driver/nvidia/capabilities"
+"""The same in a tree of files, with lines like "DeviceFileMinor: 21"."""
+
+
+class DeviceFiles:
+    """Which device files there are, as of the last `refresh`."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._control: tuple[str, ...] = ()
+        self._capabilities: Mapping[str, int] = {}
+
+    def refresh(self, gpus: Sequence[Gpu]) -> None:
+        """Look again."""
+        self._control = tuple(node for node in CONTROL_NODES if self._places.device(node).exists())
+        wanted = {key for gpu in gpus for mig in gpu.migs for key in _capability_keys(gpu, mig)}
+        self._capabilities = self._read_capabilities(wanted) if wanted else {}
+
+    @property
+    def control(self) -> tuple[str, ...]:
+        """The files that do not belong to a GPU."""
+        return self._control
+
+    def of(self, gpu: Gpu, mig: MigDevice | None = None) -> Iterator[str]:
+        """The files of a GPU, or of a MIG device on it."""
+        yield f"/dev/nvidia{gpu.minor}"
+        if mig:
+            for key in _capability_keys(gpu, mig):
+                if key in self._capabilities:
+                    yield f"/dev/nvidia-caps/nvidia-cap{self._capabilities[key]}"
+
+    def _read_capabilities(self, wanted: set[str]) -> Mapping[str, int]:
+        listed = self._places.host.path(MIG_MINORS)
+        if listed.exists():
+            pairs = (line.split() for line in listed.read_text().splitlines())
+            return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - a pair
+        found = {}
+        for key in wanted:
+            gpu, rest = key.split("/", 1)
+            path = self._places.host.path(f"{CAPABILITIES}/{gpu}/mig/{rest}")
+            number = re.search(r"DeviceFileMinor:\s*(\d+)", path.read_text()) if path.exists() else None
+            if number:
+                found[key] = int(number[1])
+        return found
+
+
+def _capability_keys(gpu: Gpu, mig: MigDevice) -> tuple[str, str]:
+    instance = f"gpu{gpu.minor}/gi{mig.gpu_instance}"
+    return f"{instance}/access", f"{instance}/ci{mig.compute_instance}/access"

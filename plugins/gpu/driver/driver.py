@@ -1,0 +1,160 @@
+"""The thread that calls NVML."""
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from plugins.gpu.driver.library import DIRECTORIES, SONAME, preload
+from plugins.gpu.driver.nvml import MISMATCH, Nvml, NvmlError
+from plugins.gpu.driver.probing import Prober
+from plugins.gpu.driver.session import Session, Xid
+from plugins.gpu.facts import Gpu, View
+from plugins.gpu.places import Places
+
+SLICE = 200
+"""Milliseconds that the thread waits for events before it looks whether anybody wants something else. An event ends the
+wait at once; a question waits for the rest of it."""
+
+VERSION_FILE = "/proc/driver/nvidia/version"
+"""There as long as the NVIDIA kernel module is loaded."""
+
+
+class DriverFailure(Exception):
+    """The driver cannot be used in this process any more; the text says why."""
+
+
+class DriverHangs(DriverFailure):
+    """It does not answer."""
+
+
+class DriverMismatch(DriverFailure):
+    """The library that this process has loaded is of another driver than the kernel."""
+
+
+class _Question:
+    """A look that somebody waits for."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.view = View()
+        self.failure: DriverFailure | None = None
+
+
+class Driver:
+    """What the driver knows, asked in a thread of its own.
+
+    Args:
+        places: Where the driver's files are.
+        xid: Gets each XID, in the driver's thread.
+        woken: Called there when a look would find something new.
+        listen: Whether XIDs are to be heard.
+    """
+
+    def __init__(
+        self, places: Places, xid: Callable[[Xid], None], woken: Callable[[], None], *, listen: bool = True
+    ) -> None:
+        self._places = places
+        self._xid = xid
+        self._woken = woken
+        self._listen = listen
+        self._nvml = Nvml()
+        self._prober = Prober(self._nvml, places)
+        self._session: Session | None = None
+        self._known: dict[str, Gpu] = {}
+        self._questions: SimpleQueue[_Question] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._log = structlog.get_logger()
+
+    def look(self, timeout: float) -> View:
+        """What the driver knows now.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Raises:
+            DriverHangs: there was no answer.
+            DriverMismatch: only a new process can ask this driver.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="nvml", daemon=True)
+            self._thread.start()
+        question = _Question()
+        self._questions.put(question)
+        if not question.answered.wait(timeout):
+            call, since = self._nvml.current
+            stuck = f"{call} has not returned for {time.monotonic() - since:.0f} s" if call else f"waited {timeout:g} s"
+            raise DriverHangs(f"the NVIDIA driver does not answer: {stuck}")
+        if question.failure:
+            raise question.failure
+        return question.view
+
+    def _run(self) -> None:
+        while True:
+            try:
+                question = self._questions.get(block=not (self._session and self._session.listens))
+            except Empty:
+                self._hear()
+            else:
+                self._answer(question)
+
+    def _hear(self) -> None:
+        if self._session is None:
+            return
+        try:
+            for xid in self._session.wait(SLICE):
+                self._xid(xid)
+        except NvmlError as error:
+            self._log.warning("xids not heard", reason=str(error))
+            self._woken()
+
+    def _answer(self, question: _Question) -> None:
+        try:
+            question.view = self._look()
+        except NvmlError as error:
+            if error.code == MISMATCH:
+                what = "the driver was exchanged, and this process has the old one's library"
+                question.failure = DriverMismatch(f"{what} ({error})")
+            else:
+                question.view = View(reason=self._no_driver(error))
+        except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it, and the thread has to go on
+            question.failure = DriverFailure(f"the driver cannot be asked: {type(error).__name__}: {error}")
+            self._log.exception("look failed")
+        question.answered.set()
+
+    def _look(self) -> View:
+        """In the session that there is, or in a new one where that is over."""
+        if self._session is not None:
+            try:
+                return self._look_in(self._session)
+            except NvmlError as error:
+                if error.code == MISMATCH:
+                    raise
+                self._log.info("session with the driver is over", reason=str(error))
+                self._session.close()
+                self._session = None
+        else:
+            preload(self._places)
+        session = Session(self._nvml, self._places, self._prober, xids=self._listen)
+        view = self._look_in(session)
+        self._session = session
+        return view
+
+    def _look_in(self, session: Session) -> View:
+        view = session.look(self._known)
+        session.remember(view)
+        silent = {name for name, _ in view.unknown}
+        silent_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in silent}
+        self._known = silent_known | {gpu.uuid: gpu for gpu in view.gpus}
+        return view
+
+    def _no_driver(self, error: NvmlError) -> str:
+        version = self._places.host.path(VERSION_FILE)
+        if not version.exists():
+            return f"no NVIDIA driver is loaded on this node: there is no {VERSION_FILE} ({error})"
+        if "Library Not Found" in str(error):
+            where = f"below {self._places.driver_root} in {', '.join(DIRECTORIES)}"
+            return f"an NVIDIA driver is loaded, and its library {SONAME} is not found, {where} ({error})"
+        return f"the NVIDIA driver cannot be used: {error}"

@@ -1,0 +1,70 @@
+"""What is wrong with a GPU that answers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pynvml
+
+from plugins.gpu.driver.nvml import Nvml
+from plugins.gpu.facts import Gpu
+from plugins.gpu.places import Places
+
+_ACTIONS = {
+    1: "a reset of the GPU",
+    2: "a restart of the node",
+    3: "that its peer-to-peer traffic is drained",
+    4: "that its work is drained, and a reset",
+    5: "that the IMEX domain recovers",
+    6: "a reset of its PCIe bus",
+    7: "a restart of the system",
+}
+"""nvmlDeviceGpuRecoveryAction_t."""
+
+
+class Prober:
+    """Probes GPUs and remembers their counters from one look to the next."""
+
+    def __init__(self, nvml: Nvml, places: Places) -> None:
+        self._nvml = nvml
+        self._places = places
+        self._uncorrected: dict[str, int] = {}
+
+    def fault(self, handle: Any, gpu: Gpu) -> str:  # noqa: ANN401 - NVML's handle
+        """What is wrong with a GPU; empty when nothing is. What its card cannot tell is left out.
+
+        Raises:
+            NvmlError: it does not answer.
+        """
+        return "; ".join(self._faults(handle, gpu))
+
+    def _faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
+        yield from self._memory_faults(handle, gpu)
+        yield from self._recovery_faults(handle)
+        node = f"/dev/nvidia{gpu.minor}"
+        # Where not even the driver's control node is seen, the node's device files are not shown to this process.
+        if self._places.device("/dev/nvidiactl").exists() and not self._places.device(node).exists():
+            yield f"its device file is gone: {self._places.device_on_node(node)}"
+
+    def _memory_faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
+        errors = self._nvml.ask(
+            "nvmlDeviceGetTotalEccErrors",
+            handle,
+            pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+            pynvml.NVML_VOLATILE_ECC,
+        )
+        if errors is not None:
+            # Told once, when it grew: the quiet time begins then. A reset sets the counter back.
+            before, self._uncorrected[gpu.uuid] = self._uncorrected.get(gpu.uuid, errors), errors
+            if errors > before:
+                yield f"{errors - before} new memory errors that could not be corrected (ECC)"
+        rows = self._nvml.ask("nvmlDeviceGetRemappedRows", handle)
+        if rows is not None and rows[3]:
+            yield "bad memory rows could not be replaced by spare ones (row remapping failed)"
+
+    def _recovery_faults(self, handle: Any) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
+        values = self._nvml.ask("nvmlDeviceGetFieldValues", handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
+        if values is None or values[0].nvmlReturn != pynvml.NVML_SUCCESS:
+            return
+        action = values[0].value.uiVal
+        if action:
+            yield f"to recover it needs {_ACTIONS.get(action, f'what NVML calls action {action}')}"

@@ -1,0 +1,57 @@
+"""How the GPUs are connected."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import pynvml
+
+from plugins.gpu.driver.nvml import Nvml, NvmlError
+from plugins.gpu.driver.reading import sysfs_address
+from plugins.gpu.facts import Ancestor, Gpu, Link, Topology
+
+_SWITCH = pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH
+
+
+def read_topology(nvml: Nvml, gpus: Mapping[str, tuple[Any, Gpu]]) -> Topology:
+    """The links between all pairs of GPUs; what a pair does not tell counts as the loosest connection.
+
+    Args:
+        nvml: Who knows.
+        gpus: Handle and facts by UUID.
+    """
+    ends = {uuid: _ends(nvml, handle) for uuid, (handle, _) in gpus.items()}
+    links = {}
+    for one, other in combinations(sorted(gpus), 2):
+        shared_switch = min(ends[one][""], ends[other][""])
+        direct = ends[one][gpus[other][1].pci]
+        links[one, other] = Link(_ancestor(nvml, gpus[one][0], gpus[other][0]), direct + shared_switch)
+    return Topology(links)
+
+
+def _ancestor(nvml: Nvml, one: Any, other: Any) -> Ancestor:  # noqa: ANN401 - NVML's handles
+    try:
+        return Ancestor(nvml.call("nvmlDeviceGetTopologyCommonAncestor", one, other))
+    except (NvmlError, ValueError):
+        return Ancestor.SYSTEM
+
+
+def _ends(nvml: Nvml, handle: Any) -> Counter[str]:  # noqa: ANN401 - NVML's handle
+    """Where a GPU's active NVLinks lead: how many to each PCI address, and by "" to NVSwitches.
+
+    All GPUs of a node are on the same switches, so that each reaches every other by all of its links to them.
+    """
+    ends: Counter[str] = Counter()
+    for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
+        try:
+            if not nvml.call("nvmlDeviceGetNvLinkState", handle, link):
+                continue
+            if nvml.ask("nvmlDeviceGetNvLinkRemoteDeviceType", handle, link) == _SWITCH:
+                ends[""] += 1
+            else:
+                ends[sysfs_address(nvml.call("nvmlDeviceGetNvLinkRemotePciInfo", handle, link).busId)] += 1
+        except NvmlError:
+            # Links are numbered from 0; the card has no more of them, or none at all.
+            break
+    return ends

@@ -1,0 +1,44 @@
+"""Where the files of the NVIDIA driver are: for the node, and for this process."""
+
+import os
+from pathlib import Path
+
+from hub import Host
+
+Path_ = str | os.PathLike[str]
+
+
+class Places:
+    """The driver's files on the node, whose root may be a directory of its own (NVIDIA's driver container).
+
+    Args:
+        host: The node's file system.
+        driver_root: The directory on the node below which the driver's libraries and programs are.
+        dev_root: The directory on the node below which the device files are ("/" for /dev/nvidia0).
+        container_driver_root: Where this process finds `driver_root`, if that is a directory here.
+    """
+
+    def __init__(
+        self, host: Host, driver_root: Path_ = "/", dev_root: Path_ = "/", container_driver_root: Path_ = ""
+    ) -> None:
+        self.host = host
+        self.driver_root = Path(driver_root)
+        self.dev_root = Path(dev_root)
+        mounted = Path(container_driver_root) if container_driver_root else None
+        self._driver_root_here = mounted if mounted and mounted.is_dir() else host.path(self.driver_root)
+
+    def driver(self, path: Path_) -> Path:
+        """Where this process finds a file of the driver, given as it would be with the driver root at "/"."""
+        return self._driver_root_here / Path(path).relative_to("/")
+
+    def driver_on_node(self, path: Path_) -> Path:
+        """Where the node has the same file."""
+        return self.driver_root / Path(path).relative_to("/")
+
+    def device_on_node(self, path: Path_) -> Path:
+        """Where the node has a device file such as "/dev/nvidia0"."""
+        return self.dev_root / Path(path).relative_to("/")
+
+    def device(self, path: Path_) -> Path:
+        """Where this process finds the same device file."""
+        return self.host.path(self.device_on_node(path))

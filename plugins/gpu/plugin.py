@@ -1,0 +1,178 @@
+"""The plugin: what the driver says of the GPUs, what the settings make of it, and what a container gets."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from hub import Allocation, Device, Excluded, NeedsRestart, NoDevices, Plugin, Policy
+from plugins.gpu.cdi import CdiFiles
+from plugins.gpu.container import Answers
+from plugins.gpu.container.nodes import DeviceFiles
+from plugins.gpu.devwatch import watch_device_files
+from plugins.gpu.driver import Driver, DriverFailure, Xid
+from plugins.gpu.facts import View
+from plugins.gpu.health import XidFaults
+from plugins.gpu.mps import Daemons
+from plugins.gpu.places import Places
+from plugins.gpu.preference import group_of, prefer
+from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.settings import GPUSettings, ResetLevel
+from plugins.gpu.settings.environment import apply_environment
+from plugins.gpu.settings.xids import XidPolicy
+from plugins.gpu.shares import Share, Sharing, plan
+
+SLACK = 10.0
+"""Seconds that a scan may take beside what the driver does."""
+
+
+class GPU(Plugin):
+    """NVIDIA GPUs and MIG devices, as NVIDIA's own configuration file says."""
+
+    resource = "nvidia.com/gpu"
+    config_variable = "CONFIG_FILE"
+    settings: GPUSettings
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+        super().__init__(*args)
+        self.settings = settings = apply_environment(self.settings, os.environ)
+        health = settings.dphub.health
+        self.interval = health.interval
+        self.scan_timeout = health.driver_timeout + SLACK
+        self.recovery = Policy(quiet=health.quiet)
+        self._set_resets(settings.dphub.reset)
+        flags = settings.flags
+        self._places = Places(
+            self.host,
+            flags.nvidia_driver_root,
+            flags.nvidia_dev_root or flags.nvidia_driver_root,
+            flags.plugin.container_driver_root,
+        )
+        policy = XidPolicy.of(health.xids, os.environ)
+        self._probes = policy.probes
+        self._xids = XidFaults(policy)
+        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens)
+        self._files = DeviceFiles(self._places)
+        self._answers = Answers(settings, self._places, self._files)
+        self._cdi = CdiFiles(settings, self._places, self._files)
+        self._daemons = Daemons(settings, self._places, changed=self._wake)
+        self._plan = plan(settings, [])
+        self._shares: Mapping[tuple[str, str], Share] = {}
+        self._view = View()
+        self._news = threading.Event()
+        self._changed: Callable[[], None] = lambda: None
+        self._log = structlog.get_logger()
+
+    def resources(self) -> Sequence[str]:
+        """What the settings ask for, also while there is no GPU."""
+        return self._plan.resources
+
+    def devices(self) -> Iterator[Device | Excluded]:
+        """GPUs and MIG devices as the settings want them, each as healthy as is known."""
+        view = self._look()
+        self._plan = planned = plan(self.settings, view.gpus)
+        self._shares = {(share.resource, share.id): share for share in planned.shares}
+        self._files.refresh(view.gpus)
+        self._cdi.update(view.gpus, view.driver)
+        if view.reason:
+            raise NoDevices(view.reason)
+        troubles = self._daemons.ensure(planned.shares)
+        for share in planned.shares:
+            yield self._device(share, troubles.get(share.resource, ""))
+        for name, reason in (*planned.excluded, *view.unknown):
+            yield Excluded(name, reason)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Device files that come and go; what the driver itself reports comes by its own thread."""
+        self._changed = changed
+        if self._news.is_set():
+            changed()
+        watch_device_files(self._places, changed)
+
+    def allocate(self, devices: Sequence[Device]) -> Allocation:
+        """What NVIDIA's plugin gives a container for these devices."""
+        return self._answers.allocation(self._found(devices))
+
+    def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
+        """The GPUs that are best connected, and shares of as many GPUs as possible."""
+        resources = {device.resource for device in available}
+        totals = Counter(group_of(share) for share in self._plan.shares if share.resource in resources)
+        policy = self.settings.flags.plugin.shared_devices_allocation_policy
+        topology = self._view.topology
+        offered, kept = self._found(available), self._found(required)
+        chosen = prefer(topology, totals, policy, offered, kept, size)
+        if not chosen:
+            self._log.warning("no preference", available=len(available), required=len(required), size=size)
+        by_id = {device.id: device for device in available}
+        return [by_id[share.id] for share in chosen]
+
+    def reset_settings(self) -> ResetSettings:
+        """What a reset needs to know."""
+        flags = self.settings.flags
+        levels = self.settings.dphub.reset
+        return ResetSettings(
+            levels={share.uuid: levels.get(share.resource, ResetLevel.OFF) for share in self._plan.shares},
+            driver_root=flags.nvidia_driver_root,
+            dev_root=flags.nvidia_dev_root or flags.nvidia_driver_root,
+            container_driver_root=flags.plugin.container_driver_root,
+        )
+
+    def why_not_reset(self, shares: Sequence[Device]) -> str:
+        """A GPU that others may be using is never reset."""
+        shared = {share.sharing for share in self._found(shares)} - {Sharing.NONE}
+        if shared:
+            return f"it is shared ({', '.join(sorted(shared))}), and others may be using it"
+        return super().why_not_reset(shares)
+
+    def _set_resets(self, levels: Mapping[str, ResetLevel]) -> None:
+        self.reset_resources = [name for name, level in levels.items() if level is not ResetLevel.OFF]
+        self.cured_by_reset = [name for name, level in levels.items() if level is ResetLevel.RESET]
+        if self.reset_resources:
+            self.reset = "plugins.gpu.resetting:reset"
+
+    def _look(self) -> View:
+        """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""
+        if self._news.is_set():
+            self._news.clear()
+            return self._view
+        try:
+            view = self._driver.look(self.settings.dphub.health.driver_timeout)
+        except DriverFailure as failure:
+            raise NeedsRestart(str(failure)) from failure
+        if view.reason and self.settings.flags.fail_on_init_error and not self._view.driver:
+            raise NeedsRestart(f"{view.reason} (and flags.failOnInitError is true)")
+        self._xids.settle(view)
+        self._view = view
+        return view
+
+    def _device(self, share: Share, trouble: str) -> Device:
+        probed = (share.gpu.fault, share.mig.fault if share.mig else "")
+        faults = (
+            *(probed if self._probes else ()),
+            self._xids.passing(share),
+            self._cdi.problem,
+            trouble,
+        )
+        return Device(
+            share.id,
+            share.resource,
+            unhealthy="; ".join(fault for fault in faults if fault),
+            broken=self._xids.lasting(share),
+            numa=() if share.gpu.numa is None else (share.gpu.numa,),
+            physical=share.uuid,
+        )
+
+    def _found(self, devices: Sequence[Device]) -> list[Share]:
+        return [self._shares[device.resource, device.id] for device in devices]
+
+    def _hear(self, xid: Xid) -> None:
+        """Called in the driver's thread."""
+        if self._xids.hear(xid):
+            self._news.set()
+            self._changed()
+
+    def _wake(self) -> None:
+        self._changed()

@@ -1,0 +1,5 @@
+"""The GPU plugin's configuration: NVIDIA's own file, and one key more."""
+
+from plugins.gpu.settings.file import AllocationPolicy, DeviceIDStrategy, DeviceListStrategy, GPUSettings, ResetLevel
+
+__all__ = ["AllocationPolicy", "DeviceIDStrategy", "DeviceListStrategy", "GPUSettings", "ResetLevel"]

@@ -1,0 +1,173 @@
+"""The types of NVIDIA's configuration file (`version: v1`), with its names, defaults and meaning.
+
+NVIDIA writes camelCase; the attributes here are snake_case, renamed by msgspec.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from hub import Settings
+from plugins.gpu.settings.selectors import check_selector
+from plugins.gpu.settings.sharing import Resources, SharingSection, resource_name
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/")]
+
+
+class MigStrategy(StrEnum):
+    """How MIG devices are advertised."""
+
+    NONE = "none"
+    SINGLE = "single"
+    MIXED = "mixed"
+
+
+class DeviceListStrategy(StrEnum):
+    """How the container runtime is told which devices a container gets."""
+
+    ENVVAR = "envvar"
+    VOLUME_MOUNTS = "volume-mounts"
+    CDI_ANNOTATIONS = "cdi-annotations"
+    CDI_CRI = "cdi-cri"
+
+
+class DeviceIDStrategy(StrEnum):
+    """What it is told of each."""
+
+    UUID = "uuid"
+    INDEX = "index"
+
+
+class AllocationPolicy(StrEnum):
+    """Which shared devices are preferred."""
+
+    DISTRIBUTED = "distributed"
+    PACKED = "packed"
+
+
+class ResetLevel(StrEnum):
+    """What is done to a GPU before a container starts with it. Each level does what those before it do."""
+
+    OFF = "off"
+    CHECK = "check"
+    CLEAN = "clean"
+    RESET = "reset"
+
+
+class PluginFlags(Settings, frozen=True, rename="camel"):
+    """`flags.plugin`."""
+
+    pass_device_specs: bool = False
+    device_list_strategy: DeviceListStrategy | tuple[DeviceListStrategy, ...] = DeviceListStrategy.ENVVAR
+    device_id_strategy: DeviceIDStrategy = msgspec.field(default=DeviceIDStrategy.UUID, name="deviceIDStrategy")
+    cdi_annotation_prefix: str = "cdi.k8s.io/"
+    nvidia_ctk_path: str = msgspec.field(default="/usr/bin/nvidia-ctk", name="nvidiaCTKPath")
+    container_driver_root: str = "/driver-root"
+    shared_devices_allocation_policy: AllocationPolicy = AllocationPolicy.DISTRIBUTED
+
+    def __post_init__(self) -> None:
+        if not self.device_lists:
+            raise ValueError("deviceListStrategy is an empty list, expected at least one strategy")
+
+    @property
+    def device_lists(self) -> tuple[DeviceListStrategy, ...]:
+        """The strategies, however many there are."""
+        said = self.device_list_strategy
+        return (said,) if isinstance(said, str) else said
+
+
+class Flags(Settings, frozen=True, rename="camel"):
+    """`flags`."""
+
+    mig_strategy: MigStrategy = MigStrategy.NONE
+    fail_on_init_error: bool | None = None
+    """Whether the process ends where there is no driver. Not so where nothing is said, other than with NVIDIA's plugin:
+    one configuration then suits nodes with and without GPUs."""
+    nvidia_driver_root: AbsolutePath = "/"
+    nvidia_dev_root: str = ""
+    """Empty: the driver root."""
+    gdrcopy_enabled: bool = False
+    gds_enabled: bool = False
+    mofed_enabled: bool = False
+    device_discovery_strategy: Literal["auto", "nvml"] = "auto"
+    mps_root: AbsolutePath = "/run/nvidia/mps"
+    use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
+    plugin: PluginFlags = PluginFlags()
+    gfd: dict[str, Any] | None = None
+    """Settings of another program (GPU feature discovery), which reads the same file."""
+
+
+class Imex(Settings, frozen=True, rename="camel"):
+    """`imex`."""
+
+    channel_ids: tuple[int, ...] = msgspec.field(default=(), name="channelIDs")
+    required: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channel_ids not in {(), (0,)}:
+            raise ValueError(f"channelIDs is {list(self.channel_ids)}, expected [] or [0]")
+
+
+class XidTable(Settings, frozen=True):
+    """`dphub.health.xids`: what an XID means for a GPU's health."""
+
+    ignore: tuple[int, ...] = ()
+    recover: tuple[int, ...] = ()
+    fatal: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for code, times in Counter((*self.ignore, *self.recover, *self.fatal)).items():
+            if times > 1:
+                raise ValueError(f"XID {code} is there {times} times, expected once in one of the lists")
+
+
+class HealthSettings(Settings, frozen=True):
+    """`dphub.health`."""
+
+    interval: Seconds = 5
+    """Seconds between two probes."""
+    quiet: Annotated[float, msgspec.Meta(ge=0)] = 60
+    """Seconds without a fault before a GPU counts as healthy again."""
+    driver_timeout: Seconds = 10
+    """Seconds after which a driver that has not answered is given up."""
+    xids: XidTable = XidTable()
+
+
+class HubSection(Settings, frozen=True):
+    """`dphub`: the one key that NVIDIA's file does not know."""
+
+    health: HealthSettings = HealthSettings()
+    reset: dict[str, ResetLevel] = msgspec.field(default_factory=dict)
+    """By resource; those that are not named are not reset."""
+    exclude: tuple[str, ...] = ()
+    """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
+
+    def __post_init__(self) -> None:
+        for resource in self.reset:
+            if resource_name(resource) != resource:
+                raise ValueError(f'reset: "{resource}" is no full resource name, expected one like nvidia.com/gpu')
+        for number, selector in enumerate(self.exclude):
+            try:
+                check_selector(selector, pci=True)
+            except ValueError as error:
+                raise ValueError(f"exclude[{number}]: {error}") from None
+
+
+class GPUSettings(Settings, frozen=True, rename="camel"):
+    """The whole file."""
+
+    version: Literal["v1"] = "v1"
+    flags: Flags = Flags()
+    resources: Resources = Resources()
+    sharing: SharingSection = SharingSection()
+    imex: Imex = Imex()
+    dphub: HubSection = HubSection()
+
+    def __post_init__(self) -> None:
+        if self.sharing.mps and self.flags.mig_strategy is MigStrategy.MIXED:
+            raise ValueError(
+                "sharing.mps does not go with flags.migStrategy mixed: MIG devices cannot be shared by MPS"
+            )

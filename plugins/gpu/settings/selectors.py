@@ -1,0 +1,48 @@
+"""How a configuration names GPUs and MIG devices: by index, UUID or PCI address."""
+
+import re
+
+from plugins.gpu.facts import Gpu, MigDevice
+
+_HEX = "[0-9a-fA-F]"
+_UUID = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
+_FORMS = {
+    "index": r"[0-9]+",
+    "MIG index": r"[0-9]+:[0-9]+",
+    "UUID": rf"GPU-{_UUID}|MIG-{_UUID}|MIG-GPU-{_UUID}/[0-9]+/[0-9]+",
+    "PCI address": rf"({_HEX}{{4,8}}:)?{_HEX}{{2}}:{_HEX}{{2}}\.[0-7]",
+}
+
+
+def check_selector(selector: str | int, *, pci: bool) -> None:
+    """Whether this can name a device.
+
+    Args:
+        selector: What a file says.
+        pci: Whether PCI addresses are allowed; NVIDIA's keys do not know them.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    forms = {kind: form for kind, form in _FORMS.items() if pci or kind != "PCI address"}
+    if not any(re.fullmatch(form, str(selector)) for form in forms.values()):
+        raise ValueError(f'"{selector}" names no device, expected one of: {", ".join(forms)}')
+
+
+def selects(selector: str | int, gpu: Gpu, mig: MigDevice | None = None) -> bool:
+    """Whether a selector names a MIG device, or a GPU where none is given."""
+    name = str(selector)
+    if mig is not None:
+        return name in {
+            mig.uuid,
+            f"{gpu.index}:{mig.index}",
+            f"MIG-{gpu.uuid}/{mig.gpu_instance}/{mig.compute_instance}",
+        }
+    return name in {gpu.uuid, str(gpu.index)} or _pci(name) == gpu.pci
+
+
+def _pci(address: str) -> str:
+    """A PCI address as sysfs writes it; NVIDIA's tools have eight digits of domain in upper case, or none."""
+    domain, _, rest = address.lower().rpartition(":")[0].rpartition(":")
+    bus, _, slot = address.lower().rpartition(":")
+    return f"{domain[-4:].rjust(4, '0')}:{rest or bus}:{slot}"

@@ -1,0 +1,190 @@
+"""From the GPUs of a node and the settings to what is advertised: which device in which resource, how often."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import MigStrategy
+from plugins.gpu.settings.selectors import selects
+from plugins.gpu.settings.sharing import Pattern, SharedResource, SharingMode
+
+GPU_RESOURCE = "nvidia.com/gpu"
+
+
+class Sharing(StrEnum):
+    """How a GPU or MIG device is shared by several containers."""
+
+    NONE = "none"
+    TIME_SLICING = "time-slicing"
+    MPS = "mps"
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One device of the kubelet's: a GPU, a MIG device, or one of the replicas of either."""
+
+    resource: str
+    gpu: Gpu
+    mig: MigDevice | None = None
+    sharing: Sharing = Sharing.NONE
+    replica: int = 0
+    replicas: int = 1
+    """How many shares there are of it; its id has a replica number where `sharing` is not NONE."""
+
+    @property
+    def uuid(self) -> str:
+        """The UUID of the MIG device, or else of the GPU."""
+        return self.mig.uuid if self.mig else self.gpu.uuid
+
+    @property
+    def id(self) -> str:
+        """What the kubelet calls it: "UUID", or "UUID::REPLICA"."""
+        return f"{self.uuid}::{self.replica}" if self.sharing is not Sharing.NONE else self.uuid
+
+    @property
+    def index(self) -> str:
+        """The number of the GPU, "0", or of the MIG device, "0:1"."""
+        return f"{self.gpu.index}:{self.mig.index}" if self.mig else str(self.gpu.index)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is advertised."""
+
+    shares: tuple[Share, ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
+    """What is left out: a UUID, or what the settings call it, and why."""
+    resources: tuple[str, ...] = ()
+    """Resources to serve even without a device."""
+
+
+def plan(settings: GPUSettings, gpus: Sequence[Gpu]) -> Plan:
+    """What is advertised of these GPUs."""
+    excluded: dict[str, str] = {}
+    whole = list(_resolved(settings, _chosen(settings, gpus, excluded), excluded))
+    mode = settings.sharing.mode
+    shares = list(_shared(settings, mode, whole, excluded)) if mode else whole
+    return Plan(tuple(shares), tuple(excluded.items()), tuple(_declared(settings)))
+
+
+def _chosen(settings: GPUSettings, gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Share]:
+    """The GPUs and MIG devices that the MIG strategy and the exclusions leave; their resource is still open."""
+    candidates = list(_candidates(settings.flags.mig_strategy, gpus, excluded))
+    for share in candidates:
+        for selector in settings.dphub.exclude:
+            if selects(selector, share.gpu) or (share.mig and selects(selector, share.gpu, share.mig)):
+                excluded[share.uuid] = f"dphub.exclude names it ({selector})"
+    yield from (share for share in candidates if share.uuid not in excluded)
+
+
+def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Share]:
+    if strategy is MigStrategy.NONE:
+        yield from (Share("", gpu) for gpu in gpus)
+        return
+    for gpu in gpus:
+        if gpu.mig and not gpu.migs:
+            excluded[gpu.uuid] = "MIG is enabled on this GPU, and it has no MIG devices"
+    shares = [Share("", gpu, mig) for gpu in gpus for mig in (gpu.migs if gpu.mig else (None,))]
+    if strategy is MigStrategy.SINGLE and any(gpu.mig for gpu in gpus):
+        shares = list(_uniform(shares, excluded))
+    yield from shares
+
+
+def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Share]:
+    """What strategy single may call by one name: MIG devices of the size that most have.
+
+    NVIDIA's plugin refuses the whole node where it finds another size, or a GPU without MIG.
+    """
+    profiles = Counter(share.mig.profile for share in shares if share.mig)
+    usual = max(profiles, key=lambda profile: profiles[profile], default="")
+    for share in shares:
+        if share.mig is None:
+            excluded[share.uuid] = "flags.migStrategy is single, and other GPUs of this node have MIG enabled"
+        elif share.mig.profile != usual:
+            what = f"this is a {share.mig.profile}, and most MIG devices of this node are {usual}"
+            excluded[share.uuid] = f"flags.migStrategy is single: {what}"
+        else:
+            yield share
+
+
+def _resolved(settings: GPUSettings, shares: Iterable[Share], excluded: dict[str, str]) -> Iterator[Share]:
+    for share in shares:
+        try:
+            resource = _resource_of(settings, share)
+        except ValueError as error:
+            excluded[share.uuid] = str(error)
+        else:
+            yield msgspec.structs.replace(share, resource=resource)
+
+
+def _resource_of(settings: GPUSettings, share: Share) -> str:
+    patterns = settings.resources
+    if share.mig is None:
+        return _matched(patterns.gpus, share.gpu.name) or GPU_RESOURCE
+    if resource := _matched((*patterns.mig, *patterns.migs), share.mig.profile):
+        return resource
+    if settings.flags.mig_strategy is MigStrategy.SINGLE:
+        return GPU_RESOURCE
+    if share.mig.compute_slices != share.mig.gpu_slices:
+        slices = f"{share.mig.compute_slices} of {share.mig.gpu_slices}"
+        raise ValueError(f"a {share.mig.profile} has {slices} compute slices, and no pattern in resources.mig names it")
+    return f"nvidia.com/mig-{share.mig.profile.replace('+', '.')}"
+
+
+def _matched(patterns: Iterable[Pattern], text: str) -> str:
+    return next((pattern.name for pattern in patterns if pattern.matches(text)), "")
+
+
+def _shared(
+    settings: GPUSettings, mode: SharingMode, whole: Sequence[Share], excluded: dict[str, str]
+) -> Iterator[Share]:
+    sharing = Sharing.MPS if settings.sharing.mps else Sharing.TIME_SLICING
+    entries: dict[str, SharedResource] = {}
+    for entry in mode.resources:
+        for share in _selected(entry, whole, excluded):
+            entries.setdefault(share.uuid, entry)
+    for share in whole:
+        found = entries.get(share.uuid)
+        if found is None:
+            yield share
+        elif sharing is Sharing.MPS and share.mig:
+            excluded[share.uuid] = "MIG devices cannot be shared by MPS"
+        else:
+            for replica in range(found.replicas):
+                yield Share(mode.name_of(found), share.gpu, share.mig, sharing, replica, found.replicas)
+
+
+def _selected(entry: SharedResource, whole: Sequence[Share], excluded: dict[str, str]) -> Sequence[Share]:
+    """The devices that an entry of `sharing` means; what it names in vain is told among what is left out."""
+    of_resource = [share for share in whole if share.resource == entry.name]
+    if isinstance(entry.devices, str):
+        return of_resource
+    if isinstance(entry.devices, int):
+        if entry.devices > len(of_resource):
+            there = f"{len(of_resource)} of {entry.devices} devices of {entry.name} are there"
+            excluded[f"{entry.name} devices"] = f"to be shared, and only {there}"
+        return of_resource[: entry.devices]
+    found = []
+    for selector in entry.devices:
+        named = [share for share in of_resource if selects(selector, share.gpu, share.mig)]
+        if not named:
+            excluded[f"{entry.name} device {selector}"] = "to be shared, and there is none"
+        found += named
+    return found
+
+
+def _declared(settings: GPUSettings) -> Iterable[str]:
+    """The names under which whole GPUs may be advertised, as far as no device decides it."""
+    patterns = settings.resources.gpus
+    names = [pattern.name for pattern in patterns]
+    if not any(pattern.pattern == "*" for pattern in patterns):
+        names.append(GPU_RESOURCE)
+    mode = settings.sharing.mode
+    for entry in mode.resources if mode else ():
+        if entry.name in names:
+            names.append(mode.name_of(entry))  # type: ignore[union-attr] # there are entries
+            if entry.devices == "all":
+                names.remove(entry.name)
+    return dict.fromkeys(names)

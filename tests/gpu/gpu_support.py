@@ -1,0 +1,39 @@
+"""A GPU plugin on a node with a simulated driver."""
+
+from pathlib import Path
+from typing import Any
+
+from simulator import SimulatedNode
+from support import Node, PluginUnderTest
+
+GPU = "nvidia.com/gpu"
+
+
+class GpuNode:
+    """A simulated node, and the plugin on it.
+
+    Args:
+        node: Where the kubelet and the plugin run.
+        profile: The GPUs.
+        mig: Their MIG layouts.
+    """
+
+    def __init__(self, node: Node, profile: str = "switch8", mig: str | dict[int, str] | None = None) -> None:
+        self.node = node
+        self.root = node.directory / "root"
+        self.root.mkdir()
+        self.driver = SimulatedNode(self.root, profile, mig)
+
+    def start(self, config: str | Path | None = None, **env: str) -> PluginUnderTest:
+        """A plugin process with this configuration file."""
+        environment = {**self.driver.environment, "DPHUB_HOST_ROOT": str(self.root), **env}
+        return self.node.spawn("plugins.gpu:GPU", name="gpu", config=config, env=environment)
+
+    def uuids(self) -> list[str]:
+        """The GPUs' UUIDs in the driver's order."""
+        return [gpu.uuid for gpu in self.driver.gpus]
+
+
+def answer(pod: Any, container: str = "main") -> Any:  # noqa: ANN401 - the kubelet's message
+    """What a container of an admitted pod got."""
+    return pod.containers[container].response

@@ -1,0 +1,190 @@
+"""A node with NVIDIA GPUs that are not there: a driver library with the real interface, and the files around it.
+
+The library reads a file at each call, so a test says what the driver does while processes use it.
+"""
+
+from pathlib import Path
+
+from .profiles import SimulatedGpu, SimulatedMig, ancestor, divide, make_gpu, make_profile, name_uuid
+from .tree import LIBRARIES, write_driver, write_tree
+
+__all__ = ["SimulatedGpu", "SimulatedMig", "SimulatedNode", "make_gpu", "name_uuid"]
+
+DRIVER = "580.82.07"
+
+NOT_SUPPORTED, DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 3, 9, 15, 18, 999
+"""What NVML functions return (nvmlReturn_t)."""
+
+HANGS = -1
+"""A function that does not return."""
+
+WHOLE = 0xFFFFFFFF
+"""The instance of an event that concerns all of a GPU."""
+
+
+class SimulatedNode:
+    """The node and its driver, to be misused at will.
+
+    Args:
+        root: An empty directory, the node's file system.
+        profile: Which GPUs, see `make_profile`.
+        mig: MIG layouts by GPU number, or one for all.
+    """
+
+    def __init__(self, root: Path, profile: str = "switch8", mig: str | dict[int, str] | None = None) -> None:
+        self.root = root
+        self.gpus: list[SimulatedGpu] = make_profile(profile)
+        self.driver = DRIVER
+        self.failures: dict[str, int] = {}
+        self._file = root / "simulator" / "nvml"
+        self._file.parent.mkdir(parents=True)
+        layouts = dict.fromkeys(range(len(self.gpus)), mig) if isinstance(mig, str) else mig or {}
+        for number, layout in layouts.items():
+            divide(self.gpus[number], layout)
+        write_driver(root, self.driver)
+        self.apply()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to find the library and its state."""
+        return {"NVML_SIMULATOR": str(self._file), "LD_LIBRARY_PATH": str(self.root / LIBRARIES)}
+
+    def apply(self) -> None:
+        """Make the library and the files say what the attributes do."""
+        self._absorb()
+        write_tree(self.root, self.gpus, self.driver)
+        scratch = self._file.with_suffix(".new")
+        scratch.write_text("".join(f"{line}\n" for line in self._lines()))
+        scratch.replace(self._file)
+        self._notes.unlink(missing_ok=True)
+
+    # What happens to the driver.
+
+    def xid(self, gpu: int, code: int, gi: int = WHOLE, ci: int = WHOLE) -> None:
+        """The driver reports an error."""
+        with self._file.with_suffix(".events").open("a") as events:
+            events.write(f"{self.gpus[gpu].uuid} 8 {code} {gi} {ci}\n")
+
+    def hang(self, function: str = "*") -> None:
+        """Calls of a function do not return until `mend`."""
+        self.fail(function, HANGS)
+
+    def fail(self, function: str, code: int) -> None:
+        """Calls of a function return an error until `mend`."""
+        self.failures[function] = code
+        self.apply()
+
+    def mend(self) -> None:
+        """The driver is as it should be."""
+        self.failures.clear()
+        self.driver = self.driver or DRIVER
+        self.apply()
+
+    def unload(self) -> None:
+        """There is no driver any more."""
+        self.driver = ""
+        self.failures = {"*": DRIVER_NOT_LOADED}
+        self.apply()
+
+    def mismatch(self) -> None:
+        """The driver was exchanged, and the library that processes have loaded is the old one."""
+        self.fail("*", MISMATCH)
+
+    # What happens to a GPU.
+
+    def lose(self, gpu: int) -> None:
+        """It has fallen off the bus: whatever is asked of it, the answer is GPU_IS_LOST."""
+        self.gpus[gpu].failures["*"] = LOST
+        self.apply()
+
+    def set(self, gpu: int, **values: int) -> None:
+        """Values such as ecc_volatile, remap_failed, recovery, used, compute_mode."""
+        self.gpus[gpu].values |= values
+        self.apply()
+
+    def unsupported(self, gpu: int, *functions: str) -> None:
+        """Functions that the card does not have."""
+        self.gpus[gpu].failures |= dict.fromkeys(functions, NOT_SUPPORTED)
+        self.apply()
+
+    def processes(self, gpu: int, *processes: tuple[int, int, str], gi: int = WHOLE, ci: int = WHOLE) -> None:
+        """Who computes on it: process id, bytes, name."""
+        self.gpus[gpu].processes = [(pid, size, gi, ci, name) for pid, size, name in processes]
+        self.apply()
+
+    def divide(self, gpu: int, layout: str | None) -> None:
+        """Its MIG devices from now on."""
+        divide(self.gpus[gpu], layout)
+        self.apply()
+
+    def unplug(self, gpu: int) -> SimulatedGpu:
+        """It is gone; those behind it are counted anew."""
+        gone = self.gpus.pop(gpu)
+        self.apply()
+        return gone
+
+    def plug(self, gpu: SimulatedGpu) -> None:
+        """It is there, as the last one."""
+        self.gpus.append(gpu)
+        self.apply()
+
+    def heal(self, gpu: int) -> None:
+        """Nothing is wrong with it any more."""
+        healed = self.gpus[gpu]
+        self._absorb()
+        healed.values, healed.failures, healed.processes, healed.node = {}, {}, [], True
+        self.apply()
+
+    # What processes did.
+
+    def value(self, gpu: int, key: str) -> int:
+        """What was set, or 1 where a thing was done such as gpu_clocks_reset or gpu_reset."""
+        self._absorb()
+        return self.gpus[gpu].values.get(key, 0)
+
+    def nvidia_smi(self, deed: str = "") -> None:
+        """Let nvidia-smi `hang` or `fail` with a text; without a deed it works."""
+        order = self._file.with_suffix(".smi")
+        if deed:
+            order.write_text(f"{deed}\n")
+        else:
+            order.unlink(missing_ok=True)
+
+    @property
+    def _notes(self) -> Path:
+        return self._file.with_suffix(".notes")
+
+    def _absorb(self) -> None:
+        """Take over what processes have set."""
+        if not self._notes.exists():
+            return
+        for line in self._notes.read_text().splitlines():
+            words = line.split()
+            gpu = self.gpus[int(words[1])]
+            if words[0] == "heal":
+                gpu.failures.clear()
+            else:
+                gpu.values[words[2]] = int(words[3])
+
+    def _lines(self) -> list[str]:
+        lines = [f"driver {self.driver} 13000"] if self.driver else []
+        for number, gpu in enumerate(self.gpus):
+            lines += [f"gpu {number} {line}" for line in self._gpu_lines(gpu)]
+            lines += [f"fail {number} {function} {code}" for function, code in gpu.failures.items()]
+        return lines + [f"fail -1 {function} {code}" for function, code in self.failures.items()]
+
+    def _gpu_lines(self, gpu: SimulatedGpu) -> list[str]:
+        links = max(gpu.peers.values(), default=0) if gpu.switched else sum(gpu.peers.values())
+        facts = {"uuid": gpu.uuid, "name": gpu.name, "pci": gpu.pci, "minor": gpu.minor, "cc": gpu.cc, "links": links}
+        facts |= {"switched": int(gpu.switched), "mig": int(gpu.mig), "memory": gpu.memory} | gpu.values
+        lines = [f"{key} {value}" for key, value in facts.items()]
+        for number, other in enumerate(self.gpus):
+            if other is not gpu:
+                lines += [f"ancestor {number} {ancestor(gpu, other)}"]
+                lines += [f"peer_links {number} {gpu.peers.get(other.uuid, 0)}"]
+        for pid, size, gi, ci, name in gpu.processes:
+            lines.append(f"process {pid} {size} {gi} {ci} {name}")
+        for mig in gpu.migs:
+            sizes = f"{mig.gi} {mig.ci} {mig.gpu_slices} {mig.compute_slices} {mig.memory}"
+            lines.append(f"migdev {mig.index} {mig.uuid} {mig.profile} {sizes}")
+        return lines
