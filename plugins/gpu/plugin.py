@@ -14,6 +14,7 @@ from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.devwatch import watch_device_files
 from plugins.gpu.driver import Driver, DriverFailure, Xid
+from plugins.gpu.driver.gate import Gate
 from plugins.gpu.facts import View
 from plugins.gpu.health import XidFaults
 from plugins.gpu.mps import Daemons
@@ -54,7 +55,9 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
-        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens)
+        run_dir = os.environ.get("DPHUB_RUN_DIR")
+        self._gate = f"{run_dir}/gpu.reset" if run_dir and self.reset else ""
+        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=Gate(self._gate))
         self._files = DeviceFiles(self._places)
         self._answers = Answers(settings, self._places, self._files)
         self._cdi = CdiFiles(settings, self._places, self._files)
@@ -118,6 +121,7 @@ class GPU(Plugin):
             driver_root=flags.nvidia_driver_root,
             dev_root=flags.nvidia_dev_root or flags.nvidia_driver_root,
             container_driver_root=flags.plugin.container_driver_root,
+            gate=self._gate,
         )
 
     def why_not_reset(self, shares: Sequence[Device]) -> str:

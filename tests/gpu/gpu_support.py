@@ -26,7 +26,7 @@ class GpuNode:
 
     def start(self, config: str | Path | None = None, **env: str) -> PluginUnderTest:
         """A plugin process with this configuration file."""
-        environment = {**self.driver.environment, "DPHUB_HOST_ROOT": str(self.root), **env}
+        environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
         return self.node.spawn("plugins.gpu:GPU", name="gpu", config=config, env=environment)
 
     def uuids(self) -> list[str]:

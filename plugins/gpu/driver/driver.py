@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
+from plugins.gpu.driver.gate import Gate
 from plugins.gpu.driver.library import DIRECTORIES, SONAME, preload
 from plugins.gpu.driver.nvml import MISMATCH, Nvml, NvmlError
 from plugins.gpu.driver.probing import Prober
@@ -51,15 +52,24 @@ class Driver:
         xid: Gets each XID, in the driver's thread.
         woken: Called there when a look would find something new.
         listen: Whether XIDs are to be heard.
+        gate: Tells when a reset wants the GPUs; what was known last is the answer until it is done.
     """
 
     def __init__(
-        self, places: Places, xid: Callable[[Xid], None], woken: Callable[[], None], *, listen: bool = True
+        self,
+        places: Places,
+        xid: Callable[[Xid], None],
+        woken: Callable[[], None],
+        *,
+        listen: bool = True,
+        gate: Gate | None = None,
     ) -> None:
         self._places = places
         self._xid = xid
         self._woken = woken
         self._listen = listen
+        self._gate = gate or Gate("")
+        self._view = View()
         self._nvml = Nvml()
         self._prober = Prober(self._nvml, places)
         self._session: Session | None = None
@@ -103,6 +113,9 @@ class Driver:
     def _hear(self) -> None:
         if self._session is None:
             return
+        if self._gate.wanted:
+            self._end_session()
+            return
         try:
             for xid in self._session.wait(SLICE):
                 self._xid(xid)
@@ -126,6 +139,9 @@ class Driver:
 
     def _look(self) -> View:
         """In the session that there is, or in a new one where that is over."""
+        if self._gate.wanted:
+            self._end_session()
+            return self._view
         if self._session is not None:
             try:
                 return self._look_in(self._session)
@@ -133,17 +149,23 @@ class Driver:
                 if error.code == MISMATCH:
                     raise
                 self._log.info("session with the driver is over", reason=str(error))
-                self._session.close()
-                self._session = None
+                self._end_session()
         else:
             preload(self._places)
+        self._gate.hold()
         session = Session(self._nvml, self._places, self._prober, xids=self._listen)
         view = self._look_in(session)
         self._session = session
         return view
 
+    def _end_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._gate.let_go()
+
     def _look_in(self, session: Session) -> View:
-        view = session.look(self._known)
+        self._view = view = session.look(self._known)
         session.remember(view)
         silent = {name for name, _ in view.unknown}
         silent_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in silent}

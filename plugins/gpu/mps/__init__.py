@@ -1,19 +1,114 @@
-"""PLACEHOLDER by the lead; the MPS helper replaces this file."""
+"""The control daemons of MPS: one for each resource that is shared so, kept alive."""
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import structlog
+
+from plugins.gpu.mps.control import Control, Limits, why_too_many
 from plugins.gpu.places import Places
+from plugins.gpu.programs import ProgramFailed
 from plugins.gpu.settings import GPUSettings
-from plugins.gpu.shares import Share
+from plugins.gpu.shares import Share, Sharing
+
+if TYPE_CHECKING:
+    from plugins.gpu.facts import Gpu
+
+INTERVAL = 2.0
+"""Seconds between two questions whether the daemons live."""
+
+STARTING = "its MPS control daemon is being started"
 
 
 class Daemons:
-    """To be replaced."""
+    """Brings the daemons in step with what is shared, in a thread of its own: NVIDIA's program may take its time.
+
+    Args:
+        settings: Where their directory is.
+        places: Where the driver is.
+        changed: Called when the health of a daemon has changed.
+    """
 
     def __init__(self, settings: GPUSettings, places: Places, changed: Callable[[], None]) -> None:
-        self._x = (settings, places, changed)
+        self._root = settings.flags.mps_root
+        self._places = places
+        self._changed = changed
+        self._wanted: Mapping[str, Limits] = {}
+        self._reasons: dict[str, str] = {}
+        self._awake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log = structlog.get_logger()
 
     def ensure(self, shares: Sequence[Share]) -> Mapping[str, str]:
-        """To be replaced."""
-        del shares
-        return {}
+        """Say what is shared now, and hear what of it does not work, by resource. Returns at once."""
+        gpus: defaultdict[str, dict[str, Gpu]] = defaultdict(dict)
+        replicas: dict[str, int] = {}
+        for share in shares:
+            if share.sharing is Sharing.MPS:
+                gpus[share.resource][share.uuid] = share.gpu
+                replicas[share.resource] = share.replicas
+        impossible = {
+            resource: why
+            for resource, found in gpus.items()
+            if (why := next(filter(None, (why_too_many(gpu, replicas[resource]) for gpu in found.values())), ""))
+        }
+        self._want(
+            {
+                resource: Limits.of(list(found.values()), replicas[resource])
+                for resource, found in gpus.items()
+                if resource not in impossible
+            }
+        )
+        return impossible | {resource: self._reasons.get(resource, STARTING) for resource in self._wanted}
+
+    def _want(self, wanted: Mapping[str, Limits]) -> None:
+        changed, self._wanted = wanted != self._wanted, wanted
+        if self._thread is None and (wanted or self._left_over()):
+            self._thread = threading.Thread(target=self._keep, name="mps", daemon=True)
+            self._thread.start()
+        elif changed:
+            self._awake.set()
+
+    def _keep(self) -> None:
+        while True:
+            self._awake.clear()
+            wanted = self._wanted
+            reasons = {resource: self._see_to(resource, limits) for resource, limits in wanted.items()}
+            for resource in self._left_over() - wanted.keys():
+                self._end(resource)
+            if reasons != self._reasons:
+                self._tell(reasons)
+                self._reasons = reasons
+                self._changed()
+            # Without daemons there is nothing to look after until somebody wants one.
+            self._awake.wait(INTERVAL if wanted else None)
+
+    def _tell(self, reasons: Mapping[str, str]) -> None:
+        for resource, reason in reasons.items():
+            if reason and reason != self._reasons.get(resource):
+                self._log.warning("mps does not work", resource=resource, reason=reason)
+
+    def _see_to(self, resource: str, limits: Limits) -> str:
+        """Have the daemon run as it should; why it does not, if it does not."""
+        control = Control(self._places, self._root, resource)
+        try:
+            if not control.answers():
+                control.start(limits)
+            elif control.set_up != limits:
+                control.limit(limits)
+        except (ProgramFailed, OSError) as failed:
+            return f"MPS: {failed}"
+        return ""
+
+    def _end(self, resource: str) -> None:
+        try:
+            Control(self._places, self._root, resource).quit()
+        except (ProgramFailed, OSError) as failed:
+            self._log.warning("mps daemon not ended", resource=resource, reason=str(failed))
+
+    def _left_over(self) -> set[str]:
+        """Resources whose daemons were started by us, in this process or an earlier one."""
+        root = self._places.host.path(self._root)
+        return {str(marker.parent.relative_to(root)) for marker in root.glob("*/*/.dphub")}

@@ -1,1 +1,47 @@
-"""PLACEHOLDER by the lead; the reset helper replaces this package."""
+"""Resets of GPUs before a container starts. This runs in a process of its own, see `hub.reset`."""
+
+import sys
+from typing import Any
+
+import msgspec
+
+from hub import Host
+from hub.reset import ResetDevice, ResetFailed
+from plugins.gpu.places import Places
+from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.settings.levels import ResetLevel
+
+
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of ResetSettings
+    """Make a GPU or MIG device ready, as far as its resource asks for.
+
+    Raises:
+        ResetFailed: it is not, and the container must not start.
+    """
+    # Imported here: what loads this module only to find the function need not load NVML.
+    from plugins.gpu.resetting.cleaning import clean  # noqa: PLC0415 - see above
+    from plugins.gpu.resetting.hardware import reset_hardware  # noqa: PLC0415 - see above
+    from plugins.gpu.resetting.target import opened  # noqa: PLC0415 - see above
+    from plugins.gpu.resetting.vacancy import check_vacant  # noqa: PLC0415 - see above
+
+    wishes = msgspec.convert(settings, ResetSettings)
+    level = wishes.levels.get(device.id, ResetLevel.OFF)
+    places = Places(Host(device.host_root), wishes.driver_root, wishes.dev_root, wishes.container_driver_root)
+    obstacle = ""
+    if not device.broken or level is not ResetLevel.RESET:
+        with opened(places, device.id) as target:
+            check_vacant(target, wishes)
+            if level in {ResetLevel.CLEAN, ResetLevel.RESET}:
+                clean(target)
+            obstacle = target.why_no_reset() if level is ResetLevel.RESET else ""
+    if level is ResetLevel.RESET and not obstacle:
+        reset_hardware(places, device.id, wishes)
+    elif obstacle:
+        say(f"the GPU itself was not reset: {obstacle}")
+    if device.broken and level is not ResetLevel.RESET:
+        raise ResetFailed(f"{device.broken}; only a reset of the GPU mends that, and level {level} does none")
+
+
+def say(line: str) -> None:
+    """Tell something to who reads the log: what a reset prints goes there."""
+    sys.stdout.write(f"{line}\n")

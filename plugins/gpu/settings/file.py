@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from hub import Settings
+from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.selectors import check_selector
 from plugins.gpu.settings.sharing import Resources, SharingSection, resource_name
 
@@ -46,15 +47,6 @@ class AllocationPolicy(StrEnum):
 
     DISTRIBUTED = "distributed"
     PACKED = "packed"
-
-
-class ResetLevel(StrEnum):
-    """What is done to a GPU before a container starts with it. Each level does what those before it do."""
-
-    OFF = "off"
-    CHECK = "check"
-    CLEAN = "clean"
-    RESET = "reset"
 
 
 class PluginFlags(Settings, frozen=True, rename="camel"):

@@ -1,5 +1,7 @@
+#define _GNU_SOURCE
 #include "state.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +16,15 @@ static struct stat seen_state, seen_notes;
 static struct nvmlDevice_st handles[256];
 static unsigned handle_count;
 
+/* The node's root is where the library lies in usr/lib/x86_64-linux-gnu. */
 static const char *path(const char *suffix) {
     static __thread char text[4096];
+    Dl_info self = {0};
     const char *base = getenv("NVML_SIMULATOR");
-    snprintf(text, sizeof text, "%s%s", base ? base : "/nonexistent", suffix);
+    dladdr((void *)(size_t)path, &self);
+    const char *place = self.dli_fname ? strstr(self.dli_fname, "usr/lib/") : NULL;
+    if (base || !place) snprintf(text, sizeof text, "%s%s", base ? base : "/nonexistent", suffix);
+    else snprintf(text, sizeof text, "%.*ssimulator/nvml%s", (int)(place - self.dli_fname), self.dli_fname, suffix);
     return text;
 }
 
