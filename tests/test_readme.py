@@ -186,8 +186,27 @@ def test_the_two_commands_for_a_fresh_machine() -> None:
 
 def test_every_command_is_known_to_these_tests() -> None:
     """A command that is added to the README needs a test."""
-    known = ("make ", "dphub kubelet ", "dphub run", "python -m hub.plugin ", "cat ", "export ", "circusctl ")
+    known = (
+        "make ",
+        "dphub kubelet ",
+        "dphub run",
+        "python -m hub.plugin ",
+        "cat ",
+        "export ",
+        "circusctl ",
+        "dphub check",
+    )
     assert [command for command in COMMANDS if not command.startswith(known)] == []
+
+
+def test_the_examples_pass_the_check(tmp_path: Path) -> None:
+    """`dphub check` finds nothing wrong with the shipped circus.ini and the stub's example."""
+    (tmp_path / "circus.ini").write_bytes(shipped_config().read_bytes())
+    (tmp_path / "stub.yaml").write_text(STUB_SETTINGS)
+    checks = [command for command in COMMANDS if command.startswith("dphub check")]
+    assert len(checks) == 2
+    for command in checks:
+        subprocess.run([str(BIN / "dphub"), *command.split()[1:]], cwd=tmp_path, check=True)
 
 
 async def test_the_hub_runs_with_its_defaults(root: Path) -> None:

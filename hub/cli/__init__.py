@@ -11,6 +11,7 @@ from hub.exits import Exit
 
 COMMANDS = {
     "run": "Run the hub: every plugin of this node under one supervisor.",
+    "check": "Check the configuration of the hub and its plugins, and start nothing.",
     "demo": "Show a kubelet, the hub and its plugins at work, on any machine.",
     "kubelet": "Run a fake kubelet to try plugins against.",
 }

@@ -23,8 +23,11 @@ def main() -> int:
     try:
         # With what the environment says, which may be wrong.
         configure(plugin=options.name)
-        return _serve(options)
+        return _check_configuration(options) if options.check else _serve(options)
     except HubError as error:
+        if options.check:
+            sys.stderr.write(f"{error}\n")
+            return Exit.USAGE
         get_logger().error("plugin not started", reason=str(error))
         return Exit.USAGE
     except Exception:  # noqa: BLE001 - the last place that can log it
@@ -56,6 +59,9 @@ def _parse() -> argparse.Namespace:
         default=os.environ.get("DPHUB_HOST_ROOT", "/"),
         help="where this process finds the node's file system",
     )
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the plugin and its configuration are right"
+    )
     options = parser.parse_args()
     options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
     options.name = options.name or options.plugin.rpartition(":")[2].lower()
@@ -71,6 +77,15 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(path, f"is no directory, expected {purpose}")
     if not INSTANCE_NAME.fullmatch(options.instance):
         raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
+
+
+def _check_configuration(options: argparse.Namespace) -> int:
+    from hub.plugin.loading import load_plugin, load_settings  # noqa: PLC0415 - as below
+
+    plugin_class = load_plugin(options.plugin)
+    plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
+    sys.stdout.write(f"{options.config or options.plugin}: ok\n")
+    return Exit.OK
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -1,0 +1,90 @@
+"""`dphub check` finds every mistake before anything is started."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from hub.exits import Exit
+
+
+def _check(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hub", "check", *args]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def _write(directory: Path, **files: str) -> None:
+    for name, text in files.items():
+        (directory / name.replace("_", ".")).write_text(text)
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    """Each plugin is named, and nothing is made in the directory."""
+    _write(
+        tmp_path, circus_ini="[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub\n[watcher:b]\ncmd = sleep 9\n"
+    )
+    done = _check(tmp_path)
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+    assert done.stdout.splitlines() == ["a: ok", "b: ok", "circus.ini: ok, 2 plugins"]
+    assert [path.name for path in tmp_path.iterdir()] == ["circus.ini"]
+
+
+def test_every_plugin_with_a_mistake_is_told(tmp_path: Path) -> None:
+    """A bad key, a variable with a bad value, a class and a program that are not there, all in one run."""
+    _write(
+        tmp_path,
+        a_yaml="resources: [{name: example.com/x, devises: 3}]",
+        circus_ini="""
+[watcher:a]
+cmd = python -m hub.plugin plugins.stub:Stub --config a.yaml
+[watcher:b]
+cmd = python -m hub.plugin plugins.gpu:GPU
+autostart = false
+[env:b]
+MIG_STRATEGY = halves
+[watcher:c]
+cmd = python -m hub.plugin plugins.stub:Stab
+[watcher:d]
+cmd = no-such-program
+[watcher:e]
+cmd = python -m hub.plugin plugins.stub:Stub
+""",
+    )
+    done = _check(tmp_path, "circus.ini")
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.splitlines() == [
+        "a: a.yaml: resources[0]: Object contains unknown field `devises`",
+        "b: MIG_STRATEGY: Invalid enum value 'halves' (it sets flags.migStrategy) (autostart is off)",
+        'c: plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub',
+        "d: there is no program no-such-program",
+    ]
+    assert done.stdout.splitlines() == ["e: ok"]
+
+
+def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
+    """The same words, and no plugin is looked at."""
+    _write(tmp_path, circus_ini="[watcher:a]\ncmd = sleep 9\nnumproceses = 2\n")
+    done = _check(tmp_path)
+    assert done.returncode == Exit.USAGE
+    assert "circus.ini" in done.stderr
+    assert "numproceses" in done.stderr
+
+
+def test_the_file_of_one_plugin(tmp_path: Path) -> None:
+    """What a person does before a file goes into a ConfigMap."""
+    _write(tmp_path, good_yaml="version: v1\nflags: {migStrategy: mixed}", bad_yaml="version: v1\nflags: {mig: mixed}")
+    good = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "good.yaml")
+    assert (good.returncode, good.stdout) == (Exit.OK, "good.yaml: ok\n")
+    bad = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "bad.yaml")
+    assert (bad.returncode, bad.stderr) == (Exit.USAGE, "bad.yaml: flags: Object contains unknown field `mig`\n")
+
+
+def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
+    """Its last words are told."""
+    _write(
+        tmp_path,
+        odd_py="import hub\nclass Odd(hub.Plugin):\n    def __init__(self, *args):\n        raise OSError('no')\n",
+        circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n",
+    )
+    done = _check(tmp_path)
+    assert done.returncode == Exit.USAGE
+    assert "OSError" in done.stderr
