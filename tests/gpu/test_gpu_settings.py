@@ -1,0 +1,290 @@
+"""NVIDIA's configuration file and environment are read as they are, and what they cannot mean is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hub.errors import ConfigError
+from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.environment import VARIABLES, apply_environment
+from plugins.gpu.settings.file import HealthSettings, XidTable
+from plugins.gpu.settings.xids import FATAL, IGNORED, OTHERS, XidMeaning, XidPolicy, describe
+
+GPU_UUID = "GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"
+TIME_SLICING = "sharing: {timeSlicing: {resources: [%s]}}"
+GOOD = "{name: nvidia.com/gpu, replicas: 2}"
+
+
+def _read(tmp_path: Path, text: str) -> GPUSettings:
+    (tmp_path / "gpu.yaml").write_text(text)
+    return GPUSettings.read(tmp_path / "gpu.yaml")
+
+
+def _plain(settings: object) -> Any:  # noqa: ANN401 - JSON
+    return msgspec.json.decode(msgspec.json.encode(settings))
+
+
+def test_defaults() -> None:
+    """Nothing said is what NVIDIA's plugin does, but for failOnInitError, which then depends on nobody."""
+    plain = _plain(GPUSettings())
+    assert plain["version"] == "v1"
+    assert plain["flags"] == {
+        "migStrategy": "none",
+        "failOnInitError": None,
+        "nvidiaDriverRoot": "/",
+        "nvidiaDevRoot": "",
+        "gdrcopyEnabled": False,
+        "gdsEnabled": False,
+        "mofedEnabled": False,
+        "deviceDiscoveryStrategy": "auto",
+        "mpsRoot": "/run/nvidia/mps",
+        "useNodeFeatureAPI": None,
+        "gfd": None,
+        "plugin": {
+            "passDeviceSpecs": False,
+            "deviceListStrategy": "envvar",
+            "deviceIDStrategy": "uuid",
+            "cdiAnnotationPrefix": "cdi.k8s.io/",
+            "nvidiaCTKPath": "/usr/bin/nvidia-ctk",
+            "containerDriverRoot": "/driver-root",
+            "sharedDevicesAllocationPolicy": "distributed",
+        },
+    }
+    assert plain["imex"] == {"channelIDs": [], "required": False}
+
+
+def test_every_key(tmp_path: Path) -> None:
+    """Each key of NVIDIA's file is taken, and what it says is what is read."""
+    flags = {
+        "migStrategy": "mixed",
+        "failOnInitError": True,
+        "nvidiaDriverRoot": "/run/nvidia/driver",
+        "nvidiaDevRoot": "/somewhere",
+        "gdrcopyEnabled": True,
+        "gdsEnabled": True,
+        "mofedEnabled": True,
+        "deviceDiscoveryStrategy": "nvml",
+        "mpsRoot": "/mps",
+        "useNodeFeatureAPI": True,
+        "gfd": {"oneshot": False, "noTimestamp": False, "sleepInterval": "60s", "outputFile": "/x"},
+        "plugin": {
+            "passDeviceSpecs": True,
+            "deviceListStrategy": ["volume-mounts", "cdi-annotations", "cdi-cri", "envvar"],
+            "deviceIDStrategy": "index",
+            "cdiAnnotationPrefix": "example.com/",
+            "nvidiaCTKPath": "/opt/nvidia-ctk",
+            "containerDriverRoot": "/host",
+            "sharedDevicesAllocationPolicy": "packed",
+        },
+    }
+    sections = {
+        "version": "v1",
+        "flags": flags,
+        "resources": {
+            "gpus": [{"pattern": "A100*", "name": "nvidia.com/a100"}],
+            "mig": [{"pattern": "1g.5gb", "name": "nvidia.com/small"}],
+            "migs": [],
+        },
+        "imex": {"channelIDs": [0], "required": True},
+    }
+    path = tmp_path / "gpu.json"
+    path.write_bytes(msgspec.json.encode(sections))
+    plain = _plain(GPUSettings.read(path))
+    assert {key: plain[key] for key in sections} == sections
+
+
+@pytest.mark.parametrize(
+    "devices", ["all", 3, [0, "1", "0:1", GPU_UUID, GPU_UUID.replace("GPU", "MIG"), f"MIG-{GPU_UUID}/3/0"]]
+)
+@pytest.mark.parametrize("mode", ["timeSlicing", "mps"])
+def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
+    """Both kinds, and every way to say which devices."""
+    entry = {"name": "nvidia.com/gpu", "rename": "nvidia.com/part", "devices": devices, "replicas": 10}
+    section = {"renameByDefault": True, "failRequestsGreaterThanOne": True, "resources": [entry]}
+    path = tmp_path / "gpu.json"
+    path.write_bytes(msgspec.json.encode({"version": "v1", "sharing": {mode: section}}))
+    read = _plain(GPUSettings.read(path))["sharing"][mode]
+    assert read["resources"] == [entry]
+    assert (read["renameByDefault"], read["failRequestsGreaterThanOne"]) == (True, True)
+
+
+def test_what_nvidia_completes(tmp_path: Path) -> None:
+    """A name without a domain is one of NVIDIA's; one strategy need not be a list; devices are all where not said."""
+    settings = _read(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
+    assert settings.flags.plugin.device_lists == ("cdi-cri",)
+    settings = _read(tmp_path, TIME_SLICING % "{name: gpu, replicas: 2}")
+    assert settings.sharing.mode is not None
+    assert (settings.sharing.mode.resources[0].name, settings.sharing.mode.resources[0].devices) == (
+        "nvidia.com/gpu",
+        "all",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "single"),
+    [
+        ("", False),
+        (TIME_SLICING % GOOD, False),
+        (f"sharing: {{timeSlicing: {{failRequestsGreaterThanOne: true, resources: [{GOOD}]}}}}", True),
+        (f"sharing: {{mps: {{resources: [{GOOD}]}}}}", True),
+        (f"sharing: {{mps: {{failRequestsGreaterThanOne: false, resources: [{GOOD}]}}}}", False),
+    ],
+)
+def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
+    """With MPS more than one share is refused unless it is allowed, with time-slicing only if it is forbidden."""
+    assert _read(tmp_path, f"version: v1\n{text}").sharing.single_requests is single
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("version: v2", "version", "v2"),
+        ("flags: {migStrategi: none}", "flags", "migStrategi"),
+        ("flags: {plugin: {passDeviceSpec: true}}", "flags.plugin", "passDeviceSpec"),
+        ("flags: {migStrategy: half}", "flags.migStrategy", "half"),
+        ("flags: {deviceDiscoveryStrategy: tegra}", "flags.deviceDiscoveryStrategy", "tegra"),
+        ("flags: {nvidiaDriverRoot: run}", "flags.nvidiaDriverRoot", "^/"),
+        ("flags: {plugin: {deviceListStrategy: [envvar, smoke]}}", "flags.plugin.deviceListStrategy", "smoke"),
+        ("flags: {plugin: {deviceListStrategy: []}}", "flags.plugin", "empty"),
+        ("flags: {plugin: {deviceIDStrategy: name}}", "flags.plugin.deviceIDStrategy", "name"),
+        ("flags: {gdsEnabled: maybe}", "flags.gdsEnabled", "bool"),
+        ("imex: {channelIDs: [1]}", "imex", "channelIDs is [1]"),
+        ("resources: {gpus: [{pattern: '*'}]}", "resources.gpus[0]", "name"),
+        ("resources: {gpus: [{pattern: '*', name: 'Nvidia.com/GPU'}]}", "resources.gpus[0]", "no resource name"),
+        (f"resources: {{mig: [{{pattern: x, name: {'x' * 60}}}]}}", "resources.mig[0]", "at most 63"),
+        ("sharing: {timeSlicing: {resources: []}}", "sharing.timeSlicing", "empty"),
+        ("sharing: {timeSlicing: {}}", "sharing.timeSlicing", "resources"),
+        (TIME_SLICING % f"{GOOD}, {{name: x, replicas: 1}}", "sharing.timeSlicing.resources[1]", "at least 2"),
+        (TIME_SLICING % "{name: x}", "sharing.timeSlicing.resources[0]", "replicas"),
+        (TIME_SLICING % "{name: x, replicas: 2, devices: none}", "sharing.timeSlicing.resources[0]", '"all"'),
+        (TIME_SLICING % "{name: x, replicas: 2, devices: 0}", "sharing.timeSlicing.resources[0]", "at least 1"),
+        (TIME_SLICING % "{name: x, replicas: 2, devices: [a]}", "sharing.timeSlicing.resources[0]", "names no device"),
+        (TIME_SLICING % f"{GOOD}, {GOOD}", "sharing.timeSlicing", "resources[1]"),
+        (f"sharing: {{timeSlicing: {{strategy: odd, resources: [{GOOD}]}}}}", "sharing.timeSlicing", "odd"),
+        (
+            f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}",
+            "sharing",
+            "both timeSlicing and mps",
+        ),
+        (f"flags: {{migStrategy: mixed}}\nsharing: {{mps: {{resources: [{GOOD}]}}}}", "", "flags.migStrategy mixed"),
+        ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "shiny"),
+        ("dphub: {reset: {gpu: clean}}", "dphub", "full resource name"),
+        ("dphub: {exclude: ['0', first]}", "dphub", "exclude[1]"),
+        ("dphub: {health: {interval: 0}}", "dphub.health.interval", "> 0"),
+        ("dphub: {health: {xids: {ignore: [79], fatal: [79]}}}", "dphub.health.xids", "XID 79 is there 2 times"),
+    ],
+)
+def test_refusals(tmp_path: Path, text: str, place: str, words: str) -> None:
+    """Each mistake is one error with the file, the place in it, and what is wrong."""
+    with pytest.raises(ConfigError) as error:
+        _read(tmp_path, text)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'gpu.yaml'}: {place}")
+    assert words in message
+
+
+VALUES = {
+    "MIG_STRATEGY": ("mixed", "mixed"),
+    "FAIL_ON_INIT_ERROR": ("TRUE", True),
+    "NVIDIA_DRIVER_ROOT": ("/run/nvidia/driver", "/run/nvidia/driver"),
+    "NVIDIA_DEV_ROOT": ("/d", "/d"),
+    "GDRCOPY_ENABLED": ("1", True),
+    "GDS_ENABLED": ("t", True),
+    "MOFED_ENABLED": ("true", True),
+    "DEVICE_DISCOVERY_STRATEGY": ("nvml", "nvml"),
+    "MPS_ROOT": ("/m", "/m"),
+    "USE_NODE_FEATURE_API": ("F", False),
+    "PASS_DEVICE_SPECS": ("true", True),
+    "DEVICE_LIST_STRATEGY": ("envvar, cdi-cri", ["envvar", "cdi-cri"]),
+    "DEVICE_ID_STRATEGY": ("index", "index"),
+    "CDI_ANNOTATION_PREFIX": ("x/", "x/"),
+    "NVIDIA_CTK_PATH": ("/c", "/c"),
+    "NVIDIA_CDI_HOOK_PATH": ("/h/nvidia-cdi-hook", "/h/nvidia-cdi-hook"),
+    "CONTAINER_DRIVER_ROOT": ("/r", "/r"),
+    "DRIVER_ROOT_CTR_PATH": ("/r", "/r"),
+    "SHARED_DEVICES_ALLOCATION_POLICY": ("packed", "packed"),
+    "IMEX_CHANNEL_IDS": ("0", [0]),
+    "IMEX_REQUIRED": ("true", True),
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_the_environment_overrides_the_file(variable: str) -> None:
+    """Each variable sets its key; an empty one sets nothing."""
+    text, value = VALUES[variable]
+    before = GPUSettings()
+    assert apply_environment(before, {variable: ""}) == before
+    found = _plain(apply_environment(before, {variable: text}))
+    for part in VARIABLES[variable][0].split("."):
+        found = found[part]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("MIG_STRATEGY", "x"), ("GDS_ENABLED", "yes"), ("IMEX_CHANNEL_IDS", "a"), ("DEVICE_LIST_STRATEGY", "envvar,x")],
+)
+def test_a_variable_with_a_bad_value(variable: str, text: str) -> None:
+    """The error names the variable and the key that it sets."""
+    with pytest.raises(ConfigError, match=rf"^{variable}: .* \(it sets {VARIABLES[variable][0]}\)$"):
+        apply_environment(GPUSettings(), {variable: text})
+
+
+def test_a_variable_that_does_not_go_with_the_file(tmp_path: Path) -> None:
+    """A combination is refused wherever its halves come from."""
+    settings = _read(tmp_path, f"sharing: {{mps: {{resources: [{GOOD}]}}}}")
+    with pytest.raises(ConfigError, match=r"^MIG_STRATEGY: sharing.mps does not go with"):
+        apply_environment(settings, {"MIG_STRATEGY": "mixed"})
+
+
+I, R, F = XidMeaning.IGNORE, XidMeaning.RECOVER, XidMeaning.FATAL  # noqa: E741 - a table is read by its columns
+
+
+@pytest.mark.parametrize(
+    ("table", "environment", "meanings"),
+    [
+        ({}, {}, {13: I, 31: I, 43: I, 45: I, 68: I, 109: I, 79: F, 48: F, 94: R, 999: R}),
+        ({"ignore": [94, 48], "recover": [79], "fatal": [13, 999]}, {}, {94: I, 48: I, 79: R, 13: F, 999: F}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "all"}, {13: I, 79: I, 94: I}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "XIDS"}, {13: I, 79: I, 94: I}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "79, 94"}, {13: I, 79: I, 94: I, 48: F, 92: R}),
+        ({}, {"DP_ENABLE_HEALTHCHECKS": "13,48"}, {13: R, 48: F, 31: I}),
+        ({"ignore": [79]}, {"DP_ENABLE_HEALTHCHECKS": "79"}, {79: F}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "79,94"}, {79: F, 94: R, 48: I}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: F, 94: R, 13: I}),
+    ],
+)
+def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str], meanings: dict[int, Any]) -> None:
+    """NVIDIA's defaults, the table of the settings, and the two variables, of which enabling wins."""
+    policy = XidPolicy.of(msgspec.convert(table, XidTable), environment)
+    assert {code: policy.meaning(code) for code in meanings} == meanings
+
+
+@pytest.mark.parametrize(
+    ("environment", "listens", "probes"),
+    [
+        ({}, True, True),
+        ({"DP_DISABLE_HEALTHCHECKS": "xids"}, False, True),
+        ({"DP_DISABLE_HEALTHCHECKS": "all"}, False, False),
+        ({"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "79"}, True, True),
+    ],
+)
+def test_health_checks_that_are_off(environment: dict[str, str], *, listens: bool, probes: bool) -> None:
+    """`xids` switches off the XIDs, `all` also what probes find."""
+    policy = XidPolicy.of(HealthSettings().xids, environment)
+    assert (policy.listens, policy.probes) == (listens, probes)
+
+
+def test_a_health_check_variable_with_a_bad_value() -> None:
+    """Not ignored, as NVIDIA's plugin does, for then a GPU is healthy or not against somebody's will."""
+    with pytest.raises(ConfigError, match=r'^DP_DISABLE_HEALTHCHECKS: "79;94" is no XID'):
+        XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": "79;94"})
+
+
+def test_xids_have_words() -> None:
+    """Those that are known, each in one table; others point to NVIDIA's catalogue."""
+    assert not IGNORED.keys() & FATAL.keys() | FATAL.keys() & OTHERS.keys() | IGNORED.keys() & OTHERS.keys()
+    assert describe(79) == "the GPU has fallen off the bus"
+    assert "catalogue" in describe(4711)
