@@ -65,6 +65,7 @@ class GPU(Plugin):
         self._plan = plan(settings, [])
         self._shares: Mapping[tuple[str, str], Share] = {}
         self._view = View()
+        self._met_driver = False
         self._news = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._log = structlog.get_logger()
@@ -146,8 +147,9 @@ class GPU(Plugin):
             view = self._driver.look(self.settings.dphub.health.driver_timeout)
         except DriverFailure as failure:
             raise NeedsRestart(str(failure)) from failure
-        if view.reason and self.settings.flags.fail_on_init_error and not self._view.driver:
+        if view.reason and self.settings.flags.fail_on_init_error and not self._met_driver:
             raise NeedsRestart(f"{view.reason} (and flags.failOnInitError is true)")
+        self._met_driver = self._met_driver or bool(view.driver)
         self._xids.settle(view)
         self._view = view
         return view

@@ -6,6 +6,8 @@ from typing import Any
 from simulator import SimulatedNode
 from support import Node, PluginUnderTest
 
+from plugins.gpu.facts import Gpu, MigDevice
+
 GPU = "nvidia.com/gpu"
 
 
@@ -37,3 +39,34 @@ class GpuNode:
 def answer(pod: Any, container: str = "main") -> Any:  # noqa: ANN401 - the kubelet's message
     """What a container of an admitted pod got."""
     return pod.containers[container].response
+
+
+def facts(driver: SimulatedNode) -> list[Gpu]:
+    """What a right look at the driver finds."""
+    return [
+        Gpu(
+            gpu.uuid,
+            index,
+            gpu.minor,
+            gpu.name,
+            gpu.pci,
+            gpu.memory,
+            gpu.numa,
+            (int(gpu.cc[0]), int(gpu.cc[2])),
+            gpu.mig,
+            tuple(
+                MigDevice(
+                    mig.uuid,
+                    mig.index,
+                    mig.profile,
+                    mig.gi,
+                    mig.ci,
+                    mig.gpu_slices,
+                    mig.compute_slices,
+                    mig.memory,
+                )
+                for mig in gpu.migs
+            ),
+        )
+        for index, gpu in enumerate(driver.gpus)
+    ]

@@ -70,6 +70,7 @@ class Driver:
         self._listen = listen
         self._gate = gate or Gate("")
         self._view = View()
+        self._deaf = ""
         self._nvml = Nvml()
         self._prober = Prober(self._nvml, places)
         self._session: Session | None = None
@@ -116,11 +117,15 @@ class Driver:
         if self._gate.wanted:
             self._end_session()
             return
+        failure = ""
         try:
             for xid in self._session.wait(SLICE):
                 self._xid(xid)
         except NvmlError as error:
-            self._log.warning("xids not heard", reason=str(error))
+            failure = str(error)
+        if failure != self._deaf:
+            self._deaf = failure
+            self._log.warning("xids not heard", reason=failure) if failure else self._log.info("xids heard again")
             self._woken()
 
     def _answer(self, question: _Question) -> None:

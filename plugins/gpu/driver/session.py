@@ -52,6 +52,8 @@ class Session:
         cuda = nvml.call("nvmlSystemGetCudaDriverVersion_v2")
         self._cuda = (cuda // 1000, cuda % 1000 // 10)
         self._events: Any = None
+        self._deaf = ""
+        """Why no XID at all was heard when it was last tried."""
         self._monitored: dict[str, str] = {}
         """By UUID, why its XIDs are not heard; empty when they are."""
         self._names: dict[int | None, str] = {}
@@ -93,17 +95,19 @@ class Session:
         """The next XIDs, if there are any within the time.
 
         Raises:
-            NvmlError: nothing can be heard any more.
+            NvmlError: nothing can be heard until the next look.
         """
         try:
             event = self._nvml.call("nvmlEventSetWait_v2", self._events, milliseconds)
         except NvmlError as error:
-            if error.code == TIMEOUT:
-                return
-            self._stop_listening(str(error))
-            raise
-        uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
-        yield from self._attributed(uuid, event)
+            if error.code != TIMEOUT:
+                self._stop_listening(error)
+                raise
+            event = None
+        self._deaf = ""
+        if event is not None:
+            uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
+            yield from self._attributed(uuid, event)
 
     def close(self) -> None:
         """End the session; a driver that is gone need not agree."""
@@ -136,16 +140,18 @@ class Session:
             except NvmlError as error:
                 if error.code in GONE or error.code in {LOST, MISMATCH}:
                     raise
-                why = "the card reports none" if error.code in MISSING else str(error)
-                self._monitored[uuid] = f"nobody watches its errors: XIDs cannot be heard ({why})"
-        return self._monitored[uuid]
+                self._monitored[uuid] = "the card reports none" if error.code in MISSING else str(error)
+        why = self._monitored[uuid] or self._deaf
+        return f"nobody watches its errors: XIDs cannot be heard ({why})" if why else ""
 
-    def _stop_listening(self, why: str) -> None:
+    def _stop_listening(self, error: NvmlError) -> None:
         """Until the next look, which begins to listen anew."""
+        # A GPU that is lost says so itself, and the others can be heard without it.
+        self._deaf = "" if error.code == LOST else str(error)
         try:
             self._nvml.call("nvmlEventSetFree", self._events)
-        except NvmlError as error:
-            structlog.get_logger().debug("event set not freed", reason=str(error), because=why)
+        except NvmlError as unfreed:
+            structlog.get_logger().debug("event set not freed", reason=str(unfreed))
         self._events = None
 
     def _attributed(self, uuid: str, event: Any) -> Iterator[Xid]:  # noqa: ANN401 - NVML's event
