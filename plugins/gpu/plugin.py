@@ -44,7 +44,7 @@ class GPU(Plugin):
         self.interval = health.interval
         self.scan_timeout = health.driver_timeout + SLACK
         self.recovery = Policy(quiet=health.quiet)
-        self._set_resets(settings.dphub.reset)
+        self._set_resets(settings.dphub.reset_levels)
         flags = settings.flags
         self._places = Places(
             self.host,
@@ -116,7 +116,7 @@ class GPU(Plugin):
     def reset_settings(self) -> ResetSettings:
         """What a reset needs to know."""
         flags = self.settings.flags
-        levels = self.settings.dphub.reset
+        levels = self.settings.dphub.reset_levels
         return ResetSettings(
             levels={share.uuid: levels.get(share.resource, ResetLevel.OFF) for share in self._plan.shares},
             driver_root=flags.nvidia_driver_root,

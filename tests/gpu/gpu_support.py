@@ -26,10 +26,12 @@ class GpuNode:
         self.root.mkdir()
         self.driver = SimulatedNode(self.root, profile, mig)
 
-    def start(self, config: str | Path | None = None, **env: str) -> PluginUnderTest:
+    def start(
+        self, config: str | Path | None = None, *, target: str = "plugins.gpu:GPU", **env: str
+    ) -> PluginUnderTest:
         """A plugin process with this configuration file."""
         environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
-        return self.node.spawn("plugins.gpu:GPU", name="gpu", config=config, env=environment)
+        return self.node.spawn(target, name="gpu", config=config, env=environment)
 
     def uuids(self) -> list[str]:
         """The GPUs' UUIDs in the driver's order."""

@@ -110,6 +110,12 @@ def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
     assert (read["renameByDefault"], read["failRequestsGreaterThanOne"]) == (True, True)
 
 
+def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
+    """YAML reads `off` as false."""
+    settings = _read(tmp_path, "dphub: {reset: {nvidia.com/gpu: off, nvidia.com/x: clean}}")
+    assert settings.dphub.reset_levels == {"nvidia.com/gpu": "off", "nvidia.com/x": "clean"}
+
+
 def test_what_nvidia_completes(tmp_path: Path) -> None:
     """A name without a domain is one of NVIDIA's; one strategy need not be a list; devices are all where not said."""
     settings = _read(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
@@ -170,6 +176,7 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
         ),
         (f"flags: {{migStrategy: mixed}}\nsharing: {{mps: {{resources: [{GOOD}]}}}}", "", "flags.migStrategy mixed"),
         ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "shiny"),
+        ("dphub: {reset: {nvidia.com/gpu: on}}", "dphub", "is true, expected one of off, check, clean, reset"),
         ("dphub: {reset: {gpu: clean}}", "dphub", "full resource name"),
         ("dphub: {exclude: ['0', first]}", "dphub", "exclude[1]"),
         ("dphub: {health: {interval: 0}}", "dphub.health.interval", "> 0"),

@@ -132,13 +132,15 @@ class HubSection(Settings, frozen=True):
     """`dphub`: the one key that NVIDIA's file does not know."""
 
     health: HealthSettings = HealthSettings()
-    reset: dict[str, ResetLevel] = msgspec.field(default_factory=dict)
-    """By resource; those that are not named are not reset."""
+    reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
+    """By resource; those that are not named are not reset. What YAML makes of `off` means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
 
     def __post_init__(self) -> None:
-        for resource in self.reset:
+        for resource, level in self.reset.items():
+            if level is True:
+                raise ValueError(f"reset: {resource} is true, expected one of {', '.join(ResetLevel)}")
             if resource_name(resource) != resource:
                 raise ValueError(f'reset: "{resource}" is no full resource name, expected one like nvidia.com/gpu')
         for number, selector in enumerate(self.exclude):
@@ -146,6 +148,11 @@ class HubSection(Settings, frozen=True):
                 check_selector(selector, pci=True)
             except ValueError as error:
                 raise ValueError(f"exclude[{number}]: {error}") from None
+
+    @property
+    def reset_levels(self) -> dict[str, ResetLevel]:
+        """How far resets go, by resource."""
+        return {name: ResetLevel.OFF if isinstance(level, bool) else level for name, level in self.reset.items()}
 
 
 class GPUSettings(Settings, frozen=True, rename="camel"):
