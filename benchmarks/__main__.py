@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.footprint import footprint
+from benchmarks.gpu import gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
@@ -40,6 +41,11 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(20 * scale),
+        "gpu-starts": lambda: gpu_starts(samples(20)),
+        "gpu-events": lambda: gpu_events(samples(200)),
+        "gpu-footprint": lambda: gpu_footprint(20 * scale),
+        "gpu-preference": lambda: gpu_preference(samples(1600), seed),
+        "gpu-faults": lambda: gpu_faults(samples(1000), seed),
     }
     console = Console(stderr=True)
     rows: list[Row] = []

@@ -20,7 +20,7 @@ async def footprint(seconds: float) -> list[Row]:
     async with shipped_node() as node:
         await asyncio.sleep(SETTLE)
         tree = _tree(node)
-        memory = {process.pid: _pss(process.pid) for process in tree}
+        memory = {process.pid: proportional_size(process.pid) for process in tree}
         begin, used = time.monotonic(), _processor_seconds(tree)
         await asyncio.sleep(seconds)
         percent = 100 * (_processor_seconds(tree) - used) / (time.monotonic() - begin)
@@ -41,7 +41,8 @@ def _tree(node: Node) -> list[psutil.Process]:
     return [hub, *hub.children(recursive=True)]
 
 
-def _pss(pid: int) -> float:
+def proportional_size(pid: int) -> float:
+    """The memory of a process in bytes, its part of what it shares with others included."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
     if not found:

@@ -1,0 +1,182 @@
+"""The GPU plugin on a node with a simulated driver."""
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import combinations
+from pathlib import Path
+
+import psutil
+
+from benchmarks.footprint import proportional_size
+from benchmarks.rows import Row, times
+from hub.kubelet.fake import FakeKubelet
+from plugins.gpu.facts import Ancestor, Gpu, Link, Topology
+from plugins.gpu.preference import group_of, prefer
+from plugins.gpu.settings import AllocationPolicy
+from plugins.gpu.shares import Share, Sharing
+
+# The simulated driver is test equipment.
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "gpu")]
+
+from gpu_faults import PLUGIN, Turmoil  # noqa: E402 - see above
+from gpu_support import GPU, GpuNode  # noqa: E402 - see above
+from simulator.profiles import CUBE_MESH, ancestor, make_profile  # noqa: E402 - see above
+from support import Node, PluginUnderTest  # noqa: E402 - see above
+
+QUIET = "dphub: {health: {interval: 1000, quiet: 0}}"
+SIXTEEN = 16
+
+
+@asynccontextmanager
+async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, PluginUnderTest, FakeKubelet]]:
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        node = Node(Path(directory))
+        gpus = GpuNode(node, "switch8")
+        async with node.kubelet() as kubelet:
+            # One that may recover any number of times.
+            plugin = gpus.start(config, target=node.write_plugin(PLUGIN))
+            try:
+                await kubelet.wait_for(GPU, 8, timeout=60)
+                yield gpus, plugin, kubelet
+            finally:
+                for each in node.plugins:
+                    each.kill()
+
+
+async def gpu_starts(count: int) -> list[Row]:
+    """Start the plugin so often on a node with eight GPUs."""
+    took = []
+    for _ in range(count):
+        begin = time.monotonic()
+        async with _serving():
+            took.append(time.monotonic() - begin)
+    return times(
+        "GPU plugin: start to 8 GPUs allocatable (kubelet's start included)", took, {"median": None, "worst": None}
+    )
+
+
+async def gpu_events(count: int) -> list[Row]:
+    """Let so many XIDs happen, and as many GPUs be lost."""
+    heard, found = [], []
+    async with _serving(QUIET) as (gpus, _, kubelet):
+        for turn in range(count):
+            gpus.driver.xid(turn % 8, 94)
+            heard.append(await _list_after(kubelet, time.monotonic()))
+            # Recovers at the next look, which no period brings.
+            (gpus.root / "dev/nvidia-look").touch()
+            await _until(kubelet, 8)
+            (gpus.root / "dev/nvidia-look").unlink()
+    async with _serving("dphub: {health: {quiet: 0}}") as (gpus, _, kubelet):
+        for turn in range(max(3, count // 20)):
+            gpus.driver.lose(turn % 8)
+            found.append(await _list_after(kubelet, time.monotonic()))
+            gpus.driver.heal(turn % 8)
+            await _until(kubelet, 8)
+    return [
+        *times("XID to list received", heard, {"median": 50, "p99": 50, "worst": None}),
+        *times("GPU lost without an event to list received (probed every 5 s)", found, {"median": None, "worst": 5500}),
+    ]
+
+
+async def _list_after(kubelet: FakeKubelet, begin: float) -> float:
+    await _until(kubelet, 7)
+    return kubelet.lists(GPU)[-1].time - begin
+
+
+async def _until(kubelet: FakeKubelet, healthy: int) -> None:
+    await kubelet.wait_until(lambda kubelet: kubelet.capacity()[GPU].allocatable == healthy, 60, f"{healthy} GPUs")
+
+
+async def gpu_footprint(seconds: float) -> list[Row]:
+    """What the plugin costs with eight GPUs that nobody uses."""
+    async with _serving() as (_, plugin, _):
+        process = psutil.Process(plugin.pid)
+        await asyncio.sleep(3)
+        begin, used = time.monotonic(), sum(process.cpu_times()[:2])
+        await asyncio.sleep(seconds)
+        percent = 100 * (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - begin)
+        return [
+            Row("GPU plugin with 8 GPUs", "memory (PSS)", proportional_size(plugin.pid) / 1e6, "MB", None, 1),
+            Row("GPU plugin with 8 GPUs", "processor time when idle", percent, "% of a core", None, 1),
+        ]
+
+
+async def gpu_faults(count: int, seed: int) -> list[Row]:
+    """Run so many random sequences of faults; each must end with a list that is true."""
+    took = []
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        node = Node(Path(directory))
+        try:
+            async with node.kubelet() as kubelet:
+                turmoil = Turmoil(node, kubelet, random.Random(seed))  # noqa: S311 - no secret
+                for _ in range(count):
+                    begin = time.monotonic()
+                    await turmoil.sequence()
+                    took.append(time.monotonic() - begin)
+        finally:
+            for plugin in node.plugins:
+                plugin.kill()
+    return times("GPU fault sequences, each ended with a true list", took, {"median": None, "worst": None})
+
+
+async def gpu_preference(count: int, seed: int) -> list[Row]:
+    """Ask so often which of 16 GPUs, for each size and topology, and which of 1,600 replicas."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    rows = []
+    for name, topology in _topologies().items():
+        took = [_ask(topology, chance, size) for size in range(1, SIXTEEN + 1) for _ in range(max(1, count // SIXTEEN))]
+        rows += times(f"preferred allocation, any size out of 16 GPUs, {name}", took, {"median": None, "worst": 5})
+    took = [_ask_replicas(chance) for _ in range(count)]
+    return [*rows, *times("preferred allocation out of 1,600 replicas", took, {"median": None, "worst": 10})]
+
+
+def _gpu(number: int, uuid: str) -> Gpu:
+    return Gpu(uuid, number, number, "x", f"0000:{number:02x}:00.0", 1, None, (9, 0))
+
+
+def _topologies() -> dict[str, Topology]:
+    def of(profile: str) -> Topology:
+        gpus = enumerate(make_profile(profile))
+        return Topology(
+            {
+                (f"{one:02}", f"{other:02}"): Link(Ancestor(ancestor(a, b)), a.peers.get(b.uuid, 0))
+                for (one, a), (other, b) in combinations(gpus, 2)
+            }
+        )
+
+    cubes = {
+        (f"{a + at:02}", f"{b + at:02}"): Link(nvlinks=links) for (a, b), links in CUBE_MESH.items() for at in (0, 8)
+    }
+    return {"NVSwitch": of("switch16"), "PCIe tree": of("pcie16"), "NVLink mesh": Topology(cubes)}
+
+
+def _ask(topology: Topology, chance: random.Random, size: int) -> float:
+    available = [Share("r", _gpu(number, f"{number:02}")) for number in range(SIXTEEN)]
+    if chance.random() < 0.5:  # noqa: PLR2004 - every other time some are taken
+        available = chance.sample(available, chance.randint(size, SIXTEEN))
+    required = chance.sample(available, chance.choice([0, 0, min(1, size)]))
+    return _timed(topology, available, required, size)
+
+
+def _ask_replicas(chance: random.Random) -> float:
+    available = [
+        Share("r", _gpu(number, f"{number:02}"), None, Sharing.TIME_SLICING, replica, 100)
+        for number in range(SIXTEEN)
+        for replica in range(100)
+    ]
+    return _timed(Topology(), available, [], chance.choice([1, 2, 16, 100, 1600]))
+
+
+def _timed(topology: Topology, available: Sequence[Share], required: Sequence[Share], size: int) -> float:
+    totals = {group_of(share): 100 for share in available}
+    begin = time.perf_counter()
+    chosen = prefer(topology, totals, AllocationPolicy.DISTRIBUTED, available, required, size)
+    took = time.perf_counter() - begin
+    if len(chosen) != size:
+        raise RuntimeError(f"{len(chosen)} of {size} were chosen")
+    return took
