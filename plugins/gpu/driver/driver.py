@@ -107,25 +107,28 @@ class Driver:
             try:
                 question = self._questions.get(block=not (self._session and self._session.listens))
             except Empty:
-                self._hear()
+                self._wait_for_xids()
             else:
                 self._answer(question)
 
-    def _hear(self) -> None:
-        if self._session is None:
-            return
+    def _wait_for_xids(self) -> None:
         if self._gate.wanted:
             self._end_session()
+        else:
+            self._hear(SLICE)
+
+    def _hear(self, milliseconds: int = 0) -> None:
+        if self._session is None or not self._session.listens:
             return
         failure = ""
         try:
-            for xid in self._session.wait(SLICE):
+            for xid in self._session.wait(milliseconds):
                 self._xid(xid)
         except NvmlError as error:
             failure = str(error)
         if failure != self._deaf:
             self._deaf = failure
-            self._log.warning("xids not heard", reason=failure) if failure else self._log.info("xids heard again")
+            self._log.warning("xids", heard=not failure, reason=failure)
             self._woken()
 
     def _answer(self, question: _Question) -> None:
@@ -158,10 +161,8 @@ class Driver:
         else:
             preload(self._places)
         self._gate.hold()
-        session = Session(self._nvml, self._places, self._prober, xids=self._listen)
-        view = self._look_in(session)
-        self._session = session
-        return view
+        self._session = Session(self._nvml, self._places, self._prober, xids=self._listen)
+        return self._look_in(self._session)
 
     def _end_session(self) -> None:
         if self._session is not None:
@@ -170,7 +171,7 @@ class Driver:
         self._gate.let_go()
 
     def _look_in(self, session: Session) -> View:
-        self._view = view = session.look(self._known)
+        self._view = view = session.look(self._known, self._hear)
         session.remember(view)
         silent = {name for name, _ in view.unknown}
         silent_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in silent}

@@ -1,7 +1,7 @@
 """One session with the driver, from nvmlInit to nvmlShutdown."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -48,8 +48,12 @@ class Session:
         self._prober = prober
         self._xids = xids
         nvml.call("nvmlInit")
-        self._driver: str = nvml.call("nvmlSystemGetDriverVersion")
-        cuda = nvml.call("nvmlSystemGetCudaDriverVersion_v2")
+        try:
+            self._driver: str = nvml.call("nvmlSystemGetDriverVersion")
+            cuda = nvml.call("nvmlSystemGetCudaDriverVersion_v2")
+        except NvmlError:
+            self.close()
+            raise
         self._cuda = (cuda // 1000, cuda % 1000 // 10)
         self._events: Any = None
         self._deaf = ""
@@ -66,11 +70,12 @@ class Session:
         """Whether there is anything to wait for."""
         return self._events is not None and "" in self._monitored.values()
 
-    def look(self, known: dict[str, Gpu]) -> View:
+    def look(self, known: dict[str, Gpu], between: Callable[[], None]) -> View:
         """What the driver knows now.
 
         Args:
             known: The GPUs of earlier looks by UUID, for those that do not answer any more.
+            between: Called after each GPU: to ask many takes a while, and XIDs should not wait for it.
 
         Raises:
             NvmlError: the session is over.
@@ -86,6 +91,7 @@ class Session:
                 if error.code in GONE or error.code == MISMATCH:
                     raise
                 silent[index] = _unanswered(error)
+            between()
         lost, unknown = self._missing(known, answering, silent)
         gpus = sorted((*(gpu for _, gpu in answering.values()), *lost), key=lambda gpu: gpu.index)
         reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} has no GPU"
