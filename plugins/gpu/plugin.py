@@ -85,7 +85,10 @@ class GPU(Plugin):
             raise NoDevices(view.reason)
         troubles = self._daemons.ensure(planned.shares)
         for share in planned.shares:
-            yield self._device(share, troubles.get(share.resource, ""))
+            trouble = troubles.get(share.resource, "")
+            # While nobody knows yet, it is neither healthy nor broken.
+            if trouble is not None:
+                yield self._device(share, trouble)
         for name, reason in (*planned.excluded, *view.unknown):
             yield Excluded(name, reason)
 

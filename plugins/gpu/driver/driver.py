@@ -15,7 +15,7 @@ from plugins.gpu.driver.session import Session, Xid
 from plugins.gpu.facts import Gpu, View
 from plugins.gpu.places import Places
 
-SLICE = 200
+SLICE = 500
 """Milliseconds that the thread waits for events before it looks whether anybody wants something else. An event ends the
 wait at once; a question waits for the rest of it."""
 

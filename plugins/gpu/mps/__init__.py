@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 INTERVAL = 2.0
 """Seconds between two questions whether the daemons live."""
 
-STARTING = "its MPS control daemon is being started"
+PATIENCE = 1.0
+"""Seconds that a scan waits for the first word of the daemons. One that runs already answers within that."""
 
 
 class Daemons:
@@ -37,12 +38,16 @@ class Daemons:
         self._changed = changed
         self._wanted: Mapping[str, Limits] = {}
         self._reasons: dict[str, str] = {}
+        self._round_over = threading.Event()
         self._awake = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = structlog.get_logger()
 
-    def ensure(self, shares: Sequence[Share]) -> Mapping[str, str]:
-        """Say what is shared now, and hear what of it does not work, by resource. Returns at once."""
+    def ensure(self, shares: Sequence[Share]) -> Mapping[str, str | None]:
+        """Say what is shared now, and hear what of it does not work, by resource: a reason, or None while it is begun.
+
+        Returns within `PATIENCE`.
+        """
         gpus: defaultdict[str, dict[str, Gpu]] = defaultdict(dict)
         replicas: dict[str, int] = {}
         for share in shares:
@@ -61,15 +66,19 @@ class Daemons:
                 if resource not in impossible
             }
         )
-        return impossible | {resource: self._reasons.get(resource, STARTING) for resource in self._wanted}
+        return impossible | {resource: self._reasons.get(resource) for resource in self._wanted}
 
     def _want(self, wanted: Mapping[str, Limits]) -> None:
         changed, self._wanted = wanted != self._wanted, wanted
+        if changed:
+            self._round_over.clear()
         if self._thread is None and (wanted or self._left_over()):
             self._thread = threading.Thread(target=self._keep, name="mps", daemon=True)
             self._thread.start()
         elif changed:
             self._awake.set()
+        if changed and self._thread:
+            self._round_over.wait(PATIENCE)
 
     def _keep(self) -> None:
         while True:
@@ -82,6 +91,8 @@ class Daemons:
                 self._tell(reasons)
                 self._reasons = reasons
                 self._changed()
+            if wanted == self._wanted:
+                self._round_over.set()
             # Without daemons there is nothing to look after until somebody wants one.
             self._awake.wait(INTERVAL if wanted else None)
 
