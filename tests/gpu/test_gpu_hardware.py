@@ -1,0 +1,69 @@
+"""The GPU plugin on real GPUs; skipped where no NVIDIA driver is loaded."""
+
+from pathlib import Path
+
+import pytest
+from gpu_support import GPU, answer
+from support import Node
+
+from hub import Host
+from hub.kubelet.fake import FakeKubelet
+from hub.reset import Outcome, ResetDevice
+from hub.reset.resetter import Resetter
+from plugins.gpu.driver import Driver
+from plugins.gpu.places import Places
+from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.settings import ResetLevel
+
+pytestmark = [
+    pytest.mark.hardware,
+    pytest.mark.skipif(not Path("/proc/driver/nvidia/version").exists(), reason="no NVIDIA driver is loaded"),
+]
+
+
+@pytest.fixture
+def driver() -> Driver:
+    """The real driver."""
+    return Driver(Places(Host()), lambda _xid: None, lambda: None)
+
+
+def test_discovery(driver: Driver) -> None:
+    """Each GPU has what a container and a scheduler need, and nothing is wrong with it."""
+    view = driver.look(30)
+    assert view.reason == ""
+    assert view.gpus
+    for gpu in view.gpus:
+        assert gpu.uuid.startswith("GPU-")
+        assert Path(f"/dev/nvidia{gpu.minor}").exists()
+        assert gpu.memory > 1 << 30
+        assert gpu.compute_capability >= (5, 0)
+        assert gpu.fault == ""
+    assert driver.look(30) == view
+
+
+async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
+    """A container gets a GPU by its UUID; the driver's errors are listened to."""
+    gpus = driver.look(30).gpus
+    plugin = node.spawn("plugins.gpu:GPU", name="gpu", config="flags: {plugin: {passDeviceSpecs: true}}")
+    await kubelet.wait_for(GPU, len(gpus), timeout=60)
+    got = answer(await kubelet.admit("job", {GPU: 1}))
+    (gpu,) = [gpu for gpu in gpus if gpu.uuid == got.envs["NVIDIA_VISIBLE_DEVICES"]]
+    assert f"/dev/nvidia{gpu.minor}" in [node.host_path for node in got.devices]
+    assert not plugin.lines("xids")
+
+
+async def test_clean(driver: Driver) -> None:
+    """A free GPU is checked and cleaned; what the card cannot do is skipped."""
+    gpu = driver.look(30).gpus[0]
+    settings = ResetSettings(levels={gpu.uuid: ResetLevel.CLEAN})
+    resetter = Resetter("plugins.gpu.resetting:reset", lambda: settings)
+    result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
+    assert result.outcome is Outcome.OK, result.message
+
+
+def test_health(driver: Driver) -> None:
+    """Probes of a real GPU find nothing, again and again, and each is answered well within its limit."""
+    for _ in range(20):
+        view = driver.look(5)
+        assert [(gpu.fault, gpu.migs) for gpu in view.gpus if gpu.fault] == []
+        assert view.unknown == ()
