@@ -35,9 +35,8 @@ class XidFaults:
     def hear(self, xid: Xid) -> bool:
         """Take in an XID; whether it says anything about health."""
         meaning = self._policy.meaning(xid.code)
-        self._log.warning(
-            "xid", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid)
-        )
+        say = self._log.info if meaning is XidMeaning.IGNORE else self._log.warning
+        say("xid", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid))
         uuid = xid.mig or xid.gpu
         with self._lock:
             if meaning is XidMeaning.RECOVER:

@@ -175,7 +175,16 @@ class GPU(Plugin):
         )
 
     def _found(self, devices: Sequence[Device]) -> list[Share]:
-        return [self._shares[device.resource, device.id] for device in devices]
+        """What is behind devices of the kubelet's.
+
+        Raises:
+            ValueError: one went while the question was under way.
+        """
+        shares = [self._shares.get((device.resource, device.id)) for device in devices]
+        gone = [device.id for device, share in zip(devices, shares, strict=True) if share is None]
+        if gone:
+            raise ValueError(f"{', '.join(gone)} went just now")
+        return [share for share in shares if share is not None]
 
     def _hear(self, xid: Xid) -> None:
         """Called in the driver's thread."""

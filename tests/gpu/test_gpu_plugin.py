@@ -132,6 +132,15 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     await kubelet.wait_for(GPU, 2)
 
 
+async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) -> None:
+    """Only a call that does not return is a hang; many that are slow are not, whatever they take together."""
+    gpus = GpuNode(node, "switch8")
+    gpus.driver.delay("nvmlDeviceGetUUID", 200)
+    plugin = gpus.start("dphub: {health: {driver_timeout: 1}}")
+    await kubelet.wait_for(GPU, 8)
+    assert not plugin.lines("only a new process can go on")
+
+
 async def test_hot_plug(node: Node, kubelet: FakeKubelet) -> None:
     """A GPU that comes is advertised, one that goes is not; others keep their ids though indices shift."""
     gpus = GpuNode(node, "switch8")

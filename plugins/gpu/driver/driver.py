@@ -83,10 +83,10 @@ class Driver:
         """What the driver knows now.
 
         Args:
-            timeout: Seconds to wait for it.
+            timeout: Seconds that a single call of NVML may take.
 
         Raises:
-            DriverHangs: there was no answer.
+            DriverHangs: one does not return.
             DriverMismatch: only a new process can ask this driver.
         """
         if self._thread is None:
@@ -94,13 +94,24 @@ class Driver:
             self._thread.start()
         question = _Question()
         self._questions.put(question)
-        if not question.answered.wait(timeout):
-            call, since = self._nvml.current
-            stuck = f"{call} has not returned for {time.monotonic() - since:.0f} s" if call else f"waited {timeout:g} s"
-            raise DriverHangs(f"the NVIDIA driver does not answer: {stuck}")
+        asked = time.monotonic()
+        while not question.answered.wait(self._patience(asked, timeout)):
+            if self._patience(asked, timeout) <= 0:
+                call, since = self._nvml.current
+                what = f"{call} has not returned" if call else "nothing was asked of it"
+                raise DriverHangs(
+                    f"the NVIDIA driver does not answer: {what} for {time.monotonic() - max(since, asked):.0f} s"
+                )
         if question.failure:
             raise question.failure
         return question.view
+
+    def _patience(self, asked: float, timeout: float) -> float:
+        """Seconds until the driver is given up: no call may take longer, but many may take their time together.
+
+        GPUs that nobody keeps initialized (persistence mode) take seconds each to be asked for the first time.
+        """
+        return max(asked, self._nvml.current[1]) + timeout - time.monotonic()
 
     def _run(self) -> None:
         while True:
@@ -160,7 +171,8 @@ class Driver:
                 self._end_session()
         else:
             preload(self._places)
-        self._gate.hold()
+        if not self._gate.hold():
+            return self._view
         self._session = Session(self._nvml, self._places, self._prober, xids=self._listen)
         return self._look_in(self._session)
 

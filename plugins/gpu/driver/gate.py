@@ -36,10 +36,9 @@ class Gate:
         fcntl.flock(self._wish, fcntl.LOCK_UN)
         return False
 
-    def hold(self) -> None:
-        """A session begins; call this when nobody wants the GPUs."""
-        if self._session is not None:
-            _try(self._session, fcntl.LOCK_EX)
+    def hold(self) -> bool:
+        """Whether a session may begin; it may not while a reset has the GPUs."""
+        return self._session is None or _try(self._session, fcntl.LOCK_EX)
 
     def let_go(self) -> None:
         """The session is over."""

@@ -36,7 +36,8 @@ class Nvml:
     """NVML, to be used in one thread.
 
     Attributes:
-        current: The call that is going on, and since when (by time.monotonic); empty when there is none.
+        current: The call that is going on, and since when (by time.monotonic); without a name when there is none, and
+            since when there is none.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Nvml:
         except pynvml.NVMLError as error:
             raise NvmlError(function, error.value, str(error)) from None
         finally:
-            self.current = ("", 0.0)
+            self.current = ("", time.monotonic())
 
     def ask(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - as above
         """The same, and None where the card or the driver has no such thing."""

@@ -69,6 +69,10 @@ class SimulatedNode:
         """Calls of a function do not return until `mend`."""
         self.fail(function, HANGS)
 
+    def delay(self, function: str, milliseconds: int) -> None:
+        """Calls of a function take so long until `mend`."""
+        self.fail(function, -milliseconds)
+
     def fail(self, function: str, code: int) -> None:
         """Calls of a function return an error until `mend`."""
         self.failures[function] = code

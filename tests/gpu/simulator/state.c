@@ -134,8 +134,14 @@ static nvmlReturn_t begin(const char *function, int (*gpu_of)(const void *), con
         pthread_mutex_lock(&lock);
         refresh();
         int code = failure_of(function, gpu_of ? gpu_of(device) : -1);
-        if (code != -1) return code;
+        if (code >= 0) return code;
         pthread_mutex_unlock(&lock);
+        if (code < -1) {
+            struct timespec delay = {-code / 1000, -code % 1000 * 1000000};
+            nanosleep(&delay, NULL);
+            pthread_mutex_lock(&lock);
+            return NVML_SUCCESS;
+        }
         nanosleep(&moment, NULL);
     }
 }
