@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the virtual environment $1 with the project and its tools. Debian and Ubuntu ship Python without venv and pip:
-# where they are missing, install them first.
+# where they are missing, install them first; and a C compiler, for the driver that the tests simulate.
 set -eu
 venv=$1
 
@@ -25,6 +25,11 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     echo "setup: this Python has no venv; installing python$version-venv" >&2
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "python$version-venv" >/dev/null
+fi
+if ! command -v cc >/dev/null; then
+    echo "setup: no C compiler, which the tests need for the simulated GPU driver; installing gcc" >&2
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y gcc libc6-dev >/dev/null
 fi
 "$python" -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]'

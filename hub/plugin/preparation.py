@@ -218,4 +218,4 @@ def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
 
 def _reset_device(name: str, shares: Iterable[Device], host_root: str, broken: str) -> ResetDevice:
     nodes = dict.fromkeys(fspath(node.host_path) for device in shares for node in device.nodes)
-    return ResetDevice(name, tuple(nodes), broken, host_root)
+    return ResetDevice(name, tuple(nodes), host_root, broken)

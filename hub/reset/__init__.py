@@ -16,14 +16,14 @@ class ResetDevice(msgspec.Struct, frozen=True):
     Args:
         id: Its id; what it is shared out as has no part in this.
         nodes: Its device files, as paths of the node.
-        broken: Why it cannot be used until a reset succeeds; empty when it can. A reset that cannot mend that fails.
         host_root: Where the reset finds the node's file system; `Host(device.host_root)` knows the way.
+        broken: Why it cannot be used until a reset succeeds; empty when it can. A reset that cannot mend that fails.
     """
 
     id: str
     nodes: tuple[str, ...] = ()
-    broken: str = ""
     host_root: str = "/"
+    broken: str = ""
 
 
 class ResetFailed(Exception):

@@ -43,7 +43,7 @@ class Bay:
         """How the reset of a device goes, the first GPU where none is named."""
         uuid = uuid or self.driver.gpus[0].uuid
         settings = ResetSettings(levels={uuid: level}, patience=patience)
-        device = ResetDevice(uuid, (), broken, str(self.driver.root))
+        device = ResetDevice(uuid, (), str(self.driver.root), broken)
         with capture_logs() as log:
             resetter = Resetter("plugins.gpu.resetting:reset", lambda: settings, grace=0.1)
             result = (await resetter.reset([device], deadline))[uuid]
