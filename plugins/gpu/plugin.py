@@ -58,7 +58,7 @@ class GPU(Plugin):
         run_dir = os.environ.get("DPHUB_RUN_DIR")
         self._gate = f"{run_dir}/gpu.reset" if run_dir and self.reset else ""
         self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=Gate(self._gate))
-        self._files = DeviceFiles(self._places)
+        self._files = DeviceFiles(self._places, settings.imex)
         self._answers = Answers(settings, self._places, self._files)
         self._cdi = CdiFiles(settings, self._places, self._files)
         self._daemons = Daemons(settings, self._places, changed=self._wake)
@@ -163,6 +163,7 @@ class GPU(Plugin):
             *(probed if self._probes else ()),
             self._xids.passing(share),
             self._cdi.problem,
+            self._files.problem,
             trouble,
         )
         return Device(

@@ -14,6 +14,7 @@ from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.places import Places
 from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import Imex
 from plugins.gpu.shares import plan
 
 CDI = "k8s.device-plugin.nvidia.com"
@@ -32,10 +33,13 @@ class Desk:
 
     def __init__(self, root: Path, profile: str = "pair", mig: Any = None, **sections: object) -> None:  # noqa: ANN401 - the node's
         self.driver = SimulatedNode(root, profile, mig)
+        channel = root / "dev/nvidia-caps-imex-channels/channel0"
+        channel.parent.mkdir()
+        channel.touch()
         settings = msgspec.convert(sections, GPUSettings)
         flags = settings.flags
         places = Places(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
-        files = DeviceFiles(places)
+        files = DeviceFiles(places, settings.imex)
         gpus = facts(self.driver)
         files.refresh(gpus)
         self.shares = plan(settings, gpus).shares
@@ -146,11 +150,22 @@ def test_device_files(tmp_path: Path) -> None:
     assert [str(node.host_path) for node in desk.give(0, 1).nodes][-3:] == ["/dev/nvidia1", "/dev/nvidia0", channel]
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_imex_channels_that_are_missing(tmp_path: Path, *, required: bool) -> None:
+    """Left out where they are not required; where they are, no container can be served, and the reason says so."""
+    SimulatedNode(tmp_path, "single")
+    files = DeviceFiles(Places(Host(tmp_path)), Imex(channel_ids=(0,), required=required))
+    files.refresh([])
+    assert files.channels == {}
+    missing = "/dev/nvidia-caps-imex-channels/channel0 is missing"
+    assert files.problem == (f"IMEX channels are required (imex.required), and {missing}" if required else "")
+
+
 def test_control_files_that_are_missing(tmp_path: Path) -> None:
     """A container cannot start with a file that is not there."""
     driver = SimulatedNode(tmp_path, "single")
     (tmp_path / "dev/nvidia-modeset").unlink()
-    files = DeviceFiles(Places(Host(tmp_path)))
+    files = DeviceFiles(Places(Host(tmp_path)), Imex())
     files.refresh(facts(driver))
     assert files.control == ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
@@ -182,7 +197,7 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
                 path.write_text(f"DeviceFileMinor: {number}\nDeviceFileMode: 438\nDeviceFileModify: 1\n")
         (tmp_path / "simulator").rename(tmp_path / "simulated")
     desk = Desk(tmp_path if listed else tmp_path / "sub", "a100x2", {1: "mixed"}, flags=flags)
-    files = DeviceFiles(Places(Host(tmp_path)))
+    files = DeviceFiles(Places(Host(tmp_path)), Imex())
     if not listed:
         (tmp_path / "proc/driver/nvidia-caps/mig-minors").unlink()
     gpus = facts(desk.driver)

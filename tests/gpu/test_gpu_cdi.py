@@ -37,7 +37,7 @@ class Press:
         settings = msgspec.convert(sections, GPUSettings)
         driver_root = settings.flags.nvidia_driver_root
         places = Places(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
-        self._node_files = DeviceFiles(places)
+        self._node_files = DeviceFiles(places, settings.imex)
         self.files = CdiFiles(settings, places, self._node_files)
         self.directory = root / "var/run/cdi"
 
@@ -136,8 +136,9 @@ def test_other_classes(tmp_path: Path) -> None:
     """IMEX channels, GDS, MOFED and GDRCopy have files of their own, as long as they are switched on."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     press = Press(tmp_path, flags=flags | {"plugin": {"deviceListStrategy": "cdi-cri"}}, imex={"channelIDs": [0]})
-    (tmp_path / "dev/infiniband").mkdir()
-    for name in ("nvidia-fs0", "gdrdrv", "infiniband/uverbs0"):
+    for name in ("infiniband", "nvidia-caps-imex-channels"):
+        (tmp_path / "dev" / name).mkdir()
+    for name in ("nvidia-caps-imex-channels/channel0", "nvidia-fs0", "gdrdrv", "infiniband/uverbs0"):
         (tmp_path / "dev" / name).touch()
     specs = press.print()
     assert specs.keys() == {"gpu", "imex-channel", "gds", "mofed", "gdrcopy"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
-from plugins.gpu.container import CDI_VENDOR, IMEX_CHANNELS
+from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.facts import Gpu, MigDevice
 from plugins.gpu.places import Places
@@ -26,8 +26,8 @@ def make_specs(
         return {}
     flags = settings.flags
     specs = {"gpu": _spec("gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver))}
-    if settings.imex.channel_ids:
-        channels = {str(number): [f"{IMEX_CHANNELS}/channel{number}"] for number in settings.imex.channel_ids}
+    if files.channels:
+        channels = {name: [path] for name, path in files.channels.items()}
         specs["imex-channel"] = _spec("imex-channel", _with_nodes(places, channels))
     extras = {
         "gds": (flags.gds_enabled, "/dev", "nvidia-fs*"),

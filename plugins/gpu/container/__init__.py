@@ -15,8 +15,6 @@ VOLUMES = "/var/run/nvidia-container-devices"
 
 CDI_VENDOR = "k8s.device-plugin.nvidia.com"
 
-IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
-
 _CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI}
 
 
@@ -34,7 +32,6 @@ class Answers:
         self._places = places
         self._files = files
         self._strategies = frozenset(settings.flags.plugin.device_lists)
-        self._channels = tuple(map(str, settings.imex.channel_ids))
 
     def allocation(self, shares: Sequence[Share]) -> Allocation:
         """What a container gets for these devices.
@@ -70,8 +67,8 @@ class Answers:
         env = {}
         if DeviceListStrategy.ENVVAR in self._strategies:
             env["NVIDIA_VISIBLE_DEVICES"] = ",".join(ids)
-            if self._channels:
-                env["NVIDIA_IMEX_CHANNELS"] = ",".join(self._channels)
+            if self._files.channels:
+                env["NVIDIA_IMEX_CHANNELS"] = ",".join(self._files.channels)
         if DeviceListStrategy.VOLUME_MOUNTS in self._strategies:
             env["NVIDIA_VISIBLE_DEVICES"] = VOLUMES
         flags = self._settings.flags
@@ -81,14 +78,14 @@ class Answers:
     def _volumes(self, ids: Sequence[str]) -> list[Mount]:
         if DeviceListStrategy.VOLUME_MOUNTS not in self._strategies:
             return []
-        names = [*ids, *(f"imex/{channel}" for channel in self._channels)]
+        names = [*ids, *(f"imex/{channel}" for channel in self._files.channels)]
         return [Mount("/dev/null", f"{VOLUMES}/{name}", read_only=False) for name in names]
 
     def _nodes(self, shares: Sequence[Share]) -> list[DeviceNode]:
         paths = [*self._files.control]
         for share in shares:
             paths += self._files.of(share.gpu, share.mig)
-        paths += [f"{IMEX_CHANNELS}/channel{channel}" for channel in self._channels]
+        paths += self._files.channels.values()
         return [DeviceNode(self._places.device_on_node(path), path, "rw") for path in dict.fromkeys(paths)]
 
     def _cdi_names(self, ids: Sequence[str]) -> list[str]:
@@ -96,7 +93,7 @@ class Answers:
         extras = {"gdrcopy": flags.gdrcopy_enabled, "gds": flags.gds_enabled, "mofed": flags.mofed_enabled}
         return [
             *(f"{CDI_VENDOR}/gpu={name}" for name in ids),
-            *(f"{CDI_VENDOR}/imex-channel={channel}" for channel in self._channels),
+            *(f"{CDI_VENDOR}/imex-channel={channel}" for channel in self._files.channels),
             *(f"{CDI_VENDOR}/{name}=all" for name, wanted in extras.items() if wanted),
         ]
 

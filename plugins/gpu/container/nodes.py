@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from plugins.gpu.facts import Gpu, MigDevice
 from plugins.gpu.places import Places
+from plugins.gpu.settings.file import Imex
 
 CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 """Device files that every container with a GPU gets, as far as the node has them."""
@@ -12,21 +13,32 @@ CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "
 MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"
 """Lines like "gpu0/gi1/ci0/access 21": the numbers of the capability files of all MIG instances."""
 
+IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
+"""A file for each channel through which GPUs of several nodes share memory."""
+
 CAPABILITIES = "/proc/driver/nvidia/capabilities"
 """The same in a tree of files, with lines like "DeviceFileMinor: 21"."""
 
 
 class DeviceFiles:
-    """Which device files there are, as of the last `refresh`."""
+    """Which device files there are, as of the last `refresh`.
 
-    def __init__(self, places: Places) -> None:
+    Args:
+        places: Where they are.
+        imex: The IMEX channels that containers are to have.
+    """
+
+    def __init__(self, places: Places, imex: Imex) -> None:
         self._places = places
+        self._imex = imex
+        self._channels: tuple[int, ...] = ()
         self._control: tuple[str, ...] = ()
         self._capabilities: Mapping[str, int] = {}
 
     def refresh(self, gpus: Sequence[Gpu]) -> None:
         """Look again."""
         self._control = tuple(node for node in CONTROL_NODES if self._places.device(node).exists())
+        self._channels = tuple(n for n in self._imex.channel_ids if self._places.device(_channel(n)).exists())
         wanted = {key for gpu in gpus for mig in gpu.migs for key in _capability_keys(gpu, mig)}
         self._capabilities = self._read_capabilities(wanted) if wanted else {}
 
@@ -34,6 +46,19 @@ class DeviceFiles:
     def control(self) -> tuple[str, ...]:
         """The files that do not belong to a GPU."""
         return self._control
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """The IMEX channels that are there, and their files."""
+        return {str(number): _channel(number) for number in self._channels}
+
+    @property
+    def problem(self) -> str:
+        """Why no container can be served, if none can."""
+        missing = set(self._imex.channel_ids) - set(self._channels)
+        if not missing or not self._imex.required:
+            return ""
+        return f"IMEX channels are required (imex.required), and {_channel(min(missing))} is missing"
 
     def of(self, gpu: Gpu, mig: MigDevice | None = None) -> Iterator[str]:
         """The files of a GPU, or of a MIG device on it."""
@@ -56,6 +81,10 @@ class DeviceFiles:
             if number:
                 found[key] = int(number[1])
         return found
+
+
+def _channel(number: int) -> str:
+    return f"{IMEX_CHANNELS}/channel{number}"
 
 
 def _capability_keys(gpu: Gpu, mig: MigDevice) -> tuple[str, str]:
