@@ -8,9 +8,11 @@ import pytest
 
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
+from plugins.ib.settings import IBSettings, Pool, PoolHealth
 
 DOCS = Path(__file__).parents[1] / "docs"
 GPU = (DOCS / "gpu.md").read_text(encoding="utf-8")
+IB = (DOCS / "ib.md").read_text(encoding="utf-8")
 
 
 def _rows(text: str, column: str) -> list[list[str]]:
@@ -60,3 +62,18 @@ def test_the_xids_are_those_of_the_code(table: dict[int, str], words: str) -> No
 def test_the_reset_levels_are_those_of_the_code() -> None:
     """In their order."""
     assert [row[0].strip("`") for row in _rows(GPU, "level")] == list(ResetLevel)
+
+
+def test_the_example_for_rdma_is_right(tmp_path: Path) -> None:
+    """It passes the check."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", IB, re.MULTILINE | re.DOTALL)
+    (tmp_path / "ib.yaml").write_text(example)
+    assert len(IBSettings.read(tmp_path / "ib.yaml").config_list) == 2
+
+
+def test_every_key_of_a_pool_is_documented() -> None:
+    """Those of the shared plugin and those of ours."""
+    keys = {field.encode_name for field in msgspec.structs.fields(Pool)} - {"health"}
+    documented = set(re.findall(r"`([a-zA-Z.]+)`", IB))
+    assert keys <= documented
+    assert {f"health.{field.encode_name}" for field in msgspec.structs.fields(PoolHealth)} <= documented

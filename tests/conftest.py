@@ -1,4 +1,4 @@
-"""What the tests of the plugin process share."""
+"""What the tests of plugins share."""
 
 import shutil
 import tempfile

@@ -1,0 +1,50 @@
+"""What a container gets for its HCAs."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from hub import Allocation, DeviceNode, Host
+from plugins.ib.facts import Hca
+from plugins.ib.settings import ExtraNode, Mode, Pool
+
+DIRECTORY = "/dev/infiniband"
+
+
+def device_nodes(host: Host, pool: Pool, hca: Hca) -> list[DeviceNode]:
+    """The device files of an HCA that the pool asks for, as far as they are there; uverbs always is."""
+    names = [hca.uverbs]
+    if ExtraNode.UMAD in pool.nodes:
+        names += hca.umads
+    if ExtraNode.ISSM in pool.nodes:
+        names += hca.issms
+    if ExtraNode.RDMA_CM in pool.nodes:
+        names.append("rdma_cm")
+    there = [name for name in names if name == hca.uverbs or host.path(f"{DIRECTORY}/{name}").exists()]
+    return [DeviceNode(f"{DIRECTORY}/{name}", permissions=pool.permissions) for name in there]
+
+
+def answer(pool: Pool, hcas: Sequence[Hca], nodes: Sequence[DeviceNode]) -> Allocation:
+    """What a container gets with these HCAs of a pool.
+
+    The variables are those that the SR-IOV device plugin sets, and those by which NCCL and UCX find their devices.
+
+    Args:
+        pool: Whose they are.
+        hcas: Each once.
+        nodes: Their device files, each once.
+    """
+    env = {}
+    if pool.mode is Mode.HCA:
+        variable = "PCIDEVICE_" + re.sub("[./-]", "_", pool.resource).upper()
+        env[variable] = ",".join(hca.pci for hca in hcas)
+        env[f"{variable}_INFO"] = json.dumps({hca.pci: _info(hca) for hca in hcas}, separators=(",", ":"))
+        if pool.nccl_ib_hca:
+            env["NCCL_IB_HCA"] = ",".join(hca.name for hca in hcas)
+        if pool.ucx_net_devices:
+            env["UCX_NET_DEVICES"] = ",".join(f"{hca.name}:{port.number}" for hca in hcas for port in hca.ports)
+    return Allocation(nodes=nodes, env=env)
+
+
+def _info(hca: Hca) -> dict[str, dict[str, str]]:
+    return {"generic": {"deviceID": hca.pci}, "rdma": {"uverbs": f"{DIRECTORY}/{hca.uverbs}"}}

@@ -1,0 +1,118 @@
+"""The plugin: RDMA devices of sysfs, in the pools that the settings name."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from hub import Allocation, Device, Excluded, NoDevices, Plugin, Policy
+from plugins.ib.answers import answer, device_nodes
+from plugins.ib.facts import Hca
+from plugins.ib.health import PortWatch
+from plugins.ib.pools import Sorted, sort_out
+from plugins.ib.preference import prefer
+from plugins.ib.routes import default_route_interfaces
+from plugins.ib.settings import IBSettings, Mode, Pool
+from plugins.ib.sysfs import RDMA_DEVICES, read_hcas, read_states
+
+LOOK = 1.0
+"""Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
+
+QUIET = 5.0
+"""Seconds without a fault before an HCA counts as healthy again."""
+
+NEVER = 1e9
+
+
+class IB(Plugin):
+    """InfiniBand and RoCE devices, shared or one by one."""
+
+    settings: IBSettings
+    recovery = Policy(quiet=QUIET, recoveries=10)
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+        super().__init__(*args)
+        self.interval = self.settings.periodic_update_interval or NEVER
+        self._ports = PortWatch()
+        self._sorted = Sorted()
+        self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
+        self._log = structlog.get_logger()
+
+    def resources(self) -> Iterator[str]:
+        """The configured ones."""
+        return (pool.resource for pool in self.settings.config_list)
+
+    def devices(self) -> Iterator[Device | Excluded]:
+        """What sysfs shows, in the pools that select it."""
+        if not self.host.path(RDMA_DEVICES).exists():
+            raise NoDevices(f"the kernel has no RDMA support loaded: there is no {RDMA_DEVICES}")
+        hcas = read_hcas(self.host)
+        self._ports.see(read_states(self.host))
+        self._sorted = sort_out(self.settings.config_list, hcas, default_route_interfaces(self.host))
+        members = {}
+        for pool, found in self._sorted.members:
+            for device, of in self._devices_of(pool, found):
+                members[pool.resource, device.id] = pool, of
+                yield device
+        self._members = members
+        for name, reason in self._sorted.excluded:
+            yield Excluded(name, reason)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Look at the ports' states, and at what devices there are, again and again."""
+        patience = {pool.health.down for pool in self.settings.config_list}
+        last: object = None
+        pause = threading.Event()
+        while True:
+            states = read_states(self.host)
+            self._ports.see(states)
+            now = states, self._ports.counting(patience)
+            if last not in (None, now):
+                changed()
+            last = now
+            pause.wait(LOOK)
+
+    def allocate(self, devices: Sequence[Device]) -> Allocation:
+        """The device files of the HCAs, and the variables that name them."""
+        found = [self._members.get((device.resource, device.id)) for device in devices]
+        if not found or any(each is None for each in found):
+            raise ValueError("a device went just now")
+        pools, hcas = zip(*(each for each in found if each), strict=True)
+        distinct = {hca.pci: hca for group in hcas for hca in group}
+        return answer(pools[0], list(distinct.values()), Allocation.merge(devices).nodes)
+
+    def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
+        """HCAs near each other, and the least used ones."""
+        resources = {device.resource for device in available}
+        totals = Counter(of[0].pci for (resource, _), (_, of) in self._members.items() if resource in resources and of)
+        chosen = prefer(totals, available, required, size)
+        if not chosen:
+            self._log.warning("no preference", available=len(available), required=len(required), size=size)
+        return chosen
+
+    def _devices_of(self, pool: Pool, hcas: Sequence[Hca]) -> Iterator[tuple[Device, Sequence[Hca]]]:
+        faults = {hca.pci: self._ports.fault(hca, pool.health) for hca in hcas}
+        if pool.mode is Mode.HCA:
+            for hca in hcas:
+                for number in range(pool.rdma_hca_max):
+                    name = f"{hca.pci}::{number}" if pool.rdma_hca_max > 1 else hca.pci
+                    yield self._device(pool, name, [hca], faults[hca.pci], hca.pci), [hca]
+        elif hcas:
+            # A container has all HCAs, and can work while one of them can.
+            fault = "" if not all(faults.values()) else "; ".join(faults.values())
+            for number in range(pool.rdma_hca_max):
+                yield self._device(pool, str(number), hcas, fault, ""), hcas
+
+    def _device(self, pool: Pool, name: str, hcas: Sequence[Hca], fault: str, physical: str) -> Device:
+        numa = {hca.numa for hca in hcas if hca.numa is not None}
+        return Device(
+            name,
+            pool.resource,
+            nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
+            unhealthy=fault,
+            # Those of a pool are close to all of its nodes, which says nothing.
+            numa=sorted(numa) if len(numa) == 1 else (),
+            physical=physical,
+        )

@@ -1,0 +1,59 @@
+"""Which HCAs a container should get: on few NUMA nodes, spread over the HCAs, the least used first."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from hub import Device
+
+
+def prefer(
+    totals: Mapping[str, int], available: Sequence[Device], required: Sequence[Device], size: int
+) -> Sequence[Device]:
+    """The best so many devices, the required ones among them; none where the question is odd.
+
+    Args:
+        totals: How many devices each HCA has, allocated ones included.
+        available: What there is.
+        required: What is given in any case.
+        size: How many.
+    """
+    by_id = {device.id: device for device in available}
+    kept = [device.id for device in required]
+    if not by_id.keys() >= set(kept) or not len(kept) <= size <= len(by_id):
+        return []
+    used = Counter(totals)
+    used.subtract(Counter(device.physical for device in by_id.values()))
+    taken = Counter(device.physical for device in required)
+    chosen = list(required)
+    left = [device for device in by_id.values() if device.id not in set(kept)]
+    near = {node for device in required for node in device.numa} or _roomiest(left, size)
+    while len(chosen) < size:
+        best = min(
+            left,
+            key=lambda device: (
+                taken[device.physical],
+                not near.intersection(device.numa),
+                used[device.physical],
+                device.physical,
+                len(device.id),
+                device.id,
+            ),
+        )
+        left.remove(best)
+        chosen.append(best)
+        taken[best.physical] += 1
+    return chosen
+
+
+def _roomiest(devices: Sequence[Device], size: int) -> set[int]:
+    """The NUMA node with the fewest HCAs that has enough of them; else the one with the most."""
+    hcas: dict[int, set[str]] = {}
+    for device in devices:
+        for node in device.numa:
+            hcas.setdefault(node, set()).add(device.physical)
+    if not hcas:
+        return set()
+    enough = {node: len(found) for node, found in hcas.items() if len(found) >= size}
+    return {
+        min(enough, key=lambda node: (enough[node], node)) if enough else max(hcas, key=lambda n: (len(hcas[n]), -n))
+    }

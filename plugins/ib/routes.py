@@ -1,0 +1,33 @@
+"""Network interfaces that the node itself depends on."""
+
+from hub import Host
+
+_ROUTES = "/proc/net/route"
+_ROUTES_V6 = "/proc/net/ipv6_route"
+_UP = 0x1
+
+
+def default_route_interfaces(host: Host) -> list[str]:
+    """The interfaces of the default routes, as the kernel's tables have them; none where they cannot be read."""
+    return sorted({*_ipv4(_lines(host, _ROUTES)), *_ipv6(_lines(host, _ROUTES_V6))})
+
+
+def _ipv4(lines: list[list[str]]) -> set[str]:
+    """Columns: interface, destination, gateway, flags, ..., mask."""
+    return {line[0] for line in lines[1:] if len(line) > 7 and line[1] == line[7] == "00000000"}  # noqa: PLR2004 - the mask
+
+
+def _ipv6(lines: list[list[str]]) -> set[str]:
+    """Columns: destination, its length, ..., flags, interface; without a gateway it is the route to nowhere."""
+    return {
+        line[9]
+        for line in lines
+        if len(line) > 9 and line[1] == "00" and int(line[8], 16) & _UP and line[9] != "lo"  # noqa: PLR2004 - as above
+    }
+
+
+def _lines(host: Host, path: str) -> list[list[str]]:
+    try:
+        return [line.split() for line in host.path(path).read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return []

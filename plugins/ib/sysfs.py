@@ -1,0 +1,130 @@
+"""RDMA devices as sysfs shows them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hub import Host
+from plugins.ib.facts import Hca, Port
+
+RDMA_DEVICES = "/sys/class/infiniband"
+"""One entry for each RDMA device; there as long as the kernel's RDMA core is loaded."""
+
+_VERBS = "/sys/class/infiniband_verbs"
+_MAD = "/sys/class/infiniband_mad"
+_ETHER, _INFINIBAND = "1", "32"
+"""Types of network interfaces (ARPHRD_ETHER and ARPHRD_INFINIBAND of linux/if_arp.h)."""
+
+
+def read_hcas(host: Host) -> list[Hca]:
+    """All RDMA devices, in the order of their PCI addresses. One that goes while it is read is not there."""
+    nodes = _character_devices(host)
+    found = []
+    for entry in _entries(host.path(RDMA_DEVICES)):
+        try:
+            hca = _read_hca(entry, nodes)
+        except OSError:
+            continue
+        if hca:
+            found.append(hca)
+    return sorted(found, key=lambda hca: hca.pci)
+
+
+def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
+    """State and physical state of every port, by device name and port number: what changes most often, and no more."""
+    states = {}
+    for entry in _entries(host.path(RDMA_DEVICES)):
+        for port in _entries(entry / "ports"):
+            states[entry.name, int(port.name)] = _state(port / "state"), _state(port / "phys_state")
+    return states
+
+
+def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None:
+    function = (entry / "device").resolve()
+    if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
+        # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
+        return None
+    netdevs = tuple(path.name for path in _entries(function / "net"))
+    kinds = {_text(function / "net" / name / "type") for name in netdevs}
+    types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
+    pf = (function / "physfn").resolve().name if (function / "physfn").exists() else ""
+    own = nodes.get(entry.name, {})
+    return Hca(
+        pci=function.name,
+        name=entry.name,
+        vendor=_text(function / "vendor").removeprefix("0x"),
+        device=_text(function / "device").removeprefix("0x"),
+        driver=(function / "driver").resolve().name if (function / "driver").exists() else "",
+        numa=_numa(function),
+        node_guid=_text(entry / "node_guid"),
+        firmware=_text(entry / "fw_ver"),
+        board=_text(entry / "board_id"),
+        ports=tuple(_read_port(port) for port in _entries(entry / "ports")),
+        netdevs=netdevs,
+        link_types=tuple(sorted(types[kind] for kind in kinds if kind in types)),
+        uverbs=next(iter(own.get("uverbs", [])), ""),
+        umads=tuple(own.get("umad", [])),
+        issms=tuple(own.get("issm", [])),
+        pf=pf,
+        vf=_vf_number(function) if pf else None,
+        vfs=int(_text(function / "sriov_numvfs") or 0),
+        path=str(function),
+    )
+
+
+def _read_port(port: Path) -> Port:
+    rate = re.match(r"[0-9.]+", _text(port / "rate"))
+    return Port(
+        int(port.name),
+        _state(port / "state"),
+        _state(port / "phys_state"),
+        _text(port / "link_layer"),
+        float(rate[0]) if rate else 0,
+    )
+
+
+def _state(path: Path) -> str:
+    """The word of "4: ACTIVE"."""
+    return _text(path).partition(":")[2].strip()
+
+
+def _numa(function: Path) -> int | None:
+    node = _text(function / "numa_node")
+    return int(node) if node.isdigit() else None
+
+
+def _vf_number(function: Path) -> int | None:
+    for link in (function / "physfn").resolve().glob("virtfn*"):
+        if link.resolve() == function:
+            return int(link.name.removeprefix("virtfn"))
+    return None
+
+
+def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
+    """By RDMA device and kind, the names of its device files."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for entry in (*_entries(host.path(_VERBS)), *_entries(host.path(_MAD))):
+        # The whole name: mlx5_1 is no part of mlx5_10. `abi_version` is no device.
+        if owner := _text(entry / "ibdev"):
+            found.setdefault(owner, {}).setdefault(entry.name.rstrip("0123456789"), []).append(entry.name)
+    return found
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    """What is in a directory, numbers in their order; nothing where it is not there, or goes meanwhile."""
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except OSError:
+        return
+    for name in sorted(
+        names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    ):
+        yield directory / name
+
+
+def _text(path: Path) -> str:
+    """A file's text; empty where there is none, or none to be had (some files answer with an error)."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

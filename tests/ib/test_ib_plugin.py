@@ -1,0 +1,208 @@
+"""The IB plugin through a kubelet, on nodes that a tree of files makes up."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rdma_tree import RdmaTree, dgx, two_connectx6
+from support import Node, PluginUnderTest, until
+
+from hub.exits import Exit
+from hub.kubelet.fake import FakeKubelet
+
+HCA = "rdma/hca"
+EACH = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
+
+
+def _root(node: Node) -> Path:
+    root = node.directory / "root"
+    root.mkdir()
+    return root
+
+
+def _start(node: Node, *pools: dict[str, object], interval: float = 60) -> PluginUnderTest:
+    config = json.dumps({"periodicUpdateInterval": interval, "configList": pools}) if pools else None
+    root = str(node.directory / "root")
+    return node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": root})
+
+
+async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
+    """By default: by its PCI address, on its NUMA node, with its own files and the variables that name it."""
+    two_connectx6(_root(node))
+    _start(node)
+    await kubelet.wait_for(HCA, 2)
+    assert [(device.id, device.numa) for device in kubelet.devices(HCA)] == [
+        ("0000:07:00.0", (0,)),
+        ("0000:87:00.0", (1,)),
+    ]
+    got = (await kubelet.admit("job", {HCA: 1})).containers["main"].response
+    assert [(node.host_path, node.permissions) for node in got.devices] == [
+        ("/dev/infiniband/uverbs0", "rw"),
+        ("/dev/infiniband/umad0", "rw"),
+        ("/dev/infiniband/rdma_cm", "rw"),
+    ]
+    info = got.envs.pop("PCIDEVICE_RDMA_HCA_INFO")
+    assert got.envs == {
+        "PCIDEVICE_RDMA_HCA": "0000:07:00.0",
+        "NCCL_IB_HCA": "mlx5_0",
+        "UCX_NET_DEVICES": "mlx5_0:1",
+    }
+    assert json.loads(info) == {
+        "0000:07:00.0": {"generic": {"deviceID": "0000:07:00.0"}, "rdma": {"uverbs": "/dev/infiniband/uverbs0"}}
+    }
+
+
+async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet) -> None:
+    """Interchangeable devices, each with the files of all HCAs of the pool, rdma_cm once, and no variables."""
+    two_connectx6(_root(node))
+    pools = (
+        {"resourceName": "hca_shared_devices_a", "rdmaHcaMax": 1000, "devices": ["ib0", "ib1"]},
+        {
+            "resourceName": "hca_shared_devices_b",
+            "rdmaHcaMax": 500,
+            "selectors": {"vendors": ["15b3"], "ifNames": ["ib3"]},
+        },
+    )
+    _start(node, *pools)
+    await kubelet.wait_for("rdma/hca_shared_devices_a", 1000)
+    await kubelet.wait_for("rdma/hca_shared_devices_b", 0)
+    got = (await kubelet.admit("job", {"rdma/hca_shared_devices_a": 2})).containers["main"].response
+    assert got.envs == {}
+    assert sorted(node.host_path for node in got.devices) == [
+        f"/dev/infiniband/{name}" for name in ("rdma_cm", "umad0", "umad2", "uverbs0", "uverbs1")
+    ]
+
+
+async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
+    """Replicas of one HCA; those of one container are of different HCAs."""
+    tree = RdmaTree(_root(node))
+    tree.add("mlx5_0", "0000:07:00.0")
+    tree.add("mlx5_1", "0000:08:00.0")
+    _start(node, {**EACH, "rdmaHcaMax": 3, "nodes": ["issm"], "permissions": "rwm"})
+    await kubelet.wait_for(HCA, 6)
+    assert kubelet.devices(HCA)[0].id == "0000:07:00.0::0"
+    got = (await kubelet.admit("job", {HCA: 2})).containers["main"].response
+    assert got.envs["NCCL_IB_HCA"] == "mlx5_0,mlx5_1"
+    assert [(node.host_path, node.permissions) for node in got.devices] == [
+        (f"/dev/infiniband/{name}", "rwm") for name in ("uverbs0", "issm0", "uverbs1", "issm2")
+    ]
+
+
+async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
+    """Not believed at once; then the HCA is unhealthy with port and state, until it was up for a while."""
+    tree = two_connectx6(_root(node))
+    plugin = _start(node, {**EACH, "health": {"down": 0.5}})
+    await kubelet.wait_for(HCA, 2)
+    tree.set_port("mlx5_1", "DOWN")
+    await kubelet.wait_for(HCA, 1)
+    line = await plugin.logged("devices unhealthy")
+    assert line["reason"] == "port 1 of mlx5_1 is DOWN (2: Polling)".replace("2: ", "")
+    tree.set_port("mlx5_1", "ACTIVE")
+    await kubelet.wait_for(HCA, 2, timeout=30)
+
+
+@pytest.mark.parametrize(("rule", "healthy"), [("any", 1), ("all", 0)])
+async def test_two_ports(node: Node, kubelet: FakeKubelet, rule: str, healthy: int) -> None:
+    """An HCA with one port up is healthy or not, as the pool says."""
+    tree = RdmaTree(_root(node))
+    tree.add("mlx5_0", "0000:07:00.0", ports=2)
+    tree.set_port("mlx5_0", "DOWN", 2)
+    _start(node, {**EACH, "health": {"ports": rule}})
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices(HCA)) == 1)
+    await kubelet.wait_for(HCA, healthy)
+
+
+async def test_devices_come_and_go(node: Node, kubelet: FakeKubelet) -> None:
+    """Without waiting for the next look at everything; a resource stays at zero."""
+    tree = two_connectx6(_root(node))
+    _start(node)
+    await kubelet.wait_for(HCA, 2)
+    tree.remove("mlx5_0")
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices(HCA)) == 1)
+    tree.remove("mlx5_1")
+    await kubelet.wait_until(lambda kubelet: not kubelet.devices(HCA))
+    tree.add("mlx5_7", "0000:07:00.0")
+    await kubelet.wait_for(HCA, 1)
+
+
+async def test_names_that_begin_alike(node: Node, kubelet: FakeKubelet) -> None:
+    """mlx5_1 has its own files, and not those of mlx5_10."""
+    tree = RdmaTree(_root(node))
+    for number in (10, 1):
+        tree.add(f"mlx5_{number}", f"0000:{number:02d}:00.0")
+    _start(node)
+    await kubelet.wait_for(HCA, 2)
+    got = (await kubelet.admit("job", {HCA: 1})).containers["main"].response
+    assert (got.envs["NCCL_IB_HCA"], got.devices[0].host_path) == ("mlx5_1", "/dev/infiniband/uverbs1")
+
+
+async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
+    """Each with the reason: no pool, functions that have virtual ones, no driver, the node's own interface."""
+    root = _root(node)
+    tree = RdmaTree(root)
+    tree.add("mlx5_0", "0000:01:00.0")
+    tree.add("efa_0", "0000:02:00.0", vendor="1d0f", device="efa1", driver="efa", link_layer="Unknown")
+    tree.add("mlx5_2", "0000:03:00.0", vfs=4)
+    tree.add("mlx5_3", "0000:04:00.0", driver="")
+    tree.add("mlx5_4", "0000:05:00.0", link_layer="Ethernet", netdevs=("eth0",))
+    (root / "proc/net").mkdir(parents=True)
+    route = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+    (root / "proc/net/route").write_text(f"{route}eth0 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0\n")
+    plugin = _start(node)
+    await kubelet.wait_for(HCA, 1)
+    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out")
+    reasons = {each.id: each.reason for each in state.excluded}
+    assert {pci: reasons[pci].partition(": ")[2] for pci in reasons} == {
+        "0000:02:00.0": "no pool selects it",
+        "0000:03:00.0": "it has 4 virtual functions, which are what is to be used of it",
+        "0000:04:00.0": "no driver is bound to it",
+        "0000:05:00.0": "the node's default route is on its interface eth0",
+    }
+
+
+async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
+    """The first one has the HCA, and the clash is told with both names."""
+    two_connectx6(_root(node))
+    plugin = _start(node, {**EACH, "selectors": {"ifNames": ["ib0"]}}, {**EACH, "resourceName": "rest"})
+    await kubelet.wait_for(HCA, 1)
+    await kubelet.wait_for("rdma/rest", 1)
+    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "the clash")
+    assert state.excluded[0].reason == "0000:07:00.0 (mlx5_0) is selected by rdma/hca too, which comes first"
+
+
+async def test_hcas_of_one_numa_node(node: Node, kubelet: FakeKubelet) -> None:
+    """Four HCAs for one container are on one NUMA node."""
+    dgx(_root(node))
+    _start(node)
+    await kubelet.wait_for(HCA, 8)
+    await kubelet.admit("one", {HCA: 1})
+    got = (await kubelet.admit("job", {HCA: 4})).containers["main"].response
+    assert got.envs["NCCL_IB_HCA"] == "mlx5_4,mlx5_5,mlx5_6,mlx5_7"
+
+
+async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
+    """The plugin stays up without a device, and says why."""
+    _root(node)
+    plugin = _start(node)
+    await kubelet.wait_for(HCA, 0)
+    state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the reason")
+    assert state.reason == "the kernel has no RDMA support loaded: there is no /sys/class/infiniband"
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ({**EACH, "devices": ["ib0"], "selectors": {"ifNames": ["ib1"]}}, "configList[0]: there are both devices and"),
+        ({"resourceName": "hca"}, "configList[0]: there are no devices and no selectors"),
+        ({**EACH, "resourceName": "h-c-a"}, "configList[0].resourceName: "),
+        ({**EACH, "rdmaHcaMaximum": 3}, "configList[0]: Object contains unknown field `rdmaHcaMaximum`"),
+        ({**EACH, "selectors": {"vendor": ["15b3"]}}, "configList[0].selectors: Object contains unknown field"),
+        ({**EACH, "mode": "vf"}, "configList[0].mode: Invalid enum value 'vf'"),
+    ],
+)
+async def test_wrong_configurations(node: Node, pool: dict[str, object], words: str) -> None:
+    """Refused with the place of the mistake."""
+    _root(node)
+    plugin = _start(node, pool)
+    assert await plugin.exited() == Exit.USAGE
+    assert words in plugin.lines("plugin not started")[0]["reason"]
