@@ -13,13 +13,14 @@ T = TypeVar("T")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
-    """What a file says, as a value of some type.
+    """What a file says, as a value of some type. A key without a value is as if it were not there.
 
     Raises:
         ConfigError: the file cannot be read, or says something that the type does not know.
     """
     text = read_config_text(path)
-    return convert(_parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text), kind, path)
+    parsed = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
+    return convert(_without_nulls(parsed), kind, path)
 
 
 def convert(value: object, kind: type[T], source: Path | str) -> T:
@@ -33,6 +34,12 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at ")
         raise ConfigError(source, problem, where=place.strip("`").removeprefix("$").removeprefix(".")) from None
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _parse_json(path: Path, text: str) -> object:

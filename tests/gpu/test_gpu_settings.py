@@ -116,6 +116,12 @@ def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
     assert settings.dphub.reset_levels == {"nvidia.com/gpu": "off", "nvidia.com/x": "clean"}
 
 
+def test_keys_without_a_value(tmp_path: Path) -> None:
+    """As if they were not there, as NVIDIA's plugin takes them."""
+    text = "version: v1\nflags:\n  migStrategy:\n  plugin:\nsharing:\n  mps: null\nresources:\ndphub:\n"
+    assert _read(tmp_path, text) == GPUSettings()
+
+
 def test_what_nvidia_completes(tmp_path: Path) -> None:
     """A name without a domain is one of NVIDIA's; one strategy need not be a list; devices are all where not said."""
     settings = _read(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
