@@ -35,7 +35,7 @@ def answer(pool: Pool, hcas: Sequence[Hca], nodes: Sequence[DeviceNode]) -> Allo
         nodes: Their device files, each once.
     """
     env = {}
-    if pool.mode is Mode.HCA:
+    if pool.mode is not Mode.POOL:
         variable = "PCIDEVICE_" + re.sub("[./-]", "_", pool.resource).upper()
         env[variable] = ",".join(hca.pci for hca in hcas)
         env[f"{variable}_INFO"] = json.dumps({hca.pci: _info(hca) for hca in hcas}, separators=(",", ":"))

@@ -47,9 +47,13 @@ class Hca(msgspec.Struct, frozen=True):
     issms: tuple[str, ...]
     pf: str = ""
     """The PCI address of its physical function, when it is a virtual one."""
+    pf_names: tuple[str, ...] = ()
+    """What that is called: its network interfaces and its RDMA device."""
     vf: int | None = None
     """Its number on the physical function."""
     vfs: int = 0
     """How many virtual functions it has."""
+    pkeys: tuple[str, ...] = ()
+    """Partition keys of its ports, such as "0xffff"."""
     path: str = ""
     """Its real path below /sys/devices, which tells what it is close to."""

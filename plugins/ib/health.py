@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from plugins.ib.facts import Hca, Port
-from plugins.ib.settings import PoolHealth, PortRule
+from plugins.ib.settings import PortRule
 
 GOOD_STATES = {"ACTIVE", "ACTIVE_DEFER"}
 
@@ -48,13 +48,21 @@ class PortWatch:
                 (port, seconds) for port, since in self._down.items() for seconds in patience if now - since >= seconds
             )
 
-    def fault(self, hca: Hca, rule: PoolHealth) -> str:
-        """Why an HCA cannot be used; empty when it can."""
+    def fault(self, hca: Hca, rule: PortRule, patience: float) -> str:
+        """Why an HCA cannot be used; empty when it can.
+
+        Args:
+            hca: The HCA.
+            rule: Which of its ports have to be up.
+            patience: Seconds that a port may be down before it counts.
+        """
+        if rule is PortRule.NONE:
+            return ""
         if not hca.ports:
             return f"{hca.name} has no ports"
-        counting = self.counting([rule.down])
-        bad = [port for port in hca.ports if ((hca.name, port.number), rule.down) in counting]
-        enough = len(bad) < len(hca.ports) if rule.ports is PortRule.ANY else not bad
+        counting = self.counting([patience])
+        bad = [port for port in hca.ports if ((hca.name, port.number), patience) in counting]
+        enough = len(bad) < len(hca.ports) if rule is PortRule.ANY else not bad
         return "" if enough else "; ".join(_words(hca, port) for port in bad)
 
 

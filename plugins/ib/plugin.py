@@ -93,8 +93,8 @@ class IB(Plugin):
         return chosen
 
     def _devices_of(self, pool: Pool, hcas: Sequence[Hca]) -> Iterator[tuple[Device, Sequence[Hca]]]:
-        faults = {hca.pci: self._ports.fault(hca, pool.health) for hca in hcas}
-        if pool.mode is Mode.HCA:
+        faults = {hca.pci: self._ports.fault(hca, pool.port_rule, pool.health.down) for hca in hcas}
+        if pool.mode is not Mode.POOL:
             for hca in hcas:
                 for number in range(pool.rdma_hca_max):
                     name = f"{hca.pci}::{number}" if pool.rdma_hca_max > 1 else hca.pci

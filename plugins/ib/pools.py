@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from plugins.ib.facts import Hca
-from plugins.ib.settings import Pool
+from plugins.ib.settings import Mode, Pool
 
 
 class Sorted(msgspec.Struct, frozen=True):
@@ -28,7 +28,9 @@ def sort_out(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence
     excluded = {}
     for hca in hcas:
         matching = [number for number, pool in enumerate(pools) if _selects(pool, hca)]
-        why = _why_not(hca, default_route) or ("" if matching else "no pool selects it")
+        possible = [number for number in matching if not _why_not(hca, pools[number].mode, default_route)]
+        why = _why_not(hca, pools[matching[0]].mode, default_route) if matching else "no pool selects it"
+        matching, why = (possible, "") if possible else (matching, why)
         if why:
             excluded[hca.pci] = f"{hca.name}: {why}"
             continue
@@ -47,22 +49,42 @@ def _selects(pool: Pool, hca: Hca) -> bool:
         (set(selectors.drivers), {hca.driver}),
         (set(pool.if_names), set(hca.netdevs)),
         ({kind.lower() for kind in selectors.link_types}, set(hca.link_types)),
+        (set(selectors.pci_addresses), {hca.pci}),
+        ({key.lower() for key in selectors.p_keys}, set(hca.pkeys)),
     )
-    return all(wishes & found for wishes, found in wanted if wishes)
+    of_functions = (
+        (selectors.pf_names, hca.pf_names),
+        (selectors.root_devices, (hca.pf,) if hca.pf else ()),
+    )
+    return all(wishes & found for wishes, found in wanted if wishes) and all(
+        any(_is_function_of(wish, names, hca.vf) for wish in wishes) for wishes, names in of_functions if wishes
+    )
+
+
+def _is_function_of(wish: str, names: Sequence[str], number: int | None) -> bool:
+    """Whether "ib0#0,2-7" means a virtual function with this number, of a physical one with these names."""
+    name, _, numbers = wish.partition("#")
+    if name not in names:
+        return False
+    ranges = [part.partition("-") for part in numbers.split(",") if part]
+    return not ranges or any(number is not None and int(low) <= number <= int(high or low) for low, _, high in ranges)
 
 
 def _hex(numbers: Sequence[str]) -> set[str]:
     return {number.lower().removeprefix("0x") for number in numbers}
 
 
-def _why_not(hca: Hca, default_route: Sequence[str]) -> str:
-    if hca.pf:
-        return "it is a virtual function, and no pool is in mode vf"
-    if hca.vfs:
-        return f"it has {hca.vfs} virtual functions, which are what is to be used of it"
+def _why_not(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
+    """Why a pool of this mode cannot have an HCA; empty when it can. A pool that all share takes what it selects."""
     if not hca.driver:
         return "no driver is bound to it"
     if not hca.uverbs:
         return "it has no uverbs device, so no application can use it"
-    routes = set(default_route) & set(hca.netdevs)
+    if mode is Mode.VF and not hca.pf:
+        return "it is no virtual function, and the pool that selects it is in mode vf"
+    if mode is Mode.HCA and hca.pf:
+        return "it is a virtual function, which only pools in mode vf and pool can have"
+    if mode is Mode.HCA and hca.vfs:
+        return f"it has {hca.vfs} virtual functions, which are what is to be used of it"
+    routes = set(default_route) & set(hca.netdevs) if mode is not Mode.POOL else set()
     return f"the node's default route is on its interface {min(routes)}" if routes else ""

@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from hub import Settings
 
 Names = tuple[str, ...]
+Functions = Annotated[str, msgspec.Meta(pattern="^[^#]+(#[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")]
 Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
 
 
@@ -20,6 +21,8 @@ class Mode(StrEnum):
     """One of `rdmaHcaMax` interchangeable ones, each with the files of all HCAs; what the shared plugin does."""
     HCA = "hca"
     """An HCA, or one of `rdmaHcaMax` shares of it, with the files of this HCA alone."""
+    VF = "vf"
+    """A virtual function (SR-IOV), for one container at a time."""
 
 
 class ExtraNode(StrEnum):
@@ -31,10 +34,12 @@ class ExtraNode(StrEnum):
 
 
 class PortRule(StrEnum):
-    """When an HCA with several ports is healthy."""
+    """Which ports of an HCA have to be up."""
 
     ANY = "any"
     ALL = "all"
+    NONE = "none"
+    """The port of a virtual function may be down until a pod sets it up."""
 
 
 class Selectors(Settings, frozen=True, rename="camel"):
@@ -45,17 +50,26 @@ class Selectors(Settings, frozen=True, rename="camel"):
     drivers: Names = ()
     if_names: Names = ()
     link_types: Names = ()
+    pci_addresses: Names = ()
+    pf_names: tuple[Functions, ...] = ()
+    """Interface or RDMA device of the physical function; "ib0#0,2-7" picks some of its virtual functions."""
+    root_devices: tuple[Functions, ...] = ()
+    """PCI address of the physical function, likewise."""
+    p_keys: Names = ()
+    is_rdma: Literal[True] = True
+    """Everything here is; the key is there for configurations of the SR-IOV device plugin."""
 
     @property
     def empty(self) -> bool:
         """Whether they select everything."""
-        return not any((self.vendors, self.device_ids, self.drivers, self.if_names, self.link_types))
+        return self == type(self)()
 
 
 class PoolHealth(Settings, frozen=True):
     """`health` of a pool."""
 
-    ports: PortRule = PortRule.ANY
+    ports: PortRule | None = None
+    """By default any; none of a virtual function's."""
     down: Annotated[float, msgspec.Meta(ge=0)] = 2
     """Seconds that a port is down before it counts."""
 
@@ -85,6 +99,13 @@ class Pool(Settings, frozen=True, rename="camel"):
             raise ValueError("there are both devices and selectors.ifNames, which mean the same")
         if not self.devices and self.selectors.empty:
             raise ValueError("there are no devices and no selectors, expected one of them")
+        if self.mode is Mode.VF and self.rdma_hca_max > 1:
+            raise ValueError("rdmaHcaMax does not go with mode vf: a virtual function is for one container")
+
+    @property
+    def port_rule(self) -> PortRule:
+        """Which ports have to be up."""
+        return self.health.ports or (PortRule.NONE if self.mode is Mode.VF else PortRule.ANY)
 
     @property
     def resource(self) -> str:

@@ -66,10 +66,16 @@ def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None
         umads=tuple(own.get("umad", [])),
         issms=tuple(own.get("issm", [])),
         pf=pf,
+        pf_names=_names(function / "physfn") if pf else (),
         vf=_vf_number(function) if pf else None,
         vfs=int(_text(function / "sriov_numvfs") or 0),
+        pkeys=tuple(sorted({_text(key) for port in _entries(entry / "ports") for key in _entries(port / "pkeys")})),
         path=str(function),
     )
+
+
+def _names(function: Path) -> tuple[str, ...]:
+    return tuple(path.name for kind in ("net", "infiniband") for path in _entries(function / kind))
 
 
 def _read_port(port: Path) -> Port:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 PHYS = {"ACTIVE": "5: LinkUp", "DOWN": "2: Polling", "INIT": "5: LinkUp", "ARMED": "5: LinkUp"}
 STATES = {"DOWN": 1, "INIT": 2, "ARMED": 3, "ACTIVE": 4, "ACTIVE_DEFER": 5}
@@ -42,6 +43,7 @@ class RdmaTree:
         driver: str = "mlx5_core",
         netdevs: tuple[str, ...] = (),
         vfs: int = 0,
+        pkey: str = "0xffff",
     ) -> None:
         """A device; `switch` is the bridge that it is below, so that devices with the same one are close."""
         bridges = f"{switch}/" if switch else ""
@@ -52,6 +54,7 @@ class RdmaTree:
         self._link(function, self.root / "sys/bus/pci/devices" / pci)
         self._link(ib, self.root / "sys/class/infiniband" / name)
         self._link(function, ib / "device")
+        (ib / "ports").mkdir()
         files = {
             "numa_node": numa,
             "vendor": f"0x{vendor}",
@@ -68,7 +71,8 @@ class RdmaTree:
         for key, value in facts.items():
             (ib / key).write_text(f"{value}\n")
         for port in range(1, ports + 1):
-            (ib / f"ports/{port}").mkdir(parents=True)
+            (ib / f"ports/{port}/pkeys").mkdir(parents=True)
+            (ib / f"ports/{port}/pkeys/0").write_text(f"{pkey}\n")
             (ib / f"ports/{port}/rate").write_text(f"{rate}\n")
             (ib / f"ports/{port}/link_layer").write_text(f"{link_layer}\n")
             self.set_port(name, state, port)
@@ -77,6 +81,14 @@ class RdmaTree:
             kind = "1" if link_layer == "Ethernet" else "32"
             (function / "net" / netdev / "type").write_text(f"{kind}\n")
         self._add_nodes(name, function, ports)
+
+    def add_vf(self, name: str, pci: str, pf: str, number: int, **facts: Any) -> None:  # noqa: ANN401 - those of `add`
+        """A virtual function of a device that is there."""
+        facts = {"device": "101c", "state": "DOWN", **facts}
+        self.add(name, pci, **facts)
+        self._link(self._functions[pf], self._functions[name] / "physfn")
+        self._link(self._functions[name], self._functions[pf] / f"virtfn{number}")
+        (self._functions[pf] / "sriov_numvfs").write_text(f"{number + 1}\n")
 
     def set_port(self, name: str, state: str, port: int = 1, phys_state: str = "") -> None:
         """A port's state."""
@@ -140,4 +152,14 @@ def dgx(root: Path) -> RdmaTree:
         bus = (0x80 if number > 3 else 0) + 0x12 + 8 * (number % 4)
         switch = f"0000:{(0x80 if number > 3 else 0) + 1:02x}:0{number // 2 % 2}.0"
         tree.add(f"mlx5_{number}", f"0000:{bus:02x}:00.0", numa=number // 4, switch=switch, netdevs=(f"ib{number}",))
+    return tree
+
+
+def sixty_four_vfs(root: Path) -> RdmaTree:
+    """An HCA that is divided into 64 virtual functions."""
+    tree = RdmaTree(root)
+    tree.add("mlx5_0", "0000:07:00.0", netdevs=("ib0",))
+    for number in range(64):
+        slot = number + 1
+        tree.add_vf(f"mlx5_{slot}", f"0000:07:{slot // 8:02x}.{slot % 8}", "mlx5_0", number, netdevs=(f"ib0v{number}",))
     return tree

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from rdma_tree import RdmaTree, dgx, two_connectx6
-from support import Node, PluginUnderTest, until
+from rdma_tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
+from support import Node, PluginUnderTest, chance, until
 
 from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
@@ -180,6 +180,55 @@ async def test_hcas_of_one_numa_node(node: Node, kubelet: FakeKubelet) -> None:
     assert got.envs["NCCL_IB_HCA"] == "mlx5_4,mlx5_5,mlx5_6,mlx5_7"
 
 
+async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
+    """Each for one container, healthy though its port is down until a pod sets it up; the pool can ask for more."""
+    tree = sixty_four_vfs(_root(node))
+    pool = {"resourceName": "vf", "resourcePrefix": "nvidia.com", "mode": "vf", "selectors": {"pfNames": ["ib0#0-3"]}}
+    strict = {**pool, "resourceName": "strict", "selectors": {"pfNames": ["ib0#4-5"]}, "health": {"ports": "any"}}
+    _start(node, pool, strict)
+    await kubelet.wait_for("nvidia.com/vf", 4)
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices("nvidia.com/strict")) == 2)
+    await kubelet.wait_for("nvidia.com/strict", 0)
+    got = (await kubelet.admit("job", {"nvidia.com/vf": 1})).containers["main"].response
+    assert got.envs["PCIDEVICE_NVIDIA_COM_VF"] == "0000:07:00.1"
+    assert got.devices[0].host_path == "/dev/infiniband/uverbs1"
+    tree.set_port("mlx5_5", "ACTIVE")
+    await kubelet.wait_for("nvidia.com/strict", 1)
+
+
+async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
+    """Devices come, go and lose their ports at random; in the end the list is what the tree is."""
+    chance_of = chance()
+    tree = dgx(_root(node))
+    quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(quiet=0, recoveries=10**9)\n"
+    config = json.dumps({"configList": [{**EACH, "health": {"down": 0}}]})
+    env = {"DPHUB_HOST_ROOT": str(tree.root)}
+    plugin = node.spawn(node.write_plugin(quick), name="ib", config=config, env=env)
+    await kubelet.wait_for(HCA, 8)
+    down: set[str] = set()
+    for turn in range(1000):
+        edit = chance_of.random()
+        if edit < 0.3 and len(tree.names) > 1:
+            name = chance_of.choice(tree.names)
+            tree.remove(name)
+            down.discard(name)
+        elif edit < 0.6:
+            number = chance_of.randrange(1, 30)
+            pci = f"0000:{number:02x}:00.0"
+            if pci not in {tree.pci(name) for name in tree.names}:
+                tree.add(f"mlx5_{turn + 10}", pci)
+        else:
+            name = chance_of.choice(tree.names)
+            tree.set_port(name, state := chance_of.choice(["ACTIVE", "DOWN", "INIT"]))
+            (down.discard if state == "ACTIVE" else down.add)(name)
+        if turn % 50 == 0:
+            plugin.hup()
+    truth = {tree.pci(name): name not in down for name in tree.names}
+    await kubelet.wait_until(
+        lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth, 30, str(truth)
+    )
+
+
 async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
     """The plugin stays up without a device, and says why."""
     _root(node)
@@ -197,7 +246,11 @@ async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
         ({**EACH, "resourceName": "h-c-a"}, "configList[0].resourceName: "),
         ({**EACH, "rdmaHcaMaximum": 3}, "configList[0]: Object contains unknown field `rdmaHcaMaximum`"),
         ({**EACH, "selectors": {"vendor": ["15b3"]}}, "configList[0].selectors: Object contains unknown field"),
-        ({**EACH, "mode": "vf"}, "configList[0].mode: Invalid enum value 'vf'"),
+        ({**EACH, "mode": "pf"}, "configList[0].mode: Invalid enum value 'pf'"),
+        ({**EACH, "mode": "vf", "rdmaHcaMax": 2}, "configList[0]: rdmaHcaMax does not go with mode vf"),
+        ({**EACH, "selectors": {"pfNames": ["ib0#a"]}}, "configList[0].selectors.pfNames[0]: "),
+        ({**EACH, "selectors": {"vendors": ["mellanox"]}}, "configList[0].selectors.vendors[0]: "),
+        ({**EACH, "permissions": "w"}, "configList[0].permissions: "),
     ],
 )
 async def test_wrong_configurations(node: Node, pool: dict[str, object], words: str) -> None:

@@ -1,0 +1,41 @@
+"""XIDs and looks at the GPUs that cross each other."""
+
+import pytest
+from gpu_support import facts
+from simulator import SimulatedNode
+
+from plugins.gpu.driver import Xid
+from plugins.gpu.facts import View
+from plugins.gpu.health import XidFaults
+from plugins.gpu.settings.file import XidTable
+from plugins.gpu.settings.xids import XidPolicy
+from plugins.gpu.shares import Share
+
+
+@pytest.fixture
+def view(tmp_path_factory: pytest.TempPathFactory) -> View:
+    """A look at two GPUs with which nothing is wrong."""
+    return View(tuple(facts(SimulatedNode(tmp_path_factory.mktemp("node"), "pair"))))
+
+
+def test_an_xid_during_a_look_is_told(view: View) -> None:
+    """The look began before it happened and cannot say that it is over; the next one can."""
+    faults = XidFaults(XidPolicy.of(XidTable(), {}))
+    first, second = (Share("nvidia.com/gpu", gpu) for gpu in view.gpus)
+    faults.hear(Xid(first.uuid, 94))
+    faults.settle(view)
+    assert faults.passing(first).startswith("XID 94: ")
+    assert faults.passing(second) == ""
+    faults.settle(view)
+    assert faults.passing(first) == ""
+
+
+def test_a_fatal_xid_is_told_once_for_each_device(view: View) -> None:
+    """The hub keeps it; another one of the same kind is told again."""
+    faults = XidFaults(XidPolicy.of(XidTable(), {}))
+    share = Share("nvidia.com/gpu", view.gpus[0])
+    faults.hear(Xid(share.uuid, 79))
+    assert faults.lasting(share).startswith("XID 79: ")
+    assert faults.lasting(share) == ""
+    faults.hear(Xid(share.uuid, 79))
+    assert faults.lasting(share).startswith("XID 79: ")
