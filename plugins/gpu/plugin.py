@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from hub import Allocation, Device, Excluded, NeedsRestart, NoDevices, Plugin, Policy
+from hub.affinity import tell_given
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles
@@ -101,7 +102,13 @@ class GPU(Plugin):
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What NVIDIA's plugin gives a container for these devices."""
-        return self._answers.allocation(self._found(devices))
+        shares = self._found(devices)
+        given = self._answers.allocation(shares)
+        try:
+            tell_given("gpu", [share.gpu.pci for share in shares])
+        except OSError as error:
+            self._log.warning("others cannot prefer what is close to these GPUs", reason=str(error))
+        return given
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """The GPUs that are best connected, and shares of as many GPUs as possible."""

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from hub import Allocation, Device, Excluded, NoDevices, Plugin, Policy
+from hub.affinity import last_given
 from plugins.ib.answers import answer, device_nodes
 from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
@@ -15,7 +16,7 @@ from plugins.ib.pools import Sorted, sort_out
 from plugins.ib.preference import prefer
 from plugins.ib.routes import default_route_interfaces
 from plugins.ib.settings import IBSettings, Mode, Pool
-from plugins.ib.sysfs import RDMA_DEVICES, read_hcas, read_states
+from plugins.ib.sysfs import RDMA_DEVICES, numa_node, read_hcas, read_states
 
 LOOK = 1.0
 """Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
@@ -37,6 +38,7 @@ class IB(Plugin):
         self.interval = self.settings.periodic_update_interval or NEVER
         self._ports = PortWatch()
         self._sorted = Sorted()
+        self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
         self._log = structlog.get_logger()
 
@@ -87,10 +89,29 @@ class IB(Plugin):
         """HCAs near each other, and the least used ones."""
         resources = {device.resource for device in available}
         totals = Counter(of[0].pci for (resource, _), (_, of) in self._members.items() if resource in resources and of)
-        chosen = prefer(totals, available, required, size)
+        chosen = prefer(totals, available, required, size, self._gpus(available), self._closeness)
         if not chosen:
             self._log.warning("no preference", available=len(available), required=len(required), size=size)
         return chosen
+
+    def _gpus(self, available: Sequence[Device]) -> Sequence[str]:
+        """The GPUs that the container was just given, as far as anybody can tell; a resource takes a hint once."""
+        found = self._members.get((available[0].resource, available[0].id)) if available else None
+        given = last_given("gpu") if found and found[0].near_gpus else None
+        if given is None or self._hints.get(available[0].resource) == given.time:
+            return ()
+        self._hints[available[0].resource] = given.time
+        return given.pci
+
+    def _closeness(self, gpu: str, hca: str) -> int:
+        """How many bridges two devices share, by their paths in sysfs; on a flat tree, whether they share a node."""
+        one, other = (self.host.path(f"/sys/bus/pci/devices/{pci}").resolve() for pci in (gpu, hca))
+        shared = 0
+        for left, right in zip(one.parts, other.parts, strict=False):
+            if left != right:
+                break
+            shared += 1
+        return 2 * shared + (numa_node(one) == numa_node(other))
 
     def _devices_of(self, pool: Pool, hcas: Sequence[Hca]) -> Iterator[tuple[Device, Sequence[Hca]]]:
         faults = {hca.pci: self._ports.fault(hca, pool.port_rule, pool.health.down) for hca in hcas}

@@ -1,13 +1,21 @@
 """Which HCAs a container should get: on few NUMA nodes, spread over the HCAs, the least used first."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hub import Device
 
+Closeness = Callable[[str, str], int]
+"""How close two devices are, by their PCI addresses: the greater, the closer."""
 
-def prefer(
-    totals: Mapping[str, int], available: Sequence[Device], required: Sequence[Device], size: int
+
+def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked about
+    totals: Mapping[str, int],
+    available: Sequence[Device],
+    required: Sequence[Device],
+    size: int,
+    gpus: Sequence[str],
+    closeness: Closeness,
 ) -> Sequence[Device]:
     """The best so many devices, the required ones among them; none where the question is odd.
 
@@ -16,6 +24,9 @@ def prefer(
         available: What there is.
         required: What is given in any case.
         size: How many.
+        gpus: PCI addresses of GPUs that the same container was just given; the first HCA is close to the first, and so
+            on.
+        closeness: Tells which are close.
     """
     by_id = {device.id: device for device in available}
     kept = [device.id for device in required]
@@ -26,12 +37,14 @@ def prefer(
     taken = Counter(device.physical for device in required)
     chosen = list(required)
     left = [device for device in by_id.values() if device.id not in set(kept)]
+    partners = list(gpus)
     near = {node for device in required for node in device.numa} or _roomiest(left, size)
     while len(chosen) < size:
         best = min(
             left,
             key=lambda device: (
                 taken[device.physical],
+                -closeness(partners[0], device.physical) if partners else 0,
                 not near.intersection(device.numa),
                 used[device.physical],
                 device.physical,
@@ -42,6 +55,7 @@ def prefer(
         left.remove(best)
         chosen.append(best)
         taken[best.physical] += 1
+        del partners[:1]
     return chosen
 
 

@@ -93,6 +93,8 @@ class Pool(Settings, frozen=True, rename="camel"):
     ucx_net_devices: bool = True
     """Whether a container gets UCX_NET_DEVICES; in mode hca."""
     health: PoolHealth = PoolHealth()
+    near_gpus: bool = True
+    """Whether a container that was just given GPUs gets HCAs close to them, if there are any; not in mode pool."""
 
     def __post_init__(self) -> None:
         if self.devices and self.selectors.if_names:

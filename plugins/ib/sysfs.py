@@ -55,7 +55,7 @@ def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None
         vendor=_text(function / "vendor").removeprefix("0x"),
         device=_text(function / "device").removeprefix("0x"),
         driver=(function / "driver").resolve().name if (function / "driver").exists() else "",
-        numa=_numa(function),
+        numa=numa_node(function),
         node_guid=_text(entry / "node_guid"),
         firmware=_text(entry / "fw_ver"),
         board=_text(entry / "board_id"),
@@ -94,7 +94,8 @@ def _state(path: Path) -> str:
     return _text(path).partition(":")[2].strip()
 
 
-def _numa(function: Path) -> int | None:
+def numa_node(function: Path) -> int | None:
+    """The NUMA node of a PCI function; None where that is unknown."""
     node = _text(function / "numa_node")
     return int(node) if node.isdigit() else None
 

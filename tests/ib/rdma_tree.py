@@ -3,7 +3,12 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator import SimulatedGpu
 
 PHYS = {"ACTIVE": "5: LinkUp", "DOWN": "2: Polling", "INIT": "5: LinkUp", "ARMED": "5: LinkUp"}
 STATES = {"DOWN": 1, "INIT": 2, "ARMED": 3, "ACTIVE": 4, "ACTIVE_DEFER": 5}
@@ -22,8 +27,8 @@ class RdmaTree:
         self._next = 0
         for directory in ("infiniband", "infiniband_verbs", "infiniband_mad"):
             (root / "sys/class" / directory).mkdir(parents=True)
-        (root / "sys/bus/pci/devices").mkdir(parents=True)
-        (root / "dev/infiniband").mkdir(parents=True)
+        (root / "sys/bus/pci/devices").mkdir(parents=True, exist_ok=True)
+        (root / "dev/infiniband").mkdir(parents=True, exist_ok=True)
         (root / "dev/infiniband/rdma_cm").touch()
         (root / "sys/class/infiniband_verbs/abi_version").write_text("6\n")
 
@@ -162,4 +167,15 @@ def sixty_four_vfs(root: Path) -> RdmaTree:
     for number in range(64):
         slot = number + 1
         tree.add_vf(f"mlx5_{slot}", f"0000:07:{slot // 8:02x}.{slot % 8}", "mlx5_0", number, netdevs=(f"ib0v{number}",))
+    return tree
+
+
+def beside_gpus(root: Path, gpus: "Sequence[SimulatedGpu]") -> RdmaTree:
+    """As many HCAs as GPUs, each below the PCIe switch of the GPU with its number."""
+    tree = RdmaTree(root)
+    for number, gpu in enumerate(gpus):
+        path = (root / "sys/bus/pci/devices" / gpu.pci).resolve()
+        bridge, switch = path.parts[-4:-2]
+        pci = f"0000:{(0x80 if gpu.numa else 0) + 2 + number:02x}:00.0"
+        tree.add(f"mlx5_{number}", pci, numa=gpu.numa, switch=f"{bridge}/{switch}")
     return tree

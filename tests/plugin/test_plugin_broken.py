@@ -107,6 +107,22 @@ async def test_where_a_reset_does_not_mend_an_operator_is_awaited(node: Node, ku
     assert (await breakable.device("smoke")).source == "broken"
 
 
+async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
+    """Its reset succeeds and mends nothing, where resets do not: the device stays broken."""
+    breakable = Breakable(node, "reset = 'thereset:reset'; cured_by_reset = ()")
+    (node.directory / "mendable").touch()
+    await kubelet.wait_for(STUB, 2)
+    pod = await kubelet.admit("trainer", {STUB: 2})
+    breakable.say_once("[Device('d0', broken='smoke was seen')]")
+    await kubelet.wait_for(STUB, 1)
+    await kubelet.start_container(pod)
+    await until(lambda: len(breakable.plugin.lines("reset printed")) == 4, "two more resets")
+    await breakable.device("smoke was seen")
+    breakable.plugin.hup()
+    await breakable.plugin.stop()
+    assert "smoke was seen" in breakable.plugin.run_dir.health("stub").read_text()
+
+
 async def test_resources_without_reset(node: Node, kubelet: FakeKubelet) -> None:
     """Only in the resources that a plugin names does the kubelet ask before a container starts, and is answered."""
     settings = "reset = 'thereset:reset'; reset_resources = ['example.com/other']"

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from .library import HERE, simulated_library
@@ -38,10 +39,14 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
         wanted |= _mig_files(gpus)
     for gpu in gpus:
         wanted |= _pci_files(gpu)
-    for top in ("dev", "proc/driver", "sys/devices"):
-        for path in (root / top).rglob("*"):
-            if path.is_file() and str(path.relative_to(root)) not in wanted:
-                path.unlink()
+    # Of all that is there only what was made here: another simulation may share the node.
+    made = root / "simulator/tree"
+    for name in set(made.read_text().split("\n") if made.exists() else ()) - wanted.keys():
+        (root / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            # An empty directory of a PCI function is one that is gone.
+            (root / name).parent.rmdir()
+    made.write_text("\n".join(wanted))
     for name, text in wanted.items():
         path = root / name
         if not path.exists() or path.read_text() != text:
@@ -83,7 +88,7 @@ def _link_devices(root: Path, gpus: Iterable[SimulatedGpu]) -> None:
     devices.mkdir(parents=True, exist_ok=True)
     wanted = {gpu.pci: f"../../../../{_pci_path(gpu)}" for gpu in gpus}
     for link in devices.iterdir():
-        if link.name not in wanted:
+        if link.name not in wanted and not link.exists():
             link.unlink()
     for name, target in wanted.items():
         if not (devices / name).is_symlink():

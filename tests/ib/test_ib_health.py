@@ -1,0 +1,79 @@
+"""Ports that go down and up: what is believed, and when."""
+
+import pytest
+
+from plugins.ib.facts import Hca, Port
+from plugins.ib.health import PortWatch
+from plugins.ib.settings import PortRule
+
+ANY, ALL, NONE = PortRule.ANY, PortRule.ALL, PortRule.NONE
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """What time it is."""
+        return self.now
+
+
+def _hca(*states: str) -> Hca:
+    ports = tuple(Port(number, state, "LinkUp", "InfiniBand", 200) for number, state in enumerate(states, 1))
+    return Hca("0000:07:00.0", "mlx5_0", "15b3", "101b", "mlx5_core", 0, "", "", "", ports, (), (), "uverbs0", (), ())
+
+
+def _see(watch: PortWatch, *states: str) -> Hca:
+    hca = _hca(*states)
+    watch.see({(hca.name, port.number): (port.state, port.phys_state) for port in hca.ports})
+    return hca
+
+
+def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
+    """The time counts from when it went down, and begins anew when it was up."""
+    clock = Clock()
+    watch = PortWatch(clock)
+    _see(watch, "ACTIVE")
+    hca = _see(watch, "DOWN")
+    clock.now += 1.9
+    assert watch.fault(_see(watch, "INIT"), ANY, 2) == ""
+    clock.now += 0.1
+    assert watch.fault(hca, ANY, 2) == "port 1 of mlx5_0 is DOWN (LinkUp)"
+    assert watch.fault(_see(watch, "ACTIVE"), ANY, 2) == ""
+    hca = _see(watch, "DOWN")
+    clock.now += 1
+    assert watch.fault(hca, ANY, 2) == ""
+
+
+def test_a_port_that_was_never_up_is_down() -> None:
+    """There is nothing to wait for."""
+    watch = PortWatch(Clock())
+    assert watch.fault(_see(watch, "DOWN"), ANY, 2) != ""
+
+
+@pytest.mark.parametrize(
+    ("states", "rule", "bad"),
+    [
+        (["ACTIVE", "DOWN"], ANY, False),
+        (["ACTIVE", "DOWN"], ALL, True),
+        (["ACTIVE", "ACTIVE_DEFER"], ALL, False),
+        (["DOWN", "ARMED"], ANY, True),
+        (["DOWN", "DOWN"], NONE, False),
+        ([], ANY, True),
+        ([], NONE, False),
+    ],
+)
+def test_rules_for_several_ports(states: list[str], rule: PortRule, *, bad: bool) -> None:
+    """Any port, all ports, or none has to be up."""
+    watch = PortWatch(Clock())
+    assert bool(watch.fault(_see(watch, *states), rule, 0)) is bad
+
+
+def test_a_device_of_the_same_name_is_another_one() -> None:
+    """What was known of one that went says nothing of one that comes."""
+    clock = Clock()
+    watch = PortWatch(clock)
+    _see(watch, "ACTIVE")
+    watch.see({})
+    assert watch.fault(_see(watch, "DOWN"), ANY, 2) != ""
