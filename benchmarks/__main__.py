@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.footprint import footprint
-from benchmarks.gpu import gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
+from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
@@ -45,6 +45,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "gpu-events": lambda: gpu_events(samples(200)),
         "gpu-footprint": lambda: gpu_footprint(20 * scale),
         "gpu-preference": lambda: gpu_preference(samples(1600), seed),
+        "gpu-and-ib": lambda: gpu_and_ib(samples(200), seed),
         "gpu-faults": lambda: gpu_faults(samples(1000), seed),
     }
     console = Console(stderr=True)

@@ -25,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("
 
 from gpu_faults import PLUGIN, Turmoil  # noqa: E402 - see above
 from gpu_support import GPU, GpuNode  # noqa: E402 - see above
+from rack import Rack, neighbours  # noqa: E402 - see above
 from simulator.profiles import CUBE_MESH, ancestor, make_profile  # noqa: E402 - see above
 from support import Node, PluginUnderTest  # noqa: E402 - see above
 
@@ -122,6 +123,24 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
             for plugin in node.plugins:
                 plugin.kill()
     return times("GPU fault sequences, each ended with a true list", took, {"median": None, "worst": None})
+
+
+async def gpu_and_ib(count: int, seed: int) -> list[Row]:
+    """Admit so many pods with GPUs and HCAs, with and without a look at the GPUs that were given."""
+    rows = []
+    for near in (True, False):
+        with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+            node = Node(Path(directory))
+            async with node.kubelet() as kubelet:
+                try:
+                    chance = random.Random(seed)  # noqa: S311 - no secret
+                    possible, got = await neighbours(Rack(node, near=near), kubelet, chance, count)
+                finally:
+                    for plugin in node.plugins:
+                        plugin.kill()
+        what = f"HCAs elsewhere than on the GPUs' switches, {'with' if near else 'without'} the hint"
+        rows.append(Row(what, "of those possible", 100 * (1 - got / possible), "%", 0 if near else None, possible))
+    return rows
 
 
 async def gpu_preference(count: int, seed: int) -> list[Row]:
