@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from hub import Allocation, Device, Excluded, NoDevices, Plugin, Policy
 from hub.affinity import last_given
 from plugins.ib.answers import answer, device_nodes
+from plugins.ib.cdi import CdiNames
 from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
 from plugins.ib.pools import Sorted, sort_out
@@ -37,6 +39,7 @@ class IB(Plugin):
         super().__init__(*args)
         self.interval = self.settings.periodic_update_interval or NEVER
         self._ports = PortWatch()
+        self._cdi = CdiNames(self.host, self.settings.cdi)
         self._sorted = Sorted()
         self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
@@ -53,6 +56,12 @@ class IB(Plugin):
         hcas = read_hcas(self.host)
         self._ports.see(read_states(self.host))
         self._sorted = sort_out(self.settings.config_list, hcas, default_route_interfaces(self.host))
+        self._cdi.update(
+            [
+                (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in found})
+                for pool, found in self._sorted.members
+            ]
+        )
         members = {}
         for pool, found in self._sorted.members:
             for device, of in self._devices_of(pool, found):
@@ -83,7 +92,8 @@ class IB(Plugin):
             raise ValueError("a device went just now")
         pools, hcas = zip(*(each for each in found if each), strict=True)
         distinct = {hca.pci: hca for group in hcas for hca in group}
-        return answer(pools[0], list(distinct.values()), Allocation.merge(devices).nodes)
+        given = answer(pools[0], list(distinct.values()), () if self._cdi.used else Allocation.merge(devices).nodes)
+        return msgspec.structs.replace(given, **self._cdi.answer(pools[0], list(distinct)))
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """HCAs near each other, and the least used ones."""
@@ -132,7 +142,7 @@ class IB(Plugin):
             name,
             pool.resource,
             nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
-            unhealthy=fault,
+            unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
             # Those of a pool are close to all of its nodes, which says nothing.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,

@@ -65,6 +65,13 @@ class Selectors(Settings, frozen=True, rename="camel"):
         return self == type(self)()
 
 
+class CdiStrategy(StrEnum):
+    """How container runtimes are told the CDI names of devices."""
+
+    ANNOTATIONS = "annotations"
+    CRI = "cri"
+
+
 class PoolHealth(Settings, frozen=True):
     """`health` of a pool."""
 
@@ -123,6 +130,8 @@ class Pool(Settings, frozen=True, rename="camel"):
 class IBSettings(Settings, frozen=True, rename="camel"):
     """The whole file."""
 
+    cdi: tuple[CdiStrategy, ...] = ()
+    """Where there is one, containers get CDI names instead of device files."""
     periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds between two looks for devices that came or went; 0 for none."""
     config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hub.cdi import specification
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.facts import Gpu, MigDevice
 from plugins.gpu.places import Places
 from plugins.gpu.settings import DeviceIDStrategy, GPUSettings
-
-VERSION = "0.5.0"
-"""The first version of the specification that knows `hostPath` of a device node; nothing newer is used."""
 
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
 
@@ -25,10 +23,14 @@ def make_specs(
     if not gpus:
         return {}
     flags = settings.flags
-    specs = {"gpu": _spec("gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver))}
+    specs = {
+        "gpu": specification(
+            CDI_VENDOR, "gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver)
+        )
+    }
     if files.channels:
         channels = {name: [path] for name, path in files.channels.items()}
-        specs["imex-channel"] = _spec("imex-channel", _with_nodes(places, channels))
+        specs["imex-channel"] = specification(CDI_VENDOR, "imex-channel", _with_nodes(places, channels))
     extras = {
         "gds": (flags.gds_enabled, "/dev", "nvidia-fs*"),
         "mofed": (flags.mofed_enabled, "/dev/infiniband", "*"),
@@ -37,21 +39,13 @@ def make_specs(
     for name, (wanted, directory, pattern) in extras.items():
         if wanted:
             found = [f"{directory}/{path.name}" for path in sorted(places.device(directory).glob(pattern))]
-            specs[name] = _spec(name, _with_nodes(places, {"all": found}))
+            specs[name] = specification(CDI_VENDOR, name, _with_nodes(places, {"all": found}))
     return specs
 
 
-def _spec(name: str, devices: Sequence[Spec], common: Spec | None = None) -> Spec:
-    edits = {"containerEdits": common} if common else {}
-    return {"cdiVersion": VERSION, "kind": f"{CDI_VENDOR}/{name}", "devices": list(devices), **edits}
-
-
-def _with_nodes(places: Places, nodes: Mapping[str, Iterable[str]]) -> list[Spec]:
+def _with_nodes(places: Places, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
     """Devices that are nothing but device files; without one they bring a variable, for edits may not be empty."""
-    return [
-        {"name": name, "containerEdits": _nodes(places, paths) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}}
-        for name, paths in nodes.items()
-    ]
+    return {name: _nodes(places, paths) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, paths in nodes.items()}
 
 
 def _nodes(places: Places, paths: Iterable[str]) -> Spec:
@@ -63,7 +57,7 @@ def _elsewhere(path: str, host_path: str) -> Spec:
     return {"hostPath": host_path} if host_path != path else {}
 
 
-def _gpu_devices(settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu]) -> list[Spec]:
+def _gpu_devices(settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu]) -> dict[str, Spec]:
     by_index = settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
     nodes: dict[str, list[str]] = {}
     for gpu in gpus:
