@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from simulator import SimulatedGpu
 
 PHYS = {"ACTIVE": "5: LinkUp", "DOWN": "2: Polling", "INIT": "5: LinkUp", "ARMED": "5: LinkUp"}
+BOARD = "MT_0000000223"
 STATES = {"DOWN": 1, "INIT": 2, "ARMED": 3, "ACTIVE": 4, "ACTIVE_DEFER": 5}
 
 
@@ -24,7 +25,7 @@ class RdmaTree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._functions: dict[str, Path] = {}
-        self._next = 0
+        self._facts: dict[str, dict[str, Any]] = {}
         for directory in ("infiniband", "infiniband_verbs", "infiniband_mad"):
             (root / "sys/class" / directory).mkdir(parents=True)
         (root / "sys/bus/pci/devices").mkdir(parents=True, exist_ok=True)
@@ -53,39 +54,59 @@ class RdmaTree:
         """A device; `switch` is the bridge that it is below, so that devices with the same one are close."""
         bridges = f"{switch}/" if switch else ""
         function = self.root / f"sys/devices/pci0000:{pci[5:6]}0/{bridges}{pci}"
-        ib = function / "infiniband" / name
-        ib.mkdir(parents=True)
+        function.mkdir(parents=True)
         self._functions[name] = function
         self._link(function, self.root / "sys/bus/pci/devices" / pci)
-        self._link(ib, self.root / "sys/class/infiniband" / name)
-        self._link(function, ib / "device")
-        (ib / "ports").mkdir()
         files = {
             "numa_node": numa,
             "vendor": f"0x{vendor}",
             "device": f"0x{device}",
+            "reset_method": "flr bus",
             **({"sriov_numvfs": vfs} if vfs else {}),
         }
         for key, value in files.items():
             (function / key).write_text(f"{value}\n")
-        if driver:
-            target = self.root / "sys/bus/pci/drivers" / driver
-            target.mkdir(parents=True, exist_ok=True)
-            self._link(target, function / "driver")
-        facts = {"node_guid": "506b:4b03:0028:5028", "fw_ver": "20.28.1002", "board_id": "MT_0000000223"}
-        for key, value in facts.items():
-            (ib / key).write_text(f"{value}\n")
-        for port in range(1, ports + 1):
-            (ib / f"ports/{port}/pkeys").mkdir(parents=True)
-            (ib / f"ports/{port}/pkeys/0").write_text(f"{pkey}\n")
-            (ib / f"ports/{port}/rate").write_text(f"{rate}\n")
-            (ib / f"ports/{port}/link_layer").write_text(f"{link_layer}\n")
-            self.set_port(name, state, port)
         for netdev in netdevs:
             (function / "net" / netdev).mkdir(parents=True)
             kind = "1" if link_layer == "Ethernet" else "32"
             (function / "net" / netdev / "type").write_text(f"{kind}\n")
-        self._add_nodes(name, function, ports)
+        self._facts[name] = {"ports": ports, "rate": rate, "link_layer": link_layer, "state": state, "pkey": pkey}
+        self.bind(name, driver)
+
+    def bind(self, name: str, driver: str = "mlx5_core") -> None:
+        """A driver takes the function, and makes its RDMA device."""
+        function, facts = self._functions[name], self._facts[name]
+        if driver:
+            target = self.root / "sys/bus/pci/drivers" / driver
+            target.mkdir(parents=True, exist_ok=True)
+            self._link(target, function / "driver")
+        ib = function / "infiniband" / name
+        (ib / "ports").mkdir(parents=True)
+        self._link(function, ib / "device")
+        for key, value in {"node_guid": "506b:4b03:0028:5028", "fw_ver": "20.28.1002", "board_id": BOARD}.items():
+            (ib / key).write_text(f"{value}\n")
+        for port in range(1, facts["ports"] + 1):
+            (ib / f"ports/{port}/pkeys").mkdir(parents=True)
+            (ib / f"ports/{port}/pkeys/0").write_text(f"{facts['pkey']}\n")
+            (ib / f"ports/{port}/rate").write_text(f"{facts['rate']}\n")
+            (ib / f"ports/{port}/link_layer").write_text(f"{facts['link_layer']}\n")
+            self.set_port(name, facts["state"], port)
+        self._add_nodes(name, function, facts["ports"])
+        # Last: who reads the tree finds a whole device.
+        self._link(ib, self.root / "sys/class/infiniband" / name)
+
+    def unbind(self, name: str) -> None:
+        """The driver lets go of the function: the RDMA device is gone, the function stays."""
+        function = self._functions[name]
+        (self.root / "sys/class/infiniband" / name).unlink()
+        for kind in ("infiniband_verbs", "infiniband_mad"):
+            for link in (self.root / "sys/class" / kind).iterdir():
+                if link.is_symlink() and function in link.resolve().parents:
+                    link.unlink()
+                    (self.root / "dev/infiniband" / link.name).unlink()
+            shutil.rmtree(function / kind)
+        shutil.rmtree(function / "infiniband")
+        (function / "driver").unlink(missing_ok=True)
 
     def add_vf(self, name: str, pci: str, pf: str, number: int, **facts: Any) -> None:  # noqa: ANN401 - those of `add`
         """A virtual function of a device that is there."""
@@ -102,16 +123,15 @@ class RdmaTree:
         (directory / "phys_state").write_text(f"{phys_state or PHYS.get(state, '5: LinkUp')}\n")
 
     def remove(self, name: str) -> None:
-        """The device is gone, its driver unbound or its card pulled."""
+        """The device is gone, its card pulled."""
+        self.unbind(name)
         function = self._functions.pop(name)
-        (self.root / "sys/class/infiniband" / name).unlink()
-        for kind in ("infiniband_verbs", "infiniband_mad"):
-            for link in (self.root / "sys/class" / kind).iterdir():
-                if link.is_symlink() and function in link.resolve().parents:
-                    link.unlink()
-                    (self.root / "dev/infiniband" / link.name).unlink()
         (self.root / "sys/bus/pci/devices" / function.name).unlink()
         shutil.rmtree(function)
+
+    def name_of(self, pci: str) -> str:
+        """The device at a PCI address."""
+        return next(name for name, function in self._functions.items() if function.name == pci)
 
     @property
     def names(self) -> list[str]:
@@ -123,8 +143,9 @@ class RdmaTree:
         return self._functions[name].name
 
     def _add_nodes(self, name: str, function: Path, ports: int) -> None:
-        number = self._next
-        self._next += 1
+        """With the lowest number that is free, as the kernel counts."""
+        verbs = self.root / "sys/class/infiniband_verbs"
+        number = next(number for number in range(1000) if not (verbs / f"uverbs{number}").is_symlink())
         self._node("infiniband_verbs", f"uverbs{number}", name, function)
         for port in range(ports):
             self._node("infiniband_mad", f"umad{2 * number + port}", name, function)
