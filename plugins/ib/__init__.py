@@ -1,5 +1,15 @@
-"""RDMA devices: InfiniBand, RoCE and their like. `plugins.ib:IB` is the plugin."""
+"""RDMA devices: InfiniBand, RoCE and their like.
 
-from plugins.ib.plugin import IB
+`plugins.ib:IB` is the plugin. It is loaded when somebody asks for it, for the processes of a reset load this package
+too, and need nothing of it.
+"""
 
-__all__ = ["IB"]
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+    if name != "IB":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from plugins.ib.plugin import IB  # noqa: PLC0415 - see above
+
+    return IB

@@ -16,6 +16,7 @@ from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
 from plugins.ib.pools import Sorted, sort_out
 from plugins.ib.preference import prefer
+from plugins.ib.resetting import VfResetSettings
 from plugins.ib.routes import default_route_interfaces
 from plugins.ib.settings import IBSettings, Mode, Pool
 from plugins.ib.sysfs import RDMA_DEVICES, numa_node, read_hcas, read_states
@@ -38,6 +39,9 @@ class IB(Plugin):
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
         super().__init__(*args)
         self.interval = self.settings.periodic_update_interval or NEVER
+        self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
+        if self.reset_resources:
+            self.reset = "plugins.ib.resetting:reset"
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._sorted = Sorted()
@@ -103,6 +107,10 @@ class IB(Plugin):
         if not chosen:
             self._log.warning("no preference", available=len(available), required=len(required), size=size)
         return chosen
+
+    def reset_settings(self) -> VfResetSettings:
+        """What a reset needs to know."""
+        return VfResetSettings()
 
     def _gpus(self, available: Sequence[Device]) -> Sequence[str]:
         """The GPUs that the container was just given, as far as anybody can tell; a resource takes a hint once."""

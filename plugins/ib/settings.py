@@ -100,6 +100,8 @@ class Pool(Settings, frozen=True, rename="camel"):
     ucx_net_devices: bool = True
     """Whether a container gets UCX_NET_DEVICES; in mode hca."""
     health: PoolHealth = PoolHealth()
+    reset: bool = False
+    """Whether a virtual function is reset before a container starts; in mode vf."""
     near_gpus: bool = True
     """Whether a container that was just given GPUs gets HCAs close to them, if there are any; not in mode pool."""
 
@@ -108,6 +110,8 @@ class Pool(Settings, frozen=True, rename="camel"):
             raise ValueError("there are both devices and selectors.ifNames, which mean the same")
         if not self.devices and self.selectors.empty:
             raise ValueError("there are no devices and no selectors, expected one of them")
+        if self.reset and self.mode is not Mode.VF:
+            raise ValueError("reset is for mode vf only: others may be using an HCA")
         if self.mode is Mode.VF and self.rdma_hca_max > 1:
             raise ValueError("rdmaHcaMax does not go with mode vf: a virtual function is for one container")
 

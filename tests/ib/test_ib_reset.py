@@ -1,0 +1,169 @@
+"""Virtual functions are reset before a container starts, in the order that the hardware wants."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from rdma_tree import RdmaTree
+from support import Node
+
+from hub.kubelet.fake import ContainerStartError, FakeKubelet
+from hub.reset import Outcome, ResetDevice, ResetResult
+from hub.reset.resetter import Resetter
+from plugins.ib.resetting import Limits, VfResetSettings
+
+VF = "0000:07:00.1"
+QUICK = Limits(unbind=1, reset=1, bind=1, ready=0.5)
+
+
+class Kernel:
+    """Does what is written into sysfs: pipes stand for the files that a kernel reacts to.
+
+    Args:
+        tree: The node.
+    """
+
+    def __init__(self, tree: RdmaTree) -> None:
+        self.tree = tree
+        self.did: list[str] = []
+        self.deaf: set[str] = set()
+        """What it does not react to."""
+        self.renames = False
+        """Whether another device has taken the number meanwhile."""
+        driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
+        for path in (driver / "unbind", driver / "bind", tree.root / "sys/bus/pci/devices" / VF / "reset"):
+            os.mkfifo(path)
+            threading.Thread(target=self._serve, args=(path,), daemon=True).start()
+
+    def _serve(self, path: Path) -> None:
+        while True:
+            with suppress(OSError):
+                text = path.read_text()
+                if path.name not in self.deaf:
+                    self.did.append(path.name)
+                    self._react(path.name, text)
+
+    def _react(self, deed: str, text: str) -> None:
+        name = self.tree.name_of(VF)
+        if deed == "unbind":
+            assert text == VF
+            self.tree.unbind(name)
+            if self.renames:
+                self.tree.add("mlx5_9", "0000:09:00.0")
+        elif deed == "bind":
+            self.tree.bind(name)
+
+
+@pytest.fixture
+def kernel(node: Node) -> Iterator[Kernel]:
+    """A node with a virtual function that is up, and what reacts to sysfs."""
+    (node.directory / "root").mkdir()
+    tree = RdmaTree(node.directory / "root")
+    tree.add("mlx5_0", "0000:07:00.0")
+    tree.add_vf("mlx5_1", VF, "mlx5_0", 0, state="ACTIVE")
+    return Kernel(tree)
+
+
+async def _reset(kernel: Kernel, pci: str = VF, limits: Limits = QUICK) -> ResetResult:
+    nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
+    device = ResetDevice(pci, nodes, str(kernel.tree.root))
+    resetter = Resetter("plugins.ib.resetting:reset", lambda: VfResetSettings(limits), grace=0.1)
+    return (await resetter.reset([device], 20))[pci]
+
+
+async def test_the_order(kernel: Kernel) -> None:
+    """Unbound, reset, bound; the device is there again under the same names."""
+    result = await _reset(kernel)
+    assert result.outcome is Outcome.OK, result.message
+    assert kernel.did == ["unbind", "reset", "bind"]
+    assert (kernel.tree.root / "dev/infiniband/uverbs1").exists()
+
+
+async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
+    """The driver is bound anew, and that is all."""
+    (kernel.tree.root / "sys/bus/pci/devices" / VF / "reset_method").write_text("bus\n")
+    assert (await _reset(kernel)).outcome is Outcome.OK
+    assert kernel.did == ["unbind", "bind"]
+
+
+async def test_a_physical_function(kernel: Kernel) -> None:
+    """Never."""
+    assert "it is no virtual function" in (await _reset(kernel, "0000:07:00.0")).message
+    assert kernel.did == []
+
+
+async def test_somebody_has_it_open(kernel: Kernel) -> None:
+    """It is left alone, and the reason names who."""
+    process = kernel.tree.root / "proc/4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "comm").write_text("trainer\n")
+    (process / "fd/3").symlink_to("/dev/infiniband/uverbs1")
+    assert "somebody has it open: process 4711 (trainer)" in (await _reset(kernel)).message
+    assert kernel.did == []
+    (process / "fd/3").unlink()
+    (process / "fd/3").symlink_to("/dev/infiniband/uverbs11")
+    assert (await _reset(kernel)).outcome is Outcome.OK
+
+
+async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
+    """The step and its limit are told."""
+    kernel.deaf.add("unbind")
+    assert "the driver has not let go within 1 s" in (await _reset(kernel)).message
+
+
+async def test_a_reset_that_hangs(kernel: Kernel) -> None:
+    """The driver is bound again, and the reason says so."""
+    reset = kernel.tree.root / "sys/bus/pci/devices" / VF / "reset"
+    reset.unlink()
+    os.mkfifo(reset)  # and nobody reads it
+    message = (await _reset(kernel)).message
+    assert "the reset of the function has not ended within 1 s; the driver is bound to it again" in message
+    assert kernel.did == ["unbind", "bind"]
+
+
+async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
+    """It was tried again and again until the limit."""
+    kernel.deaf.add("bind")
+    assert "the driver has not taken it" in (await _reset(kernel)).message
+
+
+async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
+    """With an error of input and output, as happens: it is tried again."""
+    bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
+    bind.rename(bind.with_name("later"))
+    bind.mkdir()  # to write to it fails
+    threading.Timer(0.4, lambda: (bind.rmdir(), bind.with_name("later").rename(bind))).start()
+    result = await _reset(kernel)
+    assert result.outcome is Outcome.OK, result.message
+
+
+async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
+    """It was up before; one that was not is not waited for."""
+    kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
+    assert "its ports were ACTIVE before, and are not again within 0.5 s" in (await _reset(kernel)).message
+    assert (await _reset(kernel)).outcome is Outcome.OK
+
+
+async def test_other_names(kernel: Kernel) -> None:
+    """The container was given files that are another device's now: it must not start."""
+    kernel.renames = True
+    assert "its device files have other names now: uverbs1 went" in (await _reset(kernel)).message.replace(
+        "umad2, ", ""
+    )
+
+
+async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """Where the pool says so: a container starts when its function was reset, and does not when that failed."""
+    config = "configList: [{resourceName: vf, mode: vf, reset: true, selectors: {pfNames: [mlx5_0]}}]"
+    node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
+    await kubelet.wait_for("rdma/vf", 1)
+    pod = await kubelet.admit("job", {"rdma/vf": 1})
+    assert kernel.did == ["unbind", "reset", "bind"]
+    (kernel.tree.root / "proc/4711/fd").mkdir(parents=True)
+    (kernel.tree.root / "proc/4711/comm").write_text("trainer\n")
+    (kernel.tree.root / "proc/4711/fd/3").symlink_to("/dev/infiniband/uverbs1")
+    with pytest.raises(ContainerStartError, match="somebody has it open"):
+        await kubelet.start_container(pod)
