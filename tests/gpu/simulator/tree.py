@@ -43,9 +43,10 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
     made = root / "simulator/tree"
     for name in set(made.read_text().split("\n") if made.exists() else ()) - wanted.keys():
         (root / name).unlink(missing_ok=True)
-        with suppress(OSError):
+        if name.startswith("sys/devices/"):
             # An empty directory of a PCI function is one that is gone.
-            (root / name).parent.rmdir()
+            with suppress(OSError):
+                (root / name).parent.rmdir()
     made.write_text("\n".join(wanted))
     for name, text in wanted.items():
         path = root / name
