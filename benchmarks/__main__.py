@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.footprint import footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
+from benchmarks.ib import ib_changes, ib_starts
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
@@ -46,6 +47,8 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "gpu-footprint": lambda: gpu_footprint(20 * scale),
         "gpu-preference": lambda: gpu_preference(samples(1600), seed),
         "gpu-and-ib": lambda: gpu_and_ib(samples(200), seed),
+        "ib-starts": lambda: ib_starts(samples(10)),
+        "ib-changes": lambda: ib_changes(samples(20)),
         "gpu-faults": lambda: gpu_faults(samples(1000), seed),
     }
     console = Console(stderr=True)

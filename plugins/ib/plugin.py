@@ -19,22 +19,26 @@ from plugins.ib.preference import prefer
 from plugins.ib.resetting import VfResetSettings
 from plugins.ib.routes import default_route_interfaces
 from plugins.ib.settings import IBSettings, Mode, Pool
-from plugins.ib.sysfs import RDMA_DEVICES, numa_node, read_hcas, read_states
+from plugins.ib.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
 
 LOOK = 1.0
 """Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
 
-QUIET = 5.0
-"""Seconds without a fault before an HCA counts as healthy again."""
-
 NEVER = 1e9
+
+EXCLUSIVE = Excluded(
+    "RDMA subsystem",
+    "it is in exclusive namespace mode: a device that a pod's network takes is not seen here until the pod ends",
+)
+"""What an administrator has to know who misses a device."""
 
 
 class IB(Plugin):
     """InfiniBand and RoCE devices, shared or one by one."""
 
     settings: IBSettings
-    recovery = Policy(quiet=QUIET, recoveries=10)
+    # How long a port has to be up again is the pool's to say.
+    recovery = Policy(recoveries=10)
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
         super().__init__(*args)
@@ -74,16 +78,18 @@ class IB(Plugin):
         self._members = members
         for name, reason in self._sorted.excluded:
             yield Excluded(name, reason)
+        if is_exclusive(self.host):
+            yield EXCLUSIVE
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Look at the ports' states, and at what devices there are, again and again."""
-        patience = {pool.health.down for pool in self.settings.config_list}
+        rules = {pool.health for pool in self.settings.config_list}
         last: object = None
         pause = threading.Event()
         while True:
             states = read_states(self.host)
             self._ports.see(states)
-            now = states, self._ports.counting(patience)
+            now = states, self._ports.counting(rules)
             if last not in (None, now):
                 changed()
             last = now
@@ -132,7 +138,7 @@ class IB(Plugin):
         return 2 * shared + (numa_node(one) == numa_node(other))
 
     def _devices_of(self, pool: Pool, hcas: Sequence[Hca]) -> Iterator[tuple[Device, Sequence[Hca]]]:
-        faults = {hca.pci: self._ports.fault(hca, pool.port_rule, pool.health.down) for hca in hcas}
+        faults = {hca.pci: self._ports.fault(hca, pool.port_rule, pool.health) for hca in hcas}
         if pool.mode is not Mode.POOL:
             for hca in hcas:
                 for number in range(pool.rdma_hca_max):

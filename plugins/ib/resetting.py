@@ -119,12 +119,20 @@ class _Function:
         Raises:
             ResetFailed: it has not, or under other names than the container was given.
         """
-        self._wait(lambda: any(self._path.glob("infiniband_verbs/*")), "it has no RDMA device", limit)
-        names = {path.name for kind in ("verbs", "mad") for path in self._path.glob(f"infiniband_{kind}/*")}
-        if missing := self._wanted - names:
-            raise ResetFailed(f"its device files have other names now: {', '.join(sorted(missing))} went")
+        try:
+            self._wait(lambda: bool(self._names) and self._wanted <= self._names, "it has no RDMA device", limit)
+        except ResetFailed:
+            if not self._names:
+                raise
+            missing = ", ".join(sorted(self._wanted - self._names))
+            raise ResetFailed(f"its device files have other names now: {missing} went") from None
         if active:
             self._wait(lambda: self.is_active, "its ports were ACTIVE before, and are not again", limit)
+
+    @property
+    def _names(self) -> set[str]:
+        """What its device files are called now."""
+        return {path.name for path in self._path.glob("infiniband_*/*")}
 
     @property
     def _bound_driver(self) -> Path:
@@ -134,7 +142,7 @@ class _Function:
 
     def _holders(self) -> Iterator[str]:
         """Processes that have one of its device files open, as far as this process sees those of the node."""
-        names = {f"/dev/infiniband/{path.name}" for path in self._path.glob("infiniband_*/*")}
+        names = {f"/dev/infiniband/{name}" for name in self._names}
         for process in self._host.path("/proc").glob("[0-9]*"):
             try:
                 opened = {str(link.readlink()) for link in (process / "fd").iterdir()}

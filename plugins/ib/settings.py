@@ -79,6 +79,8 @@ class PoolHealth(Settings, frozen=True):
     """By default any; none of a virtual function's."""
     down: Annotated[float, msgspec.Meta(ge=0)] = 2
     """Seconds that a port is down before it counts."""
+    up: Annotated[float, msgspec.Meta(ge=0)] = 5
+    """Seconds that it then has to be up before it counts no more."""
 
 
 class Pool(Settings, frozen=True, rename="camel"):

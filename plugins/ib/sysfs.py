@@ -39,6 +39,11 @@ def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
     return states
 
 
+def is_exclusive(host: Host) -> bool:
+    """Whether RDMA devices belong to one network namespace at a time (`rdma system` shows and sets it)."""
+    return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
+
+
 def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None:
     function = (entry / "device").resolve()
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):

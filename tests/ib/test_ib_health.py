@@ -4,9 +4,10 @@ import pytest
 
 from plugins.ib.facts import Hca, Port
 from plugins.ib.health import PortWatch
-from plugins.ib.settings import PortRule
+from plugins.ib.settings import PoolHealth, PortRule
 
 ANY, ALL, NONE = PortRule.ANY, PortRule.ALL, PortRule.NONE
+USUAL = PoolHealth()
 
 
 class Clock:
@@ -37,19 +38,33 @@ def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
     _see(watch, "ACTIVE")
     hca = _see(watch, "DOWN")
     clock.now += 1.9
-    assert watch.fault(_see(watch, "INIT"), ANY, 2) == ""
-    clock.now += 0.1
-    assert watch.fault(hca, ANY, 2) == "port 1 of mlx5_0 is DOWN (LinkUp)"
-    assert watch.fault(_see(watch, "ACTIVE"), ANY, 2) == ""
-    hca = _see(watch, "DOWN")
+    assert watch.fault(_see(watch, "INIT"), ANY, USUAL) == ""
+    assert watch.fault(_see(watch, "ACTIVE"), ANY, USUAL) == ""
+    _see(watch, "DOWN")
     clock.now += 1
-    assert watch.fault(hca, ANY, 2) == ""
+    assert watch.fault(hca, ANY, USUAL) == ""
+    clock.now += 1
+    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 is DOWN (LinkUp)"
+
+
+def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
+    """One that was taken for down has to stay up; one that goes down again meanwhile begins anew."""
+    clock = Clock()
+    watch = PortWatch(clock)
+    hca = _see(watch, "DOWN")
+    hca = _see(watch, "ACTIVE")
+    clock.now += 4.9
+    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 was down, and has to be ACTIVE for 5 s"
+    assert watch.counting([USUAL])
+    clock.now += 0.1
+    assert watch.fault(hca, ANY, USUAL) == ""
+    assert not watch.counting([USUAL])
 
 
 def test_a_port_that_was_never_up_is_down() -> None:
     """There is nothing to wait for."""
     watch = PortWatch(Clock())
-    assert watch.fault(_see(watch, "DOWN"), ANY, 2) != ""
+    assert watch.fault(_see(watch, "DOWN"), ANY, USUAL) != ""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +82,7 @@ def test_a_port_that_was_never_up_is_down() -> None:
 def test_rules_for_several_ports(states: list[str], rule: PortRule, *, bad: bool) -> None:
     """Any port, all ports, or none has to be up."""
     watch = PortWatch(Clock())
-    assert bool(watch.fault(_see(watch, *states), rule, 0)) is bad
+    assert bool(watch.fault(_see(watch, *states), rule, PoolHealth(down=0))) is bad
 
 
 def test_a_device_of_the_same_name_is_another_one() -> None:
@@ -76,4 +91,4 @@ def test_a_device_of_the_same_name_is_another_one() -> None:
     watch = PortWatch(clock)
     _see(watch, "ACTIVE")
     watch.see({})
-    assert watch.fault(_see(watch, "DOWN"), ANY, 2) != ""
+    assert watch.fault(_see(watch, "DOWN"), ANY, USUAL) != ""

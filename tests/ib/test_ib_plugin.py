@@ -91,7 +91,7 @@ async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
     """Not believed at once; then the HCA is unhealthy with port and state, until it was up for a while."""
     tree = two_connectx6(_root(node))
-    plugin = _start(node, {**EACH, "health": {"down": 0.5}})
+    plugin = _start(node, {**EACH, "health": {"down": 0.5, "up": 0.5}})
     await kubelet.wait_for(HCA, 2)
     tree.set_port("mlx5_1", "DOWN")
     await kubelet.wait_for(HCA, 1)
@@ -184,7 +184,8 @@ async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
     """Each for one container, healthy though its port is down until a pod sets it up; the pool can ask for more."""
     tree = sixty_four_vfs(_root(node))
     pool = {"resourceName": "vf", "resourcePrefix": "nvidia.com", "mode": "vf", "selectors": {"pfNames": ["ib0#0-3"]}}
-    strict = {**pool, "resourceName": "strict", "selectors": {"pfNames": ["ib0#4-5"]}, "health": {"ports": "any"}}
+    strict = {**pool, "resourceName": "strict", "selectors": {"pfNames": ["ib0#4-5"]}}
+    strict["health"] = {"ports": "any", "up": 0}
     _start(node, pool, strict)
     await kubelet.wait_for("nvidia.com/vf", 4)
     await kubelet.wait_until(lambda kubelet: len(kubelet.devices("nvidia.com/strict")) == 2)
@@ -200,8 +201,8 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     """Devices come, go and lose their ports at random; in the end the list is what the tree is."""
     chance_of = chance()
     tree = dgx(_root(node))
-    quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(quiet=0, recoveries=10**9)\n"
-    config = json.dumps({"configList": [{**EACH, "health": {"down": 0}}]})
+    quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(recoveries=10**9)\n"
+    config = json.dumps({"configList": [{**EACH, "health": {"down": 0, "up": 0}}]})
     env = {"DPHUB_HOST_ROOT": str(tree.root)}
     plugin = node.spawn(node.write_plugin(quick), name="ib", config=config, env=env)
     await kubelet.wait_for(HCA, 8)
@@ -227,6 +228,50 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_until(
         lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth, 30, str(truth)
     )
+
+
+async def test_other_fabrics(node: Node, kubelet: FakeKubelet) -> None:
+    """RoCE, and an EFA, whose link layer nobody knows; in a virtual machine there may be no NUMA node."""
+    tree = RdmaTree(_root(node))
+    tree.add("mlx5_0", "0000:01:00.0", link_layer="Ethernet", netdevs=("eth1",), rate="100 Gb/sec (4X EDR)")
+    tree.add("efa_0", "0000:02:00.0", numa=-1, vendor="1d0f", device="efa1", driver="efa", link_layer="Unknown")
+    roce = {**EACH, "resourceName": "roce", "selectors": {"linkTypes": ["ether"]}}
+    _start(node, roce, {**EACH, "resourceName": "efa", "resourcePrefix": "aws", "selectors": {"drivers": ["efa"]}})
+    await kubelet.wait_for("rdma/roce", 1)
+    await kubelet.wait_for("aws/efa", 1)
+    assert kubelet.devices("aws/efa")[0].numa == ()
+
+
+async def test_an_exclusive_subsystem(node: Node, kubelet: FakeKubelet) -> None:
+    """What follows from it is told."""
+    tree = two_connectx6(_root(node))
+    mode = tree.root / "sys/module/ib_core/parameters/netns_mode"
+    mode.parent.mkdir(parents=True)
+    mode.write_text("N\n")
+    plugin = _start(node)
+    await kubelet.wait_for(HCA, 2)
+    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "the mode")
+    assert "exclusive namespace mode" in state.excluded[0].reason
+
+
+async def test_a_kubelet_that_restarts(node: Node, kubelet: FakeKubelet) -> None:
+    """All devices are allocatable again."""
+    two_connectx6(_root(node))
+    _start(node)
+    await kubelet.wait_for(HCA, 2)
+    await kubelet.restart()
+    await kubelet.wait_for(HCA, 2)
+
+
+async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
+    """A container gets those that it is to get; files that are not there are left out, and uverbs never is."""
+    tree = two_connectx6(_root(node))
+    (tree.root / "dev/infiniband/rdma_cm").unlink()
+    _start(node, {**EACH, "ncclIbHca": False, "ucxNetDevices": False, "nodes": ["rdma_cm"]})
+    await kubelet.wait_for(HCA, 2)
+    got = (await kubelet.admit("job", {HCA: 1})).containers["main"].response
+    assert set(got.envs) == {"PCIDEVICE_RDMA_HCA", "PCIDEVICE_RDMA_HCA_INFO"}
+    assert [node.host_path for node in got.devices] == ["/dev/infiniband/uverbs0"]
 
 
 async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:

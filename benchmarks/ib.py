@@ -1,0 +1,85 @@
+"""The IB plugin on a tree of 64 virtual functions."""
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks.footprint import proportional_size
+from benchmarks.rows import Row, times
+from hub import Host
+from hub.kubelet.fake import FakeKubelet
+from plugins.ib.sysfs import read_hcas
+
+# The tree is test equipment.
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "ib")]
+
+from rdma_tree import RdmaTree, sixty_four_vfs  # noqa: E402 - see above
+from support import Node, PluginUnderTest  # noqa: E402 - see above
+
+VF = "rdma/vf"
+PLUGIN = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(recoveries=10**9)\n"
+
+
+@asynccontextmanager
+async def _serving() -> AsyncIterator[tuple[RdmaTree, PluginUnderTest, FakeKubelet]]:
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        node = Node(Path(directory))
+        (node.directory / "root").mkdir()
+        tree = sixty_four_vfs(node.directory / "root")
+        for name in tree.names:
+            tree.set_port(name, "ACTIVE")
+        health = {"ports": "any", "down": 0, "up": 0}
+        pool = {"resourceName": "vf", "mode": "vf", "selectors": {"vendors": ["15b3"]}, "health": health}
+        async with node.kubelet() as kubelet:
+            config = json.dumps({"configList": [pool]})
+            env = {"DPHUB_HOST_ROOT": str(tree.root)}
+            plugin = node.spawn(node.write_plugin(PLUGIN), name="ib", config=config, env=env)
+            try:
+                await kubelet.wait_for(VF, 64, timeout=60)
+                yield tree, plugin, kubelet
+            finally:
+                plugin.kill()
+
+
+async def ib_starts(count: int) -> list[Row]:
+    """Start the plugin so often with 64 virtual functions."""
+    took = []
+    for _ in range(count):
+        begin = time.monotonic()
+        async with _serving():
+            took.append(time.monotonic() - begin)
+    what = "IB plugin: start to 64 VFs allocatable (tree and kubelet's start included)"
+    return times(what, took, {"median": None, "worst": None})
+
+
+async def ib_changes(count: int) -> list[Row]:
+    """Let ports go down so often, and read the tree as often."""
+    async with _serving() as (tree, plugin, kubelet):
+        took = []
+        for _ in range(count):
+            begin = time.monotonic()
+            tree.set_port("mlx5_7", "DOWN")
+            await kubelet.wait_for(VF, 63, timeout=60)
+            took.append(kubelet.lists(VF)[-1].time - begin)
+            tree.set_port("mlx5_7", "ACTIVE")
+            await kubelet.wait_for(VF, 64, timeout=60)
+        reads = [await asyncio.to_thread(_read, tree) for _ in range(count)]
+        memory = proportional_size(plugin.pid)
+    return [
+        *times(
+            "port change to list received (looked at every second, no debounce)", took, {"median": None, "worst": None}
+        ),
+        *times("reading 64 VFs from sysfs", reads, {"median": None, "worst": None}),
+        Row("IB plugin with 64 VFs", "memory (PSS)", memory / 1e6, "MB", None, 1),
+    ]
+
+
+def _read(tree: RdmaTree) -> float:
+    begin = time.perf_counter()
+    read_hcas(Host(tree.root))
+    return time.perf_counter() - begin
