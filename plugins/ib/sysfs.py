@@ -1,7 +1,9 @@
 """RDMA devices as sysfs shows them."""
 
+import functools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hub import Host
@@ -19,10 +21,12 @@ _ETHER, _INFINIBAND = "1", "32"
 def read_hcas(host: Host) -> list[Hca]:
     """All RDMA devices, in the order of their PCI addresses. One that goes while it is read is not there."""
     nodes = _character_devices(host)
+    # Of many virtual functions each would read the same of its physical one.
+    vf_numbers = functools.cache(_vf_numbers)
     found = []
     for entry in _entries(host.path(RDMA_DEVICES)):
         try:
-            hca = _read_hca(entry, nodes)
+            hca = _read_hca(entry, nodes, vf_numbers)
         except OSError:
             continue
         if hca:
@@ -44,7 +48,9 @@ def is_exclusive(host: Host) -> bool:
     return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
-def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None:
+def _read_hca(
+    entry: Path, nodes: dict[str, dict[str, list[str]]], vf_numbers: Callable[[Path], dict[str, int]]
+) -> Hca | None:
     function = (entry / "device").resolve()
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
@@ -52,7 +58,7 @@ def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None
     netdevs = tuple(path.name for path in _entries(function / "net"))
     kinds = {_text(function / "net" / name / "type") for name in netdevs}
     types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
-    pf = (function / "physfn").resolve().name if (function / "physfn").exists() else ""
+    pf = (function / "physfn").resolve() if (function / "physfn").exists() else None
     own = nodes.get(entry.name, {})
     return Hca(
         pci=function.name,
@@ -70,9 +76,9 @@ def _read_hca(entry: Path, nodes: dict[str, dict[str, list[str]]]) -> Hca | None
         uverbs=next(iter(own.get("uverbs", [])), ""),
         umads=tuple(own.get("umad", [])),
         issms=tuple(own.get("issm", [])),
-        pf=pf,
-        pf_names=_names(function / "physfn") if pf else (),
-        vf=_vf_number(function) if pf else None,
+        pf=pf.name if pf else "",
+        pf_names=_names(pf) if pf else (),
+        vf=vf_numbers(pf).get(function.name) if pf else None,
         vfs=int(_text(function / "sriov_numvfs") or 0),
         pkeys=tuple(sorted({_text(key) for port in _entries(entry / "ports") for key in _entries(port / "pkeys")})),
         path=str(function),
@@ -105,11 +111,10 @@ def numa_node(function: Path) -> int | None:
     return int(node) if node.isdigit() else None
 
 
-def _vf_number(function: Path) -> int | None:
-    for link in (function / "physfn").resolve().glob("virtfn*"):
-        if link.resolve() == function:
-            return int(link.name.removeprefix("virtfn"))
-    return None
+def _vf_numbers(pf: Path) -> dict[str, int]:
+    """The numbers of a physical function's virtual ones, by their PCI addresses."""
+    links = (entry for entry in os.scandir(pf) if entry.name.startswith("virtfn"))
+    return {Path(entry.path).readlink().name: int(entry.name.removeprefix("virtfn")) for entry in links}
 
 
 def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
