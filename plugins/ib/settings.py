@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from enum import StrEnum
+from itertools import combinations
 from typing import Annotated, Literal
 
 import msgspec
@@ -149,3 +150,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
                 raise ValueError(f"configList has the resource {resource} {times} times")
             if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-zA-Z0-9_]+", resource):
                 raise ValueError(f'configList: "{resource}" is no resource name')
+        for one, other in combinations(self.config_list, 2):
+            if shared := set(one.if_names) & set(other.if_names):
+                both = f"{one.resource} and {other.resource}"
+                raise ValueError(f"configList: {both} both select the interface {min(shared)}, expected one of them")

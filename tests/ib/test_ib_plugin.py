@@ -52,25 +52,36 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
     }
 
 
-async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet) -> None:
-    """Interchangeable devices, each with the files of all HCAs of the pool, rdma_cm once, and no variables."""
-    two_connectx6(_root(node))
-    pools = (
-        {"resourceName": "hca_shared_devices_a", "rdmaHcaMax": 1000, "devices": ["ib0", "ib1"]},
-        {
-            "resourceName": "hca_shared_devices_b",
-            "rdmaHcaMax": 500,
-            "selectors": {"vendors": ["15b3"], "ifNames": ["ib3"]},
-        },
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix: str) -> None:
+    """Its own example: interchangeable devices with the files of all HCAs of their pool, rdma_cm once, no variables."""
+    tree = two_connectx6(_root(node))
+    tree.add("mlx5_3", "0000:88:00.0", numa=1, device="1017", netdevs=("ib3",))
+    config = node.directory / f"config{suffix}"
+    config.write_text(
+        json.dumps(
+            {
+                "configList": [
+                    {"resourceName": "hca_shared_devices_a", "rdmaHcaMax": 1000, "devices": ["ib0", "ib1"]},
+                    {
+                        "resourceName": "hca_shared_devices_b",
+                        "rdmaHcaMax": 500,
+                        "selectors": {"vendors": ["15b3"], "deviceIDs": ["1017"], "ifNames": ["ib3", "ib4"]},
+                    },
+                ]
+            }
+        )
     )
-    _start(node, *pools)
+    node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(tree.root)})
     await kubelet.wait_for("rdma/hca_shared_devices_a", 1000)
-    await kubelet.wait_for("rdma/hca_shared_devices_b", 0)
-    got = (await kubelet.admit("job", {"rdma/hca_shared_devices_a": 2})).containers["main"].response
-    assert got.envs == {}
-    assert sorted(node.host_path for node in got.devices) == [
-        f"/dev/infiniband/{name}" for name in ("rdma_cm", "umad0", "umad2", "uverbs0", "uverbs1")
-    ]
+    await kubelet.wait_for("rdma/hca_shared_devices_b", 500)
+    for name, files in {
+        "a": ("rdma_cm", "umad0", "umad2", "uverbs0", "uverbs1"),
+        "b": ("rdma_cm", "umad4", "uverbs2"),
+    }.items():
+        got = (await kubelet.admit(name, {f"rdma/hca_shared_devices_{name}": 2})).containers["main"].response
+        assert got.envs == {}
+        assert sorted(node.host_path for node in got.devices) == [f"/dev/infiniband/{file}" for file in files]
 
 
 async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
@@ -281,6 +292,16 @@ async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(HCA, 0)
     state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the reason")
     assert state.reason == "the kernel has no RDMA support loaded: there is no /sys/class/infiniband"
+
+
+async def test_pools_that_name_the_same_interface(node: Node) -> None:
+    """Refused with both names."""
+    _root(node)
+    first, second = ({**EACH, "resourceName": name, "selectors": {"ifNames": [name, "ib0"]}} for name in "ab")
+    plugin = _start(node, first, second)
+    assert await plugin.exited() == Exit.USAGE
+    reason = plugin.lines("plugin not started")[0]["reason"]
+    assert "configList: rdma/a and rdma/b both select the interface ib0" in reason
 
 
 @pytest.mark.parametrize(
