@@ -68,6 +68,7 @@ class GPU(Plugin):
         self._view = View()
         self._met_driver = False
         self._news = threading.Event()
+        self._stale = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._log = structlog.get_logger()
 
@@ -98,7 +99,7 @@ class GPU(Plugin):
         self._changed = changed
         if self._news.is_set():
             changed()
-        watch_device_files(self._places, changed)
+        watch_device_files(self._places, self._wake)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What NVIDIA's plugin gives a container for these devices."""
@@ -152,7 +153,11 @@ class GPU(Plugin):
         """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""
         if self._news.is_set():
             self._news.clear()
+            if self._stale.is_set():
+                # A look was wanted too, and comes right after.
+                self._changed()
             return self._view
+        self._stale.clear()
         try:
             view = self._driver.look(self.settings.dphub.health.driver_timeout)
         except DriverFailure as failure:
@@ -201,4 +206,6 @@ class GPU(Plugin):
             self._changed()
 
     def _wake(self) -> None:
+        """Something may be other than it was known to be; called in any thread."""
+        self._stale.set()
         self._changed()
