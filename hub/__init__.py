@@ -5,6 +5,7 @@ the package is the hub's own.
 """
 
 from hub._version import __version__
+from hub.metric import Kind, Metric, Sample
 from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, Settings
 from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
 from hub.plugin.health import Policy, Probing
@@ -16,12 +17,15 @@ __all__ = [
     "DeviceNode",
     "Excluded",
     "Host",
+    "Kind",
+    "Metric",
     "Mount",
     "NeedsRestart",
     "NoDevices",
     "Plugin",
     "Policy",
     "Probing",
+    "Sample",
     "Settings",
     "__version__",
 ]

@@ -4,9 +4,11 @@ import logging
 import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub.errors import ConfigError
+from hub.logfile import LogFile
 
 
 def _import_structlog() -> Any:  # noqa: ANN401 - a module
@@ -54,15 +56,22 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class _Current:
+    level = LogLevel.INFO
+
+
 Choice = TypeVar("Choice", LogLevel, LogFormat)
 
 
-def configure(level: LogLevel | None = None, form: LogFormat | None = None, **bound: str) -> None:
+def configure(
+    level: LogLevel | None = None, form: LogFormat | None = None, *, keep: Path | None = None, **bound: str
+) -> None:
     """Set up structlog, and Python's own logging through it, for this process.
 
     Args:
         level: The least severe event to log; by default what the environment says, or info.
         form: How lines look; by default what the environment says, or by where they go.
+        keep: A file for the latest lines, always JSON.
         bound: Fields that every line of this process carries.
 
     Raises:
@@ -70,22 +79,34 @@ def configure(level: LogLevel | None = None, form: LogFormat | None = None, **bo
     """
     level = level or _from_environment(LEVEL_VARIABLE, LogLevel.INFO)
     form = form or _from_environment(FORMAT_VARIABLE, LogFormat.AUTO)
-    threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
+            *([_Keeper(keep)] if keep else []),
             *_renderers(form),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
+    set_level(level)
+
+
+def set_level(level: LogLevel) -> None:
+    """Log from this level on."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
     # Libraries say a lot at info that is no event of ours.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
+    _Current.level = level
+
+
+def current_level() -> LogLevel:
+    """The least severe event that is logged."""
+    return _Current.level
 
 
 def get_logger(**bound: str) -> Logger:
@@ -106,6 +127,17 @@ def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
     if form is LogFormat.JSON or (form is LogFormat.AUTO and not sys.stderr.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+class _Keeper:
+    """Puts each event into a file besides, on its way to be rendered."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = LogFile(path)
+
+    def __call__(self, logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        self._file.write(dict(structlog.processors.format_exc_info(logger, method, dict(event))))
+        return event
 
 
 class _ToStructlog(logging.Handler):

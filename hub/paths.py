@@ -67,9 +67,35 @@ class RunDir:
         """The socket on which circus publishes what happens to processes."""
         return self.path / f"{self.instance}.events"
 
+    @property
+    def hub_state(self) -> Path:
+        """The state file of the hub, replaced atomically at each change."""
+        return self.path / f"{self.instance}.json"
+
+    @property
+    def hub_log(self) -> Path:
+        """The hub's latest log lines."""
+        return self.path / f"{self.instance}.log"
+
     def state(self, plugin: str) -> Path:
         """The state file of one plugin, replaced atomically at each change."""
         return self.path / f"{self.instance}.{plugin}.json"
+
+    def pulse(self, plugin: str) -> Path:
+        """A small file that a plugin replaces all the time while its event loop turns."""
+        return self.path / f"{self.instance}.{plugin}.pulse"
+
+    def plugin_control(self, plugin: str) -> Path:
+        """The socket on which a plugin does what an operator asks."""
+        return self.path / f"{self.instance}.{plugin}.control"
+
+    def log(self, plugin: str) -> Path:
+        """A plugin's latest log lines."""
+        return self.path / f"{self.instance}.{plugin}.log"
+
+    def stack(self, plugin: str) -> Path:
+        """Where the threads of a plugin are, written when the hub is about to kill it or when it crashes."""
+        return self.path / f"{self.instance}.{plugin}.stack"
 
     def health(self, plugin: str) -> Path:
         """The health of a plugin's devices. It belongs to the node, whichever hub runs."""

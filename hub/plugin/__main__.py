@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from hub.exits import Exit
 from hub.log import LogFormat, LogLevel, configure, get_logger
 from hub.paths import INSTANCE, INSTANCE_NAME, PLUGIN_DIR, RunDir
 from hub.plugin.host import Host
+from hub.state import ConfigState
+from hub.state.files import digest
+from hub.state.pulse import STACK_SIGNAL, WATCHDOG_VARIABLE
 
 
 def main() -> int:
@@ -22,7 +26,7 @@ def main() -> int:
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:
         # With what the environment says, which may be wrong.
-        configure(plugin=options.name)
+        configure(plugin=options.name, keep=_log_file(options))
         return _check_configuration(options) if options.check else _serve(options)
     except HubError as error:
         if options.check:
@@ -90,19 +94,57 @@ def _check_configuration(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     # Imported late: a wrong flag is refused before the 40 ms that gRPC takes.
-    from hub.plugin.loading import load_plugin, load_settings  # noqa: PLC0415 - see above
+    from hub.plugin.loading import load_plugin, load_settings, settings_path  # noqa: PLC0415 - see above
     from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
 
     _check(options)
-    plugin_class = load_plugin(options.plugin)
-    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
+    watchdog = _watchdog()
     run_dir = RunDir(options.run_dir or Path(), options.instance)
+    if options.run_dir is not None:
+        _tell_where_it_hangs(run_dir.stack(options.name))
+    plugin_class = load_plugin(options.plugin)
+    config = settings_path(plugin_class, options.config)
+    # Before it is read: should it change meanwhile, it counts as changed.
+    read = ConfigState(str(config.absolute()), digest(config)) if config else None
+    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
 
     async def serve() -> Exit:
         keep_state = options.run_dir is not None
-        return await PluginProcess(plugin, options.name, options.plugin_dir, run_dir, keep_state=keep_state).serve()
+        process = PluginProcess(
+            plugin,
+            options.name,
+            options.plugin_dir,
+            run_dir,
+            keep_state=keep_state,
+            watchdog=watchdog,
+            config=read,
+        )
+        return await process.serve()
 
     return asyncio.run(serve())
+
+
+def _log_file(options: argparse.Namespace) -> Path | None:
+    """Where the latest log lines are kept: beside the state, where there is a directory for that."""
+    if options.check or options.run_dir is None or not options.run_dir.is_dir():
+        return None
+    return RunDir(options.run_dir, options.instance).log(options.name)
+
+
+def _watchdog() -> float:
+    """Seconds after which the hub takes this process for hung; 0 for never."""
+    said = os.environ.get(WATCHDOG_VARIABLE, "0")
+    try:
+        return max(0, float(said))
+    except ValueError:
+        raise ConfigError(WATCHDOG_VARIABLE, f'is "{said}", expected a number of seconds') from None
+
+
+def _tell_where_it_hangs(path: Path) -> None:
+    """Have the interpreter write where all threads are when it crashes, and when the hub is about to kill it."""
+    file = path.open("w", encoding="utf-8")
+    faulthandler.enable(file)
+    faulthandler.register(STACK_SIGNAL, file)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from hub.metric import Metric
 from hub.plugin.device import Allocation, Device, Excluded
 from hub.plugin.health import Policy, Probing
 from hub.plugin.host import Host
@@ -109,6 +110,10 @@ class Plugin:
         While it fails, the plugin's devices are unhealthy for that reason.
         """
         return
+
+    def metrics(self) -> Iterable[Metric]:
+        """What the plugin counts and measures, as of the scan that has just ended; in the thread of the scan."""
+        return ()
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What a container gets for these devices. Answers from memory, touches no hardware."""

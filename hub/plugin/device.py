@@ -62,6 +62,8 @@ class Device(msgspec.Struct, frozen=True):
             is kept, also across restarts.
         numa: The NUMA nodes it is close to; empty when that is unknown.
         physical: The id of the physical device of which this is one share among several; empty when it is a whole one.
+        pci: Its PCI addresses as sysfs writes them ("0000:3b:00.0"), for an administrator who looks for it.
+        attributes: What else an administrator wants to know of it, such as its model.
     """
 
     id: str
@@ -75,6 +77,8 @@ class Device(msgspec.Struct, frozen=True):
     broken: str = ""
     numa: Sequence[int] = ()
     physical: str = ""
+    pci: Sequence[str] = ()
+    attributes: Mapping[str, str] = {}
 
 
 class Excluded(msgspec.Struct, frozen=True):

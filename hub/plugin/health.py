@@ -12,7 +12,8 @@
     recovering  pass_time, quiet time over               healthy; one more recovery
     recovering  pass_time, too many recoveries of late   unhealthy by source "flapping"
     recovering  clear(last source), no quiet time        healthy; one more recovery
-    any         release()                                without "flapping", recoveries forgotten
+    unhealthy   let_go(source)                           as if it had never been held
+    any         release()                                without what waits for an operator, recoveries forgotten
 
 A device that is recovering is not given to anybody. Sources are independent: a device is as healthy as the worst of
 them says. Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
@@ -24,11 +25,32 @@ import msgspec
 
 from hub.reset.identity import ProcessIdentity
 
+PLUGIN = "plugin"
+"""The source of what `Plugin.devices` says about a device."""
+
+BROKEN = "broken"
+"""The source of what it says once and for as long as nobody mends the device: a reset, or an operator."""
+
+RESET = "reset"
+"""The source of what resets say about a device."""
+
 FLAPPING = "flapping"
 """The source of a fault that only an operator clears."""
 
-RELEASE = "to release it, stop the plugin, remove its .health.json, start it"
-"""How an operator does."""
+CORDON = "cordon"
+"""The source of an operator's word that a device is not to be used."""
+
+OPERATOR = "operator"
+"""The source of what holds for as long as an operator's command is at work."""
+
+RELEASE = "dphub uncordon releases it"
+"""How an operator clears it."""
+
+_OPERATORS = (CORDON, FLAPPING, BROKEN)
+"""The sources that wait for an operator's word."""
+
+_FINAL = {CORDON, FLAPPING, OPERATOR}
+"""The sources about which no further try finds out anything."""
 
 
 class Health(StrEnum):
@@ -116,7 +138,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     def try_again(self, awaited: str, now: float) -> None:
         """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
-        if self.faults and FLAPPING not in self.faults:
+        if self.faults and not self.faults.keys() & _FINAL:
             self.recovering_since, self.awaited = now, awaited
 
     def give_up(self) -> None:
@@ -126,13 +148,14 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     def clear(self, source: str, now: float, policy: Policy) -> None:
         """A source has nothing to complain about any more."""
-        if self.faults.pop(source, None) is None:
+        cleared = self.faults.pop(source, None)
+        if cleared is None:
             return
         if self.faults:
             self._settle()
             return
         self.recovering_since = now
-        self.awaited = f"{policy.quiet:g} s without a fault"
+        self.awaited = f"{policy.quiet:g} s without a fault, after: {cleared.reason}"
         self.pass_time(now, policy)
 
     def pass_time(self, now: float, policy: Policy) -> None:
@@ -151,10 +174,18 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         """Whether `pass_time` would change anything."""
         return self._is_quiet(now, policy) or any(now - when >= policy.period for when in self.recoveries)
 
-    def release(self, now: float, policy: Policy) -> None:
-        """An operator says that the device may be used however often it has failed."""
+    def let_go(self, source: str) -> None:
+        """A source takes back what it said, and it does not count as a recovery."""
+        if self.faults.pop(source, None):
+            self._settle()
+
+    def release(self) -> str:
+        """An operator says that the device may be used; what was said against it until now."""
+        released = [self.faults[source].reason for source in _OPERATORS if source in self.faults]
+        for source in _OPERATORS:
+            self.let_go(source)
         self.recoveries.clear()
-        self.clear(FLAPPING, now, policy)
+        return "; ".join(released)
 
     def _is_quiet(self, now: float, policy: Policy) -> bool:
         """Whether it is recovering, and its quiet time is over."""

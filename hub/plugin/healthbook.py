@@ -10,15 +10,9 @@ import msgspec
 
 from hub.log import get_logger
 from hub.plugin.device import Device
-from hub.plugin.health import Fault, Health, HealthRecord, Policy
+from hub.plugin.health import BROKEN, OPERATOR, PLUGIN, Fault, Health, HealthRecord, Policy
 from hub.plugin.statefile import StateFile
 from hub.reset.identity import ProcessIdentity
-
-PLUGIN = "plugin"
-"""The source of what `Plugin.devices` says about a device."""
-
-BROKEN = "broken"
-"""The source of what it says once and for as long as nobody mends the device: a reset, or an operator."""
 
 
 class Verdict(NamedTuple):
@@ -99,6 +93,23 @@ class HealthBook:
         """Nobody finds out any more; the faults stand as they did."""
         self._change(key, lambda record, _now: record.give_up())
 
+    def hold(self, key: str, source: str, reason: str) -> None:
+        """An operator keeps a device from being used; known before anybody is told that it is done."""
+        self.fail(key, source, reason)
+        self._file.write()
+
+    def let_go(self, key: str, source: str) -> None:
+        """The operator's word counts no more, and the device stands as it did without it."""
+        self._change(key, lambda record, _now: record.let_go(source))
+
+    def release(self, key: str) -> str:
+        """Let a device be used that waits for an operator; what was said against it, empty where nothing was."""
+        released = copy.deepcopy(self.record(key)).release()
+        if released:
+            self._change(key, lambda record, _now: record.release())
+            self._file.write()
+        return released
+
     def pass_time(self) -> None:
         """Finish the recoveries whose time has come."""
         now = self._clock()
@@ -114,7 +125,7 @@ class HealthBook:
         if known is None or known.reason != reason:
             self.fail(key, source, reason)
 
-    def _change(self, key: str, change: Callable[[HealthRecord, float], None]) -> None:
+    def _change(self, key: str, change: Callable[[HealthRecord, float], object]) -> None:
         before = self.record(key)
         after = copy.deepcopy(before)
         change(after, self._clock())
@@ -143,6 +154,7 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
         return {}
     for record in records.values():
         record.give_up()
+        record.let_go(OPERATOR)
     return records
 
 

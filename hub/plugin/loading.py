@@ -45,10 +45,15 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
     Raises:
         ConfigError: the file cannot be read, or says something that the plugin does not know.
     """
-    named = os.environ.get(plugin.config_variable) if plugin.config_variable else None
-    path = path or (Path(named) if named else None)
+    path = settings_path(plugin, path)
     kind = get_type_hints(plugin).get("settings", Settings)
     return read_settings(path, kind) if path else convert({}, kind, f"settings of {plugin.__name__}")
+
+
+def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
+    """The configuration file that a flag names, or else the plugin's `config_variable`; None where neither does."""
+    named = os.environ.get(plugin.config_variable) if plugin.config_variable else None
+    return path or (Path(named) if named else None)
 
 
 def _missing(wanted: str, missing: str) -> str:

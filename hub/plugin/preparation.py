@@ -15,15 +15,14 @@ from hub.plugin.asking import Asker
 from hub.plugin.contract import Plugin, overrides, resets
 from hub.plugin.device import Device
 from hub.plugin.failure import PluginFailure, legible
-from hub.plugin.healthbook import BROKEN, HealthBook, physical_key
+from hub.plugin.health import BROKEN, CORDON, RESET
+from hub.plugin.healthbook import HealthBook, physical_key
+from hub.plugin.meter import Meter
 from hub.plugin.probes import Offer, Probes
 from hub.plugin.refusal import Refusal
 from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.resetter import Resetter
 from hub.state import ResetState
-
-RESET = "reset"
-"""The source of what resets say about a device."""
 
 LONGEST = 26.0
 """Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
@@ -44,6 +43,7 @@ class Preparation:
         health: Hears of devices that cannot be reset, and of those that can again.
         offer: Tells all devices of the plugin.
         plugin_dir: The kubelet's plugin directory.
+        meter: Counts the results.
         changed: Called when there is a new result.
 
     Raises:
@@ -51,7 +51,14 @@ class Preparation:
     """
 
     def __init__(
-        self, plugin: Plugin, health: HealthBook, offer: Offer, plugin_dir: Path, changed: Callable[[], None]
+        self,
+        plugin: Plugin,
+        health: HealthBook,
+        offer: Offer,
+        plugin_dir: Path,
+        *,
+        meter: Meter,
+        changed: Callable[[], None],
     ) -> None:
         if plugin.reset and not 0 < plugin.reset_timeout <= LONGEST:
             limit = f"more than 0 and at most {LONGEST:g} s, for the kubelet gives up after 30 s"
@@ -59,6 +66,7 @@ class Preparation:
         self._plugin = plugin
         self._health = health
         self._offer = offer
+        self._meter = meter
         self._changed = changed
         self._asker = Asker()
         abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
@@ -88,6 +96,19 @@ class Preparation:
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
             raise Refusal(code, resource, [result.message for result in failed])
 
+    def why_no_reset(self, resources: Iterable[str]) -> str:
+        """Why devices of these resources are never reset; empty when they are."""
+        if not self._plugin.reset:
+            return "the plugin has no reset for its devices"
+        without = [resource for resource in resources if not resets(self._plugin, resource)]
+        return f"its configuration resets no device of {', '.join(without)}" if without else ""
+
+    async def reset_now(self, key: str) -> ResetResult:
+        """Reset a device that nobody holds, because an operator asks for it."""
+        shares = self._shares()[key]
+        results = await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
+        return results[key]
+
     async def run(self) -> None:
         """Probe for ever."""
         if self._plugin.reset:
@@ -96,11 +117,14 @@ class Preparation:
     def _due(self) -> list[str]:
         """The devices that wait for a probe, less those that an abandoned reset still has."""
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
+        cordoned = self._health.failing(CORDON)
         there = self._shares() if failing or broken else {}
         return [
             key
             for key, shares in there.items()
-            if (key in failing or (key in broken and self._cures(shares))) and not self._resetter.holder(key)
+            if (key in failing or (key in broken and self._cures(shares)))
+            and key not in cordoned
+            and not self._resetter.holder(key)
         ]
 
     async def _probe(self, key: str) -> None:
@@ -154,6 +178,7 @@ class Preparation:
     def _note(self, key: str, name: str, result: ResetResult) -> None:
         self.results[key] = ResetState(result.outcome, result.message, time.time(), result.seconds)
         self.counts[result.outcome] += 1
+        self._meter.reset_ended(result.outcome, result.seconds)
         if result.outcome is Outcome.OK:
             self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
             self._told.pop(key, None)

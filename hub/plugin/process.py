@@ -1,27 +1,32 @@
 """A plugin process from start to stop."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from hub.errors import ConfigError
 from hub.exits import Exit
-from hub.log import get_logger
+from hub.log import current_level, get_logger
+from hub.metric import Metric
 from hub.paths import RunDir
-from hub.plugin.checks import resource_problem
 from hub.plugin.contract import Plugin
-from hub.plugin.device import Device, Excluded
+from hub.plugin.control import Control
+from hub.plugin.directory import PluginDirectory
+from hub.plugin.health import CORDON
 from hub.plugin.healthbook import HealthBook
+from hub.plugin.heart import Heart
+from hub.plugin.holding import Holding
+from hub.plugin.meter import Meter
+from hub.plugin.operator import Operator
+from hub.plugin.pcitree import PciTree
 from hub.plugin.preparation import Preparation
-from hub.plugin.resource import Resource
+from hub.plugin.resource import Resource, Surroundings
+from hub.plugin.resources import Resources
 from hub.plugin.scanner import Scan, Scanner
-from hub.plugin.snapshot import Snapshot
 from hub.plugin.statefile import StateFile
-from hub.state import ExcludedState, PluginState, Registration, ResourceState
+from hub.state import ConfigState, PluginState
+from hub.state.pulse import pulse_interval
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
@@ -37,38 +42,61 @@ class PluginProcess:
         plugin_dir: The kubelet's plugin directory.
         run_dir: Where the state goes and whose instance the sockets belong to.
         keep_state: Whether anybody reads the state.
+        watchdog: Seconds without a pulse after which the hub takes the process for hung; 0 for never.
+        config: The configuration file that the plugin has read.
     """
 
-    def __init__(self, plugin: Plugin, name: str, plugin_dir: Path, run_dir: RunDir, *, keep_state: bool) -> None:
+    def __init__(
+        self,
+        plugin: Plugin,
+        name: str,
+        plugin_dir: Path,
+        run_dir: RunDir,
+        *,
+        keep_state: bool,
+        watchdog: float = 0,
+        config: ConfigState | None = None,
+    ) -> None:
         self._plugin = plugin
         self._name = name
-        self._plugin_dir = plugin_dir
-        self._instance = run_dir.instance
+        self._config = config
         self._started = time.time()
-        self._directory: int | None = None
-        self._resources: dict[str, Resource] = {}
-        self._refused: dict[str, ResourceState] = {}
-        self._reason = ""
-        self._excluded: tuple[Excluded, ...] = ()
+        self._directory = PluginDirectory(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._scanner = Scanner(plugin, self._take)
+        self._metrics: tuple[Metric, ...] = ()
+        self._meter = Meter()
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
-        self._health = HealthBook(run_dir.health(name) if keep_state else None, plugin.recovery, self._judge_soon)
-        self._judging: asyncio.Handle | None = None
-        self._preparation = Preparation(plugin, self._health, self._offer, plugin_dir, self._state_file.touch)
+        changed = self._state_file.touch
+        self._resources = Resources(self._serve_resource, plugin_dir, changed)
+        self._scanner = Scanner(plugin, self._take, self._meter)
+        health_file = run_dir.health(name) if keep_state else None
+        self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon)
+        offer = self._resources.offer
+        self._preparation = Preparation(plugin, self._health, offer, plugin_dir, meter=self._meter, changed=changed)
+        self._holding = Holding(plugin_dir, changed)
+        operator = Operator(offer, self._health, self._preparation, self._holding)
+        self._control = Control(run_dir.plugin_control(name) if keep_state else None, operator.answer)
+        pulse = run_dir.pulse(name) if keep_state else None
+        self._heart = Heart(pulse, pulse_interval(watchdog), self._scanner.running, current_level, self._all_metrics)
+        self._surroundings = Surroundings(
+            run_dir.instance, plugin_dir, self._health, self._holding, PciTree(plugin.host), self._meter, changed
+        )
         self._log = get_logger()
 
     async def serve(self) -> Exit:
         """Serve until a signal says stop, or until there is no point in going on."""
         self._handle_signals()
-        self._log.info("serving", plugin_dir=str(self._plugin_dir), pid=os.getpid())
+        self._log.info("serving", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._state_file.touch()
         async with asyncio.TaskGroup() as self._group:
+            self._run(self._heart.run())
             self._run(self._scanner.run())
             self._run(self._keep_checking())
             self._run(self._preparation.run())
+            self._run(self._holding.run())
+            self._run(self._control.run())
             await self._stop.wait()
             for task in self._tasks:
                 task.cancel()
@@ -94,117 +122,52 @@ class PluginProcess:
         """Scan anew and make sure of every registration."""
         self._check_directory()
         self._scanner.request()
-        for resource in self._resources.values():
+        for resource in self._resources:
             resource.hurry()
 
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
             self._health.pass_time()
-            for resource in self._resources.values():
+            for resource in self._resources:
                 resource.check()
             await asyncio.sleep(CHECK_INTERVAL)
 
     def _check_directory(self) -> None:
-        """Give up when the plugin directory is not the one it was.
-
-        A mount goes on showing a directory that was removed and never the new one: no socket in it can be reached by a
-        kubelet, and waiting does not help.
-        """
-        if self._directory is None:
-            with contextlib.suppress(OSError):
-                # Held open, so that the number that tells it from the next one is not given away again.
-                self._directory = os.open(self._plugin_dir, os.O_PATH | os.O_DIRECTORY)
-        elif not self._stop.is_set() and not _is_at(self._directory, self._plugin_dir):
-            self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._plugin_dir))
-            self._exit = Exit.PLUGIN_DIR_REPLACED
-            self._stop.set()
+        if not self._stop.is_set() and self._directory.replaced():
+            self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._directory.path))
+            self._end(Exit.PLUGIN_DIR_REPLACED)
 
     def _take(self, scan: Scan) -> None:
-        """Bring the resources in step with what a scan found."""
-        if scan.reason != self._reason:
-            say = self._log.warning if scan.failed else self._log.info
-            say("scan", reason=scan.reason or "all is well again")
-            self._reason = scan.reason
-            self._state_file.touch()
-        self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
-        for name in scan.snapshots:
-            if name not in self._resources and name not in self._refused:
-                self._add(name)
-        gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
-        for name, resource in self._resources.items():
-            if scan.failed:
-                resource.distrust(scan.reason)
-            else:
-                resource.advertise(scan.snapshots.get(name, gone))
-        if not scan.failed and scan.excluded != self._excluded:
-            self._exclude(scan.excluded)
+        self._resources.take(scan)
+        self._metrics = scan.metrics
         if scan.hopeless:
             self._log.error("only a new process can go on", reason=scan.reason)
-            self._exit = Exit.NEEDS_RESTART
-            self._stop.set()
+            self._end(Exit.NEEDS_RESTART)
 
-    def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
-        for each in excluded:
-            if each not in self._excluded:
-                self._log.info("left out", device=each.id, reason=each.reason)
-        self._excluded = excluded
-        self._state_file.touch()
+    def _end(self, code: Exit) -> None:
+        self._exit = code
+        self._stop.set()
 
-    def _add(self, name: str) -> None:
-        """Serve a resource from now on, unless no kubelet would take it."""
-        problem = resource_problem(name)
-        try:
-            if not problem:
-                resource = Resource(
-                    self._plugin,
-                    name,
-                    self._instance,
-                    self._plugin_dir,
-                    health=self._health,
-                    prepare=self._preparation.prepare,
-                    changed=self._state_file.touch,
-                )
-                self._resources[name] = resource
-                self._run(resource.run())
-        except ConfigError as error:
-            problem = str(error)
-        if problem:
-            self._log.error("resource left out", resource=name, reason=problem)
-            self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
-            self._state_file.touch()
+    def _serve_resource(self, name: str) -> Resource:
+        resource = Resource(self._plugin, name, self._surroundings, self._preparation.prepare)
+        self._run(resource.run())
+        return resource
 
-    def _offer(self) -> Iterator[tuple[str, Device]]:
-        return ((name, device) for name, resource in self._resources.items() for device in resource.devices)
-
-    def _judge_soon(self) -> None:
-        """Advertise what the health book has by then; many changes make one list."""
-        if self._judging is None:
-            self._judging = asyncio.get_running_loop().call_soon(self._judge)
-
-    def _judge(self) -> None:
-        self._judging = None
-        for resource in self._resources.values():
-            resource.judge()
+    def _all_metrics(self) -> list[Metric]:
+        return [*self._meter.metrics(), *self._metrics]
 
     def _state(self) -> PluginState:
-        resources = [resource.state() for resource in self._resources.values()]
         return PluginState(
             plugin=self._name,
             pid=os.getpid(),
             started=self._started,
-            resources=(*resources, *self._refused.values()),
-            reason=self._reason,
-            excluded=tuple(ExcludedState(each.id, each.reason) for each in self._excluded),
+            resources=self._resources.states(),
+            reason=self._resources.reason,
+            excluded=self._resources.excluded(),
             resets=self._preparation.results,
             reset_counts=self._preparation.counts,
+            config=self._config,
+            holders_known=self._holding.known,
+            cordons={key: fault.reason for key, fault in self._health.failing(CORDON).items()},
         )
-
-
-def _is_at(directory: int, path: Path) -> bool:
-    """Whether an open directory is still what a path leads to."""
-    opened = os.fstat(directory)
-    try:
-        return opened.st_nlink > 0 and os.path.samestat(opened, path.stat())
-    except OSError:
-        return False

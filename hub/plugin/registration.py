@@ -25,6 +25,7 @@ from hub.kubelet.v1beta1_pb2_grpc import RegistrationStub
 from hub.log import get_logger
 from hub.paths import KubeletIdentity, kubelet_identity
 from hub.plugin.endpoint import Endpoint
+from hub.plugin.meter import Meter
 from hub.state import Registration
 
 API_VERSION = "v1beta1"
@@ -59,6 +60,7 @@ class Registrar:
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that.
         changed: Called when `state` or `detail` changes.
+        meter: Measures how long it takes.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Registrar:
         endpoint: Endpoint,
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
+        *,
         changed: Callable[[], None],
+        meter: Meter,
     ) -> None:
         self.state = Registration.WAITING
         self.detail = ""
@@ -78,7 +82,10 @@ class Registrar:
         self._request = wire.RegisterRequest(
             version=API_VERSION, endpoint=endpoint.path.name, resource_name=resource, options=options
         )
+        self._resource = resource
         self._changed = changed
+        self._meter = meter
+        self._lost = self.since
         self._wake = asyncio.Event()
         self._impatient = False
         self._delay = RETRY_FIRST
@@ -170,9 +177,12 @@ class Registrar:
     async def _stay(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
         self.registrations += 1
+        # A kubelet's socket tells by its change time when that kubelet started.
+        self._meter.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
         self._say(Registration.REGISTERED)
         begin = time.monotonic()
         await self._until(lambda: not self._listening() or self._replaced(kubelet))
+        self._lost = time.time()
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
         if not self._overtaken(kubelet):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hub.log import get_logger
 from hub.paths import KUBELET_SOCKET
@@ -11,7 +12,10 @@ from hub.plugin.device import Device
 from hub.plugin.endpoint import Endpoint, socket_name
 from hub.plugin.health import Health
 from hub.plugin.healthbook import HealthBook, Verdict
+from hub.plugin.holding import Holding
 from hub.plugin.inventory import Inventory
+from hub.plugin.meter import Meter
+from hub.plugin.pcitree import PciTree
 from hub.plugin.registration import Registrar
 from hub.plugin.service import DevicePluginService, Prepare
 from hub.plugin.snapshot import Snapshot
@@ -23,41 +27,51 @@ SCAN = "scan"
 _SHOWN = 16
 
 
+class Surroundings(NamedTuple):
+    """What all resources of a process share."""
+
+    instance: str
+    """The hub that the sockets belong to."""
+    plugin_dir: Path
+    """The kubelet's plugin directory."""
+    health: HealthBook
+    """What is known of the devices besides what the plugin says."""
+    holding: Holding
+    """Who has the devices."""
+    pci: PciTree
+    """Where they hang."""
+    meter: Meter
+    changed: Callable[[], None]
+    """Called when `Resource.state` has changed."""
+
+
 class Resource:
     """Ties together inventory, service, endpoint and registration of one resource.
 
     Args:
         plugin: Whose resource it is.
         name: A valid resource name.
-        instance: The hub that the socket belongs to.
-        plugin_dir: The kubelet's plugin directory.
-        health: What is known of the devices besides what the plugin says.
+        around: What it shares with others.
         prepare: Makes devices ready before their container starts.
-        changed: Called when `state` has changed.
     """
 
-    def __init__(
-        self,
-        plugin: Plugin,
-        name: str,
-        instance: str,
-        plugin_dir: Path,
-        *,
-        health: HealthBook,
-        prepare: Prepare,
-        changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, plugin: Plugin, name: str, around: Surroundings, prepare: Prepare) -> None:
         self.name = name
-        self._changed = changed
+        self._around = around
         self._inventory = Inventory()
-        self._health = health
         self._offered = Snapshot()
         self._distrust = ""
         self._distrusted_since = 0.0
         self._told: dict[str, str] = {}
-        service = DevicePluginService(plugin, name, self._inventory, prepare)
-        self._endpoint = Endpoint(plugin_dir / socket_name(name, instance, plugin_dir), service, self._check)
-        self._registrar = Registrar(name, self._endpoint, plugin_dir / KUBELET_SOCKET, service.options, changed)
+        plugin_dir, meter = around.plugin_dir, around.meter
+        service = DevicePluginService(
+            plugin, name, self._inventory, prepare, allocated=around.holding.allocated, meter=meter
+        )
+        self._endpoint = Endpoint(plugin_dir / socket_name(name, around.instance, plugin_dir), service, self._check)
+        kubelet_socket = plugin_dir / KUBELET_SOCKET
+        self._registrar = Registrar(
+            name, self._endpoint, kubelet_socket, service.options, changed=around.changed, meter=meter
+        )
         self._log = get_logger(resource=name)
 
     async def run(self) -> None:
@@ -70,7 +84,7 @@ class Resource:
     def advertise(self, snapshot: Snapshot) -> None:
         """Offer these devices from now on."""
         self._offered, self._distrust = snapshot, ""
-        self._health.hear(self.name, snapshot.devices.values())
+        self._around.health.hear(self.name, snapshot.devices.values())
         self.judge()
 
     def distrust(self, reason: str) -> None:
@@ -100,6 +114,7 @@ class Resource:
     def state(self) -> ResourceState:
         """The resource as others see it."""
         snapshot, registrar = self._inventory.snapshot, self._registrar
+        holders = self._around.holding.of(self.name)
         return ResourceState(
             name=self.name,
             socket=self._endpoint.path.name,
@@ -109,13 +124,16 @@ class Resource:
             detail=registrar.detail,
             reason=snapshot.reason,
             problems=snapshot.problems,
-            devices=tuple(self._device_state(device) for device in snapshot.devices.values()),
+            devices=tuple(
+                self._device_state(device, holders.get(device.id, "")) for device in snapshot.devices.values()
+            ),
+            unlisted={name: holder for name, holder in holders.items() if name not in snapshot.devices},
         )
 
     def _verdict(self, device: Device) -> Verdict:
-        return self._health.verdict(self.name, device)
+        return self._around.health.verdict(self.name, device)
 
-    def _device_state(self, device: Device) -> DeviceState:
+    def _device_state(self, device: Device, holder: str) -> DeviceState:
         verdict = self._verdict(device)
         if device.unhealthy and not verdict.reason:
             verdict = Verdict(Health.UNHEALTHY, device.unhealthy, self._distrusted_since, SCAN)
@@ -128,6 +146,10 @@ class Resource:
             verdict.health,
             verdict.since,
             verdict.source,
+            tuple(device.pci),
+            self._around.pci.upstream(next(iter(device.pci), "")),
+            device.attributes,
+            holder,
         )
 
     def _check(self) -> None:
@@ -141,11 +163,12 @@ class Resource:
             self._log.info("devices", total=len(snapshot.devices), healthy=healthy, **excuse)
         if before.devices != snapshot.devices:
             self._log_health(snapshot.devices)
+            self._count_turns(before.devices, snapshot.devices)
         for problem in snapshot.problems:
             if problem not in before.problems:
                 self._log.error("device left out", reason=problem)
         if (before.devices, before.reason, before.problems) != (snapshot.devices, snapshot.reason, snapshot.problems):
-            self._changed()
+            self._around.changed()
 
     def _log_health(self, devices: Mapping[str, Device]) -> None:
         """One line for all devices that share a reason: where the driver has gone, there may be thousands.
@@ -166,6 +189,14 @@ class Resource:
             self._log.warning("devices unhealthy", devices=_shown(names), reason=reason)
         if risen:
             self._log.info("devices healthy again", devices=_shown(risen))
+
+    def _count_turns(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> None:
+        """Count the devices whose health is not what it was."""
+        for name, device in after.items():
+            was = before.get(name)
+            if bool(device.unhealthy) != bool(was and was.unhealthy):
+                source = self._verdict(device).source or (SCAN if device.unhealthy else "")
+                self._around.meter.device_turned(self.name, healthy=not device.unhealthy, source=source)
 
     def _is_tried(self, device: Device, told: Mapping[str, str]) -> bool:
         """Whether a device that is known to be unhealthy may be on its way to recover."""

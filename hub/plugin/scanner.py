@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 import msgspec
 
 from hub.log import get_logger
+from hub.metric import Metric
 from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, overrides
 from hub.plugin.device import Device, Excluded
 from hub.plugin.failure import PluginFailure, legible
+from hub.plugin.meter import Meter
+from hub.plugin.metrics import checked_metrics
 from hub.plugin.snapshot import Snapshot
 from hub.plugin.threads import in_thread
 
@@ -36,6 +40,8 @@ class Scan(msgspec.Struct, frozen=True):
     """What is there and not advertised."""
     hopeless: bool = False
     """Nothing will ever be known in this process."""
+    metrics: tuple[Metric, ...] = ()
+    """What the plugin counts and measures."""
 
 
 class Scanner:
@@ -44,18 +50,27 @@ class Scanner:
     Args:
         plugin: Who is asked.
         report: Gets each scan, on the event loop.
+        meter: Measures how long scans take.
     """
 
-    def __init__(self, plugin: Plugin, report: Callable[[Scan], None]) -> None:
+    def __init__(self, plugin: Plugin, report: Callable[[Scan], None], meter: Meter) -> None:
         self._plugin = plugin
         self._report = report
+        self._meter = meter
+        self._scans = 0
+        self._scanning = False
         self._requested = asyncio.Event()
         self._watch_failure = ""
+        self._metrics_failure = ""
         self._log = get_logger()
 
     def request(self) -> None:
         """Scan soon; many requests make one scan."""
         self._requested.set()
+
+    def running(self) -> tuple[int, float]:
+        """The number of the scan that runs, 0 when none does, and the seconds that the plugin gives it."""
+        return self._scans if self._scanning else 0, self._plugin.scan_timeout
 
     async def run(self) -> None:
         """Scan for ever."""
@@ -73,11 +88,27 @@ class Scanner:
 
     async def _scan(self) -> None:
         distrust, limit = self._watch_failure, self._plugin.scan_timeout
-        scanning = in_thread("scan", lambda: scan(self._plugin, distrust))
+        self._scans, self._scanning, begin = self._scans + 1, True, time.perf_counter()
+        scanning = in_thread("scan", lambda: self._scan_and_measure(distrust))
         done, _ = await asyncio.wait([scanning], timeout=limit)
         if not done:
             self._report(Scan(reason=f"the scan for devices has not ended within {limit:g} s", failed=True))
-        self._report(await scanning)
+        found = await scanning
+        self._scanning = False
+        self._meter.scan_ended(time.perf_counter() - begin)
+        self._report(found)
+
+    def _scan_and_measure(self, distrust: str) -> Scan:
+        """In the thread of the scan. What cannot be measured keeps no device from being used."""
+        found = scan(self._plugin, distrust)
+        try:
+            metrics, failure = checked_metrics(self._plugin.metrics()), ""
+        except Exception as error:  # noqa: BLE001 - foreign code; whatever it raises is said
+            metrics, failure = (), str(PluginFailure.of(error))
+        if failure and failure != self._metrics_failure:
+            self._log.error("no metrics of the plugin's own", reason=failure)
+        self._metrics_failure = failure
+        return msgspec.structs.replace(found, metrics=metrics)
 
     async def _watch(self) -> None:
         """Keep the plugin's watch running. While it cannot, changes would go unseen, so the devices are not trusted."""

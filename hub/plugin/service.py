@@ -18,6 +18,7 @@ from hub.plugin.device import Allocation, Device
 from hub.plugin.endpoint import Streams
 from hub.plugin.failure import PluginFailure
 from hub.plugin.inventory import Inventory
+from hub.plugin.meter import Meter
 from hub.plugin.refusal import Refusal
 
 _LISTED = 16
@@ -38,13 +39,26 @@ class DevicePluginService(DevicePluginServicer):
         resource: The resource's name.
         inventory: What is advertised.
         prepare: Makes devices ready before their container starts.
+        allocated: Called when a container was given devices.
+        meter: Measures the calls.
     """
 
-    def __init__(self, plugin: Plugin, resource: str, inventory: Inventory, prepare: Prepare) -> None:
+    def __init__(
+        self,
+        plugin: Plugin,
+        resource: str,
+        inventory: Inventory,
+        prepare: Prepare,
+        *,
+        allocated: Callable[[], None],
+        meter: Meter,
+    ) -> None:
         self._plugin = plugin
         self._resource = resource
         self._inventory = inventory
         self._prepare = prepare
+        self._allocated = allocated
+        self._meter = meter
         self._asker = Asker()
         self._complaint = ""
         self._log = get_logger(resource=resource)
@@ -65,13 +79,15 @@ class DevicePluginService(DevicePluginServicer):
 
     async def GetDevicePluginOptions(self, _request: wire.Empty, _context: Context) -> wire.DevicePluginOptions:
         """Say what the kubelet may ask."""
-        return self.options
+        with self._meter.call("GetDevicePluginOptions"):
+            return self.options
 
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Send the list of devices, now and at each change."""
         with self.streams.track():
             while True:
                 version = self._inventory.version
+                self._meter.list_sent(self._resource)
                 yield self._inventory.snapshot.message
                 await self._inventory.wait_beyond(version)
 
@@ -79,35 +95,43 @@ class DevicePluginService(DevicePluginServicer):
         self, request: wire.PreferredAllocationRequest, _context: Context
     ) -> wire.PreferredAllocationResponse:
         """Name the best devices for each container; an empty answer where there is none, for an error fails the pod."""
-        answers = [await self._prefer(container) for container in request.container_requests]
+        with self._meter.call("GetPreferredAllocation"):
+            answers = [await self._prefer(container) for container in request.container_requests]
         return wire.PreferredAllocationResponse(
             container_responses=[wire.ContainerPreferredAllocationResponse(deviceIDs=ids) for ids in answers]
         )
 
     async def Allocate(self, request: wire.AllocateRequest, context: Context) -> wire.AllocateResponse:
         """Say what each container gets for the devices that the kubelet chose."""
-        try:
-            responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
-        except Refusal as refusal:
-            self._complain("allocation refused", str(refusal))
-            await context.abort(refusal.code, str(refusal))
+        with self._meter.call("Allocate") as call:
+            try:
+                responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
+            except Refusal as refusal:
+                call.code = refusal.code
+                self._complain("allocation refused", str(refusal))
+                await context.abort(refusal.code, str(refusal))
+        self._allocated()
         return wire.AllocateResponse(container_responses=responses)
 
     async def PreStartContainer(
         self, request: wire.PreStartContainerRequest, context: Context
     ) -> wire.PreStartContainerResponse:
         """Make the devices ready. A container that starts again holds its devices, healthy or not."""
+        with self._meter.call("PreStartContainer") as call:
+            try:
+                await self._prepare(self._resource, self._resolve_started(request.devices_ids))
+            except Refusal as refusal:
+                call.code = refusal.code
+                await context.abort(refusal.code, str(refusal))
+        return wire.PreStartContainerResponse()
+
+    def _resolve_started(self, ids: Iterable[str]) -> list[Device]:
+        """The devices of a container that starts; what else may go wrong with them, who prepares them logs."""
         try:
-            devices = self._resolve(request.devices_ids)
+            return self._resolve(ids)
         except Refusal as refusal:
             self._complain("container kept from starting", str(refusal))
-            await context.abort(refusal.code, str(refusal))
-        try:
-            await self._prepare(self._resource, devices)
-        except Refusal as refusal:
-            # Who prepares has logged what went wrong with which device.
-            await context.abort(refusal.code, str(refusal))
-        return wire.PreStartContainerResponse()
+            raise
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         devices = self._resolve(ids)

@@ -33,10 +33,12 @@ def _flaps(count: int) -> list[Step]:
     return [step for n in range(count) for step in (_fail(now=100 + n), _clear(now=100 + n, policy=AT_ONCE))]
 
 
-NEEDS_QUIET = "recovering, waiting for 30 s without a fault"
+NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver says no"
 PROBED = "recovering, waiting for a probe reset (was: driver says no)"
 HELD = f"recovered 3 times within 3600 s; {HOW}"
-RELEASE: Step = lambda record: record.release(300, AT_ONCE)  # noqa: E731 - a step like those above
+CORDON: Step = _fail("cordon")
+UNHOLD: Step = lambda record: record.let_go("cordon")  # noqa: E731 - a step like those above
+RELEASE: Step = lambda record: record.release()  # noqa: E731 - a step like those above
 
 TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("new", [], Health.HEALTHY, ""),
@@ -62,6 +64,11 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("time does not end it", [*_flaps(4), _pass(99_999)], Health.UNHEALTHY, HELD),
     ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
     ("an operator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
+    ("nobody tries what is cordoned", [CORDON, _try()], Health.UNHEALTHY, "cordon says no"),
+    ("a cordon beside a fault", [_fail(), CORDON, _clear()], Health.UNHEALTHY, "cordon says no"),
+    ("no quiet time after a cordon", [CORDON, UNHOLD], Health.HEALTHY, ""),
+    ("a release leaves other faults", [_fail(), CORDON, RELEASE], Health.UNHEALTHY, "driver says no"),
+    ("a release takes the operator's word for repair", [_fail("broken"), RELEASE], Health.HEALTHY, ""),
     ("released, it may flap again", [*_flaps(4), RELEASE, *_flaps(2)], Health.HEALTHY, ""),
 ]  # fmt: skip
 

@@ -13,8 +13,10 @@ import pytest
 from structlog.testing import capture_logs
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
 
+from hub.control import Uncordon, ask
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.fake import ContainerStartError, FakeKubelet
+from hub.paths import RunDir
 from hub.plugin.health import Probing
 from hub.plugin.probes import Probes
 from hub.plugin.refusal import Refusal
@@ -157,12 +159,14 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(STUB, 3)
     node.faults("")
     resource = await plugin.resource_until(lambda state: state.devices[0].source == "flapping")
-    assert "recovered 3 times within 3600 s; to release it, stop the plugin, remove" in resource.devices[0].reason
+    assert "recovered 3 times within 3600 s; dphub uncordon releases it" in resource.devices[0].reason
     assert await plugin.stop() == 0
     plugin = await _plugin(node, kubelet, devices=3)
     assert await plugin.stop() == 0
-    (node.run_dir / "stub.health.json").unlink()
-    await _plugin(node, kubelet, devices=4)
+    await _plugin(node, kubelet, devices=3)
+    answer = await asyncio.to_thread(ask, RunDir(node.run_dir).plugin_control("stub"), Uncordon(f"{STUB} stub-0"))
+    assert answer.done, answer.text
+    await kubelet.wait_for(STUB, 4)
 
 
 @pytest.fixture

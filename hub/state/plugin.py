@@ -1,12 +1,7 @@
-"""What a plugin process tells about itself: one JSON file in the run directory, replaced at each change.
+"""What a plugin process tells about itself and its devices."""
 
-The plugin writes it, everything that shows a node's condition reads it. It survives a crash of either side.
-"""
-
-import os
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 
 import msgspec
 
@@ -43,7 +38,15 @@ class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0
     """Unix time since when it is not healthy; 0 when it is."""
     source: str = ""
-    """Who says so: plugin, broken, reset, flapping or scan; empty when it is healthy."""
+    """Who says so: plugin, broken, reset, flapping, cordon, operator or scan; empty when it is healthy."""
+    pci: tuple[str, ...] = ()
+    """Its PCI addresses, as sysfs writes them."""
+    upstream: tuple[str, ...] = ()
+    """The PCI bridges between the processor and it, the outermost first; of several addresses those of the first."""
+    attributes: Mapping[str, str] = {}
+    """What the plugin tells about it, such as its model."""
+    holder: str = ""
+    """Who has it, as "namespace/pod/container"; empty when nobody has it, or nobody can tell."""
 
 
 class ExcludedState(msgspec.Struct, frozen=True):
@@ -83,6 +86,16 @@ class ResourceState(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     """What the plugin offered that cannot be sent to a kubelet."""
     devices: tuple[DeviceState, ...] = ()
+    unlisted: Mapping[str, str] = {}
+    """What somebody still holds and the plugin does not offer any more: device id to holder."""
+
+
+class ConfigState(msgspec.Struct, frozen=True):
+    """The configuration file that a plugin has read."""
+
+    path: str
+    digest: str
+    """SHA-256 of its content as it was read."""
 
 
 class PluginState(msgspec.Struct, frozen=True):
@@ -101,18 +114,9 @@ class PluginState(msgspec.Struct, frozen=True):
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}
     """Resets since the process started, by outcome."""
-
-
-def replace_file(path: Path, content: object) -> None:
-    """Write something as JSON; a reader sees the old file or the new one, never a part."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
-    scratch.replace(path)
-
-
-def read_state(path: Path) -> PluginState | None:
-    """The last state that a plugin wrote, or None where it has not written one."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=PluginState)
-    except FileNotFoundError:
-        return None
+    config: ConfigState | None = None
+    """None where it has read no file."""
+    holders_known: bool = True
+    """Whether the kubelet tells who holds what; its pod resources API may be off or not mounted."""
+    cordons: Mapping[str, str] = {}
+    """The reasons of an operator by physical device, of those too that are not there just now."""

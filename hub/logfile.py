@@ -1,0 +1,59 @@
+"""The latest log lines of a process in a file, for whoever comes later: `dphub logs` reads them."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+LONGEST = 1024 * 1024
+"""Bytes of a file; then it becomes the former one, whose predecessor is forgotten."""
+
+
+def former(path: Path) -> Path:
+    """Where the lines before those in a log file are."""
+    return path.with_name(f"{path.name}.1")
+
+
+class LogFile:
+    """A file of bounded size that log lines are appended to.
+
+    A disk that is full takes no lines; they still go where all logs go, with a word about that.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Append one event as a line of JSON."""
+        line = msgspec.json.encode(event, enc_hook=str) + b"\n"
+        with self._lock:
+            try:
+                self._append(line)
+            except OSError as error:
+                # Not through the log, which would come here again.
+                sys.stderr.write(f"log line not kept in {self._path}: {error.strerror}\n")
+                self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _append(self, line: bytes) -> None:
+        if self._file is not None and self._size + len(line) > LONGEST:
+            self._close()
+            self._path.replace(former(self._path))
+        if self._file is None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._size = os.fstat(self._file).st_size
+        os.write(self._file, line)
+        self._size += len(line)

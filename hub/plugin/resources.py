@@ -1,0 +1,104 @@
+"""All resources of a plugin, kept in step with what its scans find."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hub.errors import ConfigError
+from hub.log import get_logger
+from hub.plugin.checks import resource_problem
+from hub.plugin.device import Device, Excluded
+from hub.plugin.resource import Resource
+from hub.plugin.scanner import Scan
+from hub.plugin.snapshot import Snapshot
+from hub.state import ExcludedState, Registration, ResourceState
+
+
+class Resources:
+    """What a plugin offers, by resource.
+
+    Args:
+        make: Makes a resource of a valid name, and has it served.
+        plugin_dir: The kubelet's plugin directory.
+        changed: Called when the state has changed.
+
+    Attributes:
+        reason: What keeps the plugin from finding its devices, if anything does.
+    """
+
+    def __init__(self, make: Callable[[str], Resource], plugin_dir: Path, changed: Callable[[], None]) -> None:
+        self._make = make
+        self._plugin_dir = plugin_dir
+        self._changed = changed
+        self._served: dict[str, Resource] = {}
+        self._refused: dict[str, ResourceState] = {}
+        self._excluded: tuple[Excluded, ...] = ()
+        self._judging: asyncio.Handle | None = None
+        self.reason = ""
+        self._log = get_logger()
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(self._served.values())
+
+    def offer(self) -> Iterator[tuple[str, Device]]:
+        """All advertised devices, each with its resource."""
+        return ((resource.name, device) for resource in self for device in resource.devices)
+
+    def take(self, scan: Scan) -> None:
+        """Bring the resources in step with what a scan found."""
+        if scan.reason != self.reason:
+            say = self._log.warning if scan.failed else self._log.info
+            say("scan", reason=scan.reason or "all is well again")
+            self.reason = scan.reason
+            self._changed()
+        self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
+        for name in scan.snapshots:
+            if name not in self._served and name not in self._refused:
+                self._add(name)
+        gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
+        for resource in self:
+            if scan.failed:
+                resource.distrust(scan.reason)
+            else:
+                resource.advertise(scan.snapshots.get(resource.name, gone))
+        if not scan.failed and scan.excluded != self._excluded:
+            self._exclude(scan.excluded)
+
+    def judge_soon(self) -> None:
+        """Advertise what is known of the devices' health by then; many changes make one list."""
+        if self._judging is None:
+            self._judging = asyncio.get_running_loop().call_soon(self._judge)
+
+    def states(self) -> tuple[ResourceState, ...]:
+        """The resources as others see them."""
+        return (*(resource.state() for resource in self), *self._refused.values())
+
+    def excluded(self) -> tuple[ExcludedState, ...]:
+        """What is there and not advertised."""
+        return tuple(ExcludedState(each.id, each.reason) for each in self._excluded)
+
+    def _judge(self) -> None:
+        self._judging = None
+        for resource in self:
+            resource.judge()
+
+    def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
+        for each in excluded:
+            if each not in self._excluded:
+                self._log.info("left out", device=each.id, reason=each.reason)
+        self._excluded = excluded
+        self._changed()
+
+    def _add(self, name: str) -> None:
+        """Serve a resource from now on, unless no kubelet would take it."""
+        problem = resource_problem(name)
+        try:
+            if not problem:
+                self._served[name] = self._make(name)
+        except ConfigError as error:
+            problem = str(error)
+        if problem:
+            self._log.error("resource left out", resource=name, reason=problem)
+            self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
+            self._changed()

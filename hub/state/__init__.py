@@ -1,0 +1,44 @@
+"""What the processes of a node tell about themselves: JSON files in the run directory, replaced at each change.
+
+Each process writes its own, everything that shows a node's condition reads them all. They survive a crash of either
+side.
+"""
+
+from pathlib import Path
+
+from hub.state.files import read_file, replace_file
+from hub.state.hub import HubState, LastExit, ProcessState, RestartReason, Run
+from hub.state.plugin import (
+    ConfigState,
+    DeviceState,
+    ExcludedState,
+    PluginState,
+    Registration,
+    ResetState,
+    ResourceState,
+)
+from hub.state.pulse import Pulse
+
+__all__ = [
+    "ConfigState",
+    "DeviceState",
+    "ExcludedState",
+    "HubState",
+    "LastExit",
+    "PluginState",
+    "ProcessState",
+    "Pulse",
+    "Registration",
+    "ResetState",
+    "ResourceState",
+    "RestartReason",
+    "Run",
+    "read_file",
+    "read_state",
+    "replace_file",
+]
+
+
+def read_state(path: Path) -> PluginState | None:
+    """The last state that a plugin wrote, or None where it has not written one."""
+    return read_file(path, PluginState)

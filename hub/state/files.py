@@ -1,0 +1,33 @@
+"""State files: JSON, replaced at once."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+State = TypeVar("State")
+
+
+def replace_file(path: Path, content: object) -> None:
+    """Write something as JSON; a reader sees the old file or the new one, never a part."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
+    scratch.replace(path)
+
+
+def read_file(path: Path, kind: type[State]) -> State | None:
+    """What was last written, or None where nothing was."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

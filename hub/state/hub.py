@@ -1,0 +1,82 @@
+"""What the hub tells about itself and the processes that it looks after."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+
+class Run(StrEnum):
+    """How a plugin's process stands with the hub."""
+
+    RUNNING = "running"
+    BACKING_OFF = "backing off"
+    """It ended unasked, and is started again after a while."""
+    FAILING = "cannot be started"
+    """The operating system does not start it; the hub tries on."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    """An administrator stopped it, or it is not to start by itself."""
+
+
+class RestartReason(StrEnum):
+    """Why a process was started anew."""
+
+    CRASHED = "crashed"
+    HUNG = "hung"
+    NEEDED = "needed"
+    """It said itself that only a new process can go on."""
+    ASKED = "asked"
+    """An administrator asked for it."""
+
+
+class LastExit(msgspec.Struct, frozen=True):
+    """How a process ended."""
+
+    pid: int
+    ended: float
+    """Unix time."""
+    why: str
+    """In words, such as "killed by SIGSEGV"."""
+    code: int
+    """Its exit code, or the negative number of the signal that killed it."""
+
+
+class ProcessState(msgspec.Struct, frozen=True):
+    """One plugin's process."""
+
+    name: str
+    run: Run
+    pid: int = 0
+    """0 when there is none."""
+    started: float = 0
+    """Unix time; 0 when there is no process."""
+    restarts: Mapping[RestartReason, int] = {}
+    """Since the hub started, or since the plugin was added."""
+    last_exit: LastExit | None = None
+    next_start: float = 0
+    """Unix time; 0 when none is planned."""
+    trouble: str = ""
+    """Why it cannot be started."""
+
+
+class HubState(msgspec.Struct, frozen=True):
+    """One hub."""
+
+    version: str
+    pid: int
+    started: float
+    """Unix time."""
+    instance: str
+    config: str
+    """Its circus.ini."""
+    plugin_dir: str
+    http: str = ""
+    """Where it listens, as "127.0.0.1:9880"; empty when it does not."""
+    kubelet_since: float = 0
+    """Unix time at which the kubelet made its socket; 0 when there is none."""
+    kubelet_starts: int = 0
+    """Starts of a kubelet that the hub has seen."""
+    config_problem: str = ""
+    """Why the last reload was refused; empty when it was not."""
+    processes: tuple[ProcessState, ...] = ()
