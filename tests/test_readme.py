@@ -217,7 +217,8 @@ async def test_the_hub_runs_with_its_defaults(root: Path) -> None:
             str(BIN / "dphub"),
             "run",
             cwd=root,
-            env=os.environ | {"DPHUB_PLUGIN_DIR": str(plugin_dir), "DPHUB_RUN_DIR": str(run_dir)},
+            env=os.environ
+            | {"DPHUB_PLUGIN_DIR": str(plugin_dir), "DPHUB_RUN_DIR": str(run_dir), "DPHUB_HTTP": "127.0.0.1:0"},
             stderr=asyncio.subprocess.DEVNULL,
         )
         await kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)

@@ -13,6 +13,9 @@ from hub.supervisor.config import default_config
 from hub.supervisor.lock import AlreadyRunningError
 from hub.supervisor.settings import HubSettings
 
+HTTP = "127.0.0.1:9880"
+"""Where the hub listens when it is told nothing else: seen on its own node only."""
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -54,7 +57,16 @@ _PATH = click.Path(path_type=Path)
     show_envvar=True,
     help="How log lines look; auto is text on a terminal, JSON elsewhere.",
 )
-def run(config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, log_format: str) -> None:
+@click.option(
+    "--http",
+    default=HTTP,
+    envvar="DPHUB_HTTP",
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help='Where to listen for HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" for nowhere.',
+)
+def run(*, config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, log_format: str, http: str) -> None:
     """Run the hub: start all plugins, keep them alive and registered, until SIGTERM."""
     from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s and 20 MB, which --help can do without
 
@@ -64,6 +76,7 @@ def run(config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, lo
         run_dir=RunDir(run_dir.absolute()),
         log_level=LogLevel(log_level),
         log_format=LogFormat(log_format),
+        http="" if http == "off" else http,
     )
     try:
         sys.exit(run_hub(settings))

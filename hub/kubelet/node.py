@@ -48,7 +48,15 @@ class Node:
         """Start the hub; its log goes to a file."""
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hub", "run", "--log-format=json", f"--config={self._config}"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "hub",
+                    "run",
+                    "--log-format=json",
+                    "--http=127.0.0.1:0",
+                    f"--config={self._config}",
+                ),
                 *(f"--plugin-dir={self.plugin_dir}", f"--run-dir={self.run_dir.path}"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -19,7 +19,16 @@ from hub.plugin.settingsfile import read_settings
 
 
 class NoDevices(Exception):
-    """Raised by `Plugin.devices` where there is nothing to advertise, with the reason for the administrator."""
+    """Raised by `Plugin.devices` where there is nothing to advertise, with the reason for the administrator.
+
+    Args:
+        reason: Why.
+        fault: Whether the hardware is there and cannot be used; a node without such hardware is no fault.
+    """
+
+    def __init__(self, reason: object = "", *, fault: bool = False) -> None:
+        super().__init__(reason)
+        self.fault = fault
 
 
 class NeedsRestart(Exception):
@@ -112,7 +121,7 @@ class Plugin:
         return
 
     def metrics(self) -> Iterable[Metric]:
-        """What the plugin counts and measures, as of the scan that has just ended; in the thread of the scan."""
+        """What the plugin counts and measures; asked every few seconds, never twice at once, in a thread of its own."""
         return ()
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:

@@ -11,8 +11,8 @@ import msgspec
 from hub.log import get_logger
 from hub.plugin.device import Device
 from hub.plugin.health import BROKEN, OPERATOR, PLUGIN, Fault, Health, HealthRecord, Policy
-from hub.plugin.statefile import StateFile
 from hub.reset.identity import ProcessIdentity
+from hub.state.writer import StateFile
 
 
 class Verdict(NamedTuple):

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from hub.metric import Metric
-from hub.plugin.statefile import StateFile
+from hub.plugin.contract import Plugin
+from hub.plugin.meter import Meter
+from hub.plugin.metrics import PluginMetrics
 from hub.state.pulse import Pulse
+from hub.state.writer import StateFile
 
 
 class Heart:
@@ -19,7 +21,8 @@ class Heart:
         interval: Seconds between two pulses.
         scan: Tells the number of the scan that runs (0 for none) and the seconds that it may take.
         level: Tells the log level.
-        metrics: Tells the figures.
+        plugin: Is asked for figures of its own.
+        meter: Those of the process.
     """
 
     def __init__(
@@ -28,20 +31,25 @@ class Heart:
         interval: float,
         scan: Callable[[], tuple[int, float]],
         level: Callable[[], str],
-        metrics: Callable[[], Sequence[Metric]],
+        *,
+        plugin: Plugin,
+        meter: Meter,
     ) -> None:
         self._interval = interval
         self._scan = scan
         self._level = level
-        self._metrics = metrics
+        self._meter = meter
         self._file = StateFile(path, self._pulse)
+        self._of_plugin = PluginMetrics(plugin, self._file.touch)
 
     async def run(self) -> None:
         """Beat for ever."""
         while True:
             self._file.write()
+            self._of_plugin.refresh()
             await asyncio.sleep(self._interval)
 
     def _pulse(self) -> Pulse:
         scan, limit = self._scan()
-        return Pulse(os.getpid(), time.time(), scan, limit, self._level(), tuple(self._metrics()))
+        metrics = (*self._meter.metrics(), *self._of_plugin.latest)
+        return Pulse(os.getpid(), time.time(), scan, limit, self._level(), metrics)

@@ -1,9 +1,13 @@
-"""The metrics of a plugin, checked before they reach anybody else."""
+"""The metrics of a plugin's own: asked for in a thread, and checked before they reach anybody else."""
 
+import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from hub.log import get_logger
 from hub.metric import Kind, Metric
+from hub.plugin.contract import Plugin, overrides
+from hub.plugin.threads import in_thread
 
 SAMPLES = 1000
 """The most values of one plugin: Prometheus keeps a time series for each."""
@@ -11,6 +15,42 @@ SAMPLES = 1000
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _LABEL = re.compile("[a-z][a-z0-9_]*")
 _OURS = "plugin"
+
+
+class PluginMetrics:
+    """What a plugin counts and measures, as it last told; one that does not answer is not asked again meanwhile.
+
+    Args:
+        plugin: Who is asked.
+        changed: Called when there is an answer.
+    """
+
+    def __init__(self, plugin: Plugin, changed: Callable[[], None]) -> None:
+        self._plugin = plugin
+        self._changed = changed
+        self._answer: asyncio.Future[tuple[Metric, ...]] | None = None
+        self._failure = ""
+        self._log = get_logger()
+        self.latest: tuple[Metric, ...] = ()
+
+    def refresh(self) -> None:
+        """Ask anew."""
+        if self._answer is None and overrides(self._plugin, "metrics"):
+            self._answer = in_thread("metrics", lambda: checked_metrics(self._plugin.metrics()))
+            self._answer.add_done_callback(self._take)
+
+    def _take(self, answer: asyncio.Future[tuple[Metric, ...]]) -> None:
+        self._answer = None
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        failure = str(error) if error else ""
+        if failure and failure != self._failure:
+            # What cannot be measured keeps no device from being used.
+            self._log.error("no metrics of the plugin's own", reason=failure)
+        self._failure = failure
+        self.latest = () if error else answer.result()
+        self._changed()
 
 
 def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hub.exits import Exit
 from hub.log import current_level, get_logger
-from hub.metric import Metric
 from hub.paths import RunDir
 from hub.plugin.contract import Plugin
 from hub.plugin.control import Control
@@ -24,9 +23,9 @@ from hub.plugin.preparation import Preparation
 from hub.plugin.resource import Resource, Surroundings
 from hub.plugin.resources import Resources
 from hub.plugin.scanner import Scan, Scanner
-from hub.plugin.statefile import StateFile
 from hub.state import ConfigState, PluginState
 from hub.state.pulse import pulse_interval
+from hub.state.writer import StateFile
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
@@ -65,7 +64,6 @@ class PluginProcess:
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._metrics: tuple[Metric, ...] = ()
         self._meter = Meter()
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         changed = self._state_file.touch
@@ -79,7 +77,9 @@ class PluginProcess:
         operator = Operator(offer, self._health, self._preparation, self._holding)
         self._control = Control(run_dir.plugin_control(name) if keep_state else None, operator.answer)
         pulse = run_dir.pulse(name) if keep_state else None
-        self._heart = Heart(pulse, pulse_interval(watchdog), self._scanner.running, current_level, self._all_metrics)
+        self._heart = Heart(
+            pulse, pulse_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
+        )
         self._surroundings = Surroundings(
             run_dir.instance, plugin_dir, self._health, self._holding, PciTree(plugin.host), self._meter, changed
         )
@@ -140,7 +140,6 @@ class PluginProcess:
 
     def _take(self, scan: Scan) -> None:
         self._resources.take(scan)
-        self._metrics = scan.metrics
         if scan.hopeless:
             self._log.error("only a new process can go on", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
@@ -154,9 +153,6 @@ class PluginProcess:
         self._run(resource.run())
         return resource
 
-    def _all_metrics(self) -> list[Metric]:
-        return [*self._meter.metrics(), *self._metrics]
-
     def _state(self) -> PluginState:
         return PluginState(
             plugin=self._name,
@@ -164,6 +160,7 @@ class PluginProcess:
             started=self._started,
             resources=self._resources.states(),
             reason=self._resources.reason,
+            fault=self._resources.fault,
             excluded=self._resources.excluded(),
             resets=self._preparation.results,
             reset_counts=self._preparation.counts,

@@ -25,6 +25,7 @@ class Resources:
 
     Attributes:
         reason: What keeps the plugin from finding its devices, if anything does.
+        fault: Whether that is a fault, and not just a node without such hardware.
     """
 
     def __init__(self, make: Callable[[str], Resource], plugin_dir: Path, changed: Callable[[], None]) -> None:
@@ -36,6 +37,7 @@ class Resources:
         self._excluded: tuple[Excluded, ...] = ()
         self._judging: asyncio.Handle | None = None
         self.reason = ""
+        self.fault = False
         self._log = get_logger()
 
     def __iter__(self) -> Iterator[Resource]:
@@ -47,10 +49,10 @@ class Resources:
 
     def take(self, scan: Scan) -> None:
         """Bring the resources in step with what a scan found."""
-        if scan.reason != self.reason:
-            say = self._log.warning if scan.failed else self._log.info
+        if (scan.reason, scan.fault) != (self.reason, self.fault):
+            say = self._log.warning if scan.fault else self._log.info
             say("scan", reason=scan.reason or "all is well again")
-            self.reason = scan.reason
+            self.reason, self.fault = scan.reason, scan.fault
             self._changed()
         self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
         for name in scan.snapshots:

@@ -9,12 +9,10 @@ from itertools import groupby
 import msgspec
 
 from hub.log import get_logger
-from hub.metric import Metric
 from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, overrides
 from hub.plugin.device import Device, Excluded
 from hub.plugin.failure import PluginFailure, legible
 from hub.plugin.meter import Meter
-from hub.plugin.metrics import checked_metrics
 from hub.plugin.snapshot import Snapshot
 from hub.plugin.threads import in_thread
 
@@ -34,14 +32,14 @@ class Scan(msgspec.Struct, frozen=True):
     """By resource, those that the plugin declares without a device included."""
     reason: str = ""
     """Why the plugin has no device at all, or none that can be trusted."""
+    fault: bool = False
+    """Whether that is a fault, and not just a node without such hardware."""
     failed: bool = False
     """Nothing is known; the devices known so far cannot be trusted."""
     excluded: tuple[Excluded, ...] = ()
     """What is there and not advertised."""
     hopeless: bool = False
     """Nothing will ever be known in this process."""
-    metrics: tuple[Metric, ...] = ()
-    """What the plugin counts and measures."""
 
 
 class Scanner:
@@ -61,7 +59,6 @@ class Scanner:
         self._scanning = False
         self._requested = asyncio.Event()
         self._watch_failure = ""
-        self._metrics_failure = ""
         self._log = get_logger()
 
     def request(self) -> None:
@@ -89,26 +86,14 @@ class Scanner:
     async def _scan(self) -> None:
         distrust, limit = self._watch_failure, self._plugin.scan_timeout
         self._scans, self._scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = in_thread("scan", lambda: self._scan_and_measure(distrust))
+        scanning = in_thread("scan", lambda: scan(self._plugin, distrust))
         done, _ = await asyncio.wait([scanning], timeout=limit)
         if not done:
-            self._report(Scan(reason=f"the scan for devices has not ended within {limit:g} s", failed=True))
+            self._report(Scan(reason=f"the scan for devices has not ended within {limit:g} s", fault=True, failed=True))
         found = await scanning
         self._scanning = False
         self._meter.scan_ended(time.perf_counter() - begin)
         self._report(found)
-
-    def _scan_and_measure(self, distrust: str) -> Scan:
-        """In the thread of the scan. What cannot be measured keeps no device from being used."""
-        found = scan(self._plugin, distrust)
-        try:
-            metrics, failure = checked_metrics(self._plugin.metrics()), ""
-        except Exception as error:  # noqa: BLE001 - foreign code; whatever it raises is said
-            metrics, failure = (), str(PluginFailure.of(error))
-        if failure and failure != self._metrics_failure:
-            self._log.error("no metrics of the plugin's own", reason=failure)
-        self._metrics_failure = failure
-        return msgspec.structs.replace(found, metrics=metrics)
 
     async def _watch(self) -> None:
         """Keep the plugin's watch running. While it cannot, changes would go unseen, so the devices are not trusted."""
@@ -161,26 +146,26 @@ def scan(plugin: Plugin, distrust: str = "") -> Scan:
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
         reason = f"the scan for devices failed: {PluginFailure.of(error)}"
-        return Scan({name: Snapshot(reason=reason) for name in declared}, reason, failed=True)
+        return Scan({name: Snapshot(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
 def _sorted_out(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
-    reason = distrust
+    reason, fault = distrust, bool(distrust)
     try:
         offered = list(plugin.devices())
     except NoDevices as nothing:
-        offered, reason = [], legible(nothing)
+        offered, reason, fault = [], legible(nothing), nothing.fault or fault
     snapshots = {name: Snapshot(reason=reason) for name in declared}
     excluded = tuple(Excluded(legible(each.id), legible(each.reason)) for each in offered if isinstance(each, Excluded))
     devices_offered = [each for each in offered if not isinstance(each, Excluded)]
     for name, devices in _by_resource(plugin, devices_offered):
         snapshot = Snapshot.of(devices)
         snapshots[name] = snapshot.distrusted(distrust) if distrust else snapshot
-    return Scan(snapshots, reason, excluded=excluded)
+    return Scan(snapshots, reason, fault, excluded=excluded)
 
 
 def _hopeless(reason: NeedsRestart) -> Scan:
-    return Scan(reason=legible(reason), failed=True, hopeless=True)
+    return Scan(reason=legible(reason), fault=True, failed=True, hopeless=True)
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -58,6 +58,8 @@ class ProcessState(msgspec.Struct, frozen=True):
     """Unix time; 0 when none is planned."""
     trouble: str = ""
     """Why it cannot be started."""
+    hanging: str = ""
+    """Why it is about to be killed."""
 
 
 class HubState(msgspec.Struct, frozen=True):

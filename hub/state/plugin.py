@@ -108,6 +108,8 @@ class PluginState(msgspec.Struct, frozen=True):
     resources: tuple[ResourceState, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
+    fault: bool = False
+    """Whether that is a fault, and not just a node without such hardware."""
     excluded: tuple[ExcludedState, ...] = ()
     """What is there and not advertised."""
     resets: Mapping[str, ResetState] = {}

@@ -29,6 +29,7 @@ from hub.errors import ConfigError, HubError
 from hub.log import get_logger
 from hub.supervisor.config import PluginConfig, plugin_from_section, read_config
 from hub.supervisor.ini import Section
+from hub.supervisor.report import HubReport
 from hub.supervisor.settings import HubSettings
 from hub.supervisor.watcher import PluginWatcher
 
@@ -66,10 +67,12 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     Args:
         plugins: What circus.ini lists.
         settings: The hub.
+        report: Told what becomes of them, and of the configuration.
     """
 
-    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings) -> None:
+    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReport) -> None:
         self._settings = settings
+        self._report = report
         self.children: dict[int, PluginWatcher] = {}
         """Every process of ours that has not been reaped, by its id."""
         self.stopped = asyncio.Event()
@@ -79,7 +82,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """The stop, once somebody has asked for it."""
         self._reloading = asyncio.Lock()
         super().__init__(
-            [PluginWatcher(plugin, settings) for plugin in plugins],
+            [self._watcher(plugin) for plugin in plugins],
             f"ipc://{settings.run_dir.control}",
             f"ipc://{settings.run_dir.events}",
             check_delay=LOOK_SECONDS,
@@ -167,6 +170,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             plugins = read_config(self._settings.config)
         except ConfigError as error:
             _log.error("configuration refused, all goes on as before", error=str(error))
+            self._report.config_refused(str(error))
             raise MessageError(str(error)) from None
         return asyncio.ensure_future(self._change_to(plugins))
 
@@ -178,6 +182,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             kept = {watcher.name for watcher in self.watchers}
             added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
             await self._start_watchers(lambda: added)
+        self._report.config_refused("")
         _log.info(
             "configuration loaded",
             removed=[watcher.name for watcher in gone if watcher.name not in wanted],
@@ -203,10 +208,13 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             )
         return asyncio.ensure_future(self._remove(self.get_watcher(name)))
 
+    def _watcher(self, plugin: PluginConfig) -> PluginWatcher:
+        return PluginWatcher(plugin, self._settings, self._report.record(plugin.name))
+
     def _add(self, plugin: PluginConfig) -> PluginWatcher:
         if self._stopping:
             raise MessageError("the hub is stopping")
-        watcher = PluginWatcher(plugin, self._settings)
+        watcher = self._watcher(plugin)
         watcher.initialize(self.evpub_socket, self.sockets, self)
         self.watchers.append(watcher)
         self._watchers_names[plugin.name.lower()] = watcher
@@ -217,6 +225,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         if watcher in self.watchers:  # not removed by two at a time
             self.watchers.remove(watcher)
             del self._watchers_names[watcher.name.lower()]
+            self._report.forget(watcher.name)
 
     # Dead children.
 

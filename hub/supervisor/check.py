@@ -10,13 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from circus.util import parse_env_dict, replace_gnu_args
 
-from hub.supervisor.config import PluginConfig
+from hub.supervisor.config import HUB_PLUGIN, PluginConfig
 from hub.supervisor.settings import HubSettings
 
 LIMIT = 20.0
 """Seconds for a plugin to read its configuration."""
-
-_HUB_PLUGIN = ["-m", "hub.plugin"]
 
 
 def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings) -> list[str]:
@@ -34,7 +32,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings) -> str:
     environment = parse_env_dict(settings.environment(plugin.name, parse_env_dict(plugin.env)))
     command = _words(plugin, environment)
     program = sys.executable if command[0] == "python" else command[0]
-    if command[1:3] != _HUB_PLUGIN:
+    if command[1:3] != HUB_PLUGIN:
         there = shutil.which(program, path=environment["PATH"])
         return "" if there else f"there is no program {program}"
     try:

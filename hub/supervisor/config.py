@@ -19,6 +19,9 @@ from hub.supervisor.ini import Section, read_sections
 
 CONFIG_NAME = "circus.ini"
 
+HUB_PLUGIN = ["-m", "hub.plugin"]
+"""What follows the interpreter in the command of a plugin that is written in Python."""
+
 
 @dataclass(frozen=True)
 class PluginConfig:
@@ -37,9 +40,16 @@ class PluginConfig:
     graceful_timeout: float = 5.0
     """Seconds from the stop signal to SIGKILL. A plugin needs two; a pod has thirty before its kubelet kills it."""
     stop_signal: int = signal.SIGTERM
+    watchdog: float = 30.0
+    """Seconds after which a process that shows no life is killed and started anew; 0 for never."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     """From `[env]` and the `[env:NAMES]` that match; the hub's own environment is inherited besides."""
+
+    @property
+    def is_hub_plugin(self) -> bool:
+        """Whether the hub's own plugin process runs it, and not some other program."""
+        return shlex.split(f"{self.cmd} {self.args or ''}")[1:3] == HUB_PLUGIN
 
 
 def shipped_config() -> Path:
@@ -212,6 +222,7 @@ _KEYS: Mapping[str, Callable[[str], object]] = {
     "priority": _integer,
     "graceful_timeout": _seconds,
     "stop_signal": _signal,
+    "watchdog": _seconds,
 }
 
 _FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}

@@ -8,11 +8,15 @@ from hub._version import __version__
 from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.log import configure, get_logger
+from hub.status.reading import Reader
 from hub.supervisor.arbiter import HubArbiter
 from hub.supervisor.config import PluginConfig, read_config
 from hub.supervisor.kubelet_watch import KubeletWatch
 from hub.supervisor.lock import hold
+from hub.supervisor.report import HubReport
 from hub.supervisor.settings import HubSettings
+from hub.supervisor.watchdog import Watchdog
+from hub.supervisor.web import serve_web, split_address
 
 _log = get_logger()
 
@@ -28,7 +32,9 @@ def run_hub(settings: HubSettings) -> Exit:
     plugins = read_config(settings.config)
     _check_plugin_dir(settings.plugin_dir)
     settings.run_dir.create()
-    configure(settings.log_level, settings.log_format)
+    if settings.http:
+        split_address(settings.http)
+    configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
     # Plugins inherit it: a SIGHUP for a plugin that has no handler yet waits for one, and kills nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with hold(settings.run_dir):
@@ -36,9 +42,14 @@ def run_hub(settings: HubSettings) -> Exit:
 
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
-    arbiter = HubArbiter(plugins, settings)
+    report = HubReport(settings)
+    arbiter = HubArbiter(plugins, settings, report)
     try:
-        with KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter)) as watch:
+        with (
+            serve_web(settings.http, Reader(settings.run_dir)) as http,
+            KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter, report), report.changed) as watch,
+        ):
+            report.listening(http)
             _handle_signals(arbiter)
             _log.info(
                 "hub started",
@@ -46,11 +57,13 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
                 config=str(settings.config),
                 plugin_dir=str(settings.plugin_dir),
                 run_dir=str(settings.run_dir.path),
+                http=http or "off",
             )
             await arbiter.open()
-            replaced = await _until_stopped(arbiter, watch)
+            replaced = await _until_stopped(arbiter, watch, Watchdog(settings.run_dir, lambda: arbiter.watchers))
         if arbiter.stopping is not None:
             await arbiter.stopping
+        report.write()
     finally:
         arbiter.close()
     _log.info("hub stopped")
@@ -59,11 +72,13 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
-async def _until_stopped(arbiter: HubArbiter, watch: KubeletWatch) -> bool:
+async def _until_stopped(arbiter: HubArbiter, watch: KubeletWatch, watchdog: Watchdog) -> bool:
     """Wait until all plugins have stopped; whether that was because the plugin directory is dead."""
     watching = asyncio.create_task(watch.run())
     watching.add_done_callback(lambda _: arbiter.stop(_why(watching)))
+    guarding = asyncio.create_task(watchdog.run())
     await arbiter.stopped.wait()
+    guarding.cancel()
     if watching.done():
         watching.result()  # raises what broke the watch
         return True
@@ -84,7 +99,8 @@ def _handle_signals(arbiter: HubArbiter) -> None:
         loop.add_signal_handler(signum, arbiter.stop, signum.name)
 
 
-def _tell_plugins(arbiter: HubArbiter) -> None:
+def _tell_plugins(arbiter: HubArbiter, report: HubReport) -> None:
+    report.kubelet_started()
     _log.info("kubelet started", plugins_told=arbiter.signal_plugins(signal.SIGHUP))
 
 

@@ -28,11 +28,15 @@ class KubeletWatch:
     Args:
         plugin_dir: The kubelet's plugin directory; it need not exist yet, and may come and go.
         on_start: Called for each new `kubelet.sock`.
+        on_end: Called when it is gone.
     """
 
-    def __init__(self, plugin_dir: Path, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self, plugin_dir: Path, on_start: Callable[[], None], on_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._plugin_dir = plugin_dir
         self._on_start = on_start
+        self._on_end = on_end
         self._watch: Watch | None = None
         try:
             self._inotify = Inotify()
@@ -40,6 +44,7 @@ class KubeletWatch:
             raise self._error(error) from None
         self._follow()
         self._kubelet = self._find_kubelet()
+        self._up = self._kubelet is not None
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +63,9 @@ class KubeletWatch:
             kubelet = self._find_kubelet()
             if kubelet is not None and kubelet != self._kubelet:
                 self._on_start()
+            if kubelet is None and self._up:
+                self._on_end()
+            self._up = kubelet is not None
             self._kubelet = kubelet or self._kubelet
             await self._event()
 

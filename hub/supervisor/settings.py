@@ -19,6 +19,8 @@ class HubSettings:
     run_dir: RunDir
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
+    http: str = ""
+    """Where to listen for HTTP, as "HOST:PORT"; empty for nowhere."""
 
     def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
         """The environment of a plugin process: the hub's own, what circus.ini adds, and where the hub has things.

@@ -24,9 +24,18 @@ from psutil import NoSuchProcess
 from hub.exits import Exit
 from hub.log import get_logger
 from hub.prctl import set_death_signal
+from hub.state import RestartReason
+from hub.state.pulse import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.config import PluginConfig
+from hub.supervisor.record import ProcessRecord, exit_fields
 from hub.supervisor.settings import HubSettings
+
+STACK_SECONDS = 0.5
+"""How long a hung process has to write where its threads are, which takes it a millisecond when it can at all."""
+
+STACK_CHARACTERS = 8000
+"""The most of that in one line of the log."""
 
 KILL_SECONDS = 2.0
 """How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
@@ -49,9 +58,10 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     Args:
         config: What circus.ini says about the plugin.
         settings: The hub that it belongs to.
+        record: Told what becomes of its processes.
     """
 
-    def __init__(self, config: PluginConfig, settings: HubSettings) -> None:
+    def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
         super().__init__(
             config.name,
             _with_own_python(config.cmd),
@@ -66,7 +76,11 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         )
         # Not through the constructor, which would add a PYTHONPATH in it to the hub's own.
         self.env = settings.environment(config.name, parse_env_dict(config.env))
+        self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         self.config = config
+        self.record = record
+        self._stack = settings.run_dir.stack(config.name)
+        self._hung: dict[int, str] = {}
         self._log = get_logger(plugin=config.name)
         self._backoff = BackOff()
         self._next_start: asyncio.TimerHandle | None = None
@@ -89,6 +103,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def _restart(self) -> None:
         async with self._turn:
             await self._halt()
+            self.record.count(RestartReason.ASKED)
             self._launch()
 
     async def _reload(self, **_circus: object) -> None:
@@ -144,8 +159,11 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         if self.is_stopped():
             return
         self._status = "stopping"
+        self.record.stopping()
         await asyncio.gather(*(self.kill_process(process) for process in list(self.processes.values())))
         self._status = "stopped"
+        if not self.processes:
+            self.record.stopped()
         self.notify_event("stop", {"time": time.time()})
 
     def _forget_crashes(self) -> None:
@@ -162,7 +180,9 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         # What a bad command, directory, user or limit gives, here or in the child before its command runs.
         except (OSError, ValueError, SubprocessError) as error:
             self._report_start_failure(_reason(error))
-            self._respawn_later(self._backoff.crashed())
+            delay = self._backoff.crashed()
+            self._respawn_later(delay)
+            self.record.failing(self._start_failure, delay)
             return
         self.processes[process.pid] = process
         self.arbiter.children[process.pid] = self
@@ -170,6 +190,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._backoff.started()
         self._start_failure = ""
         self._status = "active"
+        self.record.started(process.pid)
         self._log.info("plugin started", pid=process.pid)
         self.notify_event("spawn", {"process_pid": process.pid, "time": process.started})
 
@@ -198,13 +219,35 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         process.poll()  # lets subprocess know that it is gone
         code = os.waitstatus_to_exitcode(status)
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
+        hung = self._hung.pop(pid, "")
+        self.record.ended(pid, status, hung)
         if self._status == "active":
             delay = self._backoff.crashed()
-            self._log.warning("plugin exited", pid=pid, **_meaning(code), restart_in_seconds=delay)
+            self._log.warning("plugin exited", pid=pid, **exit_fields(code), restart_in_seconds=delay)
             self._respawn_later(delay)
+            self.record.backing_off(_restart_reason(code, hung), delay)
         else:
-            self._log.info("plugin stopped", pid=pid, **_meaning(code))
+            self._log.info("plugin stopped", pid=pid, **exit_fields(code))
         self._ended.set()
+
+    async def kill_hung(self, pid: int, why: str) -> None:
+        """End a process that does not go on, once it has written where it hangs."""
+        self._hung[pid] = why
+        self.record.hanging(why)
+        if self.config.is_hub_plugin:
+            with suppress(NoSuchProcess):
+                self.send_signal(pid, STACK_SIGNAL)
+            await asyncio.sleep(STACK_SECONDS)
+        if pid not in self.processes:
+            return
+        self._log.error("plugin hangs, killing it", pid=pid, reason=why, stack=self._read_stack())
+        os.killpg(pid, signal.SIGKILL)
+
+    def _read_stack(self) -> str:
+        try:
+            return self._stack.read_text(encoding="utf-8", errors="replace")[-STACK_CHARACTERS:]
+        except OSError:
+            return ""
 
     def _respawn_later(self, delay: float) -> None:
         self._status = "starting"
@@ -240,6 +283,12 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
 _HUB_PID = os.getpid()
 
 
+def _restart_reason(code: int, hung: str) -> RestartReason:
+    if hung:
+        return RestartReason.HUNG
+    return RestartReason.NEEDED if code == Exit.NEEDS_RESTART else RestartReason.CRASHED
+
+
 def _with_own_python(command: str) -> str:
     """The command with `python` as the interpreter that runs the hub, which a PATH may not know by that name."""
     first, _, rest = command.partition(" ")
@@ -251,16 +300,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SubprocessError):
         return "its limits, user or group cannot be set"
     return str(error)
-
-
-def _meaning(code: int) -> dict[str, str | int]:
-    """What an exit status says, as fields of a log line."""
-    if code < 0:
-        return {"signal": _SIGNAL_NAMES.get(-code, str(-code))}
-    if code in _EXIT_NAMES:
-        return {"exit_code": code, "meaning": _EXIT_NAMES[code]}
-    return {"exit_code": code}
-
-
-_SIGNAL_NAMES = {signum.value: signum.name for signum in signal.Signals}  # most realtime signals have none
-_EXIT_NAMES = {code.value: code.name.lower().replace("_", " ") for code in Exit}

@@ -1,7 +1,7 @@
 """What XIDs, the driver's reports of errors, say about the health of GPUs."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 import structlog
@@ -10,6 +10,9 @@ from plugins.gpu.driver import Xid
 from plugins.gpu.facts import Gpu, View
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 from plugins.gpu.shares import Share
+
+KNOWN_CODES = 1000
+"""XIDs are numbered below; the driver could report any number."""
 
 
 class XidFaults:
@@ -30,6 +33,7 @@ class XidFaults:
         """By UUID, the codes and whether each was told."""
         self._fatal: defaultdict[str, dict[int, set[str]]] = defaultdict(dict)
         """By UUID, the codes and the devices for which each was told."""
+        self._counts: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
     def hear(self, xid: Xid) -> bool:
@@ -39,11 +43,17 @@ class XidFaults:
         say("xid", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid))
         uuid = xid.mig or xid.gpu
         with self._lock:
+            self._counts[str(xid.code) if xid.code < KNOWN_CODES else "other"] += 1
             if meaning is XidMeaning.RECOVER:
                 self._recovering[uuid][xid.code] = False
             elif meaning is XidMeaning.FATAL:
                 self._fatal[uuid][xid.code] = set()
         return meaning is not XidMeaning.IGNORE
+
+    def counts(self) -> dict[str, int]:
+        """How often each XID was heard; those that no driver knows are one."""
+        with self._lock:
+            return dict(self._counts)
 
     def settle(self, view: View) -> None:
         """Forget the XIDs of GPUs and MIG devices with which a new look found nothing wrong."""

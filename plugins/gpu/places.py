@@ -27,6 +27,10 @@ class Places:
         mounted = Path(container_driver_root) if container_driver_root else None
         self._driver_root_here = mounted if mounted and mounted.is_dir() else host.path(self.driver_root)
 
+    def has_gpus(self) -> bool:
+        """Whether there is a GPU of NVIDIA's on the PCI bus that its driver is to serve, and no virtual machine has."""
+        return any(_is_gpu(self.host.path(path)) for path in self.host.glob("/sys/bus/pci/devices/*"))
+
     def driver(self, path: Path_) -> Path:
         """Where this process finds a file of the driver, given as it would be with the driver root at "/"."""
         return self._driver_root_here / Path(path).relative_to("/")
@@ -42,3 +46,18 @@ class Places:
     def device(self, path: Path_) -> Path:
         """Where this process finds the same device file."""
         return self.host.path(self.device_on_node(path))
+
+
+def _is_gpu(function: Path) -> bool:
+    """Whether a PCI function is a display controller (class 03) of NVIDIA's that is not handed to virtual machines."""
+    driver = (function / "driver").resolve().name if (function / "driver").exists() else ""
+    return (
+        _text(function / "vendor") == "0x10de" and _text(function / "class").startswith("0x03") and driver != "vfio-pci"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from hub import Allocation, Device, Excluded, NeedsRestart, NoDevices, Plugin, Policy
+from hub import Allocation, Device, Excluded, Kind, Metric, NeedsRestart, NoDevices, Plugin, Policy, Sample
 from hub.affinity import tell_given
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container import Answers
@@ -25,7 +25,7 @@ from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.environment import apply_environment
 from plugins.gpu.settings.xids import XidPolicy
-from plugins.gpu.shares import Share, Sharing, plan
+from plugins.gpu.shares import Share, Sharing, attributes, plan
 
 SLACK = 10.0
 """Seconds that a scan may take beside what the driver does."""
@@ -84,7 +84,7 @@ class GPU(Plugin):
         self._files.refresh(view.gpus)
         self._cdi.update(view.gpus, view.driver)
         if view.reason:
-            raise NoDevices(view.reason)
+            raise NoDevices(view.reason, fault=self._met_driver or self._places.has_gpus())
         troubles = self._daemons.ensure(planned.shares)
         for share in planned.shares:
             trouble = troubles.get(share.resource, "")
@@ -123,6 +123,11 @@ class GPU(Plugin):
             self._log.warning("no preference", available=len(available), required=len(required), size=size)
         by_id = {device.id: device for device in available}
         return [by_id[share.id] for share in chosen]
+
+    def metrics(self) -> list[Metric]:
+        """How often the driver reported which XID."""
+        samples = [Sample(count, {"xid": code}) for code, count in self._xids.counts().items()]
+        return [Metric("dphub_gpu_xid_errors_total", "XIDs that the driver has reported.", samples, Kind.COUNTER)]
 
     def reset_settings(self) -> ResetSettings:
         """What a reset needs to know."""
@@ -185,6 +190,8 @@ class GPU(Plugin):
             broken=self._xids.lasting(share),
             numa=() if share.gpu.numa is None else (share.gpu.numa,),
             physical=share.uuid,
+            pci=[share.gpu.pci],
+            attributes=attributes(share),
         )
 
     def _found(self, devices: Sequence[Device]) -> list[Share]:

@@ -50,6 +50,21 @@ class Share(msgspec.Struct, frozen=True):
         return f"{self.gpu.index}:{self.mig.index}" if self.mig else str(self.gpu.index)
 
 
+def attributes(share: Share) -> dict[str, str]:
+    """What an administrator wants to know of it."""
+    part, gpu = share.mig, share.gpu
+    known = {
+        "model": gpu.name,
+        "index": share.index,
+        "memory": f"{(part or gpu).memory / 2**30:.0f} GiB",
+        "compute capability": ".".join(map(str, gpu.compute_capability)),
+        "profile": part.profile if part else "",
+        "GPU": gpu.uuid if part else "",
+        "shared": f"{share.sharing}, {share.replicas} replicas" if share.sharing is not Sharing.NONE else "",
+    }
+    return {name: value for name, value in known.items() if value}
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What is advertised."""
 

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from hub import Allocation, Device, Excluded, NoDevices, Plugin, Policy
+from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy
 from hub.affinity import last_given
 from plugins.ib.answers import answer, device_nodes
 from plugins.ib.cdi import CdiNames
 from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
+from plugins.ib.metrics import port_metrics
 from plugins.ib.pools import Sorted, sort_out
 from plugins.ib.preference import prefer
 from plugins.ib.resetting import VfResetSettings
@@ -49,6 +50,7 @@ class IB(Plugin):
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._sorted = Sorted()
+        self._hcas: Sequence[Hca] = ()
         self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
         self._log = structlog.get_logger()
@@ -60,8 +62,9 @@ class IB(Plugin):
     def devices(self) -> Iterator[Device | Excluded]:
         """What sysfs shows, in the pools that select it."""
         if not self.host.path(RDMA_DEVICES).exists():
+            self._hcas = ()
             raise NoDevices(f"the kernel has no RDMA support loaded: there is no {RDMA_DEVICES}")
-        hcas = read_hcas(self.host)
+        self._hcas = hcas = read_hcas(self.host)
         self._ports.see(read_states(self.host))
         self._sorted = sort_out(self.settings.config_list, hcas, default_route_interfaces(self.host))
         self._cdi.update(
@@ -114,6 +117,10 @@ class IB(Plugin):
             self._log.warning("no preference", available=len(available), required=len(required), size=size)
         return chosen
 
+    def metrics(self) -> list[Metric]:
+        """The ports: those of the last scan, with the states of now, for what goes and comes leads to a scan."""
+        return port_metrics(self.host, self._hcas)
+
     def reset_settings(self) -> VfResetSettings:
         """What a reset needs to know."""
         return VfResetSettings()
@@ -160,4 +167,24 @@ class IB(Plugin):
             # Those of a pool are close to all of its nodes, which says nothing.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,
+            pci=[hca.pci for hca in hcas],
+            attributes=_attributes(hcas),
         )
+
+
+def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
+    """What tells an HCA from others; of several, what they are."""
+    if len(hcas) != 1:
+        return {"devices": ", ".join(hca.name for hca in hcas)}
+    (hca,) = hcas
+    ports = (f"{port.number}: {port.link_layer} {port.rate:g} Gb/s {port.state}" for port in hca.ports)
+    known = {
+        "name": hca.name,
+        "ports": "; ".join(ports),
+        "interfaces": ", ".join(hca.netdevs),
+        "firmware": hca.firmware,
+        "board": hca.board,
+        "GUID": hca.node_guid,
+        "virtual function of": hca.pf,
+    }
+    return {name: value for name, value in known.items() if value}

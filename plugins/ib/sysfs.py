@@ -12,6 +12,22 @@ from plugins.ib.facts import Hca, Port
 RDMA_DEVICES = "/sys/class/infiniband"
 """One entry for each RDMA device; there as long as the kernel's RDMA core is loaded."""
 
+ERROR_COUNTERS = (
+    "symbol_error",
+    "link_error_recovery",
+    "link_downed",
+    "port_rcv_errors",
+    "port_rcv_remote_physical_errors",
+    "port_rcv_switch_relay_errors",
+    "port_rcv_constraint_errors",
+    "port_xmit_discards",
+    "port_xmit_constraint_errors",
+    "local_link_integrity_errors",
+    "excessive_buffer_overrun_errors",
+    "VL15_dropped",
+)
+"""What counts as an error among a port's counters (Documentation/ABI/stable/sysfs-class-infiniband of the kernel)."""
+
 _VERBS = "/sys/class/infiniband_verbs"
 _MAD = "/sys/class/infiniband_mad"
 _ETHER, _INFINIBAND = "1", "32"
@@ -41,6 +57,13 @@ def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
         for port in _entries(entry / "ports"):
             states[entry.name, int(port.name)] = _state(port / "state"), _state(port / "phys_state")
     return states
+
+
+def read_counters(host: Host, device: str, port: int) -> dict[str, int]:
+    """The error counters of a port, those that its driver has."""
+    directory = host.path(RDMA_DEVICES) / device / "ports" / str(port) / "counters"
+    texts = {name: _text(directory / name) for name in ERROR_COUNTERS}
+    return {name: int(text) for name, text in texts.items() if text.isdigit()}
 
 
 def is_exclusive(host: Host) -> bool:

@@ -193,4 +193,6 @@ def is_alive(pid: int) -> bool:
 
 
 def _clean_environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
+    # Many hubs run at one time.
+    return {**mine, "DPHUB_HTTP": "127.0.0.1:0"}

@@ -1,11 +1,11 @@
-"""Keeps a file in step with what a plugin process knows."""
+"""Keeps a file in step with what a process knows."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from hub.log import get_logger
-from hub.state import replace_file
+from hub.state.files import replace_file
 
 GATHER = 0.02
 """Seconds in which several changes become one write."""

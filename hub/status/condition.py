@@ -1,0 +1,57 @@
+"""How a plugin is, in one word and a reason."""
+
+from hub.state import HubState, PluginState, ProcessState, Registration, ResourceState, Run
+from hub.status.model import Condition
+
+_ENDED = {
+    Run.BACKING_OFF: Condition.BACKING_OFF,
+    Run.FAILING: Condition.FAILING,
+    Run.STOPPING: Condition.STOPPING,
+    Run.STOPPED: Condition.STOPPED,
+}
+
+_REGISTRATIONS = (
+    (Registration.INVALID, Condition.REFUSED),
+    (Registration.REFUSED, Condition.REFUSED),
+    (Registration.DISPLACED, Condition.REFUSED),
+    (Registration.WAITING, Condition.WAITING),
+    (Registration.REGISTERING, Condition.SERVING),
+)
+"""From the worst to the best; what is left is registered."""
+
+
+def condition_of(hub: HubState, process: ProcessState, state: PluginState | None) -> tuple[Condition, str]:
+    """How a plugin is, and why, where there is more to say.
+
+    Args:
+        hub: The hub that it belongs to.
+        process: Its process, as the hub sees it.
+        state: What the process tells, if it has told anything yet.
+    """
+    if process.run is not Run.RUNNING:
+        return _ENDED[process.run], _why_ended(process)
+    if state is None:
+        return Condition.STARTING, ""
+    if process.hanging:
+        return Condition.HANGING, process.hanging
+    if not state.resources:
+        return Condition.SERVING if state.reason else Condition.STARTING, state.reason
+    for registration, condition in _REGISTRATIONS:
+        found = [resource for resource in state.resources if resource.registration is registration]
+        if found:
+            # A kubelet that is gone is the reason, however far a resource had come.
+            gone = condition is Condition.SERVING and not hub.kubelet_since
+            return (Condition.WAITING if gone else condition), "; ".join(map(_words, found))
+    return Condition.REGISTERED, ""
+
+
+def _why_ended(process: ProcessState) -> str:
+    if process.trouble:
+        return process.trouble
+    if process.run is Run.BACKING_OFF and process.last_exit:
+        return process.last_exit.why
+    return ""
+
+
+def _words(resource: ResourceState) -> str:
+    return f"{resource.name}: {resource.detail}" if resource.detail else resource.name

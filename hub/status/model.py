@@ -1,0 +1,158 @@
+"""The condition of a node as data. `dphub status --json` and `/status` are this as JSON.
+
+The schema is stable: within one `schema` number fields are added, never renamed, removed or given another meaning.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from hub.state import DeviceState, ExcludedState, LastExit, Registration, ResetState, RestartReason
+
+SCHEMA = 1
+"""The number of the schema."""
+
+
+class Condition(StrEnum):
+    """How a plugin is."""
+
+    STARTING = "starting"
+    """Its process runs and has not served yet."""
+    SERVING = "serving"
+    """It serves, and is about to register."""
+    REGISTERED = "registered"
+    """The kubelet listens to all its resources."""
+    WAITING = "waiting for kubelet"
+    REFUSED = "refused"
+    """A resource cannot be registered; its detail says why."""
+    HANGING = "hanging"
+    """It shows no life; the hub is about to kill it."""
+    BACKING_OFF = "backing off"
+    """It ended unasked, and is started again after a while."""
+    FAILING = "cannot be started"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Severity(StrEnum):
+    """How bad something is."""
+
+    FAULT = "fault"
+    """A plugin does not serve. The node is not ready."""
+    DEGRADED = "degraded"
+    """All plugins serve, but something cannot be used or was refused."""
+    NOTE = "note"
+    """Somebody wants it so; all is well all the same."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that an administrator should know, worst first."""
+
+    severity: Severity
+    about: str
+    """The plugin, or "hub", or "kubelet"."""
+    text: str
+    """What is wrong, in words."""
+    remedy: str = ""
+    """What mends it, where there is a command for that."""
+
+
+class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One resource."""
+
+    name: str
+    registration: Registration
+    detail: str
+    """The kubelet's words, or what is awaited."""
+    since: float
+    """Unix time of the last change of `registration`."""
+    registrations: int
+    """Since the plugin's process started."""
+    total: int
+    """Its devices."""
+    healthy: int
+    """Those of them that are healthy."""
+    allocated: int | None
+    """Those that somebody holds; null where nobody can tell."""
+    reason: str
+    """Why it has no device, if it has none."""
+    problems: tuple[str, ...]
+    """What the plugin offered that cannot be sent to a kubelet."""
+    devices: tuple[DeviceState, ...]
+    unlisted: Mapping[str, str]
+    """What somebody still holds and the plugin does not offer any more: device id to holder."""
+
+
+class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One plugin."""
+
+    name: str
+    condition: Condition
+    text: str
+    """Why it is so, where there is more to say."""
+    pid: int
+    """0 when there is no process."""
+    started: float
+    """Unix time; 0 when there is no process."""
+    memory: int | None
+    """Bytes of its process (proportional set size); null where that is unknown."""
+    restarts: Mapping[RestartReason, int]
+    """Since the hub started."""
+    last_exit: LastExit | None
+    next_start: float
+    """Unix time of the next start; 0 when none is planned."""
+    log_level: str
+    """Empty where it is unknown."""
+    reason: str
+    """What keeps it from finding its devices, if anything does."""
+    fault: bool
+    """Whether that is a fault, and not just a node without such hardware."""
+    resources: tuple[ResourceStatus, ...]
+    excluded: tuple[ExcludedState, ...]
+    """What is there and not advertised."""
+    resets: Mapping[str, ResetState]
+    """The last reset of each physical device."""
+    cordons: Mapping[str, str]
+    """An operator's reasons by physical device."""
+    holders_known: bool
+    """Whether the kubelet tells who holds what."""
+
+
+class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub itself."""
+
+    running: bool
+    version: str
+    pid: int
+    started: float
+    """Unix time."""
+    memory: int | None
+    """Bytes (proportional set size)."""
+    instance: str
+    config: str
+    """Its circus.ini."""
+    config_problem: str
+    """Why the last reload was refused; empty when it was not."""
+    plugin_dir: str
+    http: str
+    """Where it listens; empty when it does not."""
+    kubelet_since: float
+    """Unix time at which the kubelet made its socket; 0 when there is none."""
+    kubelet_starts: int
+    """Starts of a kubelet that the hub has seen."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole node."""
+
+    schema: int = SCHEMA
+    time: float
+    """Unix time of this status."""
+    well: bool
+    """Whether there is nothing to mend."""
+    ready: bool
+    """Whether every plugin is registered, or is not for a reason that is no fault."""
+    problems: tuple[Problem, ...]
+    hub: HubStatus
+    plugins: tuple[PluginStatus, ...]

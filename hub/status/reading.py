@@ -1,0 +1,164 @@
+"""Puts a node's condition together from the files in the run directory."""
+
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+
+from hub.errors import HubError
+from hub.paths import RunDir
+from hub.state import HubState, PluginState, ProcessState, Pulse, ResourceState
+from hub.state.files import read_file
+from hub.status.condition import condition_of
+from hub.status.model import HubStatus, NodeStatus, PluginStatus, ResourceStatus, Severity
+from hub.status.problems import problems_of
+
+State = TypeVar("State")
+
+_Version = tuple[int, int, int]
+
+
+class Reader:
+    """Reads a run directory again and again; a file that has not changed is not decoded again.
+
+    Args:
+        run_dir: The run directory of one hub.
+    """
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+        self._known: dict[Path, tuple[_Version, Any]] = {}
+
+    def hub(self) -> HubState | None:
+        """What the hub last told, or None where there has never been one.
+
+        Raises:
+            HubError: its file says what no hub writes.
+        """
+        return self._read(self._run_dir.hub_state, HubState)
+
+    def plugin(self, name: str) -> PluginState | None:
+        """What a plugin last told."""
+        return self._read(self._run_dir.state(name), PluginState)
+
+    def pulse(self, name: str) -> Pulse | None:
+        """A plugin's last pulse."""
+        return self._read(self._run_dir.pulse(name), Pulse)
+
+    def status(self, *, running: bool) -> NodeStatus:
+        """The node's condition.
+
+        Args:
+            running: Whether the hub runs, which its file cannot tell.
+
+        Raises:
+            HubError: there has never been a hub.
+        """
+        hub = self.hub()
+        if hub is None:
+            raise HubError(f"no hub has ever run in {self._run_dir.path}; name another with --run-dir")
+        plugins = tuple(self._plugin_status(hub, process) for process in hub.processes)
+        status = _hub_status(hub, running=running)
+        problems = problems_of(status, plugins)
+        severities = {problem.severity for problem in problems}
+        return NodeStatus(
+            time=time.time(),
+            well=severities <= {Severity.NOTE},
+            ready=Severity.FAULT not in severities,
+            problems=problems,
+            hub=status,
+            plugins=plugins,
+        )
+
+    def _plugin_status(self, hub: HubState, process: ProcessState) -> PluginStatus:
+        state = _of(process, self.plugin(process.name))
+        pulse = _of(process, self.pulse(process.name))
+        condition, text = condition_of(hub, process, state)
+        return PluginStatus(
+            name=process.name,
+            condition=condition,
+            text=text,
+            pid=process.pid,
+            started=process.started,
+            memory=memory_of(process.pid),
+            restarts=process.restarts,
+            last_exit=process.last_exit,
+            next_start=process.next_start,
+            log_level=pulse.log_level if pulse else "",
+            reason=state.reason if state else "",
+            fault=state.fault if state else False,
+            resources=tuple(_resource_status(each, state.holders_known) for each in state.resources) if state else (),
+            excluded=state.excluded if state else (),
+            resets=state.resets if state else {},
+            cordons=state.cordons if state else {},
+            holders_known=state.holders_known if state else False,
+        )
+
+    def _read(self, path: Path, kind: type[State]) -> State | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            self._known.pop(path, None)
+            return None
+        version = (found.st_ino, found.st_mtime_ns, found.st_size)
+        known = self._known.get(path)
+        if known is None or known[0] != version:
+            try:
+                known = version, read_file(path, kind)
+            except msgspec.DecodeError as error:
+                raise HubError(f"{path} is not what this version of dphub writes: {error}") from None
+            self._known[path] = known
+        state: State | None = known[1]
+        return state
+
+
+def _of(process: ProcessState, told: State | None) -> State | None:
+    """What was told, if it was this process that told it; else it is the past."""
+    return told if process.pid and getattr(told, "pid", 0) == process.pid else None
+
+
+def _hub_status(hub: HubState, *, running: bool) -> HubStatus:
+    return HubStatus(
+        running=running,
+        version=hub.version,
+        pid=hub.pid,
+        started=hub.started,
+        memory=memory_of(hub.pid) if running else None,
+        instance=hub.instance,
+        config=hub.config,
+        config_problem=hub.config_problem,
+        plugin_dir=hub.plugin_dir,
+        http=hub.http,
+        kubelet_since=hub.kubelet_since,
+        kubelet_starts=hub.kubelet_starts,
+    )
+
+
+def _resource_status(resource: ResourceState, holders_known: bool) -> ResourceStatus:  # noqa: FBT001 - a fact, no switch
+    held = sum(1 for device in resource.devices if device.holder) + len(resource.unlisted)
+    return ResourceStatus(
+        name=resource.name,
+        registration=resource.registration,
+        detail=resource.detail,
+        since=resource.since,
+        registrations=resource.registrations,
+        total=len(resource.devices),
+        healthy=sum(1 for device in resource.devices if device.healthy),
+        allocated=held if holders_known else None,
+        reason=resource.reason,
+        problems=resource.problems,
+        devices=resource.devices,
+        unlisted=resource.unlisted,
+    )
+
+
+def memory_of(pid: int) -> int | None:
+    """The memory of a process in bytes, its share of what it shares included; None where that cannot be seen."""
+    if not pid:
+        return None
+    try:
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except psutil.Error:
+        return None

@@ -1,0 +1,78 @@
+"""The hub's own state file: what the hub is, and what it sees of its plugins' processes."""
+
+import os
+import time
+
+from hub._version import __version__
+from hub.paths import KUBELET_SOCKET, kubelet_identity
+from hub.state import HubState
+from hub.state.writer import StateFile
+from hub.supervisor.record import ProcessRecord
+from hub.supervisor.settings import HubSettings
+
+
+class HubReport:
+    """Keeps the state file in step with what it is told.
+
+    Args:
+        settings: The hub.
+    """
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._settings = settings
+        self._started = time.time()
+        self._http = ""
+        self._kubelet_starts = 0
+        self._config_problem = ""
+        self._records: dict[str, ProcessRecord] = {}
+        self._gone: dict[str, ProcessRecord] = {}
+        self._file = StateFile(settings.run_dir.hub_state, self._state)
+
+    def record(self, plugin: str) -> ProcessRecord:
+        """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
+        known = self._gone.pop(plugin, None) or ProcessRecord(plugin, self.changed)
+        return self._records.setdefault(plugin, known)
+
+    def forget(self, plugin: str) -> None:
+        """There is no such plugin any more, unless it comes back."""
+        self._gone[plugin] = self._records.pop(plugin)
+        self.changed()
+
+    def listening(self, http: str) -> None:
+        """The hub listens there."""
+        self._http = http
+        self.write()
+
+    def kubelet_started(self) -> None:
+        """The hub has seen a kubelet start."""
+        self._kubelet_starts += 1
+        self.changed()
+
+    def config_refused(self, problem: str) -> None:
+        """A reload was refused for this reason, or taken where there is none."""
+        self._config_problem = problem
+        self.changed()
+
+    def changed(self) -> None:
+        """Something is other than it was."""
+        self._file.touch()
+
+    def write(self) -> None:
+        """Write the file now."""
+        self._file.write()
+
+    def _state(self) -> HubState:
+        kubelet = kubelet_identity(self._settings.plugin_dir / KUBELET_SOCKET)
+        return HubState(
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            instance=self._settings.run_dir.instance,
+            config=str(self._settings.config),
+            plugin_dir=str(self._settings.plugin_dir),
+            http=self._http,
+            kubelet_since=kubelet[2] / 1e9 if kubelet else 0,
+            kubelet_starts=self._kubelet_starts,
+            config_problem=self._config_problem,
+            processes=tuple(record.state for record in self._records.values()),
+        )

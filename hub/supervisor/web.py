@@ -1,0 +1,165 @@
+"""The hub's web endpoints: for the kubelet's probes, for Prometheus, and for people."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from hub.errors import ConfigError, HubError
+from hub.log import get_logger
+from hub.status.model import NodeStatus, Severity
+from hub.status.reading import Reader
+
+_log = get_logger()
+
+
+@contextmanager
+def serve_web(address: str, reader: Reader) -> Iterator[str]:
+    """Listen as long as the context is open; where that is, as "HOST:PORT".
+
+    Args:
+        address: "HOST:PORT"; port 0 is any free one. Empty to listen nowhere.
+        reader: Reads the node's condition.
+
+    Raises:
+        HubError: nobody can listen there.
+    """
+    if not address:
+        yield ""
+        return
+    server = HTTPServer(_application(reader))
+    sockets = _bind(address)
+    server.add_sockets(sockets)
+    try:
+        yield _named(sockets[0])
+    finally:
+        server.stop()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT" or "[HOST]:PORT".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
+        raise ConfigError("--http", f'is "{address}", expected HOST:PORT such as 127.0.0.1:9880, or off')
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _bind(address: str) -> list[socket.socket]:
+    host, port = split_address(address)
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        raise HubError(f"cannot listen on {address} ({error.strerror}); choose another address with --http") from None
+
+
+def _named(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _application(reader: Reader) -> Application:
+    pages: list[tuple[str, type[_Page]]] = [
+        ("/healthz", _Healthz),
+        ("/readyz", _Readyz),
+        ("/status", _Status),
+        ("/metrics", _Metrics),
+        ("/", _Picture),
+    ]
+    given = {"status": lambda: reader.status(running=True), "reader": reader}
+    return Application(
+        [(path, page, given) for path, page in pages], default_handler_class=_Nothing, log_function=_log_request
+    )
+
+
+def _log_request(handler: RequestHandler) -> None:
+    _log.debug("request", path=handler.request.path, status=handler.get_status())
+
+
+class _Page(RequestHandler):
+    def initialize(self, status: Callable[[], NodeStatus], reader: Reader) -> None:
+        self._read_status = status
+        self._reader = reader
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "dphub")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def head(self) -> None:
+        """As GET, without its text."""
+        self.get()
+
+    def write_error(self, status_code: int, **_details: Any) -> None:  # noqa: ANN401 - tornado's signature
+        """A line instead of tornado's page."""
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(f"{status_code} {self._reason}\n")
+
+    def _say(self, text: str, kind: str = "text/plain") -> None:
+        self.set_header("Content-Type", f"{kind}; charset=UTF-8")
+        self.finish(text)
+
+
+class _Nothing(_Page):
+    def initialize(self) -> None:  # type: ignore[override] # tornado gives a default handler nothing
+        """There is nothing here."""
+
+    def prepare(self) -> None:
+        """Whatever is asked for."""
+        self.set_status(404)
+        self._say("there is nothing here; there are /, /status, /metrics, /healthz and /readyz\n")
+
+
+class _Healthz(_Page):
+    def get(self) -> None:
+        """The hub lives, and its event loop turns: else nobody would answer."""
+        self._say("ok\n")
+
+
+class _Readyz(_Page):
+    def get(self) -> None:
+        """Whether every plugin is registered, or is not for a reason that is no fault."""
+        status = self._read_status()
+        faults = [problem for problem in status.problems if problem.severity is Severity.FAULT]
+        lines = [f"{problem.about}: {problem.text}" for problem in faults]
+        lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
+        self.set_status(200 if status.ready else 503)
+        self._say("".join(f"{line}\n" for line in lines))
+
+
+class _Status(_Page):
+    def get(self) -> None:
+        """The node's condition as JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(self._read_status()))
+
+
+class _Metrics(_Page):
+    def get(self) -> None:
+        """For Prometheus."""
+        # Loaded by the first scrape: a node that nobody scrapes need not carry it.
+        from hub.status.exposition import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
+
+        status = self._read_status()
+        running = {plugin.name: plugin.pid for plugin in status.plugins if plugin.pid}
+        pulses = {name: pulse for name in running if (pulse := self._reader.pulse(name))}
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(expose(status, pulses))
+
+
+class _Picture(_Page):
+    def get(self) -> None:
+        """The page for people."""
+        # Nothing is loaded from elsewhere, and nobody else's page may frame it.
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+        self.set_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
+        self._say((files("hub.supervisor") / "page.html").read_text(encoding="utf-8"), "text/html")

@@ -1,0 +1,35 @@
+"""What the ports of HCAs count and how fast they are, for Prometheus."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from hub import Host, Kind, Metric, Sample
+from plugins.ib.facts import Hca, Port
+from plugins.ib.health import GOOD_STATES
+from plugins.ib.sysfs import read_counters
+
+PORTS = 64
+"""The most ports with metrics; no node has more of physical functions."""
+
+GIGA = 1e9
+
+
+def port_metrics(host: Host, hcas: Iterable[Hca]) -> list[Metric]:
+    """State, rate and error counters of the ports of physical functions; virtual ones count what those do."""
+    ports = [(hca, port) for hca in hcas if not hca.pf for port in hca.ports][:PORTS]
+    up = [Sample(float(port.state in GOOD_STATES), _labels(hca, port)) for hca, port in ports]
+    rates = [Sample(port.rate * GIGA, _labels(hca, port)) for hca, port in ports]
+    return [
+        Metric("dphub_ib_port_up", "Whether a port is active.", up),
+        Metric("dphub_ib_port_rate_bits_per_second", "Signalling rate of a port's link.", rates),
+        Metric("dphub_ib_port_errors_total", "Errors that a port counts.", list(_errors(host, ports)), Kind.COUNTER),
+    ]
+
+
+def _errors(host: Host, ports: Sequence[tuple[Hca, Port]]) -> Iterator[Sample]:
+    for hca, port in ports:
+        for counter, value in read_counters(host, hca.name, port.number).items():
+            yield Sample(float(value), _labels(hca, port) | {"counter": counter})
+
+
+def _labels(hca: Hca, port: Port) -> dict[str, str]:
+    return {"device": hca.name, "port": str(port.number)}
