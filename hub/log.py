@@ -126,7 +126,12 @@ def _from_environment(variable: str, default: Choice) -> Choice:
 def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
     if form is LogFormat.JSON or (form is LogFormat.AUTO and not sys.stderr.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [console_renderer(colors=sys.stderr.isatty())]
+
+
+def console_renderer(*, colors: bool) -> structlog.typing.Processor:
+    """Makes a line for people of an event."""
+    return structlog.dev.ConsoleRenderer(colors=colors)
 
 
 class _Keeper:

@@ -9,14 +9,35 @@ from hub._version import __version__
 from hub.errors import HubError
 from hub.exits import Exit
 
-COMMANDS = {
-    "run": "Run the hub: every plugin of this node under one supervisor.",
-    "check": "Check the configuration of the hub and its plugins, and start nothing.",
-    "demo": "Show a kubelet, the hub and its plugins at work, on any machine.",
-    "kubelet": "Run a fake kubelet to try plugins against.",
+SECTIONS = {
+    "Run": {
+        "run": ("run", "Run the hub: every plugin of this node under one supervisor."),
+        "check": ("check", "Check the configuration of the hub and its plugins, and start nothing."),
+    },
+    "Look": {
+        "status": ("status", "Show how the hub, its plugins and their resources are, and what is wrong."),
+        "devices": ("devices", "Show every device and who holds it."),
+        "logs": ("logs", "Show the latest log lines of a plugin, or of all."),
+    },
+    "Operate": {
+        "restart": ("lifecycle", "Stop a plugin and start it; the others do not notice."),
+        "stop": ("lifecycle", "Stop a plugin."),
+        "start": ("lifecycle", "Start a plugin that was stopped."),
+        "reload": ("reload", "Check the configuration and load what has changed."),
+        "cordon": ("operate", "Take a device out of use; who has it keeps it."),
+        "uncordon": ("operate", "Let a device be used again."),
+        "reset": ("operate", "Reset a device now, if nobody holds it."),
+        "log-level": ("operate", "Change what a plugin logs, until it is restarted."),
+    },
+    "Try": {
+        "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
+        "kubelet": ("kubelet", "Run a fake kubelet to try plugins against."),
+    },
 }
-"""The commands and what they are for. Each is `hub.cli.NAME`, imported when it is used: the hub would otherwise carry
-the fake kubelet's gRPC, and every command the terminal library."""
+"""The commands: the module below `hub.cli` that each is in, and what it is for. A module is imported when its command
+is used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
+
+COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
 
 class _Lazy(click.Group):
@@ -28,12 +49,14 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"hub.cli.{cmd_name}"), cmd_name)
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"hub.cli.{module}"), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

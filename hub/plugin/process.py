@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from hub.control import Answer, Request
 from hub.exits import Exit
 from hub.log import current_level, get_logger
 from hub.paths import RunDir
@@ -74,8 +75,8 @@ class PluginProcess:
         offer = self._resources.offer
         self._preparation = Preparation(plugin, self._health, offer, plugin_dir, meter=self._meter, changed=changed)
         self._holding = Holding(plugin_dir, changed)
-        operator = Operator(offer, self._health, self._preparation, self._holding)
-        self._control = Control(run_dir.plugin_control(name) if keep_state else None, operator.answer)
+        self._operator = Operator(offer, self._health, self._preparation, self._holding)
+        self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
         pulse = run_dir.pulse(name) if keep_state else None
         self._heart = Heart(
             pulse, pulse_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
@@ -152,6 +153,13 @@ class PluginProcess:
         resource = Resource(self._plugin, name, self._surroundings, self._preparation.prepare)
         self._run(resource.run())
         return resource
+
+    async def _answer(self, request: Request) -> Answer:
+        """Do what an operator asks; whoever has the answer finds in the state what came of it."""
+        answer = await self._operator.answer(request)
+        await asyncio.sleep(0)  # lets the resources judge the health of their devices anew
+        self._state_file.write()
+        return answer
 
     def _state(self) -> PluginState:
         return PluginState(

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.state import DeviceState, ExcludedState, LastExit, Registration, ResetState, RestartReason
+from hub.state import ConfigState, DeviceState, ExcludedState, LastExit, Registration, ResetState, RestartReason
 
 SCHEMA = 1
 """The number of the schema."""
@@ -117,6 +117,8 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's reasons by physical device."""
     holders_known: bool
     """Whether the kubelet tells who holds what."""
+    config: ConfigState | None
+    """The configuration file that its process has read; null where it has read none."""
 
 
 class HubStatus(msgspec.Struct, frozen=True, kw_only=True):

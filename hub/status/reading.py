@@ -94,6 +94,7 @@ class Reader:
             resets=state.resets if state else {},
             cordons=state.cordons if state else {},
             holders_known=state.holders_known if state else False,
+            config=state.config if state else None,
         )
 
     def _read(self, path: Path, kind: type[State]) -> State | None:

@@ -27,6 +27,7 @@ from tornado.ioloop import IOLoop
 
 from hub.errors import ConfigError, HubError
 from hub.log import get_logger
+from hub.supervisor import commands  # noqa: F401 - circus finds what it has by its class
 from hub.supervisor.config import PluginConfig, plugin_from_section, read_config
 from hub.supervisor.ini import Section
 from hub.supervisor.report import HubReport
@@ -169,10 +170,14 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         try:
             plugins = read_config(self._settings.config)
         except ConfigError as error:
-            _log.error("configuration refused, all goes on as before", error=str(error))
-            self._report.config_refused(str(error))
+            self.refuse_config(str(error))
             raise MessageError(str(error)) from None
         return asyncio.ensure_future(self._change_to(plugins))
+
+    def refuse_config(self, problem: str) -> None:
+        """All goes on as before, and everybody can see why."""
+        _log.error("configuration refused, all goes on as before", error=problem)
+        self._report.config_refused(problem)
 
     async def _change_to(self, plugins: list[PluginConfig]) -> None:
         async with self._reloading:

@@ -49,6 +49,8 @@ class ProcessRecord:
         """
         code = os.waitstatus_to_exitcode(status)
         why = f"killed by the hub: {hung}" if hung else meaning(code)
+        if self.state.run is Run.STOPPING and code == Exit.OK:
+            why = "stopped as asked"
         self._become(Run.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:

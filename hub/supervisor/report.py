@@ -51,7 +51,8 @@ class HubReport:
     def config_refused(self, problem: str) -> None:
         """A reload was refused for this reason, or taken where there is none."""
         self._config_problem = problem
-        self.changed()
+        # Now: who asked for the reload reads the file when it has its answer.
+        self.write()
 
     def changed(self) -> None:
         """Something is other than it was."""

@@ -1,0 +1,73 @@
+"""`dphub cordon`, `uncordon`, `reset` and `log-level`: what a running plugin does for an operator."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hub.cli.node import NodeHub, run_dir_option
+from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon, ask
+from hub.errors import HubError
+from hub.exits import Exit
+from hub.log import LogLevel
+from hub.status.finding import find_device
+
+_plugin = click.option("--plugin", help="Whose device it is, where several plugins have one of that name.")
+
+
+@click.command()
+@click.argument("device")
+@click.option("--reason", default="", help="Why, for whoever looks at the status.")
+@_plugin
+@run_dir_option
+def cordon(device: str, reason: str, plugin: str | None, run_dir: Path) -> None:
+    """Take DEVICE out of use, with all its shares, until it is uncordoned: also across restarts of plugin, hub and pod.
+
+    DEVICE is an id or its beginning, a physical device, a PCI address, or a name such as mlx5_0. A pod that has it
+    keeps it.
+    """
+    hub = NodeHub(run_dir)
+    name, key = find_device(hub.live_status(), device, plugin)
+    _do(hub, name, Cordon(key, reason))
+
+
+@click.command()
+@click.argument("device")
+@_plugin
+@run_dir_option
+def uncordon(device: str, plugin: str | None, run_dir: Path) -> None:
+    """Let DEVICE be used again: one that was cordoned, that recovered too often, or that is broken and was mended."""
+    hub = NodeHub(run_dir)
+    name, key = find_device(hub.live_status(), device, plugin)
+    _do(hub, name, Uncordon(key))
+
+
+@click.command()
+@click.argument("device")
+@_plugin
+@run_dir_option
+def reset(device: str, plugin: str | None, run_dir: Path) -> None:
+    """Reset DEVICE now, as before the start of a container, if nobody holds it or a share of it."""
+    hub = NodeHub(run_dir)
+    name, key = find_device(hub.live_status(), device, plugin)
+    _do(hub, name, Reset(key))
+
+
+@click.command("log-level")
+@click.argument("plugin")
+@click.argument("level", type=click.Choice([level.value for level in LogLevel]))
+@run_dir_option
+def log_level(plugin: str, level: str, run_dir: Path) -> None:
+    """Log everything of PLUGIN from LEVEL on, until it is restarted."""
+    hub = NodeHub(run_dir)
+    hub.plugin(plugin)
+    _do(hub, plugin, SetLogLevel(LogLevel(level)))
+
+
+def _do(hub: NodeHub, plugin: str, request: Request) -> None:
+    try:
+        answer = ask(hub.run_dir.plugin_control(plugin), request)
+    except HubError as error:
+        raise HubError(f"{plugin}: {error}") from None
+    click.echo(f"{plugin}: {answer.text}", err=not answer.done)
+    sys.exit(Exit.OK if answer.done else Exit.FAILED)

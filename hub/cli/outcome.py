@@ -1,0 +1,57 @@
+"""Waits until it is known what became of a plugin that was started."""
+
+import asyncio
+import time
+
+import click
+
+from hub.cli.node import NodeHub, plugin_of
+from hub.cli.states import wait_for
+from hub.state import Registration
+from hub.status.model import Condition, PluginStatus
+
+LIMIT = 60.0
+"""Seconds until the outcome is reported as not known yet."""
+
+_ENDED = {Condition.BACKING_OFF, Condition.FAILING, Condition.STOPPED, Condition.REFUSED, Condition.HANGING}
+
+
+def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = 0, verb: str = "started") -> bool:
+    """Wait for a plugin that was started and say how it went.
+
+    Args:
+        hub: Its hub.
+        plugin: Its name.
+        begin: When that was asked for, as of `time.monotonic`.
+        before: The process id that it had before.
+        verb: What was done.
+
+    Returns:
+        Whether all its resources are registered.
+    """
+
+    def settled() -> PluginStatus | None:
+        status = plugin_of(hub.status(), plugin)
+        return status if status.pid != before and _is_settled(status) else None
+
+    found = asyncio.run(wait_for(hub.run_dir.path, settled, LIMIT))
+    took = time.monotonic() - begin
+    if found is None:
+        now = plugin_of(hub.status(), plugin)
+        click.echo(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", err=True)
+        return False
+    if found.condition is Condition.REGISTERED:
+        resources = ", ".join(f"{each.name} ({each.healthy} of {each.total})" for each in found.resources)
+        click.echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
+        return True
+    said = f": {found.text}" if found.text else ""
+    click.echo(f"{plugin}: {verb}, but it is {found.condition}{said}", err=True)
+    return False
+
+
+def _is_settled(status: PluginStatus) -> bool:
+    """Whether nothing else comes by itself soon."""
+    if status.condition is Condition.WAITING:
+        # Before it has looked for a kubelet it has nothing to say.
+        return any(each.registration is Registration.WAITING and each.detail for each in status.resources)
+    return status.condition is Condition.REGISTERED or status.condition in _ENDED

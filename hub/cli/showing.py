@@ -1,0 +1,29 @@
+"""Shows something once, or again and again."""
+
+import asyncio
+from collections.abc import Callable
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+REFRESH = 1.0
+"""Seconds between two looks."""
+
+
+def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
+    """Print it; to watch it, keep it on the screen until interrupted."""
+    console = Console(highlight=False)
+    if not watch:
+        console.print(render())
+        return
+    try:
+        asyncio.run(_keep_showing(render, console))
+    except KeyboardInterrupt:
+        return
+
+
+async def _keep_showing(render: Callable[[], RenderableType], console: Console) -> None:
+    with Live(render(), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            await asyncio.sleep(REFRESH)
+            live.update(render(), refresh=True)

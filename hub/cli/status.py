@@ -1,0 +1,42 @@
+"""`dphub status`: how a node is, and what is wrong."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from hub.cli.node import NodeHub, plugin_of, run_dir_option
+from hub.exits import Exit
+
+
+@click.command()
+@click.argument("plugin", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/status.md.")
+@click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
+@run_dir_option
+def status(plugin: str | None, *, as_json: bool, watch: bool, run_dir: Path) -> None:
+    """Show how the hub, its plugins and their resources are, or one PLUGIN; what is wrong comes first.
+
+    The exit code is 0 when there is nothing to mend, and 1 when there is.
+    """
+    hub = NodeHub(run_dir)
+    now = hub.status()
+    subject = plugin_of(now, plugin) if plugin else now
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
+    else:
+        _show(hub, plugin, watch=watch)
+    about = {plugin, "hub"}
+    severe = [each for each in now.problems if each.severity != "note" and (not plugin or each.about in about)]
+    sys.exit(Exit.FAILED if severe else Exit.OK)
+
+
+def _show(hub: NodeHub, plugin: str | None, *, watch: bool) -> None:
+    from hub.cli.screen import node_screen, plugin_screen  # noqa: PLC0415 - JSON can do without the terminal library
+    from hub.cli.showing import show  # noqa: PLC0415 - likewise
+
+    if plugin:
+        show(lambda: plugin_screen(now := hub.status(), plugin_of(now, plugin)), watch=watch)
+    else:
+        show(lambda: node_screen(hub.status()), watch=watch)

@@ -1,0 +1,28 @@
+"""Times and amounts in words."""
+
+import time
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def ago(moment: float) -> str:
+    """How long ago a Unix time is, in the two largest units: "3 d 4 h"; a dash for no time at all."""
+    return duration(time.time() - moment) if moment else "-"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        if left >= size or parts or unit == "s":
+            parts.append(f"{left // size} {unit}")
+            left %= size
+        if len(parts) == 2:  # noqa: PLR2004 - as the docstring says
+            break
+    return " ".join(part for n, part in enumerate(parts) if n == 0 or not part.startswith("0 "))
+
+
+def megabytes(size: int | None) -> str:
+    """Bytes as megabytes; a dash where they are unknown."""
+    return "-" if size is None else f"{size / 1e6:.0f} MB"
