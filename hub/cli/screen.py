@@ -108,9 +108,11 @@ def _details(plugins: Iterable[PluginStatus]) -> Iterator[RenderableType]:
     plugins = list(plugins)
     resources = [resource for plugin in plugins for resource in plugin.resources]
     if resources:
+        yield Text()
         yield _resources(resources)
-    unhealthy = [(each, device) for each in resources for device in each.devices if not device.healthy]
+    unhealthy = [device for each in resources for device in each.devices if not device.healthy]
     if unhealthy:
+        yield Text()
         yield _unhealthy(unhealthy)
 
 
@@ -128,10 +130,10 @@ def _resources(resources: Iterable[ResourceStatus]) -> RenderableType:
     return table
 
 
-def _unhealthy(devices: list[tuple[ResourceStatus, DeviceState]]) -> RenderableType:
-    table = _table("not healthy", "resource", "health", "for", "why", "held by")
-    for resource, device in devices[:UNHEALTHY_ROWS]:
-        table.add_row(device.id, resource.name, _health(device), ago(device.since), device.reason, device.holder)
+def _unhealthy(devices: list[DeviceState]) -> RenderableType:
+    table = _table("not healthy", "health", "for", "why", "held by")
+    for device in devices[:UNHEALTHY_ROWS]:
+        table.add_row(device.id, _health(device), ago(device.since), device.reason, device.holder)
     if len(devices) > UNHEALTHY_ROWS:
         table.add_row(f"and {len(devices) - UNHEALTHY_ROWS} more, see dphub devices")
     return table

@@ -17,6 +17,13 @@ _FAULTS = {
     Condition.FAILING,
 }
 
+_REMEDIES = {
+    "cordon": "dphub uncordon {}",
+    "flapping": "dphub uncordon {}",
+    "broken": "once it is mended: dphub uncordon {}",
+}
+"""By the source of what is wrong with a device."""
+
 _NAMED = 4
 
 
@@ -67,9 +74,8 @@ def _of_devices(about: str, resource: ResourceStatus) -> Iterator[Problem]:
     for (reason, source), devices in _grouped(device for device in resource.devices if not device.healthy):
         text = f"{_counted(devices, resource)} of {resource.name} not healthy ({_named(devices)}): {reason}"
         keys = dict.fromkeys(device.physical or device.id for device in devices)
-        cordoned = source == "cordon"
-        remedy = f"dphub uncordon {next(iter(keys))}" if source in {"cordon", "flapping", "broken"} else ""
-        yield Problem(Severity.NOTE if cordoned else Severity.DEGRADED, about, text, remedy)
+        remedy = _REMEDIES.get(source, "").format(next(iter(keys)))
+        yield Problem(Severity.NOTE if source == "cordon" else Severity.DEGRADED, about, text, remedy)
 
 
 def _grouped(devices: Iterable[DeviceState]) -> Iterator[tuple[tuple[str, str], list[DeviceState]]]:

@@ -74,6 +74,7 @@ def _application(reader: Reader) -> Application:
         ("/status", _Status),
         ("/metrics", _Metrics),
         ("/", _Picture),
+        (r"/(style\.css|words\.js|topology\.js|picture\.js)", _Picture),
     ]
     given = {"status": lambda: reader.status(running=True), "reader": reader}
     return Application(
@@ -95,9 +96,9 @@ class _Page(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
 
-    def head(self) -> None:
+    def head(self, *path: str) -> None:
         """As GET, without its text."""
-        self.get()
+        self.get(*path)
 
     def write_error(self, status_code: int, **_details: Any) -> None:  # noqa: ANN401 - tornado's signature
         """A line instead of tornado's page."""
@@ -157,9 +158,9 @@ class _Metrics(_Page):
 
 
 class _Picture(_Page):
-    def get(self) -> None:
-        """The page for people."""
+    def get(self, name: str = "index.html") -> None:
+        """The page for people, and its parts."""
         # Nothing is loaded from elsewhere, and nobody else's page may frame it.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-        self.set_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
-        self._say((files("hub.supervisor") / "page.html").read_text(encoding="utf-8"), "text/html")
+        self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
+        kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
+        self._say((files("hub.supervisor") / "page" / name).read_text(encoding="utf-8"), kind)

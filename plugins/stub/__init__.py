@@ -40,6 +40,8 @@ class Stub(Plugin):
         self._faults = faults = read_faults(self._faults_file)
         if faults.crash:
             _crash(faults.crash)
+        if faults.hang:
+            _hang()
         if faults.scan:
             raise RuntimeError(faults.scan)
         for resource in self.settings.resources:

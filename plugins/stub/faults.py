@@ -48,6 +48,8 @@ class Faults(Settings, frozen=True):
     """Resource to another number of devices."""
     scan: str = ""
     """The scan for devices fails, with this text."""
+    hang: bool = False
+    """The scan for devices never ends."""
     allocate: AllocateFault = AllocateFault()
     prefer: PreferFault = PreferFault()
     crash: Crash | None = None

@@ -1,0 +1,170 @@
+"""A whole node under the hub: GPUs, HCAs and stub devices, and an operator at its command line."""
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from support import until
+from tornado.httpclient import AsyncHTTPClient
+
+from hub.kubelet.node import Node
+from hub.state import HubState, read_file
+from hub.status.model import NodeStatus, PluginStatus
+from hub.status.reading import Reader
+
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS / "gpu"), str(TESTS / "ib")]
+
+from rdma_tree import RdmaTree, beside_gpus
+from simulator import SimulatedNode
+
+GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
+WATCHDOG = 2.0
+"""Seconds; the shipped limit is too long for a test."""
+
+CONFIG = """
+[watcher:gpu]
+cmd = python -m hub.plugin plugins.gpu:GPU --config {directory}/gpu.yaml
+[watcher:ib]
+cmd = python -m hub.plugin plugins.ib:IB --config {directory}/ib.yaml
+[watcher:stub]
+cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/stub.yaml
+watchdog = {watchdog}
+[env]
+DPHUB_HOST_ROOT = {directory}/root
+"""
+FILES = {
+    "gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0, driver_timeout: 5}}",
+    "ib.yaml": json.dumps(
+        {
+            "configList": [
+                {
+                    "resourceName": "hca",
+                    "mode": "hca",
+                    "selectors": {"vendors": ["15b3"]},
+                    "health": {"down": 0, "up": 0},
+                }
+            ]
+        }
+    ),
+    "stub.yaml": "{reset: true, resources: [{numa: [0, 1]}]}",
+}
+
+
+class Said:
+    """What a command printed, and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    def __repr__(self) -> str:
+        """All of it, for a test that fails."""
+        return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+
+class OperatedNode(Node):
+    """The node; `root` has its file system, whose hardware the tests break.
+
+    Args:
+        directory: Holds everything.
+        config: The text of circus.ini.
+        gpus: Which GPUs.
+    """
+
+    def __init__(self, directory: Path, config: str = CONFIG, gpus: str = "switch8") -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.root.mkdir()
+        self.gpus = SimulatedNode(self.root, gpus)
+        self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
+        (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=WATCHDOG))
+        for name, text in FILES.items():
+            (directory / name).write_text(text)
+        super().__init__(directory, directory / "circus.ini")
+        self._reader = Reader(self.run_dir)
+
+    async def dphub(self, *words: str, width: int = 120) -> Said:
+        """Run a command as an operator does."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub", *words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": str(width)},
+        )
+        out, err = await process.communicate()
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
+    def status(self) -> NodeStatus | None:
+        """The node's condition, once there is one."""
+        return self._reader.status(running=True) if self._reader.hub() else None
+
+    def plugin(self, name: str) -> PluginStatus | None:
+        """How a plugin is, once there is a status."""
+        status = self.status()
+        return next((plugin for plugin in status.plugins if plugin.name == name), None) if status else None
+
+    async def status_until(self, holds: Callable[[NodeStatus], bool], what: str) -> NodeStatus:
+        """The first status of which something holds."""
+
+        def found() -> NodeStatus | None:
+            status = self.status()
+            return status if status and holds(status) else None
+
+        try:
+            return await until(found, what)
+        except AssertionError as error:
+            status = self.status()
+            problems = status.problems if status else ()
+            raise AssertionError(f"{error}; problems: {problems}; log:\n{self.log.read_text()[-4000:]}") from None
+
+    async def all_well(self) -> NodeStatus:
+        """The first status without anything to mend."""
+        return await self.status_until(lambda status: status.well and bool(status.plugins), "all is well")
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """What the hub answers over HTTP: status and text."""
+        hub = read_file(self.run_dir.hub_state, HubState)
+        assert hub
+        answer = await AsyncHTTPClient().fetch(f"http://{hub.http}{path}", raise_error=False)
+        return answer.code, answer.body.decode()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's values with these labels."""
+        code, text = await self.get("/metrics")
+        assert code == 200, text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} "))
+            and all(f'{label}="{value}"' in line for label, value in labels.items())
+        )
+
+    def stub_faults(self, **faults: Any) -> None:  # noqa: ANN401 - what the stub's fault file takes
+        """What the stub does wrong from now on."""
+        file = self.run_dir.path / "stub-faults.yaml"
+        scratch = file.with_suffix(".new")
+        scratch.write_text(json.dumps(faults))
+        scratch.replace(file)
+
+
+@asynccontextmanager
+async def operated(config: str = CONFIG, gpus: str = "switch8") -> AsyncIterator[OperatedNode]:
+    """A node with a kubelet and a hub, all of whose devices can be allocated."""
+    directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
+    try:
+        async with OperatedNode(directory, config, gpus) as node:
+            await node.start_hub()
+            await node.all_well()
+            for resource, count in ((GPU, len(node.gpus.gpus)), (HCA, len(node.hcas.names)), (STUB, 4)):
+                await node.kubelet.wait_for(resource, count)
+            yield node
+    finally:
+        shutil.rmtree(directory)
