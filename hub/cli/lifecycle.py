@@ -22,7 +22,7 @@ from hub.supervisor.client import HubClient
 def restart(plugin: str, run_dir: Path) -> None:
     """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
     hub = NodeHub(run_dir)
-    before, begin = hub.plugin(plugin).pid, time.monotonic()
+    before, begin = hub.plugin(plugin).starts, time.monotonic()
     HubClient(hub.run_dir).restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
 

@@ -16,14 +16,14 @@ LIMIT = 60.0
 _ENDED = {Condition.BACKING_OFF, Condition.FAILING, Condition.STOPPED, Condition.REFUSED, Condition.HANGING}
 
 
-def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = 0, verb: str = "started") -> bool:
+def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, verb: str = "started") -> bool:
     """Wait for a plugin that was started and say how it went.
 
     Args:
         hub: Its hub.
         plugin: Its name.
         begin: When that was asked for, as of `time.monotonic`.
-        before: The process id that it had before.
+        before: How often it had been started before.
         verb: What was done.
 
     Returns:
@@ -32,7 +32,7 @@ def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = 0, ve
 
     def settled() -> PluginStatus | None:
         status = plugin_of(hub.status(), plugin)
-        return status if status.pid != before and _is_settled(status) else None
+        return status if status.starts > before and _is_settled(status) else None
 
     found = asyncio.run(wait_for(hub.run_dir.path, settled, LIMIT))
     took = time.monotonic() - begin

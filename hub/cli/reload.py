@@ -56,24 +56,24 @@ def _with_changed_files(status: NodeStatus) -> set[str]:
 
 def _report(hub: NodeHub, client: HubClient, before: NodeStatus, stale: set[str], begin: float) -> bool:
     """Restart what circus.ini did not change but its own file did, and tell what became of everything."""
-    pids = {plugin.name: plugin.pid for plugin in before.plugins}
+    starts = {plugin.name: plugin.starts for plugin in before.plugins}
     after = hub.live_status()
     good = True
-    for name in pids.keys() - {plugin.name for plugin in after.plugins}:
+    for name in starts.keys() - {plugin.name for plugin in after.plugins}:
         click.echo(f"{name}: stopped and removed")
     changed = 0
     for plugin in after.plugins:
-        was = pids.get(plugin.name)
-        if was is not None and plugin.pid == was and plugin.name not in stale:
+        was = starts.get(plugin.name)
+        if was is not None and plugin.starts == was and plugin.name not in stale:
             continue
         changed += 1
         if plugin.condition is Condition.STOPPED:
             click.echo(f"{plugin.name}: loaded, not started")
             continue
-        if plugin.pid == was:
+        if plugin.starts == was:
             client.restart(plugin.name)
         verb = "added" if was is None else "restarted"
-        good &= report_start(hub, plugin.name, begin=begin, before=was or 0, verb=verb)
-    if not changed and len(after.plugins) == len(pids):
+        good &= report_start(hub, plugin.name, begin=begin, before=-1 if was is None else was, verb=verb)
+    if not changed and len(after.plugins) == len(starts):
         click.echo("nothing has changed")
     return good

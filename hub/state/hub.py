@@ -51,6 +51,8 @@ class ProcessState(msgspec.Struct, frozen=True):
     """0 when there is none."""
     started: float = 0
     """Unix time; 0 when there is no process."""
+    starts: int = 0
+    """How often it was started, or tried to be, since the hub started."""
     restarts: Mapping[RestartReason, int] = {}
     """Since the hub started, or since the plugin was added."""
     last_exit: LastExit | None = None

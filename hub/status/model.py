@@ -97,6 +97,8 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time; 0 when there is no process."""
     memory: int | None
     """Bytes of its process (proportional set size); null where that is unknown."""
+    starts: int
+    """How often it was started, or tried to be, since the hub started."""
     restarts: Mapping[RestartReason, int]
     """Since the hub started."""
     last_exit: LastExit | None

@@ -83,6 +83,7 @@ class Reader:
             pid=process.pid,
             started=process.started,
             memory=memory_of(process.pid),
+            starts=process.starts,
             restarts=process.restarts,
             last_exit=process.last_exit,
             next_start=process.next_start,

@@ -21,10 +21,12 @@ class ProcessRecord:
     def __init__(self, name: str, changed: Callable[[], None]) -> None:
         self._changed = changed
         self.state = ProcessState(name, Run.STOPPED)
+        self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
 
     def started(self, pid: int) -> None:
         """A process runs."""
+        self._starts += 1
         self._become(Run.RUNNING, pid=pid, started=time.time())
 
     def hanging(self, why: str) -> None:
@@ -60,6 +62,7 @@ class ProcessRecord:
 
     def failing(self, trouble: str, delay: float) -> None:
         """No process can be started; the next try is after so many seconds."""
+        self._starts += 1
         self._become(Run.FAILING, trouble=trouble, next_start=time.time() + delay)
 
     def count(self, reason: RestartReason) -> None:
@@ -82,6 +85,7 @@ class ProcessRecord:
             run,
             pid,
             started,
+            self._starts,
             dict(self._restarts),
             last_exit or self.state.last_exit,
             next_start,

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
 
 TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS / "gpu"), str(TESTS / "ib")]
+sys.path.append(str(TESTS / "gpu"))
+sys.path.append(str(TESTS / "ib"))
 
-from rdma_tree import RdmaTree, beside_gpus
-from simulator import SimulatedNode
+from rdma_tree import RdmaTree, beside_gpus  # noqa: E402 - found on the path that was just extended
+from simulator import SimulatedNode  # noqa: E402 - likewise
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 2.0
@@ -77,16 +78,19 @@ class OperatedNode(Node):
         directory: Holds everything.
         config: The text of circus.ini.
         gpus: Which GPUs.
+        files: More files.
     """
 
-    def __init__(self, directory: Path, config: str = CONFIG, gpus: str = "switch8") -> None:
+    def __init__(
+        self, directory: Path, config: str = CONFIG, gpus: str = "switch8", files: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.root = directory / "root"
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
         self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=WATCHDOG))
-        for name, text in FILES.items():
+        for name, text in (FILES | dict(files or {})).items():
             (directory / name).write_text(text)
         super().__init__(directory, directory / "circus.ini")
         self._reader = Reader(self.run_dir)
@@ -147,6 +151,13 @@ class OperatedNode(Node):
             and all(f'{label}="{value}"' in line for label, value in labels.items())
         )
 
+    def rewrite(self, name: str, text: str) -> str:
+        """Change one of the configuration files; what it said before."""
+        file = self.directory / name
+        before = file.read_text()
+        file.write_text(text)
+        return before
+
     def stub_faults(self, **faults: Any) -> None:  # noqa: ANN401 - what the stub's fault file takes
         """What the stub does wrong from now on."""
         file = self.run_dir.path / "stub-faults.yaml"
@@ -156,11 +167,13 @@ class OperatedNode(Node):
 
 
 @asynccontextmanager
-async def operated(config: str = CONFIG, gpus: str = "switch8") -> AsyncIterator[OperatedNode]:
+async def operated(
+    config: str = CONFIG, gpus: str = "switch8", files: Mapping[str, str] | None = None
+) -> AsyncIterator[OperatedNode]:
     """A node with a kubelet and a hub, all of whose devices can be allocated."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
-        async with OperatedNode(directory, config, gpus) as node:
+        async with OperatedNode(directory, config, gpus, files) as node:
             await node.start_hub()
             await node.all_well()
             for resource, count in ((GPU, len(node.gpus.gpus)), (HCA, len(node.hcas.names)), (STUB, 4)):

@@ -1,0 +1,215 @@
+"""What an administrator meets at three in the morning: the status names the cause, the endpoints agree, a remedy helps.
+
+Each story is told to the end: after the remedy all is well again.
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
+from support import OddKubelet
+
+from hub.status.model import Condition, NodeStatus, Problem
+
+SLOW = """
+from plugins.stub import Stub
+class Slow(Stub):
+    scan_timeout = 1.0
+"""
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[OperatedNode]:
+    """A node where all is well."""
+    async with operated() as node:
+        yield node
+
+
+def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
+    """A problem that is told in these words."""
+    problems = (problem for problem in status.problems if problem.about == about)
+    return next((problem for problem in problems if all(word in problem.text for word in words)), None)
+
+
+async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
+    """The problem, once the status tells it; and the command does, and does not say that all is well."""
+    status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
+    said = await node.dphub("status", width=400)
+    assert said.code == 1, said
+    assert all(word in said.out for word in words), said
+    problem = _found(status, about, *words)
+    assert problem
+    return problem
+
+
+async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
+    """`/readyz` and the metrics agree on whether the node is ready, and that there is something to mend."""
+    code, text = await node.get("/readyz")
+    assert (code, says in text) == (200 if ready else 503, True), text
+    assert await node.metric("dphub_ready") == ready
+    assert await node.metric("dphub_well") == 0
+
+
+async def _mended(node: OperatedNode) -> None:
+    """All is well, says everybody."""
+    await node.all_well()
+    said = await node.dphub("status")
+    assert (said.code, "All is well" in said.out) == (0, True), said
+    assert await node.get("/readyz") == (200, "gpu: registered\nib: registered\nstub: registered\n")
+    assert (await node.metric("dphub_ready"), await node.metric("dphub_well")) == (1, 1)
+
+
+async def test_driver_gone(node: OperatedNode) -> None:
+    """GPUs that are on the bus without a driver are a fault of the node's, not of the plugin's, which stays ready."""
+    node.gpus.unload()
+    await node.kubelet.wait_for(GPU, 0)
+    await _told(node, "gpu", "no NVIDIA driver is loaded on this node")
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=GPU) == 0
+    node.gpus.mend()
+    await node.kubelet.wait_for(GPU, 8)
+    await _mended(node)
+
+
+async def test_xid(node: OperatedNode) -> None:
+    """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
+    gpu = node.gpus.gpus[3]
+    node.gpus.xid(3, 79)
+    problem = await _told(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
+    assert problem.remedy == f"once it is mended: dphub uncordon {gpu.uuid}"
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
+    await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
+    said = await node.dphub("uncordon", gpu.pci)
+    assert said.code == 0, said
+    await node.kubelet.wait_for(GPU, 8)
+    await _mended(node)
+
+
+async def test_port_down(node: OperatedNode) -> None:
+    """A port without a link is named with its state."""
+    node.hcas.set_port("mlx5_2", "DOWN")
+    await _told(node, "ib", f"1 of 8 devices of {HCA}", "port 1 of mlx5_2 is DOWN (Polling)")
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=HCA, health="unhealthy") == 1
+    node.hcas.set_port("mlx5_2", "ACTIVE")
+    await node.kubelet.wait_for(HCA, 8)
+    await _mended(node)
+
+
+async def test_a_plugin_that_is_stopped_dead(node: OperatedNode) -> None:
+    """A process that does not turn any more is killed and started anew, and everybody can see why."""
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.pid, signal.SIGSTOP)
+    status = await node.status_until(lambda status: status.plugins[2].pid not in {stub.pid, 0}, "another process")
+    last = status.plugins[2].last_exit
+    assert last
+    assert last.why == "killed by the hub: its event loop has not turned for 2 s"
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="hung") == 1
+    await _mended(node)
+
+
+async def test_hung_hardware() -> None:
+    """A plugin whose scan never ends is killed until the hardware answers. The log has the place where it hung."""
+    slow = CONFIG.replace("plugins.stub:Stub", "{directory}/slow.py:Slow")
+    async with operated(slow, files={"slow.py": SLOW}) as node:
+        node.stub_faults(hang=True)
+        status = await node.status_until(
+            lambda status: status.plugins[2].restarts.get("hung", 0) > 0 and _found(status, "stub", "") is not None,
+            "a plugin killed for hanging",
+        )
+        last = status.plugins[2].last_exit
+        assert last
+        assert last.why == "killed by the hub: its hardware has not answered for 2 s"
+        await node.status_until(lambda status: not status.ready, "a node that is not ready")
+        said = await node.dphub("logs", "stub", "--json", "-n", "0")
+        assert "plugin hangs, killing it" in said.out
+        assert "in _hang" in said.out
+        node.stub_faults()
+        await node.kubelet.wait_for(STUB, 4)
+        await _mended(node)
+
+
+async def test_crash_loop(node: OperatedNode) -> None:
+    """A plugin that ends again and again is backing off, with its exit code; a restart is the remedy, and at once."""
+    node.stub_faults(crash={"exit": 7})
+    await _told(node, "stub", "backing off", "exit code 7")
+    await _ready(node, ready=False, says="stub: backing off: exit code 7")
+    assert await node.metric("dphub_plugin_condition", plugin="stub", condition=Condition.BACKING_OFF) == 1
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="crashed") > 0
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "backing off: exit code 7" in said.err) == (1, True), said
+    node.stub_faults()
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "registered after" in said.out) == (0, True), said
+    await _mended(node)
+
+
+async def test_refused_registration(node: OperatedNode) -> None:
+    """The kubelet's own words are in the status."""
+    await node.kubelet.stop()
+    async with OddKubelet(node, "no room for this device plugin").listening():
+        await _told(node, "stub", "refused", STUB, "no room for this device plugin")
+        await _ready(node, ready=False, says="no room for this device plugin")
+        assert await node.metric("dphub_resource_registered", resource=STUB) == 0
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+
+
+async def test_kubelet_down(node: OperatedNode) -> None:
+    """All wait for it, and that is no fault of theirs."""
+    starts = await node.metric("dphub_kubelet_starts_total")
+    await node.kubelet.stop()
+    await _told(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub wait for it")
+    await _ready(node, ready=True, says="stub: waiting for kubelet")
+    assert await node.metric("dphub_kubelet_up") == 0
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+    assert await node.metric("dphub_kubelet_up") == 1
+    assert await node.metric("dphub_kubelet_starts_total") == starts + 1
+
+
+async def test_kubelet_killed(node: OperatedNode) -> None:
+    """It leaves its socket behind, and the status says that nobody answers on it."""
+    await node.kubelet.crash()
+    await _told(node, "stub", "waiting for kubelet", "is there, but nobody answers on it yet")
+    await _ready(node, ready=True)
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+
+
+INI = "[watcher:gpu]\ncmd = python -m hub.plugin plugins.gpu:GPU\nnumprocess = 2\n"
+BAD = [
+    ("ib.yaml", "configList: [{resourceName: hca, modus: hca}]", ["ib.yaml", "modus"]),
+    (
+        "circus.ini",
+        "[watcher:gpu]\ncmd = python -m hub.plugin plugins.gpu:GPU\nnumprocess = 2\n",
+        ["[watcher:gpu] numproc"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), BAD, ids=[row[0] for row in BAD])
+async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: str, words: list[str]) -> None:
+    """It is refused as a whole with the place of the fault, all goes on, and the status remembers."""
+    before = node.status()
+    good = node.rewrite(name, text)
+    said = await node.dphub("reload")
+    assert (said.code, [word for word in words if word not in said.err]) == (2, []), said
+    await _told(node, "hub", "the last reload was refused", *words)
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_config_last_reload_successful") == 0
+    node.rewrite(name, good)
+    said = await node.dphub("reload")
+    assert (said.code, said.out) == (0, "nothing has changed\n"), said
+    await _mended(node)
+    after = node.status()
+    assert before
+    assert after
+    assert [plugin.pid for plugin in before.plugins] == [plugin.pid for plugin in after.plugins]
