@@ -26,6 +26,7 @@ architecture: $(READY)
 
 generated: $(READY)
 	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python -m scripts.schema --check
 
 unit: $(READY)
 	$(BIN)/pytest --numprocesses 2

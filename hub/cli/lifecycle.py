@@ -33,9 +33,11 @@ def restart(plugin: str, run_dir: Path) -> None:
 def start(plugin: str, run_dir: Path) -> None:
     """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
     hub = NodeHub(run_dir)
-    running, begin = hub.plugin(plugin).pid != 0, time.monotonic()
+    before, begin = hub.plugin(plugin), time.monotonic()
     HubClient(hub.run_dir).start(plugin)
-    _exit(done=report_start(hub, plugin, begin=begin, verb="runs already" if running else "started"))
+    if before.pid:
+        _exit(done=report_start(hub, plugin, begin=begin, verb="runs already"))
+    _exit(done=report_start(hub, plugin, begin=begin, before=before.starts, verb="started"))
 
 
 @click.command()

@@ -23,7 +23,12 @@ def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
 
 
 async def _keep_showing(render: Callable[[], RenderableType], console: Console) -> None:
-    with Live(render(), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    if not console.is_terminal:
+        while True:
+            console.print(render())
+            console.file.flush()
+            await asyncio.sleep(REFRESH)
+    with Live(render(), console=console, screen=True, auto_refresh=False) as live:
         while True:
             await asyncio.sleep(REFRESH)
             live.update(render(), refresh=True)

@@ -34,7 +34,7 @@ class Operator:
         """Do it, and tell what became of it."""
         match request:
             case Cordon(device, reason):
-                return self._cordon(device, reason)
+                return await self._cordon(device, reason)
             case Uncordon(device):
                 return self._uncordon(device)
             case Reset(device):
@@ -47,12 +47,13 @@ class Operator:
                 known = await self._holding.ask() is not None
                 return Answer(known, "" if known else "the kubelet's pod resources API does not answer")
 
-    def _cordon(self, key: str, reason: str) -> Answer:
+    async def _cordon(self, key: str, reason: str) -> Answer:
         shares = self._shares(key)
         if not shares:
             return Answer(done=False, text=f"there is no device {key}")
         self._health.hold(key, CORDON, f"cordoned: {reason}" if reason else "cordoned")
         self._log.info("device cordoned", device=key, reason=reason)
+        await self._holding.ask()
         held = _holders_of(shares, self._holding)
         keeps = f"; {held} goes on with it" if held else ""
         return Answer(done=True, text=f"{key} is cordoned ({_counted(shares)}){keeps}")
@@ -86,7 +87,9 @@ class Operator:
             return Answer(done=False, text=f"{key} is not reset: {held} has it")
         self._log.info("reset asked for", device=key)
         result = await self._preparation.reset_now(key)
-        return Answer(result.outcome is Outcome.OK, result.message or f"{key} is reset, in {result.seconds:.1f} s")
+        if result.outcome is Outcome.OK:
+            return Answer(done=True, text=f"{key} is reset, in {result.seconds:.2f} s")
+        return Answer(done=False, text=result.message)
 
     def _shares(self, key: str) -> Mapping[str, Sequence[Device]]:
         """All that is advertised of a physical device, by resource."""

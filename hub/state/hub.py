@@ -9,6 +9,8 @@ import msgspec
 class Run(StrEnum):
     """How a plugin's process stands with the hub."""
 
+    STARTING = "starting"
+    """The hub is about to start it for the first time."""
     RUNNING = "running"
     BACKING_OFF = "backing off"
     """It ended unasked, and is started again after a while."""

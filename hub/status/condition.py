@@ -4,6 +4,7 @@ from hub.state import HubState, PluginState, ProcessState, Registration, Resourc
 from hub.status.model import Condition
 
 _ENDED = {
+    Run.STARTING: Condition.STARTING,
     Run.BACKING_OFF: Condition.BACKING_OFF,
     Run.FAILING: Condition.FAILING,
     Run.STOPPING: Condition.STOPPING,

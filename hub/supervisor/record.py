@@ -16,11 +16,12 @@ class ProcessRecord:
     Args:
         name: The plugin.
         changed: Called when `state` has changed.
+        wanted: Whether it is to be started with the hub.
     """
 
-    def __init__(self, name: str, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, changed: Callable[[], None], *, wanted: bool) -> None:
         self._changed = changed
-        self.state = ProcessState(name, Run.STOPPED)
+        self.state = ProcessState(name, Run.STARTING if wanted else Run.STOPPED)
         self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
 

@@ -28,9 +28,9 @@ class HubReport:
         self._gone: dict[str, ProcessRecord] = {}
         self._file = StateFile(settings.run_dir.hub_state, self._state)
 
-    def record(self, plugin: str) -> ProcessRecord:
+    def record(self, plugin: str, *, wanted: bool) -> ProcessRecord:
         """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
-        known = self._gone.pop(plugin, None) or ProcessRecord(plugin, self.changed)
+        known = self._gone.pop(plugin, None) or ProcessRecord(plugin, self.changed, wanted=wanted)
         return self._records.setdefault(plugin, known)
 
     def forget(self, plugin: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support import until
+from support import PATIENCE, until
 from tornado.httpclient import AsyncHTTPClient
 
 from hub.kubelet.node import Node
@@ -71,6 +72,30 @@ class Said:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
 
+class Lines:
+    """What a command prints while it runs.
+
+    Args:
+        stream: Its standard output.
+    """
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+
+    async def until(self, words: str) -> None:
+        """Read on until a line has these words."""
+        seen = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while line := (await self._stream.readline()).decode():
+                    seen.append(line)
+                    if words in line:
+                        return
+        except TimeoutError:
+            raise AssertionError(f"{words!r} is not in {seen}") from None
+        raise AssertionError(f"it ended without {words!r}: {seen}")
+
+
 class OperatedNode(Node):
     """The node; `root` has its file system, whose hardware the tests break.
 
@@ -91,7 +116,7 @@ class OperatedNode(Node):
         self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=WATCHDOG))
         for name, text in (FILES | dict(files or {})).items():
-            (directory / name).write_text(text)
+            (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
         super().__init__(directory, directory / "circus.ini")
         self._reader = Reader(self.run_dir)
 
@@ -107,8 +132,9 @@ class OperatedNode(Node):
         return Said(process.returncode or 0, out.decode(), err.decode())
 
     def status(self) -> NodeStatus | None:
-        """The node's condition, once there is one."""
-        return self._reader.status(running=True) if self._reader.hub() else None
+        """The node's condition, once the hub that runs has told it."""
+        hub = self._reader.hub()
+        return self._reader.status(running=True) if hub and self.hub and hub.pid == self.hub.pid else None
 
     def plugin(self, name: str) -> PluginStatus | None:
         """How a plugin is, once there is a status."""
@@ -133,11 +159,24 @@ class OperatedNode(Node):
         """The first status without anything to mend."""
         return await self.status_until(lambda status: status.well and bool(status.plugins), "all is well")
 
-    async def get(self, path: str) -> tuple[int, str]:
+    @asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator["Lines"]:
+        """A command that goes on until the block ends."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub", *words),
+            stdout=asyncio.subprocess.PIPE,
+            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": "200"},
+        )
+        assert process.stdout
+        yield Lines(process.stdout)
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+
+    async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
         """What the hub answers over HTTP: status and text."""
         hub = read_file(self.run_dir.hub_state, HubState)
         assert hub
-        answer = await AsyncHTTPClient().fetch(f"http://{hub.http}{path}", raise_error=False)
+        answer = await AsyncHTTPClient().fetch(f"http://{hub.http}{path}", raise_error=False, **request)
         return answer.code, answer.body.decode()
 
     async def metric(self, name: str, **labels: str) -> float:
@@ -168,15 +207,19 @@ class OperatedNode(Node):
 
 @asynccontextmanager
 async def operated(
-    config: str = CONFIG, gpus: str = "switch8", files: Mapping[str, str] | None = None
+    config: str = CONFIG,
+    gpus: str = "switch8",
+    files: Mapping[str, str] | None = None,
+    wanted: Mapping[str, int] | None = None,
 ) -> AsyncIterator[OperatedNode]:
-    """A node with a kubelet and a hub, all of whose devices can be allocated."""
+    """A node with a kubelet and a hub, once these numbers of devices can be allocated, by default all there are."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         async with OperatedNode(directory, config, gpus, files) as node:
             await node.start_hub()
             await node.all_well()
-            for resource, count in ((GPU, len(node.gpus.gpus)), (HCA, len(node.hcas.names)), (STUB, 4)):
+            there = {GPU: len(node.gpus.gpus), HCA: len(node.hcas.names), STUB: 4}
+            for resource, count in (wanted or there).items():
                 await node.kubelet.wait_for(resource, count)
             yield node
     finally:

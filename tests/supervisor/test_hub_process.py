@@ -5,6 +5,7 @@ Plain circusd fails most of these.
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -546,8 +547,31 @@ def test_what_plugins_print_is_the_hubs_output(make_hub: MakeHub) -> None:
 
 
 def test_nothing_listens_on_the_network(make_hub: MakeHub) -> None:
-    """The hub has no TCP and no UDP socket, where circusd has four without authentication."""
-    hub = make_hub(watcher("a")).start()
+    """The hub has no TCP and no UDP socket, where circusd has four without authentication; HTTP can be switched off."""
+    hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "off"})
     hub.wait_plugins("a")
     assert hub.ask("status") == "a: active"
     assert psutil.Process(hub.pid).net_connections(kind="inet") == []
+
+
+def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:
+    """Where nobody says otherwise, the endpoints are on the loopback interface, and there alone."""
+    hub = make_hub(watcher("a")).start()
+    hub.wait_plugins("a")
+    (listening,) = psutil.Process(hub.pid).net_connections(kind="inet")
+    assert (listening.laddr.ip, listening.status) == ("127.0.0.1", "LISTEN")
+
+
+def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
+    """The hub does not start, and says what to do; nor does it with what is no address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": address})
+        assert hub.wait_ended() == Exit.FAILED
+        assert f"cannot listen on {address}" in hub.text()
+        assert "choose another address with --http" in hub.text()
+    hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "nowhere"})
+    assert hub.wait_ended() == Exit.USAGE
+    assert 'is "nowhere", expected HOST:PORT such as 127.0.0.1:9880, or off' in hub.text()

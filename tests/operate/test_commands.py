@@ -1,0 +1,281 @@
+"""What an operator does with a running node, and what the commands say."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+from operated import CONFIG, GPU, HCA, STUB, TESTS, OperatedNode, operated
+from support import until
+
+from hub.kubelet.fake import AdmissionError
+from hub.state import DeviceState
+from hub.status.model import NodeStatus
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[OperatedNode]:
+    """A node where all is well."""
+    async with operated() as node:
+        yield node
+
+
+def _device(status: NodeStatus, name: str) -> DeviceState:
+    found = [device for plugin in status.plugins for each in plugin.resources for device in each.devices]
+    return next(device for device in found if name in {device.id, *device.pci})
+
+
+def _stub(node: OperatedNode, number: int) -> DeviceState:
+    status = node.status()
+    assert status
+    return _device(status, f"stub-{number}")
+
+
+async def test_restart_stop_and_start(node: OperatedNode) -> None:
+    """Each ends when its outcome is known and says so, and the other plugins keep their processes."""
+    others = [node.plugin(name) for name in ("gpu", "ib")]
+    said = await node.dphub("restart", "stub")
+    assert (said.code, said.out.startswith("stub: restarted, registered after ")) == (0, True), said
+    assert node.kubelet.capacity()[STUB].allocatable == 4
+    said = await node.dphub("stop", "stub")
+    assert (said.code, said.out.startswith("stub: stopped after ")) == (0, True), said
+    await node.kubelet.wait_for(STUB, 0)
+    said = await node.dphub("status", "stub")
+    assert (said.code, "dphub start stub" in said.out) == (0, True), said
+    assert (await node.get("/readyz")) == (200, "gpu: registered\nib: registered\nstub: stopped\n")
+    said = await node.dphub("start", "stub")
+    assert (said.code, said.out.startswith("stub: started, registered after ")) == (0, True), said
+    said = await node.dphub("start", "stub")
+    assert (said.code, said.out.startswith("stub: runs already, registered after ")) == (0, True), said
+    assert [plugin and plugin.pid for plugin in others] == [
+        plugin and plugin.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
+    ]
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="asked") == 1
+
+
+async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
+    """It is not awaited for ever: the command says what the plugin waits for."""
+    await node.kubelet.stop()
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "but it is waiting for kubelet" in said.err) == (1, True), said
+
+
+async def test_what_is_not_there(node: OperatedNode) -> None:
+    """A plugin, a device or a level that does not exist is named, with those that do; nothing happens."""
+    for words, expected in [
+        (["restart", "gpus"], "there is no plugin gpus; there are gpu, ib, stub"),
+        (["status", "gpus"], "there is no plugin gpus"),
+        (["logs", "gpus"], "there is no plugin gpus"),
+        (["devices", "gpus"], "there is no resource or plugin gpus"),
+        (["cordon", "stub-9"], "there is no device stub-9"),
+        (["cordon", "stub-"], "stub- is 4 devices (example.com/stub stub-0 of stub, "),
+        (["uncordon", "stub-1"], "stub-1 is not cordoned"),
+        (["log-level", "stub", "loud"], "'loud' is not one of"),
+    ]:
+        said = await node.dphub(*words)
+        assert (said.code in {1, 2}, expected in said.err) == (True, True), said
+
+
+async def test_no_hub() -> None:
+    """Without a hub, what it last told is still shown, and commands that need one say so."""
+    async with operated() as node:
+        await node.stop_hub()
+        said = await node.dphub("status")
+        assert (said.code, "the hub does not run" in said.out) == (1, True), said
+        said = await node.dphub("restart", "stub")
+        assert (said.code, "start one with dphub run" in said.err) == (2, True), said
+        said = await node.dphub("status", "--run-dir", str(node.directory))
+        assert (said.code, "no hub has ever run in" in said.err) == (2, True), said
+
+
+async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
+    """Every device with its place and what it is, joined with the kubelet's word on who has it."""
+    pod = await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
+    said = await node.dphub("devices", "--json")
+    devices = {device["id"]: device for device in map(json.loads, said.out.splitlines())}
+    held = {name for name, device in devices.items() if device.get("holder") == "default/trainer/main"}
+    assert held == {name for names in pod.containers["main"].devices.values() for name in names}
+    gpu = devices[node.gpus.gpus[0].uuid]
+    assert gpu["attributes"]["model"] == node.gpus.gpus[0].name
+    assert gpu["pci"] == [node.gpus.gpus[0].pci]
+    assert len(gpu["upstream"]) > 1
+    assert "200 Gb/s ACTIVE" in devices[node.hcas.pci("mlx5_0")]["attributes"]["ports"]
+    said = await node.dphub("devices", HCA, width=200)
+    assert "default/trainer/main" in said.out
+    assert STUB not in said.out
+    await node.kubelet.remove("trainer")
+    said = await node.dphub("devices", width=200)
+    assert "trainer" not in said.out
+    assert await node.metric("dphub_devices_allocated") == 0
+
+
+async def test_devices_without_pod_resources(node: OperatedNode) -> None:
+    """Where the kubelet does not tell who holds what, that is said, and all else is shown."""
+    (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
+    said = await node.dphub("devices", width=200)
+    assert (said.code, "stub-3" in said.out, "Who holds what is not known" in said.err) == (0, True, True), said
+    said = await node.dphub("reset", "stub-1")
+    assert (said.code, "nobody can tell whether it is free" in said.err) == (1, True), said
+
+
+async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
+    """Nobody gets the device, who has it keeps it; neither a restart nor a new hub forgets it, and uncordon ends it."""
+    await node.kubelet.admit("early", {STUB: 4})
+    said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
+    assert (said.code, "default/early/main goes on with it" in said.out) == (0, True), said
+    await node.kubelet.wait_for(STUB, 3)
+    assert _stub(node, 1).reason == "cordoned: fan is loud"
+    assert (await node.dphub("status")).code == 0
+    await node.kubelet.remove("early")
+    with pytest.raises(AdmissionError):
+        await node.kubelet.admit("greedy", {STUB: 4})
+    await node.dphub("restart", "stub")
+    assert _stub(node, 1).source == "cordon"
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.pid, signal.SIGKILL)
+    await node.status_until(lambda status: status.plugins[2].pid not in {0, stub.pid} and status.ready, "it is back")
+    assert _stub(node, 1).source == "cordon"
+    await node.stop_hub()
+    await node.start_hub()
+    await node.all_well()
+    await until(lambda: node.plugin("stub"), "the stub")
+    assert _stub(node, 1).source == "cordon"
+    assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1
+    said = await node.dphub("uncordon", "stub-1")
+    assert (said.code, "is released (was: cordoned: fan is loud)" in said.out) == (0, True), said
+    assert _stub(node, 1).healthy
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_a_cordoned_device_that_is_gone(node: OperatedNode) -> None:
+    """It can be uncordoned by its name although it is not there."""
+    await node.dphub("cordon", "stub-3")
+    node.stub_faults(devices={STUB: 3})
+    await node.kubelet.wait_for(STUB, 3)
+    said = await node.dphub("uncordon", "stub-3")
+    assert said.code == 0, said
+    node.stub_faults()
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_a_cordon_takes_all_shares() -> None:
+    """A GPU that is shared out is cordoned as a whole, by its PCI address."""
+    shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
+    async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
+        said = await node.dphub("cordon", node.gpus.gpus[1].pci)
+        assert (said.code, f"is cordoned (4 devices of {GPU})" in said.out) == (0, True), said
+        await node.kubelet.wait_for(GPU, 4)
+
+
+async def test_reset(node: OperatedNode) -> None:
+    """A free device is reset by the plugin's own reset; one that is held is not, and the holder is named."""
+    pod = await node.kubelet.admit("trainer", {STUB: 1})
+    (held,) = pod.containers["main"].devices[STUB]
+    said = await node.dphub("reset", held)
+    assert (said.code, "is not reset: default/trainer/main has it" in said.err) == (1, True), said
+    free = next(name for name in ("stub-0", "stub-1") if name != held)
+    said = await node.dphub("reset", free)
+    assert (said.code, f"{STUB} {free} is reset, in " in said.out) == (0, True), said
+    node.stub_faults(reset={free: {"do": "fail", "text": "it smokes"}})
+    said = await node.dphub("reset", free)
+    assert (said.code, "it smokes" in said.err) == (1, True), said
+    said = await node.dphub("status", "stub", width=200)
+    assert "it smokes" in said.out
+    said = await node.dphub("reset", node.hcas.pci("mlx5_0"))
+    assert (said.code, "the plugin has no reset for its devices" in said.err) == (1, True), said
+    assert _stub(node, int(free[-1])).healthy
+
+
+async def test_nobody_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
+    """From the question who has it until the end of the reset, the kubelet does not give it away."""
+    node.stub_faults(reset={"stub-0": {"seconds": 1}})
+    reset = node.dphub("reset", "stub-0")
+    said, _ = await asyncio.gather(reset, node.kubelet.wait_for(STUB, 3))
+    assert said.code == 0, said
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_logs_and_levels(node: OperatedNode) -> None:
+    """The latest lines of a plugin, with what the hub says about it; the level changes at once, until a restart."""
+    said = await node.dphub("log-level", "stub", "debug")
+    assert said.code == 0, said
+    await node.kubelet.admit("trainer", {STUB: 1})
+    await until(lambda: "allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
+    plugin = await node.status_until(lambda status: status.plugins[2].log_level == "debug", "the level in the status")
+    assert plugin.plugins[0].log_level == "info"
+    said = await node.dphub("logs", "stub", "--json", "-n", "0")
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert {line["plugin"] for line in lines} == {"stub"}
+    assert {"plugin started", "registered", "allocated"} <= {line["event"] for line in lines}
+    assert lines == sorted(lines, key=lambda line: line["timestamp"])
+    said = await node.dphub("logs", "-n", "0")
+    assert "hub started" in said.out
+    assert "plugin=gpu" in said.out
+    await node.dphub("restart", "stub")
+    await node.status_until(lambda status: status.plugins[2].log_level == "info", "the level that was configured")
+
+
+async def test_following_logs(node: OperatedNode) -> None:
+    """What is logged from now on, whoever logs it, also after a restart of the plugin."""
+    async with node.running("logs", "stub", "-f", "-n", "1") as lines:
+        await lines.until("registered")
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await lines.until("pulled out")
+        await node.dphub("restart", "stub")
+        await lines.until("plugin stopped")
+        await lines.until("registered")
+
+
+async def test_watching_the_status(node: OperatedNode) -> None:
+    """It keeps itself up to date, until interrupted."""
+    async with node.running("status", "--watch") as lines:
+        await lines.until("All is well")
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await lines.until("pulled out")
+
+
+async def test_reload_changes_what_changed(node: OperatedNode) -> None:
+    """A plugin whose own file changed is restarted, one that is new started, one that is gone stopped; no other."""
+    gpu, ib = node.plugin("gpu"), node.plugin("ib")
+    node.rewrite("stub.yaml", "resources: [{devices: 6}]")
+    extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
+    (node.directory / "extra.yaml").write_text("resources: [{name: example.com/extra, devices: 2}]")
+    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=2))
+    said = await node.dphub("reload")
+    assert said.code == 0, said
+    assert "stub: restarted, registered after" in said.out
+    assert "extra: added, registered after" in said.out
+    await node.kubelet.wait_for(STUB, 6)
+    await node.kubelet.wait_for("example.com/extra", 2)
+    node.rewrite("circus.ini", before)
+    said = await node.dphub("reload")
+    assert (said.code, said.out) == (0, "extra: stopped and removed\n"), said
+    assert (gpu and gpu.pid, ib and ib.pid) == tuple(each and each.pid for each in map(node.plugin, ("gpu", "ib")))
+
+
+async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
+    """`dphub status --json` and `/status` are the same document, and what the published schema describes."""
+    import jsonschema  # noqa: PLC0415 - slow to import, used here only
+
+    node.stub_faults(unhealthy={"stub-2": "pulled out"})
+    await node.dphub("reset", "stub-1")
+    await node.status_until(lambda status: not status.well, "something to tell")
+    schema = json.loads((TESTS.parent / "docs" / "status.schema.json").read_text())
+    said = json.loads((await node.dphub("status", "--json")).out)
+    code, text = await node.get("/status")
+    for document in (said, json.loads(text)):
+        jsonschema.validate(document, schema)
+    assert (code, said.keys()) == (200, json.loads(text).keys())
+    assert json.loads((await node.dphub("status", "stub", "--json")).out)["name"] == "stub"
+
+
+async def test_other_addresses(node: OperatedNode) -> None:
+    """The endpoints have no others beside them, and only answer questions."""
+    code, text = await node.get("/admin")
+    assert (code, "there are /, /status, /metrics, /healthz and /readyz" in text) == (404, True)
+    assert await node.get("/healthz") == (200, "ok\n")
+    code, _ = await node.get("/status", method="POST", body="")
+    assert code == 405
