@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the virtual environment $1 with the project and its tools. Debian and Ubuntu ship Python without venv and pip:
-# where they are missing, install them first; and a C compiler, for the driver that the tests simulate.
+# where they are missing, install them first; and what the tests need besides: a C compiler for the driver that they
+# simulate, Chromium for the hub's page, and Prometheus's tool for its metrics and alerts.
 set -eu
 venv=$1
 
@@ -31,5 +32,19 @@ if ! command -v cc >/dev/null; then
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y gcc libc6-dev >/dev/null
 fi
+if ! command -v chromium >/dev/null; then
+    echo "setup: no Chromium, in which the hub's page is tested; installing it" >&2
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
+fi
 "$python" -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]'
+if [ ! -x "$venv/bin/promtool" ]; then
+    # Unpacked, not installed: the package would start a server.
+    echo "setup: fetching promtool" >&2
+    as_root apt-get update -qq
+    scratch=$(mktemp -d)
+    (cd "$scratch" && apt-get download -qq prometheus 2>/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
+    mv "$scratch/usr/bin/promtool" "$venv/bin/promtool"
+    rm -r "$scratch"
+fi

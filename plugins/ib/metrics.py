@@ -10,17 +10,18 @@ from plugins.ib.sysfs import read_counters
 PORTS = 64
 """The most ports with metrics; no node has more of physical functions."""
 
-GIGA = 1e9
+GIGABIT = 1e9 / 8
+"""Bytes."""
 
 
 def port_metrics(host: Host, hcas: Iterable[Hca]) -> list[Metric]:
     """State, rate and error counters of the ports of physical functions; virtual ones count what those do."""
     ports = [(hca, port) for hca in hcas if not hca.pf for port in hca.ports][:PORTS]
     up = [Sample(float(port.state in GOOD_STATES), _labels(hca, port)) for hca, port in ports]
-    rates = [Sample(port.rate * GIGA, _labels(hca, port)) for hca, port in ports]
+    rates = [Sample(port.rate * GIGABIT, _labels(hca, port)) for hca, port in ports]
     return [
         Metric("dphub_ib_port_up", "Whether a port is active.", up),
-        Metric("dphub_ib_port_rate_bits_per_second", "Signalling rate of a port's link.", rates),
+        Metric("dphub_ib_port_rate_bytes_per_second", "Signalling rate of a port's link.", rates),
         Metric("dphub_ib_port_errors_total", "Errors that a port counts.", list(_errors(host, ports)), Kind.COUNTER),
     ]
 

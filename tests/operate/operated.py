@@ -190,6 +190,13 @@ class OperatedNode(Node):
             and all(f'{label}="{value}"' in line for label, value in labels.items())
         )
 
+    async def next_pulse(self) -> None:
+        """Wait until every plugin has written its figures anew."""
+        for plugin in ("gpu", "ib", "stub"):
+            file = self.run_dir.pulse(plugin)
+            before = file.stat().st_mtime_ns
+            await until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
+
     def rewrite(self, name: str, text: str) -> str:
         """Change one of the configuration files; what it said before."""
         file = self.directory / name
