@@ -15,6 +15,7 @@ from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.footprint import footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
 from benchmarks.ib import ib_changes, ib_starts
+from benchmarks.operate import commands, scrapes
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
@@ -42,6 +43,8 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(20 * scale),
+        "scrapes": lambda: scrapes(samples(30)),
+        "commands": lambda: commands(samples(20)),
         "gpu-starts": lambda: gpu_starts(samples(20)),
         "gpu-events": lambda: gpu_events(samples(200)),
         "gpu-footprint": lambda: gpu_footprint(20 * scale),

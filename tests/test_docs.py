@@ -1,11 +1,14 @@
 """What the documentation says is what the code does."""
 
+import ast
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from hub.state import Registration
+from hub.status.model import Condition, Severity
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
 from plugins.ib.settings import IBSettings, Pool, PoolHealth
@@ -77,3 +80,57 @@ def test_every_key_of_a_pool_is_documented() -> None:
     documented = set(re.findall(r"`([a-zA-Z.]+)`", IB))
     assert keys <= documented
     assert {f"health.{field.encode_name}" for field in msgspec.structs.fields(PoolHealth)} <= documented
+
+
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+LOGGED_BY_OTHERS = ("hub/kubelet", "hub/cli", "hub/supervisor/ini.py", "hub/supervisor/config.py")
+"""Modules of the fake kubelet, and with methods that are called as levels are."""
+
+
+def _events() -> set[str]:
+    """The events that the code logs, those with a level that is chosen at run time included."""
+    found = {state.value for state in Registration if state is not Registration.INVALID}
+    for path in (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")):
+        if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                found |= _event(node)
+    return found
+
+
+def _event(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]) if level in LEVELS:
+            return {event}
+        case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(value=str(event)), *_]):
+            return {event} if "," not in event else set()
+        case ast.Call(func=ast.Attribute(attr="_complain"), args=[ast.Constant(value=str(event)), *_]):
+            return {event}
+        case ast.Call(
+            func=ast.Attribute(attr="_tell"), args=[ast.Constant(value=level), ast.Constant(value=str(event)), *_]
+        ) if level in LEVELS:
+            return {event}
+    return set()
+
+
+def test_every_log_event_is_documented() -> None:
+    """Each that the code has is in a table, and each in a table is in the code."""
+    text = (DOCS / "logs.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    documented = {event for cell in cells for event in re.findall(r"`([^`]+)`", cell)}
+    assert documented == _events()
+
+
+def test_every_metric_is_documented() -> None:
+    """Each that the code names is in the table, and each in the table is in the code."""
+    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    documented = {cells[0].strip("`") for cells in _rows(text, "metric")}
+    code = [*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")]
+    named = {name for path in code for name in re.findall(r'"(dphub_[a-z_]+)"', path.read_text(encoding="utf-8"))}
+    assert documented == named
+
+
+def test_every_condition_is_documented() -> None:
+    """With what it means."""
+    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    assert [cells[0] for cells in _rows(text, "condition of a plugin")] == [condition.value for condition in Condition]
+    assert [cells[0] for cells in _rows(text, "severity")] == [severity.value for severity in Severity]

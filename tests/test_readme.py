@@ -195,6 +195,8 @@ def test_every_command_is_known_to_these_tests() -> None:
         "export ",
         "circusctl ",
         "dphub check",
+        # In tests/operate/test_documented_commands.py.
+        *(f"dphub {name}" for name in ("status", "devices", "logs", "restart", "cordon", "uncordon", "reload")),
     )
     assert [command for command in COMMANDS if not command.startswith(known)] == []
 

@@ -26,6 +26,7 @@ def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
         "16384 devices: change to list received",
         "memory of the hub and three plugins, proportional set size",
         "processor time when idle, all processes",
+        "16384 devices: scrape of /metrics after a change",
         "XID to list received",
         "preferred allocation, any size out of 16 GPUs, NVLink mesh",
         "preferred allocation out of 1,600 replicas",
