@@ -28,7 +28,7 @@ from hub.state import ConfigState, PluginState
 from hub.state.pulse import pulse_interval
 from hub.state.writer import StateFile
 
-CHECK_INTERVAL = 1.0
+CHECK_INTERVAL = 2.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
 under the hub a signal comes first."""
 
@@ -74,7 +74,7 @@ class PluginProcess:
         self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon)
         offer = self._resources.offer
         self._preparation = Preparation(plugin, self._health, offer, plugin_dir, meter=self._meter, changed=changed)
-        self._holding = Holding(plugin_dir, changed)
+        self._holding = Holding(plugin_dir, self._resources.names, changed)
         self._operator = Operator(offer, self._health, self._preparation, self._holding)
         self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
         pulse = run_dir.pulse(name) if keep_state else None

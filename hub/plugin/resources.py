@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from hub.errors import ConfigError
@@ -42,6 +42,10 @@ class Resources:
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._served.values())
+
+    def names(self) -> Collection[str]:
+        """The resources that are served."""
+        return self._served.keys()
 
     def offer(self) -> Iterator[tuple[str, Device]]:
         """All advertised devices, each with its resource."""

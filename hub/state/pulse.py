@@ -6,7 +6,7 @@ import msgspec
 
 from hub.metric import Metric
 
-INTERVAL = 5.0
+INTERVAL = 10.0
 """Seconds between two pulses at most; a shorter watchdog asks for shorter ones."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
@@ -18,7 +18,7 @@ STACK_SIGNAL = signal.SIGUSR2
 
 def pulse_interval(watchdog: float) -> float:
     """Seconds between two pulses, or two looks at them, for a watchdog that waits so many seconds."""
-    return min(INTERVAL, watchdog / 4) if watchdog else INTERVAL
+    return min(INTERVAL, watchdog / 3) if watchdog else INTERVAL
 
 
 class Pulse(msgspec.Struct, frozen=True):
