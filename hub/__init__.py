@@ -5,7 +5,7 @@ the package is the hub's own.
 """
 
 from hub._version import __version__
-from hub.metric import Kind, Metric, Sample
+from hub.metric import Histogram, Kind, Metric, Sample
 from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, Settings
 from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
 from hub.plugin.health import Policy, Probing
@@ -16,6 +16,7 @@ __all__ = [
     "Device",
     "DeviceNode",
     "Excluded",
+    "Histogram",
     "Host",
     "Kind",
     "Metric",

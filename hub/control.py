@@ -58,21 +58,21 @@ class Answer(msgspec.Struct, frozen=True):
     """What was done, or why it was not."""
 
 
-def ask(path: Path, request: Request) -> Answer:
+def ask(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Answer:
     """Send a request to the plugin that serves on a socket, and wait for the answer.
 
     Raises:
         HubError: nobody answers.
     """
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(ANSWER_SECONDS)
+        client.settimeout(limit)
         try:
             client.connect(str(path))
             client.sendall(msgspec.json.encode(request) + b"\n")
             with client.makefile("rb") as lines:
                 return msgspec.json.decode(lines.readline(LINE_BYTES), type=Answer)
         except TimeoutError:
-            raise HubError(f"the plugin has not answered within {ANSWER_SECONDS:g} s; see dphub status") from None
+            raise HubError(f"the plugin has not answered within {limit:g} s; see dphub status") from None
         except OSError as error:
             raise HubError(f"the plugin does not answer on {path}: {error.strerror}") from None
         except msgspec.DecodeError:

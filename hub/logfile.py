@@ -1,12 +1,11 @@
 """The latest log lines of a process in a file, for whoever comes later: `dphub logs` reads them."""
 
+import json
 import os
 import sys
 import threading
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 LONGEST = 1024 * 1024
 """Bytes of a file; then it becomes the former one, whose predecessor is forgotten."""
@@ -34,7 +33,8 @@ class LogFile:
 
     def write(self, event: dict[str, Any]) -> None:
         """Append one event as a line of JSON."""
-        line = msgspec.json.encode(event, enc_hook=str) + b"\n"
+        # The standard library's, which writes everything: a file name that is no UTF-8, too.
+        line = json.dumps(event, default=str).encode() + b"\n"
         with self._lock:
             try:
                 self._append(line)

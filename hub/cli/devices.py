@@ -1,6 +1,7 @@
 """`dphub devices`: every device of a node, and who has it."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hub.cli.node import NodeHub, run_dir_option
 from hub.control import AskHolders, ask
 from hub.errors import HubError
 from hub.status.model import NodeStatus
+
+HOLDERS_SECONDS = 3.0
+"""How long a plugin has to find out who holds what; its kubelet has two."""
 
 
 @click.command()
@@ -44,9 +48,13 @@ def _check(status: NodeStatus, resource: str | None) -> None:
 
 def _ask_holders(hub: NodeHub) -> None:
     """Have every plugin ask the kubelet now; from one that cannot, what it knew last is shown."""
-    for plugin in hub.status().plugins:
+
+    def ask_one(name: str) -> None:
         with suppress(HubError):
-            ask(hub.run_dir.plugin_control(plugin.name), AskHolders())
+            ask(hub.run_dir.plugin_control(name), AskHolders(), HOLDERS_SECONDS)
+
+    with ThreadPoolExecutor() as workers:
+        list(workers.map(ask_one, [plugin.name for plugin in hub.status().plugins]))
 
 
 def _lines(status: NodeStatus, wanted: str | None) -> list[dict[str, object]]:

@@ -53,15 +53,18 @@ class _Tail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._first = True
         self._inode = 0
         self._read = 0
 
     def lines(self) -> Iterator[Line]:
         """The new ones."""
-        if not self._inode:
+        if self._first:
+            self._first = False
             yield from _decoded(_bytes(former(self._path)))
-        elif _inode(self._path) != self._inode and _inode(former(self._path)) == self._inode:
-            yield from _decoded(_bytes(former(self._path))[self._read :])
+        elif _inode(self._path) != self._inode:
+            if _inode(former(self._path)) == self._inode:
+                yield from _decoded(_bytes(former(self._path))[self._read :])
             self._read = 0
         self._inode = _inode(self._path)
         content = _bytes(self._path)[self._read :]

@@ -45,6 +45,9 @@ def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, v
         click.echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
     said = f": {found.text}" if found.text else ""
+    if found.condition is Condition.SERVING:
+        click.echo(f"{plugin}: {verb}, and has no resource{said}")
+        return True
     click.echo(f"{plugin}: {verb}, but it is {found.condition}{said}", err=True)
     return False
 
@@ -54,4 +57,5 @@ def _is_settled(status: PluginStatus) -> bool:
     if status.condition is Condition.WAITING:
         # Before it has looked for a kubelet it has nothing to say.
         return any(each.registration is Registration.WAITING and each.detail for each in status.resources)
-    return status.condition is Condition.REGISTERED or status.condition in _ENDED
+    idle = status.condition is Condition.SERVING and not status.resources
+    return idle or status.condition is Condition.REGISTERED or status.condition in _ENDED

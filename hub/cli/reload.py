@@ -44,7 +44,7 @@ def _faults(hub: NodeHub, status: NodeStatus) -> list[str]:
         plugins = read_config(settings.config)
     except ConfigError as error:
         return [str(error)]
-    found = zip(plugins, check_plugins(plugins, settings), strict=True)
+    found = zip(plugins, check_plugins(plugins, settings, Path(status.hub.directory)), strict=True)
     return [f"{plugin.name}: {fault}" for plugin, fault in found if fault]
 
 

@@ -111,6 +111,7 @@ _FIELDS = [
     ("env", {}, _are_variables, "texts by name"),
     ("annotations", {}, _are_variables, "texts by name"),
     ("cdi", (), _are_texts, "a list of names"),
+    ("physical", "", _is_text, "an id, empty when it is a whole one"),
     ("pci", (), _are_texts, 'a list of addresses such as "0000:3b:00.0"'),
     ("attributes", {}, _are_variables, "texts by name"),
 ]

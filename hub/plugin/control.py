@@ -27,6 +27,7 @@ class Control:
     def __init__(self, path: Path | None, answer: Answering) -> None:
         self._path = path
         self._answer = answer
+        self._serving: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -36,22 +37,32 @@ class Control:
         try:
             # Of a process that was killed; the hub runs one process of a name at a time.
             self._path.unlink(missing_ok=True)
-            server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_BYTES)
+            server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         except OSError as error:
             self._log.error("no control socket", file=str(self._path), reason=str(error))
             return
         try:
-            async with server:
-                await server.serve_forever()
+            # Not serve_forever: from Python 3.12 on it waits for its clients at the end, silent ones too.
+            await asyncio.Event().wait()
         finally:
+            server.close()
+            for serving in self._serving:
+                serving.cancel()
             self._path.unlink(missing_ok=True)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.ensure_future(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Who asked may be gone by the time of the answer.
-        with contextlib.suppress(ConnectionError):
-            writer.write(msgspec.json.encode(await self._answer_to(reader)) + b"\n")
-            await writer.drain()
-        writer.close()
+        try:
+            # Who asked may be gone by the time of the answer.
+            with contextlib.suppress(ConnectionError):
+                writer.write(msgspec.json.encode(await self._answer_to(reader)) + b"\n")
+                await writer.drain()
+        finally:
+            writer.close()
 
     async def _answer_to(self, reader: asyncio.StreamReader) -> Answer:
         try:

@@ -12,8 +12,9 @@
     recovering  pass_time, quiet time over               healthy; one more recovery
     recovering  pass_time, too many recoveries of late   unhealthy by source "flapping"
     recovering  clear(last source), no quiet time        healthy; one more recovery
-    unhealthy   let_go(source)                           as if it had never been held
-    any         release()                                without what waits for an operator, recoveries forgotten
+    any         hold(source, reason)                     unhealthy, whatever goes on below
+    unhealthy   let_go(source)                           where it would stand without
+    any         release()                                see there
 
 A device that is recovering is not given to anybody. Sources are independent: a device is as healthy as the worst of
 them says. Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
@@ -46,11 +47,8 @@ OPERATOR = "operator"
 RELEASE = "dphub uncordon releases it"
 """How an operator clears it."""
 
-_OPERATORS = (CORDON, FLAPPING, BROKEN)
-"""The sources that wait for an operator's word."""
-
-_FINAL = {CORDON, FLAPPING, OPERATOR}
-"""The sources about which no further try finds out anything."""
+_AWAITING = (FLAPPING, BROKEN)
+"""The sources of faults that wait for an operator's word."""
 
 
 class Health(StrEnum):
@@ -98,6 +96,8 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     faults: dict[str, Fault] = {}
     """By source, the oldest first."""
+    held: dict[str, Fault] = {}
+    """What an operator says, by source. It hides how the device stands otherwise, and changes nothing of it."""
     recovering_since: float = 0
     """Unix time; 0 when it is not recovering."""
     awaited: str = ""
@@ -108,6 +108,8 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     @property
     def state(self) -> Health:
         """Where the device stands."""
+        if self.held:
+            return Health.UNHEALTHY
         if self.recovering_since:
             return Health.RECOVERING
         return Health.UNHEALTHY if self.faults else Health.HEALTHY
@@ -115,20 +117,23 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     @property
     def reason(self) -> str:
         """Why it cannot be used, in words for an administrator; empty when it can."""
+        held = [fault.reason for fault in self.held.values()]
         faults = "; ".join(fault.reason for fault in self.faults.values())
-        if self.state is Health.RECOVERING:
-            return f"recovering, waiting for {self.awaited}" + (f" (was: {faults})" if faults else "")
-        return faults
+        if self.recovering_since:
+            faults = f"recovering, waiting for {self.awaited}" + (f" (was: {faults})" if faults else "")
+        return "; ".join([*held, *filter(None, [faults])])
 
     @property
     def since(self) -> float:
         """Since when it is not healthy, or recovers; 0 when it is healthy."""
-        return self.recovering_since or min((fault.since for fault in self.faults.values()), default=0)
+        if self.recovering_since and not self.held:
+            return self.recovering_since
+        return min((fault.since for fault in (*self.held.values(), *self.faults.values())), default=0)
 
     @property
     def source(self) -> str:
-        """Who found the oldest fault; empty when there is none."""
-        return next(iter(self.faults), "")
+        """Who found the oldest fault, or else which word of an operator's holds it; empty when there is none."""
+        return next(iter((*self.faults, *self.held)), "")
 
     def fail(self, source: str, reason: str, now: float, process: ProcessIdentity | None = None) -> None:
         """Something is wrong, says one source."""
@@ -138,7 +143,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     def try_again(self, awaited: str, now: float) -> None:
         """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
-        if self.faults and not self.faults.keys() & _FINAL:
+        if self.faults and FLAPPING not in self.faults:
             self.recovering_since, self.awaited = now, awaited
 
     def give_up(self) -> None:
@@ -174,22 +179,33 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         """Whether `pass_time` would change anything."""
         return self._is_quiet(now, policy) or any(now - when >= policy.period for when in self.recoveries)
 
+    def hold(self, source: str, reason: str, now: float) -> None:
+        """An operator takes the device out of use."""
+        self.held[source] = Fault(reason, now)
+
     def let_go(self, source: str) -> None:
-        """A source takes back what it said, and it does not count as a recovery."""
-        if self.faults.pop(source, None):
-            self._settle()
+        """That counts no more."""
+        self.held.pop(source, None)
 
     def release(self) -> str:
-        """An operator says that the device may be used; what was said against it until now."""
-        released = [self.faults[source].reason for source in _OPERATORS if source in self.faults]
-        for source in _OPERATORS:
-            self.let_go(source)
-        self.recoveries.clear()
+        """An operator says that the device may be used: a cordon ends, or else what waits for that word.
+
+        Whoever ends a cordon need not know of a fault that came meanwhile.
+
+        Returns:
+            What was said against it until now; empty where nothing was.
+        """
+        if cordon := self.held.pop(CORDON, None):
+            return cordon.reason
+        released = [self.faults.pop(source).reason for source in _AWAITING if source in self.faults]
+        if released:
+            self.recoveries.clear()
+            self._settle()
         return "; ".join(released)
 
     def _is_quiet(self, now: float, policy: Policy) -> bool:
         """Whether it is recovering, and its quiet time is over."""
-        return self.state is Health.RECOVERING and not self.faults and now - self.recovering_since >= policy.quiet
+        return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.quiet
 
     def _settle(self) -> None:
         self.recovering_since, self.awaited = 0, ""

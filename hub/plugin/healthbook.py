@@ -93,22 +93,30 @@ class HealthBook:
         """Nobody finds out any more; the faults stand as they did."""
         self._change(key, lambda record, _now: record.give_up())
 
-    def hold(self, key: str, source: str, reason: str) -> None:
-        """An operator keeps a device from being used; known before anybody is told that it is done."""
-        self.fail(key, source, reason)
-        self._file.write()
+    def held(self, source: str) -> dict[str, Fault]:
+        """What an operator says with this source, by device."""
+        return {key: record.held[source] for key, record in self._records.items() if source in record.held}
+
+    def hold(self, key: str, source: str, reason: str) -> str:
+        """An operator keeps a device from being used; why that could not be kept, empty when it was."""
+        self._change(key, lambda record, now: record.hold(source, reason, now))
+        return self._file.write()
 
     def let_go(self, key: str, source: str) -> None:
         """The operator's word counts no more, and the device stands as it did without it."""
         self._change(key, lambda record, _now: record.let_go(source))
 
-    def release(self, key: str) -> str:
-        """Let a device be used that waits for an operator; what was said against it, empty where nothing was."""
+    def release(self, key: str) -> tuple[str, str]:
+        """Let a device be used that waits for an operator.
+
+        Returns:
+            What was said against it, empty where nothing was; and why that could not be kept, empty when it was.
+        """
         released = copy.deepcopy(self.record(key)).release()
-        if released:
-            self._change(key, lambda record, _now: record.release())
-            self._file.write()
-        return released
+        if not released:
+            return "", ""
+        self._change(key, lambda record, _now: record.release())
+        return released, self._file.write()
 
     def pass_time(self) -> None:
         """Finish the recoveries whose time has come."""

@@ -4,8 +4,10 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from hub.log import get_logger
-from hub.metric import Kind, Metric
+from hub.metric import Histogram, Kind, Metric
 from hub.plugin.contract import Plugin, overrides
 from hub.plugin.threads import in_thread
 
@@ -14,7 +16,10 @@ SAMPLES = 1000
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _LABEL = re.compile("[a-z][a-z0-9_]*")
-_OURS = "plugin"
+_OURS = ("plugin", "le")
+"""What the hub and Prometheus add."""
+
+_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and all else has numbers"
 
 
 class PluginMetrics:
@@ -67,11 +72,19 @@ def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
 
 
 def _checked(metric: object) -> Metric:
+    """The metric as it will be read.
+
+    Plugins are foreign code, and what cannot be written or read again would be missed of the whole process.
+    """
     if not isinstance(metric, Metric):
         raise ValueError(f"metrics: {metric!r} is no hub.Metric")  # noqa: TRY004 - one error for all that is wrong
-    if problem := _problem(metric):
+    try:
+        read: Metric = msgspec.json.decode(msgspec.json.encode(metric), type=Metric)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"metrics: {getattr(metric, 'name', '?')!r}: {error}") from None
+    if problem := _problem(read):
         raise ValueError(f"metrics: {problem}")
-    return metric
+    return read
 
 
 def _problem(metric: Metric) -> str:
@@ -80,5 +93,15 @@ def _problem(metric: Metric) -> str:
     if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
         return f"{metric.name}: a counter ends in _total, and nothing else does"
     labels = {label for sample in metric.samples for label in sample.labels}
-    bad = sorted(label for label in labels if label == _OURS or not _LABEL.fullmatch(label))
-    return f"{metric.name}: {bad[0]!r} cannot be a label" if bad else ""
+    bad = sorted(label for label in labels if label in _OURS or not _LABEL.fullmatch(label))
+    if bad:
+        return f"{metric.name}: {bad[0]!r} cannot be a label"
+    if len({tuple(sorted(sample.labels.items())) for sample in metric.samples}) < len(metric.samples):
+        return f"{metric.name}: two values have the same labels"
+    return "" if all(_fits(metric.kind, sample.value) for sample in metric.samples) else f"{metric.name}: {_FORMS}"
+
+
+def _fits(kind: Kind, value: float | Histogram) -> bool:
+    if isinstance(value, Histogram):
+        return kind is Kind.HISTOGRAM and len(value.counts) == len(value.bounds) + 1
+    return kind is not Kind.HISTOGRAM

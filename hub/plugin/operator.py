@@ -51,20 +51,26 @@ class Operator:
         shares = self._shares(key)
         if not shares:
             return Answer(done=False, text=f"there is no device {key}")
-        self._health.hold(key, CORDON, f"cordoned: {reason}" if reason else "cordoned")
+        failure = self._health.hold(key, CORDON, f"cordoned: {reason}" if reason else "cordoned")
         self._log.info("device cordoned", device=key, reason=reason)
-        await self._holding.ask()
-        held = _holders_of(shares, self._holding)
-        keeps = f"; {held} goes on with it" if held else ""
-        return Answer(done=True, text=f"{key} is cordoned ({_counted(shares)}){keeps}")
+        held = self._preparation.who_may_have(key, await self._holding.ask() or {})
+        keeps = f"; {', '.join(held)} goes on with it" if held else ""
+        return self._kept(f"{key} is cordoned ({_counted(shares)}){keeps}", failure)
 
     def _uncordon(self, key: str) -> Answer:
-        released = self._health.release(key)
+        released, failure = self._health.release(key)
         if not released:
             return Answer(done=False, text=f"{key} is not cordoned, nor does it wait for an operator")
         self._log.info("device released", device=key, was=released)
         left = self._health.record(key).reason
-        return Answer(done=True, text=f"{key} is released (was: {released})" + (f"; still: {left}" if left else ""))
+        still = f"; still: {left}" if left else ""
+        return self._kept(f"{key} is released (was: {released}){still}", failure)
+
+    def _kept(self, text: str, failure: str) -> Answer:
+        """What was done, and whether a restart of the plugin will know of it."""
+        if failure:
+            return Answer(done=False, text=f"{text}; but only until the plugin restarts: {failure}")
+        return Answer(done=True, text=text)
 
     async def _reset(self, key: str) -> Answer:
         shares = self._shares(key)
@@ -72,19 +78,22 @@ class Operator:
             return Answer(done=False, text=f"there is no device {key}")
         if why := self._preparation.why_no_reset(shares):
             return Answer(done=False, text=f"{key} is not reset: {why}")
+        if OPERATOR in self._health.record(key).held:
+            return Answer(done=False, text=f"{key} is not reset: another reset of it is under way")
         # Before the question who has it: the kubelet must not give it away after the answer.
         self._health.hold(key, OPERATOR, "an operator resets it")
         try:
-            return await self._reset_if_free(key, shares)
+            return await self._reset_if_free(key)
         finally:
             self._health.let_go(key, OPERATOR)
 
-    async def _reset_if_free(self, key: str, shares: Mapping[str, Sequence[Device]]) -> Answer:
-        if await self._holding.ask() is None:
+    async def _reset_if_free(self, key: str) -> Answer:
+        holders = await self._holding.ask()
+        if holders is None:
             text = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
             return Answer(done=False, text=f"{key} is not reset: {text}")
-        if held := _holders_of(shares, self._holding):
-            return Answer(done=False, text=f"{key} is not reset: {held} has it")
+        if held := self._preparation.who_may_have(key, holders):
+            return Answer(done=False, text=f"{key} is not reset: {', '.join(held)} has it")
         self._log.info("reset asked for", device=key)
         result = await self._preparation.reset_now(key)
         if result.outcome is Outcome.OK:
@@ -98,13 +107,6 @@ class Operator:
             if physical_key(resource, device) == key:
                 shares.setdefault(resource, []).append(device)
         return shares
-
-
-def _holders_of(shares: Mapping[str, Sequence[Device]], holding: Holding) -> str:
-    """Who has a device or a share of it, in words."""
-    holders = {(resource, name): who for resource in shares for name, who in holding.of(resource).items()}
-    ours = [(resource, device.id) for resource, devices in shares.items() for device in devices]
-    return ", ".join(dict.fromkeys(holders[device] for device in ours if device in holders))
 
 
 def _counted(shares: Mapping[str, Sequence[Device]]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from hub.errors import HubError
+from hub.kubelet.holders import Holders
 from hub.log import get_logger
 from hub.plugin.asking import Asker
 from hub.plugin.contract import Plugin, overrides, resets
@@ -103,6 +104,10 @@ class Preparation:
         without = [resource for resource in resources if not resets(self._plugin, resource)]
         return f"its configuration resets no device of {', '.join(without)}" if without else ""
 
+    def who_may_have(self, key: str, holders: Holders) -> list[str]:
+        """Who has a device or a share of it, or may have one that is not advertised any more."""
+        return self._probes.who_may_have(key, holders)
+
     async def reset_now(self, key: str) -> ResetResult:
         """Reset a device that nobody holds, because an operator asks for it."""
         shares = self._shares()[key]
@@ -117,7 +122,7 @@ class Preparation:
     def _due(self) -> list[str]:
         """The devices that wait for a probe, less those that an abandoned reset still has."""
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
-        cordoned = self._health.failing(CORDON)
+        cordoned = self._health.held(CORDON)
         there = self._shares() if failing or broken else {}
         return [
             key

@@ -88,7 +88,7 @@ class Probes:
             # Asked each time: the answer is worth nothing a moment later.
             holders = await ask_holders(self._pod_resources)
             self._say_blind(blind=holders is None)
-            if holders is None or self._may_be_held(key, holders):
+            if holders is None or self.who_may_have(key, holders):
                 return
             self._failed[key] += 1
             # More doublings than these are never needed, and a float has room for so many only.
@@ -100,16 +100,16 @@ class Probes:
             if key in self._failed:
                 self._next[key] = time.monotonic() + delay
 
-    def _may_be_held(self, key: str, holders: Holders) -> bool:
-        """Whether somebody has the device or a share of it, also one that is not advertised any more."""
+    def who_may_have(self, key: str, holders: Holders) -> list[str]:
+        """Who has the device or a share of it, or may have one that is not advertised any more."""
         offered = {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
         self._known = {device: known for device, known in self._known.items() if device in holders} | offered
         ours = {resource for resource, _ in self._known}
-        if key in {self._known[device] for device in holders if device in self._known}:
-            return True
-        # Of what is held and was never seen here, nobody can tell of which physical device it is a share.
-        strangers = {device for device in holders if device[0] in ours and device not in self._known}
-        return bool(strangers) and key not in {" ".join(device) for device in offered}
+        having = [who for device, who in holders.items() if self._known.get(device) == key]
+        if not having and key not in {" ".join(device) for device in offered}:
+            # Of what is held and was never seen here, nobody can tell of which physical device it is a share.
+            having = [who for device, who in holders.items() if device[0] in ours and device not in self._known]
+        return list(dict.fromkeys(having))
 
     def _say_blind(self, *, blind: bool) -> None:
         if blind and not self._blind:

@@ -61,6 +61,7 @@ class PluginProcess:
         self._name = name
         self._config = config
         self._started = time.time()
+        self._scanned = False
         self._directory = PluginDirectory(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
@@ -141,6 +142,9 @@ class PluginProcess:
 
     def _take(self, scan: Scan) -> None:
         self._resources.take(scan)
+        if not self._scanned:
+            self._scanned = True
+            self._state_file.touch()
         if scan.hopeless:
             self._log.error("only a new process can go on", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
@@ -166,6 +170,7 @@ class PluginProcess:
             plugin=self._name,
             pid=os.getpid(),
             started=self._started,
+            scanned=self._scanned,
             resources=self._resources.states(),
             reason=self._resources.reason,
             fault=self._resources.fault,
@@ -174,5 +179,5 @@ class PluginProcess:
             reset_counts=self._preparation.counts,
             config=self._config,
             holders_known=self._holding.known,
-            cordons={key: fault.reason for key, fault in self._health.failing(CORDON).items()},
+            cordons={key: fault.reason for key, fault in self._health.held(CORDON).items()},
         )

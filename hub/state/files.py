@@ -13,8 +13,13 @@ State = TypeVar("State")
 def replace_file(path: Path, content: object) -> None:
     """Write something as JSON; a reader sees the old file or the new one, never a part."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1))
-    scratch.replace(path)
+    text = msgspec.json.format(msgspec.json.encode(content), indent=1)
+    try:
+        scratch.write_bytes(text)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def read_file(path: Path, kind: type[State]) -> State | None:

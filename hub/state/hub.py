@@ -77,8 +77,12 @@ class HubState(msgspec.Struct, frozen=True):
     config: str
     """Its circus.ini."""
     plugin_dir: str
+    directory: str
+    """Where it was started, which relative paths in circus.ini start from."""
     http: str = ""
     """Where it listens, as "127.0.0.1:9880"; empty when it does not."""
+    http_problem: str = ""
+    """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float = 0
     """Unix time at which the kubelet made its socket; 0 when there is none."""
     kubelet_starts: int = 0

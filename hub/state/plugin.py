@@ -105,6 +105,8 @@ class PluginState(msgspec.Struct, frozen=True):
     pid: int
     started: float
     """Unix time."""
+    scanned: bool = False
+    """Whether it has looked for its devices yet."""
     resources: tuple[ResourceState, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""

@@ -22,11 +22,9 @@ def pulse_interval(watchdog: float) -> float:
 
 
 class Pulse(msgspec.Struct, frozen=True):
-    """Written by the event loop of a plugin process, so a new one shows that the loop turns."""
+    """Written by the event loop of a plugin process. That the file's time changes shows that the loop turns."""
 
     pid: int
-    turned: float
-    """Unix time."""
     scan: int = 0
     """The number of the scan that runs, which asks the hardware; 0 when none runs."""
     scan_limit: float = 0

@@ -31,18 +31,23 @@ class StateFile:
         if self._path and not self._pending:
             self._pending = asyncio.get_running_loop().call_later(GATHER, self.write)
 
-    def write(self) -> None:
-        """Write now. A full disk is no reason to stop serving; it is said once."""
+    def write(self) -> str:
+        """Write now. A full disk is no reason to stop serving; it is said once.
+
+        Returns:
+            Why it could not be written; empty when it was.
+        """
         if self._pending:
             self._pending.cancel()
         self._pending = None
         if not self._path:
-            return
+            return ""
         failure = ""
         try:
             replace_file(self._path, self._content())
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
             failure = str(error)
         if failure and failure != self._failure:
             self._log.error("file not written", file=str(self._path), reason=failure)
         self._failure = failure
+        return failure

@@ -36,7 +36,7 @@ def condition_of(hub: HubState, process: ProcessState, state: PluginState | None
     if process.hanging:
         return Condition.HANGING, process.hanging
     if not state.resources:
-        return Condition.SERVING if state.reason else Condition.STARTING, state.reason
+        return Condition.SERVING if state.scanned else Condition.STARTING, state.reason
     for registration, condition in _REGISTRATIONS:
         found = [resource for resource in state.resources if resource.registration is registration]
         if found:

@@ -7,7 +7,7 @@ Here a process writes plain figures into its pulse, and what is in the status co
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import (
     CollectorRegistry,
@@ -33,7 +33,8 @@ def expose(status: NodeStatus, pulses: Mapping[str, Pulse]) -> bytes:
         pulses: By plugin, the last pulses of the processes that run.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector([*_of_node(status), *_of_plugins(pulses)]))
+    of_node = list(_of_node(status))
+    registry.register(_Collector([*of_node, *_of_plugins(pulses, {metric.name for metric in of_node})]))
     return generate_latest(registry)
 
 
@@ -114,11 +115,15 @@ def _by_health(total: int, healthy: int) -> Sequence[tuple[str, int]]:
     return ("healthy", healthy), ("unhealthy", total - healthy)
 
 
-def _of_plugins(pulses: Mapping[str, Pulse]) -> Iterator[Metric]:
-    """What the plugins' processes count, with the plugin as a label; of one name, all in one metric."""
+def _of_plugins(pulses: Mapping[str, Pulse], taken: Collection[str]) -> Iterator[Metric]:
+    """What the plugins' processes count, with the plugin as a label; of one name, all in one metric.
+
+    A plugin's own that have a name of the node's, or one that the process uses itself, are left out.
+    """
     merged: dict[str, Metric] = {}
     for plugin, pulse in pulses.items():
-        for metric in pulse.metrics:
+        first = {metric.name: metric for metric in reversed(pulse.metrics) if metric.name not in taken}
+        for metric in first.values():
             samples = [Sample(sample.value, {"plugin": plugin, **sample.labels}) for sample in metric.samples]
             known = merged.get(metric.name)
             if known is None or known.kind is metric.kind:

@@ -139,8 +139,12 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     config_problem: str
     """Why the last reload was refused; empty when it was not."""
     plugin_dir: str
+    directory: str
+    """Where it was started, which relative paths in circus.ini start from."""
     http: str
     """Where it listens; empty when it does not."""
+    http_problem: str
+    """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float
     """Unix time at which the kubelet made its socket; 0 when there is none."""
     kubelet_starts: int

@@ -43,6 +43,9 @@ def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem
     if hub.config_problem:
         text = f"the last reload was refused, all goes on as before: {hub.config_problem}"
         yield Problem(Severity.DEGRADED, "hub", text, "mend the file, then dphub reload")
+    if hub.http_problem:
+        remedy = "end who listens there, or give dphub run another --http"
+        yield Problem(Severity.DEGRADED, "hub", f"{hub.http_problem}; it is tried again", remedy)
     if not hub.kubelet_since:
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
         text = f"there is no kubelet at {hub.plugin_dir}" + (f"; {', '.join(waiting)} wait for it" if waiting else "")

@@ -1,6 +1,7 @@
 """Puts a node's condition together from the files in the run directory."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,11 @@ from hub.paths import RunDir
 from hub.state import HubState, PluginState, ProcessState, Pulse, ResourceState
 from hub.state.files import read_file
 from hub.status.condition import condition_of
-from hub.status.model import HubStatus, NodeStatus, PluginStatus, ResourceStatus, Severity
+from hub.status.model import HubStatus, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.status.problems import problems_of
 
 State = TypeVar("State")
+Told = TypeVar("Told", PluginState, Pulse)
 
 _Version = tuple[int, int, int]
 
@@ -39,13 +41,11 @@ class Reader:
         """
         return self._read(self._run_dir.hub_state, HubState)
 
-    def plugin(self, name: str) -> PluginState | None:
-        """What a plugin last told."""
-        return self._read(self._run_dir.state(name), PluginState)
-
-    def pulse(self, name: str) -> Pulse | None:
-        """A plugin's last pulse."""
-        return self._read(self._run_dir.pulse(name), Pulse)
+    def pulse(self, process: ProcessState | PluginStatus) -> Pulse | None:
+        """The last pulse of a plugin's process, if it can be read."""
+        with suppress(HubError):
+            return self._told_by(process, self._run_dir.pulse(process.name), Pulse)
+        return None
 
     def status(self, *, running: bool) -> NodeStatus:
         """The node's condition.
@@ -59,9 +59,16 @@ class Reader:
         hub = self.hub()
         if hub is None:
             raise HubError(f"no hub has ever run in {self._run_dir.path}; name another with --run-dir")
-        plugins = tuple(self._plugin_status(hub, process) for process in hub.processes)
+        plugins, unreadable = [], []
+        for process in hub.processes:
+            try:
+                state = self._told_by(process, self._run_dir.state(process.name), PluginState)
+            except HubError as error:
+                state = None
+                unreadable.append(Problem(Severity.DEGRADED, process.name, str(error)))
+            plugins.append(_plugin_status(hub, process, state, self.pulse(process)))
         status = _hub_status(hub, running=running)
-        problems = problems_of(status, plugins)
+        problems = (*problems_of(status, plugins), *unreadable)
         severities = {problem.severity for problem in problems}
         return NodeStatus(
             time=time.time(),
@@ -69,34 +76,13 @@ class Reader:
             ready=Severity.FAULT not in severities,
             problems=problems,
             hub=status,
-            plugins=plugins,
+            plugins=tuple(plugins),
         )
 
-    def _plugin_status(self, hub: HubState, process: ProcessState) -> PluginStatus:
-        state = _of(process, self.plugin(process.name))
-        pulse = _of(process, self.pulse(process.name))
-        condition, text = condition_of(hub, process, state)
-        return PluginStatus(
-            name=process.name,
-            condition=condition,
-            text=text,
-            pid=process.pid,
-            started=process.started,
-            memory=memory_of(process.pid),
-            starts=process.starts,
-            restarts=process.restarts,
-            last_exit=process.last_exit,
-            next_start=process.next_start,
-            log_level=pulse.log_level if pulse else "",
-            reason=state.reason if state else "",
-            fault=state.fault if state else False,
-            resources=tuple(_resource_status(each, state.holders_known) for each in state.resources) if state else (),
-            excluded=state.excluded if state else (),
-            resets=state.resets if state else {},
-            cordons=state.cordons if state else {},
-            holders_known=state.holders_known if state else False,
-            config=state.config if state else None,
-        )
+    def _told_by(self, process: ProcessState | PluginStatus, path: Path, kind: type[Told]) -> Told | None:
+        """What the process that runs has told; of one that ran before it, it is the past."""
+        told = self._read(path, kind) if process.pid else None
+        return told if told and told.pid == process.pid else None
 
     def _read(self, path: Path, kind: type[State]) -> State | None:
         try:
@@ -116,9 +102,31 @@ class Reader:
         return state
 
 
-def _of(process: ProcessState, told: State | None) -> State | None:
-    """What was told, if it was this process that told it; else it is the past."""
-    return told if process.pid and getattr(told, "pid", 0) == process.pid else None
+def _plugin_status(
+    hub: HubState, process: ProcessState, state: PluginState | None, pulse: Pulse | None
+) -> PluginStatus:
+    condition, text = condition_of(hub, process, state)
+    return PluginStatus(
+        name=process.name,
+        condition=condition,
+        text=text,
+        pid=process.pid,
+        started=process.started,
+        memory=memory_of(process.pid),
+        starts=process.starts,
+        restarts=process.restarts,
+        last_exit=process.last_exit,
+        next_start=process.next_start,
+        log_level=pulse.log_level if pulse else "",
+        reason=state.reason if state else "",
+        fault=state.fault if state else False,
+        resources=tuple(_resource_status(each, state.holders_known) for each in state.resources) if state else (),
+        excluded=state.excluded if state else (),
+        resets=state.resets if state else {},
+        cordons=state.cordons if state else {},
+        holders_known=state.holders_known if state else False,
+        config=state.config if state else None,
+    )
 
 
 def _hub_status(hub: HubState, *, running: bool) -> HubStatus:
@@ -132,7 +140,9 @@ def _hub_status(hub: HubState, *, running: bool) -> HubStatus:
         config=hub.config,
         config_problem=hub.config_problem,
         plugin_dir=hub.plugin_dir,
+        directory=hub.directory,
         http=hub.http,
+        http_problem=hub.http_problem,
         kubelet_since=hub.kubelet_since,
         kubelet_starts=hub.kubelet_starts,
     )

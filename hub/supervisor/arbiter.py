@@ -183,10 +183,14 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
             gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
+            # What an administrator has stopped or started stays so.
+            running = {watcher.name: not watcher.is_stopped() for watcher in gone}
             await asyncio.gather(*(self._remove(watcher) for watcher in gone))
             kept = {watcher.name for watcher in self.watchers}
             added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
-            await self._start_watchers(lambda: added)
+            await asyncio.gather(
+                *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
+            )
         self._report.config_refused("")
         _log.info(
             "configuration loaded",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from circus.util import parse_env_dict, replace_gnu_args
 
@@ -17,13 +18,19 @@ LIMIT = 20.0
 """Seconds for a plugin to read its configuration."""
 
 
-def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings) -> list[str]:
-    """What is wrong with each plugin's command and configuration; an empty text for those that are right."""
+def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings, directory: Path | None = None) -> list[str]:
+    """What is wrong with each plugin's command and configuration; an empty text for those that are right.
+
+    Args:
+        plugins: The plugins.
+        settings: The hub.
+        directory: Where it runs; by default here.
+    """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        return list(workers.map(lambda plugin: check_plugin(plugin, settings), plugins))
+        return list(workers.map(lambda plugin: check_plugin(plugin, settings, directory or Path.cwd()), plugins))
 
 
-def check_plugin(plugin: PluginConfig, settings: HubSettings) -> str:
+def check_plugin(plugin: PluginConfig, settings: HubSettings, directory: Path) -> str:
     """What is wrong with one plugin; empty where nothing is.
 
     A plugin of ours loads its class and its configuration, with the variables that it would have, and ends. Of any
@@ -38,7 +45,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - what the hub itself would start
             [program, *command[1:], "--check"],
-            cwd=plugin.working_dir,
+            cwd=directory / (plugin.working_dir or ""),
             env=environment,
             capture_output=True,
             text=True,

@@ -112,7 +112,11 @@ def plugin_from_section(section: Section, name: str) -> PluginConfig:
             raise section.error(str(error), key) from None
     if "cmd" not in values:
         raise section.error("is missing, expected the command that runs the plugin", "cmd")
-    return PluginConfig(**values)
+    plugin = PluginConfig(**values)
+    flags = {word.partition("=")[0] for word in shlex.split(f"{plugin.cmd} {plugin.args or ''}")}
+    if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
+        raise section.error(f"{ours[0]}: the hub sets this, take it out", "cmd")
+    return plugin
 
 
 def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginConfig:
@@ -227,6 +231,9 @@ _KEYS: Mapping[str, Callable[[str], object]] = {
 
 _FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}
 """Keys that circus users write from habit, and that have one right value."""
+
+_HUB_FLAGS = {"--name", "--plugin-dir", "--run-dir"}
+"""What a plugin process is told by the hub that looks after it."""
 
 _HUB_SETS = frozenset(
     {

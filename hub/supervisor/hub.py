@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 
 from hub._version import __version__
@@ -45,11 +46,8 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     report = HubReport(settings)
     arbiter = HubArbiter(plugins, settings, report)
     try:
-        with (
-            serve_web(settings.http, Reader(settings.run_dir)) as http,
-            KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter, report), report.changed) as watch,
-        ):
-            report.listening(http)
+        with KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter, report), report.changed) as watch:
+            report.write()
             _handle_signals(arbiter)
             _log.info(
                 "hub started",
@@ -57,10 +55,13 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
                 config=str(settings.config),
                 plugin_dir=str(settings.plugin_dir),
                 run_dir=str(settings.run_dir.path),
-                http=http or "off",
+                http=settings.http or "off",
             )
             await arbiter.open()
-            replaced = await _until_stopped(arbiter, watch, Watchdog(settings.run_dir, lambda: arbiter.watchers))
+            beside = [Watchdog(settings.run_dir, lambda: arbiter.watchers).run()]
+            if settings.http:
+                beside.append(serve_web(settings.http, Reader(settings.run_dir), report.listening))
+            replaced = await _until_stopped(arbiter, watch, beside)
         if arbiter.stopping is not None:
             await arbiter.stopping
         report.write()
@@ -72,18 +73,29 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
-async def _until_stopped(arbiter: HubArbiter, watch: KubeletWatch, watchdog: Watchdog) -> bool:
-    """Wait until all plugins have stopped; whether that was because the plugin directory is dead."""
+async def _until_stopped(
+    arbiter: HubArbiter, watch: KubeletWatch, beside: Iterable[Coroutine[None, None, None]]
+) -> bool:
+    """Do the rest until all plugins have stopped; whether they did because the plugin directory is dead."""
     watching = asyncio.create_task(watch.run())
     watching.add_done_callback(lambda _: arbiter.stop(_why(watching)))
-    guarding = asyncio.create_task(watchdog.run())
+    tasks = [asyncio.create_task(work) for work in beside]
+    for task in tasks:
+        task.add_done_callback(_report_failure)
     await arbiter.stopped.wait()
-    guarding.cancel()
+    for task in tasks:
+        task.cancel()
     if watching.done():
         watching.result()  # raises what broke the watch
         return True
     watching.cancel()
     return False
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    """Say that something beside the plugins has failed; they are served all the same."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("part of the hub failed", exc_info=error)
 
 
 def _why(watching: asyncio.Task[None]) -> str:

@@ -51,6 +51,8 @@ class ProcessRecord:
             hung: Why the hub killed it, if it did.
         """
         code = os.waitstatus_to_exitcode(status)
+        if pid != self.state.pid:
+            return  # one that would not die, and has a successor
         why = f"killed by the hub: {hung}" if hung else meaning(code)
         if self.state.run is Run.STOPPING and code == Exit.OK:
             why = "stopped as asked"

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from hub._version import __version__
 from hub.paths import KUBELET_SOCKET, kubelet_identity
@@ -22,6 +23,7 @@ class HubReport:
         self._settings = settings
         self._started = time.time()
         self._http = ""
+        self._http_problem = ""
         self._kubelet_starts = 0
         self._config_problem = ""
         self._records: dict[str, ProcessRecord] = {}
@@ -38,9 +40,9 @@ class HubReport:
         self._gone[plugin] = self._records.pop(plugin)
         self.changed()
 
-    def listening(self, http: str) -> None:
-        """The hub listens there."""
-        self._http = http
+    def listening(self, http: str, problem: str = "") -> None:
+        """The hub listens there for HTTP, or cannot, and why."""
+        self._http, self._http_problem = http, problem
         self.write()
 
     def kubelet_started(self) -> None:
@@ -71,7 +73,9 @@ class HubReport:
             instance=self._settings.run_dir.instance,
             config=str(self._settings.config),
             plugin_dir=str(self._settings.plugin_dir),
+            directory=str(Path.cwd()),
             http=self._http,
+            http_problem=self._http_problem,
             kubelet_since=kubelet[2] / 1e9 if kubelet else 0,
             kubelet_starts=self._kubelet_starts,
             config_problem=self._config_problem,

@@ -7,6 +7,7 @@ plugin for hung that had no chance to show its life either.
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,35 +18,48 @@ from hub.state.pulse import INTERVAL, Pulse, pulse_interval
 from hub.supervisor.watcher import PluginWatcher
 
 
+class Sign(NamedTuple):
+    """What there is to see of a process at one moment."""
+
+    moved: int
+    """When it last showed that its event loop turns: some number that changes each time."""
+    told: bool = False
+    """Whether it has told anything yet."""
+    scan: int = 0
+    """The number of the scan that it is at; 0 for none, or none that is known."""
+    scan_limit: float = 0
+    """Seconds that it gives a scan."""
+
+
 class Watched:
     """One process under the watchdog's eyes.
 
     Args:
         limit: Seconds without a sign of life.
         expected: Whether it will give signs of life at all, and has to before long.
+        at_start: What there was to see before it began.
     """
 
-    def __init__(self, limit: float, *, expected: bool) -> None:
+    def __init__(self, limit: float, *, expected: bool, at_start: Sign) -> None:
         self._limit = limit
+        self._begun = False
         self._expected = expected
-        self._seen: Pulse | None = None
+        self._seen = at_start
         self._silent = 0.0
         self._scanning = 0.0
 
-    def look(self, pulse: Pulse | None, passed: float) -> str:
-        """Take in the process's last pulse, so many seconds after the one before; why it is hung, or nothing."""
-        if pulse is None:
-            self._silent += passed
-            hung = self._expected and self._silent > self._limit
-            return f"it has not begun to serve within {self._limit:g} s" if hung else ""
-        before, self._seen = self._seen, pulse
-        fresh = before is None or before.turned != pulse.turned
+    def look(self, sign: Sign, passed: float) -> str:
+        """Take in what there is to see, so many seconds after the last look; why it is hung, or nothing."""
+        before, self._seen = self._seen, sign
+        fresh = before.moved != sign.moved
+        self._begun |= fresh or sign.told
         self._silent = 0 if fresh else self._silent + passed
-        same_scan = before is not None and pulse.scan and before.scan == pulse.scan
-        self._scanning = self._scanning + passed if same_scan else 0
+        self._scanning = self._scanning + passed if sign.scan and before.scan == sign.scan else 0
         if self._silent > self._limit:
-            return f"its event loop has not turned for {self._limit:g} s"
-        scan_limit = max(self._limit, pulse.scan_limit)
+            if self._begun:
+                return f"its event loop has not turned for {self._limit:g} s"
+            return f"it has not begun to serve within {self._limit:g} s" if self._expected else ""
+        scan_limit = max(self._limit, sign.scan_limit)
         return f"its hardware has not answered for {scan_limit:g} s" if self._scanning > scan_limit else ""
 
 
@@ -76,17 +90,29 @@ class Watchdog:
         for watcher in self._watchers():
             limit, ours = watcher.config.watchdog, watcher.config.is_hub_plugin
             for pid in watcher.processes if limit else ():
-                watched[pid] = self._watched.get(pid) or Watched(limit, expected=ours)
-                why = watched[pid].look(self._pulse(watcher.name, pid), passed)
+                sign = self._sign(watcher.name, pid)
+                if sign is None:
+                    continue
+                watched[pid] = self._watched.get(pid) or Watched(limit, expected=ours, at_start=sign)
+                why = watched[pid].look(sign, passed)
                 if why:
                     self._kill(watcher, pid, why)
-                    watched[pid] = Watched(limit, expected=ours)
+                    watched[pid] = Watched(limit, expected=ours, at_start=sign)
         self._watched = watched
 
-    def _pulse(self, name: str, pid: int) -> Pulse | None:
-        """The last pulse of this process; None where there is none, or another process wrote it."""
-        pulse = _read(self._run_dir.pulse(name))
-        return pulse if pulse and pulse.pid == pid else None
+    def _sign(self, name: str, pid: int) -> Sign | None:
+        """What there is to see of a process; None where a directory that takes no file makes all look dead."""
+        path = self._run_dir.pulse(name)
+        try:
+            if not path.exists():
+                path.touch()
+            moved = path.stat().st_mtime_ns
+        except OSError:
+            return None
+        pulse = _read(path)
+        if pulse is None or pulse.pid != pid:
+            return Sign(moved)
+        return Sign(moved, True, pulse.scan, pulse.scan_limit)  # noqa: FBT003 - as the fields are named
 
     def _kill(self, watcher: PluginWatcher, pid: int, why: str) -> None:
         killing = asyncio.ensure_future(watcher.kill_hung(pid, why))

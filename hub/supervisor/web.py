@@ -1,45 +1,83 @@
 """The hub's web endpoints: for the kubelet's probes, for Prometheus, and for people."""
 
+import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError
 from hub.log import get_logger
 from hub.status.model import NodeStatus, Severity
 from hub.status.reading import Reader
 
+CONNECTIONS = 64
+"""At one time; those beyond are closed at once."""
+
+IDLE_SECONDS = 30.0
+"""A connection on which nothing comes for so long is closed."""
+
+RETRY_SECONDS = 5.0
+"""Between two tries to listen where somebody else does."""
+
 _log = get_logger()
 
 
-@contextmanager
-def serve_web(address: str, reader: Reader) -> Iterator[str]:
-    """Listen as long as the context is open; where that is, as "HOST:PORT".
+async def serve_web(address: str, reader: Reader, tell: Callable[[str, str], None]) -> None:
+    """Listen until cancelled. Where somebody else does, try again and again: plugins are served meanwhile.
 
     Args:
-        address: "HOST:PORT"; port 0 is any free one. Empty to listen nowhere.
+        address: "HOST:PORT"; port 0 is any free one.
         reader: Reads the node's condition.
-
-    Raises:
-        HubError: nobody can listen there.
+        tell: Gets where it listens, as "HOST:PORT", or else why it cannot.
     """
-    if not address:
-        yield ""
-        return
-    server = HTTPServer(_application(reader))
-    sockets = _bind(address)
-    server.add_sockets(sockets)
+    server = _Server(
+        _application(reader),
+        # Questions are small, and whoever asks may be anybody: what they can have the hub keep is bounded.
+        max_header_size=16 * 1024,
+        max_buffer_size=64 * 1024,
+        max_body_size=1024,
+        idle_connection_timeout=IDLE_SECONDS,
+        body_timeout=IDLE_SECONDS,
+    )
     try:
-        yield _named(sockets[0])
+        server.add_sockets(await _listen(address, tell))
+        await asyncio.Event().wait()
     finally:
         server.stop()
+
+
+class _Server(HTTPServer):
+    def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+        """Take a connection, unless there are so many that the hub would lack file descriptors for its plugins."""
+        if len(self._connections) >= CONNECTIONS:
+            stream.close()
+        else:
+            super().handle_stream(stream, address)
+
+
+async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket.socket]:
+    host, port = split_address(address)
+    problem = ""
+    while True:
+        try:
+            sockets = bind_sockets(port, host)
+        except OSError as error:
+            said = f"cannot listen on {address}: {error.strerror}"
+            if said != problem:
+                _log.error("no http", reason=said)
+                tell("", said)
+            problem = said
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            tell(_named(sockets[0]), "")
+            return sockets
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -52,14 +90,6 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
         raise ConfigError("--http", f'is "{address}", expected HOST:PORT such as 127.0.0.1:9880, or off')
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _bind(address: str) -> list[socket.socket]:
-    host, port = split_address(address)
-    try:
-        return bind_sockets(port, host)
-    except OSError as error:
-        raise HubError(f"cannot listen on {address} ({error.strerror}); choose another address with --http") from None
 
 
 def _named(listening: socket.socket) -> str:
@@ -151,8 +181,7 @@ class _Metrics(_Page):
         from hub.status.exposition import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
 
         status = self._read_status()
-        running = {plugin.name: plugin.pid for plugin in status.plugins if plugin.pid}
-        pulses = {name: pulse for name in running if (pulse := self._reader.pulse(name))}
+        pulses = {plugin.name: pulse for plugin in status.plugins if (pulse := self._reader.pulse(plugin))}
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(expose(status, pulses))
 

@@ -226,7 +226,7 @@ async def operated(
             await node.start_hub()
             await node.all_well()
             there = {GPU: len(node.gpus.gpus), HCA: len(node.hcas.names), STUB: 4}
-            for resource, count in (wanted or there).items():
+            for resource, count in (there if wanted is None else wanted).items():
                 await node.kubelet.wait_for(resource, count)
             yield node
     finally:

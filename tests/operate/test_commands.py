@@ -256,6 +256,60 @@ async def test_reload_changes_what_changed(node: OperatedNode) -> None:
     assert (gpu and gpu.pid, ib and ib.pid) == tuple(each and each.pid for each in map(node.plugin, ("gpu", "ib")))
 
 
+async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
+    """A plugin whose section changes stays stopped when an administrator has stopped it; paths start from the hub's."""
+    await node.dphub("stop", "stub")
+    before = (node.directory / "circus.ini").read_text()
+    node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
+    said = await node.dphub("reload")
+    assert (said.code, "gpu: restarted" in said.out, "stub" in said.out) == (0, True, False), said
+    assert node.kubelet.capacity()[STUB].allocatable == 0
+
+
+async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
+    """What cannot be read of one plugin is told of that plugin, and all else is shown."""
+    node.run_dir.state("stub").write_text("{}")
+    said = await node.dphub("status", width=300)
+    assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
+    assert "rdma/hca" in said.out
+    assert (await node.get("/metrics"))[0] == 200
+
+
+async def test_plugins_without_resources() -> None:
+    """One that has found nothing, and declares nothing, is no fault; it can be restarted like any other."""
+    idle = "from hub import Plugin\nclass Idle(Plugin):\n    def devices(self):\n        return []\n"
+    config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
+    async with operated(config, files={"idle.py": idle}, wanted={}) as node:
+        said = await node.dphub("restart", "idle")
+        assert (said.code, "idle: restarted, and has no resource" in said.out) == (0, True), said
+        assert await node.get("/readyz") == (200, "idle: serving\n")
+
+
+async def test_floods(node: OperatedNode) -> None:
+    """What a stranger can have the hub keep is bounded: no large bodies, no many connections; and it still answers."""
+    code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
+    assert code in {400, 405, 413, 599}
+    status = node.status()
+    assert status
+    host, _, port = status.hub.http.partition(":")
+    streams = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
+    closed = await until(lambda: sum(reader.at_eof() for reader, _ in streams) >= 100, "refused connections")
+    assert closed
+    for _, writer in streams:
+        writer.close()
+    await until_answered(node)
+
+
+async def until_answered(node: OperatedNode) -> None:
+    """The hub answers again once the strangers are gone."""
+    for _ in range(100):
+        code, _ = await node.get("/healthz")
+        if code == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the hub does not answer")
+
+
 async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
     """`dphub status --json` and `/status` are the same document, and what the published schema describes."""
     import jsonschema  # noqa: PLC0415 - slow to import, used here only

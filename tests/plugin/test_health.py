@@ -36,7 +36,7 @@ def _flaps(count: int) -> list[Step]:
 NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver says no"
 PROBED = "recovering, waiting for a probe reset (was: driver says no)"
 HELD = f"recovered 3 times within 3600 s; {HOW}"
-CORDON: Step = _fail("cordon")
+CORDON: Step = lambda record: record.hold("cordon", "cordoned", 100)  # noqa: E731 - a step like those above
 UNHOLD: Step = lambda record: record.let_go("cordon")  # noqa: E731 - a step like those above
 RELEASE: Step = lambda record: record.release()  # noqa: E731 - a step like those above
 
@@ -64,10 +64,14 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("time does not end it", [*_flaps(4), _pass(99_999)], Health.UNHEALTHY, HELD),
     ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
     ("an operator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
-    ("nobody tries what is cordoned", [CORDON, _try()], Health.UNHEALTHY, "cordon says no"),
-    ("a cordon beside a fault", [_fail(), CORDON, _clear()], Health.UNHEALTHY, "cordon says no"),
+    ("a cordon", [CORDON], Health.UNHEALTHY, "cordoned"),
+    ("a cordon beside a fault", [_fail(), CORDON], Health.UNHEALTHY, "cordoned; driver says no"),
+    ("a cordon hides a recovery", [_fail(), CORDON, _clear()], Health.UNHEALTHY, f"cordoned; {NEEDS_QUIET}"),
+    ("which goes on below", [_fail(), CORDON, _clear(), _pass(230), UNHOLD], Health.HEALTHY, ""),
+    ("and is not cut short", [_fail(), _clear(), CORDON, UNHOLD], Health.RECOVERING, NEEDS_QUIET),
     ("no quiet time after a cordon", [CORDON, UNHOLD], Health.HEALTHY, ""),
     ("a release leaves other faults", [_fail(), CORDON, RELEASE], Health.UNHEALTHY, "driver says no"),
+    ("a cordon's end mends nothing", [_fail("broken"), CORDON, RELEASE], Health.UNHEALTHY, "broken says no"),
     ("a release takes the operator's word for repair", [_fail("broken"), RELEASE], Health.HEALTHY, ""),
     ("released, it may flap again", [*_flaps(4), RELEASE, *_flaps(2)], Health.HEALTHY, ""),
 ]  # fmt: skip

@@ -16,6 +16,8 @@ from hub_process import HUB, STUBBORN, HubProcess, is_alive, seconds_between, wa
 
 from hub._version import __version__
 from hub.exits import Exit
+from hub.paths import RunDir
+from hub.status.reading import Reader
 
 MakeHub = Callable[[str], HubProcess]
 
@@ -558,20 +560,25 @@ def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:
     """Where nobody says otherwise, the endpoints are on the loopback interface, and there alone."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
-    (listening,) = psutil.Process(hub.pid).net_connections(kind="inet")
+    (listening,) = wait_until(lambda: psutil.Process(hub.pid).net_connections(kind="inet"), "the hub to listen")
     assert (listening.laddr.ip, listening.status) == ("127.0.0.1", "LISTEN")
 
 
 def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
-    """The hub does not start, and says what to do; nor does it with what is no address."""
+    """Plugins are served all the same, and the hub listens once it can; with what is no address it does not start."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": address})
-        assert hub.wait_ended() == Exit.FAILED
-        assert f"cannot listen on {address}" in hub.text()
-        assert "choose another address with --http" in hub.text()
+        hub.wait_plugins("a")
+        assert hub.wait_event("no http")["reason"] == f"cannot listen on {address}: Address already in use"
+        problems = Reader(RunDir(hub.run_dir)).status(running=True).problems
+        assert [problem.remedy for problem in problems if problem.about == "hub"] == [
+            "end who listens there, or give dphub run another --http"
+        ]
+    wait_until(lambda: Reader(RunDir(hub.run_dir)).status(running=True).hub.http == address, "the hub to listen")
+    hub.stop()
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "nowhere"})
     assert hub.wait_ended() == Exit.USAGE
     assert 'is "nowhere", expected HOST:PORT such as 127.0.0.1:9880, or off' in hub.text()

@@ -2,6 +2,7 @@
 // Draws the node from /status, again and again.
 
 const EVERY = 2000; // milliseconds
+const PATIENCE = 5000; // milliseconds
 const MOST = 300; // physical devices drawn one by one
 const AGREED = ["registered"];
 const CALM = ["stopped", "waiting for kubelet", "starting", "serving", "stopping"];
@@ -122,22 +123,29 @@ function draw(status) {
   show("plugins", pluginTable(plugins));
 }
 
+async function ask() {
+  const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  return answer.json();
+}
+
 async function refresh() {
+  let status = null;
   try {
-    const answer = await fetch("status", { cache: "no-store" });
-    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-    const status = await answer.json();
-    answered = Date.now() / 1000;
-    // Drawn anew only where something changed, so that what a person has marked or unfolded stays.
-    const { time, ...rest } = status;
-    const now = JSON.stringify(rest, (key, value) => (key === "memory" ? undefined : value));
-    if (now !== drawn) draw(status);
-    drawn = now;
+    status = await ask();
   } catch (error) {
     drawn = "";
-    verdict(`The hub does not answer${answered ? `; what is shown is ${ago(Date.now() / 1000 - answered)} old` : ""}`, "fault");
+    const age = answered ? `; what is shown is ${ago(Date.now() / 1000 - answered)} old` : "";
+    verdict(`The hub does not answer (${error.message})${age}`, "fault");
   }
   setTimeout(refresh, EVERY);
+  if (!status) return;
+  answered = Date.now() / 1000;
+  // Drawn anew only where something changed, so that what a person has marked stays.
+  const { time, ...rest } = status;
+  const now = JSON.stringify(rest, (key, value) => (key === "memory" ? undefined : value));
+  if (now !== drawn) draw(status);
+  drawn = now;
 }
 
 refresh();
