@@ -5,32 +5,18 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hub.errors import ConfigError
 from hub.logfile import LogFile
-
-
-def _import_structlog() -> Any:  # noqa: ANN401 - a module
-    """Import structlog without rich.
-
-    structlog loads all of rich when it finds it, only to colour tracebacks. In four processes that costs 16 MB and
-    30 ms of each start, and the logs gain nothing.
-    """
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "rich"}
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    try:
-        import structlog  # noqa: PLC0415 - the point of this function
-    finally:
-        del sys.modules["rich"]
-        sys.modules.update(hidden)
-    return structlog
-
+from hub.unloaded import without
 
 if TYPE_CHECKING:
     import structlog
 else:
-    structlog = _import_structlog()
+    # All of rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for those who use it.
+    with without("rich", "greenlet"):
+        import structlog
 
 LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"
 FORMAT_VARIABLE = "DPHUB_LOG_FORMAT"

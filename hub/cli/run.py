@@ -12,6 +12,7 @@ from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.supervisor.config import default_config
 from hub.supervisor.lock import AlreadyRunningError
 from hub.supervisor.settings import HubSettings
+from hub.unloaded import without
 
 HTTP = "127.0.0.1:9880"
 """Where the hub listens when it is told nothing else: seen on its own node only."""
@@ -68,7 +69,9 @@ _PATH = click.Path(path_type=Path)
 )
 def run(*, config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, log_format: str, http: str) -> None:
     """Run the hub: start all plugins, keep them alive and registered, until SIGTERM."""
-    from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s and 20 MB, which --help can do without
+    # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
+    with without("yaml"):
+        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
 
     settings = HubSettings(
         config=(config or default_config()).absolute(),

@@ -1,7 +1,7 @@
 """circus's arbiter, embedded: the set of plugins, and what circusctl can do with it.
 
-circus is imported here and in `watcher` only. It runs unpatched but for one name, see `_NoNameService`. What is
-replaced, and why:
+circus is imported in this package only, by those who replace a part of it and by the client of a running hub. It runs
+unpatched but for one name, see `_NoNameService`. What is replaced, and why:
 
 - One lock. In circus any command, and even looking after dead children, is refused while another command runs: a
   SIGTERM that comes during a restart is lost, and a plugin that is slow to stop keeps the others from being

@@ -7,26 +7,23 @@ and puts every change of any watcher behind one lock; see `arbiter` for the lock
 
 import asyncio
 import os
-import shlex
 import signal
-import sys
 import time
 from contextlib import suppress
 from subprocess import SubprocessError
 from typing import Any
 
 from circus.exc import MessageError
-from circus.process import Process
 from circus.util import parse_env_dict
 from circus.watcher import Watcher
 from psutil import NoSuchProcess
 
 from hub.exits import Exit
 from hub.log import get_logger
-from hub.prctl import set_death_signal
 from hub.state import RestartReason
 from hub.state.pulse import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.supervisor.backoff import BackOff
+from hub.supervisor.child import PluginProcess, why_not_started, with_own_python
 from hub.supervisor.config import PluginConfig
 from hub.supervisor.record import ProcessRecord, exit_fields
 from hub.supervisor.settings import HubSettings
@@ -41,17 +38,6 @@ KILL_SECONDS = 2.0
 """How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
 
 
-class PluginProcess(Process):  # type: ignore[misc] # circus has no types
-    """A child that ends with the hub, however the hub ends: it would hold its resources against the next hub."""
-
-    def _null_streams(self, streams: list[Any]) -> None:
-        # Runs in the child before its command does; the only place where circus lets one in.
-        super()._null_streams(streams)
-        set_death_signal(signal.SIGKILL)
-        if os.getppid() != _HUB_PID:
-            os._exit(Exit.FAILED)  # the hub was gone before
-
-
 class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     """Keeps one plugin process alive from a start until a stop.
 
@@ -64,7 +50,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
         super().__init__(
             config.name,
-            _with_own_python(config.cmd),
+            with_own_python(config.cmd),
             args=config.args,
             working_dir=config.working_dir,
             singleton=True,
@@ -179,7 +165,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             process = self._new_process()
         # What a bad command, directory, user or limit gives, here or in the child before its command runs.
         except (OSError, ValueError, SubprocessError) as error:
-            self._report_start_failure(_reason(error))
+            self._report_start_failure(why_not_started(error))
             delay = self._backoff.crashed()
             self._respawn_later(delay)
             self.record.failing(self._start_failure, delay)
@@ -280,23 +266,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return process.pid not in self.processes
 
 
-_HUB_PID = os.getpid()
-
-
 def _restart_reason(code: int, hung: str) -> RestartReason:
     if hung:
         return RestartReason.HUNG
     return RestartReason.NEEDED if code == Exit.NEEDS_RESTART else RestartReason.CRASHED
-
-
-def _with_own_python(command: str) -> str:
-    """The command with `python` as the interpreter that runs the hub, which a PATH may not know by that name."""
-    first, _, rest = command.partition(" ")
-    return f"{shlex.quote(sys.executable)} {rest}" if first == "python" else command
-
-
-def _reason(error: Exception) -> str:
-    """Why a process could not be started, for people."""
-    if isinstance(error, SubprocessError):
-        return "its limits, user or group cannot be set"
-    return str(error)

@@ -1,6 +1,7 @@
 """What an operator does with a running node, and what the commands say."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -287,8 +288,10 @@ async def test_plugins_without_resources() -> None:
 
 async def test_floods(node: OperatedNode) -> None:
     """What a stranger can have the hub keep is bounded: no large bodies, no many connections; and it still answers."""
-    code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
-    assert code in {400, 405, 413, 599}
+    # The hub closes the connection without reading on; whether the answer or that comes first is chance.
+    with contextlib.suppress(ConnectionError):
+        code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
+        assert code in {400, 405, 599}
     status = node.status()
     assert status
     host, _, port = status.hub.http.partition(":")
