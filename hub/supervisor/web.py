@@ -71,8 +71,8 @@ async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket
         except OSError as error:
             said = f"cannot listen on {address}: {error.strerror}"
             if said != problem:
-                _log.error("no http", reason=said)
                 tell("", said)
+                _log.error("no http", reason=said)
             problem = said
             await asyncio.sleep(RETRY_SECONDS)
         else:

@@ -1,26 +1,17 @@
 """What an operator does with a running node, and what the commands say."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
-from operated import CONFIG, GPU, HCA, STUB, TESTS, OperatedNode, operated
+from operated import GPU, HCA, STUB, OperatedNode, operated
 from support import until
 
 from hub.kubelet.fake import AdmissionError
 from hub.state import DeviceState
 from hub.status.model import NodeStatus
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[OperatedNode]:
-    """A node where all is well."""
-    async with operated() as node:
-        yield node
 
 
 def _device(status: NodeStatus, name: str) -> DeviceState:
@@ -236,103 +227,3 @@ async def test_watching_the_status(node: OperatedNode) -> None:
         await lines.until("All is well")
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
         await lines.until("pulled out")
-
-
-async def test_reload_changes_what_changed(node: OperatedNode) -> None:
-    """A plugin whose own file changed is restarted, one that is new started, one that is gone stopped; no other."""
-    gpu, ib = node.plugin("gpu"), node.plugin("ib")
-    node.rewrite("stub.yaml", "resources: [{devices: 6}]")
-    extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
-    (node.directory / "extra.yaml").write_text("resources: [{name: example.com/extra, devices: 2}]")
-    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=2))
-    said = await node.dphub("reload")
-    assert said.code == 0, said
-    assert "stub: restarted, registered after" in said.out
-    assert "extra: added, registered after" in said.out
-    await node.kubelet.wait_for(STUB, 6)
-    await node.kubelet.wait_for("example.com/extra", 2)
-    node.rewrite("circus.ini", before)
-    said = await node.dphub("reload")
-    assert (said.code, said.out) == (0, "extra: stopped and removed\n"), said
-    assert (gpu and gpu.pid, ib and ib.pid) == tuple(each and each.pid for each in map(node.plugin, ("gpu", "ib")))
-
-
-async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
-    """A plugin whose section changes stays stopped when an administrator has stopped it; paths start from the hub's."""
-    await node.dphub("stop", "stub")
-    before = (node.directory / "circus.ini").read_text()
-    node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
-    said = await node.dphub("reload")
-    assert (said.code, "gpu: restarted" in said.out, "stub" in said.out) == (0, True, False), said
-    assert node.kubelet.capacity()[STUB].allocatable == 0
-
-
-async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
-    """What cannot be read of one plugin is told of that plugin, and all else is shown."""
-    node.run_dir.state("stub").write_text("{}")
-    said = await node.dphub("status", width=300)
-    assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
-    assert "rdma/hca" in said.out
-    assert (await node.get("/metrics"))[0] == 200
-
-
-async def test_plugins_without_resources() -> None:
-    """One that has found nothing, and declares nothing, is no fault; it can be restarted like any other."""
-    idle = "from hub import Plugin\nclass Idle(Plugin):\n    def devices(self):\n        return []\n"
-    config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
-    async with operated(config, files={"idle.py": idle}, wanted={}) as node:
-        said = await node.dphub("restart", "idle")
-        assert (said.code, "idle: restarted, and has no resource" in said.out) == (0, True), said
-        assert await node.get("/readyz") == (200, "idle: serving\n")
-
-
-async def test_floods(node: OperatedNode) -> None:
-    """What a stranger can have the hub keep is bounded: no large bodies, no many connections; and it still answers."""
-    # The hub closes the connection without reading on; whether the answer or that comes first is chance.
-    with contextlib.suppress(ConnectionError):
-        code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
-        assert code in {400, 405, 599}
-    status = node.status()
-    assert status
-    host, _, port = status.hub.http.partition(":")
-    streams = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
-    closed = await until(lambda: sum(reader.at_eof() for reader, _ in streams) >= 100, "refused connections")
-    assert closed
-    for _, writer in streams:
-        writer.close()
-    await until_answered(node)
-
-
-async def until_answered(node: OperatedNode) -> None:
-    """The hub answers again once the strangers are gone."""
-    for _ in range(100):
-        code, _ = await node.get("/healthz")
-        if code == 200:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the hub does not answer")
-
-
-async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
-    """`dphub status --json` and `/status` are the same document, and what the published schema describes."""
-    import jsonschema  # noqa: PLC0415 - slow to import, used here only
-
-    node.stub_faults(unhealthy={"stub-2": "pulled out"})
-    await node.dphub("reset", "stub-1")
-    await node.status_until(lambda status: not status.well, "something to tell")
-    schema = json.loads((TESTS.parent / "docs" / "status.schema.json").read_text())
-    said = json.loads((await node.dphub("status", "--json")).out)
-    code, text = await node.get("/status")
-    for document in (said, json.loads(text)):
-        jsonschema.validate(document, schema)
-    assert (code, said.keys()) == (200, json.loads(text).keys())
-    assert json.loads((await node.dphub("status", "stub", "--json")).out)["name"] == "stub"
-
-
-async def test_other_addresses(node: OperatedNode) -> None:
-    """The endpoints have no others beside them, and only answer questions."""
-    code, text = await node.get("/admin")
-    assert (code, "there are /, /status, /metrics, /healthz and /readyz" in text) == (404, True)
-    assert await node.get("/healthz") == (200, "ok\n")
-    code, _ = await node.get("/status", method="POST", body="")
-    assert code == 405

@@ -5,7 +5,6 @@ Each story is told to the end: after the remedy all is well again.
 
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
@@ -18,13 +17,6 @@ from plugins.stub import Stub
 class Slow(Stub):
     scan_timeout = 1.0
 """
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[OperatedNode]:
-    """A node where all is well."""
-    async with operated() as node:
-        yield node
 
 
 def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:

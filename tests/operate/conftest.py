@@ -1,0 +1,13 @@
+"""What the tests of operating a node share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from operated import OperatedNode, operated
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[OperatedNode]:
+    """A node where all is well."""
+    async with operated() as node:
+        yield node

@@ -1,0 +1,42 @@
+"""`dphub reload`: what changed, and nothing else."""
+
+from operated import CONFIG, STUB, OperatedNode, operated
+
+
+async def test_reload_changes_what_changed(node: OperatedNode) -> None:
+    """A plugin whose own file changed is restarted, one that is new started, one that is gone stopped; no other."""
+    gpu, ib = node.plugin("gpu"), node.plugin("ib")
+    node.rewrite("stub.yaml", "resources: [{devices: 6}]")
+    extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
+    (node.directory / "extra.yaml").write_text("resources: [{name: example.com/extra, devices: 2}]")
+    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=2))
+    said = await node.dphub("reload")
+    assert said.code == 0, said
+    assert "stub: restarted, registered after" in said.out
+    assert "extra: added, registered after" in said.out
+    await node.kubelet.wait_for(STUB, 6)
+    await node.kubelet.wait_for("example.com/extra", 2)
+    node.rewrite("circus.ini", before)
+    said = await node.dphub("reload")
+    assert (said.code, said.out) == (0, "extra: stopped and removed\n"), said
+    assert (gpu and gpu.pid, ib and ib.pid) == tuple(each and each.pid for each in map(node.plugin, ("gpu", "ib")))
+
+
+async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
+    """A plugin whose section changes stays stopped when an administrator has stopped it; paths start from the hub's."""
+    await node.dphub("stop", "stub")
+    before = (node.directory / "circus.ini").read_text()
+    node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
+    said = await node.dphub("reload")
+    assert (said.code, "gpu: restarted" in said.out, "stub" in said.out) == (0, True, False), said
+    assert node.kubelet.capacity()[STUB].allocatable == 0
+
+
+async def test_plugins_without_resources() -> None:
+    """One that has found nothing, and declares nothing, is no fault; it can be restarted like any other."""
+    idle = "from hub import Plugin\nclass Idle(Plugin):\n    def devices(self):\n        return []\n"
+    config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
+    async with operated(config, files={"idle.py": idle}, wanted={}) as node:
+        said = await node.dphub("restart", "idle")
+        assert (said.code, "idle: restarted, and has no resource" in said.out) == (0, True), said
+        assert await node.get("/readyz") == (200, "idle: serving\n")
