@@ -6,6 +6,7 @@ name, so that during a rolling upgrade two hubs can share a node without sharing
 
 import os
 import re
+import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +37,27 @@ KubeletIdentity = tuple[int, int, int]
 again by the next file."""
 
 
-def kubelet_identity(socket: Path) -> KubeletIdentity | None:
+def kubelet_identity(path: Path) -> KubeletIdentity | None:
     """The kubelet that made this socket; None where there is none."""
     try:
-        found = socket.stat()
+        found = path.stat()
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def is_served(path: Path) -> bool:
+    """Whether somebody listens on a socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            # Its queue is full, so there is one.
+            return True
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,7 @@ class RunDir:
         if owner != os.geteuid():
             raise ConfigError(self.path, f"belongs to user {owner}, expected {os.geteuid()}, who runs the hub")
         self.path.chmod(0o700)
-        for socket in (self.control, self.events):
-            excess = len(os.fsencode(socket)) - SOCKET_PATH_BYTES
+        for path in (self.control, self.events):
+            excess = len(os.fsencode(path)) - SOCKET_PATH_BYTES
             if excess > 0:
-                raise ConfigError(self.path, f"the path of socket {socket.name} would be {excess} bytes too long")
+                raise ConfigError(self.path, f"the path of socket {path.name} would be {excess} bytes too long")

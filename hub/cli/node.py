@@ -1,6 +1,5 @@
 """The hub that a command is about."""
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from hub.errors import HubError
-from hub.paths import RUN_DIR, RunDir
+from hub.paths import RUN_DIR, RunDir, is_served
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
 
@@ -44,13 +43,7 @@ class NodeHub:
     @property
     def running(self) -> bool:
         """Whether somebody listens on its control socket."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1)
-            try:
-                client.connect(str(self.run_dir.control))
-            except OSError:
-                return False
-            return True
+        return is_served(self.run_dir.control)
 
     def status(self) -> NodeStatus:
         """The node's condition.

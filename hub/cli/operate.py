@@ -1,6 +1,7 @@
 """`dphub cordon`, `uncordon`, `reset` and `log-level`: what a running plugin does for an operator."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -26,9 +27,7 @@ def cordon(device: str, reason: str, plugin: str | None, run_dir: Path) -> None:
     DEVICE is an id or its beginning, a physical device, a PCI address, or a name such as mlx5_0. A pod that has it
     keeps it.
     """
-    hub = NodeHub(run_dir)
-    name, key = find_device(hub.live_status(), device, plugin)
-    _do(hub, name, Cordon(key, reason))
+    _do_to(device, plugin, run_dir, lambda key: Cordon(key, reason))
 
 
 @click.command()
@@ -37,9 +36,7 @@ def cordon(device: str, reason: str, plugin: str | None, run_dir: Path) -> None:
 @run_dir_option
 def uncordon(device: str, plugin: str | None, run_dir: Path) -> None:
     """Let DEVICE be used again: one that was cordoned, that recovered too often, or that is broken and was mended."""
-    hub = NodeHub(run_dir)
-    name, key = find_device(hub.live_status(), device, plugin)
-    _do(hub, name, Uncordon(key))
+    _do_to(device, plugin, run_dir, Uncordon)
 
 
 @click.command()
@@ -48,9 +45,7 @@ def uncordon(device: str, plugin: str | None, run_dir: Path) -> None:
 @run_dir_option
 def reset(device: str, plugin: str | None, run_dir: Path) -> None:
     """Reset DEVICE now, as before the start of a container, if nobody holds it or a share of it."""
-    hub = NodeHub(run_dir)
-    name, key = find_device(hub.live_status(), device, plugin)
-    _do(hub, name, Reset(key))
+    _do_to(device, plugin, run_dir, Reset)
 
 
 @click.command("log-level")
@@ -62,6 +57,13 @@ def log_level(plugin: str, level: str, run_dir: Path) -> None:
     hub = NodeHub(run_dir)
     hub.plugin(plugin)
     _do(hub, plugin, SetLogLevel(LogLevel(level)))
+
+
+def _do_to(device: str, plugin: str | None, run_dir: Path, request: Callable[[str], Request]) -> None:
+    """Find the device, and ask the plugin that has it."""
+    hub = NodeHub(run_dir)
+    name, key = find_device(hub.live_status(), device, plugin)
+    _do(hub, name, request(key))
 
 
 def _do(hub: NodeHub, plugin: str, request: Request) -> None:

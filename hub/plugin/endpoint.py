@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Protocol
 import grpc.aio
 
 from hub.errors import ConfigError
-from hub.paths import SOCKET_PATH_BYTES
+from hub.paths import SOCKET_PATH_BYTES, is_served
 
 _SUFFIX = ".sock"
 _DIGEST_CHARACTERS = 7
@@ -108,7 +107,7 @@ class Endpoint:
     @property
     def usurped(self) -> bool:
         """Whether another process serves where this server was bound."""
-        return self._server is not None and not self.intact and _is_served(self.path)
+        return self._server is not None and not self.intact and is_served(self.path)
 
     async def open(self) -> None:
         """End all streams and bind the socket anew.
@@ -146,20 +145,6 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except OSError:
         return None
-
-
-def _is_served(path: Path) -> bool:
-    """Whether somebody listens on a socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(0)
-        try:
-            client.connect(str(path))
-        except BlockingIOError:
-            # Its queue is full, so there is one.
-            return True
-        except OSError:
-            return False
-        return True
 
 
 def _obstacle(path: Path) -> str:

@@ -27,9 +27,15 @@ _REMEDIES = {
 _NAMED = 4
 
 
-def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus]) -> tuple[Problem, ...]:
-    """Everything, each thing once."""
-    found = [*_of_hub(hub, plugins)]
+def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable[Problem] = ()) -> tuple[Problem, ...]:
+    """Everything, each thing once.
+
+    Args:
+        hub: The hub.
+        plugins: Its plugins.
+        known: What was found wrong before.
+    """
+    found = [*_of_hub(hub, plugins), *known]
     if hub.running:
         for plugin in plugins:
             found += _of_plugin(hub, plugin)

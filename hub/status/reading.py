@@ -68,7 +68,7 @@ class Reader:
                 unreadable.append(Problem(Severity.DEGRADED, process.name, str(error)))
             plugins.append(_plugin_status(hub, process, state, self.pulse(process)))
         status = _hub_status(hub, running=running)
-        problems = (*problems_of(status, plugins), *unreadable)
+        problems = problems_of(status, plugins, unreadable)
         severities = {problem.severity for problem in problems}
         return NodeStatus(
             time=time.time(),
