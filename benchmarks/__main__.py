@@ -20,6 +20,7 @@ from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
 from benchmarks.rows import Row
 from benchmarks.starts import cold_starts, kill_anything, plugin_kills
+from benchmarks.upgrades import upgrades
 
 
 @click.command()
@@ -38,6 +39,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "cold-starts": lambda: cold_starts(samples(20)),
         "plugin-kills": lambda: plugin_kills(samples(30)),
         "kill-anything": lambda: kill_anything(samples(200), seed),
+        "upgrades": lambda: upgrades(samples(100), seed),
         "allocate": lambda: allocate(samples(5000)),
         "resets": lambda: resets(samples(200)),
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),

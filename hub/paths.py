@@ -120,8 +120,11 @@ class RunDir:
         """Make the directory, for the owner alone.
 
         Raises:
-            ConfigError: it cannot be made, belongs to somebody else, or its sockets' paths would be too long.
+            ConfigError: it cannot be made, belongs to somebody else, its sockets' paths would be too long, or the
+                instance has no usable name.
         """
+        if not INSTANCE_NAME.fullmatch(self.instance):
+            raise ConfigError("--instance", f'is "{self.instance}", expected small letters, digits and "-"')
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = self.path.stat().st_uid

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -95,7 +95,7 @@ class PluginUnderTest:
         words = [str(word) for flag in flags.items() for word in flag]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
         paths = [str(PROJECT), *filter(None, [(env or {}).get("PYTHONPATH")])]
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("ab") as log, _hup_blocked() if hup_blocked else nullcontext():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hub.plugin", target, *words],
                 stdout=log,
@@ -108,7 +108,6 @@ class PluginUnderTest:
                     **(env or {}),
                     "PYTHONPATH": os.pathsep.join(paths),
                 },
-                preexec_fn=_block_hup if hup_blocked else None,  # noqa: PLW1509 - as the hub does, and with no threads
             )
 
     @property
@@ -187,7 +186,7 @@ class PluginUnderTest:
         return (await until(lambda: self.lines(event), f"a line {event!r} in the log"))[0]
 
     def _check_alive(self) -> None:
-        assert self.process.poll() is None, f"{self.name} has ended:\n{self.log}"
+        assert self.process.poll() is None, f"{self.name} has ended ({self.process.returncode}):\n{self.log}"
 
 
 class Node:
@@ -286,5 +285,15 @@ class OddKubelet(RegistrationServicer):
             await server.stop(grace=None)
 
 
-def _block_hup() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+@contextmanager
+def _hup_blocked() -> Iterator[None]:
+    """Processes that are started meanwhile have SIGHUP blocked, as the hub's have.
+
+    Not by a function that runs in the child: where there is one, Python forks, and gRPC, which this process uses too,
+    does not always survive that.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -18,6 +18,7 @@ SECTIONS = {
         "status": ("status", "Show how the hub, its plugins and their resources are, and what is wrong."),
         "devices": ("devices", "Show every device and who holds it."),
         "logs": ("logs", "Show the latest log lines of a plugin, or of all."),
+        "health": ("health", "Say whether the hub lives, for a container's health check."),
     },
     "Operate": {
         "restart": ("lifecycle", "Stop a plugin and start it; the others do not notice."),

@@ -3,12 +3,11 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import click
 import msgspec
 
-from hub.cli.node import NodeHub, run_dir_option
+from hub.cli.node import NodeHub, hub_options
 from hub.control import AskHolders, ask
 from hub.errors import HubError
 from hub.status.model import NodeStatus
@@ -21,10 +20,9 @@ HOLDERS_SECONDS = 3.0
 @click.argument("resource", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
-@run_dir_option
-def devices(resource: str | None, *, as_json: bool, watch: bool, run_dir: Path) -> None:
+@hub_options
+def devices(resource: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
     """Show every device, or those of one RESOURCE or plugin: its health, where it is, what it is, and who holds it."""
-    hub = NodeHub(run_dir)
     _check(hub.status(), resource)
     _ask_holders(hub)
     if as_json:

@@ -3,11 +3,10 @@
 import asyncio
 import sys
 import time
-from pathlib import Path
 
 import click
 
-from hub.cli.node import NodeHub, run_dir_option
+from hub.cli.node import NodeHub, hub_options
 from hub.cli.outcome import LIMIT, report_start
 from hub.cli.states import wait_for
 from hub.errors import HubError
@@ -18,10 +17,9 @@ from hub.supervisor.client import HubClient
 
 @click.command()
 @click.argument("plugin")
-@run_dir_option
-def restart(plugin: str, run_dir: Path) -> None:
+@hub_options
+def restart(plugin: str, hub: NodeHub) -> None:
     """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
-    hub = NodeHub(run_dir)
     before, begin = hub.plugin(plugin).starts, time.monotonic()
     HubClient(hub.run_dir).restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
@@ -29,10 +27,9 @@ def restart(plugin: str, run_dir: Path) -> None:
 
 @click.command()
 @click.argument("plugin")
-@run_dir_option
-def start(plugin: str, run_dir: Path) -> None:
+@hub_options
+def start(plugin: str, hub: NodeHub) -> None:
     """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
-    hub = NodeHub(run_dir)
     before, begin = hub.plugin(plugin), time.monotonic()
     HubClient(hub.run_dir).start(plugin)
     if before.pid:
@@ -42,10 +39,9 @@ def start(plugin: str, run_dir: Path) -> None:
 
 @click.command()
 @click.argument("plugin")
-@run_dir_option
-def stop(plugin: str, run_dir: Path) -> None:
+@hub_options
+def stop(plugin: str, hub: NodeHub) -> None:
     """Stop PLUGIN until it is started again; its devices cannot be allocated meanwhile."""
-    hub = NodeHub(run_dir)
     hub.plugin(plugin)
     begin = time.monotonic()
     HubClient(hub.run_dir).stop(plugin)

@@ -10,7 +10,7 @@ import click
 import msgspec
 from asyncinotify import Inotify, Mask
 
-from hub.cli.node import NodeHub, run_dir_option
+from hub.cli.node import NodeHub, hub_options
 from hub.log import console_renderer
 from hub.logfile import former
 
@@ -22,10 +22,9 @@ Line = dict[str, Any]
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until interrupted.")
 @click.option("-n", "--lines", default=100, show_default=True, help="How many of the latest lines; 0 for all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are kept, one JSON object each.")
-@run_dir_option
-def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, run_dir: Path) -> None:
+@hub_options
+def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: NodeHub) -> None:
     """Show the latest log lines of PLUGIN, and what the hub logged about it; without PLUGIN those of all."""
-    hub = NodeHub(run_dir)
     status = hub.status()
     names = [each.name for each in status.plugins]
     if plugin is not None and plugin not in names and not hub.run_dir.log(plugin).exists():

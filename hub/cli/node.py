@@ -1,32 +1,43 @@
 """The hub that a command is about."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from hub.errors import HubError
-from hub.paths import RUN_DIR, RunDir, is_served
+from hub.instances import living
+from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_option = click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    default=RUN_DIR,
-    envvar="DPHUB_RUN_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="The run directory of the hub.",
-)
+Function = Callable[..., None]
 
 
-def run_dir_option(function: Function) -> Function:
-    """Give a command the option that says which hub it is about."""
-    return _option(function)
+def hub_options(function: Function) -> Function:
+    """Give a command the options that say which hub it is about, and that hub as its argument `hub`."""
+
+    @click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path),
+        default=RUN_DIR,
+        envvar="DPHUB_RUN_DIR",
+        show_default=True,
+        show_envvar=True,
+        help="The run directory of the hub.",
+    )
+    @click.option(
+        "--instance",
+        envvar="DPHUB_INSTANCE",
+        show_envvar=True,
+        help="The hub's name, where two share the run directory.  [default: the younger one]",
+    )
+    @wraps(function)
+    def command(*arguments: object, run_dir: Path, instance: str | None, **options: object) -> None:
+        function(*arguments, hub=NodeHub(run_dir.absolute(), instance), **options)
+
+    return command
 
 
 class NodeHub:
@@ -34,10 +45,12 @@ class NodeHub:
 
     Args:
         path: Its run directory.
+        name: Its name; by default the youngest one's that lives.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.run_dir = RunDir(path.absolute())
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        youngest = next((hub.name for hub in reversed(living(RunDir(path)))), INSTANCE)
+        self.run_dir = RunDir(path, name or youngest)
         self._reader = Reader(self.run_dir)
 
     @property

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
-from hub.cli.node import NodeHub, run_dir_option
+from hub.cli.node import NodeHub, hub_options
 from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon, ask
 from hub.errors import HubError
 from hub.exits import Exit
@@ -20,48 +19,46 @@ _plugin = click.option("--plugin", help="Whose device it is, where several plugi
 @click.argument("device")
 @click.option("--reason", default="", help="Why, for whoever looks at the status.")
 @_plugin
-@run_dir_option
-def cordon(device: str, reason: str, plugin: str | None, run_dir: Path) -> None:
+@hub_options
+def cordon(device: str, reason: str, plugin: str | None, hub: NodeHub) -> None:
     """Take DEVICE out of use, with all its shares, until it is uncordoned: also across restarts of plugin, hub and pod.
 
     DEVICE is an id or its beginning, a physical device, a PCI address, or a name such as mlx5_0. A pod that has it
     keeps it.
     """
-    _do_to(device, plugin, run_dir, lambda key: Cordon(key, reason))
+    _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 
 
 @click.command()
 @click.argument("device")
 @_plugin
-@run_dir_option
-def uncordon(device: str, plugin: str | None, run_dir: Path) -> None:
+@hub_options
+def uncordon(device: str, plugin: str | None, hub: NodeHub) -> None:
     """Let DEVICE be used again: one that was cordoned, that recovered too often, or that is broken and was mended."""
-    _do_to(device, plugin, run_dir, Uncordon)
+    _do_to(device, plugin, hub, Uncordon)
 
 
 @click.command()
 @click.argument("device")
 @_plugin
-@run_dir_option
-def reset(device: str, plugin: str | None, run_dir: Path) -> None:
+@hub_options
+def reset(device: str, plugin: str | None, hub: NodeHub) -> None:
     """Reset DEVICE now, as before the start of a container, if nobody holds it or a share of it."""
-    _do_to(device, plugin, run_dir, Reset)
+    _do_to(device, plugin, hub, Reset)
 
 
 @click.command("log-level")
 @click.argument("plugin")
 @click.argument("level", type=click.Choice([level.value for level in LogLevel]))
-@run_dir_option
-def log_level(plugin: str, level: str, run_dir: Path) -> None:
+@hub_options
+def log_level(plugin: str, level: str, hub: NodeHub) -> None:
     """Log everything of PLUGIN from LEVEL on, until it is restarted."""
-    hub = NodeHub(run_dir)
     hub.plugin(plugin)
     _do(hub, plugin, SetLogLevel(LogLevel(level)))
 
 
-def _do_to(device: str, plugin: str | None, run_dir: Path, request: Callable[[str], Request]) -> None:
+def _do_to(device: str, plugin: str | None, hub: NodeHub, request: Callable[[str], Request]) -> None:
     """Find the device, and ask the plugin that has it."""
-    hub = NodeHub(run_dir)
     name, key = find_device(hub.live_status(), device, plugin)
     _do(hub, name, request(key))
 

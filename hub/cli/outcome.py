@@ -13,7 +13,14 @@ from hub.status.model import Condition, PluginStatus
 LIMIT = 60.0
 """Seconds until the outcome is reported as not known yet."""
 
-_ENDED = {Condition.BACKING_OFF, Condition.FAILING, Condition.STOPPED, Condition.REFUSED, Condition.HANGING}
+_ENDED = {
+    Condition.BACKING_OFF,
+    Condition.FAILING,
+    Condition.STOPPED,
+    Condition.REFUSED,
+    Condition.HANGING,
+    Condition.HANDED_OVER,
+}
 
 
 def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, verb: str = "started") -> bool:

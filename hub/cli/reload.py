@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hub.cli.node import NodeHub, run_dir_option
+from hub.cli.node import NodeHub, hub_options
 from hub.cli.outcome import report_start
 from hub.errors import ConfigError
 from hub.exits import Exit
@@ -19,10 +19,9 @@ from hub.supervisor.settings import HubSettings
 
 
 @click.command()
-@run_dir_option
-def reload(run_dir: Path) -> None:
+@hub_options
+def reload(hub: NodeHub) -> None:
     """Check circus.ini and the plugins' files, then start, stop and restart what has changed, and nothing else."""
-    hub = NodeHub(run_dir)
     status = hub.live_status()
     client = HubClient(hub.run_dir)
     if faults := _faults(hub, status):

@@ -7,10 +7,10 @@ import click
 
 from hub.errors import ConfigError, HubError
 from hub.exits import Exit
+from hub.instances import AlreadyRunningError
 from hub.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
-from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
 from hub.supervisor.config import default_config
-from hub.supervisor.lock import AlreadyRunningError
 from hub.supervisor.settings import HubSettings
 from hub.unloaded import without
 
@@ -41,6 +41,14 @@ _PATH = click.Path(path_type=Path)
     help="Where the hub and its plugins meet: control sockets, lock, state.",
 )
 @click.option(
+    "--instance",
+    default=INSTANCE,
+    envvar="DPHUB_INSTANCE",
+    show_default=True,
+    show_envvar=True,
+    help="This hub's name. During an upgrade two of different names share a node.",
+)
+@click.option(
     "--log-level",
     type=click.Choice([level.value for level in LogLevel]),
     default=LogLevel.INFO.value,
@@ -67,7 +75,16 @@ _PATH = click.Path(path_type=Path)
     metavar="HOST:PORT",
     help='Where to listen for HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" for nowhere.',
 )
-def run(*, config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str, log_format: str, http: str) -> None:
+def run(
+    *,
+    config: Path | None,
+    plugin_dir: Path,
+    run_dir: Path,
+    instance: str,
+    log_level: str,
+    log_format: str,
+    http: str,
+) -> None:
     """Run the hub: start all plugins, keep them alive and registered, until SIGTERM."""
     # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
     with without("yaml"):
@@ -76,7 +93,7 @@ def run(*, config: Path | None, plugin_dir: Path, run_dir: Path, log_level: str,
     settings = HubSettings(
         config=(config or default_config()).absolute(),
         plugin_dir=plugin_dir.absolute(),
-        run_dir=RunDir(run_dir.absolute()),
+        run_dir=RunDir(run_dir.absolute(), instance),
         log_level=LogLevel(log_level),
         log_format=LogFormat(log_format),
         http="" if http == "off" else http,

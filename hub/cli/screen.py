@@ -16,7 +16,7 @@ _SEVERITIES = {
     Severity.DEGRADED: ("!", "bold yellow"),
     Severity.NOTE: ("·", "dim"),
 }
-_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim"}
+_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.HANDED_OVER: "dim"}
 _ON_THE_WAY = {Condition.STARTING, Condition.SERVING, Condition.WAITING, Condition.STOPPING}
 
 UNHEALTHY_ROWS = 40

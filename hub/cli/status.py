@@ -1,26 +1,24 @@
 """`dphub status`: how a node is, and what is wrong."""
 
 import sys
-from pathlib import Path
 
 import click
 import msgspec
 
-from hub.cli.node import NodeHub, plugin_of, run_dir_option
+from hub.cli.node import NodeHub, hub_options, plugin_of
 from hub.exits import Exit
 
 
 @click.command()
 @click.argument("plugin", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/status.md.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/operating.md.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
-@run_dir_option
-def status(plugin: str | None, *, as_json: bool, watch: bool, run_dir: Path) -> None:
+@hub_options
+def status(plugin: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
     """Show how the hub, its plugins and their resources are, or one PLUGIN; what is wrong comes first.
 
     The exit code is 0 when there is nothing to mend, and 1 when there is.
     """
-    hub = NodeHub(run_dir)
     now = hub.status()
     subject = plugin_of(now, plugin) if plugin else now
     if as_json:

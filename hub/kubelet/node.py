@@ -11,7 +11,7 @@ from typing import Self
 
 from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
-from hub.paths import RunDir
+from hub.paths import INSTANCE, RunDir
 
 
 class Node:
@@ -21,17 +21,26 @@ class Node:
         root: An empty directory with a short path, for sockets have little room.
         config: The hub's circus.ini.
         environment: Variables for the hub, besides those of this process that are not about a hub.
+        kubelet: Another kubelet than the usual one.
     """
 
-    def __init__(self, root: Path, config: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        config: Path,
+        environment: Mapping[str, str] | None = None,
+        kubelet: FakeKubelet | None = None,
+    ) -> None:
         self._config = config
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
         self._environment = inherited | dict(environment or {})
         self.plugin_dir = root / "device-plugins"
         self.run_dir = RunDir(root / "run")
         self.log = root / "hub.log"
-        self.kubelet = FakeKubelet(self.plugin_dir)
+        self.kubelet = kubelet or FakeKubelet(self.plugin_dir)
         self.hub: asyncio.subprocess.Process | None = None
+        """The hub that was started last."""
+        self._hubs: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Self:
         self.run_dir.create()
@@ -41,11 +50,13 @@ class Node:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop_hub()
+        for hub in self._hubs:
+            await _stop(hub)
         await self.kubelet.__aexit__(kind, error, trace)
 
-    async def start_hub(self) -> None:
-        """Start the hub; its log goes to a file."""
+    async def start_hub(self, instance: str = INSTANCE) -> None:
+        """Start the hub; its log goes to a file. One of another name takes over from the one that runs."""
+        self.run_dir = RunDir(self.run_dir.path, instance)
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
                 *(
@@ -57,17 +68,20 @@ class Node:
                     "--http=127.0.0.1:0",
                     f"--config={self._config}",
                 ),
-                *(f"--plugin-dir={self.plugin_dir}", f"--run-dir={self.run_dir.path}"),
+                *(f"--plugin-dir={self.plugin_dir}", f"--run-dir={self.run_dir.path}", f"--instance={instance}"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
             )
+        self._hubs.append(self.hub)
 
     async def stop_hub(self) -> int:
         """Ask the hub to stop and return its exit code."""
-        if self.hub is None:
-            return Exit.OK
-        if self.hub.returncode is None:
-            self.hub.send_signal(signal.SIGTERM)
-        return await self.hub.wait()
+        return await _stop(self.hub) if self.hub else Exit.OK
+
+
+async def _stop(hub: asyncio.subprocess.Process) -> int:
+    if hub.returncode is None:
+        hub.send_signal(signal.SIGTERM)
+    return await hub.wait()

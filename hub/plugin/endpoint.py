@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,7 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
         return stem + _SUFFIX
     if room < _DIGEST_CHARACTERS:
         raise ConfigError(directory, f"the path is {_DIGEST_CHARACTERS - room} bytes too long for a socket in it")
-    digest = hashlib.sha256(stem.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    digest = _digest(stem)
     readable = stem[: max(0, room - len(digest) - len("~"))]
     return (f"{readable}~{digest}" if readable else digest) + _SUFFIX
 
@@ -40,31 +40,42 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
 class Streams:
     """The ListAndWatch streams since the socket was bound.
 
-    The first one is taken for the kubelet's: it comes right after the registration, and nothing on a unix socket tells
+    The first one after a registration is taken for the kubelet's: it comes at once, and nothing on a unix socket tells
     one client from another.
 
     Args:
-        changed: Called when the kubelet's stream opens or ends.
+        changed: Called when a stream of the kubelet's opens or ends.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
+        self._ended = False
         self.opened = 0
-        self.kubelet_listens = False
+        self.awaited = 1
+        """Streams that the kubelet has yet to open."""
+
+    @property
+    def kubelet_listens(self) -> bool:
+        """Whether the kubelet has opened a stream, and ended none."""
+        return self.opened > 0 and not self._ended
+
+    def expect_another(self) -> None:
+        """The kubelet is about to be asked again, and opens one more stream."""
+        self.awaited += 1
 
     @contextmanager
     def track(self) -> Iterator[None]:
         """Count a stream for as long as it is open."""
         self.opened += 1
-        if self.opened > 1:
+        if not self.awaited:
             yield
             return
-        self.kubelet_listens = True
+        self.awaited -= 1
         self._changed()
         try:
             yield
         finally:
-            self.kubelet_listens = False
+            self._ended = True
             self._changed()
 
 
@@ -131,12 +142,35 @@ class Endpoint:
         self._server, self._inode = server, _inode(self.path)
         await server.start()
 
+    @asynccontextmanager
+    async def beside_it(self) -> AsyncIterator[Path]:
+        """A second socket that takes connections, and on which no call is known.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        path = self.path.with_name(_digest(self.path.name) + _SUFFIX)
+        server = grpc.aio.server()
+        try:
+            server.add_insecure_port(f"unix:{path}")
+        except RuntimeError:
+            raise OSError(f"cannot bind {path}: {_obstacle(path)}") from None
+        await server.start()
+        try:
+            yield path
+        finally:
+            await asyncio.shield(server.stop(grace=None))
+
     async def close(self) -> None:
         """End all streams and remove the socket."""
         if self._server is not None:
             server, self._server = self._server, None
             # Shielded: a server that is stopped by halves leaves its socket behind.
             await asyncio.shield(server.stop(grace=None))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def _inode(path: Path) -> int | None:

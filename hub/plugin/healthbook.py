@@ -35,14 +35,23 @@ class HealthBook:
         policy: How a device comes back.
         changed: Called when a device's health may have changed.
         clock: Tells the Unix time.
+        ours: Whether the records are this process's to keep; in an upgrade they are the younger hub's.
     """
 
     def __init__(
-        self, path: Path | None, policy: Policy, changed: Callable[[], None], clock: Callable[[], float] = time.time
+        self,
+        path: Path | None,
+        policy: Policy,
+        changed: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+        *,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._policy = policy
         self._changed = changed
         self._clock = clock
+        self._ours = ours
+        self._path = path
         self._records = _read(path)
         self._file = StateFile(path, lambda: self._records)
 
@@ -126,7 +135,13 @@ class HealthBook:
 
     def save(self) -> None:
         """Write the records now."""
-        self._file.write()
+        if self._ours():
+            self._file.write()
+
+    def reload(self) -> None:
+        """Take over what another process has kept."""
+        self._records = _read(self._path)
+        self._changed()
 
     def _hear(self, key: str, source: str, reason: str) -> None:
         known = self.record(key).faults.get(source)
@@ -142,7 +157,8 @@ class HealthBook:
         self._records[key] = after
         if after == HealthRecord():
             del self._records[key]
-        self._file.touch()
+        if self._ours():
+            self._file.touch()
         self._changed()
 
 

@@ -44,6 +44,7 @@ class Preparation:
         health: Hears of devices that cannot be reset, and of those that can again.
         offer: Tells all devices of the plugin.
         plugin_dir: The kubelet's plugin directory.
+        ours: Whether broken devices are this process's to try; in an upgrade they are the younger hub's.
         meter: Counts the results.
         changed: Called when there is a new result.
 
@@ -58,6 +59,7 @@ class Preparation:
         offer: Offer,
         plugin_dir: Path,
         *,
+        ours: Callable[[], bool],
         meter: Meter,
         changed: Callable[[], None],
     ) -> None:
@@ -67,6 +69,7 @@ class Preparation:
         self._plugin = plugin
         self._health = health
         self._offer = offer
+        self._ours = ours
         self._meter = meter
         self._changed = changed
         self._asker = Asker()
@@ -121,6 +124,8 @@ class Preparation:
 
     def _due(self) -> list[str]:
         """The devices that wait for a probe, less those that an abandoned reset still has."""
+        if not self._ours():
+            return []
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
         cordoned = self._health.held(CORDON)
         there = self._shares() if failing or broken else {}

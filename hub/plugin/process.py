@@ -18,6 +18,7 @@ from hub.plugin.healthbook import HealthBook
 from hub.plugin.heart import Heart
 from hub.plugin.holding import Holding
 from hub.plugin.meter import Meter
+from hub.plugin.neighbours import Neighbours
 from hub.plugin.operator import Operator
 from hub.plugin.pcitree import PciTree
 from hub.plugin.preparation import Preparation
@@ -67,14 +68,25 @@ class PluginProcess:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._meter = Meter()
+        self._neighbours = Neighbours(run_dir if keep_state else None, plugin_dir)
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         changed = self._state_file.touch
         self._resources = Resources(self._serve_resource, plugin_dir, changed)
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon)
+        self._health = HealthBook(
+            health_file, plugin.recovery, self._resources.judge_soon, ours=lambda: not self._neighbours.heir
+        )
         offer = self._resources.offer
-        self._preparation = Preparation(plugin, self._health, offer, plugin_dir, meter=self._meter, changed=changed)
+        self._preparation = Preparation(
+            plugin,
+            self._health,
+            offer,
+            plugin_dir,
+            ours=lambda: not self._neighbours.heir,
+            meter=self._meter,
+            changed=changed,
+        )
         self._holding = Holding(plugin_dir, self._resources.names, changed)
         self._operator = Operator(offer, self._health, self._preparation, self._holding)
         self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
@@ -83,7 +95,14 @@ class PluginProcess:
             pulse, pulse_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
         )
         self._surroundings = Surroundings(
-            run_dir.instance, plugin_dir, self._health, self._holding, PciTree(plugin.host), self._meter, changed
+            run_dir.instance,
+            plugin_dir,
+            self._health,
+            self._holding,
+            PciTree(plugin.host),
+            self._neighbours,
+            self._meter,
+            changed,
         )
         self._log = get_logger()
 
@@ -92,6 +111,7 @@ class PluginProcess:
         self._handle_signals()
         self._log.info("serving", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._state_file.touch()
+        self._neighbours.look()
         async with asyncio.TaskGroup() as self._group:
             self._run(self._heart.run())
             self._run(self._scanner.run())
@@ -123,6 +143,7 @@ class PluginProcess:
     def _refresh(self) -> None:
         """Scan anew and make sure of every registration."""
         self._check_directory()
+        self._look_around()
         self._scanner.request()
         for resource in self._resources:
             resource.hurry()
@@ -130,6 +151,7 @@ class PluginProcess:
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
+            self._look_around()
             self._health.pass_time()
             for resource in self._resources:
                 resource.check()
@@ -139,6 +161,16 @@ class PluginProcess:
         if not self._stop.is_set() and self._directory.replaced():
             self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._directory.path))
             self._end(Exit.PLUGIN_DIR_REPLACED)
+
+    def _look_around(self) -> None:
+        """Notice other hubs; one that was to follow ours and is gone may have changed what belongs to the node."""
+        heir = self._neighbours.heir
+        self._neighbours.look()
+        if heir and not self._neighbours.heir:
+            self._log.info("hub is gone that was to follow", hub=heir)
+            self._health.reload()
+        elif not heir and self._neighbours.heir:
+            self._log.info("another hub follows", hub=self._neighbours.heir)
 
     def _take(self, scan: Scan) -> None:
         self._resources.take(scan)
@@ -160,6 +192,8 @@ class PluginProcess:
 
     async def _answer(self, request: Request) -> Answer:
         """Do what an operator asks; whoever has the answer finds in the state what came of it."""
+        if heir := self._neighbours.heir:
+            return Answer(done=False, text=f"hub {heir} has taken over this node; ask there")
         answer = await self._operator.answer(request)
         await asyncio.sleep(0)  # lets the resources judge the health of their devices anew
         self._state_file.write()

@@ -7,10 +7,16 @@ Where a resource stands, and what leads on:
     registered   the kubelet's stream is open                 -> registering, when stream, socket or kubelet goes
     refused      the kubelet said no                          -> registering, after a while or when asked to
     displaced    another process serves on our socket         -> waiting, when it is gone
+    handed over  a younger hub serves the resource            -> waiting, when it is gone
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
 counts only once the kubelet has opened its stream, and as long as it stays open.
+
+In a rolling upgrade the older hub still has its stream when the younger one registers, and it may end at any moment.
+So the younger one, once registered, has the kubelet forget who holds the name; both streams stay open meanwhile. When
+the older hub is gone it registers once more, on the socket that it has, for the kubelet to notice its own end. In all
+that time there is somebody who answers for the resource.
 """
 
 import asyncio
@@ -18,26 +24,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import grpc.aio
-
 from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.v1beta1_pb2_grpc import RegistrationStub
 from hub.log import get_logger
 from hub.paths import KubeletIdentity, kubelet_identity
 from hub.plugin.endpoint import Endpoint
 from hub.plugin.meter import Meter
+from hub.plugin.neighbours import Neighbours
+from hub.plugin.registercall import Refusal, register
 from hub.state import Registration
-
-API_VERSION = "v1beta1"
-
-REGISTER_TIMEOUT = 15.0
-"""Seconds to wait for the kubelet's answer. It calls back before it answers and gives itself 10 s for that."""
 
 CONFIRM_TIMEOUT = 5.0
 """Seconds between the kubelet's answer and its stream, which follows at once."""
 
 STEADY = 10.0
 """Seconds after which a stream has proved itself; after one that ended sooner the next try waits longer."""
+
+SETTLE = 1.0
+"""Seconds between the end of another hub's socket and that of its stream, as the kubelet sees it."""
+
+PATIENCE = 3.0
+"""Seconds that a younger hub has to serve a resource after the start of a kubelet, before an older one does."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REFUSED = 0.05, 1.0, 30.0
 """Seconds between tries: at first, and at most for a kubelet that does not answer and for one that says no."""
@@ -48,6 +54,7 @@ _LEVELS = {
     Registration.REGISTERED: "info",
     Registration.REFUSED: "warning",
     Registration.DISPLACED: "error",
+    Registration.HANDED_OVER: "info",
 }
 
 
@@ -59,6 +66,7 @@ class Registrar:
         endpoint: Where it is served.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that.
+        neighbours: Other hubs that may serve the resource too.
         changed: Called when `state` or `detail` changes.
         meter: Measures how long it takes.
     """
@@ -70,6 +78,7 @@ class Registrar:
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
+        neighbours: Neighbours,
         changed: Callable[[], None],
         meter: Meter,
     ) -> None:
@@ -79,10 +88,10 @@ class Registrar:
         self.registrations = 0
         self._endpoint = endpoint
         self._kubelet_socket = kubelet_socket
-        self._request = wire.RegisterRequest(
-            version=API_VERSION, endpoint=endpoint.path.name, resource_name=resource, options=options
-        )
+        self._options = options
         self._resource = resource
+        self._neighbours = neighbours
+        self._taken_over = ""
         self._changed = changed
         self._meter = meter
         self._lost = self.since
@@ -114,7 +123,7 @@ class Registrar:
         # A retry stays in the state of the last try until it is known how it went.
         if self._delay == RETRY_FIRST:
             self._say(Registration.REGISTERING)
-        refusal = await self._register(kubelet)
+        refusal = await self._register(kubelet, self._endpoint.path)
         if not refusal and await self._confirmed(kubelet):
             await self._stay(kubelet)
         elif not self._overtaken(kubelet):
@@ -135,10 +144,23 @@ class Registrar:
             elif not self._endpoint.pristine:
                 await self._open()
             elif kubelet is not None:
-                return kubelet
+                if not await self._handed_over():
+                    return kubelet
             else:
                 self._say(Registration.WAITING, f"there is no {self._kubelet_socket}")
                 await self._until(lambda: self._kubelet() is not None)
+
+    async def _handed_over(self) -> bool:
+        """Whether a younger hub serves the resource; if it does, this returns when it does no more."""
+        neighbours, heir = self._neighbours, self._neighbours.heir
+        if not heir:
+            return False
+        await self._until(lambda: not neighbours.heir or bool(self._successor), PATIENCE)
+        if not self._successor:
+            return False
+        self._say(Registration.HANDED_OVER, f"hub {self._successor} serves it")
+        await self._until(lambda: not self._successor)
+        return True
 
     async def _open(self) -> None:
         try:
@@ -148,46 +170,78 @@ class Registrar:
             self._say(Registration.WAITING, str(error))
             await self._until(lambda: self._impatient, RETRY_SILENT)
 
-    async def _register(self, kubelet: KubeletIdentity) -> tuple[Registration, str] | None:
-        """Ask the kubelet; None when it accepted, else where that leaves the resource and why."""
-        # A channel of its own: a shared one would wait between its attempts to connect.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        async with grpc.aio.insecure_channel(f"unix:{self._kubelet_socket}", options=options) as channel:
-            call = RegistrationStub(channel).Register(self._request, timeout=REGISTER_TIMEOUT)
-            answer = asyncio.ensure_future(call)
-            answer.add_done_callback(lambda _: self._wake.set())
-            await self._until(lambda: answer.done() or self._overtaken(kubelet))
-            if not answer.done():
-                call.cancel()
-                return Registration.WAITING, "the kubelet went away before it answered"
-            error = answer.exception()
-        if error is None:
-            return None
-        if not isinstance(error, grpc.aio.AioRpcError):
-            raise error
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return Registration.WAITING, f"{self._kubelet_socket} is there, but nobody answers on it yet"
-        return Registration.REFUSED, error.details() or error.code().name
+    async def _register(self, kubelet: KubeletIdentity, endpoint: Path) -> Refusal | None:
+        """Ask the kubelet, as long as it is the same one; None when it accepted."""
+        asking = asyncio.ensure_future(register(self._kubelet_socket, endpoint, self._resource, self._options))
+        asking.add_done_callback(lambda _: self._wake.set())
+        try:
+            await self._until(lambda: asking.done() or self._overtaken(kubelet))
+            if asking.done():
+                return asking.result()
+            return Registration.WAITING, "the kubelet went away before it answered"
+        finally:
+            asking.cancel()
 
     async def _confirmed(self, kubelet: KubeletIdentity) -> bool:
         """Whether the kubelet opens its stream; it may have closed it since."""
-        await self._until(lambda: self._endpoint.streams.opened > 0 or self._overtaken(kubelet), CONFIRM_TIMEOUT)
-        return self._endpoint.streams.opened > 0 and not self._overtaken(kubelet)
+        streams = self._endpoint.streams
+        await self._until(lambda: not streams.awaited or self._overtaken(kubelet), CONFIRM_TIMEOUT)
+        return not streams.awaited and not self._overtaken(kubelet)
 
     async def _stay(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
         self.registrations += 1
         # A kubelet's socket tells by its change time when that kubelet started.
         self._meter.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
+        self._taken_over = ""
+        # Before anybody is told: who hears that all is registered may end the older hub at once.
+        await self._take_over(kubelet)
         self._say(Registration.REGISTERED)
         begin = time.monotonic()
-        await self._until(lambda: not self._listening() or self._replaced(kubelet))
+        while await self._outlived(kubelet) and await self._register_again(kubelet):
+            self.registrations += 1
         self._lost = time.time()
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
         if not self._overtaken(kubelet):
             self._say(Registration.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
+
+    async def _outlived(self, kubelet: KubeletIdentity) -> bool:
+        """Wait until another hub has come and gone that serves the resource too; false when we are lost before."""
+        await self._until(lambda: self._is_lost(kubelet) or bool(self._predecessor or self._successor))
+        if self._is_lost(kubelet):
+            return False
+        await self._take_over(kubelet)
+        await self._until(lambda: self._is_lost(kubelet) or not (self._predecessor or self._successor))
+        await self._until(lambda: self._is_lost(kubelet), SETTLE)
+        return not self._is_lost(kubelet)
+
+    async def _take_over(self, kubelet: KubeletIdentity) -> None:
+        """Let an older hub end when it likes: the kubelet forgets who holds the name, without a word to those who do.
+
+        A kubelet notes who registers before it calls back, and where that fails it notes that nobody does. A stream
+        that ends then takes nobody with it. (Kubelet, devicemanager/plugin/v1beta1/handler.go. From 1.37 on a stream's
+        end concerns its own socket alone; there this changes nothing.)
+        """
+        older = self._predecessor
+        if older == self._taken_over:
+            return
+        try:
+            async with self._endpoint.beside_it() as unanswered:
+                await self._register(kubelet, unanswered)
+        except OSError as error:
+            self._log.warning("not taken over cleanly", hub=older, reason=str(error))
+        else:
+            self._log.info("taken over", hub=older)
+        self._taken_over = older
+
+    async def _register_again(self, kubelet: KubeletIdentity) -> bool:
+        """Register on the socket that the kubelet knows already; whether it has opened one more stream."""
+        self._taken_over = ""
+        self._endpoint.streams.expect_another()
+        refusal = await self._register(kubelet, self._endpoint.path)
+        return not refusal and await self._confirmed(kubelet)
 
     async def _pause(self, kubelet: KubeletIdentity) -> None:
         """Wait before the next try, unless something new happens."""
@@ -205,6 +259,17 @@ class Registrar:
     def _replaced(self, kubelet: KubeletIdentity) -> bool:
         """Whether an open stream is worth nothing any more. A kubelet that has merely lost its socket lives on."""
         return self._kubelet() not in (kubelet, None) or not self._endpoint.intact
+
+    def _is_lost(self, kubelet: KubeletIdentity) -> bool:
+        return not self._listening() or self._replaced(kubelet)
+
+    @property
+    def _predecessor(self) -> str:
+        return self._neighbours.predecessor(self._resource)
+
+    @property
+    def _successor(self) -> str:
+        return self._neighbours.successor(self._resource)
 
     def _kubelet(self) -> KubeletIdentity | None:
         return kubelet_identity(self._kubelet_socket)

@@ -15,6 +15,7 @@ from hub.plugin.healthbook import HealthBook, Verdict
 from hub.plugin.holding import Holding
 from hub.plugin.inventory import Inventory
 from hub.plugin.meter import Meter
+from hub.plugin.neighbours import Neighbours
 from hub.plugin.pcitree import PciTree
 from hub.plugin.registration import Registrar
 from hub.plugin.service import DevicePluginService, Prepare
@@ -40,6 +41,8 @@ class Surroundings(NamedTuple):
     """Who has the devices."""
     pci: PciTree
     """Where they hang."""
+    neighbours: Neighbours
+    """Who else serves them."""
     meter: Meter
     changed: Callable[[], None]
     """Called when `Resource.state` has changed."""
@@ -65,12 +68,24 @@ class Resource:
         self._told: dict[str, str] = {}
         plugin_dir, meter = around.plugin_dir, around.meter
         service = DevicePluginService(
-            plugin, name, self._inventory, prepare, allocated=around.holding.allocated, meter=meter
+            plugin,
+            name,
+            self._inventory,
+            prepare,
+            allocated=around.holding.allocated,
+            muted=lambda: bool(around.neighbours.successor(name)),
+            meter=meter,
         )
         self._endpoint = Endpoint(plugin_dir / socket_name(name, around.instance, plugin_dir), service, self._check)
         kubelet_socket = plugin_dir / KUBELET_SOCKET
         self._registrar = Registrar(
-            name, self._endpoint, kubelet_socket, service.options, changed=around.changed, meter=meter
+            name,
+            self._endpoint,
+            kubelet_socket,
+            service.options,
+            neighbours=around.neighbours,
+            changed=around.changed,
+            meter=meter,
         )
         self._log = get_logger(resource=name)
 

@@ -40,6 +40,7 @@ class DevicePluginService(DevicePluginServicer):
         inventory: What is advertised.
         prepare: Makes devices ready before their container starts.
         allocated: Called when a container was given devices.
+        muted: Whether the kubelet hears of changes from somebody else; it still listens here too.
         meter: Measures the calls.
     """
 
@@ -51,6 +52,7 @@ class DevicePluginService(DevicePluginServicer):
         prepare: Prepare,
         *,
         allocated: Callable[[], None],
+        muted: Callable[[], bool],
         meter: Meter,
     ) -> None:
         self._plugin = plugin
@@ -58,6 +60,7 @@ class DevicePluginService(DevicePluginServicer):
         self._inventory = inventory
         self._prepare = prepare
         self._allocated = allocated
+        self._muted = muted
         self._meter = meter
         self._asker = Asker()
         self._complaint = ""
@@ -87,8 +90,9 @@ class DevicePluginService(DevicePluginServicer):
         with self.streams.track():
             while True:
                 version = self._inventory.version
-                self._meter.list_sent(self._resource)
-                yield self._inventory.snapshot.message
+                if not self._muted():
+                    self._meter.list_sent(self._resource)
+                    yield self._inventory.snapshot.message
                 await self._inventory.wait_beyond(version)
 
     async def GetPreferredAllocation(

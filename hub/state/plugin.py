@@ -19,6 +19,8 @@ class Registration(StrEnum):
     """The kubelet said no; the detail has its words."""
     DISPLACED = "displaced"
     """Another process has bound the resource's socket and serves on it; the detail has the path."""
+    HANDED_OVER = "handed over"
+    """A younger hub of the node serves it; the detail names the hub."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 

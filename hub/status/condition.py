@@ -17,6 +17,7 @@ _REGISTRATIONS = (
     (Registration.DISPLACED, Condition.REFUSED),
     (Registration.WAITING, Condition.WAITING),
     (Registration.REGISTERING, Condition.SERVING),
+    (Registration.HANDED_OVER, Condition.HANDED_OVER),
 )
 """From the worst to the best; what is left is registered."""
 

@@ -23,6 +23,8 @@ class Condition(StrEnum):
     """It serves, and is about to register."""
     REGISTERED = "registered"
     """The kubelet listens to all its resources."""
+    HANDED_OVER = "handed over"
+    """A younger hub of the node serves them, as in an upgrade."""
     WAITING = "waiting for kubelet"
     REFUSED = "refused"
     """A resource cannot be registered; its detail says why."""

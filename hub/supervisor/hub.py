@@ -8,12 +8,13 @@ from pathlib import Path
 from hub._version import __version__
 from hub.errors import ConfigError
 from hub.exits import Exit
+from hub.instances import hold
 from hub.log import configure, get_logger
 from hub.status.reading import Reader
 from hub.supervisor.arbiter import HubArbiter
 from hub.supervisor.config import PluginConfig, read_config
 from hub.supervisor.kubelet_watch import KubeletWatch
-from hub.supervisor.lock import hold
+from hub.supervisor.leftovers import remove_leftovers
 from hub.supervisor.report import HubReport
 from hub.supervisor.settings import HubSettings
 from hub.supervisor.watchdog import Watchdog
@@ -39,6 +40,7 @@ def run_hub(settings: HubSettings) -> Exit:
     # Plugins inherit it: a SIGHUP for a plugin that has no handler yet waits for one, and kills nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with hold(settings.run_dir):
+        remove_leftovers(settings.run_dir, settings.plugin_dir)
         return asyncio.run(_serve(plugins, settings))
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from hub import Allocation, Device, Excluded, Kind, Metric, NeedsRestart, NoDevices, Plugin, Policy, Sample
 from hub.affinity import tell_given
+from hub.paths import INSTANCE
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles
@@ -56,9 +57,9 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
-        run_dir = os.environ.get("DPHUB_RUN_DIR")
-        self._gate = f"{run_dir}/gpu.reset" if run_dir and self.reset else ""
-        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=Gate(self._gate))
+        self._gate = os.environ.get("DPHUB_RUN_DIR", "") if self.reset else ""
+        gate = Gate(self._gate, os.environ.get("DPHUB_INSTANCE", INSTANCE))
+        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=gate)
         self._files = DeviceFiles(self._places, settings.imex)
         self._answers = Answers(settings, self._places, self._files)
         self._cdi = CdiFiles(settings, self._places, self._files)

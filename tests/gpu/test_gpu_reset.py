@@ -211,18 +211,25 @@ async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
     assert "nvmlDeviceGetHandleByUUID" in (await bay.reset(CHECK)).message
 
 
-def test_the_plugin_lets_go(tmp_path: Path) -> None:
-    """A reset has the GPUs alone: it waits for the plugin's session to end, and the plugin begins none meanwhile."""
-    path = str(tmp_path / "gate")
-    gate = Gate(path)
-    assert not gate.wanted
-    gate.hold()
-    with pytest.raises(TimeoutError), alone(path, 0):
-        raise AssertionError("the plugin has not let go")
-    gate.let_go()
-    with alone(path, 0), alone(path, 0):
-        assert gate.wanted
-    assert not gate.wanted
+def test_the_plugins_let_go(tmp_path: Path) -> None:
+    """A reset has the GPUs alone: it waits for the sessions of all plugins to end, and none begins meanwhile.
+
+    In an upgrade there are two plugins.
+    """
+    directory = str(tmp_path)
+    older, younger = Gate(directory, "older"), Gate(directory, "younger")
+    assert not older.wanted
+    assert older.hold()
+    assert younger.hold()
+    older.let_go()
+    with pytest.raises(TimeoutError), alone(directory, 0):
+        raise AssertionError("a plugin has not let go")
+    younger.let_go()
+    with alone(directory, 0), alone(directory, 0):
+        assert older.wanted
+        assert not younger.hold()
+    assert not older.wanted
+    assert younger.hold()
 
 
 async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:

@@ -31,6 +31,7 @@ class PluginClient:
     """Calls one plugin's socket; usable once dialled, until closed."""
 
     def __init__(self, socket: str) -> None:
+        self.socket = socket
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
         self._stub = rpc.DevicePluginStub(self._channel)
         self._calls: set[grpc.aio.Call] = set()

@@ -30,6 +30,8 @@ class FakeKubelet:
         dial_back_timeout: Seconds in which a plugin that registers must accept a connection.
         pre_start_timeout: Seconds that PreStartContainer may take.
         stopped_endpoint_grace: Seconds after which a resource without its plugin is forgotten.
+        tells_sockets_apart: Whether the end of a plugin leaves another one of the same resource alone, as kubelets do
+            from Kubernetes 1.37 on (kubernetes/kubernetes#135437).
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class FakeKubelet:
         dial_back_timeout: float = 10.0,
         pre_start_timeout: float = 30.0,
         stopped_endpoint_grace: float = 300.0,
+        tells_sockets_apart: bool = False,
     ) -> None:
         self._settings = Settings(
             plugin_dir,
@@ -47,6 +50,7 @@ class FakeKubelet:
             dial_back_timeout,
             pre_start_timeout,
             stopped_endpoint_grace,
+            tells_sockets_apart,
         )
         self._journal = Journal()
         self._pods: dict[str, Pod] = {}

@@ -31,6 +31,7 @@ class Settings:
     dial_back_timeout: float
     pre_start_timeout: float
     stopped_endpoint_grace: float
+    tells_sockets_apart: bool
 
 
 class KubeletProcess:
@@ -45,7 +46,12 @@ class KubeletProcess:
         self._timers: list[asyncio.TimerHandle] = []
         self.manager = DeviceManager()
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
-        self._registration = Registration(settings.plugin_dir, settings.dial_back_timeout, self)
+        self._registration = Registration(
+            settings.plugin_dir,
+            settings.dial_back_timeout,
+            self,
+            tells_sockets_apart=settings.tells_sockets_apart,
+        )
         self._server = UnixServer(
             settings.plugin_dir / KUBELET_SOCKET,
             lambda server: v1beta1_pb2_grpc.add_RegistrationServicer_to_server(self._registration, server),

@@ -35,9 +35,19 @@ class Events(Protocol):
 
 
 class Registration(rpc.RegistrationServicer):
-    """Accepts plugins, dials them back, and reads their lists until they end."""
+    """Accepts plugins, dials them back, and reads their lists until they end.
 
-    def __init__(self, plugin_dir: Path, dial_back_timeout: float, events: Events) -> None:
+    Args:
+        plugin_dir: Where their sockets are.
+        dial_back_timeout: Seconds in which a plugin must accept a connection.
+        events: Hears what they do.
+        tells_sockets_apart: Whether the end of a plugin concerns no other one of the same resource.
+    """
+
+    def __init__(
+        self, plugin_dir: Path, dial_back_timeout: float, events: Events, *, tells_sockets_apart: bool
+    ) -> None:
+        self._tells_sockets_apart = tells_sockets_apart
         self._plugin_dir = plugin_dir
         self._dial_back_timeout = dial_back_timeout
         self._events = events
@@ -93,12 +103,15 @@ class Registration(rpc.RegistrationServicer):
         """
         client = PluginClient(f"{self._plugin_dir}/{endpoint}")
         self._clients.append(client)
+        before = self._holders.get(resource)
         self._holders[resource] = client
         try:
             await client.dial(self._dial_back_timeout)
             options = await client.options()
         except PluginError:
             self._holders.pop(resource, None)
+            if before is not None and self._tells_sockets_apart:
+                self._holders[resource] = before
             await client.close()
             raise
         self._events.connected(resource, client, options)
@@ -108,14 +121,20 @@ class Registration(rpc.RegistrationServicer):
         """Read the plugin's lists; when they end, let go of whoever holds the name by then.
 
         This is the kubelet's trap: an old plugin's stream that ends after a new plugin has registered takes the new
-        one down, and nothing tells the new one but the end of its own stream.
+        one down, and nothing tells the new one but the end of its own stream. Kubelets from 1.37 on let go of those
+        with the same socket only.
         """
         async for response in client.lists():
             self._events.listed(resource, response)
-        holder = self._holders.pop(resource, None)
-        if holder is not None:
-            self._events.disconnected(resource)
-            await holder.close()
+        holder = self._holders.get(resource)
+        if holder is None:
+            return
+        if self._tells_sockets_apart and holder.socket != client.socket:
+            await client.close()
+            return
+        del self._holders[resource]
+        self._events.disconnected(resource)
+        await holder.close()
 
     def _spawn(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
         task = asyncio.create_task(work)

@@ -5,7 +5,7 @@ const EVERY = 2000; // milliseconds
 const PATIENCE = 5000; // milliseconds
 const MOST = 300; // physical devices drawn one by one
 const AGREED = ["registered"];
-const CALM = ["stopped", "waiting for kubelet", "starting", "serving", "stopping"];
+const CALM = ["stopped", "handed over", "waiting for kubelet", "starting", "serving", "stopping"];
 
 let drawn = "";
 let answered = null;

@@ -19,6 +19,9 @@ SLICE = 500
 """Milliseconds that the thread waits for events before it looks whether anybody wants something else. An event ends the
 wait at once; a question waits for the rest of it."""
 
+FIRST_PATIENCE = 5.0
+"""Seconds that the first look waits for a reset to be over; less than a driver has to answer."""
+
 VERSION_FILE = "/proc/driver/nvidia/version"
 """There as long as the NVIDIA kernel module is loaded."""
 
@@ -68,7 +71,7 @@ class Driver:
         self._xid = xid
         self._woken = woken
         self._listen = listen
-        self._gate = gate or Gate("")
+        self._gate = gate or Gate("", "")
         self._view = View()
         self._deaf = ""
         self._nvml = Nvml()
@@ -151,6 +154,8 @@ class Driver:
                 question.failure = DriverMismatch(f"{what} ({error})")
             else:
                 question.view = View(reason=self._no_driver(error))
+        except DriverFailure as failure:
+            question.failure = failure
         except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it, and the thread has to go on
             question.failure = DriverFailure(f"the driver cannot be asked: {type(error).__name__}: {error}")
             self._log.exception("look failed")
@@ -158,7 +163,8 @@ class Driver:
 
     def _look(self) -> View:
         """In the session that there is, or in a new one where that is over."""
-        if self._gate.wanted:
+        known = bool(self._view.driver)
+        if known and self._gate.wanted:
             self._end_session()
             return self._view
         if self._session is not None:
@@ -171,7 +177,10 @@ class Driver:
                 self._end_session()
         else:
             preload(self._places)
-        if not self._gate.hold():
+        if not self._gate.hold(0 if known else FIRST_PATIENCE):
+            if not known:
+                # Never an empty list for want of knowledge: an older plugin may be serving these GPUs.
+                raise DriverFailure(f"a reset has had the GPUs for {FIRST_PATIENCE:g} s")
             return self._view
         self._session = Session(self._nvml, self._places, self._prober, xids=self._listen)
         return self._look_in(self._session)

@@ -1,17 +1,20 @@
 """How a reset gets the GPUs for itself.
 
 A GPU is not reset while any process has the driver open, and the plugin has, for it listens to the driver's reports.
-So a reset asks it to let go, by two locks on files, which the kernel gives back however a process ends:
+So a reset asks it to let go, by locks on files, which the kernel gives back however a process ends:
 
-- the wish: shared by all resets that want the GPUs; the plugin finds it taken, and lets go;
-- the session: the plugin's while it has a session with the driver; resets wait for it.
+- the wish: shared by all resets that want the GPUs; a plugin finds it taken, and lets go;
+- a session: a plugin's while it has a session with the driver. Resets wait for all of them: in a rolling upgrade there
+  are two plugins.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from hub.locks import is_locked, open_lock, try_lock, unlock
 
 _POLL = 0.02
 """Seconds between two tries; the kernel tells nobody that a lock became free who does not wait for it without limit."""
@@ -21,66 +24,79 @@ class Gate:
     """The plugin's side.
 
     Args:
-        path: What the files' names begin with; empty where no reset will ask.
+        directory: Where the files are; empty where no reset will ask.
+        instance: The plugin's hub, whose files are tidied up when it is no more.
     """
 
-    def __init__(self, path: str) -> None:
-        self._wish = _open(f"{path}.wish") if path else None
-        self._session = _open(f"{path}.session") if path else None
+    def __init__(self, directory: str, instance: str) -> None:
+        self._wish = open_lock(_wish(directory)) if directory else None
+        self._session = open_lock(f"{directory}/{instance}{_SESSION}") if directory else None
 
     @property
     def wanted(self) -> bool:
         """Whether a reset wants the GPUs."""
-        if self._wish is None or not _try(self._wish, fcntl.LOCK_EX):
-            return self._wish is not None
-        fcntl.flock(self._wish, fcntl.LOCK_UN)
-        return False
+        return self._wish is not None and is_locked(self._wish)
 
-    def hold(self) -> bool:
-        """Whether a session may begin; it may not while a reset has the GPUs."""
-        return self._session is None or _try(self._session, fcntl.LOCK_EX)
+    def hold(self, patience: float = 0) -> bool:
+        """Whether a session may begin, within so many seconds; it may not while a reset has the GPUs."""
+        end = time.monotonic() + patience
+        while not self._try_hold():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _try_hold(self) -> bool:
+        if self._session is None:
+            return True
+        if not try_lock(self._session):
+            return False
+        if self.wanted:
+            # A reset that came just now may not have seen this session.
+            unlock(self._session)
+            return False
+        return True
 
     def let_go(self) -> None:
         """The session is over."""
         if self._session is not None:
-            fcntl.flock(self._session, fcntl.LOCK_UN)
+            unlock(self._session)
 
 
 @contextmanager
-def alone(path: str, patience: float) -> Iterator[None]:
-    """Have the GPUs without the plugin.
+def alone(directory: str, patience: float) -> Iterator[None]:
+    """Have the GPUs without a plugin.
 
     Args:
-        path: As for the gate.
-        patience: Seconds that the plugin has to let go.
+        directory: As for the gate.
+        patience: Seconds that the plugins have to let go.
 
     Raises:
-        TimeoutError: it did not.
+        TimeoutError: one did not.
     """
-    if not path:
+    if not directory:
         yield
         return
-    wish, session = _open(f"{path}.wish"), _open(f"{path}.session")
-    try:
-        end = time.monotonic() + patience
-        fcntl.flock(wish, fcntl.LOCK_SH)
-        while not _try(session, fcntl.LOCK_SH):
-            if time.monotonic() > end:
-                raise TimeoutError
-            time.sleep(_POLL)
+    end = time.monotonic() + patience
+    with ExitStack() as closing:
+
+        def locked(path: str | Path) -> None:
+            file = open_lock(path)
+            closing.callback(os.close, file)
+            while not try_lock(file, shared=True):
+                if time.monotonic() > end:
+                    raise TimeoutError
+                time.sleep(_POLL)
+
+        locked(_wish(directory))
+        # After the wish: a session that begins now finds it.
+        for path in Path(directory).glob(f"*{_SESSION}"):
+            locked(path)
         yield
-    finally:
-        os.close(session)
-        os.close(wish)
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+_SESSION = ".gpu.session"
 
 
-def _try(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _wish(directory: str) -> str:
+    return f"{directory}/gpu.wish"

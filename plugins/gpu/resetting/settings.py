@@ -18,8 +18,8 @@ class ResetSettings(msgspec.Struct, frozen=True):
         driver_root: Where the node has the driver.
         dev_root: Where the node has the device files.
         container_driver_root: Where the plugin's process finds the driver root.
-        gate: The file by which the plugin lets go of the driver, see `plugins.gpu.driver.gate`; empty where it holds
-            nothing.
+        gate: Where the files are by which plugins let go of the driver, see `plugins.gpu.driver.gate`; empty where
+            they hold nothing.
         memory_slack: Bytes that may be in use on a free GPU.
         patience: Seconds that a process or memory of the last container may take to go.
     """

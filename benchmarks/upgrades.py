@@ -1,0 +1,150 @@
+"""Rolling upgrades: a new hub starts beside the old one, takes over, and the old one goes, while pods are admitted."""
+
+import asyncio
+import random
+import signal
+import time
+from asyncio.subprocess import Process
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from benchmarks.nodes import DEVICES, LIMIT, RESOURCES, all_allocatable, node_of_three
+from benchmarks.rows import Row, times
+from hub.cli.states import wait_for
+from hub.kubelet.fake import AdmissionError, ContainerStartError, FakeKubelet
+from hub.kubelet.node import Node
+from hub.status.model import Condition
+from hub.status.reading import Reader
+
+
+class Traffic:
+    """Pods that are admitted one after another, each with a device of every resource, and what became of them.
+
+    Args:
+        kubelet: Who admits them.
+    """
+
+    def __init__(self, kubelet: FakeKubelet) -> None:
+        self._kubelet = kubelet
+        self.failures: list[str] = []
+        self.waits: list[float] = []
+        """Seconds that each admission took."""
+        self.gaps: list[float] = []
+        """Seconds for which a resource had not all its devices."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Admit and remove pods until the block ends."""
+        tasks = [asyncio.create_task(self._admit()), *(asyncio.create_task(self._watch(name)) for name in RESOURCES)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _admit(self) -> None:
+        for number in count():
+            begin = time.monotonic()
+            try:
+                pod = await self._kubelet.admit(f"pod-{number}", dict.fromkeys(RESOURCES, 1))
+            except (AdmissionError, ContainerStartError) as error:
+                self.failures.append(str(error))
+                if isinstance(error, ContainerStartError):
+                    await self._kubelet.remove(error.pod)
+            else:
+                await self._kubelet.remove(pod)
+            self.waits.append(time.monotonic() - begin)
+
+    async def _watch(self, resource: str) -> None:
+        since = None
+        async for _ in self._kubelet.changes():
+            found = self._kubelet.capacity().get(resource)
+            whole = found is not None and found.allocatable == DEVICES
+            if not whole and since is None:
+                since = time.monotonic()
+            elif whole and since is not None:
+                self.gaps.append(time.monotonic() - since)
+                since = None
+
+
+async def upgrade(node: Node, instance: str, *, after: float = 0, signum: int = signal.SIGTERM) -> None:
+    """Start a hub of this name and end the one before so many seconds after the new one is ready.
+
+    Raises:
+        TimeoutError: the new one does not become ready, or does not have the resources for itself in the end.
+    """
+    older = node.hub
+    if older is None:
+        raise RuntimeError("there is no hub to follow")
+    await node.start_hub(instance)
+    await ready(node)
+    await asyncio.sleep(after)
+    await _end(older, signum)
+    # The kubelet hears of each resource once more when the old hub is gone.
+    await node.kubelet.wait_until(
+        lambda kubelet: all(_registrations(kubelet, instance, name) >= 2 for name in RESOURCES),  # noqa: PLR2004 - see above
+        LIMIT,
+        f"{instance} to have the resources for itself",
+    )
+    await all_allocatable(node.kubelet)
+
+
+async def ready(node: Node) -> None:
+    """Wait until the latest hub is ready, as a kubelet's probe finds out.
+
+    Raises:
+        TimeoutError: it is not in time.
+    """
+    reader = Reader(node.run_dir)
+
+    def is_ready() -> bool | None:
+        hub = reader.hub()
+        if not (hub and node.hub and hub.pid == node.hub.pid):
+            return None
+        plugins = reader.status(running=True).plugins
+        return (all(plugin.condition is Condition.REGISTERED for plugin in plugins) and bool(plugins)) or None
+
+    if await wait_for(node.run_dir.path, is_ready, LIMIT) is None:
+        raise TimeoutError(f"{node.run_dir.instance} is not ready after {LIMIT:g} s")
+
+
+async def upgrades(samples: int, seed: int) -> list[Row]:
+    """Upgrade so often, half of the old hubs being killed, and half of the kubelets being those before 1.37.
+
+    Raises:
+        TimeoutError: a resource was lost; the seed makes it come again.
+    """
+    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    failures, pods, waits, gaps = 0, 0, [0.0], [0.0]
+    for tells_sockets_apart in (False, True):
+        async with node_of_three(tells_sockets_apart=tells_sockets_apart) as node:
+            traffic = Traffic(node.kubelet)
+            with traffic.running():
+                for number in range(-(-samples // 2)):
+                    signum = chance.choice((signal.SIGTERM, signal.SIGKILL))
+                    await upgrade(node, f"hub-{number}", after=chance.uniform(0, 0.5), signum=signum)
+            failures += len(traffic.failures)
+            pods += len(traffic.waits)
+            waits += traffic.waits
+            gaps += traffic.gaps
+    what = f"{samples} upgrades under load"
+    return [
+        Row(f"{what}: failed admissions of {pods}", "count", failures, "", 0, samples),
+        Row(f"{what}: a resource without all its devices", "longest", 1000 * max(gaps), "ms", 0, samples),
+        *times(f"{what}: an admission of three devices", waits, {"median": None, "p99": None, "worst": None}),
+    ]
+
+
+async def _end(hub: Process, signum: int) -> None:
+    hub.send_signal(signum)
+    await hub.wait()
+
+
+def _registrations(kubelet: FakeKubelet, instance: str, resource: str) -> int:
+    return sum(
+        1
+        for call in kubelet.registrations
+        if call.resource == resource and Path(call.endpoint).name.startswith(f"{instance}-") and not call.error
+    )
