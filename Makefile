@@ -32,7 +32,7 @@ unit: $(READY)
 	$(BIN)/pytest --numprocesses 2
 
 # Made anew when what the project depends on changes.
-$(READY): pyproject.toml scripts/setup.sh
+$(READY): pyproject.toml scripts/setup.sh scripts/kubetools.sh
 	scripts/setup.sh $(VENV)
 	touch $@
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make the virtual environment $1 with the project and its tools. Debian and Ubuntu ship Python without venv and pip:
 # where they are missing, install them first; and what the tests need besides: a C compiler for the driver that they
-# simulate, Chromium for the hub's page, and Prometheus's tool for its metrics and alerts.
+# simulate, Chromium for the hub's page, promtool for its metrics and alerts, kubectl and helm for its manifests.
 set -eu
 venv=$1
 
@@ -48,3 +48,4 @@ if [ ! -x "$venv/bin/promtool" ]; then
     mv "$scratch/usr/bin/promtool" "$venv/bin/promtool"
     rm -r "$scratch"
 fi
+"$(dirname "$0")/kubetools.sh" "$venv"

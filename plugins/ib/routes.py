@@ -1,15 +1,22 @@
 """Network interfaces that the node itself depends on."""
 
+import os
+from pathlib import Path
+
 from hub import Host
 
-_ROUTES = "/proc/net/route"
-_ROUTES_V6 = "/proc/net/ipv6_route"
+VARIABLE = "DPHUB_NODE_NET"
+"""Names the directory with the kernel's tables of the node's network, where this process has another network: a pod's
+own /proc/net tells of the pod."""
+
+_TABLES = "/proc/net"
 _UP = 0x1
 
 
 def default_route_interfaces(host: Host) -> list[str]:
     """The interfaces of the default routes, as the kernel's tables have them; none where they cannot be read."""
-    return sorted({*_ipv4(_lines(host, _ROUTES)), *_ipv6(_lines(host, _ROUTES_V6))})
+    tables = Path(os.environ.get(VARIABLE) or host.path(_TABLES))
+    return sorted({*_ipv4(_lines(tables / "route")), *_ipv6(_lines(tables / "ipv6_route"))})
 
 
 def _ipv4(lines: list[list[str]]) -> set[str]:
@@ -26,8 +33,8 @@ def _ipv6(lines: list[list[str]]) -> set[str]:
     }
 
 
-def _lines(host: Host, path: str) -> list[list[str]]:
+def _lines(path: Path) -> list[list[str]]:
     try:
-        return [line.split() for line in host.path(path).read_text(encoding="ascii").splitlines()]
+        return [line.split() for line in path.read_text(encoding="ascii").splitlines()]
     except OSError:
         return []

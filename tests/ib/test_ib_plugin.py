@@ -7,8 +7,10 @@ import pytest
 from rdma_tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
 from support import Node, PluginUnderTest, chance, until
 
+from hub import Host
 from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
+from plugins.ib.routes import default_route_interfaces
 
 HCA = "rdma/hca"
 EACH = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
@@ -169,6 +171,16 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
         "0000:04:00.0": "no driver is bound to it",
         "0000:05:00.0": "the node's default route is on its interface eth0",
     }
+
+
+def test_the_routes_are_the_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod has a network of its own, and is told where the node's is."""
+    for name, interface in (("pod", "eth0"), ("node", "ib0")):
+        (tmp_path / name / "proc/net").mkdir(parents=True)
+        row = f"{interface} 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0"
+        (tmp_path / name / "proc/net/route").write_text(f"Iface\n{row}\n")
+    monkeypatch.setenv("DPHUB_NODE_NET", str(tmp_path / "node/proc/net"))
+    assert default_route_interfaces(Host(tmp_path / "pod")) == ["ib0"]
 
 
 async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:

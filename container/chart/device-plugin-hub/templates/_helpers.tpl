@@ -1,0 +1,21 @@
+{{/* What selects the pods of this release; all its objects carry it. */}}
+{{- define "dphub.labels" -}}
+app.kubernetes.io/name: device-plugin-hub
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{/* Of what is called as the release is and belongs to its namespace. */}}
+{{- define "dphub.metadata" -}}
+name: {{ .Release.Name | quote }}
+namespace: {{ .Release.Namespace | quote }}
+labels:
+  {{- include "dphub.labels" . | nindent 2 }}
+{{- end }}
+
+{{/* The files in /etc/dphub. */}}
+{{- define "dphub.files" -}}
+circus.ini: {{ .Values.config.circusIni | toJson }}
+{{- range $name, $text := .Values.config.plugins }}
+{{ $name }}: {{ $text | toJson }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,41 @@
+"""Whether an API server would take an object, unknown keys included, which it would only warn of."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+from jsonschema import Draft202012Validator
+
+OLDEST, NEWEST = "1.25", "1.37"
+"""The Kubernetes releases that the manifests are for."""
+
+_OTHERS: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schemas.json").read_text())
+"""Schemas of what is not Kubernetes' own, of which the keys that make sense here are known."""
+
+
+def mistakes(objects: Iterable[dict[str, Any]]) -> list[str]:
+    """What is wrong with objects, in the oldest or in the newest release."""
+    return [problem for each in objects for problem in _mistakes(json.dumps(each, sort_keys=True))]
+
+
+@cache
+def _mistakes(text: str) -> tuple[str, ...]:
+    each = json.loads(text)
+    about = f"{each['kind']} {each['metadata']['name']}"
+    if each["kind"] in _OTHERS:
+        schema = {"$defs": _OTHERS["$defs"], **_OTHERS[each["kind"]]}
+        return tuple(f"{about}: {error.json_path}: {error.message}" for error in _errors(schema, each))
+    found = []
+    for version in (OLDEST, NEWEST):
+        try:
+            kubernetes_validate.validate(each, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{about}, Kubernetes {version}: {error.message}")
+    return tuple(found)
+
+
+def _errors(schema: dict[str, Any], each: dict[str, Any]) -> Iterable[Any]:
+    return Draft202012Validator(schema).iter_errors(each)
