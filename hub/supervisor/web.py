@@ -81,13 +81,13 @@ async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT" or "[HOST]:PORT".
+    """Host and port of "HOST:PORT" or "[HOST]:PORT"; ":PORT" is on all addresses, which is no host.
 
     Raises:
         ConfigError: it is neither.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
         raise ConfigError("--http", f'is "{address}", expected HOST:PORT such as 127.0.0.1:9880, or off')
     return host.removeprefix("[").removesuffix("]"), int(port)
 

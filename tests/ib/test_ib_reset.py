@@ -36,15 +36,19 @@ class Kernel:
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
         for path in (driver / "unbind", driver / "bind", tree.root / "sys/bus/pci/devices" / VF / "reset"):
             os.mkfifo(path)
-            threading.Thread(target=self._serve, args=(path,), daemon=True).start()
+            # Read under a name of its own: what a test puts in its place is not read, however late the thread begins.
+            pipe = tree.root / f"{path.name}.pipe"
+            pipe.hardlink_to(path)
+            threading.Thread(target=self._serve, args=(path.name, pipe), daemon=True).start()
 
-    def _serve(self, path: Path) -> None:
-        while True:
-            with suppress(OSError):
-                text = path.read_text()
-                if path.name not in self.deaf:
-                    self.did.append(path.name)
-                    self._react(path.name, text)
+    def _serve(self, deed: str, pipe: Path) -> None:
+        """Until the pipe is gone, with the test's directory."""
+        with suppress(OSError):
+            while True:
+                text = pipe.read_text()
+                if deed not in self.deaf:
+                    self.did.append(deed)
+                    self._react(deed, text)
 
     def _react(self, deed: str, text: str) -> None:
         name = self.tree.name_of(VF)

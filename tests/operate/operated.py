@@ -15,6 +15,7 @@ from support import PATIENCE, until
 from tornado.httpclient import AsyncHTTPClient
 
 from hub.kubelet.node import Node
+from hub.paths import INSTANCE
 from hub.state import HubState, read_file
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
@@ -118,6 +119,11 @@ class OperatedNode(Node):
         for name, text in (FILES | dict(files or {})).items():
             (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
         super().__init__(directory, directory / "circus.ini")
+        self._reader = Reader(self.run_dir)
+
+    async def start_hub(self, instance: str = INSTANCE) -> None:
+        """Start the hub, or another one beside it; what is told of the node is told by the latest."""
+        await super().start_hub(instance)
         self._reader = Reader(self.run_dir)
 
     async def dphub(self, *words: str, width: int = 120) -> Said:
