@@ -192,6 +192,7 @@ class PluginProcess:
 
     async def _answer(self, request: Request) -> Answer:
         """Do what an operator asks; whoever has the answer finds in the state what came of it."""
+        self._look_around()
         if heir := self._neighbours.heir:
             return Answer(done=False, text=f"hub {heir} has taken over this node; ask there")
         answer = await self._operator.answer(request)
