@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test bench lint types architecture generated unit clean
+.PHONY: demo test test-image bench release-check lint types architecture generated unit clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -27,9 +27,17 @@ architecture: $(READY)
 generated: $(READY)
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python -m scripts.schema --check
+	$(BIN)/python -m scripts.lock --check
 
 unit: $(READY)
 	$(BIN)/pytest --numprocesses 2
+
+# The container image, built without a registry and run as a pod; needs root. Also shows its size and start time.
+test-image: $(READY)
+	$(BIN)/python -m scripts.image --test
+
+release-check: test test-image
+	$(BIN)/python -m scripts.release
 
 # Made anew when what the project depends on changes.
 $(READY): pyproject.toml scripts/setup.sh scripts/kubetools.sh
@@ -37,4 +45,4 @@ $(READY): pyproject.toml scripts/setup.sh scripts/kubetools.sh
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build/image build/image.json

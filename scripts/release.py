@@ -1,0 +1,86 @@
+"""See whether this checkout can be released: `make release-check`.
+
+The version is in hub/_version.py and nowhere else by hand; the tests of the manifests hold the rest to it. What is left
+for a release is looked at here: the changelog, the state of the checkout, and the packages that it makes.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hub._version import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+CHANGELOG = ROOT / "CHANGELOG.md"
+
+NEEDED = [
+    *("hub/circus.ini", "hub/py.typed", "hub/supervisor/page/index.html"),
+    *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/__init__.py"),
+]
+"""Files without which what is installed does not work, and that are easily left out of a package."""
+
+_HEADING = re.compile(r"^## (\S+) \((.+)\)$", re.MULTILINE)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def changelog_problems(text: str, version: str) -> Iterator[str]:
+    """What keeps a changelog from being that of a version: it is about what users notice, the newest first."""
+    if not _VERSION.fullmatch(version):
+        yield f"hub/_version.py says {version}, expected three numbers such as 1.2.3"
+    latest = _HEADING.search(text)
+    if latest is None:
+        yield "CHANGELOG.md has no heading such as `## 1.2.3 (2026-01-31)`"
+        return
+    if latest[1] != version:
+        yield f"CHANGELOG.md begins with {latest[1]}, and hub/_version.py says {version}"
+    if not _DATE.fullmatch(latest[2]):
+        yield f'CHANGELOG.md says "{latest[2]}" of {latest[1]}, expected the day of the release'
+    if not text[latest.end() :].partition("\n## ")[0].strip():
+        yield f"CHANGELOG.md has nothing about {latest[1]}"
+
+
+def checkout_problems(version: str) -> Iterator[str]:
+    """What keeps the checkout from being a release."""
+    if changed := _git("status", "--porcelain"):
+        yield f"the checkout has changes that are not committed:\n{changed}"
+    if _git("tag", "--list", f"v{version}"):
+        yield f"there is a tag v{version} already; raise the version in hub/_version.py"
+
+
+def package_problems(directory: Path) -> Iterator[str]:
+    """What is wrong with the packages that the checkout makes, which are left in the directory."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(directory), str(ROOT)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (wheel,) = directory.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        inside = set(packed.namelist())
+    for missing in sorted(set(NEEDED) - inside):
+        yield f"{wheel.name} lacks {missing}"
+    for stray in sorted(name for name in inside if name.startswith(("tests/", "benchmarks/", "scripts/"))):
+        yield f"{wheel.name} contains {stray}, which users do not need"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> int:
+    """Print what is in the way of a release."""
+    changelog = CHANGELOG.read_text(encoding="utf-8")
+    problems = [*changelog_problems(changelog, __version__), *checkout_problems(__version__)]
+    with tempfile.TemporaryDirectory() as directory:
+        problems += package_problems(Path(directory))
+    for problem in problems:
+        print(f"release: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"{__version__} can be released: git tag v{__version__}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What the tests of the container image share.
+
+Those in test_image_*.py need root and an image that was built, so they run where this directory is named, as
+`make test-image` does, and not among all tests.
+"""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pod import Image, Pod, StartPod, Wanted
+
+from hub.kubelet.fake import FakeKubelet
+from scripts import image as built
+
+HERE = Path(__file__).parent
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs an image where it was not asked for by name."""
+    asked_for = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    if not collection_path.name.startswith("test_image_") or any(path.is_relative_to(HERE) for path in asked_for):
+        return None
+    return True
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """The image that was built last."""
+    layers = [layer["size"] for layer in built.manifest()["layers"]]
+    return Image(built.ROOT_FILES, built.configuration()["config"], layers)
+
+
+@pytest.fixture
+def node() -> Iterator[Path]:
+    """A node's directories; their path is short enough for sockets."""
+    directory = Path(tempfile.mkdtemp(prefix="im", dir="/tmp"))
+    for name in ("device-plugins", "pod-resources", "run", "cdi"):
+        (directory / name).mkdir()
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def volumes(node: Path) -> dict[str, Path]:
+    """Those of the node's directories that the hub's pod has."""
+    return {
+        "/var/lib/kubelet/device-plugins": node / "device-plugins",
+        "/var/lib/kubelet/pod-resources": node / "pod-resources",
+        "/run/dphub": node / "run",
+        # /var/run/cdi, by its real name.
+        "/run/cdi": node / "cdi",
+    }
+
+
+@pytest.fixture
+async def kubelet(node: Path) -> AsyncIterator[FakeKubelet]:
+    """The node's kubelet, running."""
+    async with FakeKubelet(node / "device-plugins") as kubelet:
+        yield kubelet
+
+
+@pytest.fixture
+def start_pod(image: Image) -> Iterator[StartPod]:
+    """Starts pods, and leaves nothing of them behind."""
+    pods: list[Pod] = []
+
+    def start(wanted: Wanted) -> Pod:
+        pods.append(Pod(image, Path(tempfile.mkdtemp(prefix="im", dir="/tmp")), wanted))
+        pods[-1].start()
+        return pods[-1]
+
+    yield start
+    for pod in pods:
+        pod.end()

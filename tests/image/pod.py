@@ -1,0 +1,221 @@
+"""The image as a container of a pod: what a kubelet and its container runtime make of it, done by runc."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from support import PATIENCE, until
+
+GRACE = 30.0
+"""Seconds that a kubelet gives a pod to end before it kills it."""
+
+# As containerd sets them up in a pod that is not privileged.
+_KERNEL = [
+    ("/proc", "proc", "proc", []),
+    ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+    ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+    ("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),  # noqa: S108 - the pod's
+    ("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
+    ("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
+]
+_MASKED = ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug"]
+_READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_NAMESPACES = ["pid", "network", "ipc", "uts", "mount"]
+_SETS = ["bounding", "effective", "permitted"]
+# In the kernel's order (linux/capability.h).
+_CAPABILITIES = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
+"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a node has pulled."""
+
+    files: Path
+    config: Mapping[str, Any]
+    layers: list[int]
+    """The bytes to pull of each layer, the base's first."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the specification of a pod says about its container."""
+
+    command: list[str] = field(default_factory=list)
+    """In place of the image's own."""
+    args: list[str] = field(default_factory=list)
+    """In place of the image's own."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Beside the image's own."""
+    working_dir: str = ""
+    """In place of the image's own."""
+    volumes: dict[str, Path] = field(default_factory=dict)
+    """Directories of the node, by where the container has them."""
+    read_only_volumes: frozenset[str] = frozenset()
+    """Those of them in which it may not write."""
+    scratch: list[str] = field(default_factory=list)
+    """Where the container has empty directories in memory."""
+    read_only: bool = True
+    """Whether its root file system is."""
+    privileged: bool = False
+
+
+class Pod:
+    """A container of the image in namespaces of its own; without any capability, unless it is privileged.
+
+    Args:
+        image: What it runs.
+        directory: Where its files are kept; empty.
+        wanted: What it is to be like.
+    """
+
+    def __init__(self, image: Image, directory: Path, wanted: Wanted) -> None:
+        self._image = image
+        self._directory = directory
+        self._wanted = wanted
+        self._name = f"dphub-{uuid.uuid4().hex[:12]}"
+        self._runc = ["runc", f"--root={directory}/runc"]
+        self._layer = directory / "layer"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        self._mount_root()
+        (self._directory / "config.json").write_text(json.dumps(self._specification()))
+        with (self._directory / "output").open("wb") as output, (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*self._runc, "run", f"--bundle={self._directory}", self._name],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+            )
+
+    def signal(self, name: str) -> None:
+        """Signal its first process, as a container runtime does."""
+        subprocess.run([*self._runc, "kill", self._name, name], check=True)
+
+    async def ended(self, within: float) -> int:
+        """Its exit code."""
+        process = self._process
+        assert process is not None
+        await until(lambda: process.poll() is not None, "the end of the container", within)
+        return process.returncode
+
+    async def exec(self, *command: str) -> tuple[int, str]:
+        """Run a command in it, as `kubectl exec` does; its exit code and what it says."""
+        # Not with subprocess.run: what runs in the pod may ask the kubelet, which is in this process.
+        process = await asyncio.create_subprocess_exec(
+            *(*self._runc, "exec", self._name, *command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        assert process.returncode is not None
+        return process.returncode, said.decode()
+
+    @property
+    def output(self) -> str:
+        """What it has written to its standard output."""
+        return (self._directory / "output").read_text()
+
+    @property
+    def log(self) -> str:
+        """What it has written to its standard error."""
+        return (self._directory / "log").read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Its processes, the first one first."""
+        state = subprocess.run([*self._runc, "state", self._name], capture_output=True, text=True, check=True)
+        first = psutil.Process(json.loads(state.stdout)["pid"])
+        return [first, *first.children(recursive=True)]
+
+    def written(self) -> list[str]:
+        """What its root file system has that neither the image has nor its volumes are mounted on."""
+        mounts = [Path(at) for at, *_ in self._mounts()]
+        expected = {path for at in mounts for path in (at, *at.parents)}
+        upper = self._layer / "upper"
+        found = {Path("/", path.relative_to(upper)) for path in upper.rglob("*")}
+        return sorted(map(str, found - expected))
+
+    def end(self) -> None:
+        """Leave nothing behind, and show what it had to say if the test fails."""
+        if self._process and self._process.poll() is None:
+            subprocess.run([*self._runc, "delete", "--force", self._name], check=False)
+            self._process.wait(GRACE)
+        for mounted in (self._directory / "rootfs", self._layer):
+            if mounted.is_mount():
+                subprocess.run(["umount", mounted], check=True)
+        sys.stdout.write(self.log)
+        shutil.rmtree(self._directory)
+
+    def _mount_root(self) -> None:
+        """Put a layer of the container's own over the image; in memory, for not every file system can hold one."""
+        self._layer.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "layer", self._layer], check=True)
+        upper, work, root = self._layer / "upper", self._layer / "work", self._directory / "rootfs"
+        for directory in (upper, work, root):
+            directory.mkdir()
+        options = f"lowerdir={self._image.files},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, root], check=True)
+
+    def _specification(self) -> dict[str, Any]:
+        config, wanted = self._image.config, self._wanted
+        # Kubernetes: a pod's command is without the image's arguments, a pod's arguments go to the image's command.
+        command = wanted.command or config["Entrypoint"]
+        args = wanted.args or ([] if wanted.command else config["Cmd"])
+        capabilities = _own_capabilities() if wanted.privileged else []
+        return {
+            "ociVersion": "1.0.0",
+            "process": {
+                "user": {"uid": 0, "gid": 0},
+                "args": [*command, *args],
+                "env": [*config["Env"], *(f"{name}={value}" for name, value in wanted.env.items())],
+                "cwd": wanted.working_dir or config["WorkingDir"],
+                "capabilities": dict.fromkeys(_SETS, capabilities),
+                "noNewPrivileges": not wanted.privileged,
+            },
+            "root": {"path": "rootfs", "readonly": wanted.read_only},
+            "hostname": "node",
+            "mounts": [
+                {"destination": at, "type": kind, "source": source, "options": options}
+                for at, kind, source, options in self._mounts()
+            ],
+            "linux": {
+                "namespaces": [{"type": kind} for kind in _NAMESPACES],
+                "maskedPaths": [] if wanted.privileged else _MASKED,
+                "readonlyPaths": [] if wanted.privileged else _READ_ONLY,
+            },
+        }
+
+    def _mounts(self) -> Iterator[tuple[str, str, str, list[str]]]:
+        wanted = self._wanted
+        # Where a pod has the node's /dev or /sys it has nothing of its own there, nor below.
+        yield from (mount for mount in _KERNEL if "/" + mount[0].split("/")[1] not in wanted.volumes)
+        for at, directory in wanted.volumes.items():
+            yield at, "bind", str(directory), ["rbind", "rprivate", "ro" if at in wanted.read_only_volumes else "rw"]
+        for at in self._wanted.scratch:
+            yield at, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777"]
+
+
+def _own_capabilities() -> list[str]:
+    """What this process may do, as nobody can give more: a test may itself run in a container."""
+    status = Path("/proc/self/status").read_text()
+    (bits,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
+    return [f"CAP_{name}" for bit, name in enumerate(_CAPABILITIES.split()) if bits >> bit & 1]
+
+
+StartPod = Callable[[Wanted], Pod]
+"""Starts a pod that ends with the test."""

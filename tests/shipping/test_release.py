@@ -1,0 +1,56 @@
+"""What is looked at before a release."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub._version import __version__
+from scripts.release import CHANGELOG, changelog_problems, package_problems
+
+ABOUT = "\n- Devices are served.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "problems"),
+    [
+        (f"## 1.2.3 (2026-01-31)\n{ABOUT}", "1.2.3", []),
+        (f"## 1.2.3 (not released yet)\n{ABOUT}", "1.2.3", ['says "not released yet" of 1.2.3']),
+        (f"## 1.2.2 (2026-01-31)\n{ABOUT}", "1.2.3", ["begins with 1.2.2"]),
+        (f"## 1.2.3 (2026-01-31)\n\n## 1.2.2 (2026-01-30)\n{ABOUT}", "1.2.3", ["has nothing about 1.2.3"]),
+        ("# Changes\n", "1.2.3", ["has no heading"]),
+        (f"## 1.2 (2026-01-31)\n{ABOUT}", "1.2", ["expected three numbers"]),
+    ],
+)
+def test_the_changelog_is_that_of_the_version(text: str, version: str, problems: list[str]) -> None:
+    """With its date and something to say; what is wrong is named."""
+    found = list(changelog_problems(text, version))
+    assert len(found) == len(problems)
+    assert all(problem in said for problem, said in zip(problems, found, strict=True))
+
+
+def test_the_changelog_is_about_this_version() -> None:
+    """The latest heading is that of the code, released or not."""
+    wrong = list(changelog_problems(CHANGELOG.read_text(encoding="utf-8"), __version__))
+    assert not [problem for problem in wrong if "not released yet" not in problem]
+
+
+def test_the_packages(tmp_path: Path) -> None:
+    """What is installed from them works: nothing is missing, nothing of ours for ourselves is in them."""
+    assert list(package_problems(tmp_path)) == []
+    (wheel,) = tmp_path.glob("*.whl")
+    target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--target", target, wheel], check=True)
+    code = "import hub, pathlib, sys; from hub.cli import main; print(pathlib.Path(hub.__file__).parent); main()"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "check"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(target), "PATH": "/usr/bin:/bin"},
+    )
+    assert said.stdout.splitlines()[0] == str(target / "hub")
+    assert "ok, 3 plugins" in said.stdout
