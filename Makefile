@@ -27,6 +27,7 @@ architecture: $(READY)
 generated: $(READY)
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python -m scripts.schema --check
+	$(BIN)/python -m scripts.reference --check
 	$(BIN)/python -m scripts.lock --check
 
 unit: $(READY)

@@ -1,8 +1,8 @@
 """Figures that a process counts or measures, on their way to Prometheus.
 
 A process keeps them in plain values and writes them into its pulse; the hub makes Prometheus's text of all of them. So
-one process answers the scrapes, the client library is loaded once, and figures of a process that was killed are there
-until the next one counts.
+one process answers the scrapes, and the client library is loaded once. The figures of a process go with it, and those
+of the next one begin at zero.
 """
 
 import bisect

@@ -88,6 +88,11 @@ class RunDir:
         return self.path / f"{self.instance}.json"
 
     @property
+    def hub_pulse(self) -> Path:
+        """An empty file whose time shows that the hub's event loop turns, see `hub.state.pulse`."""
+        return self.path / f"{self.instance}.pulse"
+
+    @property
     def hub_log(self) -> Path:
         """The hub's latest log lines."""
         return self.path / f"{self.instance}.log"

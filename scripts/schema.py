@@ -4,18 +4,15 @@
 """
 
 import argparse
-import ast
-import inspect
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from hub.state import hub, plugin
 from hub.status import model
+from scripts.docstrings import field_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "status.schema.json"
@@ -24,27 +21,13 @@ TARGET = ROOT / "docs" / "status.schema.json"
 def make_schema() -> str:
     """The JSON schema, with what the code's docstrings say of each field."""
     schema = msgspec.json.schema(model.NodeStatus)
-    told = {name: fields for module in (model, plugin, hub) for name, fields in _described(inspect.getsource(module))}
+    told = {name: fields for module in (model, plugin, hub) for name, fields in field_texts(module).items()}
     for name, definition in schema["$defs"].items():
         for field, described in definition.get("properties", {}).items():
             if text := told.get(name, {}).get(field):
                 described["description"] = text
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The condition of a node", **schema}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def _described(source: str) -> list[tuple[str, dict[str, str]]]:
-    """The classes of a module, and the texts that stand below their fields."""
-    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    return [(each.name, dict(_fields(each.body))) for each in classes]
-
-
-def _fields(body: list[Any]) -> list[tuple[str, str]]:
-    return [
-        (field.target.id, " ".join(text.value.value.split()))
-        for field, text in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    ]
 
 
 def main() -> int:

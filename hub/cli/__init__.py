@@ -6,6 +6,7 @@ import sys
 import click
 
 from hub._version import __version__
+from hub.cli.words import say
 from hub.errors import HubError
 from hub.exits import Exit
 
@@ -71,5 +72,5 @@ def main() -> None:
     try:
         cli.main(prog_name="dphub", standalone_mode=True)
     except HubError as error:
-        click.echo(f"dphub: {error}", err=True)
+        say(f"dphub: {error}", error=True)
         sys.exit(Exit.USAGE)

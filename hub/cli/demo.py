@@ -60,7 +60,9 @@ class _Screen:
         self._console.print(Text(f"\nThe demo failed: {error}\n\nThe hub's log:\n{log}", style="red"))
 
     def end(self) -> None:
-        self._console.print("\nThat is all. README.md says how to write a plugin and how to run the hub on a node.")
+        self._console.print(
+            "\nThat is all. How to write a plugin: docs/writing-a-plugin.md; to run the hub on nodes: docs/install.md."
+        )
 
 
 class _Document:

@@ -20,7 +20,14 @@ Line = dict[str, Any]
 @click.command()
 @click.argument("plugin", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until interrupted.")
-@click.option("-n", "--lines", default=100, show_default=True, help="How many of the latest lines; 0 for all.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many of the latest lines; 0 for all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are kept, one JSON object each.")
 @hub_options
 def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: NodeHub) -> None:

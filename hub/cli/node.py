@@ -9,6 +9,7 @@ import click
 from hub.errors import HubError
 from hub.instances import living
 from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
+from hub.state.pulse import SILENCE, silent_for
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
 
@@ -64,7 +65,7 @@ class NodeHub:
         Raises:
             HubError: there has never been a hub.
         """
-        return self._reader.status(running=self.running)
+        return self._reader.status(running=self.running, frozen=silent_for(self.run_dir.hub_pulse) > SILENCE)
 
     def live_status(self) -> NodeStatus:
         """The node's condition, where a command needs a hub that runs.
@@ -73,6 +74,8 @@ class NodeHub:
             HubError: there is none.
         """
         status = self.status()
+        if status.hub.frozen:
+            raise HubError(f"the hub in {self.run_dir.path} (process {status.hub.pid}) shows no life; see dphub status")
         if not status.hub.running:
             raise HubError(f"no hub runs in {self.run_dir.path}; start one with dphub run")
         return status

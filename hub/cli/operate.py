@@ -6,25 +6,36 @@ from collections.abc import Callable
 import click
 
 from hub.cli.node import NodeHub, hub_options
+from hub.cli.words import plain, say
 from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon, ask
 from hub.errors import HubError
 from hub.exits import Exit
 from hub.log import LogLevel
 from hub.status.finding import find_device
 
+LONGEST_REASON = 500
+"""Characters of a reason, which stands in a line of the status; a plugin takes a request of 64 KiB."""
+
+
+def _reason(_context: click.Context, _parameter: click.Parameter, said: str) -> str:
+    if len(said) > LONGEST_REASON:
+        raise click.BadParameter(f"it has {len(said)} characters, and may have {LONGEST_REASON}")
+    return plain(said)
+
+
 _plugin = click.option("--plugin", help="Whose device it is, where several plugins have one of that name.")
 
 
 @click.command()
 @click.argument("device")
-@click.option("--reason", default="", help="Why, for whoever looks at the status.")
+@click.option("--reason", default="", callback=_reason, help="Why, for whoever looks at the status.")
 @_plugin
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: NodeHub) -> None:
     """Take DEVICE out of use, with all its shares, until it is uncordoned: also across restarts of plugin, hub and pod.
 
-    DEVICE is an id or its beginning, a physical device, a PCI address, or a name such as mlx5_0. A pod that has it
-    keeps it.
+    DEVICE is an id or the first eight or more characters of it, a physical device, a PCI address, or a name such as
+    mlx5_0; "RESOURCE ID" is a device of a pool. A pod that has it keeps it.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 
@@ -68,5 +79,5 @@ def _do(hub: NodeHub, plugin: str, request: Request) -> None:
         answer = ask(hub.run_dir.plugin_control(plugin), request)
     except HubError as error:
         raise HubError(f"{plugin}: {error}") from None
-    click.echo(f"{plugin}: {answer.text}", err=not answer.done)
+    say(f"{plugin}: {answer.text}", error=not answer.done)
     sys.exit(Exit.OK if answer.done else Exit.FAILED)

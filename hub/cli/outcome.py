@@ -52,6 +52,9 @@ def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, v
         click.echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
     said = f": {found.text}" if found.text else ""
+    if found.condition is Condition.SERVING and found.fault:
+        click.echo(f"{plugin}: {verb}, but it serves nothing{said}", err=True)
+        return False
     if found.condition is Condition.SERVING:
         click.echo(f"{plugin}: {verb}, and has no resource{said}")
         return True

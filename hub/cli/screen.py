@@ -1,15 +1,15 @@
 """A node's condition on a terminal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from hub.cli.words import ago, megabytes
+from hub.cli.table import Column, Table
+from hub.cli.words import ago, megabytes, plain
 from hub.state import DeviceState
-from hub.status.model import Condition, NodeStatus, PluginStatus, ResourceStatus, Severity
+from hub.status.model import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
+from hub.status.problems import concerning
 
 _SEVERITIES = {
     Severity.FAULT: ("✗", "bold red"),
@@ -19,146 +19,151 @@ _SEVERITIES = {
 _GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.HANDED_OVER: "dim"}
 _ON_THE_WAY = {Condition.STARTING, Condition.SERVING, Condition.WAITING, Condition.STOPPING}
 
-UNHEALTHY_ROWS = 40
+ROWS = 40
 """The most devices that are shown one by one; where a driver is gone, thousands may share its reason."""
+
+USUAL_LEVEL = "info"
 
 
 def node_screen(status: NodeStatus) -> RenderableType:
     """The whole node."""
-    return Group(_headline(status), *_problems(status), Text(), _plugins(status.plugins), *_details(status.plugins))
+    return Group(_headline(status), *_problems(status.problems), Text(), *_details(status, status.plugins))
 
 
 def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
     """One plugin."""
-    problems = [problem for problem in status.problems if problem.about == plugin.name]
-    mine = NodeStatus(
-        time=status.time,
-        well=status.well,
-        ready=status.ready,
-        problems=tuple(problems),
-        hub=status.hub,
-        plugins=(plugin,),
-    )
-    return Group(*_problems(mine), Text(), _plugins([plugin]), *_details([plugin]), *_resets(plugin))
+    problems = concerning(plugin.name, status.problems)
+    return Group(*_problems(problems), Text(), *_details(status, [plugin]), *_resets(plugin))
 
 
-def device_table(plugins: Iterable[PluginStatus], wanted: str | None) -> RenderableType:
-    """Every device, of one resource or plugin or of all."""
-    table = _table("device", "resource", "health", "NUMA", "PCI", "held by", "what it is")
-    for plugin in plugins:
-        for resource in plugin.resources:
-            if wanted in (None, plugin.name, resource.name):
-                for device in resource.devices:
-                    table.add_row(*_device_row(resource, device))
-                for name, holder in resource.unlisted.items():
-                    table.add_row(
-                        name, resource.name, Text("gone", "red"), "", "", holder, "no more offered, still held"
-                    )
-    return table
-
-
-def _device_row(resource: ResourceStatus, device: DeviceState) -> Iterator[RenderableType]:
-    yield device.id
-    yield resource.name
-    yield _health(device)
-    yield ", ".join(map(str, device.numa))
-    yield ", ".join(device.pci)
-    yield device.holder
-    yield ", ".join(f"{name} {value}" for name, value in device.attributes.items())
+def health_of(device: DeviceState) -> Text:
+    """How a device is, in a word."""
+    if device.healthy:
+        return Text("healthy", "green")
+    return Text(plain(device.health) if device.source != "cordon" else "cordoned", "yellow")
 
 
 def _headline(status: NodeStatus) -> Text:
     hub = status.hub
-    line = Text.assemble(("Device Plugin Hub ", "bold"), hub.version)
+    line = Text.assemble(("Device Plugin Hub ", "bold"), plain(hub.version))
     if hub.running:
         line.append(f"  up {ago(hub.started)}, process {hub.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.kubelet_since)}' if hub.kubelet_since else 'not there'}")
-        line.append(f"  {hub.http or 'no HTTP'}", "dim")
+        line.append(f"  {plain(hub.http) or 'no HTTP'}", "dim")
     return line
 
 
-def _problems(status: NodeStatus) -> Iterator[RenderableType]:
-    if status.well:
+def _problems(problems: Sequence[Problem]) -> Iterator[RenderableType]:
+    if all(problem.severity is Severity.NOTE for problem in problems):
         yield Text("All is well.", "bold green")
-    grid = Table.grid(padding=(0, 1))
-    for problem in status.problems:
+    table = Table(Column(""), Column(""), Column("", least=20))
+    for problem in problems:
         sign, style = _SEVERITIES[problem.severity]
-        remedy = f"  → {problem.remedy}" if problem.remedy else ""
-        grid.add_row(Text(sign, style), Text(problem.about, style), Text.assemble(problem.text, (remedy, "cyan")))
-    if status.problems:
-        yield grid
+        text = Text(plain(problem.text))
+        if problem.remedy:
+            text.append(f"  → {plain(problem.remedy)}", "cyan")
+        table.add(Text(sign, style), Text(plain(problem.about), style), text)
+    if problems:
+        yield table
+
+
+def _details(status: NodeStatus, plugins: Sequence[PluginStatus]) -> Iterator[RenderableType]:
+    style = "" if status.hub.running else "dim"
+    yield _plugins(plugins) if status.hub.running else _former_plugins(plugins)
+    resources = [resource for plugin in plugins for resource in plugin.resources]
+    if resources:
+        yield Text()
+        yield _resources(resources, style)
+    unhealthy = [device for each in resources for device in each.devices if not device.healthy]
+    if unhealthy:
+        yield Text()
+        yield _unhealthy(unhealthy, style)
+    if len(unhealthy) > ROWS:
+        yield Text(f"and {len(unhealthy) - ROWS} more, see dphub devices")
 
 
 def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
-    table = _table("plugin", "condition", "process", "up", "restarts", "last exit", "memory")
+    table = Table(
+        Column("plugin"),
+        Column("condition", least=11),
+        Column("process", leaves=2),
+        Column("up"),
+        Column("restarts", leaves=1),
+        Column("last exit", least=24, leaves=4),
+        Column("memory", leaves=3),
+        Column("log level", below=True),
+    )
     for plugin in plugins:
-        table.add_row(
-            Text(plugin.name, "bold"),
+        table.add(
+            Text(plain(plugin.name), "bold"),
             Text(plugin.condition, _style(plugin.condition)),
             str(plugin.pid or "-"),
             ago(plugin.started),
             str(sum(plugin.restarts.values())),
-            f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.why}" if plugin.last_exit else "-",
+            _last_exit(plugin),
             megabytes(plugin.memory),
+            "" if plugin.log_level == USUAL_LEVEL else plugin.log_level,
         )
     return table
 
 
-def _details(plugins: Iterable[PluginStatus]) -> Iterator[RenderableType]:
-    plugins = list(plugins)
-    resources = [resource for plugin in plugins for resource in plugin.resources]
-    if resources:
-        yield Text()
-        yield _resources(resources)
-    unhealthy = [device for each in resources for device in each.devices if not device.healthy]
-    if unhealthy:
-        yield Text()
-        yield _unhealthy(unhealthy)
+def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
+    """Those of a hub that is dead: how they were, and nothing of processes that are no more."""
+    table = Table(
+        Column("plugin"), Column("condition, as last told", least=11), Column("last exit", 24, 1), style="dim"
+    )
+    for plugin in plugins:
+        table.add(plugin.name, plugin.condition, _last_exit(plugin))
+    return table
 
 
-def _resources(resources: Iterable[ResourceStatus]) -> RenderableType:
-    table = _table("resource", "registration", "devices", "healthy", "allocated")
+def _last_exit(plugin: PluginStatus) -> str:
+    return f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.why}" if plugin.last_exit else "-"
+
+
+def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableType:
+    columns = Column("resource"), Column("registration", least=12), Column("healthy"), Column("allocated")
+    table = Table(*columns, style=style)
     for resource in resources:
         short = resource.healthy < resource.total
-        table.add_row(
-            Text(resource.name, "bold"),
+        table.add(
+            Text(plain(resource.name), "bold"),
             Text(resource.registration, "green" if resource.registration == "registered" else "yellow"),
-            str(resource.total),
-            Text(str(resource.healthy), "yellow" if short else ""),
+            Text(f"{resource.healthy} of {resource.total}", "yellow" if short else ""),
             "unknown" if resource.allocated is None else str(resource.allocated),
         )
     return table
 
 
-def _unhealthy(devices: list[DeviceState]) -> RenderableType:
-    table = _table("not healthy", "health", "for", "why", "held by")
-    for device in devices[:UNHEALTHY_ROWS]:
-        table.add_row(device.id, _health(device), ago(device.since), device.reason, device.holder)
-    if len(devices) > UNHEALTHY_ROWS:
-        table.add_row(f"and {len(devices) - UNHEALTHY_ROWS} more, see dphub devices")
+def _unhealthy(devices: Sequence[DeviceState], style: str) -> RenderableType:
+    table = Table(
+        Column("not healthy"),
+        Column("health", leaves=1, label=""),
+        Column("for", leaves=2),
+        Column("why", least=24, leaves=4, label=""),
+        Column("held by", least=16, leaves=3),
+        style=style,
+    )
+    for device in devices[:ROWS]:
+        table.add(device.id, health_of(device), ago(device.since), device.reason, device.holder)
     return table
 
 
 def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
-    if plugin.resets:
-        table = _table("last reset of", "outcome", "ago", "took", "message")
-        for name, reset in plugin.resets.items():
-            table.add_row(name, reset.outcome, ago(reset.ended), f"{reset.seconds:.2f} s", reset.message)
+    table = Table(
+        Column("last reset of"),
+        Column("outcome", leaves=1),
+        Column("ago", leaves=2),
+        Column("took", leaves=3),
+        Column("message", least=24, leaves=4),
+    )
+    latest = sorted(plugin.resets.items(), key=lambda reset: -reset[1].ended)
+    for name, reset in latest[:ROWS]:
+        table.add(name, reset.outcome, ago(reset.ended), f"{reset.seconds:.2f} s", reset.message)
+    if latest:
+        yield Text()
         yield table
-
-
-def _health(device: DeviceState) -> Text:
-    if device.healthy:
-        return Text("healthy", "green")
-    return Text(device.health if device.source != "cordon" else "cordoned", "yellow")
 
 
 def _style(condition: Condition) -> str:
     return _GOOD.get(condition) or ("yellow" if condition in _ON_THE_WAY else "bold red")
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", expand=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table

@@ -1,10 +1,13 @@
 """Shows something once, or again and again."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+
+PIPE_WIDTH = 1000
 
 REFRESH = 1.0
 """Seconds between two looks."""
@@ -13,6 +16,9 @@ REFRESH = 1.0
 def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
     """Print it; to watch it, keep it on the screen until interrupted."""
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # A pipe has no edge: what is searched for or copied is in one piece.
+        console.width = PIPE_WIDTH
     if not watch:
         console.print(render())
         return

@@ -7,6 +7,7 @@ import msgspec
 
 from hub.cli.node import NodeHub, hub_options, plugin_of
 from hub.exits import Exit
+from hub.status.problems import concerning
 
 
 @click.command()
@@ -19,15 +20,16 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> N
 
     The exit code is 0 when there is nothing to mend, and 1 when there is.
     """
+    if as_json and watch:
+        raise click.UsageError("--json prints once, and is not watched")
     now = hub.status()
     subject = plugin_of(now, plugin) if plugin else now
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
     else:
         _show(hub, plugin, watch=watch)
-    about = {plugin, "hub"}
-    severe = [each for each in now.problems if each.severity != "note" and (not plugin or each.about in about)]
-    sys.exit(Exit.FAILED if severe else Exit.OK)
+    problems = concerning(plugin, now.problems) if plugin else now.problems
+    sys.exit(Exit.OK if all(problem.severity == "note" for problem in problems) else Exit.FAILED)
 
 
 def _show(hub: NodeHub, plugin: str | None, *, watch: bool) -> None:

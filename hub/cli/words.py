@@ -1,8 +1,22 @@
-"""Times and amounts in words."""
+"""Times, amounts and foreign texts as a terminal can show them."""
 
 import time
 
+import click
+
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def plain(text: str) -> str:
+    """A text in one line that does nothing to a terminal: what an operator or a driver said may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print a text, its lines as they are and otherwise made plain; as an error where it is one."""
+    click.echo("\n".join(map(plain, text.splitlines())), err=error)
 
 
 def ago(moment: float) -> str:

@@ -67,6 +67,8 @@ def _parse() -> argparse.Namespace:
         "--check", action="store_true", help="only say whether the plugin and its configuration are right"
     )
     options = parser.parse_args()
+    # Resets run in processes with another working directory.
+    options.host_root = options.host_root.absolute()
     options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
     options.name = options.name or options.plugin.rpartition(":")[2].lower()
     return options

@@ -115,17 +115,22 @@ class HealthBook:
         """The operator's word counts no more, and the device stands as it did without it."""
         self._change(key, lambda record, _now: record.let_go(source))
 
-    def release(self, key: str) -> tuple[str, str]:
-        """Let a device be used that waits for an operator.
+    def release(self, keys: Iterable[str]) -> tuple[str, str]:
+        """Let what waits for an operator be used: a physical device, or the shares of it, or both.
 
         Returns:
             What was said against it, empty where nothing was; and why that could not be kept, empty when it was.
         """
-        released = copy.deepcopy(self.record(key)).release()
-        if not released:
-            return "", ""
-        self._change(key, lambda record, _now: record.release())
-        return released, self._file.write()
+        released: dict[str, None] = {}
+        for key in keys:
+            if said := copy.deepcopy(self.record(key)).release():
+                released[said] = None
+                self._change(key, lambda record, _now: record.release())
+        return "; ".join(released), self._file.write() if released else ""
+
+    def reasons(self, keys: Iterable[str]) -> str:
+        """What is said against devices, each thing once; empty where nothing is."""
+        return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
 
     def pass_time(self) -> None:
         """Finish the recoveries whose time has come."""

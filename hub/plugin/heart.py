@@ -46,11 +46,11 @@ class Heart:
     async def run(self) -> None:
         """Beat for ever."""
         while True:
-            self._beat()
+            self.beat()
             self._of_plugin.refresh()
             await asyncio.sleep(self._interval)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Show that the loop turns, also where a full disk takes no figures: the time of a file needs no space."""
         self._file.write()
         if self._path:

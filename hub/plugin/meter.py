@@ -39,7 +39,7 @@ class Meter:
             yield call
         except BaseException as error:
             if call.code is grpc.StatusCode.OK:
-                cancelled = isinstance(error, asyncio.CancelledError)
+                cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
                 call.code = grpc.StatusCode.CANCELLED if cancelled else grpc.StatusCode.UNKNOWN
             raise
         finally:

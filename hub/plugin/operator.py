@@ -1,12 +1,12 @@
 """What an operator may ask of a running plugin; see `hub.control`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hub.control import Answer, AskHolders, Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.log import get_logger, set_level
 from hub.plugin.device import Device
 from hub.plugin.health import CORDON, OPERATOR
-from hub.plugin.healthbook import HealthBook, physical_key
+from hub.plugin.healthbook import HealthBook, physical_key, share_key
 from hub.plugin.holding import Holding
 from hub.plugin.preparation import Preparation
 from hub.plugin.probes import Offer
@@ -21,13 +21,23 @@ class Operator:
         health: What is known of them.
         preparation: Resets them.
         holding: Who has them.
+        level_changed: Called when the process logs from another level on.
     """
 
-    def __init__(self, offer: Offer, health: HealthBook, preparation: Preparation, holding: Holding) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        health: HealthBook,
+        preparation: Preparation,
+        holding: Holding,
+        *,
+        level_changed: Callable[[], None],
+    ) -> None:
         self._offer = offer
         self._health = health
         self._preparation = preparation
         self._holding = holding
+        self._level_changed = level_changed
         self._log = get_logger()
 
     async def answer(self, request: Request) -> Answer:
@@ -41,6 +51,7 @@ class Operator:
                 return await self._reset(device)
             case SetLogLevel(level):
                 set_level(level)
+                self._level_changed()
                 self._log.info("log level set", level=str(level))
                 return Answer(done=True, text=f"logs from {level} on")
             case AskHolders():
@@ -55,16 +66,21 @@ class Operator:
         self._log.info("device cordoned", device=key, reason=reason)
         held = self._preparation.who_may_have(key, await self._holding.ask() or {})
         keeps = f"; {', '.join(held)} goes on with it" if held else ""
-        return self._kept(f"{key} is cordoned ({_counted(shares)}){keeps}", failure)
+        return self._kept(f"{_named(key, shares)} is cordoned ({_counted(shares)}){keeps}", failure)
 
     def _uncordon(self, key: str) -> Answer:
-        released, failure = self._health.release(key)
+        shares = self._shares(key)
+        named = _named(key, shares)
+        every = dict.fromkeys((key, *(share_key(name, device) for name, found in shares.items() for device in found)))
+        # Whoever ends a cordon need not know of a fault that came meanwhile, in whichever record it is.
+        cordoned = CORDON in self._health.record(key).held
+        released, failure = self._health.release([key] if cordoned else every)
         if not released:
-            return Answer(done=False, text=f"{key} is not cordoned, nor does it wait for an operator")
+            return Answer(done=False, text=f"{named} is not cordoned, nor does it wait for an operator")
         self._log.info("device released", device=key, was=released)
-        left = self._health.record(key).reason
+        left = self._health.reasons(every)
         still = f"; still: {left}" if left else ""
-        return self._kept(f"{key} is released (was: {released}){still}", failure)
+        return self._kept(f"{named} is released (was: {released}){still}", failure)
 
     def _kept(self, text: str, failure: str) -> Answer:
         """What was done, and whether a restart of the plugin will know of it."""
@@ -76,28 +92,29 @@ class Operator:
         shares = self._shares(key)
         if not shares:
             return Answer(done=False, text=f"there is no device {key}")
+        named = _named(key, shares)
         if why := self._preparation.why_no_reset(shares):
-            return Answer(done=False, text=f"{key} is not reset: {why}")
+            return Answer(done=False, text=f"{named} is not reset: {why}")
         if OPERATOR in self._health.record(key).held:
-            return Answer(done=False, text=f"{key} is not reset: another reset of it is under way")
+            return Answer(done=False, text=f"{named} is not reset: another reset of it is under way")
         # Before the question who has it: the kubelet must not give it away after the answer.
         self._health.hold(key, OPERATOR, "an operator resets it")
         try:
-            return await self._reset_if_free(key)
+            return await self._reset_if_free(key, named)
         finally:
             self._health.let_go(key, OPERATOR)
 
-    async def _reset_if_free(self, key: str) -> Answer:
+    async def _reset_if_free(self, key: str, named: str) -> Answer:
         holders = await self._holding.ask()
         if holders is None:
             text = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
-            return Answer(done=False, text=f"{key} is not reset: {text}")
+            return Answer(done=False, text=f"{named} is not reset: {text}")
         if held := self._preparation.who_may_have(key, holders):
-            return Answer(done=False, text=f"{key} is not reset: {', '.join(held)} has it")
+            return Answer(done=False, text=f"{named} is not reset: {', '.join(held)} has it")
         self._log.info("reset asked for", device=key)
         result = await self._preparation.reset_now(key)
         if result.outcome is Outcome.OK:
-            return Answer(done=True, text=f"{key} is reset, in {result.seconds:.2f} s")
+            return Answer(done=True, text=f"{named} is reset, in {result.seconds:.2f} s")
         return Answer(done=False, text=result.message)
 
     def _shares(self, key: str) -> Mapping[str, Sequence[Device]]:
@@ -107,6 +124,21 @@ class Operator:
             if physical_key(resource, device) == key:
                 shares.setdefault(resource, []).append(device)
         return shares
+
+
+def _named(key: str, shares: Mapping[str, Sequence[Device]]) -> str:
+    """The device, and what tells a person that it is the one that was meant."""
+    first, *others = [device.attributes for devices in shares.values() for device in devices] or [{}]
+    told = [
+        f"{words}{first[name]}"
+        for name, words in _TELLING.items()
+        if name in first and all(other.get(name) == first[name] for other in others)
+    ]
+    return f"{key} ({', '.join(told)})" if told else key
+
+
+_TELLING = {"name": "", "model": "", "index": "index "}
+"""The attributes that a person knows a device by, and the words before them."""
 
 
 def _counted(shares: Mapping[str, Sequence[Device]]) -> str:

@@ -88,12 +88,12 @@ class PluginProcess:
             changed=changed,
         )
         self._holding = Holding(plugin_dir, self._resources.names, changed)
-        self._operator = Operator(offer, self._health, self._preparation, self._holding)
-        self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
         pulse = run_dir.pulse(name) if keep_state else None
         self._heart = Heart(
             pulse, pulse_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
         )
+        self._operator = Operator(offer, self._health, self._preparation, self._holding, level_changed=self._heart.beat)
+        self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
         self._surroundings = Surroundings(
             run_dir.instance,
             plugin_dir,

@@ -180,7 +180,9 @@ class Registrar:
                 return asking.result()
             return Registration.WAITING, "the kubelet went away before it answered"
         finally:
+            # Waited for: a call that is still on its way would reach the next kubelet, and be its second.
             asking.cancel()
+            await asyncio.wait([asking])
 
     async def _confirmed(self, kubelet: KubeletIdentity) -> bool:
         """Whether the kubelet opens its stream; it may have closed it since."""

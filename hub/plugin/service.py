@@ -86,8 +86,8 @@ class DevicePluginService(DevicePluginServicer):
             return self.options
 
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """Send the list of devices, now and at each change."""
-        with self.streams.track():
+        """Send the list of devices, now and at each change; counted when it ends, as any other call."""
+        with self._meter.call("ListAndWatch"), self.streams.track():
             while True:
                 version = self._inventory.version
                 if not self._muted():

@@ -7,7 +7,7 @@ side.
 from pathlib import Path
 
 from hub.state.files import read_file, replace_file
-from hub.state.hub import HubState, LastExit, ProcessState, RestartReason, Run
+from hub.state.hub import AS_ASKED, HubState, LastExit, ProcessState, RestartReason, Run
 from hub.state.plugin import (
     ConfigState,
     DeviceState,
@@ -20,6 +20,7 @@ from hub.state.plugin import (
 from hub.state.pulse import Pulse
 
 __all__ = [
+    "AS_ASKED",
     "ConfigState",
     "DeviceState",
     "ExcludedState",

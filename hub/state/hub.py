@@ -32,6 +32,10 @@ class RestartReason(StrEnum):
     """An administrator asked for it."""
 
 
+AS_ASKED = "stopped as asked"
+"""Why a process has ended that was asked to, and did."""
+
+
 class LastExit(msgspec.Struct, frozen=True):
     """How a process ended."""
 
@@ -64,6 +68,8 @@ class ProcessState(msgspec.Struct, frozen=True):
     """Why it cannot be started."""
     hanging: str = ""
     """Why it is about to be killed."""
+    is_hub_plugin: bool = True
+    """Whether it is a plugin process of the hub's own, and not another program, which tells nothing of itself."""
 
 
 class HubState(msgspec.Struct, frozen=True):
@@ -84,9 +90,13 @@ class HubState(msgspec.Struct, frozen=True):
     http_problem: str = ""
     """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float = 0
-    """Unix time at which the kubelet made its socket; 0 when there is none."""
+    """Unix time at which the kubelet made its socket; 0 when there is none, or nobody answers on it."""
+    kubelet_silent: bool = False
+    """Whether its socket is there, and nobody answers on it."""
     kubelet_starts: int = 0
     """Starts of a kubelet that the hub has seen."""
     config_problem: str = ""
     """Why the last reload was refused; empty when it was not."""
+    failures: Mapping[str, str] = {}
+    """The parts of the hub that failed of late, and how. They are started anew."""
     processes: tuple[ProcessState, ...] = ()

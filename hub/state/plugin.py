@@ -25,7 +25,7 @@ class Registration(StrEnum):
     """The resource can never be registered as it is; the detail says why."""
 
 
-class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True):
+class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One device as it is advertised."""
 
     id: str

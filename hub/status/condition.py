@@ -1,6 +1,6 @@
 """How a plugin is, in one word and a reason."""
 
-from hub.state import HubState, PluginState, ProcessState, Registration, ResourceState, Run
+from hub.state import AS_ASKED, HubState, PluginState, ProcessState, Registration, ResourceState, Run
 from hub.status.model import Condition
 
 _ENDED = {
@@ -32,12 +32,20 @@ def condition_of(hub: HubState, process: ProcessState, state: PluginState | None
     """
     if process.run is not Run.RUNNING:
         return _ENDED[process.run], _why_ended(process)
-    if state is None:
-        return Condition.STARTING, ""
+    if not process.is_hub_plugin:
+        return Condition.SERVING, "another program, which tells nothing of itself"
     if process.hanging:
         return Condition.HANGING, process.hanging
+    if state is None:
+        return Condition.STARTING, _after(process)
+    if not state.resources and not state.scanned:
+        return Condition.STARTING, state.reason or _after(process)
+    return _of_resources(hub, state)
+
+
+def _of_resources(hub: HubState, state: PluginState) -> tuple[Condition, str]:
     if not state.resources:
-        return Condition.SERVING if state.scanned else Condition.STARTING, state.reason
+        return Condition.SERVING, state.reason
     for registration, condition in _REGISTRATIONS:
         found = [resource for resource in state.resources if resource.registration is registration]
         if found:
@@ -53,6 +61,12 @@ def _why_ended(process: ProcessState) -> str:
     if process.run is Run.BACKING_OFF and process.last_exit:
         return process.last_exit.why
     return ""
+
+
+def _after(process: ProcessState) -> str:
+    """What ended the process before, as long as its successor has nothing to say."""
+    last = process.last_exit
+    return f"after: {last.why}" if last and last.why != AS_ASKED else ""
 
 
 def _words(resource: ResourceState) -> str:

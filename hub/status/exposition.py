@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from hub.metric import Histogram, Kind, Metric, Sample
 from hub.state import Pulse, RestartReason
-from hub.status.model import Condition, NodeStatus, PluginStatus
+from hub.status.model import Condition, NodeStatus, PluginStatus, Severity
 
 __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 
@@ -54,10 +54,10 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     )
     yield _gauge("dphub_well", "Whether there is nothing to mend.", status.well)
     severities = Counter(problem.severity for problem in status.problems)
-    samples = [Sample(count, {"severity": severity}) for severity, count in severities.items()]
+    samples = [Sample(severities[severity], {"severity": severity}) for severity in Severity]
     yield Metric("dphub_problems", "Things that an administrator should know.", samples)
     yield _gauge("dphub_start_time_seconds", "Unix time at which the hub started.", hub.started)
-    yield _gauge("dphub_kubelet_up", "Whether there is a kubelet.", hub.kubelet_since > 0)
+    yield _gauge("dphub_kubelet_up", "Whether there is a kubelet that answers.", hub.kubelet_since > 0)
     yield _counter(
         "dphub_kubelet_starts_total", "Starts of a kubelet that the hub has seen.", [Sample(hub.kubelet_starts)]
     )
@@ -80,6 +80,9 @@ def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
         for condition in Condition
     ]
     yield Metric("dphub_plugin_condition", "1 for the condition that a plugin is in.", conditions)
+    signs = [Sample(plugin.last_sign, {"plugin": plugin.name}) for plugin in plugins if plugin.last_sign]
+    text = "Unix time of the last sign of life of a plugin's process."
+    yield Metric("dphub_plugin_last_sign_timestamp_seconds", text, signs)
     restarts = [
         Sample(plugin.restarts.get(reason, 0), {"plugin": plugin.name, "reason": reason})
         for plugin in plugins

@@ -1,13 +1,18 @@
-"""Finds the device that a person means."""
+"""Finds what a person means: a device, or the devices of a plugin or a resource."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hub.errors import HubError
 from hub.state import DeviceState
-from hub.status.model import NodeStatus
+from hub.status.model import Condition, NodeStatus, PluginStatus, ResourceStatus
 
-_SHORTEST = 4
+_SHORTEST = 8
+"""Characters of the beginning of an id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
+
 _SHOWN = 8
+
+GONE = "no longer offered, still held"
+"""How a device is that a container has and its plugin does not offer any more."""
 
 Key = tuple[str, str]
 """A plugin, and what it calls a physical device: its `physical`, or "RESOURCE ID" where it has none."""
@@ -16,7 +21,7 @@ Key = tuple[str, str]
 def find_device(status: NodeStatus, said: str, plugin: str | None = None) -> Key:
     """The one physical device that a text names.
 
-    That is its id or the beginning of it, its physical device, its PCI address, or its name.
+    That is its id or the first eight or more characters of it, its physical device, its PCI address, or its name.
 
     Args:
         status: The node.
@@ -30,14 +35,31 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None) -> Key
     cordoned = [(each.name, key) for each in status.plugins if plugin in (None, each.name) for key in each.cordons]
     exact = dict.fromkeys([key for key, device in known if said in _names(key, device)])
     exact |= dict.fromkeys(key for key in cordoned if said in (key[1], key[1].rpartition(" ")[2]))
-    begun = {key: None for key, device in known if len(said) >= _SHORTEST and device.id.startswith(said)}
+    begun = {key: None for key, device in known if device.id.startswith(said)}
     found = list(exact or begun)
+    shown = ", ".join(f"{key} of {name}" for name, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    if found and not exact and len(said) < _SHORTEST:
+        raise HubError(f"{said} is too little of an id, say {_SHORTEST} characters or more; it may be {shown}")
     if len(found) == 1:
         return found[0]
     if found:
-        shown = ", ".join(f"{key} of {name}" for name, key in found[:_SHOWN])
-        raise HubError(f"{said} is {len(found)} devices ({shown}{', ...' if len(found) > _SHOWN else ''}); say more")
-    raise HubError(f"there is no device {said}; dphub devices shows those there are")
+        raise HubError(f"{said} is {len(found)} devices ({shown}); say more")
+    asked = [each for each in status.plugins if plugin in (None, each.name)]
+    raise HubError(f"there is no device {said}; dphub devices shows those there are{unknown(asked)}")
+
+
+def resources_of(status: NodeStatus, wanted: str | None) -> Iterator[tuple[str, ResourceStatus]]:
+    """The resources of a plugin, or the one of a name, or all; each with its plugin."""
+    for plugin in status.plugins:
+        for resource in plugin.resources:
+            if wanted in (None, plugin.name, resource.name):
+                yield plugin.name, resource
+
+
+def unknown(plugins: Iterable[PluginStatus]) -> str:
+    """Whose devices nobody knows just now, to be added to a text; empty where that is nobody's."""
+    silent = [plugin for plugin in plugins if not plugin.pid or plugin.condition is Condition.STARTING]
+    return "".join(f"; {plugin.name} is {plugin.condition}, and its devices are not known" for plugin in silent)
 
 
 def _devices(status: NodeStatus) -> Iterator[tuple[Key, DeviceState]]:

@@ -95,6 +95,8 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is so, where there is more to say."""
     pid: int
     """0 when there is no process."""
+    last_sign: float
+    """Unix time of its last sign of life, which it gives every few seconds; 0 when it has given none."""
     started: float
     """Unix time; 0 when there is no process."""
     memory: int | None
@@ -129,6 +131,9 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The hub itself."""
 
     running: bool
+    """Whether its process is there, and shows life."""
+    frozen: bool
+    """Whether its process is there, and its event loop has not turned for long."""
     version: str
     pid: int
     started: float
@@ -148,9 +153,13 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     http_problem: str
     """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float
-    """Unix time at which the kubelet made its socket; 0 when there is none."""
+    """Unix time at which the kubelet made its socket; 0 when there is none, or nobody answers on it."""
+    kubelet_silent: bool
+    """Whether its socket is there, and nobody answers on it."""
     kubelet_starts: int
     """Starts of a kubelet that the hub has seen."""
+    failures: Mapping[str, str]
+    """The parts of the hub that failed of late, and how. They are started anew."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
 """What an administrator should know of a node, in words, the worst first."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from hub.state import DeviceState
+from hub.state import DeviceState, ExcludedState
 from hub.status.model import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
 
 _ORDER = list(Severity)
@@ -18,13 +19,19 @@ _FAULTS = {
 }
 
 _REMEDIES = {
-    "cordon": "dphub uncordon {}",
-    "flapping": "dphub uncordon {}",
-    "broken": "once it is mended: dphub uncordon {}",
+    "cordon": ("", "dphub uncordon"),
+    "flapping": ("", "dphub uncordon"),
+    "broken": ("once mended: ", "dphub uncordon"),
+    "reset": ("", "dphub reset"),
 }
-"""By the source of what is wrong with a device."""
+"""By the source of what is wrong with a device: when to do it, and what to do to the device."""
+
+REASONS = 8
+"""So many reasons are told one by one, of one resource or of what one plugin leaves out. Where thousands of devices
+have a reason each, the devices themselves tell it."""
 
 _NAMED = 4
+_NO_HUB = "the hub does not run"
 
 
 def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable[Problem] = ()) -> tuple[Problem, ...]:
@@ -37,14 +44,21 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
     """
     found = [*_of_hub(hub, plugins), *known]
     if hub.running:
+        ambiguous = _ambiguous(plugins)
         for plugin in plugins:
-            found += _of_plugin(hub, plugin)
+            found += _of_plugin(hub, plugin, ambiguous)
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
+
+
+def concerning(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Those of one plugin and of what it cannot do without: a plugin is not well under a hub that is dead."""
+    return tuple(problem for problem in problems if problem.about in {plugin, "hub", "kubelet"})
 
 
 def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     if not hub.running:
-        yield Problem(Severity.FAULT, "hub", "the hub does not run; what is shown is what it last told")
+        text = f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.frozen else _NO_HUB
+        yield Problem(Severity.FAULT, "hub", f"{text}; what is shown is what it last told")
         return
     if hub.config_problem:
         text = f"the last reload was refused, all goes on as before: {hub.config_problem}"
@@ -52,52 +66,100 @@ def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem
     if hub.http_problem:
         remedy = "end who listens there, or give dphub run another --http"
         yield Problem(Severity.DEGRADED, "hub", f"{hub.http_problem}; it is tried again", remedy)
+    for part, how in hub.failures.items():
+        text = f"its {part} has failed of late and was started anew: {how}"
+        yield Problem(Severity.DEGRADED, "hub", text, "dphub logs")
     if not hub.kubelet_since:
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
-        text = f"there is no kubelet at {hub.plugin_dir}" + (f"; {', '.join(waiting)} wait for it" if waiting else "")
+        silent = f"nobody answers on {hub.plugin_dir}/kubelet.sock, as after a kubelet's sudden death"
+        text = silent if hub.kubelet_silent else f"there is no kubelet at {hub.plugin_dir}"
+        text += f"; {', '.join(waiting)} wait for it" if waiting else ""
         yield Problem(Severity.DEGRADED, "kubelet", text, "start the kubelet")
 
 
-def _of_plugin(hub: HubStatus, plugin: PluginStatus) -> Iterator[Problem]:
+def _of_plugin(hub: HubStatus, plugin: PluginStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
     about = plugin.name
     said = f": {plugin.text}" if plugin.text else ""
-    if plugin.condition in _FAULTS and not (plugin.condition is Condition.SERVING and not plugin.resources):
+    idle = plugin.condition is Condition.SERVING and not plugin.resources
+    if idle and plugin.fault:
+        yield Problem(Severity.FAULT, about, f"serves nothing{said}", f"dphub logs {about}")
+    elif plugin.condition in _FAULTS and not idle:
         remedy = f"dphub logs {about}" if plugin.condition in {Condition.BACKING_OFF, Condition.FAILING} else ""
         yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", remedy)
     elif plugin.condition is Condition.STOPPED:
         yield Problem(Severity.NOTE, about, "stopped", f"dphub start {about}")
     elif plugin.condition is Condition.WAITING and hub.kubelet_since:
         yield Problem(Severity.DEGRADED, about, f"{plugin.condition}{said}")
-    if plugin.reason:
+    if plugin.reason and not (idle and plugin.fault):
         yield Problem(Severity.DEGRADED if plugin.fault else Severity.NOTE, about, plugin.reason)
     for resource in plugin.resources:
         for problem in resource.problems:
             yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
-        yield from _of_devices(about, resource)
-    for excluded in plugin.excluded:
-        yield Problem(Severity.NOTE, about, f"{excluded.id} is left out: {excluded.reason}")
+        yield from _of_devices(about, resource, ambiguous)
+    yield from _of_excluded(about, plugin.excluded)
 
 
-def _of_devices(about: str, resource: ResourceStatus) -> Iterator[Problem]:
+def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
     """One for all devices that share a reason: where a driver hangs, there may be thousands."""
-    for (reason, source), devices in _grouped(device for device in resource.devices if not device.healthy):
-        text = f"{_counted(devices, resource)} of {resource.name} not healthy ({_named(devices)}): {reason}"
-        keys = dict.fromkeys(device.physical or device.id for device in devices)
-        remedy = _REMEDIES.get(source, "").format(next(iter(keys)))
-        yield Problem(Severity.NOTE if source == "cordon" else Severity.DEGRADED, about, text, remedy)
+    groups: dict[tuple[bool, str, str], list[DeviceState]] = {}
+    for device in resource.devices:
+        if not device.healthy:
+            groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
+    worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
+    of_all = f"of {resource.total} devices of {resource.name} not healthy"
+    for (wanted, source, reason), devices in worst[:REASONS]:
+        text = f"{len(devices)} {of_all} ({_named(device.id for device in devices)}): {reason}"
+        keys = dict.fromkeys(device.physical or _said(resource.name, device.id, ambiguous) for device in devices)
+        yield Problem(Severity.NOTE if wanted else Severity.DEGRADED, about, text, _remedy(source, list(keys)))
+    if rest := worst[REASONS:]:
+        others = [device for _, devices in rest for device in devices]
+        text = f"{len(others)} more {of_all} ({_named(device.id for device in others)}), for {_reasons(rest)}"
+        wanted = all(key[0] for key, _ in rest)
+        yield Problem(
+            Severity.NOTE if wanted else Severity.DEGRADED, about, text, f"dphub devices {shlex.quote(resource.name)}"
+        )
 
 
-def _grouped(devices: Iterable[DeviceState]) -> Iterator[tuple[tuple[str, str], list[DeviceState]]]:
-    def key(device: DeviceState) -> tuple[str, str]:
-        return device.reason, device.source
+def _of_excluded(about: str, excluded: Iterable[ExcludedState]) -> Iterator[Problem]:
+    groups: dict[str, list[str]] = {}
+    for each in excluded:
+        groups.setdefault(each.reason, []).append(each.id)
+    known = list(groups.items())
+    for reason, names in known[:REASONS]:
+        yield Problem(Severity.NOTE, about, f"{_named(names)} {'is' if len(names) == 1 else 'are'} left out: {reason}")
+    if rest := known[REASONS:]:
+        others = [name for _, names in rest for name in names]
+        text = f"{len(others)} more are left out ({_named(others)}), for {_reasons(rest)}"
+        yield Problem(Severity.NOTE, about, text, f"dphub status {about} --json")
 
-    return ((found, list(group)) for found, group in groupby(sorted(devices, key=key), key=key))
+
+def _remedy(source: str, keys: Sequence[str]) -> str:
+    """What mends devices, one after the other, as a shell takes it."""
+    if source not in _REMEDIES:
+        return ""
+    when, command = _REMEDIES[source]
+    more = len(keys) - _NAMED
+    said = "; ".join(f"{command} {key}" for key in keys[:_NAMED])
+    return f"{when}{said}" + (f"; and {more} more" if more > 0 else "")
 
 
-def _counted(devices: Sequence[DeviceState], resource: ResourceStatus) -> str:
-    return f"{len(devices)} of {resource.total} devices"
+def _ambiguous(plugins: Iterable[PluginStatus]) -> set[str]:
+    """The ids that more than one resource has, such as the numbers of pools."""
+    resources = [resource for plugin in plugins for resource in plugin.resources]
+    counts = Counter(device.id for resource in resources for device in resource.devices if not device.physical)
+    return {name for name, count in counts.items() if count > 1}
 
 
-def _named(devices: Sequence[DeviceState]) -> str:
-    more = len(devices) - _NAMED
-    return ", ".join(device.id for device in devices[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _said(resource: str, name: str, ambiguous: Collection[str]) -> str:
+    """How a command calls a device that is no share of another one."""
+    return shlex.quote(f"{resource} {name}" if name in ambiguous else name)
+
+
+def _named(names: Iterable[str]) -> str:
+    names = list(names)
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _reasons(groups: Sequence[object]) -> str:
+    return f"{len(groups)} other reasons" if len(groups) > 1 else "another reason"

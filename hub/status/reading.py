@@ -47,11 +47,12 @@ class Reader:
             return self._told_by(process, self._run_dir.pulse(process.name), Pulse)
         return None
 
-    def status(self, *, running: bool) -> NodeStatus:
+    def status(self, *, running: bool, frozen: bool = False) -> NodeStatus:
         """The node's condition.
 
         Args:
-            running: Whether the hub runs, which its file cannot tell.
+            running: Whether the hub's process is there, which its file cannot tell.
+            frozen: Whether it has not shown life for long, which it cannot tell itself.
 
         Raises:
             HubError: there has never been a hub.
@@ -66,8 +67,10 @@ class Reader:
             except HubError as error:
                 state = None
                 unreadable.append(Problem(Severity.DEGRADED, process.name, str(error)))
-            plugins.append(_plugin_status(hub, process, state, self.pulse(process)))
-        status = _hub_status(hub, running=running)
+            pulse = self.pulse(process)
+            last_sign = self._written(self._run_dir.pulse(process.name)) if pulse else 0
+            plugins.append(_plugin_status(hub, process, state, pulse, last_sign))
+        status = _hub_status(hub, running=running and not frozen, frozen=running and frozen)
         problems = problems_of(status, plugins, unreadable)
         severities = {problem.severity for problem in problems}
         return NodeStatus(
@@ -83,6 +86,11 @@ class Reader:
         """What the process that runs has told; of one that ran before it, it is the past."""
         told = self._read(path, kind) if process.pid else None
         return told if told and told.pid == process.pid else None
+
+    def _written(self, path: Path) -> float:
+        """Unix time of the file that was last read from there."""
+        (_, written, _), _ = self._known[path]
+        return written / 1e9
 
     def _read(self, path: Path, kind: type[State]) -> State | None:
         try:
@@ -103,7 +111,7 @@ class Reader:
 
 
 def _plugin_status(
-    hub: HubState, process: ProcessState, state: PluginState | None, pulse: Pulse | None
+    hub: HubState, process: ProcessState, state: PluginState | None, pulse: Pulse | None, last_sign: float
 ) -> PluginStatus:
     condition, text = condition_of(hub, process, state)
     return PluginStatus(
@@ -111,6 +119,7 @@ def _plugin_status(
         condition=condition,
         text=text,
         pid=process.pid,
+        last_sign=last_sign,
         started=process.started,
         memory=memory_of(process.pid),
         starts=process.starts,
@@ -129,13 +138,14 @@ def _plugin_status(
     )
 
 
-def _hub_status(hub: HubState, *, running: bool) -> HubStatus:
+def _hub_status(hub: HubState, *, running: bool, frozen: bool) -> HubStatus:
     return HubStatus(
         running=running,
+        frozen=frozen,
         version=hub.version,
         pid=hub.pid,
         started=hub.started,
-        memory=memory_of(hub.pid) if running else None,
+        memory=memory_of(hub.pid) if running or frozen else None,
         instance=hub.instance,
         config=hub.config,
         config_problem=hub.config_problem,
@@ -144,7 +154,9 @@ def _hub_status(hub: HubState, *, running: bool) -> HubStatus:
         http=hub.http,
         http_problem=hub.http_problem,
         kubelet_since=hub.kubelet_since,
+        kubelet_silent=hub.kubelet_silent,
         kubelet_starts=hub.kubelet_starts,
+        failures=hub.failures,
     )
 
 

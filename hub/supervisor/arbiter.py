@@ -218,7 +218,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return asyncio.ensure_future(self._remove(self.get_watcher(name)))
 
     def _watcher(self, plugin: PluginConfig) -> PluginWatcher:
-        return PluginWatcher(plugin, self._settings, self._report.record(plugin.name, wanted=plugin.autostart))
+        return PluginWatcher(plugin, self._settings, self._report.record(plugin))
 
     def _add(self, plugin: PluginConfig) -> PluginWatcher:
         if self._stopping:

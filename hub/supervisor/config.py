@@ -30,9 +30,11 @@ class PluginConfig:
     name: str
     """Also part of the name of its state file."""
     cmd: str
+    """The command that runs it; there has to be one. `python` is the hub's own."""
     args: str | None = None
+    """More words of the command."""
     working_dir: str | None = None
-    """By default the hub's own."""
+    """Where it runs; by default where the hub was started."""
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
@@ -40,9 +42,11 @@ class PluginConfig:
     graceful_timeout: float = 5.0
     """Seconds from the stop signal to SIGKILL. A plugin needs two; a pod has thirty before its kubelet kills it."""
     stop_signal: int = signal.SIGTERM
+    """What asks it to stop."""
     watchdog: float = 30.0
     """Seconds after which a process that shows no life is killed and started anew; 0 for never."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
+    """From `rlimit_NAME`: any limit that `man 2 setrlimit` knows, in small letters; an empty one is none."""
     env: Mapping[str, str] = field(default_factory=dict)
     """From `[env]` and the `[env:NAMES]` that match; the hub's own environment is inherited besides."""
 

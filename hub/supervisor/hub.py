@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 
 from hub._version import __version__
@@ -10,11 +10,13 @@ from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.instances import hold
 from hub.log import configure, get_logger
+from hub.paths import KUBELET_SOCKET
 from hub.status.reading import Reader
 from hub.supervisor.arbiter import HubArbiter
 from hub.supervisor.config import PluginConfig, read_config
 from hub.supervisor.kubelet_watch import KubeletWatch
 from hub.supervisor.leftovers import remove_leftovers
+from hub.supervisor.parts import keep_running
 from hub.supervisor.report import HubReport
 from hub.supervisor.settings import HubSettings
 from hub.supervisor.watchdog import Watchdog
@@ -47,8 +49,15 @@ def run_hub(settings: HubSettings) -> Exit:
 async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     report = HubReport(settings)
     arbiter = HubArbiter(plugins, settings, report)
+    watchdog = Watchdog(settings.run_dir, lambda: arbiter.watchers)
     try:
-        with KubeletWatch(settings.plugin_dir, lambda: _tell_plugins(arbiter, report), report.changed) as watch:
+        with KubeletWatch(
+            settings.plugin_dir,
+            lambda: _tell_plugins(arbiter, report),
+            report.changed,
+            lambda silent: _note_silence(report, settings, silent=silent),
+        ) as watch:
+            watchdog.show_life()
             report.write()
             _handle_signals(arbiter)
             _log.info(
@@ -60,10 +69,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
                 http=settings.http or "off",
             )
             await arbiter.open()
-            beside = [Watchdog(settings.run_dir, lambda: arbiter.watchers).run()]
-            if settings.http:
-                beside.append(serve_web(settings.http, Reader(settings.run_dir), report.listening))
-            replaced = await _until_stopped(arbiter, watch, beside)
+            replaced = await _until_stopped(arbiter, watch, _beside(settings, watchdog, report))
         if arbiter.stopping is not None:
             await arbiter.stopping
         report.write()
@@ -75,6 +81,14 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
+def _beside(settings: HubSettings, watchdog: Watchdog, report: HubReport) -> Iterator[Coroutine[None, None, None]]:
+    """What the hub does beside its plugins, for ever."""
+    yield keep_running("watchdog", watchdog.run, report.part_failed)
+    if settings.http:
+        reader = Reader(settings.run_dir)
+        yield keep_running("web", lambda: serve_web(settings.http, reader, report.listening), report.part_failed)
+
+
 async def _until_stopped(
     arbiter: HubArbiter, watch: KubeletWatch, beside: Iterable[Coroutine[None, None, None]]
 ) -> bool:
@@ -82,8 +96,6 @@ async def _until_stopped(
     watching = asyncio.create_task(watch.run())
     watching.add_done_callback(lambda _: arbiter.stop(_why(watching)))
     tasks = [asyncio.create_task(work) for work in beside]
-    for task in tasks:
-        task.add_done_callback(_report_failure)
     await arbiter.stopped.wait()
     for task in tasks:
         task.cancel()
@@ -92,12 +104,6 @@ async def _until_stopped(
         return True
     watching.cancel()
     return False
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """Say that something beside the plugins has failed; they are served all the same."""
-    if not task.cancelled() and (error := task.exception()):
-        _log.error("part of the hub failed", exc_info=error)
 
 
 def _why(watching: asyncio.Task[None]) -> str:
@@ -116,6 +122,12 @@ def _handle_signals(arbiter: HubArbiter) -> None:
 def _tell_plugins(arbiter: HubArbiter, report: HubReport) -> None:
     report.kubelet_started()
     _log.info("kubelet started", plugins_told=arbiter.signal_plugins(signal.SIGHUP))
+
+
+def _note_silence(report: HubReport, settings: HubSettings, *, silent: bool) -> None:
+    report.kubelet_silent(silent)
+    if silent:
+        _log.warning("kubelet does not answer", socket=str(settings.plugin_dir / KUBELET_SOCKET))
 
 
 def _check_plugin_dir(path: Path) -> None:

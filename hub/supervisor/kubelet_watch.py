@@ -1,7 +1,8 @@
-"""Tells when a kubelet has started, by its socket in the plugin directory."""
+"""Tells when a kubelet has started, and when it answers no more, by its socket in the plugin directory."""
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Self
 from asyncinotify import Inotify, Mask, Watch
 
 from hub.errors import HubError
-from hub.paths import KUBELET_SOCKET, KubeletIdentity, kubelet_identity
+from hub.paths import KUBELET_SOCKET, KubeletIdentity, is_served, kubelet_identity
 
 LOOK_SECONDS = 5.0
 """How often the directory is looked at without an event. inotify says nothing when a directory that is mounted here
-is removed on the host: the mount keeps the dead directory."""
+is removed on the host, for the mount keeps the dead directory; nor when a kubelet is killed, and leaves its socket."""
 
 _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
 
@@ -24,19 +25,34 @@ class KubeletWatch:
     """Calls back once for every kubelet that starts after the watch was made.
 
     Events only wake it; what it acts on is what it then finds, so any number of events for one start count once.
+    Whether somebody answers on the socket is asked on a clock, for other events must not put it off. A socket that has
+    just been made is not asked: it is there a moment before its kubelet listens.
 
     Args:
         plugin_dir: The kubelet's plugin directory; it need not exist yet, and may come and go.
         on_start: Called for each new `kubelet.sock`.
         on_end: Called when it is gone.
+        on_silence: Called with True when nobody answers on it, as after a kubelet's death by SIGKILL, and with False
+            when somebody does again.
+        look: Seconds between two looks without an event.
     """
 
     def __init__(
-        self, plugin_dir: Path, on_start: Callable[[], None], on_end: Callable[[], None] = lambda: None
+        self,
+        plugin_dir: Path,
+        on_start: Callable[[], None],
+        on_end: Callable[[], None] = lambda: None,
+        on_silence: Callable[[bool], None] = lambda _: None,
+        *,
+        look: float = LOOK_SECONDS,
     ) -> None:
         self._plugin_dir = plugin_dir
         self._on_start = on_start
         self._on_end = on_end
+        self._on_silence = on_silence
+        self._look = look
+        self._next_look = time.monotonic() + look
+        self._silent = False
         self._watch: Watch | None = None
         try:
             self._inotify = Inotify()
@@ -60,18 +76,33 @@ class KubeletWatch:
         """
         while not self._is_dead():
             self._follow()
-            kubelet = self._find_kubelet()
-            if kubelet is not None and kubelet != self._kubelet:
-                self._on_start()
-            if kubelet is None and self._up:
-                self._on_end()
-            self._up = kubelet is not None
-            self._kubelet = kubelet or self._kubelet
+            self._see(self._find_kubelet())
             await self._event()
+
+    def _see(self, kubelet: KubeletIdentity | None) -> None:
+        new = kubelet is not None and kubelet != self._kubelet
+        if new:
+            self._on_start()
+        if kubelet is None and self._up:
+            self._on_end()
+        self._up = kubelet is not None
+        self._kubelet = kubelet or self._kubelet
+        due = time.monotonic() >= self._next_look
+        if new or due:
+            self._next_look = time.monotonic() + self._look
+        if new or not self._up:
+            self._hear(silent=False)
+        elif due:
+            self._hear(silent=not is_served(self._plugin_dir / KUBELET_SOCKET))
+
+    def _hear(self, *, silent: bool) -> None:
+        if silent != self._silent:
+            self._silent = silent
+            self._on_silence(silent)
 
     async def _event(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(max(0, self._next_look - time.monotonic())):
                 await self._inotify.get()
 
     def _follow(self) -> None:

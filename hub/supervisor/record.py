@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from hub.exits import Exit
-from hub.state import LastExit, ProcessState, RestartReason, Run
+from hub.state import AS_ASKED, LastExit, ProcessState, RestartReason, Run
 
 
 class ProcessRecord:
@@ -16,14 +18,24 @@ class ProcessRecord:
     Args:
         name: The plugin.
         changed: Called when `state` has changed.
+        write: Has everybody see it now.
         wanted: Whether it is to be started with the hub.
     """
 
-    def __init__(self, name: str, changed: Callable[[], None], *, wanted: bool) -> None:
+    def __init__(self, name: str, changed: Callable[[], None], write: Callable[[], object], *, wanted: bool) -> None:
         self._changed = changed
+        self._write = write
         self.state = ProcessState(name, Run.STARTING if wanted else Run.STOPPED)
         self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
+
+    def show(self) -> None:
+        """Have everybody see `state` now: who asked for a start or a stop looks at it when there is an answer."""
+        self._write()
+
+    def is_of(self, *, hub_plugin: bool) -> None:
+        """What its command starts: a plugin process of the hub's own, or another program."""
+        self.state = msgspec.structs.replace(self.state, is_hub_plugin=hub_plugin)
 
     def started(self, pid: int) -> None:
         """A process runs."""
@@ -53,9 +65,9 @@ class ProcessRecord:
         code = os.waitstatus_to_exitcode(status)
         if pid != self.state.pid:
             return  # one that would not die, and has a successor
-        why = f"killed by the hub: {hung}" if hung else meaning(code)
+        why = f"killed by the hub: {hung}" if hung else _why(code, ours=self.state.is_hub_plugin)
         if self.state.run is Run.STOPPING and code == Exit.OK:
-            why = "stopped as asked"
+            why = AS_ASKED
         self._become(Run.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:
@@ -94,23 +106,29 @@ class ProcessRecord:
             next_start,
             trouble,
             hanging,
+            self.state.is_hub_plugin,
         )
         self._changed()
 
 
-def meaning(code: int) -> str:
+def _why(code: int, *, ours: bool) -> str:
     """What an exit code says, or the negative number of a signal."""
     if code < 0:
         return f"killed by {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
-    known = _EXITS.get(code)
+    known = _EXITS.get(code) if ours else None
     return f"exit code {code}" + (f" ({known})" if known else "")
 
 
-def exit_fields(code: int) -> dict[str, str | int]:
-    """The same as fields of a log line."""
+def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:
+    """How a process ended, as fields of a log line.
+
+    Args:
+        code: Its exit code, or the negative number of a signal.
+        ours: Whether it is a plugin process of the hub's own. What another program means by a code, nobody knows.
+    """
     if code < 0:
         return {"signal": _SIGNAL_NAMES.get(-code, str(-code))}
-    known = _EXITS.get(code)
+    known = _EXITS.get(code) if ours else None
     return {"exit_code": code} | ({"meaning": known} if known else {})
 
 

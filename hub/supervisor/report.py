@@ -8,6 +8,7 @@ from hub._version import __version__
 from hub.paths import KUBELET_SOCKET, kubelet_identity
 from hub.state import HubState
 from hub.state.writer import StateFile
+from hub.supervisor.config import PluginConfig
 from hub.supervisor.record import ProcessRecord
 from hub.supervisor.settings import HubSettings
 
@@ -25,15 +26,19 @@ class HubReport:
         self._http = ""
         self._http_problem = ""
         self._kubelet_starts = 0
+        self._kubelet_silent = False
+        self._failures: dict[str, str] = {}
         self._config_problem = ""
         self._records: dict[str, ProcessRecord] = {}
         self._gone: dict[str, ProcessRecord] = {}
         self._file = StateFile(settings.run_dir.hub_state, self._state)
 
-    def record(self, plugin: str, *, wanted: bool) -> ProcessRecord:
+    def record(self, plugin: PluginConfig) -> ProcessRecord:
         """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
-        known = self._gone.pop(plugin, None) or ProcessRecord(plugin, self.changed, wanted=wanted)
-        return self._records.setdefault(plugin, known)
+        known = self._gone.pop(plugin.name, None)
+        record = known or ProcessRecord(plugin.name, self.changed, self.write, wanted=plugin.autostart)
+        record.is_of(hub_plugin=plugin.is_hub_plugin)
+        return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
         """There is no such plugin any more, unless it comes back."""
@@ -48,6 +53,19 @@ class HubReport:
     def kubelet_started(self) -> None:
         """The hub has seen a kubelet start."""
         self._kubelet_starts += 1
+        self.changed()
+
+    def kubelet_silent(self, silent: bool) -> None:  # noqa: FBT001 - a fact, no switch
+        """Nobody answers on the kubelet's socket, or somebody does again."""
+        self._kubelet_silent = silent
+        self.changed()
+
+    def part_failed(self, part: str, how: str) -> None:
+        """A part of the hub has failed, and is started anew; or it works again, where nothing is said."""
+        if how:
+            self._failures[part] = how
+        else:
+            self._failures.pop(part, None)
         self.changed()
 
     def config_refused(self, problem: str) -> None:
@@ -76,8 +94,10 @@ class HubReport:
             directory=str(Path.cwd()),
             http=self._http,
             http_problem=self._http_problem,
-            kubelet_since=kubelet[2] / 1e9 if kubelet else 0,
+            kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_silent else 0,
+            kubelet_silent=self._kubelet_silent,
             kubelet_starts=self._kubelet_starts,
             config_problem=self._config_problem,
+            failures=dict(self._failures),
             processes=tuple(record.state for record in self._records.values()),
         )

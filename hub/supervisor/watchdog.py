@@ -1,11 +1,14 @@
 """Notices plugin processes that live and do nothing: their event loop hangs, or their hardware does not answer.
 
+Another program than a plugin process of the hub's own is left alone: nobody knows what it does when it is well.
+
 Time counts only while the hub itself turns and looks. So a node that was suspended, or a hub that was starved, takes no
 plugin for hung that had no chance to show its life either.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +17,7 @@ import msgspec
 from hub.log import get_logger
 from hub.paths import RunDir
 from hub.state.files import read_file
-from hub.state.pulse import INTERVAL, Pulse, pulse_interval
+from hub.state.pulse import INTERVAL, Pulse, pulse_interval, show_life
 from hub.supervisor.watcher import PluginWatcher
 
 
@@ -36,14 +39,12 @@ class Watched:
 
     Args:
         limit: Seconds without a sign of life.
-        expected: Whether it will give signs of life at all, and has to before long.
         at_start: What there was to see before it began.
     """
 
-    def __init__(self, limit: float, *, expected: bool, at_start: Sign) -> None:
+    def __init__(self, limit: float, at_start: Sign) -> None:
         self._limit = limit
         self._begun = False
-        self._expected = expected
         self._seen = at_start
         self._silent = 0.0
         self._scanning = 0.0
@@ -58,16 +59,16 @@ class Watched:
         if self._silent > self._limit:
             if self._begun:
                 return f"its event loop has not turned for {self._limit:g} s"
-            return f"it has not begun to serve within {self._limit:g} s" if self._expected else ""
+            return f"it has not begun to serve within {self._limit:g} s"
         scan_limit = max(self._limit, sign.scan_limit)
         return f"its hardware has not answered for {scan_limit:g} s" if self._scanning > scan_limit else ""
 
 
 class Watchdog:
-    """Kills processes that hang.
+    """Kills processes that hang, and shows that the hub itself does not.
 
     Args:
-        run_dir: Where the pulses are.
+        run_dir: Where the pulses are, the hub's own too.
         watchers: Tells all plugins.
     """
 
@@ -81,23 +82,30 @@ class Watchdog:
     async def run(self) -> None:
         """Watch for ever."""
         while True:
+            self.show_life()
             interval = min((pulse_interval(watcher.config.watchdog) for watcher in self._watchers()), default=INTERVAL)
             await asyncio.sleep(interval)
             self._look(interval)
 
+    def show_life(self) -> None:
+        """Show that the hub's own event loop turns."""
+        # A directory that takes no file is no reason to leave the plugins unwatched.
+        with suppress(OSError):
+            show_life(self._run_dir.hub_pulse)
+
     def _look(self, passed: float) -> None:
         watched: dict[int, Watched] = {}
         for watcher in self._watchers():
-            limit, ours = watcher.config.watchdog, watcher.config.is_hub_plugin
+            limit = watcher.config.watchdog if watcher.config.is_hub_plugin else 0
             for pid in watcher.processes if limit else ():
                 sign = self._sign(watcher.name, pid)
                 if sign is None:
                     continue
-                watched[pid] = self._watched.get(pid) or Watched(limit, expected=ours, at_start=sign)
+                watched[pid] = self._watched.get(pid) or Watched(limit, sign)
                 why = watched[pid].look(sign, passed)
                 if why:
                     self._kill(watcher, pid, why)
-                    watched[pid] = Watched(limit, expected=ours, at_start=sign)
+                    watched[pid] = Watched(limit, sign)
         self._watched = watched
 
     def _sign(self, name: str, pid: int) -> Sign | None:

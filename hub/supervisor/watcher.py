@@ -81,16 +81,19 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def _start(self) -> None:
         async with self._turn:
             self._launch()
+            self.record.show()
 
     async def _stop(self, *_circus: object) -> None:
         async with self._turn:
             await self._halt()
+            self.record.show()
 
     async def _restart(self) -> None:
         async with self._turn:
             await self._halt()
             self.record.count(RestartReason.ASKED)
             self._launch()
+            self.record.show()
 
     async def _reload(self, **_circus: object) -> None:
         # circus would start the new process beside the old one: when the old one then ends, the kubelet takes the
@@ -204,17 +207,24 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         process = self.processes.pop(pid)
         process.poll()  # lets subprocess know that it is gone
         code = os.waitstatus_to_exitcode(status)
+        ended = exit_fields(code, ours=self.config.is_hub_plugin)
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
         hung = self._hung.pop(pid, "")
         self.record.ended(pid, status, hung)
         if self._status == "active":
             delay = self._backoff.crashed()
-            self._log.warning("plugin exited", pid=pid, **exit_fields(code), restart_in_seconds=delay)
+            self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
             self._respawn_later(delay)
-            self.record.backing_off(_restart_reason(code, hung), delay)
+            self.record.backing_off(self._restart_reason(code, hung), delay)
         else:
-            self._log.info("plugin stopped", pid=pid, **exit_fields(code))
+            self._log.info("plugin stopped", pid=pid, **ended)
         self._ended.set()
+
+    def _restart_reason(self, code: int, hung: str) -> RestartReason:
+        if hung:
+            return RestartReason.HUNG
+        needed = code == Exit.NEEDS_RESTART and self.config.is_hub_plugin
+        return RestartReason.NEEDED if needed else RestartReason.CRASHED
 
     async def kill_hung(self, pid: int, why: str) -> None:
         """End a process that does not go on, once it has written where it hangs."""
@@ -264,9 +274,3 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
         return process.pid not in self.processes
-
-
-def _restart_reason(code: int, hung: str) -> RestartReason:
-    if hung:
-        return RestartReason.HUNG
-    return RestartReason.NEEDED if code == Exit.NEEDS_RESTART else RestartReason.CRASHED

@@ -30,15 +30,20 @@ class ExtraNode(StrEnum):
     """Device files that an application may need besides its uverbs."""
 
     UMAD = "umad"
+    """Management datagrams, of each port."""
     ISSM = "issm"
+    """What a subnet manager opens, of each port."""
     RDMA_CM = "rdma_cm"
+    """The connection manager, one for the node."""
 
 
 class PortRule(StrEnum):
     """Which ports of an HCA have to be up."""
 
     ANY = "any"
+    """One at least."""
     ALL = "all"
+    """All of them."""
     NONE = "none"
     """The port of a virtual function may be down until a pod sets it up."""
 
@@ -47,16 +52,23 @@ class Selectors(Settings, frozen=True, rename="camel"):
     """Which HCAs; of each list any entry matches, and all lists that are there have to."""
 
     vendors: tuple[Hex, ...] = ()
+    """PCI vendors, such as "15b3"."""
     device_ids: tuple[Hex, ...] = msgspec.field(default=(), name="deviceIDs")
+    """PCI devices, such as "101b"."""
     drivers: Names = ()
+    """Drivers, such as "mlx5_core"."""
     if_names: Names = ()
+    """Network interfaces, such as "ib0"."""
     link_types: Names = ()
+    """Link types: "infiniband" or "ether"."""
     pci_addresses: Names = ()
+    """PCI addresses, such as "0000:41:00.0"."""
     pf_names: tuple[Functions, ...] = ()
     """Interface or RDMA device of the physical function; "ib0#0,2-7" picks some of its virtual functions."""
     root_devices: tuple[Functions, ...] = ()
     """PCI address of the physical function, likewise."""
     p_keys: Names = ()
+    """Partition keys of the ports, such as "0xffff"."""
     is_rdma: Literal[True] = True
     """Everything here is; the key is there for configurations of the SR-IOV device plugin."""
 
@@ -70,14 +82,16 @@ class CdiStrategy(StrEnum):
     """How container runtimes are told the CDI names of devices."""
 
     ANNOTATIONS = "annotations"
+    """In an annotation of the container."""
     CRI = "cri"
+    """By the kubelet."""
 
 
 class PoolHealth(Settings, frozen=True):
     """`health` of a pool."""
 
     ports: PortRule | None = None
-    """By default any; none of a virtual function's."""
+    """Which ports of an HCA have to be up. Nothing said: any, and in mode vf none."""
     down: Annotated[float, msgspec.Meta(ge=0)] = 2
     """Seconds that a port is down before it counts."""
     up: Annotated[float, msgspec.Meta(ge=0)] = 5
@@ -88,20 +102,24 @@ class Pool(Settings, frozen=True, rename="camel"):
     """One resource."""
 
     resource_name: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_]+$")]
+    """What follows the slash in the name of the resource."""
     resource_prefix: str = "rdma"
+    """What comes before it."""
     rdma_hca_max: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How many devices: of the whole pool in mode pool, of each HCA in mode hca; 1 in mode vf."""
     devices: Names = ()
     """The old name of selectors.ifNames."""
     selectors: Selectors = Selectors()
     mode: Mode = Mode.POOL
+    """What one device of the resource is."""
     nodes: tuple[ExtraNode, ...] = (ExtraNode.UMAD, ExtraNode.RDMA_CM)
     """Device files that a container gets besides its uverbs, as far as they are there."""
     permissions: Annotated[str, msgspec.Meta(pattern="^rwm?$")] = "rw"
     """What a container may do with them; "rwm" is what the shared plugin gives."""
     nccl_ib_hca: bool = True
-    """Whether a container gets NCCL_IB_HCA; in mode hca."""
+    """Whether a container gets NCCL_IB_HCA; not in mode pool."""
     ucx_net_devices: bool = True
-    """Whether a container gets UCX_NET_DEVICES; in mode hca."""
+    """Whether a container gets UCX_NET_DEVICES; not in mode pool."""
     health: PoolHealth = PoolHealth()
     reset: bool = False
     """Whether a virtual function is reset before a container starts; in mode vf."""
@@ -142,7 +160,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
     periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds between two looks for devices that came or went; 0 for none."""
     config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)
-    """By default each HCA of NVIDIA's (formerly Mellanox) is a device of rdma/hca."""
+    """The pools, one resource each. By default each HCA of NVIDIA's (formerly Mellanox) is a device of rdma/hca."""
 
     def __post_init__(self) -> None:
         for resource, times in Counter(pool.resource for pool in self.config_list).items():

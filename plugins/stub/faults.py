@@ -27,16 +27,18 @@ class PreferFault(Settings, frozen=True):
     """What goes wrong in GetPreferredAllocation."""
 
     hang: bool = False
+    """It never answers."""
     fail: str = ""
+    """It fails, with this text."""
 
 
 class Crash(Settings, frozen=True):
     """The process ends at its next scan."""
 
     exit: int = 1
-    """With this exit code,"""
+    """Its exit code."""
     signal: int = 0
-    """or by this signal."""
+    """The signal that ends it instead; 0 for none."""
 
 
 class Faults(Settings, frozen=True):

@@ -65,10 +65,13 @@ class ResetFault(Settings, frozen=True):
     """How the reset of a device goes."""
 
     do: Deed = Deed.SUCCEED
+    """What it does."""
     seconds: float = 0
     """It takes so long before it does that."""
     text: str = "told to fail"
+    """The text of its error."""
     code: int = 3
+    """The exit code of its process."""
 
 
 class _Faults(msgspec.Struct):

@@ -25,11 +25,14 @@ def fill_in(template: str, **values: object) -> str:
 
 
 class StubNode(Settings, frozen=True):
-    """A device file that each device of a resource brings; `{n}` is the device's number."""
+    """A device file that each device of a resource brings."""
 
     host_path: str = "/dev/null"
+    """The file on the node."""
     container_path: str = "/dev/stub{n}"
+    """Where the container has it; `{n}` is the device's number."""
     permissions: Permissions = "rw"
+    """What the container may do with it."""
 
     def __post_init__(self) -> None:
         fill_in(self.container_path, n=0)
@@ -39,11 +42,13 @@ class StubResource(Settings, frozen=True):
     """A resource of devices that are not there."""
 
     name: str = "example.com/stub"
+    """Its name."""
     devices: Count = 4
     """How many."""
     numa: tuple[Count, ...] = ()
     """The NUMA nodes that the devices are spread over, in turn."""
     nodes: tuple[StubNode, ...] = (StubNode(),)
+    """The device files that each device brings."""
     env: dict[str, str] = msgspec.field(default_factory=lambda: {"STUB_DEVICES": "{id}"})
     """Variables for the container; `{id}` and `{n}` are the device's. Those of several devices are joined by commas."""
 
@@ -56,6 +61,7 @@ class StubSettings(Settings, frozen=True):
     """The whole file."""
 
     resources: tuple[StubResource, ...] = (StubResource(),)
+    """What is served."""
     reset: bool = False
     """Whether devices are reset before a container starts."""
     reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25

@@ -62,7 +62,10 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["logs", "gpus"], "there is no plugin gpus"),
         (["devices", "gpus"], "there is no resource or plugin gpus"),
         (["cordon", "stub-9"], "there is no device stub-9"),
-        (["cordon", "stub-"], "stub- is 4 devices (example.com/stub stub-0 of stub, "),
+        (
+            ["cordon", "stub-"],
+            "stub- is too little of an id, say 8 characters or more; it may be ",
+        ),
         (["uncordon", "stub-1"], "stub-1 is not cordoned"),
         (["log-level", "stub", "loud"], "'loud' is not one of"),
     ]:

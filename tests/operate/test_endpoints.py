@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 
 from operated import TESTS, OperatedNode
 from support import until
+from tornado.httpclient import AsyncHTTPClient
 
 
 async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
@@ -58,6 +60,19 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
         jsonschema.validate(document, schema)
     assert (code, said.keys()) == (200, json.loads(text).keys())
     assert json.loads((await node.dphub("status", "stub", "--json")).out)["name"] == "stub"
+
+
+async def test_the_status_is_packed(node: OperatedNode) -> None:
+    """For who takes that: thousands of devices are megabytes, and somebody may ask every two seconds."""
+    status = node.status()
+    assert status
+    client, url = AsyncHTTPClient(), f"http://{status.hub.http}/status"
+    packed = await client.fetch(url, decompress_response=False, headers={"Accept-Encoding": "gzip, br"})
+    plain = await client.fetch(url, decompress_response=False)
+    assert (packed.headers["Content-Encoding"], "Content-Encoding" in plain.headers) == ("gzip", False)
+    assert len(packed.body) < len(plain.body) / 3
+    unpacked = json.loads(gzip.decompress(packed.body))
+    assert unpacked["plugins"][0]["resources"] == json.loads(plain.body)["plugins"][0]["resources"]
 
 
 async def test_other_addresses(node: OperatedNode) -> None:

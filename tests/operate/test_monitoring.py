@@ -42,6 +42,14 @@ def test_the_alert_rules() -> None:
     _promtool("test", "rules", "rules_test.yaml")
 
 
+def test_every_alert_is_tested() -> None:
+    """Each is raised by something in the tests of the rules."""
+    groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
+    tests = yaml.safe_load((MONITORING / "rules_test.yaml").read_text())["tests"]
+    raised = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
+    assert raised == {rule["alert"] for group in groups for rule in group["rules"]}
+
+
 def test_the_dashboard(tmp_path: Path) -> None:
     """Each query is one that Prometheus takes; each panel has a title, says what it shows, and overlaps no other."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(_queries())]

@@ -70,7 +70,7 @@ async def test_xid(node: OperatedNode) -> None:
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
     problem = await _told(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
-    assert problem.remedy == f"once it is mended: dphub uncordon {gpu.uuid}"
+    assert problem.remedy == f"once mended: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
     await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
@@ -116,6 +116,8 @@ async def test_hung_hardware() -> None:
         last = status.plugins[2].last_exit
         assert last
         assert last.why == "killed by the hub: its hardware has not answered for 2 s"
+        words = f"starting: after: {last.why}"
+        await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
         await node.status_until(lambda status: not status.ready, "a node that is not ready")
         said = await node.dphub("logs", "stub", "--json", "-n", "0")
         assert "plugin hangs, killing it" in said.out
@@ -167,13 +169,20 @@ async def test_kubelet_down(node: OperatedNode) -> None:
 
 
 async def test_kubelet_killed(node: OperatedNode) -> None:
-    """It leaves its socket behind, and the status says that nobody answers on it."""
+    """It leaves its socket behind: everybody says that nobody answers on it, once and not of each plugin."""
     await node.kubelet.crash()
-    await _told(node, "stub", "waiting for kubelet", "is there, but nobody answers on it yet")
-    await _ready(node, ready=True)
+    await _told(node, "kubelet", f"nobody answers on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it")
+    status = node.status()
+    assert status
+    assert [problem.about for problem in status.problems] == ["kubelet"]
+    assert (status.hub.kubelet_since, status.hub.kubelet_silent) == (0, True)
+    assert "kubelet up" not in (await node.dphub("status", width=400)).out
+    await _ready(node, ready=True, says="stub: waiting for kubelet")
+    assert await node.metric("dphub_kubelet_up") == 0
     await node.kubelet.start()
     await node.kubelet.wait_for(STUB, 4)
     await _mended(node)
+    assert await node.metric("dphub_kubelet_up") == 1
 
 
 INI = "[watcher:gpu]\ncmd = python -m hub.plugin plugins.gpu:GPU\nnumprocess = 2\n"

@@ -6,8 +6,11 @@ Plain circusd fails most of these.
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -41,6 +44,11 @@ def stubborn(directory: Path, grace: float) -> str:
 def wait_stubborn(hub: HubProcess, count: int = 1) -> None:
     """Wait until the stubborn plugin does not listen any more."""
     wait_until(lambda: hub.text().count("up\n") >= count, "the stubborn plugin is up")
+
+
+def dphub(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([sys.executable, "-m", "hub", *words], capture_output=True, text=True, check=False)
 
 
 # Start and end.
@@ -554,6 +562,26 @@ def test_nothing_listens_on_the_network(make_hub: MakeHub) -> None:
     hub.wait_plugins("a")
     assert hub.ask("status") == "a: active"
     assert psutil.Process(hub.pid).net_connections(kind="inet") == []
+
+
+def test_http_on_every_address(make_hub: MakeHub) -> None:
+    """A port alone is that of all addresses: a kubelet's probes come to the pod's, people to the loopback one."""
+    hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": ":0"})
+    hub.wait_plugins("a")
+    reader = Reader(RunDir(hub.run_dir))
+    http = wait_until(lambda: (told := reader.hub()) and told.http, "the hub to listen")
+    port = int(http.rpartition(":")[2])
+    for address in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
+        with closing(HTTPConnection(address, port, timeout=10)) as client:
+            client.request("GET", "/healthz")
+            assert client.getresponse().read() == b"ok\n"
+    asked = dphub("health", f"--run-dir={hub.run_dir}")
+    assert (asked.returncode, asked.stdout) == (Exit.OK, "ok\n")
+    os.kill(hub.pid, signal.SIGKILL)
+    hub.wait_ended()
+    gone = dphub("health", f"--run-dir={hub.run_dir}")
+    assert gone.returncode == Exit.USAGE
+    assert "no hub runs in" in gone.stderr
 
 
 def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:

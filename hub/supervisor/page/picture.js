@@ -5,6 +5,7 @@ const EVERY = 2000; // milliseconds
 const PATIENCE = 5000; // milliseconds
 const MOST = 300; // physical devices drawn one by one
 const AGREED = ["registered"];
+const RESTLESS = new Set(["memory", "last_sign"]); // what changes all the time, and is no reason to draw anew
 const CALM = ["stopped", "handed over", "waiting for kubelet", "starting", "serving", "stopping"];
 
 let drawn = "";
@@ -143,7 +144,7 @@ async function refresh() {
   answered = Date.now() / 1000;
   // Drawn anew only where something changed, so that what a person has marked stays.
   const { time, ...rest } = status;
-  const now = JSON.stringify(rest, (key, value) => (key === "memory" ? undefined : value));
+  const now = JSON.stringify(rest, (key, value) => (RESTLESS.has(key) ? undefined : value));
   if (now !== drawn) draw(status);
   drawn = now;
 }

@@ -22,43 +22,61 @@ class MigStrategy(StrEnum):
     """How MIG devices are advertised."""
 
     NONE = "none"
+    """Not at all: a GPU is one device, whatever it is divided into."""
     SINGLE = "single"
+    """As nvidia.com/gpu, where all GPUs are divided into devices of one size."""
     MIXED = "mixed"
+    """As a resource for each size, such as nvidia.com/mig-1g.5gb; GPUs that are not divided are nvidia.com/gpu."""
 
 
 class DeviceListStrategy(StrEnum):
     """How the container runtime is told which devices a container gets."""
 
     ENVVAR = "envvar"
+    """By the variable NVIDIA_VISIBLE_DEVICES, which NVIDIA's container runtime reads."""
     VOLUME_MOUNTS = "volume-mounts"
+    """By mounts of /dev/null below /var/run/nvidia-container-devices, which that runtime reads too."""
     CDI_ANNOTATIONS = "cdi-annotations"
+    """By CDI names in an annotation of the container."""
     CDI_CRI = "cdi-cri"
+    """By CDI names that the kubelet passes on."""
 
 
 class DeviceIDStrategy(StrEnum):
     """What it is told of each."""
 
     UUID = "uuid"
+    """Its UUID."""
     INDEX = "index"
+    """Its index, which changes when GPUs come or go."""
 
 
 class AllocationPolicy(StrEnum):
     """Which shared devices are preferred."""
 
     DISTRIBUTED = "distributed"
+    """Those of the GPU of which the fewest are in use."""
     PACKED = "packed"
+    """Those of the GPU of which the most are."""
 
 
 class PluginFlags(Settings, frozen=True, rename="camel"):
     """`flags.plugin`."""
 
     pass_device_specs: bool = False
+    """Whether a container also gets the device files from the kubelet, as the CPU manager wants it."""
     device_list_strategy: DeviceListStrategy | tuple[DeviceListStrategy, ...] = DeviceListStrategy.ENVVAR
+    """How the container runtime is told which devices a container gets: in one way, or in several."""
     device_id_strategy: DeviceIDStrategy = msgspec.field(default=DeviceIDStrategy.UUID, name="deviceIDStrategy")
+    """What it is told of each device."""
     cdi_annotation_prefix: str = "cdi.k8s.io/"
+    """What the annotation with CDI names begins with."""
     nvidia_ctk_path: str = msgspec.field(default="/usr/bin/nvidia-ctk", name="nvidiaCTKPath")
+    """The tool of NVIDIA's container toolkit on the node, which CDI files name."""
     container_driver_root: str = "/driver-root"
+    """Where the plugin finds the driver root; where there is no such directory, at its place on the node."""
     shared_devices_allocation_policy: AllocationPolicy = AllocationPolicy.DISTRIBUTED
+    """Which of several shared devices is preferred."""
 
     def __post_init__(self) -> None:
         if not self.device_lists:
@@ -75,28 +93,38 @@ class Flags(Settings, frozen=True, rename="camel"):
     """`flags`."""
 
     mig_strategy: MigStrategy = MigStrategy.NONE
+    """How MIG devices are advertised."""
     fail_on_init_error: bool | None = None
     """Whether the process ends where there is no driver. Not so where nothing is said, other than with NVIDIA's plugin:
     one configuration then suits nodes with and without GPUs."""
     nvidia_driver_root: AbsolutePath = "/"
+    """The directory on the node below which the driver's libraries and programs are."""
     nvidia_dev_root: str = ""
-    """Empty: the driver root."""
+    """The directory on the node below which the device files are ("/" for /dev/nvidia0). Empty: the driver root."""
     gdrcopy_enabled: bool = False
+    """Whether containers get GDRCopy's device file."""
     gds_enabled: bool = False
+    """Whether containers get the device files of GPUDirect Storage."""
     mofed_enabled: bool = False
+    """Whether containers get the device files of Mellanox OFED (/dev/infiniband)."""
     device_discovery_strategy: Literal["auto", "nvml"] = "auto"
+    """How GPUs are found. Both mean NVML, the driver's library; Tegra is not served."""
     mps_root: AbsolutePath = "/run/nvidia/mps"
+    """The directory on the node where the control daemons of MPS and their clients meet."""
     use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
+    """Of another program (GPU feature discovery), which reads the same file; accepted, and without effect."""
     plugin: PluginFlags = PluginFlags()
     gfd: dict[str, Any] | None = None
-    """Settings of another program (GPU feature discovery), which reads the same file."""
+    """Settings of that program; accepted, and without effect."""
 
 
 class Imex(Settings, frozen=True, rename="camel"):
     """`imex`."""
 
     channel_ids: tuple[int, ...] = msgspec.field(default=(), name="channelIDs")
+    """The IMEX channels that containers get: none, or channel 0."""
     required: bool = False
+    """Whether GPUs are unhealthy while such a channel is missing."""
 
     def __post_init__(self) -> None:
         if self.channel_ids not in {(), (0,)}:
@@ -107,8 +135,11 @@ class XidTable(Settings, frozen=True):
     """`dphub.health.xids`: what an XID means for a GPU's health."""
 
     ignore: tuple[int, ...] = ()
+    """XIDs that mean nothing."""
     recover: tuple[int, ...] = ()
+    """XIDs after which a GPU is unhealthy until a probe finds nothing wrong and the quiet time is over."""
     fatal: tuple[int, ...] = ()
+    """XIDs after which it is unhealthy until it is reset, or an operator says otherwise."""
 
     def __post_init__(self) -> None:
         for code, times in Counter((*self.ignore, *self.recover, *self.fatal)).items():
@@ -133,7 +164,8 @@ class HubSection(Settings, frozen=True):
 
     health: HealthSettings = HealthSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
-    """By resource; those that are not named are not reset. What YAML makes of `off` means the same."""
+    """By resource, what is done to a GPU before a container starts with it; resources that are not named are not reset.
+    What YAML makes of `off` means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
 
@@ -159,6 +191,7 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
     """The whole file."""
 
     version: Literal["v1"] = "v1"
+    """The version of the file's format."""
     flags: Flags = Flags()
     resources: Resources = Resources()
     sharing: SharingSection = SharingSection()

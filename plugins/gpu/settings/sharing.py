@@ -40,6 +40,7 @@ class Pattern(Settings, frozen=True):
     pattern: str
     """`*` stands for any text; found anywhere in the name, as NVIDIA's plugin does."""
     name: str
+    """The resource; NVIDIA's domain is added where it has none."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", resource_name(self.name))
@@ -53,7 +54,9 @@ class Resources(Settings, frozen=True):
     """`resources`; the first pattern that matches names the resource."""
 
     gpus: tuple[Pattern, ...] = ()
+    """What GPUs are called, by their product name."""
     mig: tuple[Pattern, ...] = ()
+    """What MIG devices are called, by their profile."""
     migs: tuple[Pattern, ...] = ()
     """The same as `mig`, NVIDIA's own name for it."""
 
@@ -62,8 +65,11 @@ class SharedResource(Settings, frozen=True):
     """Devices of a resource that several containers share."""
 
     name: str
+    """The resource whose devices are shared; NVIDIA's domain is added where it has none."""
     replicas: int
+    """How many containers share a device; at least 2."""
     rename: str = ""
+    """What the shared devices are advertised as. Empty: as `name`, or as `renameByDefault` has it."""
     devices: str | int | tuple[int | str, ...] = "all"
     """`all`, so many, or a list of indices, MIG indices ("0:1") or UUIDs."""
 
@@ -86,8 +92,11 @@ class SharingMode(Settings, frozen=True, rename="camel"):
     """`sharing.timeSlicing` or `sharing.mps`."""
 
     resources: tuple[SharedResource, ...]
+    """What is shared."""
     rename_by_default: bool = False
+    """Whether `.shared` is added to the name of a resource that is shared."""
     fail_requests_greater_than_one: bool | None = None
+    """Whether a container that asks for more than one share is refused. Nothing said: yes for MPS, else no."""
     strategy: str = ""
     """A relic of NVIDIA's file; only the empty text is known."""
 

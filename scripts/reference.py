@@ -1,0 +1,283 @@
+"""Make docs/reference.md, every key, command, variable and exit code, from the code.
+
+`python -m scripts.reference` writes it; with `--check` it fails when what is committed differs.
+"""
+
+import argparse
+import ast
+import importlib
+import inspect
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hub import exits
+from hub.cli import SECTIONS, cli
+from hub.supervisor import config
+from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.environment import VARIABLES
+from plugins.ib.settings import IBSettings
+from plugins.stub.faults import Faults
+from plugins.stub.settings import StubSettings
+from scripts.docstrings import field_texts
+from scripts.settingswords import Struct, either, keys, sections
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference.md"
+
+HEAD = """\
+# Reference
+
+Every key of every file, every command, variable and exit code. This page is made from the code by
+`python -m scripts.reference`; what is missing here is not there.
+
+A key that a file has and that is not listed here is refused, with its place in the file. `dphub check` finds that
+without starting anything. A key without a value is as if it were not there.
+
+## circus.ini
+
+What the hub runs. `#` and `;` at the beginning of a line open a comment.
+
+### `[watcher:NAME]`
+
+One plugin; NAME is made of letters, digits, `_`, `.` and `-`, 63 characters at most.
+"""
+
+CIRCUS_SECTIONS = """\
+`numprocesses = 1` and `singleton = true` are taken, and are so anyway. Other keys of circus are refused, with the words
+that the hub sets them or that they are unknown.
+
+### `[env]`, `[env:NAMES]`
+
+Variables for all plugins, or for those whose names match one of NAMES (`gpu`, `gpu,ib`, `my-*`). The hub's own
+environment is inherited besides.
+
+### `[circus]`
+
+| key | meaning |
+|---|---|
+| `include` | More files, by name or pattern; relative to this one. |
+| `include_dir` | Directories of which all `*.ini` are read. |
+"""
+
+GPU_YAML = """\
+The file of `plugins.gpu:GPU`, YAML or JSON: that of NVIDIA's device plugin, and the key `dphub`. See
+[NVIDIA GPUs](gpu.md)."""
+
+IB_YAML = """\
+The file of `plugins.ib:IB`, YAML or JSON: that of the RDMA shared device plugin, and more keys. See
+[RDMA devices](ib.md)."""
+
+STUB_YAML = "The file of `plugins.stub:Stub`, YAML or JSON."
+
+STUB_FAULTS_YAML = """\
+What the stub does wrong, for trying how a node and its alerts take it. A change of it counts at once. It is where
+`faults` in stub.yaml says, by default in the run directory."""
+
+FILES: dict[str, tuple[Struct, str]] = {
+    "gpu.yaml": (GPUSettings, GPU_YAML),
+    "ib.yaml": (IBSettings, IB_YAML),
+    "stub.yaml": (StubSettings, STUB_YAML),
+    "stub-faults.yaml": (Faults, STUB_FAULTS_YAML),
+}
+
+GPU_VARIABLES = """\
+### Variables
+
+They override the file, as those of NVIDIA's plugin do; an empty one does not.
+"""
+
+PLUGIN_PROCESS = """\
+### python -m hub.plugin
+
+`python -m hub.plugin MODULE:CLASS [OPTIONS]`
+
+One plugin process. Under the hub it is what `cmd` in circus.ini says, and the hub tells it the rest by variables; by
+hand it serves a kubelet without a hub.
+"""
+
+VARIABLES_HEAD = """\
+## Variables
+
+A flag wins over its variable. Those that set keys of gpu.yaml are listed there.
+"""
+
+BY_THE_HUB = "a plugin; the hub sets it"
+NODE_NET = """\
+The directory with the kernel's tables of the node's network: in a pod the node's `/proc/1/net`, for the pod's own
+`/proc/net` tells of the pod."""
+
+BESIDE_FLAGS = {
+    "DPHUB_HOST_ROOT": ("a plugin", "Where it finds the node's file system, if not at `/`."),
+    "DPHUB_NODE_NET": ("the IB plugin", " ".join(NODE_NET.split())),
+    "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),
+    "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a sign of life after which it is killed; 0 for never."),
+    "CONFIG_FILE": ("the GPU plugin", "Its configuration file, where there is no `--config`."),
+    "RESOURCE_PREFIX": ("the GPU plugin", "The domain of resources whose name in gpu.yaml has none; `nvidia.com`."),
+    "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs that mean nothing, such as `13,31`."),
+    "DP_ENABLE_HEALTHCHECKS": ("the GPU plugin", "The same of what means something all the same; it wins."),
+    "LD_LIBRARY_PATH": ("the GPU plugin", "Where NVIDIA's programs find libraries, before the driver root's."),
+}
+"""Variables that no flag of `dphub run` has, with who reads them."""
+
+NOT_OF_PLUGINS = {"DPHUB_HTTP"}
+"""Variables that a flag of `dphub run` has, and that no plugin reads."""
+
+EXIT_CODES = """\
+## Exit codes
+
+Of `dphub run` and of plugins; other commands end with 0, 1 or 2.
+"""
+
+Row = tuple[str, ...]
+
+
+def make_reference() -> str:
+    """The whole page."""
+    parts = [HEAD, *_circus_ini()]
+    for name, (kind, text) in FILES.items():
+        parts += _file(name, kind, text)
+    return "\n".join([*parts, *_commands(), *_variables(), *_exit_codes()])
+
+
+def _table(head: Row, rows: Iterable[Row]) -> str:
+    lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- |", "|---|").replace(" --- |", "---|")
+
+
+def _code(text: object) -> str:
+    return f"`{text}`"
+
+
+def _circus_ini() -> Iterator[str]:
+    told = field_texts(config)["PluginConfig"]
+    known = [field for field in fields(config.PluginConfig) if field.name not in {"name", "env", "rlimits"}]
+    rows = [(_code(field.name), _ini_default(field), told[field.name]) for field in known]
+    key, _, meaning = told["rlimits"].removeprefix("From ").partition(": ")
+    yield _table(("key", "default", "meaning"), [*rows, (key, "", meaning[0].upper() + meaning[1:])])
+    yield CIRCUS_SECTIONS
+
+
+def _ini_default(field: "Field[Any]") -> str:
+    value = field.default
+    if value is MISSING:
+        return "required"
+    if field.name == "stop_signal":
+        return _code(signal.Signals(value).name)
+    if isinstance(value, bool):
+        return _code(str(value).lower())
+    return _code(f"{value:g}") if isinstance(value, int | float) else ""
+
+
+def _file(name: str, kind: Struct, text: str) -> Iterator[str]:
+    yield f"## {name}\n\n{text}\n"
+    for cls, places in sections(kind).items():
+        rows = [(_code(key.name), key.value, key.default, key.meaning) for key in keys(cls)]
+        # What has no rows has sections only, and those are named in full.
+        if rows and places != [()]:
+            yield "### " + ", ".join(_code(".".join(place).replace(".[]", "[]")) for place in places) + "\n"
+            said = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
+            if not re.fullmatch(r"(`[^`]*`( or )?)+\.", said):
+                yield f"{said}\n"
+        if rows:
+            yield _table(("key", "value", "default", "meaning"), rows)
+    if kind is GPUSettings:
+        yield GPU_VARIABLES
+        yield _table(("variable", "sets"), [(_code(variable), _code(key)) for variable, (key, _) in VARIABLES.items()])
+
+
+def _commands() -> Iterator[str]:
+    commands = {name: _command(name) for section in SECTIONS.values() for name in section}
+    rows = {name: [_option_row(option) for option in _options(command)] for name, command in commands.items()}
+    counts = Counter(row for each in rows.values() for row in each)
+    common = {row: None for row, count in counts.items() if count > len(commands) / 2}
+    others = either([_code(name) for name in commands if common.keys().isdisjoint(rows[name])]).replace(" or ", " and ")
+    head = ("option", "variable", "default", "meaning")
+    yield f"## Commands\n\nWhich hub a command is about is said by these; all but {others} have them.\n"
+    yield _table(head, common)
+    for name, command in commands.items():
+        usage = " ".join(["dphub", name, *command.collect_usage_pieces(click.Context(command))])
+        text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
+        yield f"### dphub {name}\n\n{_code(usage)}\n\n{text}\n"
+        if own := [row for row in rows[name] if row not in common]:
+            yield _table(head, own)
+    yield PLUGIN_PROCESS
+    yield _table(("option", "variable", "meaning"), _plugin_flags())
+
+
+def _command(name: str) -> click.Command:
+    command = cli.get_command(click.Context(cli), name)
+    if command is None:
+        raise LookupError(f"dphub lists {name}, and has no such command")
+    return command
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [param for param in command.params if isinstance(param, click.Option)]
+
+
+def _option_row(option: click.Option) -> Row:
+    meaning, _, default = (option.help or "").partition("  [default: ")
+    names = ", ".join(_code(name) for name in option.opts)
+    if isinstance(option.type, click.Choice):
+        names += " " + either([_code(choice) for choice in option.type.choices])
+    elif not option.is_flag:
+        names += " " + (option.metavar or option.type.name.replace("integer range", "number").upper())
+    if option.show_default:
+        default = str(option.default)
+    return names, _code(option.envvar) if option.envvar else "", default.removesuffix("]"), meaning
+
+
+def _plugin_flags() -> Iterator[Row]:
+    """The options of a plugin process, which argparse has and keeps to itself."""
+    source = inspect.getsource(importlib.import_module("hub.plugin.__main__"))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="add_argument"), args=[ast.Constant(value=str(name)), *_]):
+                if name.startswith("--"):
+                    texts = [str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)]
+                    variable = next((_code(text) for text in texts if text.startswith("DPHUB_")), "")
+                    (meaning,) = [ast.literal_eval(word.value) for word in node.keywords if word.arg == "help"]
+                    yield _code(name), variable, f"{meaning[0].upper()}{meaning[1:]}."
+
+
+def _variables() -> Iterator[str]:
+    flags = [option for option in _options(_command("run")) if isinstance(option.envvar, str)]
+    rows: list[Row] = [(_code(option.envvar), _reader(option), _option_row(option)[-1]) for option in flags]
+    rows += [(_code(name), reader, meaning) for name, (reader, meaning) in BESIDE_FLAGS.items()]
+    yield VARIABLES_HEAD
+    yield _table(("variable", "read by", "meaning"), rows)
+
+
+def _reader(option: click.Option) -> str:
+    return "`dphub run`" if option.envvar in NOT_OF_PLUGINS else "`dphub`, and a plugin"
+
+
+def _exit_codes() -> Iterator[str]:
+    told = field_texts(exits)["Exit"]
+    yield EXIT_CODES
+    yield _table(("code", "meaning"), [(str(code.value), told[code.name]) for code in exits.Exit])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
+    if not parser.parse_args(arguments).check:
+        TARGET.write_text(make_reference(), encoding="utf-8")
+        return 0
+    if TARGET.read_text(encoding="utf-8") == make_reference():
+        return 0
+    print(f"{TARGET}: is not what the code says; run python -m scripts.reference", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""What the keys of a configuration file take, in words, from the types that the file is decoded into."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+from msgspec import inspect as types
+
+from scripts.docstrings import field_texts
+
+SHOWN = 24
+"""The longest pattern that tells a person more than that there is one."""
+
+Struct = type[msgspec.Struct]
+Place = tuple[str, ...]
+"""The keys that lead to a section; "[]" is any of a list, "NAME" any key."""
+
+
+class Key(NamedTuple):
+    """One key of a section, in words."""
+
+    name: str
+    value: str
+    default: str
+    meaning: str
+
+
+def sections(kind: Struct) -> Mapping[Struct, list[Place]]:
+    """The structs that a file is made of, and where each may stand."""
+    found: dict[Struct, list[Place]] = {}
+
+    def visit(cls: Struct, place: Place) -> None:
+        found.setdefault(cls, []).append(place)
+        for field in _fields(cls):
+            for inner, below in _structs(field.type):
+                visit(inner, (*place, field.encode_name, *below))
+
+    visit(kind, ())
+    return found
+
+
+def keys(cls: Struct) -> list[Key]:
+    """The keys of a section, without those that are nothing but sections.
+
+    Raises:
+        LookupError: the code does not say what one means.
+    """
+    told = field_texts(sys.modules[cls.__module__]).get(cls.__name__, {})
+    found = []
+    for field in _fields(cls):
+        meaning = told.get(field.name, "")
+        if meaning:
+            members = "".join(f" {word}" for word in _members(field.type))
+            found.append(Key(field.encode_name, _value(field.type), _default(field), meaning + members))
+        elif not any(isinstance(option, types.StructType) for option in _options(field.type)):
+            raise LookupError(f"{cls.__module__}.{cls.__name__}.{field.name} has no docstring: say what it means")
+    return found
+
+
+def either(words: Sequence[str]) -> str:
+    """Words as a list of which one is meant."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _fields(cls: Struct) -> tuple[types.Field, ...]:
+    info = types.type_info(cls)
+    return info.fields if isinstance(info, types.StructType) else ()
+
+
+def _options(kind: types.Type) -> tuple[types.Type, ...]:
+    return kind.types if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _structs(kind: types.Type) -> Iterator[tuple[Struct, Place]]:
+    """The structs in a type, and how they are reached from it."""
+    match kind:
+        case types.StructType(cls=cls):
+            yield cls, ()
+        case types.VarTupleType(item_type=item):
+            yield from ((cls, ("[]", *place)) for cls, place in _structs(item))
+        case types.DictType(value_type=value):
+            yield from ((cls, ("NAME", *place)) for cls, place in _structs(value))
+        case types.UnionType(types=options):
+            for option in options:
+                yield from _structs(option)
+
+
+def _value(kind: types.Type, plural: str = "") -> str:
+    """What a key takes."""
+    options = [option for option in _options(kind) if not isinstance(option, types.NoneType)]
+    return either([word for option in options for word in _words(option, options, plural)])
+
+
+def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Sequence[str]:
+    """What one alternative of a key is, or which ones."""
+    match kind:
+        case types.VarTupleType(item_type=item):
+            return ["a list of them" if item in beside else f"list of {_value(item, 's')}"]
+        case types.DictType(value_type=value):
+            return [f"by name: {_value(value)}"]
+        case types.StructType():
+            return [f"section{plural}"]
+        case types.AnyType():
+            return ["anything"]
+    return _scalar(kind, plural)
+
+
+def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
+    match kind:
+        case types.BoolType():
+            return ["`true`", "`false`"]
+        case types.StrType(pattern=pattern):
+            return [f"text{plural}" + (f" like `{pattern}`" if pattern and len(pattern) <= SHOWN else "")]
+        case types.IntType():
+            return [f"whole number{plural}{_bound(kind)}"]
+        case types.FloatType():
+            return [f"number{plural}{_bound(kind)}"]
+        case types.EnumType(cls=cls):
+            return [f"`{member.value}`" for member in cls]
+        case types.LiteralType(values=values):
+            return [f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in values]
+    raise TypeError(f"no words for {kind}")
+
+
+def _bound(kind: types.IntType | types.FloatType) -> str:
+    if kind.gt is not None:
+        return f" above {kind.gt:g}"
+    return f" from {kind.ge:g}" if kind.ge is not None else ""
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if value is None or value == "":
+        return ""
+    plain = _plain(value)
+    return f"`{plain if isinstance(plain, str) else json.dumps(plain)}`"
+
+
+def _plain(value: object) -> object:
+    """A value as a file has it, without what is so by default."""
+    if isinstance(value, msgspec.Struct):
+        return {
+            field.encode_name: _plain(mine)
+            for field in _fields(type(value))
+            if (mine := getattr(value, field.name)) != field.default
+        }
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _members(kind: types.Type) -> Iterator[str]:
+    """What each of the words means that a key takes."""
+    match kind:
+        case types.EnumType(cls=cls):
+            told = field_texts(sys.modules[cls.__module__])[cls.__name__]
+            yield from (f"`{member.value}`: {_begun(told[member.name])}" for member in cls if member.name in told)
+        case types.VarTupleType(item_type=inner) | types.DictType(value_type=inner):
+            yield from _members(inner)
+        case types.UnionType(types=options):
+            yield from dict.fromkeys(word for option in options for word in _members(option))
+
+
+def _begun(text: str) -> str:
+    """A sentence after a colon; a name keeps its capitals."""
+    word = text.split(maxsplit=1)[0]
+    return text if len(word) > 1 and word.isupper() else text[0].lower() + text[1:]

@@ -1,0 +1,120 @@
+"""Terminals in which a page's commands are typed."""
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from support import PATIENCE
+
+BIN = Path(sys.executable).parent
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What a terminal has: the programs of the virtual environment, and text for people."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
+    own = {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+        "DPHUB_LOG_FORMAT": "text",
+        # The page's own would be anybody's on this machine.
+        "DPHUB_HTTP": "127.0.0.1:0",
+    }
+    return inherited | own | variables
+
+
+def typed(command: str, directory: Path, **variables: str) -> str:
+    """Type a command that ends by itself, and well; what it says."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=directory,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, (command, done.stdout)
+    return done.stdout
+
+
+async def typed_beside(command: str, directory: Path, **variables: str) -> str:
+    """The same, while something else goes on in this process."""
+    return await asyncio.to_thread(typed, command, directory, **variables)
+
+
+class Terminal:
+    """A command that goes on.
+
+    Args:
+        process: It.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.lines: list[str] = []
+        """What it has said, without times."""
+        self._more = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    def type(self, line: str) -> None:
+        """Type a line into it."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n".encode())
+
+    async def says(self, words: str, times: int = 1) -> None:
+        """Wait until it has said something, so often."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while sum(words in line for line in self.lines) < times:
+                    self._more.clear()
+                    await self._more.wait()
+        except TimeoutError:
+            raise AssertionError(f"{words!r} is not in {self.lines}") from None
+
+    async def end(self) -> None:
+        """Type Ctrl-C, and wait for its end, which has to be a good one."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        assert await self._process.wait() == 0, self.lines
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self._process.stdout
+        while line := await self._process.stdout.readline():
+            self.lines.append(without_time(line.decode().rstrip("\n")))
+            self._more.set()
+
+
+@asynccontextmanager
+async def terminal(command: str, directory: Path, **variables: str) -> AsyncIterator[Terminal]:
+    """Type a command that goes on until the block ends. Variables may stand before it, as in a shell."""
+    words = shlex.split(command.replace("$PWD", str(directory)))
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        variables[name] = value
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        cwd=directory,
+        env=environment(**variables),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    opened = Terminal(process)
+    try:
+        yield opened
+    finally:
+        await opened.end()
+
+
+def without_time(line: str) -> str:
+    """A line of a log without what is another thing each time."""
+    return re.sub(r"pid=\d+", "pid=4711", re.sub(r"^\d{4}-\S+Z ", "", line))

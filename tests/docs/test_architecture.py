@@ -1,0 +1,194 @@
+"""What the page on the architecture says is so."""
+
+import ast
+import inspect
+import os
+import re
+import shlex
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pages import ARCHITECTURE, ROOT
+from terminal import typed, typed_beside
+
+import benchmarks.__main__ as benchmarks
+from hub.cli.states import wait_for_state
+from hub.kubelet.node import Node
+from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.plugin import endpoint, health, preparation, process, registration
+from hub.plugin.contract import Plugin
+from hub.plugin.resource import SCAN
+from hub.reset import resetter
+from hub.state import Registration
+from hub.state.pulse import SILENCE
+from hub.supervisor import backoff, kubelet_watch, watcher
+from hub.supervisor.config import PluginConfig, shipped_config
+
+CAT = ARCHITECTURE.command("cat ")
+EXPORT = ARCHITECTURE.command("export ")
+CIRCUSCTL = [command for command in ARCHITECTURE.commands if command.startswith("circusctl ")]
+BENCHMARKS = ARCHITECTURE.command(".venv/bin/python -m benchmarks ")
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A directory whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        yield Path(directory)
+
+
+def _names(head: str) -> list[str]:
+    return [cells[0].strip("`") for cells in ARCHITECTURE.table(head)]
+
+
+def test_the_rules_are_those_that_are_checked() -> None:
+    """Each contract of import-linter, in its order."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert _names("rule") == [contract["name"] for contract in project["tool"]["importlinter"]["contracts"]]
+
+
+def test_the_packages_are_there() -> None:
+    """All that the hub consists of, and none that is not."""
+    named = {name for cells in ARCHITECTURE.table("package") for name in re.findall("`([a-z.]+)`", cells[0])}
+    assert named == {"hub", "plugins"} | {f"hub.{path.parent.name}" for path in (ROOT / "hub").glob("*/__init__.py")}
+
+
+def _patterns() -> dict[str, re.Pattern[str]]:
+    """What each file of the run directory may be called."""
+    words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)"}
+    names = [name for cells in ARCHITECTURE.tables("file")[0] for name in re.findall("`([^`]+)`", cells[0])]
+    return {name: re.compile(re.sub("INSTANCE|PLUGIN", lambda word: words[word[0]], re.escape(name))) for name in names}
+
+
+def test_every_file_of_the_code_is_documented() -> None:
+    """Whatever `RunDir` names."""
+    run_dir = RunDir(Path(), "INSTANCE")
+    members = {name: member for name, member in vars(RunDir).items() if not name.startswith("_")}
+    paths = [getattr(run_dir, name) for name, member in members.items() if isinstance(member, property)]
+    paths += [
+        member(run_dir, "PLUGIN")
+        for member in members.values()
+        if inspect.isfunction(member) and "plugin" in inspect.signature(member).parameters
+    ]
+    assert len(paths) >= 12
+    assert {str(path) for path in paths} <= _patterns().keys()
+
+
+async def test_every_file_that_is_there_is_documented(root: Path) -> None:
+    """In the run directory and in the kubelet's, on a node that has been through something."""
+    async with Node(root, shipped_config()) as node:
+        await node.start_hub()
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+        state = await wait_for_state(node.run_dir, "stub", lambda state: bool(state.resources), 60)
+        os.kill(state.pid, 9)
+        await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=60)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+        found = {path.name for path in node.run_dir.path.iterdir() if not path.name.startswith(".")}
+        assert {name for name in found if not any(p.fullmatch(name) for p in _patterns().values())} == set()
+        assert {"dphub.lock", "dphub.json", "dphub.stub.json", "dphub.stub.pulse"} <= found
+        (kubelets,) = ARCHITECTURE.tables("file")[1:]
+        documented = {re.findall("`([^`]+)`", cells[0])[0] for cells in kubelets}
+        sockets = {path.name for path in node.plugin_dir.glob("dphub-*.sock")}
+        assert sockets == {endpoint.socket_name(r, "dphub", node.plugin_dir) for r in node.kubelet.capacity()}
+        rest = {path.name for path in node.plugin_dir.iterdir()} - sockets
+        assert rest | {"INSTANCE-RESOURCE.sock"} == documented
+
+
+def test_every_state_of_a_registration_is_documented() -> None:
+    """In words that `dphub status` uses."""
+    (states, _) = ARCHITECTURE.tables("state")
+    assert {cells[0] for cells in states} == set(Registration)
+
+
+def test_every_state_of_health_is_documented() -> None:
+    """And every source of what is wrong with a device."""
+    (_, states) = ARCHITECTURE.tables("state")
+    assert {cells[0] for cells in states} == {*health.Health, "any", "cordoned"}
+    sources = {health.PLUGIN, health.BROKEN, health.RESET, health.FLAPPING, health.CORDON, health.OPERATOR, SCAN}
+    assert set(_names("source")) == sources
+
+
+def test_times_are_those_of_the_code() -> None:
+    """Those that an administrator may wait for."""
+    words = ARCHITECTURE.words
+    said = {
+        "finds out by itself within two seconds": process.CHECK_INTERVAL == 2,
+        "a lost event is found five seconds later": kubelet_watch.LOOK_SECONDS == 5,
+        "opened no stream within five seconds": registration.CONFIRM_TIMEOUT == 5,
+        "after up to 30 seconds, or when asked to": registration.RETRY_REFUSED == 30,
+        "has three seconds to serve before the older": registration.PATIENCE == 3,
+        "A second after the older's socket is gone": registration.SETTLE == 1,
+        "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,
+        "has run for a minute begins a new count": backoff.HEALTHY_SECONDS == 60,
+        "| `allocate` | 5 s |": Plugin.allocate_timeout == 5,
+        "| `prefer` | 1 s |": Plugin.prefer_timeout == 1,
+        "| a scan (`devices`) | 30 s |": Plugin.scan_timeout == 30,
+        "| 30 s (`watchdog` in `circus.ini`) |": PluginConfig("x", "x").watchdog == 30,
+        "half a second later it sends SIGKILL": watcher.STACK_SECONDS == 0.5,
+        "has not turned for 30 seconds, `dphub status` says so": SILENCE == 30,
+        "A plugin has five seconds (`graceful_timeout`), and then two more": (
+            (PluginConfig("x", "x").graceful_timeout, watcher.KILL_SECONDS) == (5, 2)
+        ),
+        "It gives the worker a second": resetter.GRACE == 1,
+        "has not ended three seconds later": resetter.PATIENCE == 3,
+        "together have 25 seconds, at most 26": (Plugin.reset_timeout, preparation.LONGEST) == (25, 26),
+        "it was the fourth recovery within an hour": (
+            (health.Policy().recoveries, health.Policy().period) == (3, 3600)
+        ),
+        f"The run directory is `{RUN_DIR}`": True,
+        f"plugin directory is `{PLUGIN_DIR}`": True,
+    }
+    assert [text for text, is_so in said.items() if text not in words or not is_so] == []
+
+
+def test_budgets_are_those_that_are_measured() -> None:
+    """Each is held by the benchmark that is named beside it."""
+    source = inspect.getsource(benchmarks)
+    functions = dict(re.findall(r'"([\w-]+)": lambda: (\w+)\(', source))
+    for what, budget, only in ARCHITECTURE.table("what | at most"):
+        (number, *_) = budget.split()
+        module = inspect.getmodule(getattr(benchmarks, functions[only.strip("`")]))
+        assert module
+        constants = {
+            node.value for node in ast.walk(ast.parse(inspect.getsource(module))) if type(node) is ast.Constant
+        }
+        assert float(number) in constants, what
+
+
+async def test_circusctl_works(root: Path) -> None:
+    """Each of its commands does what it says to a hub that runs, and the plugin's state can be looked at."""
+    async with Node(root, shipped_config()) as node:
+        await node.start_hub()
+        await wait_for_state(node.run_dir, "stub", lambda state: bool(state.resources), 60)
+        run_dir = str(node.run_dir.path)
+        name, _, its_endpoint = EXPORT.removeprefix("export ").partition("=")
+        variables = {name: its_endpoint.replace(str(RUN_DIR), run_dir)}
+        assert '"example.com/stub"' in typed(CAT.replace(str(RUN_DIR), run_dir), root)
+        assert len(CIRCUSCTL) == 5
+        for command in CIRCUSCTL:
+            printed = await typed_beside(command if "status" in command else f"{command} --waiting", root, **variables)
+            assert "ok" in printed or "active" in printed, command
+            if "stop" not in command:
+                await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+
+
+def test_one_benchmark_can_be_run_alone() -> None:
+    """By the options that the page names; tests/node/test_benchmarks.py runs them."""
+    words = shlex.split(BENCHMARKS)
+    context = benchmarks.main.make_context("benchmarks", words[words.index("benchmarks") + 1 :])
+    assert context.params["only"] in _benchmarks()
+    assert Path(words[0]).name == Path(sys.executable).name.rstrip("0123456789.")
+
+
+def _benchmarks() -> set[str]:
+    return {cells[2].strip("`") for cells in ARCHITECTURE.table("what | at most")}
+
+
+def test_every_command_and_block_is_known_to_these_tests() -> None:
+    """One that is added has a test here."""
+    assert set(ARCHITECTURE.commands) == {CAT, EXPORT, BENCHMARKS, *CIRCUSCTL}
+    assert {block.language for block in ARCHITECTURE.blocks} == {"console", "text"}

@@ -1,0 +1,40 @@
+"""Whoever follows a link in the documentation arrives."""
+
+import re
+
+import pytest
+from pages import README, ROOT, Page, every_page
+
+PAGES = every_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Page) -> None:
+    """To a file of the project, and to a heading that is there."""
+    assert [link for link in page.links if not re.match("[a-z]+:", link) and not _arrives(page, link)] == []
+
+
+def _arrives(page: Page, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.path.parent / path).resolve() if path else page.path
+    if not target.exists() or not target.is_relative_to(ROOT):
+        return False
+    return not anchor or anchor in Page(str(target.relative_to(ROOT))).anchors
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    """Its table has each page, and each has a line on what it is for."""
+    rows = README.table("page")
+    listed = [re.findall(r"\]\((.+?)\)", cells[0])[0] for cells in rows]
+    assert sorted(listed) == sorted(page.name for page in PAGES if page is not README)
+    assert all(cells[1] for cells in rows)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_are_read_as_they_are_meant(page: Page) -> None:
+    """Every block has its end and its language, and every table as many cells in each line."""
+    assert page.text.count("\n```") % 2 == 0
+    assert all(block.language for block in page.blocks)
+    for table in re.findall(r"(?:^\|.*\n)+", page.prose, re.MULTILINE):
+        counts = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(counts) == 1, table

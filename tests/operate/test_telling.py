@@ -1,0 +1,115 @@
+"""What commands tell when things are odd: hostile texts, dead hubs, narrow terminals, and devices nobody trusts."""
+
+import json
+
+import pytest
+from operated import GPU, HCA, STUB, OperatedNode, operated
+from support import until
+
+QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
+
+
+def _flaps(node: OperatedNode) -> bool:
+    gpu = node.plugin("gpu")
+    return bool(gpu) and "flapping" in {device.source for resource in gpu.resources for device in resource.devices}
+
+
+async def _until_it_flaps(node: OperatedNode, total: int) -> None:
+    """Have the first GPU report an error that passes, until its recoveries are no longer trusted."""
+    while not _flaps(node):
+        seen = len(node.kubelet.lists(GPU))
+        node.gpus.xid(0, 12)
+        await until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to fall")
+        await until(lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to rise")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
+    """By its UUID or its PCI address, whether it is one device or several shares; until then it stays unhealthy."""
+    sharing = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n" if replicas > 1 else ""
+    files = {"gpu.yaml": f"version: v1\n{sharing}{QUICK['gpu.yaml']}"}
+    total = 8 * replicas
+    async with operated(files=files, wanted={GPU: total}) as node:
+        await _until_it_flaps(node, total)
+        gpu = node.gpus.gpus[0]
+        status = await node.dphub("status", "gpu")
+        assert f"dphub uncordon {gpu.uuid}" in status.out
+        released = await node.dphub("uncordon", gpu.pci.lower()[-12:])
+        assert released.code == 0, released
+        await node.kubelet.wait_for(GPU, total)
+
+
+async def test_texts_of_others_are_only_texts() -> None:
+    """What looks like markup is shown as it is, and nothing reaches the terminal that would move its cursor."""
+    async with operated() as node:
+        said = await node.dphub("cordon", "stub-1", "--reason", "see [/ticket] [red]now \x1b[2J")
+        assert said.code == 0, said
+        for command in (["status"], ["status", "stub"], ["devices"]):
+            shown = await node.dphub(*command)
+            assert shown.code == 0, shown
+            assert "\x1b" not in shown.out
+        assert "see [/ticket] [red]now" in (await node.dphub("status")).out
+        refused = await node.dphub("cordon", "stub-2", "--reason", "x" * 501)
+        assert (refused.code, "may have 500" in refused.err) == (2, True)
+
+
+async def test_a_hub_that_is_dead() -> None:
+    """Everything that is shown says that it is of the past, and the exit code is not that of a node that is well."""
+    async with operated() as node:
+        assert node.hub
+        node.hub.kill()
+        await node.hub.wait()
+        for command in (["status"], ["status", "stub"]):
+            told = await node.dphub(*command)
+            assert told.code == 1
+            assert "the hub does not run; what is shown is what it last told" in told.out
+        listed = await node.dphub("devices")
+        assert (listed.code, "The hub does not run" in listed.err) == (1, True)
+        assert "pod resources" not in listed.err
+
+
+async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
+    """Its status says why it is not, with the exit code of the node."""
+    async with operated() as node:
+        await node.kubelet.stop()
+        await node.status_until(lambda status: not status.well, "the kubelet to be missed")
+        told = await node.dphub("status", "stub")
+        assert (told.code, "there is no kubelet" in told.out) == (1, True)
+
+
+async def test_devices_of_a_plugin_that_does_not_run() -> None:
+    """They are not simply missing: it is said why nobody knows them."""
+    async with operated() as node:
+        assert (await node.dphub("stop", "stub")).code == 0
+        refused = await node.dphub("cordon", "stub-1")
+        assert refused.code == 2
+        assert "stub is stopped, and its devices are not known" in refused.err
+        assert "stub is stopped" in (await node.dphub("devices", "stub")).err
+
+
+async def test_what_a_script_reads() -> None:
+    """Ids and addresses are in one piece, what is held and gone is listed, and what makes no sense is refused."""
+    async with operated() as node:
+        listed = await node.dphub("devices", width=60)
+        for gpu in node.gpus.gpus:
+            assert gpu.uuid in listed.out
+        pod = await node.kubelet.admit("job", {HCA: 1})
+        (device,) = pod.held(HCA)
+        name = node.hcas.name_of(device)
+        node.hcas.remove(name)
+        await until(lambda: device not in {each.id for each in node.kubelet.devices(HCA)}, "the HCA to go")
+        lines = [json.loads(line) for line in (await node.dphub("devices", HCA, "--json")).out.splitlines()]
+        (gone,) = [line for line in lines if line["id"] == device]
+        assert (gone["healthy"], gone["holder"]) == (False, "default/job/main")
+        for command in (["devices", "--json", "--watch"], ["status", "--json", "--watch"], ["logs", "-n", "-5"]):
+            assert (await node.dphub(*command)).code == 2
+
+
+async def test_a_narrow_terminal() -> None:
+    """No line is wider than it, and no word is broken."""
+    async with operated() as node:
+        await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
+        shown = await node.dphub("status", width=50)
+        assert max(map(len, shown.out.splitlines())) <= 50
+        for word in ("condition", "registered", "registration", "allocated", STUB, "cordoned"):
+            assert word in shown.out

@@ -1,0 +1,38 @@
+"""What the tests of the documentation share: blocks, commands and tables of a page."""
+
+import re
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("install", "upgrading", "moving-over", "security", "troubleshooting")
+
+
+def page(name: str) -> str:
+    """The text of a page in docs/."""
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The blocks of a language, those that are indented in a list included."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", page(name), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(text) for _, text in found]
+
+
+def commands(name: str) -> list[str]:
+    """What the page tells its reader to type."""
+    return [line.removeprefix("$ ") for block in blocks(name, "console") for line in block.splitlines()]
+
+
+def rows(name: str, *head: str) -> list[list[str]]:
+    """The rows of the table with this head, or with a head that begins so."""
+    start = "| " + " | ".join(head) + " |"
+    after = page(name).partition(f"\n{start}")[2]
+    assert after, f"{name}.md has no table {start}"
+    table = after.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in table]
+
+
+def codes(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)

@@ -1,0 +1,64 @@
+"""docs/security.md: what the pod may do is what the manifests let it do."""
+
+import re
+
+import yaml
+from docs_tools import blocks, codes, page, rows
+from manifest_tools import OPENSHIFT, VALUES, charted, mounts, only, pod
+from manifest_validity import mistakes
+
+from hub.supervisor import web
+
+OPTIONS = [VALUES["mps"], VALUES["resets"]]
+
+
+def test_every_directory_of_the_node_is_there() -> None:
+    """With the right that the pod has to it, without options and with all."""
+    documented = {}
+    for paths, right, _ in rows("security", "directory of the node", "in the pod", "for"):
+        for path in codes(paths):
+            documented[path] = right
+    plain = {mount["hostPath"]["path"]: mount for mount in mounts(charted()).values()}
+    full = {mount["hostPath"]["path"]: mount for mount in mounts(charted(*OPTIONS)).values()}
+    assert documented.keys() == full.keys()
+    for path, right in documented.items():
+        assert right.startswith("read-only") == bool(full[path].get("readOnly")) or path == "/sys", path
+        assert ("with `mps`" in right) == (path not in plain), path
+    assert documented["/sys"] == "read-only; writable with `resets`"
+    assert (plain["/sys"]["readOnly"], full["/sys"]["readOnly"]) == (True, False)
+
+
+def test_the_privileges_are_there() -> None:
+    """What the pod has, and with which component."""
+    table = rows("security", "in the manifests", "why", "without it")
+    named = {code for row in table for code in codes(row[0])}
+    assert {"privileged: true", "hostPID: true", pod(charted())["priorityClassName"]} <= named
+    assert "hostPID" not in pod(charted())
+    assert pod(charted(VALUES["resets"]))["hostPID"] is True
+    constraints = only(charted(OPENSHIFT), "SecurityContextConstraints")
+    assert constraints["allowHostNetwork"] is False
+
+
+def test_nobody_asks_the_cluster_anything() -> None:
+    """No token is mounted, and outside OpenShift the account has no rights at all."""
+    assert pod(charted())["automountServiceAccountToken"] is False
+    assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
+
+
+def test_the_network_policy_is_one() -> None:
+    """Kubernetes takes it; it is for the pods of the manifests, and for the port by its name."""
+    (text,) = blocks("security", "yaml")
+    policy = yaml.safe_load(text)
+    assert mistakes([policy]) == []
+    labels = only(charted(), "DaemonSet")["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["metadata"]["namespace"] == only(charted(), "DaemonSet")["metadata"]["namespace"]
+    (rule,) = policy["spec"]["ingress"]
+    (hub,) = pod(charted())["containers"]
+    assert [port["port"] for port in rule["ports"]] == [port["name"] for port in hub["ports"]]
+
+
+def test_the_bounds_of_http_are_those_of_the_code() -> None:
+    """Connections, and how long a silent one is kept."""
+    (said,) = re.findall(r"\((\d+) connections, \d+ KiB of headers, (\d+) seconds of silence\)", page("security"))
+    assert said == (str(web.CONNECTIONS), f"{web.IDLE_SECONDS:g}")

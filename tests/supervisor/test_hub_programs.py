@@ -1,0 +1,109 @@
+"""A plugin that is another program, not a plugin process of the hub's own; and what commands see of any plugin."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from hub_process import HubProcess, is_alive, wait_until
+
+from hub.paths import RunDir
+from hub.state import HubState, RestartReason, Run, read_file
+from hub.status.model import Condition, PluginStatus, Severity
+from hub.status.reading import Reader
+
+MakeHub = Callable[[str], HubProcess]
+PROGRAM = "[watcher:other]\ncmd = sleep 1000\nwatchdog = 0.2\n"
+ENDS = '[watcher:other]\ncmd = sh -c "exit 12"\n'
+PLUGIN = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 0.9\n"
+
+
+def dphub(hub: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "hub", *words, f"--run-dir={hub.run_dir}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def plugin(hub: HubProcess, name: str = "other") -> PluginStatus:
+    """How a plugin is now."""
+    status = Reader(RunDir(hub.run_dir)).status(running=True)
+    return next(each for each in status.plugins if each.name == name)
+
+
+def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
+    """Nobody knows what it does: as long as it runs, it serves, and the node is ready."""
+    hub = make_hub(PROGRAM).start()
+    hub.wait_plugins("other")
+    status = Reader(RunDir(hub.run_dir)).status(running=True)
+    assert status.ready
+    assert [problem for problem in status.problems if problem.severity is Severity.FAULT] == []
+    (found,) = status.plugins
+    assert (found.condition, found.text) == (Condition.SERVING, "another program, which tells nothing of itself")
+
+
+def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
+    """A restart of it, and a reload that changes it, have succeeded when it runs."""
+    hub = make_hub(PROGRAM).start()
+    hub.wait_plugins("other")
+    begin = time.monotonic()
+    said = dphub(hub, "restart", "other")
+    assert (said.returncode, "other: restarted" in said.stdout) == (0, True), said
+    hub.config.write_text(PROGRAM.replace("1000", "2000"))
+    said = dphub(hub, "reload")
+    assert (said.returncode, "other: restarted" in said.stdout) == (0, True), said
+    assert time.monotonic() - begin < 30
+    assert plugin(hub).restarts == {RestartReason.ASKED: 1}
+
+
+def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
+    """Nobody knows: the hub's own meanings are those of its own plugins."""
+    hub = make_hub(ENDS).start()
+    ended = hub.wait_event("plugin exited", plugin="other")
+    assert (ended["exit_code"], "meaning" in ended) == (12, False)
+    last = wait_until(lambda: plugin(hub).last_exit, "an end")
+    assert last.why == "exit code 12"
+    wait_until(lambda: plugin(hub).restarts.get(RestartReason.CRASHED), "a crash that was counted")
+    assert RestartReason.NEEDED not in plugin(hub).restarts
+
+
+def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
+    """It shows no life at all, and is not killed for it, while a plugin beside it that hangs is."""
+    hub = make_hub(PROGRAM + PLUGIN).start()
+    hub.wait_plugins("other", "stub")
+    other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")
+    wait_until(lambda: plugin(hub, "stub").last_sign, "a plugin that lives")
+    os.kill(stub, signal.SIGSTOP)
+    hub.wait_event("plugin hangs, killing it", pid=stub)
+    assert is_alive(other)
+    assert not hub.events("plugin hangs, killing it", plugin="other")
+    assert not RunDir(hub.run_dir).pulse("other").exists()
+
+
+def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
+    """What its command is now decides, also after a reload."""
+    hub = make_hub(PLUGIN.replace("watcher:stub", "watcher:other")).start()
+    hub.wait_plugins("other")
+    hub.config.write_text(PROGRAM)
+    hub.ask("reloadconfig", "--waiting")
+    assert plugin(hub).condition is Condition.SERVING
+    hub.config.write_text(PLUGIN.replace("watcher:stub", "watcher:other"))
+    hub.ask("reloadconfig", "--waiting")
+    assert plugin(hub).text != "another program, which tells nothing of itself"
+
+
+def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
+    """When a start, stop or restart is answered, the status has it: nothing of before is taken for its outcome."""
+    hub = make_hub(PROGRAM).start()
+    hub.wait_plugins("other")
+    path = RunDir(hub.run_dir).hub_state
+    for turn in range(10):
+        for command, run in (("stop", Run.STOPPED), ("start", Run.RUNNING), ("restart", Run.RUNNING)):
+            before = read_file(path, HubState)
+            assert before
+            hub.call(command, name="other", waiting=True)
+            after = read_file(path, HubState)
+            assert after
+            expected = before.processes[0].starts + (command != "stop")
+            assert (turn, command, after.processes[0].run, after.processes[0].starts) == (turn, command, run, expected)
