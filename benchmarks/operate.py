@@ -22,7 +22,8 @@ async def scrapes(count: int) -> list[Row]:
     each = -(-MANY // len(NAMES))
     cold, one, all_, status = [], [], [], []
     async with node_of_three(each) as node:
-        for _ in range(max(1, count // 10)):
+        cold.append(await _get(node, "/metrics"))
+        for _ in range(count // 10):
             await node.stop_hub()
             await node.start_hub()
             await all_allocatable(node.kubelet, devices=each)
@@ -32,8 +33,11 @@ async def scrapes(count: int) -> list[Row]:
             one.append(await _get(node, "/metrics"))
             status.append(await _get(node, "/status"))
         for turn in range(count):
-            for name in NAMES:
-                await _change(node, name, {f"{name}-{n}": f"benchmark {turn}, device {n}" for n in range(each)})
+            changes = (
+                _change(node, name, {f"{name}-{n}": f"benchmark {turn}, device {n}" for n in range(each)})
+                for name in NAMES
+            )
+            await asyncio.gather(*changes)
             all_.append(await _get(node, "/metrics"))
     budgets: dict[str, float | None] = {"median": 200, "worst": 200}
     return [
@@ -47,7 +51,7 @@ async def scrapes(count: int) -> list[Row]:
 async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
     """The health of one plugin's devices, and wait until the plugin's state has it."""
     root = Path(node.log.parent)
-    scratch = root / "faults.new"
+    scratch = root / f"{name}.faults.new"
     scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
     scratch.replace(root / f"{name}.faults")
 

@@ -122,7 +122,7 @@ async def upgrades(samples: int, seed: int) -> list[Row]:
         async with node_of_three(tells_sockets_apart=tells_sockets_apart) as node:
             traffic = Traffic(node.kubelet)
             with traffic.running():
-                for number in range(-(-samples // 2)):
+                for number in range(samples // 2):
                     signum = chance.choice((signal.SIGTERM, signal.SIGKILL))
                     await upgrade(node, f"hub-{number}", after=chance.uniform(0, 0.5), signum=signum)
             failures += len(traffic.failures)

@@ -68,6 +68,7 @@ class PluginProcess:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._meter = Meter()
+        self._heir = ""
         self._neighbours = Neighbours(run_dir if keep_state else None, plugin_dir)
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         changed = self._state_file.touch
@@ -164,13 +165,13 @@ class PluginProcess:
 
     def _look_around(self) -> None:
         """Notice other hubs; one that was to follow ours and is gone may have changed what belongs to the node."""
-        heir = self._neighbours.heir
         self._neighbours.look()
-        if heir and not self._neighbours.heir:
-            self._log.info("hub is gone that was to follow", hub=heir)
+        before, self._heir = self._heir, self._neighbours.heir
+        if before and not self._heir:
+            self._log.info("hub is gone that was to follow", hub=before)
             self._health.reload()
-        elif not heir and self._neighbours.heir:
-            self._log.info("another hub follows", hub=self._neighbours.heir)
+        elif self._heir and not before:
+            self._log.info("another hub follows", hub=self._heir)
 
     def _take(self, scan: Scan) -> None:
         self._resources.take(scan)

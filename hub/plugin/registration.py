@@ -152,8 +152,10 @@ class Registrar:
 
     async def _handed_over(self) -> bool:
         """Whether a younger hub serves the resource; if it does, this returns when it does no more."""
-        neighbours, heir = self._neighbours, self._neighbours.heir
-        if not heir:
+        neighbours = self._neighbours
+        # Now: who registers over a younger hub takes the resource with it when it ends.
+        neighbours.look()
+        if not neighbours.heir:
             return False
         await self._until(lambda: not neighbours.heir or bool(self._successor), PATIENCE)
         if not self._successor:

@@ -83,9 +83,9 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         refused = await node.dphub("cordon", "stub-2", "--instance", "dphub")
         assert refused.code == 1
         assert "hub younger has taken over this node; ask there" in refused.err
+        before = len(node.kubelet.registrations)
         await node.stop_hub()
         await until(lambda: [hub.name for hub in living(older_dir)] == ["dphub"], "the older hub to be alone")
-        before = len(node.kubelet.registrations)
         await node.kubelet.wait_until(lambda kubelet: len(kubelet.registrations) >= before + len(ALL), 20)
         await node.kubelet.wait_for(STUB, 3)
         pod = await node.kubelet.admit("after", ALL)

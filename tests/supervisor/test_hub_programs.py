@@ -98,6 +98,7 @@ def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     path = RunDir(hub.run_dir).hub_state
+    wait_until(lambda: (told := read_file(path, HubState)) and told.processes[0].starts == 1, "the first start")
     for turn in range(10):
         for command, run in (("stop", Run.STOPPED), ("start", Run.RUNNING), ("restart", Run.RUNNING)):
             before = read_file(path, HubState)
