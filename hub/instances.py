@@ -1,14 +1,13 @@
 """The hubs of a node: one, and for a moment of a rolling upgrade two.
 
 A hub holds a lock file in the run directory for as long as it lives, and writes into it since when. So each knows of
-the other, and both know which of them is to follow the other.
+the other, and both know which of them is to follow the other; and of one that came and went there is a trace.
 """
 
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from hub.errors import ConfigError, HubError
@@ -23,7 +22,7 @@ class AlreadyRunningError(HubError):
 
 
 class Instance(NamedTuple):
-    """A hub that lives."""
+    """A hub."""
 
     since: int
     """Nanoseconds of the node's time since boot, which no clock adjustment moves."""
@@ -49,37 +48,46 @@ def hold(run_dir: RunDir) -> Iterator[None]:
                 f"another hub (process {holder}) holds {run_dir.path}: stop it, or give this one another --run-dir"
             )
         os.truncate(file, 0)
-        os.pwrite(file, f"{os.getpid()} {time.clock_gettime_ns(time.CLOCK_BOOTTIME)}\n".encode(), 0)
+        os.pwrite(file, f"{os.getpid()} {now()}\n".encode(), 0)
         yield
-        os.truncate(file, 0)
     finally:
         os.close(file)
 
 
 def living(run_dir: RunDir) -> list[Instance]:
     """The hubs that share the run directory and live, the oldest first."""
-    return sorted(Instance(since, name) for name, since in _all(run_dir) if since)
+    return sorted(hub for hub, lives in _all(run_dir) if lives and hub.since)
 
 
 def dead(run_dir: RunDir) -> list[str]:
     """The names of hubs that have shared the run directory and are no more."""
-    return [name for name, since in _all(run_dir) if since is None]
+    return [hub.name for hub, lives in _all(run_dir) if not lives]
 
 
-def _all(run_dir: RunDir) -> Iterator[tuple[str, int | None]]:
-    return ((path.name.removesuffix(_SUFFIX), _since(path)) for path in run_dir.path.glob(f"*{_SUFFIX}"))
+def newest_other(run_dir: RunDir) -> int:
+    """Since when the youngest other hub is there, or was; 0 where there never was one."""
+    latest = now()
+    # What is later is of before the node was started anew.
+    return max(
+        (hub.since for hub, _ in _all(run_dir) if hub.name != run_dir.instance and hub.since <= latest), default=0
+    )
 
 
-def _since(lock: Path) -> int | None:
-    """Since when a lock is held; None where it is not, 0 where it is just being taken."""
-    try:
-        file = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        if not is_locked(file):
-            return None
-        since = os.pread(file, 64, 0).split()[1:]
-        return int(since[0]) if since and since[0].isdigit() else 0
-    finally:
-        os.close(file)
+def now() -> int:
+    """The time that `Instance.since` is told in."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _all(run_dir: RunDir) -> Iterator[tuple[Instance, bool]]:
+    """Every hub, and whether it lives; `since` is 0 where it has not said so yet."""
+    for path in run_dir.path.glob(f"*{_SUFFIX}"):
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            lives = is_locked(file)
+            since = os.pread(file, 64, 0).split()[1:]
+        finally:
+            os.close(file)
+        yield Instance(int(since[0]) if since and since[0].isdigit() else 0, path.name.removesuffix(_SUFFIX)), lives

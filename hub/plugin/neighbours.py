@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hub.instances import living
+from hub.instances import living, newest_other
 from hub.paths import RunDir, is_served
 from hub.plugin.endpoint import socket_name
 
@@ -18,6 +18,8 @@ class Neighbours:
     def __init__(self, run_dir: RunDir | None, plugin_dir: Path) -> None:
         self._run_dir = run_dir
         self._plugin_dir = plugin_dir
+        self.newest = 0
+        """Since when the youngest other hub is there, or was, as `instances.now` tells the time."""
         self._older: list[str] = []
         self._younger: list[str] = []
 
@@ -25,6 +27,7 @@ class Neighbours:
         """Find out who lives."""
         names = [hub.name for hub in living(self._run_dir)] if self._run_dir else []
         if self._run_dir and self._run_dir.instance in names:
+            self.newest = newest_other(self._run_dir)
             own = names.index(self._run_dir.instance)
             self._older, self._younger = names[:own], names[own + 1 :]
 

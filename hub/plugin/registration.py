@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hub.instances import now
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.log import get_logger
 from hub.paths import KubeletIdentity, kubelet_identity
@@ -92,6 +93,7 @@ class Registrar:
         self._resource = resource
         self._neighbours = neighbours
         self._taken_over = ""
+        self._asked = 0
         self._changed = changed
         self._meter = meter
         self._lost = self.since
@@ -174,6 +176,7 @@ class Registrar:
 
     async def _register(self, kubelet: KubeletIdentity, endpoint: Path) -> Refusal | None:
         """Ask the kubelet, as long as it is the same one; None when it accepted."""
+        self._asked = now()
         asking = asyncio.ensure_future(register(self._kubelet_socket, endpoint, self._resource, self._options))
         asking.add_done_callback(lambda _: self._wake.set())
         try:
@@ -212,12 +215,16 @@ class Registrar:
             await self._pause(kubelet)
 
     async def _outlived(self, kubelet: KubeletIdentity) -> bool:
-        """Wait until another hub has come and gone that serves the resource too; false when we are lost before."""
-        await self._until(lambda: self._is_lost(kubelet) or bool(self._predecessor or self._successor))
+        """Wait until another hub has come and gone that may have registered too; false when we are lost before.
+
+        One that came and went between two looks has left a trace.
+        """
+        others = self._neighbours
+        await self._until(lambda: self._is_lost(kubelet) or bool(self._predecessor) or others.newest > self._asked)
         if self._is_lost(kubelet):
             return False
         await self._take_over(kubelet)
-        await self._until(lambda: self._is_lost(kubelet) or not (self._predecessor or self._successor))
+        await self._until(lambda: self._is_lost(kubelet) or not (self._predecessor or others.heir))
         await self._until(lambda: self._is_lost(kubelet), SETTLE)
         return not self._is_lost(kubelet)
 

@@ -145,6 +145,7 @@ async def test_it_is_tried_in_two_terminals(tutorial: Tutorial) -> None:
     tutorial.write(FIRST)
     async with terminal(KUBELET, tutorial.directory) as kubelet, terminal(PLUGIN, tutorial.directory) as plugin:
         await kubelet.says("allocatable=3")
+        await plugin.says("registered")
         assert plugin.lines == REGISTERED
         kubelet.type(ADMIT_READER)
         await kubelet.says("default/reader: running")

@@ -35,9 +35,8 @@ def plugin(hub: HubProcess, name: str = "other") -> PluginStatus:
 def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
     """Nobody knows what it does: as long as it runs, it serves, and the node is ready."""
     hub = make_hub(PROGRAM).start()
-    hub.wait_plugins("other")
-    status = Reader(RunDir(hub.run_dir)).status(running=True)
-    assert status.ready
+    reader = Reader(RunDir(hub.run_dir))
+    status = wait_until(lambda: reader.hub() and (told := reader.status(running=True)).ready and told, "all is ready")
     assert [problem for problem in status.problems if problem.severity is Severity.FAULT] == []
     (found,) = status.plugins
     assert (found.condition, found.text) == (Condition.SERVING, "another program, which tells nothing of itself")
