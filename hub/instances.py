@@ -68,9 +68,8 @@ def newest_other(run_dir: RunDir) -> int:
     """Since when the youngest other hub is there, or was; 0 where there never was one."""
     latest = now()
     # What is later is of before the node was started anew.
-    return max(
-        (hub.since for hub, _ in _all(run_dir) if hub.name != run_dir.instance and hub.since <= latest), default=0
-    )
+    others = [hub for hub, _ in _all(run_dir) if hub.name != run_dir.instance and hub.since <= latest]
+    return max((hub.since for hub in others), default=0)
 
 
 def now() -> int:

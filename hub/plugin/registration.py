@@ -32,6 +32,7 @@ from hub.plugin.endpoint import Endpoint
 from hub.plugin.meter import Meter
 from hub.plugin.neighbours import Neighbours
 from hub.plugin.registercall import Refusal, register
+from hub.plugin.waker import Waker
 from hub.state import Registration
 
 CONFIRM_TIMEOUT = 5.0
@@ -97,19 +98,19 @@ class Registrar:
         self._changed = changed
         self._meter = meter
         self._lost = self.since
-        self._wake = asyncio.Event()
+        self._waker = Waker()
         self._impatient = False
         self._delay = RETRY_FIRST
         self._log = get_logger(resource=resource)
 
     def check(self) -> None:
         """Look again whether all is well."""
-        self._wake.set()
+        self._waker.wake()
 
     def hurry(self) -> None:
         """Look again, and wait for nothing: somebody asks for it."""
         self._impatient = True
-        self._wake.set()
+        self._waker.wake()
 
     async def run(self) -> None:
         """Keep the resource registered for ever."""
@@ -142,7 +143,7 @@ class Registrar:
             kubelet = self._kubelet()
             if self._endpoint.usurped:
                 self._say(Registration.DISPLACED, f"another process serves {self._endpoint.path}")
-                await self._until(lambda: not self._endpoint.usurped)
+                await self._waker.until(lambda: not self._endpoint.usurped)
             elif not self._endpoint.pristine:
                 await self._open()
             elif kubelet is not None:
@@ -150,7 +151,7 @@ class Registrar:
                     return kubelet
             else:
                 self._say(Registration.WAITING, f"there is no {self._kubelet_socket}")
-                await self._until(lambda: self._kubelet() is not None)
+                await self._waker.until(lambda: self._kubelet() is not None)
 
     async def _handed_over(self) -> bool:
         """Whether a younger hub serves the resource; if it does, this returns when it does no more."""
@@ -159,11 +160,11 @@ class Registrar:
         neighbours.look()
         if not neighbours.heir:
             return False
-        await self._until(lambda: not neighbours.heir or bool(self._successor), PATIENCE)
+        await self._waker.until(lambda: not neighbours.heir or bool(self._successor), PATIENCE)
         if not self._successor:
             return False
         self._say(Registration.HANDED_OVER, f"hub {self._successor} serves it")
-        await self._until(lambda: not self._successor)
+        await self._waker.until(lambda: not self._successor)
         return True
 
     async def _open(self) -> None:
@@ -172,15 +173,15 @@ class Registrar:
         except OSError as error:
             self._impatient = False
             self._say(Registration.WAITING, str(error))
-            await self._until(lambda: self._impatient, RETRY_SILENT)
+            await self._waker.until(lambda: self._impatient, RETRY_SILENT)
 
     async def _register(self, kubelet: KubeletIdentity, endpoint: Path) -> Refusal | None:
         """Ask the kubelet, as long as it is the same one; None when it accepted."""
         self._asked = now()
         asking = asyncio.ensure_future(register(self._kubelet_socket, endpoint, self._resource, self._options))
-        asking.add_done_callback(lambda _: self._wake.set())
+        asking.add_done_callback(lambda _: self._waker.wake())
         try:
-            await self._until(lambda: asking.done() or self._overtaken(kubelet))
+            await self._waker.until(lambda: asking.done() or self._overtaken(kubelet))
             if asking.done():
                 return asking.result()
             return Registration.WAITING, "the kubelet went away before it answered"
@@ -192,7 +193,7 @@ class Registrar:
     async def _confirmed(self, kubelet: KubeletIdentity) -> bool:
         """Whether the kubelet opens its stream; it may have closed it since."""
         streams = self._endpoint.streams
-        await self._until(lambda: not streams.awaited or self._overtaken(kubelet), CONFIRM_TIMEOUT)
+        await self._waker.until(lambda: not streams.awaited or self._overtaken(kubelet), CONFIRM_TIMEOUT)
         return not streams.awaited and not self._overtaken(kubelet)
 
     async def _stay(self, kubelet: KubeletIdentity) -> None:
@@ -220,12 +221,14 @@ class Registrar:
         One that came and went between two looks has left a trace.
         """
         others = self._neighbours
-        await self._until(lambda: self._is_lost(kubelet) or bool(self._predecessor) or others.newest > self._asked)
+        await self._waker.until(
+            lambda: self._is_lost(kubelet) or bool(self._predecessor) or others.newest > self._asked
+        )
         if self._is_lost(kubelet):
             return False
         await self._take_over(kubelet)
-        await self._until(lambda: self._is_lost(kubelet) or not (self._predecessor or others.heir))
-        await self._until(lambda: self._is_lost(kubelet), SETTLE)
+        await self._waker.until(lambda: self._is_lost(kubelet) or not (self._predecessor or others.heir))
+        await self._waker.until(lambda: self._is_lost(kubelet), SETTLE)
         return not self._is_lost(kubelet)
 
     async def _take_over(self, kubelet: KubeletIdentity) -> None:
@@ -259,7 +262,7 @@ class Registrar:
         longest = RETRY_SILENT if self.state is Registration.WAITING else RETRY_REFUSED
         delay = min(self._delay, longest)
         self._delay = 2 * delay
-        await self._until(lambda: self._impatient or self._overtaken(kubelet), delay)
+        await self._waker.until(lambda: self._impatient or self._overtaken(kubelet), delay)
         if self._impatient or self._kubelet() != kubelet:
             self._delay = RETRY_FIRST
 
@@ -287,16 +290,6 @@ class Registrar:
 
     def _listening(self) -> bool:
         return self._endpoint.streams.kubelet_listens
-
-    async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> None:
-        """Wait until something holds, looking at every wake-up, for at most so many seconds."""
-        try:
-            async with asyncio.timeout(limit):
-                while not condition():
-                    self._wake.clear()
-                    await self._wake.wait()
-        except TimeoutError:
-            return
 
     def _say(self, state: Registration, detail: str = "") -> None:
         """Note where the resource stands; log what is new, so that a retry repeats no line."""

@@ -138,6 +138,7 @@ class HubProcess:
 
     def plugin_pid(self, name: str) -> int:
         """The process id that the plugin was last started with."""
+        self.wait_plugins(name)
         pid: int = self.events("plugin started", plugin=name)[-1]["pid"]
         return pid
 
