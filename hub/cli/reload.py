@@ -12,6 +12,7 @@ from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.state.files import digest
 from hub.status.model import Condition, NodeStatus
+from hub.supervisor.changes import Changes
 from hub.supervisor.check import check_plugins
 from hub.supervisor.client import HubClient
 from hub.supervisor.config import read_config
@@ -32,8 +33,8 @@ def reload(hub: NodeHub) -> None:
         sys.exit(Exit.USAGE)
     begin = time.monotonic()
     stale = _with_changed_files(status)
-    client.reload()
-    sys.exit(Exit.OK if _report(hub, client, status, stale, begin) else Exit.FAILED)
+    verbs = _verbs(client.reload(), stale)
+    sys.exit(Exit.OK if _report(hub, client, status, verbs, begin) else Exit.FAILED)
 
 
 def _faults(hub: NodeHub, status: NodeStatus) -> list[str]:
@@ -53,26 +54,31 @@ def _with_changed_files(status: NodeStatus) -> set[str]:
     return {name for name, config in read if digest(Path(config.path)) != config.digest}
 
 
-def _report(hub: NodeHub, client: HubClient, before: NodeStatus, stale: set[str], begin: float) -> bool:
+def _verbs(changes: Changes, stale: set[str]) -> dict[str, str]:
+    """What happens to whom. A plugin that is stopped stays so, whatever has changed."""
+    return (
+        dict.fromkeys(sorted(stale), "restarted")
+        | dict.fromkeys(changes["changed"], "restarted")
+        | dict.fromkeys(changes["added"], "added")
+        | dict.fromkeys(sorted(changes["removed"]), "removed")
+    )
+
+
+def _report(hub: NodeHub, client: HubClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
     """Restart what circus.ini did not change but its own file did, and tell what became of everything."""
     starts = {plugin.name: plugin.starts for plugin in before.plugins}
-    after = hub.live_status()
+    after = {plugin.name: plugin for plugin in hub.live_status().plugins}
     good = True
-    for name in starts.keys() - {plugin.name for plugin in after.plugins}:
-        click.echo(f"{name}: stopped and removed")
-    changed = 0
-    for plugin in after.plugins:
-        was = starts.get(plugin.name)
-        if was is not None and plugin.starts == was and plugin.name not in stale:
-            continue
-        changed += 1
-        if plugin.condition is Condition.STOPPED:
-            click.echo(f"{plugin.name}: loaded, not started")
-            continue
-        if plugin.starts == was:
-            client.restart(plugin.name)
-        verb = "added" if was is None else "restarted"
-        good &= report_start(hub, plugin.name, begin=begin, before=-1 if was is None else was, verb=verb)
-    if not changed and len(after.plugins) == len(starts):
+    for name, verb in verbs.items():
+        if name not in after:
+            click.echo(f"{name}: stopped and removed")
+        elif after[name].condition is Condition.STOPPED:
+            click.echo(f"{name}: loaded, not started")
+        else:
+            was = starts.get(name, -1)
+            if after[name].starts == was:
+                client.restart(name)
+            good &= report_start(hub, name, begin=begin, before=-1 if verb == "added" else was, verb=verb)
+    if not verbs:
         click.echo("nothing has changed")
     return good

@@ -28,6 +28,7 @@ from tornado.ioloop import IOLoop
 from hub.errors import ConfigError, HubError
 from hub.log import get_logger
 from hub.supervisor import commands  # noqa: F401 - circus finds what it has by its class
+from hub.supervisor.changes import Changes
 from hub.supervisor.config import PluginConfig, plugin_from_section, read_config
 from hub.supervisor.ini import Section
 from hub.supervisor.report import HubReport
@@ -165,7 +166,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """Restart all plugins: an old process beside a new one would take the resources from it."""
         return self.restart()
 
-    def reload_from_config(self) -> asyncio.Task[None]:
+    def reload_from_config(self) -> asyncio.Task[Changes]:
         """Start what circus.ini has new, stop what it has no more, restart what it has changed."""
         try:
             plugins = read_config(self._settings.config)
@@ -179,7 +180,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         _log.error("configuration refused, all goes on as before", error=problem)
         self._report.config_refused(problem)
 
-    async def _change_to(self, plugins: list[PluginConfig]) -> None:
+    async def _change_to(self, plugins: list[PluginConfig]) -> Changes:
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
             gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
@@ -191,13 +192,15 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             await asyncio.gather(
                 *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
             )
+        before = {watcher.name for watcher in gone}
+        changes: Changes = {
+            "removed": [name for name in before if name not in wanted],
+            "changed": [name for name in wanted if name in before],
+            "added": [watcher.name for watcher in added if watcher.name not in before],
+        }
         self._report.config_refused("")
-        _log.info(
-            "configuration loaded",
-            removed=[watcher.name for watcher in gone if watcher.name not in wanted],
-            changed=[watcher.name for watcher in gone if watcher.name in wanted],
-            added=[watcher.name for watcher in added if watcher.name not in {old.name for old in gone}],
-        )
+        _log.info("configuration loaded", **changes)
+        return changes
 
     def add_watcher(self, name: str, cmd: str, **options: object) -> PluginWatcher:
         """Add a plugin until the next reload of the configuration, checked as a section of circus.ini is."""

@@ -7,6 +7,7 @@ from circus.exc import CallError
 
 from hub.errors import HubError
 from hub.paths import RunDir
+from hub.supervisor.changes import Changes
 
 LIMIT = 60.0
 """Seconds for an answer: a plugin may take its whole grace time to stop, and then some to be killed."""
@@ -38,9 +39,10 @@ class HubClient:
         """Stop a plugin and start it."""
         self._send("restart", name=plugin)
 
-    def reload(self) -> None:
+    def reload(self) -> Changes:
         """Read circus.ini anew."""
-        self._send("reloadconfig")
+        answer = self._send("reloadconfig")
+        return {"removed": answer["removed"], "changed": answer["changed"], "added": answer["added"]}
 
     def refuse(self, problem: str) -> None:
         """Have the hub remember why a configuration was not loaded."""

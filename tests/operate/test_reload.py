@@ -1,5 +1,8 @@
 """`dphub reload`: what changed, and nothing else."""
 
+import os
+import signal
+
 from operated import CONFIG, STUB, OperatedNode, operated
 
 
@@ -28,8 +31,31 @@ async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
     before = (node.directory / "circus.ini").read_text()
     node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
     said = await node.dphub("reload")
-    assert (said.code, "gpu: restarted" in said.out, "stub" in said.out) == (0, True, False), said
+    assert (said.code, "gpu: restarted" in said.out, "stub: loaded, not started" in said.out) == (0, True, True), said
     assert node.kubelet.capacity()[STUB].allocatable == 0
+
+
+async def test_reload_tells_of_what_is_stopped(node: OperatedNode) -> None:
+    """That a stopped plugin has another section, or another file, is a change too: it counts at the next start."""
+    await node.dphub("stop", "stub")
+    before = (node.directory / "circus.ini").read_text()
+    node.rewrite("circus.ini", before.replace("stub.yaml", "other.yaml"))
+    (node.directory / "other.yaml").write_text("resources: [{devices: 6}]")
+    assert (await node.dphub("reload")).out == "stub: loaded, not started\n"
+    node.rewrite("other.yaml", "resources: [{devices: 7}]")
+    assert (await node.dphub("start", "stub")).code == 0
+    await node.kubelet.wait_for(STUB, 7)
+    assert (await node.dphub("reload")).out == "nothing has changed\n"
+
+
+async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) -> None:
+    """A plugin that comes back from a crash at that moment has not been restarted by the reload."""
+    stub = node.plugin("stub")
+    assert stub
+    assert stub.pid
+    os.kill(stub.pid, signal.SIGKILL)
+    assert (await node.dphub("reload")).out == "nothing has changed\n"
+    await node.kubelet.wait_for(STUB)
 
 
 async def test_plugins_without_resources() -> None:
