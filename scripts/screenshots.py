@@ -1,6 +1,6 @@
 """Make the pictures of the README from a simulated node: `python -m scripts.screenshots`.
 
-With `--all DIRECTORY` the page wide and narrow, light and dark, to be looked at.
+With `--all DIRECTORY` page and terminal wide and narrow, light and dark, to be looked at.
 """
 
 import argparse
@@ -12,13 +12,19 @@ from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
+
+from hub.cli.listing import device_table
+from hub.cli.screen import node_screen
+from hub.status.model import NodeStatus
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "operate")]
 
 WIDE, NARROW = (1400, 900), (390, 800)
+WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
 
 
 async def main() -> None:
@@ -36,7 +42,7 @@ async def main() -> None:
         node.hcas.set_port("mlx5_7", "DOWN")
         await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
         status = await node.status_until(lambda status: len(status.problems) == 3, "three problems")  # noqa: PLR2004
-        _terminal(status, IMAGES / "status.svg")
+        _terminal(node_screen(status), IMAGES / "status.svg")
         async with async_playwright() as player:
             browser = await _browser(player)
             page = f"http://{status.hub.http}/"
@@ -46,18 +52,27 @@ async def main() -> None:
                     for dark in (False, True):
                         target = everything / f"{name}-{'dark' if dark else 'light'}.png"
                         await _shoot(browser, page, target, size, dark=dark)
-                await _shoot(browser, str(IMAGES / "status.svg"), everything / "status.png", WIDE, dark=False)
+                await _shoot_terminals(browser, status, everything)
 
 
-def _terminal(status: object, target: Path) -> None:
-    from hub.cli.screen import node_screen  # noqa: PLC0415 - likewise
+async def _shoot_terminals(browser: Browser, status: NodeStatus, directory: Path) -> None:
+    for command, screen in (("status", node_screen(status)), ("devices", device_table(status, None))):
+        for size, width in (("wide", WIDE_COLUMNS), ("narrow", NARROW_COLUMNS)):
+            for theme, colors in (("dark", SVG_EXPORT_THEME), ("light", DEFAULT_TERMINAL_THEME)):
+                svg = directory / f"{command}-{size}-{theme}.svg"
+                _terminal(screen, svg, width, colors)
+                await _shoot(browser, str(svg), svg.with_suffix(".png"), WIDE, dark=False)
 
-    console = Console(width=118, record=True, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.print(node_screen(status))  # type: ignore[arg-type] # the caller's
+
+def _terminal(
+    screen: RenderableType, target: Path, width: int = WIDE_COLUMNS, theme: TerminalTheme = SVG_EXPORT_THEME
+) -> None:
+    console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print(screen)
     target.parent.mkdir(exist_ok=True)
     # Without the fonts that rich would have a reader fetch from elsewhere.
     form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    console.save_svg(str(target), title="dphub status", code_format=form)
+    console.save_svg(str(target), title="dphub", code_format=form, theme=theme)
 
 
 async def _browser(player: object) -> Browser:

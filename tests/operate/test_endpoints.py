@@ -59,7 +59,13 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
     for document in (said, json.loads(text)):
         jsonschema.validate(document, schema)
     assert (code, said.keys()) == (200, json.loads(text).keys())
-    assert json.loads((await node.dphub("status", "stub", "--json")).out)["name"] == "stub"
+    part = {"$schema": schema["$schema"], "$defs": schema["$defs"]}
+    one = json.loads((await node.dphub("status", "stub", "--json")).out)
+    jsonschema.validate(one, part | {"$ref": "#/$defs/PluginStatus"})
+    devices = [json.loads(line) for line in (await node.dphub("devices", "--json")).out.splitlines()]
+    for device in devices:
+        jsonschema.validate(device, part | {"$ref": "#/$defs/DeviceState"})
+    assert (one["name"], {device["plugin"] for device in devices}) == ("stub", {"gpu", "ib", "stub"})
 
 
 async def test_the_status_is_packed(node: OperatedNode) -> None:
