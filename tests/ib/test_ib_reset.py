@@ -1,18 +1,22 @@
 """Virtual functions are reset before a container starts, in the order that the hardware wants."""
 
+import asyncio
 import os
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from rdma_tree import RdmaTree
-from support import Node
+from support import Node, PluginUnderTest, until
 
+from hub import Host
 from hub.kubelet.fake import ContainerStartError, FakeKubelet
-from hub.reset import Outcome, ResetDevice, ResetResult
+from hub.reset import Outcome, ResetDevice, ResetFailed, ResetResult
 from hub.reset.resetter import Resetter
+from plugins.ib import unbound
+from plugins.ib.function import Function
 from plugins.ib.resetting import Limits, VfResetSettings
 
 VF = "0000:07:00.1"
@@ -34,21 +38,30 @@ class Kernel:
         self.renames = False
         """Whether another device has taken the number meanwhile."""
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
-        for path in (driver / "unbind", driver / "bind", tree.root / "sys/bus/pci/devices" / VF / "reset"):
+        self._pipes: dict[int, str] = {}
+        # In the order in which a reset writes them: one that was written first is looked at first.
+        for path in (driver / "unbind", tree.root / "sys/bus/pci/devices" / VF / "reset", driver / "bind"):
             os.mkfifo(path)
-            # Read under a name of its own: what a test puts in its place is not read, however late the thread begins.
-            pipe = tree.root / f"{path.name}.pipe"
-            pipe.hardlink_to(path)
-            threading.Thread(target=self._serve, args=(path.name, pipe), daemon=True).start()
+            # Open for writing too, so that it has no end while nobody else does.
+            self._pipes[os.open(path, os.O_RDWR)] = path.name
+        self._stop, self._stopping = os.pipe()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
 
-    def _serve(self, deed: str, pipe: Path) -> None:
-        """Until the pipe is gone, with the test's directory."""
-        with suppress(OSError):
-            while True:
-                text = pipe.read_text()
-                if deed not in self.deaf:
-                    self.did.append(deed)
-                    self._react(deed, text)
+    def close(self) -> None:
+        """Do nothing any more."""
+        os.close(self._stopping)
+        self._thread.join()
+        for file in (self._stop, *self._pipes):
+            os.close(file)
+
+    def _serve(self) -> None:
+        while self._stop not in (ready := select.select([*self._pipes, self._stop], [], [])[0]):
+            file = next(file for file in self._pipes if file in ready)
+            deed, text = self._pipes[file], os.read(file, 100).decode()
+            if deed not in self.deaf:
+                self.did.append(deed)
+                self._react(deed, text)
 
     def _react(self, deed: str, text: str) -> None:
         name = self.tree.name_of(VF)
@@ -68,7 +81,9 @@ def kernel(node: Node) -> Iterator[Kernel]:
     tree = RdmaTree(node.directory / "root")
     tree.add("mlx5_0", "0000:07:00.0")
     tree.add_vf("mlx5_1", VF, "mlx5_0", 0, state="ACTIVE")
-    return Kernel(tree)
+    kernel = Kernel(tree)
+    yield kernel
+    kernel.close()
 
 
 async def _reset(kernel: Kernel, pci: str = VF, limits: Limits = QUICK) -> ResetResult:
@@ -159,10 +174,14 @@ async def test_other_names(kernel: Kernel) -> None:
     )
 
 
+def _spawn(node: Node, kernel: Kernel) -> PluginUnderTest:
+    config = "configList: [{resourceName: vf, mode: vf, reset: true, selectors: {pfNames: [mlx5_0]}}]"
+    return node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
+
+
 async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
     """Where the pool says so: a container starts when its function was reset, and does not when that failed."""
-    config = "configList: [{resourceName: vf, mode: vf, reset: true, selectors: {pfNames: [mlx5_0]}}]"
-    node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
+    _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
     pod = await kubelet.admit("job", {"rdma/vf": 1})
     assert kernel.did == ["unbind", "reset", "bind"]
@@ -171,3 +190,36 @@ async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Ker
     (kernel.tree.root / "proc/4711/fd/3").symlink_to("/dev/infiniband/uverbs1")
     with pytest.raises(ContainerStartError, match="somebody has it open"):
         await kubelet.start_container(pod)
+
+
+async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """The function has no driver at that moment, and is no RDMA device: the next plugin binds its driver again."""
+    killed = _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    kernel.deaf.add("bind")
+    admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
+    await until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
+    killed.kill()
+    with pytest.raises(ContainerStartError):
+        await admission
+    kernel.deaf.clear()
+    _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    assert kernel.did == ["unbind", "reset", "bind"]
+
+
+def test_a_driver_that_does_not_take_it_ever_again(kernel: Kernel, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried at each scan, until it works; meanwhile it is known which function is missing, and why."""
+    monkeypatch.setattr(unbound, "LIMIT", 0.2)
+    notes, host = str(node.directory / "notes"), Host(str(kernel.tree.root))
+    with suppress(ResetFailed), unbound.noted(notes, VF, "mlx5_core"):
+        Function(host, VF).unbind(1)
+        assert list(unbound.bind_again(host, notes)) == [], "it is left alone while its reset is at work"
+        raise ResetFailed
+    kernel.deaf.add("bind")
+    (failed,) = unbound.bind_again(host, notes)
+    assert failed == (VF, "the driver has not taken it within 0.1 s")
+    assert unbound.left_behind(notes) == [VF]
+    kernel.deaf.clear()
+    assert list(unbound.bind_again(host, notes)) == [(VF, "")]
+    assert (unbound.left_behind(notes), list(unbound.bind_again(host, notes))) == ([], [])
