@@ -6,6 +6,7 @@ from rich.text import Text
 
 from hub.cli.screen import health_of
 from hub.cli.table import Cell, Column, Table
+from hub.cli.words import plain
 from hub.state import DeviceState
 from hub.status.finding import GONE, resources_of
 from hub.status.model import NodeStatus, ResourceStatus
@@ -20,6 +21,7 @@ def device_table(status: NodeStatus, wanted: str | None) -> Table:
         Column("NUMA", leaves=3),
         Column("PCI", leaves=4),
         Column("held by", least=20, leaves=5),
+        Column("why", below=True, label=""),
         Column("what it is", least=30, leaves=6, label=""),
         style="" if status.hub.running else "dim",
     )
@@ -27,7 +29,7 @@ def device_table(status: NodeStatus, wanted: str | None) -> Table:
         for device in resource.devices:
             table.add(*_row(resource, device))
         for name, holder in resource.unlisted.items():
-            table.add(name, resource.name, Text("gone", "red"), "", "", holder, GONE)
+            table.add(name, resource.name, Text("gone", "red"), "", "", holder, Text(GONE, "yellow"), "")
     return table
 
 
@@ -38,8 +40,9 @@ def _row(resource: ResourceStatus, device: DeviceState) -> Iterator[Cell]:
     yield ", ".join(map(str, device.numa))
     yield ", ".join(device.pci)
     yield device.holder
+    yield Text(plain(device.reason), "yellow")
     yield _attributes(device.attributes)
 
 
-def _attributes(attributes: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in attributes.items())
+def _attributes(attributes: Mapping[str, str]) -> Text:
+    return Text(plain(", ".join(f"{name} {value}" for name, value in attributes.items())), "dim")

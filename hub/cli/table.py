@@ -123,7 +123,10 @@ def _split(console: Console, cell: Cell, width: int, least: int) -> list[_Line]:
 
 
 def _segments(console: Console, cell: Cell) -> _Line:
-    return [Segment(cell)] if isinstance(cell, str) else list(cell.render(console))
+    if isinstance(cell, str):
+        return [Segment(cell)]
+    # A text without spans renders without the style of its own.
+    return list(Segment.apply_style(cell.render(console), console.get_style(cell.style)))
 
 
 def _joined(cells: Sequence[_Line], widths: _Widths) -> _Line:

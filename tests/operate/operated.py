@@ -174,9 +174,11 @@ class OperatedNode(Node):
             env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": "200"},
         )
         assert process.stdout
-        yield Lines(process.stdout)
-        process.send_signal(signal.SIGINT)
-        await process.wait()
+        try:
+            yield Lines(process.stdout)
+        finally:
+            process.send_signal(signal.SIGINT)
+            await process.wait()
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
         """What the hub answers over HTTP: status and text."""
