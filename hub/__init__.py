@@ -1,7 +1,7 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports, with `hub.reset` for resets and `hub.kubelet.fake` for tests; everything else in
-the package is the hub's own.
+This is what a plugin author imports, with `hub.reset` for resets, `hub.cdi` for CDI files, `hub.affinity` for what is
+close to what another plugin gave, and `hub.kubelet.fake` for tests; everything else in the package is the hub's own.
 """
 
 import importlib

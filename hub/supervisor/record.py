@@ -54,18 +54,19 @@ class ProcessRecord:
         """There is no process, and none is wanted."""
         self._become(Run.STOPPED)
 
-    def ended(self, pid: int, status: int, hung: str = "") -> None:
+    def ended(self, pid: int, status: int, hung: str = "", words: str = "") -> None:
         """A process has ended.
 
         Args:
             pid: Which.
             status: What `waitpid` gave.
             hung: Why the hub killed it, if it did.
+            words: Why it ended, if it said so.
         """
         code = os.waitstatus_to_exitcode(status)
         if pid != self.state.pid:
             return  # one that would not die, and has a successor
-        why = f"killed by the hub: {hung}" if hung else _why(code, ours=self.state.is_hub_plugin)
+        why = f"killed by the hub: {hung}" if hung else _why(code, words, ours=self.state.is_hub_plugin)
         if self.state.run is Run.STOPPING and code == Exit.OK:
             why = AS_ASKED
         self._become(Run.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
@@ -111,12 +112,12 @@ class ProcessRecord:
         self._changed()
 
 
-def _why(code: int, *, ours: bool) -> str:
-    """What an exit code says, or the negative number of a signal."""
+def _why(code: int, words: str, *, ours: bool) -> str:
+    """What an exit code says, or the negative number of a signal, and what the process said."""
     if code < 0:
         return f"killed by {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
     known = _EXITS.get(code) if ours else None
-    return f"exit code {code}" + (f" ({known})" if known else "")
+    return f"exit code {code}" + (f" ({known})" if known else "") + (f": {words}" if words else "")
 
 
 def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:

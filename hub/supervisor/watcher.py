@@ -25,6 +25,7 @@ from hub.state.pulse import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.child import PluginProcess, why_not_started, with_own_python
 from hub.supervisor.config import PluginConfig
+from hub.supervisor.lastwords import RECENT, last_words
 from hub.supervisor.record import ProcessRecord, exit_fields
 from hub.supervisor.settings import HubSettings
 
@@ -66,6 +67,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self.config = config
         self.record = record
         self._stack = settings.run_dir.stack(config.name)
+        self._plugin_log = settings.run_dir.log(config.name)
         self._hung: dict[int, str] = {}
         self._log = get_logger(plugin=config.name)
         self._backoff = BackOff()
@@ -210,7 +212,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         ended = exit_fields(code, ours=self.config.is_hub_plugin)
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
         hung = self._hung.pop(pid, "")
-        self.record.ended(pid, status, hung)
+        self.record.ended(pid, status, hung, self._last_words(process, code))
         if self._status == "active":
             delay = self._backoff.crashed()
             self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
@@ -219,6 +221,12 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         else:
             self._log.info("plugin stopped", pid=pid, **ended)
         self._ended.set()
+
+    def _last_words(self, process: PluginProcess, code: int) -> str:
+        """What a process said that ended by itself."""
+        if code <= 0 or not self.config.is_hub_plugin:
+            return ""
+        return last_words(self._plugin_log, max(process.started, time.time() - RECENT))
 
     def _restart_reason(self, code: int, hung: str) -> RestartReason:
         if hung:

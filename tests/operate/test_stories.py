@@ -142,6 +142,20 @@ async def test_crash_loop(node: OperatedNode) -> None:
     await _mended(node)
 
 
+async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
+    """What the plugin said last is the reason, with the place in the file."""
+    good = node.rewrite("stub.yaml", "resources: [{devicez: 6}]")
+    said = await node.dphub("restart", "stub", width=400)
+    words = f"exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: Object contains unknown field `devicez`"
+    assert (said.code, words in said.err) == (1, True), said
+    await _told(node, "stub", words)
+    await _ready(node, ready=False, says=words)
+    node.rewrite("stub.yaml", good)
+    assert (await node.dphub("restart", "stub")).code == 0
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+
+
 async def test_refused_registration(node: OperatedNode) -> None:
     """The kubelet's own words are in the status."""
     await node.kubelet.stop()
@@ -185,7 +199,6 @@ async def test_kubelet_killed(node: OperatedNode) -> None:
     assert await node.metric("dphub_kubelet_up") == 1
 
 
-INI = "[watcher:gpu]\ncmd = python -m hub.plugin plugins.gpu:GPU\nnumprocess = 2\n"
 BAD = [
     ("ib.yaml", "configList: [{resourceName: hca, modus: hca}]", ["ib.yaml", "modus"]),
     (

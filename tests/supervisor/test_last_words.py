@@ -1,0 +1,45 @@
+"""Why a plugin process ended, as far as it said so itself."""
+
+import json
+import time
+from pathlib import Path
+
+from hub.supervisor.lastwords import LONGEST, last_words
+
+
+def _write(log: Path, *events: dict[str, str | float]) -> None:
+    """Each event is so many seconds old, and an error where nothing else is said."""
+    lines = []
+    for event in events:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - float(event.pop("age", 0))))
+        lines.append(json.dumps({"event": "plugin not started", "level": "error", "timestamp": when, **event}))
+    log.write_text("\n".join(lines) + "\n")
+
+
+def test_the_latest_error_counts(tmp_path: Path) -> None:
+    """Whatever was logged after it; of an exception the line that names it."""
+    log = tmp_path / "log"
+    traceback = "Traceback (most recent call last):\n  File x, line 1\nValueError: no such thing\n"
+    _write(log, {"reason": "another"}, {"event": "plugin crashed", "exception": traceback}, {"level": "info"})
+    assert last_words(log, time.time() - 5) == "ValueError: no such thing"
+    _write(log, {"event": "only an event"})
+    assert last_words(log, time.time() - 5) == "only an event"
+
+
+def test_what_was_long_ago_was_something_else(tmp_path: Path) -> None:
+    """A crash is not blamed on an error of the process before, or of hours ago."""
+    log = tmp_path / "log"
+    _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
+    assert last_words(log, time.time() - 10) == ""
+
+
+def test_files_that_are_odd(tmp_path: Path) -> None:
+    """Without a file, with lines that were cut off, and with a reason without end."""
+    log = tmp_path / "log"
+    assert last_words(log, 0) == ""
+    _write(log, {"reason": "x" * 100_000})
+    assert last_words(log, 0) == ""
+    _write(log, {"reason": "x" * 1_000})
+    with log.open("a") as file:
+        file.write('{"event": "cut o')
+    assert last_words(log, 0) == "x" * LONGEST + " ..."
