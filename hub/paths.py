@@ -105,6 +105,10 @@ class RunDir:
         """A small file that a plugin replaces all the time while its event loop turns."""
         return self.path / f"{self.instance}.{plugin}.pulse"
 
+    def serving(self, plugin: str) -> Path:
+        """Held by a plugin process that serves."""
+        return self.path / f"{self.instance}.{plugin}.serving"
+
     def plugin_control(self, plugin: str) -> Path:
         """The socket on which a plugin does what an operator asks."""
         return self.path / f"{self.instance}.{plugin}.control"

@@ -141,6 +141,11 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.faults[source] = Fault(reason, known.since if known else now, process)
         self._settle()
 
+    def add(self, source: str, fault: Fault) -> None:
+        """What somebody else has found."""
+        self.faults.setdefault(source, fault)
+        self._settle()
+
     def try_again(self, awaited: str, now: float) -> None:
         """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
         if self.faults and FLAPPING not in self.faults:

@@ -50,10 +50,9 @@ class HealthBook:
         self._policy = policy
         self._changed = changed
         self._clock = clock
-        self._ours = ours
         self._path = path
         self._records = _read(path)
-        self._file = StateFile(path, lambda: self._records)
+        self._file = StateFile(path, lambda: self._records, ours=ours)
 
     def record(self, key: str) -> HealthRecord:
         """The record of a device, to be looked at only."""
@@ -140,12 +139,17 @@ class HealthBook:
 
     def save(self) -> None:
         """Write the records now."""
-        if self._ours():
-            self._file.write()
+        self._file.write()
 
     def reload(self) -> None:
-        """Take over what another process has kept."""
-        self._records = _read(self._path)
+        """Take over what another process has kept, and add what is wrong since it did that last."""
+        kept, written = _read(self._path), _written(self._path)
+        for key, record in self._records.items():
+            for source, fault in record.faults.items():
+                if fault.since > written:
+                    kept.setdefault(key, HealthRecord()).add(source, fault)
+        self._records = kept
+        self._file.touch()
         self._changed()
 
     def _hear(self, key: str, source: str, reason: str) -> None:
@@ -162,8 +166,7 @@ class HealthBook:
         self._records[key] = after
         if after == HealthRecord():
             del self._records[key]
-        if self._ours():
-            self._file.touch()
+        self._file.touch()
         self._changed()
 
 
@@ -177,14 +180,30 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
     try:
         records = msgspec.json.decode(path.read_bytes(), type=dict[str, HealthRecord])
     except (OSError, msgspec.DecodeError) as error:
-        aside = path.with_suffix(".unreadable")
-        path.replace(aside)
-        get_logger().error("health of earlier days lost", reason=str(error), kept=str(aside))
+        get_logger().error("health of earlier days lost", reason=str(error), kept=_put_aside(path))
         return {}
     for record in records.values():
         record.give_up()
         record.let_go(OPERATOR)
     return records
+
+
+def _put_aside(path: Path) -> str:
+    """Where the file is now."""
+    aside = path.with_suffix(".unreadable")
+    try:
+        path.replace(aside)
+    except OSError:
+        return str(path)
+    return str(aside)
+
+
+def _written(path: Path | None) -> float:
+    """When the records were kept last, in Unix time; 0 where they never were."""
+    try:
+        return path.stat().st_mtime if path else 0
+    except FileNotFoundError:
+        return 0
 
 
 def share_key(resource: str, device: Device) -> str:

@@ -63,21 +63,20 @@ class PluginProcess:
         self._config = config
         self._started = time.time()
         self._scanned = False
+        self._serves = False
         self._directory = PluginDirectory(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._meter = Meter()
         self._heir = ""
-        self._neighbours = Neighbours(run_dir if keep_state else None, plugin_dir)
+        self._neighbours = Neighbours(run_dir if keep_state else None, name, plugin_dir)
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         changed = self._state_file.touch
         self._resources = Resources(self._serve_resource, plugin_dir, changed)
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthBook(
-            health_file, plugin.recovery, self._resources.judge_soon, ours=lambda: not self._neighbours.heir
-        )
+        self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon, ours=self._is_ours)
         offer = self._resources.offer
         self._preparation = Preparation(
             plugin,
@@ -172,15 +171,38 @@ class PluginProcess:
             self._health.reload()
         elif self._heir and not before:
             self._log.info("another hub follows", hub=self._heir)
+        if self._scanned and not self._serves and not self._neighbours.has_older:
+            self._scanner.request()
+
+    def _is_ours(self) -> bool:
+        """Whether what belongs to the node is this process's to keep, as of now."""
+        self._neighbours.look()
+        return not self._neighbours.heir
 
     def _take(self, scan: Scan) -> None:
-        self._resources.take(scan)
+        if not self._serves:
+            self._neighbours.look()
+            self._serves = not (scan.fault and self._neighbours.has_older)
+            if self._serves:
+                self._begin_to_serve()
+        if self._serves:
+            self._resources.take(scan)
+        else:
+            self._resources.leave_to_others(scan)
         if not self._scanned:
             self._scanned = True
             self._state_file.touch()
         if scan.hopeless:
             self._log.error("only a new process can go on", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
+
+    def _begin_to_serve(self) -> None:
+        """Take over what belongs to the node; an older hub leaves it to this one from now on."""
+        try:
+            self._neighbours.begin_to_serve()
+        except OSError as error:
+            self._log.warning("other hubs do not see that this plugin serves", reason=str(error))
+        self._health.reload()
 
     def _end(self, code: Exit) -> None:
         self._exit = code

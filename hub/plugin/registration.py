@@ -13,18 +13,15 @@ Each round serves on a socket without streams before it registers. Old streams h
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
 counts only once the kubelet has opened its stream, and as long as it stays open.
 
-In a rolling upgrade the older hub still has its stream when the younger one registers, and it may end at any moment.
-So the younger one, once registered, has the kubelet forget who holds the name; both streams stay open meanwhile. When
-the older hub is gone it registers once more, on the socket that it has, for the kubelet to notice its own end. In all
-that time there is somebody who answers for the resource.
+What other hubs mean for that, in a rolling upgrade, is in `takeover`.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
-from hub.instances import now
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.log import get_logger
 from hub.paths import KubeletIdentity, kubelet_identity
@@ -32,6 +29,7 @@ from hub.plugin.endpoint import Endpoint
 from hub.plugin.meter import Meter
 from hub.plugin.neighbours import Neighbours
 from hub.plugin.registercall import Refusal, register
+from hub.plugin.takeover import Takeover
 from hub.plugin.waker import Waker
 from hub.state import Registration
 
@@ -58,6 +56,14 @@ _LEVELS = {
     Registration.DISPLACED: "error",
     Registration.HANDED_OVER: "info",
 }
+
+
+class _Next(Enum):
+    """What comes after a registration."""
+
+    PAUSE = "the kubelet has let go of us, or is gone"
+    AGAIN = "an older hub is gone: once more on the same socket"
+    ANEW = "a younger hub was there: on a socket without streams"
 
 
 class Registrar:
@@ -92,9 +98,7 @@ class Registrar:
         self._kubelet_socket = kubelet_socket
         self._options = options
         self._resource = resource
-        self._neighbours = neighbours
-        self._taken_over = ""
-        self._asked = 0
+        self._takeover = Takeover(resource, endpoint, neighbours)
         self._changed = changed
         self._meter = meter
         self._lost = self.since
@@ -155,16 +159,16 @@ class Registrar:
 
     async def _handed_over(self) -> bool:
         """Whether a younger hub serves the resource; if it does, this returns when it does no more."""
-        neighbours = self._neighbours
+        takeover = self._takeover
         # Now: who registers over a younger hub takes the resource with it when it ends.
-        neighbours.look()
-        if not neighbours.heir:
+        takeover.look()
+        if not takeover.heir:
             return False
-        await self._waker.until(lambda: not neighbours.heir or bool(self._successor), PATIENCE)
-        if not self._successor:
+        await self._waker.until(lambda: not takeover.heir or bool(takeover.successor), PATIENCE)
+        if not takeover.successor:
             return False
-        self._say(Registration.HANDED_OVER, f"hub {self._successor} serves it")
-        await self._waker.until(lambda: not self._successor)
+        self._say(Registration.HANDED_OVER, f"hub {takeover.successor} serves it")
+        await self._waker.until(lambda: not takeover.successor)
         return True
 
     async def _open(self) -> None:
@@ -177,7 +181,7 @@ class Registrar:
 
     async def _register(self, kubelet: KubeletIdentity, endpoint: Path) -> Refusal | None:
         """Ask the kubelet, as long as it is the same one; None when it accepted."""
-        self._asked = now()
+        self._takeover.registers()
         asking = asyncio.ensure_future(register(self._kubelet_socket, endpoint, self._resource, self._options))
         asking.add_done_callback(lambda _: self._waker.wake())
         try:
@@ -201,58 +205,38 @@ class Registrar:
         self.registrations += 1
         # A kubelet's socket tells by its change time when that kubelet started.
         self._meter.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
-        self._taken_over = ""
+        self._takeover.begin_anew()
         # Before anybody is told: who hears that all is registered may end the older hub at once.
-        await self._take_over(kubelet)
+        await self._let_older_end(kubelet)
         self._say(Registration.REGISTERED)
         begin = time.monotonic()
-        while await self._outlived(kubelet) and await self._register_again(kubelet):
+        while (follows := await self._until_next(kubelet)) is _Next.AGAIN and await self._register_again(kubelet):
             self.registrations += 1
         self._lost = time.time()
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
-        if not self._overtaken(kubelet):
+        if follows is not _Next.ANEW and not self._overtaken(kubelet):
             self._say(Registration.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
 
-    async def _outlived(self, kubelet: KubeletIdentity) -> bool:
-        """Wait until another hub has come and gone that may have registered too; false when we are lost before.
+    async def _until_next(self, kubelet: KubeletIdentity) -> _Next:
+        """Wait until the registration is lost, or may be, since another hub has come and gone that registered too."""
+        takeover = self._takeover
+        await self._waker.until(lambda: self._is_lost(kubelet) or takeover.came)
+        follows = _Next.AGAIN if takeover.predecessor else _Next.ANEW
+        if not self._is_lost(kubelet):
+            await self._let_older_end(kubelet)
+        await self._waker.until(lambda: self._is_lost(kubelet) or not (takeover.predecessor or takeover.heir))
+        if follows is _Next.AGAIN:
+            await self._waker.until(lambda: self._is_lost(kubelet), SETTLE)
+        return _Next.PAUSE if self._is_lost(kubelet) else follows
 
-        One that came and went between two looks has left a trace.
-        """
-        others = self._neighbours
-        await self._waker.until(
-            lambda: self._is_lost(kubelet) or bool(self._predecessor) or others.newest > self._asked
-        )
-        if self._is_lost(kubelet):
-            return False
-        await self._take_over(kubelet)
-        await self._waker.until(lambda: self._is_lost(kubelet) or not (self._predecessor or others.heir))
-        await self._waker.until(lambda: self._is_lost(kubelet), SETTLE)
-        return not self._is_lost(kubelet)
-
-    async def _take_over(self, kubelet: KubeletIdentity) -> None:
-        """Let an older hub end when it likes: the kubelet forgets who holds the name, without a word to those who do.
-
-        A kubelet notes who registers before it calls back, and where that fails it notes that nobody does. A stream
-        that ends then takes nobody with it. (Kubelet, devicemanager/plugin/v1beta1/handler.go. From 1.37 on a stream's
-        end concerns its own socket alone; there this changes nothing.)
-        """
-        older = self._predecessor
-        if older == self._taken_over:
-            return
-        try:
-            async with self._endpoint.beside_it() as unanswered:
-                await self._register(kubelet, unanswered)
-        except OSError as error:
-            self._log.warning("not taken over cleanly", hub=older, reason=str(error))
-        else:
-            self._log.info("taken over", hub=older)
-        self._taken_over = older
+    async def _let_older_end(self, kubelet: KubeletIdentity) -> None:
+        await self._takeover.let_end(lambda endpoint: self._register(kubelet, endpoint))
 
     async def _register_again(self, kubelet: KubeletIdentity) -> bool:
         """Register on the socket that the kubelet knows already; whether it has opened one more stream."""
-        self._taken_over = ""
+        self._takeover.begin_anew()
         self._endpoint.streams.expect_another()
         refusal = await self._register(kubelet, self._endpoint.path)
         return not refusal and await self._confirmed(kubelet)
@@ -276,14 +260,6 @@ class Registrar:
 
     def _is_lost(self, kubelet: KubeletIdentity) -> bool:
         return not self._listening() or self._replaced(kubelet)
-
-    @property
-    def _predecessor(self) -> str:
-        return self._neighbours.predecessor(self._resource)
-
-    @property
-    def _successor(self) -> str:
-        return self._neighbours.successor(self._resource)
 
     def _kubelet(self) -> KubeletIdentity | None:
         return kubelet_identity(self._kubelet_socket)

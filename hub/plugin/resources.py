@@ -53,11 +53,7 @@ class Resources:
 
     def take(self, scan: Scan) -> None:
         """Bring the resources in step with what a scan found."""
-        if (scan.reason, scan.fault) != (self.reason, self.fault):
-            say = self._log.warning if scan.fault else self._log.info
-            say("scan", reason=scan.reason or "all is well again")
-            self.reason, self.fault = scan.reason, scan.fault
-            self._changed()
+        self._explain(scan.reason, fault=scan.fault)
         self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
         for name in scan.snapshots:
             if name not in self._served and name not in self._refused:
@@ -71,6 +67,10 @@ class Resources:
         if not scan.failed and scan.excluded != self._excluded:
             self._exclude(scan.excluded)
 
+    def leave_to_others(self, scan: Scan) -> None:
+        """Serve nothing: the scan has found a fault, and an older hub serves."""
+        self._explain(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
+
     def judge_soon(self) -> None:
         """Advertise what is known of the devices' health by then; many changes make one list."""
         if self._judging is None:
@@ -83,6 +83,13 @@ class Resources:
     def excluded(self) -> tuple[ExcludedState, ...]:
         """What is there and not advertised."""
         return tuple(ExcludedState(each.id, each.reason) for each in self._excluded)
+
+    def _explain(self, reason: str, *, fault: bool) -> None:
+        if (reason, fault) != (self.reason, self.fault):
+            say = self._log.warning if fault else self._log.info
+            say("scan", reason=reason or "all is well again")
+            self.reason, self.fault = reason, fault
+            self._changed()
 
     def _judge(self) -> None:
         self._judging = None

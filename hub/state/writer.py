@@ -17,11 +17,15 @@ class StateFile:
     Args:
         path: The file; None where the process was started by hand and nobody reads it.
         content: Tells what to write, as of now.
+        ours: Whether the file is this process's to write, asked each time.
     """
 
-    def __init__(self, path: Path | None, content: Callable[[], object]) -> None:
+    def __init__(
+        self, path: Path | None, content: Callable[[], object], *, ours: Callable[[], bool] = lambda: True
+    ) -> None:
         self._path = path
         self._content = content
+        self._ours = ours
         self._pending: asyncio.TimerHandle | None = None
         self._failure = ""
         self._log = get_logger()
@@ -40,7 +44,7 @@ class StateFile:
         if self._pending:
             self._pending.cancel()
         self._pending = None
-        if not self._path:
+        if not self._path or not self._ours():
             return ""
         failure = ""
         try:

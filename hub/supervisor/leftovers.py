@@ -1,28 +1,47 @@
 """What hubs of other names have left on the node: a pod that was killed tidies nothing up, and its name is history."""
 
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from hub.instances import dead, living
+from hub.instances import dead, kept_from_starting, living
 from hub.log import get_logger
 from hub.paths import INSTANCE_NAME, RunDir, is_served
+
+_OF_THE_NODE = (".health.json", ".health.unreadable", ".given.json", ".wish")
+"""What is called after a plugin, which a hub may be called as too."""
+
+_WRITTEN_WITHIN = 60.0
+"""Seconds."""
 
 _log = get_logger()
 
 
 def remove_leftovers(run_dir: RunDir, plugin_dir: Path) -> None:
     """Remove the files and sockets of hubs that are no more. What belongs to the node, such as health, stays."""
+    for path in _scratch(run_dir):
+        path.unlink(missing_ok=True)
     others = {hub.name for hub in living(run_dir)} | {run_dir.instance}
     for name in dead(run_dir):
         if name in others or not INSTANCE_NAME.fullmatch(name):
             continue
         try:
-            for path in (*_sockets(plugin_dir, name, others), *_files(run_dir, name)):
-                path.unlink(missing_ok=True)
+            with kept_from_starting(run_dir, name) as gone:
+                for path in (*_sockets(plugin_dir, name, others), *_files(run_dir, name)) if gone else ():
+                    path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("leftovers not removed", hub=name, reason=str(error))
         else:
             _log.info("leftovers removed", hub=name)
+
+
+def _scratch(run_dir: RunDir) -> Iterator[Path]:
+    """Files that a process was just writing when it was killed; nobody writes for so long."""
+    for path in run_dir.path.glob(".*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and time.time() - path.stat().st_mtime > _WRITTEN_WITHIN:
+                yield path
 
 
 def _sockets(plugin_dir: Path, name: str, others: set[str]) -> Iterator[Path]:
@@ -37,6 +56,6 @@ def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
     """The lock last: as long as it is there, the next hub goes on."""
     lock = RunDir(run_dir.path, name).lock
     for path in run_dir.path.glob(f"{name}.*"):
-        if path != lock and not path.name.endswith(".health.json"):
+        if path != lock and not path.name.endswith(_OF_THE_NODE) and not path.is_dir():
             yield path
     yield lock
