@@ -3,14 +3,16 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
-from operated import GPU, HCA, STUB, operated
-from support import chance, until
+from operated import GPU, HCA, STUB, OperatedNode, operated
+from support import PATIENCE, chance, until
 
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
 from hub.instances import living
+from hub.kubelet.fake import AdmissionError, ContainerStartError
 from hub.kubelet.node import Node
 from hub.state import Registration, read_state
 
@@ -41,7 +43,7 @@ async def test_the_end_of_the_younger_is_noticed() -> None:
     """After the upgrade a plugin that ends takes its devices with it at once, as ever."""
     async with node_of_three() as node:
         await upgrade(node, "younger")
-        await _stop_plugin(node, "red")
+        await _operate(node, "stop", "red")
         await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[RESOURCES[0]].allocatable == 0)
 
 
@@ -92,6 +94,89 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         assert len(pod.containers["main"].allocations) == len(ALL)
         status = await node.dphub("devices", "stub", "--json")
         assert "said meanwhile" in status.out
+
+
+async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
+    """The older hub keeps what is the node's: registration, health, operators' words, also when the younger one goes."""
+    async with operated() as node:
+        older_dir = node.run_dir
+        _autostart(node, "stub", "False")
+        await node.start_hub("younger")
+        await until(lambda: len(living(older_dir)) > 1, "the younger hub")
+        answer = await node.dphub("cordon", "stub-1", "--reason", "the fan is loud", "--instance", "dphub")
+        assert answer.code == 0, answer
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await node.kubelet.wait_for(STUB, 2)
+        # Without the patience that it has for one that is about to serve.
+        begin = len(node.kubelet.registrations)
+        await node.kubelet.restart()
+        await node.kubelet.wait_for(STUB, 2)
+        stub = [call for call in node.kubelet.registrations[begin:] if call.resource == STUB]
+        assert [call.endpoint.partition("-")[0] for call in stub] == ["dphub"]
+        await node.stop_hub()
+        assert "the fan is loud" in (await node.dphub("devices", "stub", "--json")).out
+        await node.kubelet.wait_for(STUB, 2)
+
+
+async def test_a_younger_plugin_that_goes() -> None:
+    """However it goes, its hub may live on: the older hub has its resource again, and so often as that happens."""
+    async with node_of_three() as node:
+        older_dir = node.run_dir
+        await node.start_hub("younger")
+        await ready(node)
+        for _ in range(2):
+            await _operate(node, "stop", "red")
+            await _admitted_by(node, "dphub")
+            # A kubelet that restarts meanwhile changes nothing of that.
+            await node.kubelet.restart()
+            await all_allocatable(node.kubelet)
+            await _operate(node, "start", "red")
+            await _admitted_by(node, "younger")
+        assert node.hub
+        node.hub.kill()
+        await node.hub.wait()
+        await _admitted_by(node, "dphub")
+        state = read_state(older_dir.state("red"))
+        assert state
+        assert state.resources[0].registration is Registration.REGISTERED
+        # Nothing has piled up: a change is told to this kubelet once by each who serves.
+        before = len(node.kubelet.lists(RESOURCES[0]))
+        (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')
+        await node.kubelet.wait_for(RESOURCES[0], 3)
+        assert len(node.kubelet.lists(RESOURCES[0])) == before + 1
+
+
+NEW_VERSION = """
+import os
+from pathlib import Path
+from hub import Device, Plugin
+class P(Plugin):
+    resource = "example.com/p"
+    interval = 0.2
+    def devices(self):
+        if os.environ["DPHUB_INSTANCE"] == "younger" and not Path(__file__).with_name("mended").exists():
+            raise OSError("the new version does not find its library")
+        return [Device("one")]
+"""
+
+
+async def test_a_younger_plugin_with_a_fault() -> None:
+    """It takes nothing over while the older one serves, and says so; when that is gone it is better than nobody."""
+    config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
+    async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
+        older = node.hub
+        assert older
+        await node.start_hub("younger")
+        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back")
+        assert (await node.dphub("status")).code == 1
+        assert (await node.get("/readyz"))[0] == 503
+        assert [call.endpoint.partition("-")[0] for call in node.kubelet.registrations] == ["dphub"]
+        older.terminate()
+        await older.wait()
+        await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("younger-"))
+        (node.directory / "mended").touch()
+        await node.kubelet.wait_for("example.com/p", 1)
+        await node.all_well()
 
 
 async def test_what_belongs_to_the_node_survives() -> None:
@@ -145,9 +230,31 @@ async def test_names() -> None:
         assert '"instance": "dphub"' in (await node.dphub("status", "--json", "--instance", "dphub")).out
 
 
-async def _stop_plugin(node: Node, name: str) -> None:
+def _autostart(node: OperatedNode, plugin: str, value: str) -> None:
+    config = node.directory / "circus.ini"
+    config.write_text(config.read_text().replace(f"[watcher:{plugin}]\n", f"[watcher:{plugin}]\nautostart = {value}\n"))
+
+
+async def _operate(node: Node, command: str, plugin: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "hub", "stop", name, "--run-dir", str(node.run_dir.path)),
+        *(sys.executable, "-m", "hub", command, plugin, "--run-dir", str(node.run_dir.path)),
         stdout=asyncio.subprocess.DEVNULL,
     )
     assert await process.wait() == 0
+
+
+async def _admitted_by(node: Node, hub: str) -> None:
+    """Wait until this hub has a resource, and a pod its device. Nobody can know how many fail before."""
+    red = RESOURCES[0]
+
+    def registered() -> bool:
+        calls = [call for call in node.kubelet.registrations if call.resource == red and not call.error]
+        return calls[-1].endpoint.startswith(f"{hub}-")
+
+    await until(registered, f"{hub} to register")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(AdmissionError, ContainerStartError):
+                await node.kubelet.remove(await node.kubelet.admit("asks", {red: 1}))
+                return
+            await asyncio.sleep(0.05)
