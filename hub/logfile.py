@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class LogFile:
                 self._append(line)
             except OSError as error:
                 # Not through the log, which would come here again.
-                sys.stderr.write(f"log line not kept in {self._path}: {error.strerror}\n")
+                with suppress(OSError):
+                    sys.stderr.write(f"log line not kept in {self._path}: {error.strerror}\n")
                 self._close()
 
     def _close(self) -> None:

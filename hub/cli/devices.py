@@ -68,7 +68,8 @@ def _now(hub: NodeHub) -> NodeStatus:
 def _say_what_is_lacking(status: NodeStatus, resource: str | None) -> int:
     """What the list cannot tell, and the exit code."""
     if not status.hub.running:
-        click.echo("The hub does not run; what is shown is what was last known.", err=True)
+        how = "shows no life" if status.hub.frozen else "does not run"
+        click.echo(f"The hub {how}; what is shown is what was last known.", err=True)
         return Exit.FAILED
     asked = [plugin for plugin in status.plugins if resource in (None, plugin.name)]
     if silent := unknown(asked).removeprefix("; "):

@@ -1,11 +1,12 @@
 """`dphub health`: does the hub live? For a container's health check."""
 
 import sys
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import click
 
 from hub.cli.node import NodeHub, hub_options
+from hub.cli.words import say
 from hub.errors import HubError
 from hub.exits import Exit
 
@@ -27,7 +28,8 @@ def health(hub: NodeHub) -> None:
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
-    except OSError as error:
+        said = answer.read().decode(errors="replace").strip()
+    except (OSError, HTTPException) as error:
         raise HubError(f"the hub does not answer on {status.hub.http}: {error}") from None
-    click.echo(answer.read().decode().strip())
+    say(said)
     sys.exit(Exit.OK if answer.status == 200 else Exit.FAILED)  # noqa: PLR2004 - known to everybody

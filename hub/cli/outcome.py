@@ -3,10 +3,9 @@
 import asyncio
 import time
 
-import click
-
 from hub.cli.node import NodeHub, plugin_of
 from hub.cli.states import wait_for
+from hub.cli.words import say
 from hub.state import Registration
 from hub.status.model import Condition, PluginStatus
 
@@ -45,20 +44,20 @@ def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, v
     took = time.monotonic() - begin
     if found is None:
         now = plugin_of(hub.status(), plugin)
-        click.echo(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", err=True)
+        say(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", error=True)
         return False
     if found.condition is Condition.REGISTERED:
         resources = ", ".join(f"{each.name} ({each.healthy} of {each.total})" for each in found.resources)
-        click.echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
+        say(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
     said = f": {found.text}" if found.text else ""
     if found.condition is Condition.SERVING and found.fault:
-        click.echo(f"{plugin}: {verb}, but it serves nothing{said}", err=True)
+        say(f"{plugin}: {verb}, but it serves nothing{said}", error=True)
         return False
     if found.condition is Condition.SERVING:
-        click.echo(f"{plugin}: {verb}, and has no resource{said}")
+        say(f"{plugin}: {verb}, and has no resource{said}")
         return True
-    click.echo(f"{plugin}: {verb}, but it is {found.condition}{said}", err=True)
+    say(f"{plugin}: {verb}, but it is {found.condition}{said}", error=True)
     return False
 
 

@@ -8,6 +8,7 @@ import click
 
 from hub.cli.node import NodeHub, hub_options
 from hub.cli.outcome import report_start
+from hub.cli.words import say
 from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.state.files import digest
@@ -27,9 +28,9 @@ def reload(hub: NodeHub) -> None:
     client = HubClient(hub.run_dir)
     if faults := _faults(hub, status):
         for fault in faults:
-            click.echo(fault, err=True)
+            say(fault, error=True)
         client.refuse("; ".join(faults))
-        click.echo("dphub reload: nothing was changed", err=True)
+        say("dphub reload: nothing was changed", error=True)
         sys.exit(Exit.USAGE)
     begin = time.monotonic()
     stale = _with_changed_files(status)
@@ -71,14 +72,14 @@ def _report(hub: NodeHub, client: HubClient, before: NodeStatus, verbs: dict[str
     good = True
     for name, verb in verbs.items():
         if name not in after:
-            click.echo(f"{name}: stopped and removed")
+            say(f"{name}: stopped and removed")
         elif after[name].condition is Condition.STOPPED:
-            click.echo(f"{name}: loaded, not started")
+            say(f"{name}: loaded, not started")
         else:
             was = starts.get(name, -1)
             if after[name].starts == was:
                 client.restart(name)
             good &= report_start(hub, name, begin=begin, before=-1 if verb == "added" else was, verb=verb)
     if not verbs:
-        click.echo("nothing has changed")
+        say("nothing has changed")
     return good

@@ -19,7 +19,7 @@ from hub.status.model import NodeStatus, Severity
 from hub.status.reading import Reader
 
 CONNECTIONS = 64
-"""At one time; those beyond are closed at once."""
+"""At one time; of more, the oldest is closed."""
 
 IDLE_SECONDS = 30.0
 """A connection on which nothing comes for so long is closed."""
@@ -58,12 +58,19 @@ async def serve_web(address: str, reader: Reader, tell: Callable[[str, str], Non
 
 
 class _Server(HTTPServer):
+    def initialize(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - tornado's signature
+        super().initialize(*args, **settings)
+        self._open: list[IOStream] = []
+
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        """Take a connection, unless there are so many that the hub would lack file descriptors for its plugins."""
-        if len(self._connections) >= CONNECTIONS:
-            stream.close()
-        else:
-            super().handle_stream(stream, address)
+        """Take a connection, and end another where so many would leave the plugins without file descriptors.
+
+        The oldest, never the new one: that may be the kubelet's, which kills a hub that does not answer.
+        """
+        self._open = [*(each for each in self._open if not each.closed()), stream]
+        if len(self._open) > CONNECTIONS:
+            self._open.pop(0).close()
+        super().handle_stream(stream, address)
 
 
 async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket.socket]:

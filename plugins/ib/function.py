@@ -80,14 +80,18 @@ class Function:
         end = time.monotonic() + limit
         while True:
             try:
-                self._write(self._driver_path / "bind", self.pci, "the driver's taking hold", limit)
-                self._wait(lambda: self.is_bound, "the driver has not taken it", limit / 2)
+                self.bind_once(limit)
             except ResetFailed:
                 if time.monotonic() > end:
                     raise
                 time.sleep(_POLL)
             else:
                 return
+
+    def bind_once(self, limit: float) -> None:
+        """Have the driver take it."""
+        self._write(self._driver_path / "bind", self.pci, "the driver's taking hold", limit)
+        self._wait(lambda: self.is_bound, "the driver has not taken it", limit / 2)
 
     def wait_until_ready(self, limit: float, *, names: Collection[str], active: bool) -> None:
         """Until it has its RDMA device again, under these names, and its ports are up where they were.

@@ -12,6 +12,7 @@ import structlog
 from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy
 from hub.affinity import last_given
 from plugins.ib.answers import answer, device_nodes
+from plugins.ib.binding import Binding
 from plugins.ib.cdi import CdiNames
 from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
@@ -22,7 +23,6 @@ from plugins.ib.resetting import VfResetSettings
 from plugins.ib.routes import default_route_interfaces
 from plugins.ib.settings import IBSettings, Mode, Pool
 from plugins.ib.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
-from plugins.ib.unbound import bind_again, left_behind
 
 LOOK = 1.0
 """Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
@@ -53,7 +53,8 @@ class IB(Plugin):
         if self.reset_resources:
             self.reset = "plugins.ib.resetting:reset"
         run_dir = os.environ.get("DPHUB_RUN_DIR", "")
-        self._notes = f"{run_dir}/{NOTES}" if run_dir and self.reset_resources else ""
+        self._notes = f"{run_dir}/{NOTES}" if run_dir else ""
+        self._binding = Binding(self.host, self._notes)
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._sorted = Sorted()
@@ -71,7 +72,6 @@ class IB(Plugin):
         if not self.host.path(RDMA_DEVICES).exists():
             self._hcas = ()
             raise NoDevices(f"the kernel has no RDMA support loaded: there is no {RDMA_DEVICES}")
-        yield from self._without_driver()
         self._hcas = hcas = read_hcas(self.host)
         self._ports.see(read_states(self.host))
         self._sorted = sort_out(self.settings.config_list, hcas, default_route_interfaces(self.host))
@@ -89,6 +89,8 @@ class IB(Plugin):
         self._members = members
         for name, reason in self._sorted.excluded:
             yield Excluded(name, reason)
+        for pci, problem in self._binding.problems():
+            yield Excluded(pci, f"a reset that was cut short has left it without its driver: {problem}")
         if is_exclusive(self.host):
             yield EXCLUSIVE
 
@@ -100,7 +102,8 @@ class IB(Plugin):
         while True:
             states = read_states(self.host)
             self._ports.see(states)
-            now = states, self._ports.counting(rules), left_behind(self._notes)
+            self._binding.look()
+            now = states, self._ports.counting(rules), list(self._binding.problems())
             if last not in (None, now):
                 changed()
             last = now
@@ -132,14 +135,6 @@ class IB(Plugin):
     def reset_settings(self) -> VfResetSettings:
         """What a reset needs to know."""
         return VfResetSettings(notes=self._notes)
-
-    def _without_driver(self) -> Iterator[Excluded]:
-        """Functions that a reset has left without a driver, and that have none still."""
-        for pci, problem in bind_again(self.host, self._notes):
-            if problem:
-                yield Excluded(pci, f"a reset that was cut short has left it without its driver: {problem}")
-            else:
-                self._log.warning("driver bound again, a reset was cut short", device=pci)
 
     def _gpus(self, available: Sequence[Device]) -> Sequence[str]:
         """The GPUs that the container was just given, as far as anybody can tell; a resource takes a hint once."""

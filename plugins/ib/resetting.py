@@ -16,7 +16,7 @@ from plugins.ib.unbound import noted
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Seconds that each step may take; together they stay within the time of a container's resets."""
+    """Seconds that each write and each wait may take; the time of a container's resets bounds all of them together."""
 
     unbind: float = 5
     reset: float = 6

@@ -3,83 +3,94 @@
 A reset may be cut short at any moment: its time is up, or its plugin is killed. A function without a driver is no RDMA
 device, so the plugin would not even miss it, and the node would be one function poorer.
 
-A note is a file that is named after the function and holds the driver's name, or nothing when all is done. It is locked
-while a reset is at work, and never removed: who locks a file that another one removes has locked nothing.
+A note is a file that is named after the function and holds the driver's name, and what keeps the driver from it; or
+nothing when all is done. It is locked while somebody is at work on the function, and never removed: who locks a file
+that another one removes has locked nothing.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from hub import Host
 from hub.locks import is_locked, open_lock, try_lock
 from hub.reset import ResetFailed
-from plugins.ib.function import Function
 
-LIMIT = 6.0
-"""Seconds that a driver has to take a function again."""
+_LONGEST = 4096
+"""Bytes of a note."""
 
-_NAME_BYTES = 256
+
+class Note(NamedTuple):
+    """A function that may have no driver."""
+
+    pci: str
+    driver: str
+    problem: str
+    """What kept the driver from it at the last try."""
 
 
 @contextmanager
 def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
-    """Keep a note until the block ends well; after any other end it is left behind.
+    """Keep a note until the block ends well. After any other end it is left, and locked until this process is gone.
 
     Raises:
-        ResetFailed: the plugin is just binding the driver of this function again.
+        ResetFailed: the driver of this function is just being bound again.
     """
     if not directory:
         yield
         return
     Path(directory).mkdir(exist_ok=True)
     file = open_lock(Path(directory) / pci)
+    if not try_lock(file):
+        os.close(file)
+        raise ResetFailed("its driver is just being bound again")
+    _write(file, driver)
+    # Closed after a good end only: what hangs in the kernel goes on, and ends with the process.
+    yield
+    _write(file, "")
+    os.close(file)
+
+
+@contextmanager
+def taken(directory: str, pci: str) -> Iterator[Note | None]:
+    """Be at work on a function; None where somebody else is, or where nothing is left to do."""
+    file = open_lock(Path(directory) / pci)
     try:
-        if not try_lock(file):
-            raise ResetFailed("its driver is just being bound again")
-        os.pwrite(file, driver.encode(), 0)
-        yield
-        os.truncate(file, 0)
+        yield _parsed(pci, os.pread(file, _LONGEST, 0)) if try_lock(file) else None
     finally:
         os.close(file)
 
 
-def left_behind(directory: str) -> list[str]:
-    """The functions with a note whose reset is not at work any more."""
-    notes = sorted(Path(directory).glob("*")) if directory else []
-    return [path.name for path in notes if path.stat().st_size and not _is_at_work(path)]
+def notes(directory: str) -> list[Note]:
+    """All notes on functions where something is left to do."""
+    paths = sorted(Path(directory).glob("*")) if directory else []
+    return [note for path in paths if (note := _parsed(path.name, path.read_bytes()))]
 
 
-def bind_again(host: Host, directory: str) -> Iterator[tuple[str, str]]:
-    """Bind the drivers of functions whose reset was cut short: their addresses, and what keeps the driver from it."""
-    for pci in left_behind(directory):
-        file = open_lock(Path(directory) / pci)
-        try:
-            if not try_lock(file):
-                continue
-            function = Function(host, pci, os.pread(file, _NAME_BYTES, 0).decode())
-            if function.is_there and not function.is_bound:
-                problem = _problem_of_binding(function)
-                yield pci, problem
-                if problem:
-                    continue
-            os.truncate(file, 0)
-        finally:
-            os.close(file)
+def abandoned(directory: str) -> list[Note]:
+    """Those on functions that nobody is at work on."""
+    return [note for note in notes(directory) if not _is_at_work(Path(directory) / note.pci)]
 
 
-def _is_at_work(note: Path) -> bool:
-    file = open_lock(note)
+def settle(directory: str, note: Note, problem: str) -> None:
+    """Write what came of a try; without a problem nothing is left to do."""
+    (Path(directory) / note.pci).write_text(f"{note.driver}\n{problem}" if problem else "", encoding="utf-8")
+
+
+def _is_at_work(path: Path) -> bool:
+    file = open_lock(path)
     try:
         return is_locked(file)
     finally:
         os.close(file)
 
 
-def _problem_of_binding(function: Function) -> str:
-    try:
-        function.bind(LIMIT)
-    except ResetFailed as failed:
-        return str(failed)
-    return ""
+def _parsed(pci: str, content: bytes) -> Note | None:
+    driver, _, problem = content.decode(errors="replace").partition("\n")
+    return Note(pci, driver, problem) if driver else None
+
+
+def _write(file: int, text: str) -> None:
+    os.truncate(file, 0)
+    os.pwrite(file, text.encode(), 0)

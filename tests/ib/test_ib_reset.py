@@ -5,18 +5,16 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 from rdma_tree import RdmaTree
 from support import Node, PluginUnderTest, until
 
-from hub import Host
 from hub.kubelet.fake import ContainerStartError, FakeKubelet
 from hub.reset import Outcome, ResetDevice, ResetFailed, ResetResult
 from hub.reset.resetter import Resetter
 from plugins.ib import unbound
-from plugins.ib.function import Function
+from plugins.ib.plugin import NOTES
 from plugins.ib.resetting import Limits, VfResetSettings
 
 VF = "0000:07:00.1"
@@ -208,18 +206,44 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     assert kernel.did == ["unbind", "reset", "bind"]
 
 
-def test_a_driver_that_does_not_take_it_ever_again(kernel: Kernel, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried at each scan, until it works; meanwhile it is known which function is missing, and why."""
-    monkeypatch.setattr(unbound, "LIMIT", 0.2)
-    notes, host = str(node.directory / "notes"), Host(str(kernel.tree.root))
-    with suppress(ResetFailed), unbound.noted(notes, VF, "mlx5_core"):
-        Function(host, VF).unbind(1)
-        assert list(unbound.bind_again(host, notes)) == [], "it is left alone while its reset is at work"
-        raise ResetFailed
-    kernel.deaf.add("bind")
-    (failed,) = unbound.bind_again(host, notes)
-    assert failed == (VF, "the driver has not taken it within 0.1 s")
-    assert unbound.left_behind(notes) == [VF]
-    kernel.deaf.clear()
-    assert list(unbound.bind_again(host, notes)) == [(VF, "")]
-    assert (unbound.left_behind(notes), list(unbound.bind_again(host, notes))) == ([], [])
+async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """It is known which function is missing, and why; it is tried again, and no other device waits for that."""
+    kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
+    notes = node.run_dir / NOTES
+    notes.mkdir()
+    (notes / VF).write_text("mlx5_core")
+    kernel.tree.unbind("mlx5_1")
+    # What binds is a directory: it fails at once.
+    bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
+    bind.rename(bind.with_name("later"))
+    bind.mkdir()
+    plugin = _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    missing = await until(lambda: _left_out(plugin).get(VF), "the function among what is left out")
+    assert "has left it without its driver: the driver's taking hold failed" in missing
+    bind.rmdir()
+    bind.with_name("later").rename(bind)
+    await kubelet.wait_for("rdma/vf", 2)
+    await until(lambda: VF not in _left_out(plugin), "it is not left out any more")
+
+
+def _left_out(plugin: PluginUnderTest) -> dict[str, str]:
+    state = plugin.state()
+    return {each.id: each.reason for each in state.excluded} if state else {}
+
+
+def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
+    """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
+    notes = str(node.run_dir)
+    with unbound.noted(notes, VF, "mlx5_core"):
+        assert unbound.abandoned(notes) == []
+        with unbound.taken(notes, VF) as note:
+            assert note is None
+        with pytest.raises(ResetFailed, match="is just being bound again"), unbound.noted(notes, VF, "mlx5_core"):
+            pass
+    with unbound.taken(notes, VF) as note:
+        assert note is None, "nothing is left to do"
+    with unbound.noted(notes, VF, "a_driver_with_a_long_name"), unbound.noted(notes, "0000:07:00.2", "short"):
+        pass
+    (node.run_dir / VF).write_text("iavf\nit does not want to")
+    assert unbound.abandoned(notes) == [unbound.Note(VF, "iavf", "it does not want to")]

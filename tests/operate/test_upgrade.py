@@ -97,7 +97,7 @@ async def test_an_upgrade_that_is_taken_back() -> None:
 
 
 async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
-    """The older hub keeps what is the node's: registration, health, operators' words, also when the younger one goes."""
+    """The older hub keeps what is the node's: registration, health, operators' words; also when the other one goes."""
     async with operated() as node:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")

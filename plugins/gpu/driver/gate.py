@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from hub.locks import is_locked, open_lock, try_lock, unlock
@@ -29,13 +30,22 @@ class Gate:
     """
 
     def __init__(self, directory: str, instance: str) -> None:
-        self._wish = open_lock(_wish(directory)) if directory else None
-        self._session = open_lock(f"{directory}/{instance}{_SESSION}") if directory else None
+        self._directory = directory
+        self._instance = instance
+
+    # Opened when they are needed: a configuration is checked where there is no hub, too.
+    @cached_property
+    def _wish(self) -> int:
+        return open_lock(_wish(self._directory))
+
+    @cached_property
+    def _session(self) -> int:
+        return open_lock(f"{self._directory}/{self._instance}{_SESSION}")
 
     @property
     def wanted(self) -> bool:
         """Whether a reset wants the GPUs."""
-        return self._wish is not None and is_locked(self._wish)
+        return bool(self._directory) and is_locked(self._wish)
 
     def hold(self, patience: float = 0) -> bool:
         """Whether a session may begin, within so many seconds; it may not while a reset has the GPUs."""
@@ -47,7 +57,7 @@ class Gate:
         return True
 
     def _try_hold(self) -> bool:
-        if self._session is None:
+        if not self._directory:
             return True
         if not try_lock(self._session):
             return False
@@ -59,7 +69,7 @@ class Gate:
 
     def let_go(self) -> None:
         """The session is over."""
-        if self._session is not None:
+        if self._directory:
             unlock(self._session)
 
 
