@@ -137,6 +137,8 @@ class RunDir:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = self.path.stat().st_uid
+        except FileExistsError:
+            raise ConfigError(self.path, "is no directory, expected the hub's run directory") from None
         except OSError as error:
             raise ConfigError(self.path, f"cannot be the run directory: {error.strerror}") from None
         if owner != os.geteuid():

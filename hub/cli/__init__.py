@@ -1,6 +1,7 @@
 """The command line, `dphub`."""
 
 import importlib
+import io
 import sys
 
 import click
@@ -69,8 +70,16 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; a fault that a person can mend is one line and exit code 2."""
+    _write_what_can_be_written()
     try:
         cli.main(prog_name="dphub", standalone_mode=True)
     except HubError as error:
         say(f"dphub: {error}", error=True)
         sys.exit(Exit.USAGE)
+
+
+def _write_what_can_be_written() -> None:
+    """Have a terminal that knows few characters show the others as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -20,7 +20,9 @@ def health(hub: NodeHub) -> None:
     """Ask the hub whether it lives; the exit code is 0 when it answers, whatever is wrong on the node."""
     status = hub.live_status()
     if not status.hub.http:
-        sys.exit(Exit.OK)  # it listens on its control socket at least
+        # It listens on its control socket at least.
+        say("ok (no HTTP)")
+        sys.exit(Exit.OK)
     host, _, port = status.hub.http.rpartition(":")
     # Who listens on all addresses is asked on the loopback one.
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - nothing is bound here

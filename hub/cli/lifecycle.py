@@ -21,7 +21,7 @@ from hub.supervisor.client import HubClient
 def restart(plugin: str, hub: NodeHub) -> None:
     """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
     before, begin = hub.plugin(plugin).starts, time.monotonic()
-    HubClient(hub.run_dir).restart(plugin)
+    HubClient(hub.run_dir, hub.live_status).restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
 
 
@@ -31,7 +31,7 @@ def restart(plugin: str, hub: NodeHub) -> None:
 def start(plugin: str, hub: NodeHub) -> None:
     """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
     before, begin = hub.plugin(plugin), time.monotonic()
-    HubClient(hub.run_dir).start(plugin)
+    HubClient(hub.run_dir, hub.live_status).start(plugin)
     if before.pid:
         _exit(done=report_start(hub, plugin, begin=begin, verb="runs already"))
     _exit(done=report_start(hub, plugin, begin=begin, before=before.starts, verb="started"))
@@ -44,7 +44,7 @@ def stop(plugin: str, hub: NodeHub) -> None:
     """Stop PLUGIN until it is started again; its devices cannot be allocated meanwhile."""
     hub.plugin(plugin)
     begin = time.monotonic()
-    HubClient(hub.run_dir).stop(plugin)
+    HubClient(hub.run_dir, hub.live_status).stop(plugin)
 
     def stopped() -> PluginStatus | None:
         status = hub.plugin(plugin)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 from asyncinotify import Inotify, Mask
 
-from hub.cli.node import NodeHub, hub_options
+from hub.cli.node import NodeHub, hub_options, plugin_of
 from hub.log import console_renderer
 from hub.logfile import former
 
@@ -34,8 +35,8 @@ def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: No
     """Show the latest log lines of PLUGIN, and what the hub logged about it; without PLUGIN those of all."""
     status = hub.status()
     names = [each.name for each in status.plugins]
-    if plugin is not None and plugin not in names and not hub.run_dir.log(plugin).exists():
-        raise click.BadParameter(f"there is no plugin {plugin}; there are {', '.join(names)}", param_hint="PLUGIN")
+    if plugin is not None and not hub.run_dir.log(plugin).exists():
+        plugin_of(status, plugin)
     files = [hub.run_dir.hub_log, *map(hub.run_dir.log, [plugin] if plugin else names)]
     show = _as_json if as_json else _as_text()
 
@@ -47,7 +48,10 @@ def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: No
     for line in found[-lines:] if lines else found:
         click.echo(show(line))
     if follow:
-        asyncio.run(_follow(hub.run_dir.path, tails, lambda line: click.echo(show(line)) if concerns(line) else None))
+        with suppress(KeyboardInterrupt):
+            asyncio.run(
+                _follow(hub.run_dir.path, tails, lambda line: click.echo(show(line)) if concerns(line) else None)
+            )
 
 
 class _Tail:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from hub.errors import HubError
-from hub.instances import living
+from hub.cli.words import failing_in_words
+from hub.errors import ConfigError, HubError
+from hub.instances import dead, living
 from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
 from hub.state.pulse import SILENCE, silent_for
 from hub.status.model import NodeStatus, PluginStatus
@@ -36,7 +37,8 @@ def hub_options(function: Function) -> Function:
     )
     @wraps(function)
     def command(*arguments: object, run_dir: Path, instance: str | None, **options: object) -> None:
-        function(*arguments, hub=NodeHub(run_dir.absolute(), instance), **options)
+        with failing_in_words():
+            function(*arguments, hub=NodeHub(run_dir.absolute(), instance), **options)
 
     return command
 
@@ -47,9 +49,14 @@ class NodeHub:
     Args:
         path: Its run directory.
         name: Its name; by default the youngest one's that lives.
+
+    Raises:
+        ConfigError: the run directory is none.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
+        if path.exists() and not path.is_dir():
+            raise ConfigError(path, "is no directory, expected the hub's run directory")
         youngest = next((hub.name for hub in reversed(living(RunDir(path)))), INSTANCE)
         self.run_dir = RunDir(path, name or youngest)
         self._reader = Reader(self.run_dir)
@@ -63,8 +70,11 @@ class NodeHub:
         """The node's condition.
 
         Raises:
-            HubError: there has never been a hub.
+            HubError: there has never been such a hub.
         """
+        if not self.run_dir.hub_state.exists() and (others := self._others()):
+            name, path = self.run_dir.instance, self.run_dir.path
+            raise HubError(f"there is no hub {name} in {path}; there are {', '.join(others)}")
         return self._reader.status(running=self.running, frozen=silent_for(self.run_dir.hub_pulse) > SILENCE)
 
     def live_status(self) -> NodeStatus:
@@ -75,7 +85,8 @@ class NodeHub:
         """
         status = self.status()
         if status.hub.frozen:
-            raise HubError(f"the hub in {self.run_dir.path} (process {status.hub.pid}) shows no life; see dphub status")
+            hub = f"the hub in {self.run_dir.path} (process {status.hub.pid})"
+            raise HubError(f"{hub} shows no life; end that process, and in a pod it is started again")
         if not status.hub.running:
             raise HubError(f"no hub runs in {self.run_dir.path}; start one with dphub run")
         return status
@@ -87,6 +98,11 @@ class NodeHub:
             HubError: the hub does not run, or has no such plugin.
         """
         return plugin_of(self.live_status(), name)
+
+    def _others(self) -> list[str]:
+        """The other hubs that share the run directory, or have shared it."""
+        known = [*(hub.name for hub in living(self.run_dir)), *dead(self.run_dir)]
+        return [name for name in known if name != self.run_dir.instance]
 
 
 def plugin_of(status: NodeStatus, name: str) -> PluginStatus:

@@ -25,7 +25,7 @@ from hub.supervisor.settings import HubSettings
 def reload(hub: NodeHub) -> None:
     """Check circus.ini and the plugins' files, then start, stop and restart what has changed, and nothing else."""
     status = hub.live_status()
-    client = HubClient(hub.run_dir)
+    client = HubClient(hub.run_dir, hub.live_status)
     if faults := _faults(hub, status):
         for fault in faults:
             say(fault, error=True)

@@ -66,9 +66,10 @@ class Table:
     def _lines(self, console: Console, room: int) -> Iterator[_Line]:
         widths = self._layout(room)
         dim = console.get_style("dim")
+        rule = "-" if console.options.ascii_only else "─"
         if any(column.title for column in self._columns):
             yield _joined([[Segment(self._columns[at].title, dim)] for at in widths], widths)
-            yield [Segment("─" * min(room, _total(widths.values())), dim)]
+            yield [Segment(rule * min(room, _total(widths.values())), dim)]
         for row in self._rows:
             cells = [_split(console, row[at], width, self._columns[at].least) for at, width in widths.items()]
             for number in range(max(map(len, cells))):
@@ -119,7 +120,10 @@ def _split(console: Console, cell: Cell, width: int, least: int) -> list[_Line]:
     if not least or cell_len(str(cell)) <= width:
         return [_segments(console, cell)]
     text = Text(cell) if isinstance(cell, str) else cell
-    return [_segments(console, line) for line in text.wrap(console, max(1, width))]
+    lines = text.wrap(console, max(1, width))
+    for line in lines:
+        line.rstrip()
+    return [_segments(console, line) for line in lines]
 
 
 def _segments(console: Console, cell: Cell) -> _Line:

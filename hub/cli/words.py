@@ -1,8 +1,14 @@
 """Times, amounts and foreign texts as a terminal can show them."""
 
+import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from hub.exits import Exit
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -17,6 +23,31 @@ def plain(text: str) -> str:
 def say(text: str, *, error: bool = False) -> None:
     """Print a text, its lines as they are and otherwise made plain; as an error where it is one."""
     click.echo("\n".join(map(plain, text.splitlines())), err=error)
+
+
+@contextmanager
+def failing_in_words() -> Iterator[None]:
+    """Where a file cannot be read, or what is said not be written, one line says so, and the exit code is 1."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough.
+        _say_nothing_more()
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        _say_nothing_more()
+        say(f"dphub: {error.filename or 'the output cannot be written'}: {error.strerror}", error=True)
+        sys.exit(Exit.FAILED)
+
+
+def _say_nothing_more() -> None:
+    """Python writes at its end what could not be written before, and would complain once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def ago(moment: float) -> str:

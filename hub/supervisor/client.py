@@ -1,7 +1,10 @@
 """Commands to a running hub, over the socket that circusctl uses too."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
+import zmq
 from circus.client import CircusClient
 from circus.exc import CallError
 
@@ -12,16 +15,21 @@ from hub.supervisor.changes import Changes
 LIMIT = 60.0
 """Seconds for an answer: a plugin may take its whole grace time to stop, and then some to be killed."""
 
+LOOK = 1000
+"""Milliseconds between two looks at the hub that is to answer."""
+
 
 class HubClient:
     """Tells one hub what to do.
 
     Args:
         run_dir: Its run directory.
+        look: Raises where there is no answer to wait for, such as for a hub that shows no life.
     """
 
-    def __init__(self, run_dir: RunDir) -> None:
+    def __init__(self, run_dir: RunDir, look: Callable[[], object]) -> None:
         self._run_dir = run_dir
+        self._look = look
 
     def start(self, plugin: str) -> None:
         """Start a plugin.
@@ -50,6 +58,7 @@ class HubClient:
 
     def _send(self, command: str, **properties: str) -> dict[str, Any]:
         client = CircusClient(endpoint=f"ipc://{self._run_dir.control}", timeout=LIMIT)
+        client.poller = _Poller(client.poller, self._look)
         try:
             answer: dict[str, Any] = client.send_message(command, waiting=True, **properties)
         except CallError:
@@ -59,3 +68,23 @@ class HubClient:
         if answer.get("status") != "ok":
             raise HubError(str(answer.get("reason") or answer))
         return answer
+
+
+class _Poller:
+    """Stands for the poller of a CircusClient, which would wait for a dead hub as for one that is busy.
+
+    Args:
+        poller: The poller.
+        look: Raises where there is nothing to wait for.
+    """
+
+    def __init__(self, poller: zmq.Poller, look: Callable[[], object]) -> None:
+        self._poller = poller
+        self._look = look
+
+    def poll(self, milliseconds: float) -> list[tuple[Any, int]]:
+        """What has arrived within this time; called by circus."""
+        end = time.monotonic() + milliseconds / 1000
+        while not (found := self._poller.poll(LOOK)) and time.monotonic() < end:
+            self._look()
+        return found

@@ -35,7 +35,7 @@ async def test_restarts_under_load() -> None:
         end = asyncio.Event()
         load = asyncio.create_task(_change_devices(node, end))
         pods = asyncio.create_task(_admit_pods(node, end, chance()))
-        client = HubClient(node.run_dir)
+        client = HubClient(node.run_dir, node.status)
         for _ in range(RESTARTS):
             await asyncio.to_thread(client.restart, "restarted")
         end.set()
