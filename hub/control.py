@@ -73,7 +73,7 @@ def ask(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Answer:
                 return msgspec.json.decode(lines.readline(LINE_BYTES), type=Answer)
         except TimeoutError:
             raise HubError(f"the plugin has not answered within {limit:g} s; see dphub status") from None
+        except (ConnectionResetError, BrokenPipeError, msgspec.DecodeError):
+            raise HubError("the plugin ended before it had answered; try again when it is back") from None
         except OSError as error:
-            raise HubError(f"the plugin does not answer on {path}: {error.strerror}") from None
-        except msgspec.DecodeError:
-            raise HubError("the plugin ended before it had answered; see dphub status") from None
+            raise HubError(f"the plugin does not answer on {path}: {error.strerror}; see dphub status") from None

@@ -1,15 +1,17 @@
 """The hub that a command is about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 
 import click
 
 from hub.cli.words import failing_in_words
+from hub.control import Answer, Request, ask
 from hub.errors import ConfigError, HubError
-from hub.instances import dead, living
+from hub.instances import dead, living, serving
 from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
+from hub.state import ProcessState, Run
 from hub.state.pulse import SILENCE, silent_for
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
@@ -99,10 +101,47 @@ class NodeHub:
         """
         return plugin_of(self.live_status(), name)
 
+    def ask(self, plugin: str, request: Request) -> Answer:
+        """What a plugin's process answers.
+
+        Raises:
+            HubError: it does not, and why.
+        """
+        if why := self._why_silent(plugin):
+            raise HubError(f"{plugin} {why}")
+        try:
+            return ask(self.run_dir.plugin_control(plugin), request)
+        except HubError as error:
+            raise HubError(f"{plugin}: {error}") from None
+
+    def elsewhere(self, plugins: Iterable[str]) -> str:
+        """Another hub of the node that serves one of these plugins where ours does not, to be added to a text."""
+        for plugin in plugins:
+            names = [hub.name for hub in serving(self.run_dir, plugin) if hub.lives]
+            if names and self.run_dir.instance not in names:
+                return f"; another hub of this node, {names[-1]}, serves {plugin}: --instance {names[-1]}"
+        return ""
+
+    def _why_silent(self, plugin: str) -> str:
+        hub = self._reader.hub()
+        for process in hub.processes if hub else ():
+            if process.name == plugin:
+                return _why_silent(process)
+        return ""
+
     def _others(self) -> list[str]:
         """The other hubs that share the run directory, or have shared it."""
         known = [*(hub.name for hub in living(self.run_dir)), *dead(self.run_dir)]
         return [name for name in known if name != self.run_dir.instance]
+
+
+def _why_silent(process: ProcessState) -> str:
+    """Why a plugin's process does not answer an operator; empty where it should."""
+    if not process.is_hub_plugin:
+        return "is another program than a plugin of the hub's, and does nothing for an operator"
+    if process.run is Run.STOPPED:
+        return f"is stopped → dphub start {process.name}"
+    return "" if process.pid else f"is {process.run} → dphub status {process.name}"
 
 
 def plugin_of(status: NodeStatus, name: str) -> PluginStatus:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import click
 
-from hub.cli.node import NodeHub, hub_options
+from hub.cli.node import NodeHub, hub_options, plugin_of
 from hub.cli.words import plain, say
-from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon, ask
-from hub.errors import HubError
+from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.exits import Exit
 from hub.log import LogLevel
 from hub.status.finding import find_device
@@ -70,14 +69,13 @@ def log_level(plugin: str, level: str, hub: NodeHub) -> None:
 
 def _do_to(device: str, plugin: str | None, hub: NodeHub, request: Callable[[str], Request]) -> None:
     """Find the device, and ask the plugin that has it."""
-    name, key = find_device(hub.live_status(), device, plugin)
+    status = hub.live_status()
+    asked = [plugin_of(status, plugin)] if plugin is not None else status.plugins
+    name, key = find_device(status, device, plugin, elsewhere=hub.elsewhere(each.name for each in asked))
     _do(hub, name, request(key))
 
 
 def _do(hub: NodeHub, plugin: str, request: Request) -> None:
-    try:
-        answer = ask(hub.run_dir.plugin_control(plugin), request)
-    except HubError as error:
-        raise HubError(f"{plugin}: {error}") from None
+    answer = hub.ask(plugin, request)
     say(f"{plugin}: {answer.text}", error=not answer.done)
     sys.exit(Exit.OK if answer.done else Exit.FAILED)

@@ -135,6 +135,11 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         """Who found the oldest fault, or else which word of an operator's holds it; empty when there is none."""
         return next(iter((*self.faults, *self.held)), "")
 
+    @property
+    def waits_for_operator(self) -> bool:
+        """Whether only an operator's word lets it be used again."""
+        return CORDON in self.held or any(source in self.faults for source in _AWAITING)
+
     def fail(self, source: str, reason: str, now: float, process: ProcessIdentity | None = None) -> None:
         """Something is wrong, says one source."""
         known = self.faults.get(source)

@@ -1,9 +1,10 @@
 """What an operator may ask of a running plugin; see `hub.control`."""
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from hub.control import Answer, AskHolders, Cordon, Request, Reset, SetLogLevel, Uncordon
-from hub.log import get_logger, set_level
+from hub.log import LogLevel, get_logger, set_level
 from hub.plugin.device import Device
 from hub.plugin.health import CORDON, OPERATOR
 from hub.plugin.healthbook import HealthBook, physical_key, share_key
@@ -50,9 +51,7 @@ class Operator:
             case Reset(device):
                 return await self._reset(device)
             case SetLogLevel(level):
-                set_level(level)
-                self._level_changed()
-                self._log.info("log level set", level=str(level))
+                self._log_from(level)
                 return Answer(done=True, text=f"logs from {level} on")
             case AskHolders():
                 known = await self._holding.ask() is not None
@@ -62,25 +61,27 @@ class Operator:
         shares = self._shares(key)
         if not shares:
             return Answer(done=False, text=f"there is no device {key}")
-        failure = self._health.hold(key, CORDON, f"cordoned: {reason}" if reason else "cordoned")
+        before = self._health.record(key).held.get(CORDON)
+        said = f"cordoned: {reason}" if reason else "cordoned"
+        # Who gives no reason takes none back.
+        failure = self._health.hold(key, CORDON, before.reason if before and not reason else said)
         self._log.info("device cordoned", device=key, reason=reason)
+        was = f"; it was already {before.reason}" if before else ""
         held = self._preparation.who_may_have(key, await self._holding.ask() or {})
-        keeps = f"; {', '.join(held)} goes on with it" if held else ""
-        return self._kept(f"{_named(key, shares)} is cordoned ({_counted(shares)}){keeps}", failure)
+        keeps = "".join(f"; {holder.told('goes on with it')}" for holder in held)
+        return self._kept(f"{_named(key, shares)} is cordoned ({_counted(shares)}){was}{keeps}", failure)
 
     def _uncordon(self, key: str) -> Answer:
         shares = self._shares(key)
         named = _named(key, shares)
-        every = dict.fromkeys((key, *(share_key(name, device) for name, found in shares.items() for device in found)))
+        every = _records(key, shares)
         # Whoever ends a cordon need not know of a fault that came meanwhile, in whichever record it is.
         cordoned = CORDON in self._health.record(key).held
         released, failure = self._health.release([key] if cordoned else every)
         if not released:
             return Answer(done=False, text=f"{named} is not cordoned, nor does it wait for an operator")
         self._log.info("device released", device=key, was=released)
-        left = self._health.reasons(every)
-        still = f"; still: {left}" if left else ""
-        return self._kept(f"{named} is released (was: {released}){still}", failure)
+        return self._kept(f"{named} is released (was: {released}){self._still(key, shares)}", failure)
 
     def _kept(self, text: str, failure: str) -> Answer:
         """What was done, and whether a restart of the plugin will know of it."""
@@ -100,9 +101,10 @@ class Operator:
         # Before the question who has it: the kubelet must not give it away after the answer.
         self._health.hold(key, OPERATOR, "an operator resets it")
         try:
-            return await self._reset_if_free(key, named)
+            answer = await self._reset_if_free(key, named)
         finally:
             self._health.let_go(key, OPERATOR)
+        return Answer(done=True, text=f"{answer.text}{self._still(key, shares)}") if answer.done else answer
 
     async def _reset_if_free(self, key: str, named: str) -> Answer:
         holders = await self._holding.ask()
@@ -110,12 +112,29 @@ class Operator:
             text = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
             return Answer(done=False, text=f"{named} is not reset: {text}")
         if held := self._preparation.who_may_have(key, holders):
-            return Answer(done=False, text=f"{named} is not reset: {', '.join(held)} has it")
+            having = "; ".join(holder.told("has it") for holder in held)
+            return Answer(done=False, text=f"{named} is not reset: {having}")
         self._log.info("reset asked for", device=key)
         result = await self._preparation.reset_now(key)
         if result.outcome is Outcome.OK:
             return Answer(done=True, text=f"{named} is reset, in {result.seconds:.2f} s")
         return Answer(done=False, text=result.message)
+
+    def _still(self, key: str, shares: Mapping[str, Sequence[Device]]) -> str:
+        """What is said against a device all the same, to be added to a text; empty where nothing is."""
+        every = _records(key, shares)
+        left = self._health.reasons(every)
+        if not left:
+            return ""
+        waits = any(self._health.record(each).waits_for_operator for each in every)
+        return f"; still: {left}" + (f" → dphub uncordon {shlex.quote(key)}" if waits else "")
+
+    def _log_from(self, level: LogLevel) -> None:
+        # Told from a level at which it is seen, whichever was and whichever is to be.
+        set_level(LogLevel.INFO)
+        self._log.info("log level set", to=str(level))
+        set_level(level)
+        self._level_changed()
 
     def _shares(self, key: str) -> Mapping[str, Sequence[Device]]:
         """All that is advertised of a physical device, by resource."""
@@ -124,6 +143,12 @@ class Operator:
             if physical_key(resource, device) == key:
                 shares.setdefault(resource, []).append(device)
         return shares
+
+
+def _records(key: str, shares: Mapping[str, Sequence[Device]]) -> Collection[str]:
+    """The keys of all health records that concern a physical device, its own first."""
+    of_shares = (share_key(name, device) for name, found in shares.items() for device in found)
+    return dict.fromkeys((key, *of_shares))
 
 
 def _named(key: str, shares: Mapping[str, Sequence[Device]]) -> str:

@@ -19,7 +19,7 @@ from hub.plugin.failure import PluginFailure, legible
 from hub.plugin.health import BROKEN, CORDON, RESET
 from hub.plugin.healthbook import HealthBook, physical_key
 from hub.plugin.meter import Meter
-from hub.plugin.probes import Offer, Probes
+from hub.plugin.probes import Holder, Offer, Probes
 from hub.plugin.refusal import Refusal
 from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.resetter import Resetter
@@ -102,12 +102,14 @@ class Preparation:
 
     def why_no_reset(self, resources: Iterable[str]) -> str:
         """Why devices of these resources are never reset; empty when they are."""
-        if not self._plugin.reset:
-            return "the plugin has no reset for its devices"
         without = [resource for resource in resources if not resets(self._plugin, resource)]
-        return f"its configuration resets no device of {', '.join(without)}" if without else ""
+        if not without:
+            return ""
+        if self._plugin.reset_resources is None:
+            return "the plugin has no reset for its devices, or its configuration asks for none"
+        return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
-    def who_may_have(self, key: str, holders: Holders) -> list[str]:
+    def who_may_have(self, key: str, holders: Holders) -> list[Holder]:
         """Who has a device or a share of it, or may have one that is not advertised any more."""
         return self._probes.who_may_have(key, holders)
 

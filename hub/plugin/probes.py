@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from hub.kubelet.holders import Holders, ask_holders, pod_resources_socket
 from hub.log import get_logger
@@ -18,6 +19,20 @@ PARALLEL = 2
 
 Offer = Callable[[], Iterable[tuple[str, Device]]]
 """All advertised devices, each with its resource."""
+
+
+class Holder(NamedTuple):
+    """A container that has a device, or may have it."""
+
+    who: str
+    unlisted: str = ""
+    """What it holds that is not offered any more, where that may be a share of the device; empty where it has it."""
+
+    def told(self, certain: str) -> str:
+        """In words, of which the last ones are for who has it for certain."""
+        if self.unlisted:
+            return f"{self.who} may have it: it holds {self.unlisted}, which is not offered any more"
+        return f"{self.who} {certain}"
 
 
 class Probes:
@@ -100,15 +115,16 @@ class Probes:
             if key in self._failed:
                 self._next[key] = time.monotonic() + delay
 
-    def who_may_have(self, key: str, holders: Holders) -> list[str]:
+    def who_may_have(self, key: str, holders: Holders) -> list[Holder]:
         """Who has the device or a share of it, or may have one that is not advertised any more."""
         offered = {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
         self._known = {device: known for device, known in self._known.items() if device in holders} | offered
         ours = {resource for resource, _ in self._known}
-        having = [who for device, who in holders.items() if self._known.get(device) == key]
+        having = [Holder(who) for device, who in holders.items() if self._known.get(device) == key]
         if not having and key not in {" ".join(device) for device in offered}:
             # Of what is held and was never seen here, nobody can tell of which physical device it is a share.
-            having = [who for device, who in holders.items() if device[0] in ours and device not in self._known]
+            unknown = [device for device in holders if device[0] in ours and device not in self._known]
+            having = [Holder(holders[device], device[1]) for device in unknown]
         return list(dict.fromkeys(having))
 
     def _say_blind(self, *, blind: bool) -> None:

@@ -18,24 +18,28 @@ Key = tuple[str, str]
 """A plugin, and what it calls a physical device: its `physical`, or "RESOURCE ID" where it has none."""
 
 
-def find_device(status: NodeStatus, said: str, plugin: str | None = None) -> Key:
+def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
     """The one physical device that a text names.
 
-    That is its id or the first eight or more characters of it, its physical device, its PCI address, or its name.
+    That is its id or the first eight or more characters of it, "RESOURCE ID", its physical device, its PCI address, or
+    its name.
 
     Args:
         status: The node.
         said: The text.
         plugin: Look among the devices of this plugin only.
+        elsewhere: Where else it may be, to be added to the text of an error.
 
     Raises:
         HubError: there is none, or more than one.
     """
-    known = [(key, device) for key, device in _devices(status) if plugin in (None, key[0])]
+    if not said.strip():
+        raise HubError("the name of the device is empty; dphub devices shows those there are")
+    known = [(key, names, device) for key, names, device in _devices(status) if plugin in (None, key[0])]
     cordoned = [(each.name, key) for each in status.plugins if plugin in (None, each.name) for key in each.cordons]
-    exact = dict.fromkeys([key for key, device in known if said in _names(key, device)])
+    exact = dict.fromkeys([key for key, names, _ in known if said in names])
     exact |= dict.fromkeys(key for key in cordoned if said in (key[1], key[1].rpartition(" ")[2]))
-    begun = {key: None for key, device in known if device.id.startswith(said)}
+    begun = {key: None for key, _, device in known if device.id.startswith(said)}
     found = list(exact or begun)
     shown = ", ".join(f"{key} of {name}" for name, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
     if found and not exact and len(said) < _SHORTEST:
@@ -43,9 +47,11 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None) -> Key
     if len(found) == 1:
         return found[0]
     if found:
-        raise HubError(f"{said} is {len(found)} devices ({shown}); say more")
+        more = "say --plugin NAME" if len({name for name, _ in found}) > 1 else "say more"
+        raise HubError(f"{said} is {len(found)} devices ({shown}); {more}")
     asked = [each for each in status.plugins if plugin in (None, each.name)]
-    raise HubError(f"there is no device {said}; dphub devices shows those there are{unknown(asked)}")
+    lacking = f"{plugin} has no device {said}" if plugin else f"there is no device {said}"
+    raise HubError(f"{lacking}; dphub devices shows those there are{unknown(asked)}{elsewhere}")
 
 
 def resources_of(status: NodeStatus, wanted: str | None) -> Iterator[tuple[str, ResourceStatus]]:
@@ -62,13 +68,15 @@ def unknown(plugins: Iterable[PluginStatus]) -> str:
     return "".join(f"; {plugin.name} is {plugin.condition}, and its devices are not known" for plugin in silent)
 
 
-def _devices(status: NodeStatus) -> Iterator[tuple[Key, DeviceState]]:
+def _devices(status: NodeStatus) -> Iterator[tuple[Key, set[str], DeviceState]]:
+    """All devices, each with its key and what it may be called."""
     for plugin in status.plugins:
         for resource in plugin.resources:
             for device in resource.devices:
-                yield (plugin.name, device.physical or f"{resource.name} {device.id}"), device
+                whole = f"{resource.name} {device.id}"
+                yield (plugin.name, device.physical or whole), {whole, *_names(device)}, device
 
 
-def _names(key: Key, device: DeviceState) -> set[str]:
+def _names(device: DeviceState) -> set[str]:
     short = {address.removeprefix("0000:") for address in device.pci}
-    return {key[1], device.id, device.physical, device.attributes.get("name", ""), *device.pci, *short} - {""}
+    return {device.id, device.physical, device.attributes.get("name", ""), *device.pci, *short} - {""}
