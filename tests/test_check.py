@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hub.exits import Exit
 
 
@@ -50,10 +52,11 @@ cmd = python -m hub.plugin plugins.stub:Stub
 """,
     )
     done = _check(tmp_path, "circus.ini")
+    words = "Invalid enum value 'halves', expected one of none, single, mixed"
     assert done.returncode == Exit.USAGE
     assert done.stderr.splitlines() == [
         "a: a.yaml: resources[0]: Object contains unknown field `devises`",
-        "b: MIG_STRATEGY: Invalid enum value 'halves' (it sets flags.migStrategy) (autostart is off)",
+        f"b: MIG_STRATEGY: {words} (it sets flags.migStrategy) (autostart is off)",
         'c: plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub',
         "d: there is no program no-such-program",
     ]
@@ -88,3 +91,32 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
     done = _check(tmp_path)
     assert done.returncode == Exit.USAGE
     assert "OSError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "words"),
+    [
+        ("plugins.stub:Stub", "resources: [{name: kubernetes.io/bad}]", "the domain kubernetes.io is reserved"),
+        ("plugins.stub:Stub", "resources: [{name: a/b}, {name: bad}]", 'resource "bad" needs a domain before a slash'),
+        ("plugins.gpu:GPU", "dphub: {reset: {nvidia.com/gpus: check}}", "dphub.reset: no GPU becomes nvidia.com/gpus"),
+        (
+            "plugins.ib:IB",
+            "configList: [{resourceName: a, devices: [ib0]}, {resourceName: b, devices: [ib1], mode: hcas}]",
+            "configList[1].mode: Invalid enum value 'hcas', expected one of pool, hca, vf",
+        ),
+        ("plugins.gpu:Foo", "", "Foo does not exist; plugins.gpu has GPU"),
+        ("plugins.ib:Foo", "", "Foo does not exist; plugins.ib has IB"),
+    ],
+)
+def test_a_mistake_is_told_with_what_would_be_right(tmp_path: Path, target: str, text: str, words: str) -> None:
+    """A name that no kubelet takes, a resource that the file does not make, a word or a class that there is not."""
+    _write(tmp_path, a_yaml=text)
+    done = _check(tmp_path, "--plugin", target, "a.yaml")
+    assert (done.returncode, words in done.stderr) == (Exit.USAGE, True), done.stderr
+
+
+def test_resources_that_the_node_names(tmp_path: Path) -> None:
+    """Where MIG devices are advertised, their profiles name resources, which nobody knows before."""
+    _write(tmp_path, a_yaml="{flags: {migStrategy: mixed}, dphub: {reset: {nvidia.com/mig-1g.5gb: check}}}")
+    done = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "a.yaml")
+    assert (done.returncode, done.stdout) == (Exit.OK, "a.yaml: ok\n"), done.stderr

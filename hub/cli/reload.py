@@ -33,7 +33,7 @@ def reload(hub: NodeHub) -> None:
         say("dphub reload: nothing was changed", error=True)
         sys.exit(Exit.USAGE)
     begin = time.monotonic()
-    stale = _with_changed_files(status)
+    stale = _with_changed_files(status) | _kept_from_starting(status)
     verbs = _verbs(client.reload(), stale)
     sys.exit(Exit.OK if _report(hub, client, status, verbs, begin) else Exit.FAILED)
 
@@ -53,6 +53,15 @@ def _with_changed_files(status: NodeStatus) -> set[str]:
     """The plugins whose own configuration file is not the one that they have read."""
     read = [(plugin.name, plugin.config) for plugin in status.plugins if plugin.config]
     return {name for name, config in read if digest(Path(config.path)) != config.digest}
+
+
+def _kept_from_starting(status: NodeStatus) -> set[str]:
+    """The plugins that have ended because of their configuration, which is right by now; they need not wait longer."""
+    return {
+        plugin.name
+        for plugin in status.plugins
+        if plugin.condition is Condition.BACKING_OFF and plugin.last_exit and plugin.last_exit.code == Exit.USAGE
+    }
 
 
 def _verbs(changes: Changes, stale: set[str]) -> dict[str, str]:

@@ -86,10 +86,13 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _check_configuration(options: argparse.Namespace) -> int:
-    from hub.plugin.loading import load_plugin, load_settings  # noqa: PLC0415 - as below
+    from hub.plugin.checks import resource_problem  # noqa: PLC0415 - as below
+    from hub.plugin.loading import load_plugin, load_settings, settings_path  # noqa: PLC0415 - as below
 
     plugin_class = load_plugin(options.plugin)
-    plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
+    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
+    if problems := [problem for name in plugin.resources() if (problem := resource_problem(name))]:
+        raise ConfigError(settings_path(plugin_class, options.config) or options.plugin, "; ".join(problems))
     sys.stdout.write(f"{options.config or options.plugin}: ok\n")
     return Exit.OK
 

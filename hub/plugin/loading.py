@@ -31,7 +31,7 @@ def load_plugin(target: str) -> type[Plugin]:
         raise HubError(f'plugin "{target}": {error.filename}: line {error.lineno}: {error.msg}') from None
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        have = sorted(name for name, value in vars(module).items() if _is_plugin_of(value, module))
+        have = sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module))
         fault = "is no subclass of hub.Plugin" if found is not None else "does not exist"
         raise HubError(f'plugin "{target}": {class_name} {fault}; {module_name} has {", ".join(have) or "no plugin"}')
     return found
@@ -74,4 +74,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _is_plugin_of(value: object, module: ModuleType) -> bool:
-    return isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == module.__name__
+    """Whether it is a plugin of this module, or of one within this package, and not just imported there."""
+    if not (isinstance(value, type) and issubclass(value, Plugin)):
+        return False
+    return f"{value.__module__}.".startswith(f"{module.__name__}.")

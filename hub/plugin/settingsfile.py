@@ -32,8 +32,19 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at ")
-        raise ConfigError(source, problem, where=place.strip("`").removeprefix("$").removeprefix(".")) from None
+        problem, place = explain(error, kind)
+        raise ConfigError(source, problem, where=place) from None
+
+
+def explain(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
+    """What is wrong with a value that is none of some type, with the words that it may be; and the place in it."""
+    from hub.plugin.allowed import allowed_words  # noqa: PLC0415 - half a megabyte that only a mistake needs
+
+    problem, _, place = str(error).partition(" - at ")
+    place = place.strip("`")
+    if problem.startswith("Invalid enum value") and (words := allowed_words(kind, place)):
+        problem += f", expected one of {', '.join(words)}"
+    return problem, place.removeprefix("$").removeprefix(".")
 
 
 def _without_nulls(value: object) -> object:

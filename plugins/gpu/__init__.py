@@ -13,3 +13,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
     from plugins.gpu.plugin import GPU  # noqa: PLC0415 - see above
 
     return GPU
+
+
+def __dir__() -> list[str]:
+    return ["GPU"]

@@ -10,9 +10,7 @@ from plugins.gpu.facts import Gpu, MigDevice
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.file import MigStrategy
 from plugins.gpu.settings.selectors import selects
-from plugins.gpu.settings.sharing import Pattern, SharedResource, SharingMode
-
-GPU_RESOURCE = "nvidia.com/gpu"
+from plugins.gpu.settings.sharing import GPU_RESOURCE, Pattern, SharedResource, SharingMode
 
 
 class Sharing(StrEnum):

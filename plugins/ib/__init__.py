@@ -13,3 +13,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
     from plugins.ib.plugin import IB  # noqa: PLC0415 - see above
 
     return IB
+
+
+def __dir__() -> list[str]:
+    return ["IB"]

@@ -251,7 +251,8 @@ async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKub
     """Off is the default, also where another resource has it on."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
-    plugin = gpus.start("dphub: {reset: {nvidia.com/other: reset, nvidia.com/gpu: 'off'}}")
+    other = "resources: {gpus: [{pattern: other, name: other}]}"
+    plugin = gpus.start(f"{other}\ndphub: {{reset: {{nvidia.com/other: reset, nvidia.com/gpu: 'off'}}}}")
     await kubelet.wait_for(GPU, 1)
     await kubelet.admit("first", {GPU: 1})
     await plugin.registered(GPU)

@@ -112,7 +112,8 @@ def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
 
 def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
     """YAML reads `off` as false."""
-    settings = _read(tmp_path, "dphub: {reset: {nvidia.com/gpu: off, nvidia.com/x: clean}}")
+    text = "resources: {gpus: [{pattern: X, name: x}]}\ndphub: {reset: {nvidia.com/gpu: off, nvidia.com/x: clean}}"
+    settings = _read(tmp_path, text)
     assert settings.dphub.reset_levels == {"nvidia.com/gpu": "off", "nvidia.com/x": "clean"}
 
 
@@ -181,9 +182,10 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
             "both timeSlicing and mps",
         ),
         (f"flags: {{migStrategy: mixed}}\nsharing: {{mps: {{resources: [{GOOD}]}}}}", "", "flags.migStrategy mixed"),
-        ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "shiny"),
+        ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "'shiny', expected one of off, check, clean, reset"),
         ("dphub: {reset: {nvidia.com/gpu: on}}", "dphub", "is true, expected one of off, check, clean, reset"),
         ("dphub: {reset: {gpu: clean}}", "dphub", "full resource name"),
+        ("dphub: {reset: {nvidia.com/gpus: check}}", "", "dphub.reset: no GPU becomes nvidia.com/gpus by this file"),
         ("dphub: {exclude: ['0', first]}", "dphub", "exclude[1]"),
         ("dphub: {health: {interval: 0}}", "dphub.health.interval", "> 0"),
         ("dphub: {health: {xids: {ignore: [79], fatal: [79]}}}", "dphub.health.xids", "XID 79 is there 2 times"),

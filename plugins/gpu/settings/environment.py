@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from hub.errors import ConfigError
+from hub.plugin.settingsfile import explain
 from plugins.gpu.settings.file import GPUSettings
 
 _BOOLEANS = {
@@ -65,8 +66,10 @@ def apply_environment(settings: GPUSettings, environment: Mapping[str, str]) -> 
             continue
         try:
             settings = _with(settings, key.split("."), read(text))
+        except msgspec.ValidationError as error:
+            raise ConfigError(variable, f"{explain(error, GPUSettings)[0]} (it sets {key})") from None
         except ValueError as error:
-            raise ConfigError(variable, f"{str(error).partition(' - at ')[0]} (it sets {key})") from None
+            raise ConfigError(variable, f"{error} (it sets {key})") from None
     return settings
 
 

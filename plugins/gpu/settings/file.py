@@ -3,7 +3,9 @@
 NVIDIA writes camelCase; the attributes here are snake_case, renamed by msgspec.
 """
 
+import os
 from collections import Counter
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,7 @@ import msgspec
 from hub import Settings
 from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.selectors import check_selector
-from plugins.gpu.settings.sharing import Resources, SharingSection, resource_name
+from plugins.gpu.settings.sharing import GPU_RESOURCE, Resources, SharingSection, resource_name
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/")]
@@ -203,3 +205,15 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
             raise ValueError(
                 "sharing.mps does not go with flags.migStrategy mixed: MIG devices cannot be shared by MPS"
             )
+        known = self._resource_names()
+        for name in self.dphub.reset:
+            if known and name not in known:
+                raise ValueError(f"dphub.reset: no GPU becomes {name} by this file, expected {', '.join(known)}")
+
+    def _resource_names(self) -> Collection[str]:
+        """What there may be resources of; none where that depends on the node, whose MIG devices name them."""
+        if self.flags.mig_strategy is not MigStrategy.NONE or os.environ.get("MIG_STRATEGY"):
+            return ()
+        mode = self.sharing.mode
+        shared = [mode.name_of(entry) for entry in mode.resources] if mode else []
+        return dict.fromkeys((*(pattern.name for pattern in self.resources.gpus), GPU_RESOURCE, *shared))

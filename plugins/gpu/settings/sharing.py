@@ -8,6 +8,9 @@ from msgspec.structs import force_setattr
 from hub import Settings
 from plugins.gpu.settings.selectors import check_selector
 
+GPU_RESOURCE = "nvidia.com/gpu"
+"""What GPUs are advertised as that no pattern names."""
+
 NAME_CHARACTERS = 63
 """The longest resource name, domain included, that NVIDIA's plugin takes."""
 
