@@ -34,7 +34,8 @@ def cordon(device: str, reason: str, plugin: str | None, hub: NodeHub) -> None:
     """Take DEVICE out of use, with all its shares, until it is uncordoned: also across restarts of plugin, hub and pod.
 
     DEVICE is an id or the first eight or more characters of it, a physical device, a PCI address, or a name such as
-    mlx5_0; "RESOURCE ID" is a device of a pool. A pod that has it keeps it.
+    mlx5_0; "RESOURCE ID" is one, too, as for the numbers of pools. A pod that has it keeps it. An earlier reason stays
+    where none is given.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 

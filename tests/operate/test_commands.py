@@ -62,6 +62,10 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["logs", "gpus"], "there is no plugin gpus"),
         (["devices", "gpus"], "there is no resource or plugin gpus"),
         (["cordon", "stub-9"], "there is no device stub-9"),
+        (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; there are gpu, ib, stub"),
+        (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
+        (["cordon", ""], "the name of the device is empty"),
+        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; there are dphub"),
         (
             ["cordon", "stub-"],
             "stub- is too little of an id, say 8 characters or more; it may be ",
@@ -180,7 +184,7 @@ async def test_reset(node: OperatedNode) -> None:
     said = await node.dphub("status", "stub", width=200)
     assert "it smokes" in said.out
     said = await node.dphub("reset", node.hcas.pci("mlx5_0"))
-    assert (said.code, "the plugin has no reset for its devices" in said.err) == (1, True), said
+    assert (said.code, f"resets of {HCA} are not configured" in said.err) == (1, True), said
     assert _stub(node, int(free[-1])).healthy
 
 

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import time
 
 from operated import CONFIG, STUB, OperatedNode, operated
+
+from hub.status.model import Condition, NodeStatus
 
 
 async def test_reload_changes_what_changed(node: OperatedNode) -> None:
@@ -56,6 +59,23 @@ async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) ->
     os.kill(stub.pid, signal.SIGKILL)
     assert (await node.dphub("reload")).out == "nothing has changed\n"
     await node.kubelet.wait_for(STUB)
+
+
+async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> None:
+    """A plugin that ends again and again because of its file need not be restarted besides when the file is mended."""
+    good = node.rewrite("stub.yaml", "resources: 7")
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.pid, signal.SIGKILL)
+
+    def waits(status: NodeStatus) -> bool:
+        stub = status.plugins[2]
+        return stub.condition is Condition.BACKING_OFF and stub.next_start > time.time() + 5
+
+    await node.status_until(waits, "the stub to wait for long")
+    node.rewrite("stub.yaml", good)
+    said = await node.dphub("reload")
+    assert (said.code, "stub: restarted, registered after" in said.out) == (0, True), said
 
 
 async def test_plugins_without_resources() -> None:
