@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hub.cli.words import failing_in_words
 from hub.exits import Exit
 from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.supervisor.config import default_config, read_config
@@ -18,6 +19,7 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("file", type=_PATH, required=False)
 @click.option("--plugin", metavar="MODULE:CLASS", help="FILE is the configuration of this plugin, not a circus.ini.")
+@failing_in_words()
 def check(file: Path | None, plugin: str | None) -> None:
     """Check a circus.ini and the configuration of every plugin in it, or the file of one plugin; start nothing.
 

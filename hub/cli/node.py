@@ -119,7 +119,7 @@ class NodeHub:
         for plugin in plugins:
             names = [hub.name for hub in serving(self.run_dir, plugin) if hub.lives]
             if names and self.run_dir.instance not in names:
-                return f"; another hub of this node, {names[-1]}, serves {plugin}: --instance {names[-1]}"
+                return f"; another hub of this node, {names[-1]}, still serves: --instance {names[-1]}"
         return ""
 
     def _why_silent(self, plugin: str) -> str:

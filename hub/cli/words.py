@@ -39,7 +39,8 @@ def failing_in_words() -> Iterator[None]:
         sys.exit(Exit.FAILED)
     except OSError as error:
         _say_nothing_more()
-        say(f"dphub: {error.filename or 'the output cannot be written'}: {error.strerror}", error=True)
+        # Of the standard output Python tells no name.
+        say(f"dphub: {error.filename or 'reading or writing failed'}: {error.strerror}", error=True)
         sys.exit(Exit.FAILED)
 
 

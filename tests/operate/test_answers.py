@@ -37,12 +37,13 @@ def _shell(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str]
 async def test_no_traceback(node: OperatedNode) -> None:
     """A disk that is full, a file as run directory, and a terminal that knows few characters: one line, or none."""
     file = node.directory / "circus.ini"
-    full = "dphub: the output cannot be written: No space left on device\n"
+    full = "dphub: reading or writing failed: No space left on device\n"
     no_directory = f"{file}: is no directory, expected the hub's run directory\n"
     for command, code, words in (
         ("$DPHUB status >/dev/full", 1, full),
         ("$DPHUB status --json >/dev/full", 1, full),
         ("$DPHUB logs >/dev/full", 1, full),
+        (f"$DPHUB check {file} >/dev/full", 1, full),
         (f"$DPHUB status --run-dir {file}", 2, f"dphub: {no_directory}"),
         (f"$DPHUB run --run-dir {file} --plugin-dir {node.directory}", 2, f"dphub run: {no_directory}"),
         ("$DPHUB logs nope", 2, "dphub: there is no plugin nope; there are gpu, ib, stub\n"),
@@ -146,7 +147,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         await node.start_hub("younger")
         await until(lambda: len(living(older)) > 1 and node.status(), "the younger hub")
         said = await node.dphub("cordon", "stub-1")
-        words = "; another hub of this node, dphub, serves stub: --instance dphub\n"
+        words = "; another hub of this node, dphub, still serves: --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
         said = await node.dphub("cordon", "stub-1", "--instance", "dphub")
         assert said.code == 0, said
