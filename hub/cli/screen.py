@@ -43,14 +43,17 @@ def health_of(device: DeviceState) -> Text:
     return Text(plain(device.health) if device.source != "cordon" else "cordoned", "yellow")
 
 
-def _headline(status: NodeStatus) -> Text:
+def _headline(status: NodeStatus) -> RenderableType:
     hub = status.hub
     line = Text.assemble(("Device Plugin Hub ", "bold"), plain(hub.version))
     if hub.running:
         line.append(f"  up {ago(hub.started)}, process {hub.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.kubelet_since)}' if hub.kubelet_since else 'not there'}")
         line.append(f"  {plain(hub.http) or 'no HTTP'}", "dim")
-    return line
+    # A table of one cell, for rich leaves spaces where it breaks a text.
+    table = Table(Column("", least=1))
+    table.add(line)
+    return table
 
 
 def _problems(problems: Sequence[Problem]) -> Iterator[RenderableType]:

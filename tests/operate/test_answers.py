@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 
 import pytest
 from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
@@ -60,8 +61,8 @@ async def test_no_traceback(node: OperatedNode) -> None:
 async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
     """Also where a text takes several lines."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and nobody knows why it is so loud")
-    for command in ("status", "devices"):
-        said = await node.dphub(command, width=50)
+    for command, width in product(("status", "devices"), (50, 55, 60)):
+        said = await node.dphub(command, width=width)
         assert [line for line in said.out.splitlines() if line != line.rstrip()] == []
 
 
