@@ -265,11 +265,14 @@ def test_a_reset_cannot_end_the_pod() -> None:
 
 
 def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
-    """The directories of the node are mounted at the paths that the code has, under every kubelet's root."""
+    """The directories of the node are mounted at the paths that the code has, under every kubelet's root.
+
+    A kubelet's plugin directory does not follow its root: its path is a constant (pkg/kubelet/cm/devicemanager).
+    """
     for components, root in (([], "/var/lib/kubelet"), (ALL_OPTIONS, "/var/lib/k0s/kubelet")):
         found = mounts(with_components(tree, "kubernetes", components))
         on_node = {path: mount["hostPath"]["path"] for path, mount in found.items()}
-        assert on_node[str(PLUGIN_DIR)] == f"{root}/device-plugins"
+        assert on_node[str(PLUGIN_DIR)] == str(PLUGIN_DIR)
         assert on_node[str(pod_resources_socket(PLUGIN_DIR).parent)] == f"{root}/pod-resources"
         assert on_node[str(RUN_DIR)] == str(RUN_DIR)
         assert on_node[CDI] == CDI

@@ -172,6 +172,14 @@ def test_defaults_can_be_taken_out() -> None:
     assert pod(objects).keys().isdisjoint({"affinity", "nodeSelector", "tolerations"})
 
 
+def test_another_kubelet_root_moves_one_directory() -> None:
+    """That of the pod resources API; what is documented of the other one is true."""
+    plain, moved = mounts(charted()), mounts(charted({"kubeletRoot": "/data/kubelet"}))
+    changed = {path for path in plain if plain[path] != moved[path]}
+    assert changed == {"/var/lib/kubelet/pod-resources"}
+    assert moved[changed.pop()]["hostPath"]["path"] == "/data/kubelet/pod-resources"
+
+
 def test_a_changed_file_is_rolled_out() -> None:
     """Another text gives pods of another template; the same text does not."""
     templates = [
