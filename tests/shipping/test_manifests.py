@@ -82,7 +82,7 @@ def test_every_component_has_its_values() -> None:
     """So that the test above leaves none out, and the overlay names them all."""
     assert sorted(VALUES) == COMPONENTS
     overlay = (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text()
-    assert re.findall(r"# - \.\./\.\./components/(\S+)", overlay) == COMPONENTS
+    assert re.findall(r"#   - \.\./\.\./components/(\S+)", overlay) == COMPONENTS
 
 
 def test_mistakes_are_found() -> None:
@@ -137,19 +137,43 @@ def test_no_registry_and_no_latest() -> None:
             assert not re.search(r"latest|[a-z0-9]\.[a-z]{2,}/|:\d+/", image), f"{source}: {image}"
 
 
+COMMENTED = {
+    key: re.sub("^# ", "", text, flags=re.MULTILINE)
+    for text, key in re.findall(
+        r"^(# (\w+):\n(?:#   .*\n)+)",
+        (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text(),
+        re.MULTILINE,
+    )
+}
+"""What the overlay shows in comments, by its key, as it is without `# `."""
+
+
+def test_what_is_commented_out_can_be_used(tree: Path) -> None:
+    """In its place, each part alone and all together: a key that is there twice, or has two values, is no YAML."""
+    assert COMMENTED.keys() == {"components", "images", "configMapGenerator"}
+    source = tree / "overlays" / "kubernetes"
+    for parts in (*([key] for key in COMMENTED), COMMENTED.keys()):
+        directory = tree / "overlays" / "-".join(["uncommented", *parts])
+        shutil.copytree(source, directory)
+        (directory / "gpu.yaml").write_text("version: v1\n")
+        text = (source / "kustomization.yaml").read_text()
+        for key in parts:
+            commented = re.sub("^", "# ", COMMENTED[key].rstrip("\n"), flags=re.MULTILINE)
+            text = text.replace(commented, COMMENTED[key].rstrip("\n"))
+        (directory / "kustomization.yaml").write_text(text)
+        assert yaml.safe_load(text).keys() >= set(parts)
+        assert mistakes(kustomized(directory)) == []
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_of_ones_own(tree: Path, overlay: str) -> None:
     """As the overlay's comments say: another namespace, a registry, files of one's own. All objects follow."""
     directory = tree / "overlays" / f"own-{overlay}"
     shutil.copytree(tree / "overlays" / overlay, directory)
     (directory / "gpu.yaml").write_text("version: v1\nflags: {migStrategy: mixed}\n")
-    shown = (tree / "overlays" / "kubernetes" / "kustomization.yaml").read_text()
     text = (directory / "kustomization.yaml").read_text()
     text = re.sub(f"^(# )?namespace: {NAME}$", "namespace: devices", text, flags=re.MULTILINE)
-    for key in ("images", "configMapGenerator"):
-        (commented,) = re.findall(rf"^{key}: \[\]\n((?:  # .*\n)+)", shown, re.MULTILINE)
-        text = re.sub(rf"^{key}: \[\]\n(  # .*\n)+", "", text, flags=re.MULTILINE)
-        text += f"{key}:\n{commented.replace('# ', '').replace('REGISTRY', 'registry.example')}"
+    text += "".join(COMMENTED[key] for key in ("images", "configMapGenerator")).replace("REGISTRY", "registry.example")
     (directory / "kustomization.yaml").write_text(text)
     objects = kustomized(directory)
     assert mistakes(objects) == []
