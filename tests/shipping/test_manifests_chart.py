@@ -1,6 +1,7 @@
 """The Helm chart: its values, what they change, and which it refuses."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from manifest_tools import (
     CHART,
+    CONTAINER,
     NAME,
     OPENSHIFT,
     VALUES,
@@ -17,6 +19,7 @@ from manifest_tools import (
     comparable,
     container,
     helm,
+    kustomized,
     mounts,
     only,
     pod,
@@ -38,7 +41,8 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 REFUSED: list[tuple[Values, str]] = [
     ({"podmonitor": {"enabled": True}}, "additional properties 'podmonitor' not allowed"),
-    ({"image": {"digest": "x"}}, "'/image': additional properties 'digest' not allowed"),
+    ({"image": {"name": "x"}}, "'/image': additional properties 'name' not allowed"),
+    ({"image": {"digest": "sha256:1"}}, "'/image/digest': 'sha256:1' does not match pattern"),
     ({"image": {"repository": "a host/x"}}, "'/image/repository': 'a host/x' does not match pattern"),
     ({"mps": {"enabled": "yes"}}, "'/mps/enabled': got string, want boolean"),
     ({"httpPort": 65536}, "'/httpPort': maximum: got 65,536, want 65,535"),
@@ -170,6 +174,20 @@ def test_defaults_can_be_taken_out() -> None:
     assert "stub.yaml" not in only(objects, "ConfigMap")["data"]
     assert "limits" not in container(objects)["resources"]
     assert pod(objects).keys().isdisjoint({"affinity", "nodeSelector", "tolerations"})
+
+
+def test_an_image_by_its_digest(tmp_path: Path) -> None:
+    """In place of the tag; as kustomize has it by `digest`."""
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    objects = charted({"image": {"repository": "registry.example/hub", "tag": "1.2.3", "digest": digest}})
+    assert mistakes(objects) == []
+    assert container(objects)["image"] == f"registry.example/hub@{digest}"
+    shutil.copytree(CONTAINER, tmp_path / "container", symlinks=True)
+    own = tmp_path / "container" / "overlays" / "own"
+    own.mkdir()
+    images = [{"name": NAME, "newName": "registry.example/hub", "digest": digest}]
+    (own / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../kubernetes"], "images": images}))
+    assert container(kustomized(own))["image"] == container(objects)["image"]
 
 
 def test_another_kubelet_root_moves_one_directory() -> None:
