@@ -53,6 +53,7 @@ NOT_TYPED = {
     "kubectl apply ": "needs a cluster",
     "kubectl get ": "needs a cluster",
     "kubectl logs ": "needs a cluster",
+    "kubectl wait ": "needs a cluster",
     "kubectl --namespace ": "needs a cluster",
     "docker ": "needs a registry with the hub's image; what the Containerfile does is checked below",
 }
@@ -64,7 +65,7 @@ TYPED: set[str] = set()
 OTHER_BLOCKS = {
     "def place(host, device):": "test_places_come_from_sysfs",
     "images:\n": "test_an_image_of_your_own",
-    "unhealthy:\n  stub-1: the fan is loud\n": "test_the_examples_of_the_stub",
+    **dict.fromkeys(("unhealthy:", "allocate:", "reset:"), "test_the_examples_of_the_stub"),
 }
 """Blocks that are neither a file nor a part of the class, by how they begin, and the test of each."""
 
@@ -332,11 +333,20 @@ async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -
 
 
 def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
-    """circus.ini then has all sections, each once."""
+    """The nodes' circus.ini then has all sections, each once, and their files; the reader's own is right as before."""
     tutorial.write(GROWN)
     typed(ADD_SECTIONS, tutorial.directory)
-    names = {plugin.name for plugin in read_config(tutorial.directory / "circus.ini")}
+    file = tutorial.directory / "kustomization.yaml"
+    (after, before) = re.findall(r"say `(- circus\.ini=\S+)` in place of `(- circus\.ini)`", TUTORIAL.text)[0]
+    file.write_text(file.read_text().replace(f"{before}\n", f"{after}\n"))
+    etc = tutorial.directory / "etc"
+    etc.mkdir()
+    for name, text in only(kustomized(tutorial.directory), "ConfigMap")["data"].items():
+        (etc / name).write_text(text)
+    names = {plugin.name for plugin in read_config(etc / "circus.ini")}
     assert names == {"serial", *(plugin.name for plugin in read_config(CONTAINER / "base/circus.ini"))}
+    assert "4 plugins" in typed(CHECK_HUB, etc)
+    typed(CHECK_HUB, tutorial.directory)
 
 
 def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
@@ -392,12 +402,18 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
         response = pod.containers["main"].response
         (device,) = response.devices
         assert (device.host_path, response.envs["ANOTHER"]) == ("/dev/zero", f"another-{device.container_path[-1]}")
-        (faults,) = [text for text in TUTORIAL.of("yaml") if text.startswith("unhealthy:")]
-        (node.run_dir.path / "stub-faults.yaml").write_text(faults, encoding="utf-8")
+        faults = node.run_dir.path / "stub-faults.yaml"
+        unhealthy, allocate, reset = TUTORIAL.of("yaml")[-3:]
+        faults.write_text(unhealthy, encoding="utf-8")
         await node.kubelet.wait_for("example.com/stub", allocatable=7)
+        faults.write_text(allocate, encoding="utf-8")
+        await node.kubelet.wait_for("example.com/stub", allocatable=8)
         with pytest.raises(AdmissionError, match="no firmware"):
             await node.kubelet.admit("another", {"example.com/another": 1})
-        assert Faults.read(node.run_dir.path / "stub-faults.yaml").reset
+        # Not waited for: a reset that hangs takes all of its 25 seconds.
+        assert "reset: true" in text
+        faults.write_text(reset, encoding="utf-8")
+        assert Faults.read(faults).reset["*"]
 
 
 # The tables.
