@@ -4,7 +4,7 @@ import re
 
 import yaml
 from docs_tools import blocks, codes, page, rows
-from manifest_tools import OPENSHIFT, VALUES, charted, mounts, only, pod
+from manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, charted, mounts, only, pod
 from manifest_validity import mistakes
 
 from hub.supervisor import web
@@ -37,6 +37,29 @@ def test_the_privileges_are_there() -> None:
     assert pod(charted(VALUES["resets"]))["hostPID"] is True
     constraints = only(charted(OPENSHIFT), "SecurityContextConstraints")
     assert constraints["allowHostNetwork"] is False
+
+
+def test_what_the_pod_never_has() -> None:
+    """Nothing of the node's network or its processes' memory, and nobody but its user may ask for it."""
+    (said,) = re.findall("^There is no (.*), with no component", page("security"), re.MULTILINE)
+    assert codes(said) == ["hostNetwork", "hostIPC", "hostPort"]
+    for values in (KUBERNETES, *VALUES.values()):
+        text = yaml.safe_dump(only(charted(values), "DaemonSet"))
+        assert not [name for name in codes(said) if name in text]
+
+
+def test_the_configuration_is_there() -> None:
+    """Where it is mounted, and that nobody can write to it."""
+    (right,) = [row[1] for row in rows("security", "directory of the node", "in the pod", "for") if "none:" in row[0]]
+    (hub,) = pod(charted())["containers"]
+    (config,) = [mount for mount in hub["volumeMounts"] if mount["name"] == "config"]
+    assert (codes(right), right.startswith("read-only")) == ([config["mountPath"]], config["readOnly"])
+
+
+def test_a_digest_can_be_said() -> None:
+    """As the page says, with Helm; that it arrives is tested with the chart."""
+    assert "`image.digest` with Helm" in page("security")
+    assert "digest" in yaml.safe_load((CHART / "values.yaml").read_text())["image"]
 
 
 def test_nobody_asks_the_cluster_anything() -> None:
