@@ -25,21 +25,25 @@ from plugins.ib.settings import IBSettings
 
 OWN = "container/overlays/my-cluster"
 
+KEEP = "--reset-then-reuse-values"
+"""What `helm upgrade` knows, and `helm template` does not."""
+
 ALL = list(dict.fromkeys((name, command) for name in PAGES for command in commands(name)))
 
 NOT_RUN = {
     "kubectl apply --filename": "needs a cluster; the file is checked against Kubernetes' schema",
-    "kubectl (create|label|annotate|get|logs|delete|cordon|uncordon|describe) ": "needs a cluster",
+    "kubectl (create|label|annotate|get|logs|wait|delete|cordon|uncordon|describe) ": "needs a cluster",
     "oc annotate ": "needs an OpenShift cluster",
     "kubectl --namespace [^ ]+ (get|delete|rollout|port-forward|patch|describe) ": "needs a cluster",
     "helm (uninstall|rollback) ": "needs a release in a cluster",
-    "(docker|buildah) (build|push) ": "takes minutes, and a registry; the image is built by the tests of the image",
-    "python -m benchmarks ": "takes minutes; a few upgrades are run by tests/operate/test_upgrade.py",
+    "(docker( buildx)?|buildah) (build|push) ": "takes minutes and a registry; the tests of the image build it",
+    r"\.venv/bin/python -m benchmarks ": "takes minutes; a few upgrades are run by tests/operate/test_upgrade.py",
 }
 """Commands that are not run, and why."""
 
 RUN = {
     "cp -r container/overlays/": "copies the overlay",
+    "cp container/base/": "copies a file into the copy of the overlay",
     "kubectl (kustomize|apply -k|delete -k) ": "makes the objects, without telling a cluster",
     "oc apply -k ": "likewise",
     "helm (install|upgrade) ": "renders the chart, without telling a cluster",
@@ -54,10 +58,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout as far as the commands need it, with the copy of the overlay and the files that one makes by hand."""
     directory = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "container", directory / "container", symlinks=True)
-    (copy,) = {command for _, command in ALL if command.startswith("cp ")}
-    subprocess.run(shlex.split(copy), cwd=directory, check=True)
-    kustomization, _ = blocks("install", "yaml")
+    for copy in (command for _, command in ALL if command.startswith("cp ")):
+        subprocess.run(shlex.split(copy), cwd=directory, check=True)
+    kustomization, *_ = blocks("install", "yaml")
     (directory / OWN / "kustomization.yaml").write_text(kustomization)
+    assert (directory / OWN / "gpu.yaml").exists()
     for file in (directory / OWN / "gpu.yaml", directory / "gpu.yaml"):
         file.write_text("version: v1\nflags: {migStrategy: mixed}\n")
     return directory
@@ -82,7 +87,7 @@ def test_kustomize_makes_what_is_applied(checkout: Path, command: str) -> None:
     done = run("kubectl", "kustomize", checkout / directory)
     assert done.returncode == 0, done.stderr
     kinds = {each["kind"] for each in yaml.safe_load_all(done.stdout)}
-    assert {"DaemonSet", "ConfigMap", "PodMonitor"} <= kinds
+    assert {"DaemonSet", "ConfigMap"} <= kinds
     assert "migStrategy: mixed" in done.stdout
 
 
@@ -91,12 +96,16 @@ def test_helm_makes_what_is_installed(checkout: Path, command: str, monkeypatch:
     """The flags and values are right; the file that is named arrives."""
     monkeypatch.chdir(checkout)
     _, _, *words = shlex.split(command)
-    done = run("helm", "template", *(word for word in words if word != "--reuse-values"))
+    done = run("helm", "template", *(word for word in words if word != KEEP))
     assert done.returncode == 0, done.stderr
     objects = [each for each in yaml.safe_load_all(done.stdout) if each]
     assert {each["metadata"]["name"] for each in objects} >= {NAME}
     if "--set-file" in words:
         assert "migStrategy: mixed" in done.stdout
+    if "--set-string" in words:
+        assert 'device-plugin-hub: "true"' in done.stdout
+    if KEEP in words:
+        assert KEEP in run("helm", "upgrade", "--help").stdout
 
 
 @pytest.mark.parametrize("command", sorted({text for _, text in ALL if "dphub check " in text}))
@@ -142,7 +151,7 @@ def test_the_flags_of_kubectl_are_its_own(command: str) -> None:
 def test_the_build_arguments_are_those_of_the_image() -> None:
     """And the files that the commands name are there."""
     text = (ROOT / "container" / "Containerfile").read_text()
-    for command in _matching("docker build", "buildah build"):
+    for command in _matching("docker build", "docker buildx build", "buildah build"):
         words = shlex.split(command)
         arguments = [word.partition("=")[0] for flag, word in pairwise(words) if flag == "--build-arg"]
         assert all(re.search(rf"^ARG {name}\b", text, re.MULTILINE) for name in arguments)
@@ -152,7 +161,7 @@ def test_the_build_arguments_are_those_of_the_image() -> None:
 
 def test_the_benchmark_has_this_name() -> None:
     """`--only` selects it."""
-    (command,) = _matching("python -m benchmarks")
+    (command,) = _matching(".venv/bin/python -m benchmarks")
     tree = ast.parse((ROOT / "benchmarks" / "__main__.py").read_text())
     names = {
         key.value

@@ -1,5 +1,6 @@
 """docs/install.md: who follows it gets what it says."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from manifest_tools import (
     CONTAINER,
     NAME,
     OVERLAYS,
+    Object,
     charted,
     container,
     kustomized,
@@ -36,26 +38,56 @@ WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelect
 IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
 
-KUSTOMIZATION, STUB_POD = blocks("install", "yaml")
+KUSTOMIZATION, PATCH, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_example_overlay_works(tmp_path: Path, overlay: str) -> None:
     """A copy of either overlay, changed as the page shows: valid objects, the image and the file of one's own."""
+    objects = _overlay(tmp_path, overlay, yaml.safe_load(KUSTOMIZATION.replace("REGISTRY", "registry.example")))
+    assert container(objects)["image"].startswith(f"registry.example/{NAME}:")
+    assert only(objects, "ConfigMap")["data"]["gpu.yaml"] == "version: v1\n"
+    assert {each["kind"] for each in objects}.isdisjoint({"PodMonitor", "PrometheusRule"})
+
+
+def test_the_example_overlay_has_what_it_comments_out(tmp_path: Path) -> None:
+    """Without `# ` before them, the two components for the Prometheus operator are there."""
+    objects = _overlay(tmp_path, "kubernetes", yaml.safe_load(re.sub("(?m)^# (?=[c ])", "", KUSTOMIZATION)))
+    assert {"PodMonitor", "PrometheusRule"} <= {each["kind"] for each in objects}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
+    """It adds to what is there: a label of the nodes, a Secret, a variable."""
+    objects = _overlay(tmp_path, overlay, yaml.safe_load(PATCH))
+    assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "device-plugin-hub": "true"}
+    assert pod(objects)["imagePullSecrets"] == [{"name": "my-registry"}]
+    variables = {variable["name"] for variable in container(objects)["env"]}
+    assert variables == {"MIG_STRATEGY", *(variable["name"] for variable in container(charted())["env"])}
+
+
+def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> None:
+    """The second one's have the other name, and its role allows their use."""
+    objects = _overlay(tmp_path, "openshift", yaml.safe_load(CONSTRAINTS))
+    name = only(objects, "SecurityContextConstraints")["metadata"]["name"]
+    assert name == f"{NAME}-2"
+    assert only(objects, "Role")["rules"][0]["resourceNames"] == [name]
+
+
+def _overlay(tmp_path: Path, overlay: str, wanted: dict[str, Any]) -> list[Object]:
+    """What a copy of an overlay becomes with what the page shows, which has to be valid."""
     tree = tmp_path / "container"
     shutil.copytree(CONTAINER, tree, symlinks=True)
     own = tree / "overlays" / "my-cluster"
     shutil.copytree(tree / "overlays" / overlay, own)
-    wanted = yaml.safe_load(KUSTOMIZATION.replace("REGISTRY", "registry.example"))
     (own / "gpu.yaml").write_text("version: v1\n")
     before = yaml.safe_load((own / "kustomization.yaml").read_text())
-    merged = before | wanted | {"resources": before["resources"]}
+    patches = [*before.get("patches", []), *wanted.get("patches", [])]
+    merged = before | wanted | {"resources": before["resources"], "patches": patches}
     (own / "kustomization.yaml").write_text(yaml.safe_dump(merged))
     objects = kustomized(own)
     assert mistakes(objects) == []
-    assert container(objects)["image"].startswith(f"registry.example/{NAME}:")
-    assert only(objects, "ConfigMap")["data"]["gpu.yaml"] == "version: v1\n"
-    assert {"PodMonitor", "PrometheusRule"} <= {each["kind"] for each in objects}
+    return objects
 
 
 def test_every_value_is_documented() -> None:

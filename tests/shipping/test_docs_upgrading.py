@@ -1,5 +1,6 @@
 """docs/upgrading.md: what it says of the manifests is what they are."""
 
+import inspect
 import re
 
 import yaml
@@ -7,6 +8,8 @@ from docs_tools import page, rows
 from manifest_tools import NAME, VALUES, charted, default, only
 
 from hub.paths import RUN_DIR, RunDir
+from hub.plugin.process import CHECK_INTERVAL
+from hub.plugin.resources import Resources
 
 UPGRADING = page("upgrading")
 
@@ -32,6 +35,13 @@ def test_a_change_is_rolled_out_as_described() -> None:
     one, other = (each["spec"]["template"] for each in changed)
     assert one["metadata"]["annotations"] != other["metadata"]["annotations"]
     assert yaml.safe_dump(one["spec"]) == yaml.safe_dump(other["spec"])
+
+
+def test_what_a_new_plugin_with_a_fault_says() -> None:
+    """It is quoted as the code says it, and how soon an old plugin has its resources again as the code looks."""
+    assert "an older hub goes on serving" in inspect.getsource(Resources.leave_to_others)
+    assert UPGRADING.count("`an older hub goes on serving`") == 2
+    assert (CHECK_INTERVAL, "within about two seconds" in UPGRADING) == (2, True)
 
 
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
