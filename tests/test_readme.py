@@ -41,7 +41,7 @@ NOT_TYPED = {
     "docker build --file container/Containerfile ": "make test-image builds the image, without docker",
     "docker push ": "needs a registry",
     "cp -r container/overlays/kubernetes ": "changes the checkout; tests/shipping/test_manifests.py has the overlay",
-    "python3 -m venv /opt/dphub": "is outside of the checkout; tests/shipping/test_release.py installs the wheel so",
+    "python3 -m venv /opt/dphub": "is outside of the checkout; tests/shipping/test_release.py installs the wheel",
     "/opt/dphub/bin/pip install ": "likewise",
     "/opt/dphub/bin/dphub run": "likewise; what the command does without a word more is below",
     "kubectl apply ": "needs a cluster",
