@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -68,7 +69,7 @@ def configure(
     form = form or _from_environment(FORMAT_VARIABLE, LogFormat.AUTO)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _carrying(bound),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
@@ -77,9 +78,12 @@ def configure(
         ],
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**bound)
     set_level(level)
+
+
+def _carrying(bound: Mapping[str, str]) -> structlog.typing.Processor:
+    """Not by context variables, which the threads of plugins and of their libraries lack."""
+    return lambda _logger, _method, event: {**bound, **event}
 
 
 def set_level(level: LogLevel) -> None:

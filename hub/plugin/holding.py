@@ -33,8 +33,8 @@ class Holding:
         self._changed = changed
         self._allocated = asyncio.Event()
         self._holders: Holders = {}
-        self.known = True
-        """Whether the kubelet has told; while there is none it need not."""
+        self.known = False
+        """Whether the kubelet has told."""
 
     async def run(self) -> None:
         """Ask for ever, as long as there may be something to hear."""
@@ -60,8 +60,8 @@ class Holding:
             self._changed()
         return told
 
-    def allocated(self) -> None:
-        """A container was given devices: ask soon."""
+    def ask_soon(self) -> None:
+        """A container was given devices, or there is a resource whose holders were not asked for."""
         self._allocated.set()
 
     def of(self, resource: str) -> Mapping[str, str]:

@@ -211,6 +211,7 @@ class PluginProcess:
     def _serve_resource(self, name: str) -> Resource:
         resource = Resource(self._plugin, name, self._surroundings, self._preparation.prepare)
         self._run(resource.run())
+        self._holding.ask_soon()
         return resource
 
     async def _answer(self, request: Request) -> Answer:

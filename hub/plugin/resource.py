@@ -20,7 +20,7 @@ from hub.plugin.pcitree import PciTree
 from hub.plugin.registration import Registrar
 from hub.plugin.service import DevicePluginService, Prepare
 from hub.plugin.snapshot import Snapshot
-from hub.state import DeviceState, ResourceState
+from hub.state import DeviceState, RefusalState, ResourceState
 
 SCAN = "scan"
 """The source of what is wrong with all devices because nobody knows how they are."""
@@ -66,13 +66,15 @@ class Resource:
         self._distrust = ""
         self._distrusted_since = 0.0
         self._told: dict[str, str] = {}
+        self._refusal: RefusalState | None = None
         plugin_dir, meter = around.plugin_dir, around.meter
         service = DevicePluginService(
             plugin,
             name,
             self._inventory,
             prepare,
-            allocated=around.holding.allocated,
+            allocated=around.holding.ask_soon,
+            refused=self._note_refusal,
             muted=lambda: bool(around.neighbours.successor(name)),
             meter=meter,
         )
@@ -143,6 +145,7 @@ class Resource:
                 self._device_state(device, holders.get(device.id, "")) for device in snapshot.devices.values()
             ),
             unlisted={name: holder for name, holder in holders.items() if name not in snapshot.devices},
+            refusal=self._refusal,
         )
 
     def _verdict(self, device: Device) -> Verdict:
@@ -167,6 +170,10 @@ class Resource:
             holder,
         )
 
+    def _note_refusal(self, reason: str) -> None:
+        self._refusal = RefusalState(reason, time.time(), 1 + (self._refusal.count if self._refusal else 0))
+        self._around.changed()
+
     def _check(self) -> None:
         self._registrar.check()
 
@@ -176,6 +183,8 @@ class Resource:
             healthy = sum(not device.unhealthy for device in snapshot.devices.values())
             excuse = {"reason": snapshot.reason} if snapshot.reason else {}
             self._log.info("devices", total=len(snapshot.devices), healthy=healthy, **excuse)
+        if gone := [name for name in before.devices if name not in snapshot.devices]:
+            self._log.warning("devices gone", devices=_shown(gone))
         if before.devices != snapshot.devices:
             self._log_health(snapshot.devices)
             self._count_turns(before.devices, snapshot.devices)

@@ -40,6 +40,7 @@ class DevicePluginService(DevicePluginServicer):
         inventory: What is advertised.
         prepare: Makes devices ready before their container starts.
         allocated: Called when a container was given devices.
+        refused: Called when one was not, or was kept from starting, with the reason.
         muted: Whether the kubelet hears of changes from somebody else; it still listens here too.
         meter: Measures the calls.
     """
@@ -52,6 +53,7 @@ class DevicePluginService(DevicePluginServicer):
         prepare: Prepare,
         *,
         allocated: Callable[[], None],
+        refused: Callable[[str], None],
         muted: Callable[[], bool],
         meter: Meter,
     ) -> None:
@@ -60,6 +62,7 @@ class DevicePluginService(DevicePluginServicer):
         self._inventory = inventory
         self._prepare = prepare
         self._allocated = allocated
+        self._refused = refused
         self._muted = muted
         self._meter = meter
         self._asker = Asker()
@@ -113,6 +116,7 @@ class DevicePluginService(DevicePluginServicer):
             except Refusal as refusal:
                 call.code = refusal.code
                 self._complain("allocation refused", str(refusal))
+                self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
         self._allocated()
         return wire.AllocateResponse(container_responses=responses)
@@ -126,6 +130,7 @@ class DevicePluginService(DevicePluginServicer):
                 await self._prepare(self._resource, self._resolve_started(request.devices_ids))
             except Refusal as refusal:
                 call.code = refusal.code
+                self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
         return wire.PreStartContainerResponse()
 

@@ -70,6 +70,17 @@ class ResetState(msgspec.Struct, frozen=True):
     """How long it took."""
 
 
+class RefusalState(msgspec.Struct, frozen=True):
+    """That containers did not get their devices, or were kept from starting."""
+
+    reason: str
+    """Of the last one."""
+    time: float
+    """Unix time of the last one."""
+    count: int
+    """Since the process started."""
+
+
 class ResourceState(msgspec.Struct, frozen=True):
     """One resource of a plugin."""
 
@@ -90,6 +101,8 @@ class ResourceState(msgspec.Struct, frozen=True):
     devices: tuple[DeviceState, ...] = ()
     unlisted: Mapping[str, str] = {}
     """What somebody still holds and the plugin does not offer any more: device id to holder."""
+    refusal: RefusalState | None = None
+    """None where no container was refused."""
 
 
 class ConfigState(msgspec.Struct, frozen=True):

@@ -8,7 +8,16 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.state import ConfigState, DeviceState, ExcludedState, LastExit, Registration, ResetState, RestartReason
+from hub.state import (
+    ConfigState,
+    DeviceState,
+    ExcludedState,
+    LastExit,
+    RefusalState,
+    Registration,
+    ResetState,
+    RestartReason,
+)
 
 SCHEMA = 1
 """The number of the schema."""
@@ -84,6 +93,8 @@ class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceState, ...]
     unlisted: Mapping[str, str]
     """What somebody still holds and the plugin does not offer any more: device id to holder."""
+    refusal: RefusalState | None
+    """That containers did not get their devices, or were kept from starting; null where none was."""
 
 
 class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """What an administrator should know of a node, in words, the worst first."""
 
 import shlex
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -18,6 +19,8 @@ _FAULTS = {
     Condition.FAILING,
 }
 
+_TOLD_IN_THE_LOG = {Condition.STARTING, Condition.BACKING_OFF, Condition.FAILING, Condition.REFUSED}
+
 _REMEDIES = {
     "cordon": ("", "dphub uncordon"),
     "flapping": ("", "dphub uncordon"),
@@ -29,6 +32,9 @@ _REMEDIES = {
 REASONS = 8
 """So many reasons are told one by one, of one resource or of what one plugin leaves out. Where thousands of devices
 have a reason each, the devices themselves tell it."""
+
+REFUSED_OF_LATE = 600.0
+"""Seconds for which a refusal is told."""
 
 _NAMED = 4
 _NO_HUB = "the hub does not run"
@@ -46,7 +52,7 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
     if hub.running:
         ambiguous = _ambiguous(plugins)
         for plugin in plugins:
-            found += _of_plugin(hub, plugin, ambiguous)
+            found += _of_plugin(hub, plugin, ambiguous, _rivals(plugin, plugins))
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
 
 
@@ -58,7 +64,9 @@ def concerning(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     if not hub.running:
         text = f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.frozen else _NO_HUB
-        yield Problem(Severity.FAULT, "hub", f"{text}; what is shown is what it last told")
+        start = "start one with dphub run; in a pod, its container ends with it and is started anew"
+        remedy = f"end process {hub.pid}, and it is started anew" if hub.frozen else start
+        yield Problem(Severity.FAULT, "hub", f"{text}; what is shown is what it last told", remedy)
         return
     if hub.config_problem:
         text = f"the last reload was refused, all goes on as before: {hub.config_problem}"
@@ -75,17 +83,21 @@ def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem
         text = silent if hub.kubelet_silent else f"there is no kubelet at {hub.plugin_dir}"
         text += f"; {', '.join(waiting)} wait for it" if waiting else ""
         yield Problem(Severity.DEGRADED, "kubelet", text, "start the kubelet")
+    elif any(plugin.resources and not plugin.holders_known for plugin in plugins):
+        text = "who holds which device is not known: its pod resources API does not answer"
+        yield Problem(Severity.NOTE, "kubelet", text)
 
 
-def _of_plugin(hub: HubStatus, plugin: PluginStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
+def _of_plugin(
+    hub: HubStatus, plugin: PluginStatus, ambiguous: Collection[str], rivals: Collection[str]
+) -> Iterator[Problem]:
     about = plugin.name
     said = f": {plugin.text}" if plugin.text else ""
     idle = plugin.condition is Condition.SERVING and not plugin.resources
     if idle and plugin.fault:
         yield Problem(Severity.FAULT, about, f"serves nothing{said}", f"dphub logs {about}")
     elif plugin.condition in _FAULTS and not idle:
-        remedy = f"dphub logs {about}" if plugin.condition in {Condition.BACKING_OFF, Condition.FAILING} else ""
-        yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", remedy)
+        yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, rivals))
     elif plugin.condition is Condition.STOPPED:
         yield Problem(Severity.NOTE, about, "stopped", f"dphub start {about}")
     elif plugin.condition is Condition.WAITING and hub.kubelet_since:
@@ -93,10 +105,34 @@ def _of_plugin(hub: HubStatus, plugin: PluginStatus, ambiguous: Collection[str])
     if plugin.reason and not (idle and plugin.fault):
         yield Problem(Severity.DEGRADED if plugin.fault else Severity.NOTE, about, plugin.reason)
     for resource in plugin.resources:
-        for problem in resource.problems:
-            yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
+        yield from _of_resource(about, resource)
         yield from _of_devices(about, resource, ambiguous)
+        if not (resource.devices or resource.reason or plugin.reason):
+            yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
     yield from _of_excluded(about, plugin.excluded)
+
+
+def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
+    """Other plugins of the hub that offer a resource of the same name."""
+    names = {resource.name for resource in plugin.resources}
+    return [each.name for each in plugins if each is not plugin and names & {one.name for one in each.resources}]
+
+
+def _remedy_of_fault(plugin: PluginStatus, rivals: Collection[str]) -> str:
+    if plugin.condition is Condition.REFUSED and rivals:
+        return f"{', '.join(rivals)} of this hub serves the same: take one out of circus.ini, then dphub reload"
+    return f"dphub logs {plugin.name}" if plugin.condition in _TOLD_IN_THE_LOG else ""
+
+
+def _of_resource(about: str, resource: ResourceStatus) -> Iterator[Problem]:
+    for problem in resource.problems:
+        yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
+    if held := resource.unlisted:
+        text = f"{_named(f'{name} of {holder}' for name, holder in held.items())}"
+        yield Problem(Severity.DEGRADED, about, f"{resource.name}: held, and no longer offered: {text}")
+    if (refusal := resource.refusal) and time.time() - refusal.time < REFUSED_OF_LATE:
+        text = f"containers did not get their devices, {refusal.count} since the plugin's start: {refusal.reason}"
+        yield Problem(Severity.NOTE, about, text)
 
 
 def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:

@@ -175,6 +175,7 @@ def _resource_status(resource: ResourceState, holders_known: bool) -> ResourceSt
         problems=resource.problems,
         devices=resource.devices,
         unlisted=resource.unlisted,
+        refusal=resource.refusal,
     )
 
 

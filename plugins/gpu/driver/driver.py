@@ -142,7 +142,8 @@ class Driver:
             failure = str(error)
         if failure != self._deaf:
             self._deaf = failure
-            self._log.warning("xids", heard=not failure, reason=failure)
+            say = self._log.warning if failure else self._log.info
+            say("xids", heard=not failure, reason=failure)
             self._woken()
 
     def _answer(self, question: _Question) -> None:
