@@ -6,6 +6,7 @@ Each story is told to the end: after the remedy all is well again.
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
@@ -135,6 +136,10 @@ async def test_crash_loop(node: OperatedNode) -> None:
     """A plugin that ends again and again is backing off, with its exit code; a restart is the remedy, and at once."""
     node.stub_faults(crash={"exit": 7})
     await _told(node, "stub", "backing off", "exit code 7")
+    # Long enough for what follows: the pauses double.
+    await node.status_until(
+        lambda status: any(plugin.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
+    )
     await _ready(node, ready=False, says="stub: backing off: exit code 7")
     assert await node.metric("dphub_plugin_condition", plugin="stub", condition=Condition.BACKING_OFF) == 1
     assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="crashed") > 0
