@@ -14,7 +14,7 @@ from pathlib import Path
 from hub.errors import ConfigError
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
-"""Where the kubelet listens and expects plugin sockets; another kubelet root moves it."""
+"""Where the kubelet listens and expects plugin sockets, whatever its root (kubelet, devicemanager/manager.go)."""
 
 KUBELET_SOCKET = "kubelet.sock"
 """The kubelet's own socket inside the plugin directory."""

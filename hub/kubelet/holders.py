@@ -19,7 +19,11 @@ Holders = Mapping[tuple[str, str], str]
 
 
 def pod_resources_socket(plugin_dir: Path) -> Path:
-    """Where the kubelet serves the API: beside its plugin directory, whatever the kubelet's root."""
+    """Where the API is expected: beside the plugin directory.
+
+    A kubelet serves it below its root, which the plugin directory does not follow; with another root it is mounted, or
+    linked, here.
+    """
     return plugin_dir.parent / "pod-resources" / "kubelet.sock"
 
 
