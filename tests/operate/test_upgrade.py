@@ -136,9 +136,12 @@ async def test_a_younger_plugin_that_goes() -> None:
         node.hub.kill()
         await node.hub.wait()
         await _admitted_by(node, "dphub")
-        state = read_state(older_dir.state("red"))
-        assert state
-        assert state.resources[0].registration is Registration.REGISTERED
+
+        def registered() -> bool:
+            state = read_state(older_dir.state("red"))
+            return bool(state) and state.resources[0].registration is Registration.REGISTERED
+
+        await until(registered, "the older hub to say so")
         # Nothing has piled up: a change is told to this kubelet once by each who serves.
         before = len(node.kubelet.lists(RESOURCES[0]))
         (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')

@@ -41,13 +41,16 @@ class PluginClient:
         """Connect, and try again until that works or `timeout` seconds have passed.
 
         Raises:
-            PluginError: nobody answered in time.
+            PluginError: nobody answered in time, or the connection was closed meanwhile.
         """
         try:
             async with asyncio.timeout(timeout):
                 await self._channel.channel_ready()
         except TimeoutError:
             raise PluginError("failed to dial device plugin: context deadline exceeded") from None
+        except grpc.aio.UsageError:
+            # An older plugin's end has taken this one with it already.
+            raise PluginError("failed to dial device plugin: grpc: the client connection is closing") from None
 
     async def options(self) -> wire.DevicePluginOptions:
         """What the plugin wants to be asked; there is no deadline."""
