@@ -274,6 +274,25 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
         await it.kubelet.wait_for(STUB, allocatable=3)
 
 
+async def test_the_end_of_an_old_stream_ends_a_connection_that_is_being_made() -> None:
+    """The trap again: the new plugin is told so at once, and not when the time for dialling is over."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(2))
+        reached: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+        def hear(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.put_nowait(writer)
+
+        silent = await asyncio.start_unix_server(hear, it.directory / "silent.sock")
+        async with silent:
+            registering = asyncio.create_task(refused(WirePlugin(it.directory, socket="silent.sock")))
+            connection = await reached.get()
+            old.end_streams()
+            assert await registering == "failed to dial device plugin: grpc: the client connection is closing"
+            connection.close()
+        await old.register()
+
+
 async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:
     """The order that a plugin has to keep."""
     async with node() as it:
