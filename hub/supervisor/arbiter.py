@@ -27,6 +27,7 @@ from tornado.ioloop import IOLoop
 
 from hub.errors import ConfigError, HubError
 from hub.log import get_logger
+from hub.state import RestartReason
 from hub.supervisor import commands  # noqa: F401 - circus finds what it has by its class
 from hub.supervisor.changes import Changes
 from hub.supervisor.config import PluginConfig, plugin_from_section, read_config
@@ -189,6 +190,9 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             await asyncio.gather(*(self._remove(watcher) for watcher in gone))
             kept = {watcher.name for watcher in self.watchers}
             added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
+            for watcher in added:
+                if running.get(watcher.name):
+                    watcher.record.count(RestartReason.ASKED)
             await asyncio.gather(
                 *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
             )
