@@ -30,7 +30,8 @@ FILES = {
 
 async def test_restarts_under_load() -> None:
     """200 restarts: each change of another plugin's devices reaches the kubelet once, in order; its process stays."""
-    async with operated(BUSY_CONFIG, files=FILES, wanted={"example.com/stub": 4, BUSY: 8}) as node:
+    wanted = {"example.com/stub": 4, "example.com/idle": 2, BUSY: 8}
+    async with operated(BUSY_CONFIG, files=FILES, wanted=wanted) as node:
         before = {name: plugin.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         end = asyncio.Event()
         load = asyncio.create_task(_change_devices(node, end))
