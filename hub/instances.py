@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub.errors import ConfigError, HubError
-from hub.locks import is_locked, open_lock, try_lock
+from hub.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.paths import INSTANCE_NAME, RunDir
 
 PATIENCE = 1.0
@@ -87,11 +87,8 @@ def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
 @contextmanager
 def kept_from_starting(run_dir: RunDir, name: str) -> Iterator[bool]:
     """Whether a hub is dead, and cannot start until the block ends."""
-    file = os.open(RunDir(run_dir.path, name).lock, os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with existing_lock(RunDir(run_dir.path, name).lock) as file:
         yield try_lock(file)
-    finally:
-        os.close(file)
 
 
 def now() -> int:
@@ -134,12 +131,9 @@ def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:
 
 def _read(path: Path, name: str) -> Instance | None:
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with existing_lock(path) as file:
+            lives = is_locked(file)
+            since = os.pread(file, 64, 0).split()[1:]
     except OSError:
         return None
-    try:
-        lives = is_locked(file)
-        since = os.pread(file, 64, 0).split()[1:]
-    finally:
-        os.close(file)
     return Instance(int(since[0]) if since and since[0].isdigit() else 0, name, lives)

@@ -6,6 +6,8 @@ They belong to the open file, not to the process (open file description locks, m
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
@@ -15,6 +17,20 @@ def open_lock(path: str | os.PathLike[str]) -> int:
         OSError: it cannot be made.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def existing_lock(path: str | os.PathLike[str]) -> Iterator[int]:
+    """A file to lock that is there already; what the block locks is free again after it.
+
+    Raises:
+        OSError: it is not there, or cannot be opened.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def try_lock(file: int, *, shared: bool = False) -> bool:

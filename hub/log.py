@@ -4,13 +4,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
 from hub.errors import ConfigError
-from hub.logfile import LogFile
+from hub.logfile import LogFile, StandardError
 from hub.unloaded import without
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def configure(
             *([_Keeper(keep)] if keep else []),
             *_renderers(form),
         ],
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", StandardError())),
     )
     set_level(level)
 
@@ -134,21 +133,6 @@ class _Keeper:
     def __call__(self, logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         self._file.write(dict(structlog.processors.format_exc_info(logger, method, dict(event))))
         return event
-
-
-class _StandardError:
-    """Takes lines for as long as somebody reads them: whoever reads the log no more has ended nobody's service.
-
-    There is nowhere to say so, but that the latest lines are in a file besides.
-    """
-
-    def write(self, line: str) -> None:
-        with suppress(OSError):
-            sys.stderr.write(line)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
 
 
 class _ToStructlog(logging.Handler):

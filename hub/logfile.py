@@ -17,6 +17,23 @@ def former(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
+class StandardError:
+    """Takes lines for as long as somebody reads them: whoever reads the log no more has ended nobody's service.
+
+    There is nowhere to say so, but that the latest lines are in a file besides.
+    """
+
+    def write(self, line: str) -> None:
+        """Write it, if somebody takes it."""
+        with suppress(OSError):
+            sys.stderr.write(line)
+
+    def flush(self) -> None:
+        """Have it written by now."""
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
 class LogFile:
     """A file of bounded size that log lines are appended to.
 
@@ -41,8 +58,7 @@ class LogFile:
                 self._append(line)
             except OSError as error:
                 # Not through the log, which would come here again.
-                with suppress(OSError):
-                    sys.stderr.write(f"log line not kept in {self._path}: {error.strerror}\n")
+                StandardError().write(f"log line not kept in {self._path}: {error.strerror}\n")
                 self._close()
 
     def _close(self) -> None:

@@ -125,6 +125,15 @@ class RunDir:
         """The health of a plugin's devices. It belongs to the node, whichever hub runs."""
         return self.path / f"{plugin}.health.json"
 
+    def check(self) -> None:
+        """See that nothing else is in its place; it may not be there yet.
+
+        Raises:
+            ConfigError: something is.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(self.path, "is no directory, expected the hub's run directory")
+
     def create(self) -> None:
         """Make the directory, for the owner alone.
 
@@ -135,10 +144,9 @@ class RunDir:
         if not INSTANCE_NAME.fullmatch(self.instance):
             raise ConfigError("--instance", f'is "{self.instance}", expected small letters, digits and "-"')
         try:
+            self.check()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = self.path.stat().st_uid
-        except FileExistsError:
-            raise ConfigError(self.path, "is no directory, expected the hub's run directory") from None
         except OSError as error:
             raise ConfigError(self.path, f"cannot be the run directory: {error.strerror}") from None
         if owner != os.geteuid():

@@ -8,7 +8,7 @@ import click
 
 from hub.cli.words import failing_in_words
 from hub.control import Answer, Request, ask
-from hub.errors import ConfigError, HubError
+from hub.errors import HubError
 from hub.instances import dead, living, serving
 from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
 from hub.state import ProcessState, Run
@@ -57,8 +57,7 @@ class NodeHub:
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        if path.exists() and not path.is_dir():
-            raise ConfigError(path, "is no directory, expected the hub's run directory")
+        RunDir(path).check()
         youngest = next((hub.name for hub in reversed(living(RunDir(path)))), INSTANCE)
         self.run_dir = RunDir(path, name or youngest)
         self._reader = Reader(self.run_dir)

@@ -88,7 +88,7 @@ def _report(hub: NodeHub, client: HubClient, before: NodeStatus, verbs: dict[str
             was = starts.get(name, -1)
             if after[name].starts == was:
                 client.restart(name)
-            good &= report_start(hub, name, begin=begin, before=-1 if verb == "added" else was, verb=verb)
+            good &= report_start(hub, name, begin=begin, before=was, verb=verb)
     if not verbs:
         say("nothing has changed")
     return good

@@ -31,7 +31,7 @@ class Holding:
         self._socket = pod_resources_socket(plugin_dir)
         self._resources = resources
         self._changed = changed
-        self._allocated = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._holders: Holders = {}
         self.known = False
         """Whether the kubelet has told."""
@@ -44,9 +44,9 @@ class Holding:
             empty = empty + 1 if self.known and not self._holders else 0
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL if empty < EMPTY_ANSWERS else None):
-                    await self._allocated.wait()
+                    await self._wanted.wait()
                 await asyncio.sleep(SETTLE)
-                self._allocated.clear()
+                self._wanted.clear()
                 empty = 0
 
     async def ask(self) -> Holders | None:
@@ -62,7 +62,7 @@ class Holding:
 
     def ask_soon(self) -> None:
         """A container was given devices, or there is a resource whose holders were not asked for."""
-        self._allocated.set()
+        self._wanted.set()
 
     def of(self, resource: str) -> Mapping[str, str]:
         """Who holds the devices of a resource, by device id, as of the last answer."""

@@ -83,7 +83,7 @@ class PluginProcess:
             self._health,
             offer,
             plugin_dir,
-            ours=lambda: not self._neighbours.heir,
+            ours=self._is_ours,
             meter=self._meter,
             changed=changed,
         )

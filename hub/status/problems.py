@@ -52,7 +52,7 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
     if hub.running:
         ambiguous = _ambiguous(plugins)
         for plugin in plugins:
-            found += _of_plugin(hub, plugin, ambiguous, _rivals(plugin, plugins))
+            found += _of_plugin(hub, plugin, plugins, ambiguous)
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
 
 
@@ -89,7 +89,7 @@ def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem
 
 
 def _of_plugin(
-    hub: HubStatus, plugin: PluginStatus, ambiguous: Collection[str], rivals: Collection[str]
+    hub: HubStatus, plugin: PluginStatus, plugins: Sequence[PluginStatus], ambiguous: Collection[str]
 ) -> Iterator[Problem]:
     about = plugin.name
     said = f": {plugin.text}" if plugin.text else ""
@@ -97,7 +97,7 @@ def _of_plugin(
     if idle and plugin.fault:
         yield Problem(Severity.FAULT, about, f"serves nothing{said}", f"dphub logs {about}")
     elif plugin.condition in _FAULTS and not idle:
-        yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, rivals))
+        yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, plugins))
     elif plugin.condition is Condition.STOPPED:
         yield Problem(Severity.NOTE, about, "stopped", f"dphub start {about}")
     elif plugin.condition is Condition.WAITING and hub.kubelet_since:
@@ -105,10 +105,8 @@ def _of_plugin(
     if plugin.reason and not (idle and plugin.fault):
         yield Problem(Severity.DEGRADED if plugin.fault else Severity.NOTE, about, plugin.reason)
     for resource in plugin.resources:
-        yield from _of_resource(about, resource)
+        yield from _of_resource(plugin, resource)
         yield from _of_devices(about, resource, ambiguous)
-        if not (resource.devices or resource.reason or plugin.reason):
-            yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
     yield from _of_excluded(about, plugin.excluded)
 
 
@@ -118,21 +116,24 @@ def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
     return [each.name for each in plugins if each is not plugin and names & {one.name for one in each.resources}]
 
 
-def _remedy_of_fault(plugin: PluginStatus, rivals: Collection[str]) -> str:
-    if plugin.condition is Condition.REFUSED and rivals:
+def _remedy_of_fault(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> str:
+    if plugin.condition is Condition.REFUSED and (rivals := _rivals(plugin, plugins)):
         return f"{', '.join(rivals)} of this hub serves the same: take one out of circus.ini, then dphub reload"
     return f"dphub logs {plugin.name}" if plugin.condition in _TOLD_IN_THE_LOG else ""
 
 
-def _of_resource(about: str, resource: ResourceStatus) -> Iterator[Problem]:
+def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Problem]:
+    about = plugin.name
     for problem in resource.problems:
         yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
     if held := resource.unlisted:
-        text = f"{_named(f'{name} of {holder}' for name, holder in held.items())}"
+        text = _named(f"{name} of {holder}" for name, holder in held.items())
         yield Problem(Severity.DEGRADED, about, f"{resource.name}: held, and no longer offered: {text}")
     if (refusal := resource.refusal) and time.time() - refusal.time < REFUSED_OF_LATE:
         text = f"containers did not get their devices, {refusal.count} since the plugin's start: {refusal.reason}"
         yield Problem(Severity.NOTE, about, text)
+    if not (resource.devices or resource.reason or plugin.reason):
+        yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
 
 
 def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hub.instances import dead, kept_from_starting, living
 from hub.log import get_logger
-from hub.paths import INSTANCE_NAME, RunDir, is_served
+from hub.paths import RunDir, is_served
 
 _OF_THE_NODE = (".health.json", ".health.unreadable", ".given.json", ".wish")
 """What is called after a plugin, which a hub may be called as too."""
@@ -20,20 +20,23 @@ _log = get_logger()
 
 def remove_leftovers(run_dir: RunDir, plugin_dir: Path) -> None:
     """Remove the files and sockets of hubs that are no more. What belongs to the node, such as health, stays."""
-    for path in _scratch(run_dir):
-        path.unlink(missing_ok=True)
+    _remove(*_scratch(run_dir))
     others = {hub.name for hub in living(run_dir)} | {run_dir.instance}
     for name in dead(run_dir):
-        if name in others or not INSTANCE_NAME.fullmatch(name):
+        if name in others:
             continue
         try:
             with kept_from_starting(run_dir, name) as gone:
-                for path in (*_sockets(plugin_dir, name, others), *_files(run_dir, name)) if gone else ():
-                    path.unlink(missing_ok=True)
+                if gone:
+                    _remove(*_sockets(plugin_dir, name, others), *_files(run_dir, name))
+                    _log.info("leftovers removed", hub=name)
         except OSError as error:
             _log.warning("leftovers not removed", hub=name, reason=str(error))
-        else:
-            _log.info("leftovers removed", hub=name)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _scratch(run_dir: RunDir) -> Iterator[Path]:

@@ -210,11 +210,11 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         process.poll()  # lets subprocess know that it is gone
         code = os.waitstatus_to_exitcode(status)
         ended = exit_fields(code, ours=self.config.is_hub_plugin)
-        if code < 0 and (stack := self._read_stack()):
-            # Its successor empties that file.
-            ended["stack"] = stack
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
         hung = self._hung.pop(pid, "")
+        # One that hung has had its stack told already. Its successor empties that file.
+        if code < 0 and not hung and (stack := self._read_stack()):
+            ended["stack"] = stack
         self.record.ended(pid, status, hung, self._last_words(process, code))
         if self._status == "active":
             delay = self._backoff.crashed()

@@ -7,7 +7,7 @@ has to wait. This file is that process too: `python -m plugins.ib.binding HOST_R
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from hub import Host
 from hub.reset import ResetFailed
 from plugins.ib.function import Function
-from plugins.ib.unbound import abandoned, notes, settle, taken
+from plugins.ib.unbound import Note, is_abandoned, notes, settle, taken
 
 LIMIT = 6.0
 """Seconds that a driver has to take a function again."""
@@ -40,24 +40,32 @@ class Binding:
         self._log = structlog.get_logger()
         self._workers: list[subprocess.Popen[bytes]] = []
 
-    def look(self) -> None:
-        """Begin what is due, and wait for nothing."""
+    def look(self) -> dict[str, str]:
+        """Begin what is due, and wait for nothing; the `problems` that there were."""
         self._workers = [worker for worker in self._workers if worker.poll() is None]
-        self._tries = {note.pci: self._tries.get(note.pci, (0, FIRST)) for note in notes(self._directory)}
+        known = notes(self._directory)
+        self._tries = {note.pci: self._tries.get(note.pci, (0, FIRST)) for note in known}
         now = time.monotonic()
-        for note in abandoned(self._directory):
+        for note in known:
             due, delay = self._tries[note.pci]
-            if now >= due:
+            if now >= due and is_abandoned(self._directory, note):
                 self._tries[note.pci] = now + delay, min(2 * delay, LONGEST)
                 if not due:
                     self._log.warning("driver is bound again, a reset was cut short", device=note.pci)
-                command = [sys.executable, "-m", __name__, str(self._host.root), self._directory, note.pci]
-                worker = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
-                self._workers.append(worker)
+                self._begin(note.pci)
+        return _problems(known)
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def problems(self) -> dict[str, str]:
         """The functions whose driver did not take them again, and why."""
-        return ((note.pci, note.problem) for note in notes(self._directory) if note.problem)
+        return _problems(notes(self._directory))
+
+    def _begin(self, pci: str) -> None:
+        command = [sys.executable, "-m", __name__, str(self._host.root), self._directory, pci]
+        self._workers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: S603 - our own module
+
+
+def _problems(known: Iterable[Note]) -> dict[str, str]:
+    return {note.pci: note.problem for note in known if note.problem}
 
 
 def bind(host: Host, directory: str, pci: str) -> None:

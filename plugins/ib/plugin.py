@@ -89,7 +89,7 @@ class IB(Plugin):
         self._members = members
         for name, reason in self._sorted.excluded:
             yield Excluded(name, reason)
-        for pci, problem in self._binding.problems():
+        for pci, problem in self._binding.problems().items():
             yield Excluded(pci, f"a reset that was cut short has left it without its driver: {problem}")
         if is_exclusive(self.host):
             yield EXCLUSIVE
@@ -102,8 +102,7 @@ class IB(Plugin):
         while True:
             states = read_states(self.host)
             self._ports.see(states)
-            self._binding.look()
-            now = states, self._ports.counting(rules), list(self._binding.problems())
+            now = states, self._ports.counting(rules), self._binding.look()
             if last not in (None, now):
                 changed()
             last = now

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hub.locks import is_locked, open_lock, try_lock
+from hub.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.reset import ResetFailed
 
 _LONGEST = 4096
@@ -55,11 +55,8 @@ def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
 @contextmanager
 def taken(directory: str, pci: str) -> Iterator[Note | None]:
     """Be at work on a function; None where somebody else is, or where nothing is left to do."""
-    file = open_lock(Path(directory) / pci)
-    try:
+    with existing_lock(Path(directory) / pci) as file:
         yield _parsed(pci, os.pread(file, _LONGEST, 0)) if try_lock(file) else None
-    finally:
-        os.close(file)
 
 
 def notes(directory: str) -> list[Note]:
@@ -68,22 +65,16 @@ def notes(directory: str) -> list[Note]:
     return [note for path in paths if (note := _parsed(path.name, path.read_bytes()))]
 
 
-def abandoned(directory: str) -> list[Note]:
-    """Those on functions that nobody is at work on."""
-    return [note for note in notes(directory) if not _is_at_work(Path(directory) / note.pci)]
+def is_abandoned(directory: str, note: Note) -> bool:
+    """Whether nobody is at work on the function."""
+    with existing_lock(Path(directory) / note.pci) as file:
+        return not is_locked(file)
 
 
 def settle(directory: str, note: Note, problem: str) -> None:
     """Write what came of a try; without a problem nothing is left to do."""
-    (Path(directory) / note.pci).write_text(f"{note.driver}\n{problem}" if problem else "", encoding="utf-8")
-
-
-def _is_at_work(path: Path) -> bool:
-    file = open_lock(path)
-    try:
-        return is_locked(file)
-    finally:
-        os.close(file)
+    with existing_lock(Path(directory) / note.pci) as file:
+        _write(file, f"{note.driver}\n{problem}" if problem else "")
 
 
 def _parsed(pci: str, content: bytes) -> Note | None:
@@ -92,5 +83,6 @@ def _parsed(pci: str, content: bytes) -> Note | None:
 
 
 def _write(file: int, text: str) -> None:
-    os.truncate(file, 0)
+    # In this order: whoever is killed in between leaves more than there should be, and never nothing.
     os.pwrite(file, text.encode(), 0)
+    os.truncate(file, len(text.encode()))

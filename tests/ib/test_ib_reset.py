@@ -236,7 +236,7 @@ def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
     """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
     notes = str(node.run_dir)
     with unbound.noted(notes, VF, "mlx5_core"):
-        assert unbound.abandoned(notes) == []
+        assert [unbound.is_abandoned(notes, note) for note in unbound.notes(notes)] == [False]
         with unbound.taken(notes, VF) as note:
             assert note is None
         with pytest.raises(ResetFailed, match="is just being bound again"), unbound.noted(notes, VF, "mlx5_core"):
@@ -246,4 +246,5 @@ def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
     with unbound.noted(notes, VF, "a_driver_with_a_long_name"), unbound.noted(notes, "0000:07:00.2", "short"):
         pass
     (node.run_dir / VF).write_text("iavf\nit does not want to")
-    assert unbound.abandoned(notes) == [unbound.Note(VF, "iavf", "it does not want to")]
+    assert unbound.notes(notes) == [unbound.Note(VF, "iavf", "it does not want to")]
+    assert unbound.is_abandoned(notes, unbound.notes(notes)[0])
