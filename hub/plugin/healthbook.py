@@ -141,6 +141,11 @@ class HealthBook:
         """Write the records now."""
         self._file.write()
 
+    def keep(self) -> None:
+        """Write the records soon where somebody has taken the file away."""
+        if self._records:
+            self._file.keep()
+
     def reload(self) -> None:
         """Take over what another process has kept, and add what is wrong since it did that last."""
         kept, written = _read(self._path), _written(self._path)

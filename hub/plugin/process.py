@@ -153,6 +153,8 @@ class PluginProcess:
             self._check_directory()
             self._look_around()
             self._health.pass_time()
+            self._health.keep()
+            self._state_file.keep()
             for resource in self._resources:
                 resource.check()
             await asyncio.sleep(CHECK_INTERVAL)

@@ -35,6 +35,11 @@ class StateFile:
         if self._path and not self._pending:
             self._pending = asyncio.get_running_loop().call_later(GATHER, self.write)
 
+    def keep(self) -> None:
+        """Write it soon where somebody has taken it away."""
+        if self._path and not self._path.exists():
+            self.touch()
+
     def write(self) -> str:
         """Write now. A full disk is no reason to stop serving; it is said once.
 

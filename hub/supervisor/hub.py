@@ -84,6 +84,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
 def _beside(settings: HubSettings, watchdog: Watchdog, report: HubReport) -> Iterator[Coroutine[None, None, None]]:
     """What the hub does beside its plugins, for ever."""
     yield keep_running("watchdog", watchdog.run, report.part_failed)
+    yield keep_running("report", report.keep, report.part_failed)
     if settings.http:
         reader = Reader(settings.run_dir)
         yield keep_running("web", lambda: serve_web(settings.http, reader, report.listening), report.part_failed)

@@ -1,5 +1,6 @@
 """The hub's own state file: what the hub is, and what it sees of its plugins' processes."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ from hub.state.writer import StateFile
 from hub.supervisor.config import PluginConfig
 from hub.supervisor.record import ProcessRecord
 from hub.supervisor.settings import HubSettings
+
+KEEP_SECONDS = 2.0
+"""Between two looks whether the file is still there."""
 
 
 class HubReport:
@@ -73,6 +77,12 @@ class HubReport:
         self._config_problem = problem
         # Now: who asked for the reload reads the file when it has its answer.
         self.write()
+
+    async def keep(self) -> None:
+        """Write the file again, for ever, where somebody has taken it away."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            self._file.keep()
 
     def changed(self) -> None:
         """Something is other than it was."""

@@ -74,6 +74,19 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
     assert seen <= {None, 2}
 
 
+async def test_files_that_somebody_takes_away(node: OperatedNode) -> None:
+    """What the hub and its plugins tell is told again, and what is known of the devices is kept."""
+    await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
+    files = (node.run_dir.hub_state, node.run_dir.state("stub"), node.run_dir.health("stub"))
+    await until(files[2].exists, "the cordon to be kept")
+    for file in files:
+        file.unlink()
+    await until(lambda: all(file.exists() for file in files), "the files")
+    await node.all_well()
+    await node.dphub("restart", "stub")
+    assert "the fan is loud" in (await node.dphub("status")).out
+
+
 async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
     """The one that is refused names the other, and what to do."""
     section = f"\n[watcher:twin]\ncmd = python -m hub.plugin plugins.stub:Stub --config {node.directory}/stub.yaml\n"
