@@ -29,10 +29,22 @@ cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/twin.yaml
 TWIN = {"twin.yaml": "resources: [{name: twin.com/stub, devices: 2}]"}
 
 
-def _shell(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str]:
+def _shell(node: OperatedNode, command: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """What a shell makes of it."""
     environment = {**os.environ, "DPHUB_RUN_DIR": str(node.run_dir.path), "DPHUB": f"{sys.executable} -m hub"}
-    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
+def _unread(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str]:
+    """The same, where whoever read its output has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return _shell(node, command, writer)
+    finally:
+        os.close(writer)
 
 
 async def test_no_traceback(node: OperatedNode) -> None:
@@ -48,10 +60,11 @@ async def test_no_traceback(node: OperatedNode) -> None:
         (f"$DPHUB status --run-dir {file}", 2, f"dphub: {no_directory}"),
         (f"$DPHUB run --run-dir {file} --plugin-dir {node.directory}", 2, f"dphub run: {no_directory}"),
         ("$DPHUB logs nope", 2, "dphub: there is no plugin nope; there are gpu, ib, stub\n"),
-        ("set -o pipefail; $DPHUB logs -n 0 | head -c 1", 1, ""),
     ):
         done = await asyncio.to_thread(_shell, node, command)
         assert (done.returncode, done.stderr) == (code, words), command
+    done = await asyncio.to_thread(_unread, node, "exec $DPHUB logs -n 0")
+    assert (done.returncode, done.stderr) == (1, "")
     await node.dphub("cordon", "stub-1")
     done = await asyncio.to_thread(_shell, node, "PYTHONIOENCODING=ascii $DPHUB status")
     assert (done.returncode, done.stderr, "All is well." in done.stdout) == (0, "", True), done
