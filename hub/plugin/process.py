@@ -177,9 +177,12 @@ class PluginProcess:
             self._scanner.request()
 
     def _is_ours(self) -> bool:
-        """Whether what belongs to the node is this process's to keep, as of now."""
+        """Whether this process owns what belongs to the node, as of now: it serves, and no newer hub's plugin does.
+
+        A process in standby has read the health file at its start; if it wrote that, it would undo later changes.
+        """
         self._neighbours.look()
-        return not self._neighbours.heir
+        return self._serves and not self._neighbours.heir
 
     def _take(self, scan: Scan) -> None:
         if not self._serves:

@@ -1,6 +1,7 @@
 """Rolling upgrades: for a moment two hubs share a node, and whoever wants a device gets one."""
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -180,6 +181,30 @@ async def test_a_younger_plugin_with_a_fault() -> None:
         (node.directory / "mended").touch()
         await node.kubelet.wait_for("example.com/p", 1)
         await node.all_well()
+
+
+async def test_a_standby_plugin_leaves_health_alone() -> None:
+    """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and ends."""
+    config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
+    async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
+        older_dir = node.run_dir
+        await node.start_hub("younger")
+        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the newer plugin in standby")
+        cordoned = await node.dphub("cordon", "one", "--reason", "the fan is loud", "--instance", "dphub")
+        assert cordoned.code == 0, cordoned
+        assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
+        assert "the fan is loud" in older_dir.health("p").read_text()
+        before = read_state(older_dir.state("p"))
+        assert before
+        os.kill(before.pid, signal.SIGKILL)
+
+        def replaced() -> bool:
+            state = read_state(older_dir.state("p"))
+            return bool(state and state.pid != before.pid and state.resources)
+
+        await until(replaced, "the older hub's plugin after its restart")
+        assert "the fan is loud" in (await node.dphub("devices", "p", "--json", "--instance", "dphub")).out
+        await node.kubelet.wait_for("example.com/p", 0)
 
 
 async def test_what_belongs_to_the_node_survives() -> None:
