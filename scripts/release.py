@@ -1,20 +1,24 @@
 """See whether this checkout can be released: `make release-check`.
 
 The version is in hub/_version.py and nowhere else by hand; the tests of the manifests hold the rest to it. What is left
-for a release is looked at here: the changelog, the state of the checkout, and the packages that it makes.
+for a release is looked at here: the changelog, the metadata, the state of the checkout, and the packages that it makes.
 """
 
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from hub._version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ROOT / "pyproject.toml"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 NEEDED = [
@@ -22,6 +26,12 @@ NEEDED = [
     *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/__init__.py"),
 ]
 """Files without which what is installed does not work, and that are easily left out of a package."""
+
+LICENCE = "LICENSE"
+"""The terms of use, which every package has to contain."""
+
+URLS = ("Source", "Issues")
+"""What users of a package look for in its metadata."""
 
 _HEADING = re.compile(r"^## (\S+) \((.+)\)$", re.MULTILINE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -44,6 +54,14 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
         yield f"CHANGELOG.md has nothing about {latest[1]}"
 
 
+def metadata_problems(project: Mapping[str, Any]) -> Iterator[str]:
+    """What the `[project]` table of pyproject.toml does not say yet. A checkout does not know where it is published."""
+    given = project.get("urls", {})
+    for name in URLS:
+        if not str(given.get(name, "")).startswith("https://"):
+            yield f'pyproject.toml has no "{name}" in [project.urls], expected an address that begins with https://'
+
+
 def checkout_problems(version: str) -> Iterator[str]:
     """What keeps the checkout from being a release."""
     if changed := _git("status", "--porcelain"):
@@ -59,6 +77,12 @@ def package_problems(directory: Path) -> Iterator[str]:
     (wheel,) = directory.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         inside = set(packed.namelist())
+    if not any(name.endswith(f".dist-info/licenses/{LICENCE}") for name in inside):
+        yield f"{wheel.name} lacks {LICENCE}"
+    (source,) = directory.glob("*.tar.gz")
+    with tarfile.open(source) as unpacked:
+        if f"{source.name.removesuffix('.tar.gz')}/{LICENCE}" not in unpacked.getnames():
+            yield f"{source.name} lacks {LICENCE}"
     for missing in sorted(set(NEEDED) - inside):
         yield f"{wheel.name} lacks {missing}"
     for stray in sorted(name for name in inside if name.startswith(("tests/", "benchmarks/", "scripts/"))):
@@ -72,7 +96,12 @@ def _git(*words: str) -> str:
 def main() -> int:
     """Print what is in the way of a release."""
     changelog = CHANGELOG.read_text(encoding="utf-8")
-    problems = [*changelog_problems(changelog, __version__), *checkout_problems(__version__)]
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    problems = [
+        *changelog_problems(changelog, __version__),
+        *metadata_problems(project),
+        *checkout_problems(__version__),
+    ]
     with tempfile.TemporaryDirectory() as directory:
         problems += package_problems(Path(directory))
     for problem in problems:

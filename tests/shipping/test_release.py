@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hub._version import __version__
-from scripts.release import CHANGELOG, changelog_problems, package_problems
+from scripts.release import CHANGELOG, changelog_problems, metadata_problems, package_problems
 
 ABOUT = "\n- Devices are served.\n"
 
@@ -36,8 +36,23 @@ def test_the_changelog_is_about_this_version() -> None:
     assert not [problem for problem in wrong if "not released yet" not in problem]
 
 
+@pytest.mark.parametrize(
+    ("urls", "missing"),
+    [
+        ({}, ["Source", "Issues"]),
+        ({"Source": "https://example.com/hub", "Issues": "TODO"}, ["Issues"]),
+        ({"Source": "https://example.com/hub", "Issues": "https://example.com/hub/issues"}, []),
+    ],
+)
+def test_a_release_says_where_its_source_is(urls: dict[str, str], missing: list[str]) -> None:
+    """Each address that is not known yet is named, and no placeholder passes for one."""
+    found = list(metadata_problems({"urls": urls}))
+    assert len(found) == len(missing)
+    assert all(f'has no "{name}" in [project.urls]' in said for name, said in zip(missing, found, strict=True))
+
+
 def test_the_packages(tmp_path: Path) -> None:
-    """What is installed from them works: nothing is missing, nothing of ours for ourselves is in them."""
+    """What is installed from them works: nothing is missing, the licence is there, and tests and tools are not."""
     assert list(package_problems(tmp_path)) == []
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "installed"
