@@ -119,4 +119,5 @@ ARCHITECTURE = Page("docs/architecture.md")
 
 def every_page() -> list[Page]:
     """All pages that there are."""
-    return [README, Page("CHANGELOG.md"), *(Page(f"docs/{path.name}") for path in sorted((ROOT / "docs").glob("*.md")))]
+    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return [Page(str(path.relative_to(ROOT))) for path in sorted(paths)]
