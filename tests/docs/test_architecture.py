@@ -51,10 +51,23 @@ def test_the_rules_are_those_that_are_checked() -> None:
     assert _names("rule") == [contract["name"] for contract in project["tool"]["importlinter"]["contracts"]]
 
 
-def test_the_packages_are_there() -> None:
-    """All that the hub consists of, and none that is not."""
-    named = {name for cells in ARCHITECTURE.table("package") for name in re.findall("`([a-z.]+)`", cells[0])}
-    assert named == {"hub", "plugins"} | {f"hub.{path.parent.name}" for path in (ROOT / "hub").glob("*/__init__.py")}
+def test_the_map_has_every_room() -> None:
+    """Each package, and each directory of the project that is somebody's to look after; none that is not there."""
+    packages = {path.parent for top in ("hub", "plugins") for path in (ROOT / top).rglob("__init__.py")}
+    dotted = {str(path.relative_to(ROOT)).replace("/", ".") for path in packages}
+    named = set(_names("room"))
+    assert dotted - named == set()
+    assert [name for name in named - dotted if not (ROOT / name).is_dir()] == []
+    assert {"container", "scripts", "benchmarks", "docs"} <= named
+
+
+def test_the_tests_of_each_room_are_there() -> None:
+    """Wherever the map sends a developer; only a package that has nothing but others in it needs no tests."""
+    for room, responsible, tests in ARCHITECTURE.table("room"):
+        patterns = re.findall("`([^`]+)`", tests)
+        assert responsible
+        assert patterns or room == "`plugins`"
+        assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
 
 
 def _patterns() -> dict[str, re.Pattern[str]]:
