@@ -1,0 +1,81 @@
+"""What CONTRIBUTING.md tells a developer is so."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import ROOT, Page
+from support import PATIENCE
+from terminal import environment, typed
+
+CONTRIBUTING = Page("CONTRIBUTING.md")
+EXERCISE = CONTRIBUTING.command("sed -i ")
+TESTS = CONTRIBUTING.command(".venv/bin/pytest tests/supervisor/test_backoff.py ")
+NOT_TYPED = {
+    "make ": "makes a virtual environment and takes minutes; the targets are looked at below",
+    ".venv/bin/pytest tests/supervisor --numprocesses 2": "takes a minute, and `make test` runs these tests",
+    "git restore ": "needs the repository of the checkout, which it would change",
+    "pre-commit install": "needs pre-commit; tests/shipping/test_project.py has the hooks",
+}
+"""Commands that are not typed here, and why."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout with the same virtual environment."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "dist", "__pycache__"))
+    (copy / ".venv").mkdir()
+    (copy / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    return copy
+
+
+def test_the_exercise(checkout: Path) -> None:
+    """The change makes two tests of the behaviour fail and one of the documentation, and without it all pass."""
+    typed(TESTS, checkout)
+    typed(EXERCISE, checkout)
+    done = subprocess.run(
+        ["bash", "-c", TESTS],
+        cwd=checkout,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1, done.stdout
+    failed = re.findall(r"^FAILED (\S+?)::", done.stdout, re.MULTILINE)
+    assert sorted(failed) == ["tests/docs/test_architecture.py", *["tests/supervisor/test_backoff.py"] * 2]
+
+
+def test_every_command_is_known_to_these_tests() -> None:
+    """One that is added is typed here, or has a reason why it is not."""
+    known = (EXERCISE, TESTS, *NOT_TYPED)
+    assert [command for command in CONTRIBUTING.commands if not command.startswith(known)] == []
+    assert [text for text in known if not any(command.startswith(text) for command in CONTRIBUTING.commands)] == []
+
+
+def test_everything_that_make_is_told_to_make_is_there() -> None:
+    """In commands and in the text."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    commands = [command.removeprefix("make ") for command in CONTRIBUTING.commands if command.startswith("make ")]
+    named = {target for command in commands for target in command.split()}
+    named |= set(re.findall(r"`make ([a-z-]+)`", CONTRIBUTING.text))
+    assert {"test", "lint", "generated"} <= named
+    assert named - targets == set()
+
+
+def test_files_tests_and_modules_that_it_names_are_there() -> None:
+    """Each path, each test in a file, and each module that is to be run."""
+    named = re.findall(r"`([^`\s]+)`", CONTRIBUTING.prose)
+    paths = [name for name in named if "/" in name or name.endswith((".md", ".toml"))]
+    assert [name for name in paths if not (ROOT / name.partition("::")[0]).exists()] == []
+    for path, test in (name.split("::") for name in paths if "::" in name):
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), test
+    for module in re.findall(r"`\.venv/bin/python -m ([\w.]+)`", CONTRIBUTING.prose):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+    for script in re.findall(r"`\.venv/bin/python ([\w/.]+)`", CONTRIBUTING.prose):
+        assert (ROOT / script).is_file(), script
