@@ -1,50 +1,59 @@
-# `make demo` and `make test` are all that a fresh Debian or Ubuntu machine needs; each does its own set-up.
+# A fresh Debian or Ubuntu machine needs no more than git, make and this file: each target does its own set-up.
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+# Each is made when its part of the set-up is complete: the package, the Python tools of developers, other programs.
+DEMO := $(VENV)/demo
+DEV := $(VENV)/dev
+TOOLS := $(VENV)/tools
 
-.PHONY: demo test test-image bench release-check lint types architecture generated unit clean
-.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup lint types architecture generated unit bench test-image release-check clean
 
-demo: $(READY)
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
+
+demo: $(DEMO) ## Show a fake kubelet and the real hub at work; needs no hardware, cluster or root.
 	$(BIN)/dphub demo
 
-test: lint types architecture generated unit
+test: lint types architecture generated unit ## Run every check that gates a change.
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+setup: $(TOOLS) ## Install all that the checks need, and run none.
 
-lint: $(READY)
+lint: $(DEV) ## Check style and formatting.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(READY)
+types: $(DEV) ## Check the types.
 	$(BIN)/mypy
 
-architecture: $(READY)
+architecture: $(DEV) ## Check which package imports which.
 	$(BIN)/lint-imports
 
-generated: $(READY)
+generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python -m scripts.schema --check
 	$(BIN)/python -m scripts.reference --check
 	$(BIN)/python -m scripts.lock --check
 
 # Tests wait more than they work, so that two processors have room for three.
-unit: $(READY)
+unit: $(TOOLS) ## Run all tests; .venv/bin/pytest tests/ROOM runs some.
 	$(BIN)/pytest --numprocesses 3
 
-# The container image, built without a registry and run as a pod; needs root. Also shows its size and start time.
-test-image: $(READY)
+bench: $(TOOLS) ## Measure how fast the hub is, against budgets.
+	$(BIN)/python -m benchmarks
+
+test-image: $(TOOLS) ## Build the container image without a registry and test it as a pod; needs root.
 	$(BIN)/python -m scripts.image --test
 
-release-check: test test-image
+release-check: test test-image ## Check that this checkout can be released.
 	$(BIN)/python -m scripts.release
 
-# Made anew when what the project depends on changes.
-$(READY): pyproject.toml scripts/setup.sh scripts/kubetools.sh
-	scripts/setup.sh $(VENV)
-	touch $@
-
-clean:
+clean: ## Remove what the other targets made.
 	rm -rf $(VENV) build/image build/image.json
+
+# Made again when what the project depends on changes; `dev` includes `demo`.
+$(DEMO) $(DEV): pyproject.toml scripts/setup.sh scripts/apt.sh
+	scripts/setup.sh $(VENV) $(@F)
+
+$(TOOLS): $(DEV) scripts/tools.sh scripts/kubetools.sh
+	scripts/tools.sh $(VENV)

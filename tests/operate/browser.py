@@ -1,6 +1,9 @@
 """How Chromium is started here: without a screen, and without asking anybody on the network."""
 
-CHROMIUM = "/usr/bin/chromium"
+import sys
+from pathlib import Path
+
+CHROMIUM = Path(sys.executable).with_name("chromium")
 FLAGS = [
     "--no-sandbox",  # which root cannot have
     "--disable-gpu",

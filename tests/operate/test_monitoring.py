@@ -3,21 +3,23 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from operated import GPU, HCA, TESTS, operated
+from tools import tool
 
-PROMTOOL = Path(sys.executable).with_name("promtool")
 MONITORING = TESTS.parent / "container" / "monitoring"
 SUFFIXES = ("_bucket", "_count", "_sum")
 
 
 def _promtool(*words: str, text: str | None = None) -> None:
-    done = subprocess.run([PROMTOOL, *words], input=text, capture_output=True, text=True, check=False, cwd=MONITORING)
+    __tracebackhide__ = True  # so that a skip is counted for the test
+    done = subprocess.run(
+        [tool("promtool"), *words], input=text, capture_output=True, text=True, check=False, cwd=MONITORING
+    )
     assert (done.returncode, done.stderr) == (0, ""), done
 
 

@@ -7,8 +7,15 @@ import pytest
 from browser import CHROMIUM, FLAGS
 from operated import GPU, HCA, OperatedNode, operated
 from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
+from tools import tool
 
 from hub.state import HubState, read_file
+
+
+@pytest.fixture(autouse=True)
+def _browser() -> None:
+    """Skip these tests where there is no Chromium."""
+    tool("chromium")
 
 
 @asynccontextmanager

@@ -1,17 +1,15 @@
 """The manifests as a cluster would get them: made by kustomize, and by Helm from the chart."""
 
-import platform
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from tools import tool
 
 CONTAINER = Path(__file__).parents[2] / "container"
 CHART = CONTAINER / "chart" / "device-plugin-hub"
@@ -44,13 +42,9 @@ ALL_OPTIONS = [name for name in VALUES if name != "unprivileged"]
 
 
 def run(program: str, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run kubectl or helm, which scripts/kubetools.sh puts beside this Python."""
-    if platform.machine() != "x86_64":
-        pytest.skip("kubectl and helm are there for x86_64 only")
-    path = Path(sys.executable).with_name(program)
-    if not path.exists():
-        pytest.fail(f"there is no {path}: run scripts/kubetools.sh {path.parents[1]}")
-    return subprocess.run([path, *words], input=text, capture_output=True, text=True, check=False)
+    """Run kubectl or helm; where there is none, the test is skipped."""
+    __tracebackhide__ = True
+    return subprocess.run([tool(program), *words], input=text, capture_output=True, text=True, check=False)
 
 
 def kustomized(directory: Path) -> list[Object]:

