@@ -1,0 +1,90 @@
+#!/bin/sh
+# Try this checkout's last commit on a bare machine: scripts/bare.sh ROOTFS demo|test
+#
+#   demo  `make demo` as a user who is not root, before and after root has installed what is missing, and as root
+#   test  `make test` as root
+#
+# ROOTFS is the root file system of a machine that has nothing but git, make, Python and certificates, such as
+#
+#   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 trixie ROOTFS
+#   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 --components=main,universe noble ROOTFS
+#
+# It is not changed: what is installed goes to a layer above it that is removed in the end. This machine's resolver,
+# certificates and settings of pip hold inside. It needs root. After each command it shows how long it took and how
+# many packages and megabytes it added.
+set -eu
+
+mount_root() {
+    mkdir "$scratch/root" "$scratch/layer" "$scratch/work"
+    mount -t overlay overlay -o "lowerdir=$rootfs,upperdir=$scratch/layer,workdir=$scratch/work" "$root"
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount --rbind /sys "$root/sys"
+    mount -t tmpfs tmpfs "$root/run"
+    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf "$certificates"; do
+        [ ! -e "$file" ] || cp --dereference "$file" "$root$file"
+    done
+}
+
+inside() {
+    chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+        PIP_CERT="$certificates" SSL_CERT_FILE="$certificates" "$@"
+}
+
+installed() {
+    inside dpkg-query --show --showformat='${Installed-Size}\n' |
+        awk '{ size += $1 } END { printf "%d packages of the distribution, %d MB", NR, size / 1024 }'
+}
+
+# Run a command in a user's clone and show its cost; returns its exit code.
+try() {
+    user=$1 command=$2
+    echo "== $command as $user, before: $(installed)"
+    started=$(date +%s)
+    code=0
+    inside su "$user" -c "cd ~/hub && $command" || code=$?
+    echo "== $command as $user: exit code $code after $(($(date +%s) - started)) s, now: $(installed)"
+    return "$code"
+}
+
+clone_for() {
+    home=$(inside sh -c "echo ~$1")
+    git clone --quiet "$checkout" "$root$home/hub"
+    inside chown -R "$1:" "$home/hub"
+}
+
+demo() {
+    inside useradd --create-home tester
+    clone_for tester
+    clone_for root
+    if ! inside python3 -c 'import ensurepip' 2>/dev/null && try tester 'make demo'; then
+        echo "== this should have failed: python3-venv is not installed"
+        exit 1
+    fi
+    try root 'make demo'
+    try tester 'make demo'
+    try tester 'make demo'
+}
+
+gate() {
+    clone_for root
+    try root 'make test'
+}
+
+if [ "$1" != --inside ]; then
+    # A mount and a process that are left go away with their namespaces.
+    exec unshare --mount --pid --fork --kill-child --mount-proc "$0" --inside "$@"
+fi
+rootfs=$(realpath "$2")
+checkout=$(realpath "$(dirname "$0")/..")
+certificates=/etc/ssl/certs/ca-certificates.crt
+scratch=$(mktemp --directory --tmpdir=/var/tmp bare.XXXXXX)
+root=$scratch/root
+trap 'umount --recursive "$root"; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+mount_root
+case $3 in
+demo) demo ;;
+test) gate ;;
+*) echo "bare: $3: expected demo or test" >&2 && exit 2 ;;
+esac
