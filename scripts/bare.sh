@@ -32,6 +32,7 @@ inside() {
 }
 
 installed() {
+    # shellcheck disable=SC2016 # dpkg-query fills it in
     inside dpkg-query --show --showformat='${Installed-Size}\n' |
         awk '{ size += $1 } END { printf "%d packages of the distribution, %d MB", NR, size / 1024 }'
 }

@@ -60,6 +60,7 @@ async def _start(node: Node, plugins: Sequence[str]) -> Step:
 
 async def _devices(node: Node, plugins: Sequence[str]) -> Step:
     states = [await _registered(node, plugin) for plugin in plugins]
+    await _listed(node, [resource for state in states for resource in state.resources])
     capacity = node.kubelet.capacity()
     rows = [
         {
@@ -113,7 +114,7 @@ async def _restart_kubelet(node: Node, plugins: Sequence[str]) -> Step:
     resources = [resource for plugin in plugins for resource in (await _registered(node, plugin)).resources]
     begin = time.monotonic()
     await kubelet.restart()
-    await kubelet.wait_until(lambda kubelet: _all_listed(kubelet, resources), LIMIT, "every resource to return")
+    await _listed(node, resources)
     rows = []
     for resource in resources:
         listed = next(update for update in kubelet.lists(resource.name) if update.start == kubelet.starts)
@@ -122,9 +123,14 @@ async def _restart_kubelet(node: Node, plugins: Sequence[str]) -> Step:
     return Step("The kubelet restarts", text, rows, time.monotonic() - begin)
 
 
-def _all_listed(kubelet: FakeKubelet, resources: Sequence[ResourceState]) -> bool:
-    listed = {update.resource for update in kubelet.lists() if update.start == kubelet.starts}
-    return listed.issuperset(resource.name for resource in resources)
+async def _listed(node: Node, resources: Sequence[ResourceState]) -> None:
+    """Wait until the kubelet has the devices of each; registration alone does not give it any."""
+    names = {resource.name for resource in resources}
+
+    def all_listed(kubelet: FakeKubelet) -> bool:
+        return names <= {update.resource for update in kubelet.lists() if update.start == kubelet.starts}
+
+    await node.kubelet.wait_until(all_listed, LIMIT, "the kubelet to have the devices of every resource")
 
 
 async def _kill_plugin(node: Node) -> Step:
