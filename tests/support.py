@@ -33,8 +33,8 @@ PROJECT = Path(__file__).parent.parent
 STUB = "example.com/stub"
 """The resource that the stub serves when it is told nothing else."""
 
-PATIENCE = 30.0
-"""Seconds until a test gives up on a condition; far more than any takes."""
+PATIENCE = 60.0
+"""Seconds until a test gives up on a condition; far more than any takes, also on a busy machine."""
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -52,9 +52,28 @@ async def until(condition: Callable[[], T | None], what: str, patience: float = 
 
 def chance() -> random.Random:
     """Random numbers; the seed is printed, to repeat a failure."""
+    # pytest-randomly seeds `random` before each test, so that --randomly-seed repeats this too.
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     sys.stdout.write(f"seed {seed}\n")
     return random.Random(seed)  # noqa: S311 - no secret
+
+
+@asynccontextmanager
+async def started(*command: str | Path, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:  # noqa: ANN401 - what asyncio takes
+    """A process that ends with the block: by itself before that, or killed."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """The exit code of a process that was asked to end."""
+    async with asyncio.timeout(PATIENCE):
+        return await process.wait()
 
 
 class PluginUnderTest:

@@ -1,6 +1,7 @@
 """`dphub demo`: a node on any machine."""
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
     with tempfile.TemporaryDirectory(prefix="dphub-") as root:
         try:
             asyncio.run(_run(Path(root), show))
+        except asyncio.CancelledError:
+            raise click.Abort from None
         except (TimeoutError, RuntimeError, AdmissionError, ContainerStartError) as error:
             log = Path(root, "hub.log")
             show.failed(str(error), log.read_text(encoding="utf-8") if log.exists() else "")
@@ -34,11 +37,20 @@ def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
 
 
 async def _run(root: Path, show: "_Screen | _Document") -> None:
+    _stop_on_signals()
     config = shipped_config()
     plugins = [plugin.name for plugin in read_config(config)]
     async with Node(root, config) as node:
         async for step in tell(node, plugins):
             show.step(step)
+
+
+def _stop_on_signals() -> None:
+    """Stop as by Ctrl-C also where a signal would end this process at once, and leave the hub running."""
+    task = asyncio.current_task()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if task and signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 class _Screen:

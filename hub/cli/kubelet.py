@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import signal
 import sys
 import threading
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hub.errors import HubError
 from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
 from hub.paths import PLUGIN_DIR
+from hub.stopsignals import stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -59,7 +59,7 @@ def kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 async def _run(fake: FakeKubelet) -> None:
     """Run until a signal comes, or until one of the parts fails."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with fake:
         tasks = [asyncio.create_task(work) for work in (stop.wait(), _report(fake), Console(fake).run())]

@@ -13,6 +13,9 @@ from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
 from hub.paths import INSTANCE, RunDir
 
+STOP_SECONDS = 30.0
+"""Until a hub that does not stop is killed, as in a pod."""
+
 
 class Node:
     """What a person sees of a node, between `async with` and its end.
@@ -84,4 +87,9 @@ class Node:
 async def _stop(hub: asyncio.subprocess.Process) -> int:
     if hub.returncode is None:
         hub.send_signal(signal.SIGTERM)
-    return await hub.wait()
+    try:
+        return await asyncio.wait_for(hub.wait(), STOP_SECONDS)
+    except TimeoutError:
+        # Its plugins end with it.
+        hub.kill()
+        return await hub.wait()

@@ -12,6 +12,7 @@ from hub.instances import hold
 from hub.log import configure, get_logger
 from hub.paths import KUBELET_SOCKET
 from hub.status.reading import Reader
+from hub.stopsignals import stop_signals
 from hub.supervisor.arbiter import HubArbiter
 from hub.supervisor.config import PluginConfig, read_config
 from hub.supervisor.kubelet_watch import KubeletWatch
@@ -116,7 +117,7 @@ def _why(watching: asyncio.Task[None]) -> str:
 def _handle_signals(arbiter: HubArbiter) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, arbiter.reap_processes)
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in stop_signals():
         loop.add_signal_handler(signum, arbiter.stop, signum.name)
 
 

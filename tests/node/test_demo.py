@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import PATIENCE, started
 
 DPHUB = Path(sys.executable).with_name("dphub")
 STEPS = [
@@ -47,21 +48,23 @@ def test_a_machine_gets_one_document() -> None:
     assert by_title["The kubelet restarts"]["seconds"] > 0
 
 
-async def test_an_interrupted_demo_leaves_nothing_behind() -> None:
-    """Ctrl-C in the middle ends the demo, the hub and every plugin."""
-    demo = await asyncio.create_subprocess_exec(
-        DPHUB, "demo", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True
-    )
-    assert demo.stdout is not None
-    async for line in demo.stdout:
-        if b"A pod is admitted" in line:
-            break
-    family = psutil.Process(demo.pid).children(recursive=True)
-    assert family
-    demo.send_signal(signal.SIGINT)
-    assert await demo.wait() != 0
-    gone, alive = psutil.wait_procs(family, timeout=30)
-    assert not alive, gone
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals) -> None:
+    """Ctrl-C in the middle, a stop signal or a closed terminal ends the demo, the hub and every plugin."""
+    pipe = asyncio.subprocess.PIPE
+    async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True) as demo:
+        assert demo.stdout
+        async for line in demo.stdout:
+            if b"A pod is admitted" in line:
+                break
+        family = psutil.Process(demo.pid).children(recursive=True)
+        assert family
+        demo.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            _, said = await demo.communicate()
+        assert (demo.returncode, said.strip()) == (1, b"Aborted!")
+        gone, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        assert not alive, gone
 
 
 def test_an_unknown_command_is_one_clear_error() -> None:

@@ -82,6 +82,16 @@ def test_sigint_is_a_clean_stop(make_hub: MakeHub) -> None:
     assert hub.events("hub stopping")[0]["reason"] == "SIGINT"
 
 
+def test_a_sigint_that_is_ignored_stays_ignored(make_hub: MakeHub) -> None:
+    """A hub in the background of a script does not hear the terminal's Ctrl-C; SIGTERM stops it as ever."""
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {HUB}"
+    hub = make_hub(watcher("a")).start(code=code)
+    hub.wait_plugins("a")
+    os.kill(hub.pid, signal.SIGINT)
+    assert hub.stop() == Exit.OK
+    assert [event["reason"] for event in hub.events("hub stopping")] == ["SIGTERM"]
+
+
 @pytest.mark.parametrize("words", [("quit",), ("quit", "--waiting")])
 def test_quit_is_a_clean_stop(make_hub: MakeHub, words: tuple[str, ...]) -> None:
     """`circusctl quit` is answered, and the hub ends with 0."""
