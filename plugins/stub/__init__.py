@@ -26,7 +26,6 @@ class Stub(Plugin):
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
         super().__init__(*args)
         self._faults_file = self._find_faults_file()
-        self._faults = Faults()
         if self.settings.reset:
             self.reset = "plugins.stub.reset:reset"
         self.reset_timeout = self.settings.reset_timeout
@@ -37,7 +36,7 @@ class Stub(Plugin):
 
     def devices(self) -> Iterator[Device]:
         """The configured devices, less healthy where the fault file says so."""
-        self._faults = faults = read_faults(self._faults_file)
+        faults = read_faults(self._faults_file)
         if faults.crash:
             _crash(faults.crash)
         if faults.hang:
@@ -45,7 +44,7 @@ class Stub(Plugin):
         if faults.scan:
             raise RuntimeError(faults.scan)
         for resource in self.settings.resources:
-            yield from self._devices_of(resource)
+            yield from self._devices_of(resource, faults)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Wait for changes of the fault file."""
@@ -68,7 +67,7 @@ class Stub(Plugin):
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What the devices carry, after the fault that was asked for."""
-        fault = self._faults.allocate
+        fault = read_faults(self._faults_file).allocate
         if fault.hang:
             _hang()
         if fault.fail:
@@ -79,7 +78,7 @@ class Stub(Plugin):
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Devices on as few NUMA nodes as possible, beginning with the nodes of the required ones."""
-        fault = self._faults.prefer
+        fault = read_faults(self._faults_file).prefer
         if fault.hang:
             _hang()
         if fault.fail:
@@ -93,9 +92,9 @@ class Stub(Plugin):
 
         return sorted(available, key=rank)[:size]
 
-    def _devices_of(self, resource: StubResource) -> Iterator[Device]:
+    def _devices_of(self, resource: StubResource, faults: Faults) -> Iterator[Device]:
         short = resource.name.rpartition("/")[2]
-        numbers = range(self._faults.devices.get(resource.name, resource.devices))
+        numbers = range(faults.devices.get(resource.name, resource.devices))
         places = cycle([(node,) for node in resource.numa]) if resource.numa else repeat(())
         for n, numa in zip(numbers, islice(places, len(numbers)), strict=True):
             name = f"{short}-{n}"
@@ -104,7 +103,7 @@ class Stub(Plugin):
                 resource=resource.name,
                 nodes=[_device_node(node, n) for node in resource.nodes],
                 env={key: fill_in(value, id=name, n=n) for key, value in resource.env.items()},
-                unhealthy=self._faults.unhealthy.get(name, ""),
+                unhealthy=faults.unhealthy.get(name, ""),
                 numa=numa,
             )
 
