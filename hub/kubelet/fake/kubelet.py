@@ -20,6 +20,9 @@ from hub.kubelet.fake.model import (
 )
 from hub.kubelet.fake.process import KubeletProcess, Settings
 
+WAIT_SECONDS = 30.0
+"""How long a test waits by default: far more than is needed, also on a busy machine."""
+
 
 class FakeKubelet:
     """A node's kubelet, as far as device plugins can tell, between `async with` and its end.
@@ -128,7 +131,7 @@ class FakeKubelet:
 
     # Waiting.
 
-    async def wait_for(self, resource: str, allocatable: int | None = None, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - a test reads best with it
+    async def wait_for(self, resource: str, allocatable: int | None = None, timeout: float = WAIT_SECONDS) -> None:  # noqa: ASYNC109 - a test reads best with it
         """Wait until the resource has so many healthy devices, or any where no number is given.
 
         Raises:
@@ -147,7 +150,7 @@ class FakeKubelet:
     async def wait_until(
         self,
         predicate: Callable[["FakeKubelet"], bool],
-        timeout: float = 10.0,  # noqa: ASYNC109 - a test reads best with it
+        timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
         """Wait until the predicate holds; it is asked at every change.
