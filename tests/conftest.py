@@ -1,6 +1,7 @@
-"""What the tests of plugins share."""
+"""What all tests share."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,25 @@ import pytest
 from support import Node
 
 from hub.kubelet.fake import FakeKubelet
+
+pytest_plugins = ["process_leaks"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deliverable_signals() -> None:
+    """Start children with the default actions of the signals that a script's background jobs and nohup ignore.
+
+    A child inherits an ignored signal, but not a handler: so this process still ignores it.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how to repeat the order of the tests."""
+    if config.pluginmanager.hasplugin("randomly"):
+        terminalreporter.write_line(f"to repeat the order of the tests: --randomly-seed={config.option.randomly_seed}")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import ended, started
 
 from hub._version import __version__
 from hub.kubelet.fake import FakeKubelet
@@ -137,15 +138,15 @@ async def test_the_hub_runs_with_its_defaults(root: Path) -> None:
     """`dphub run` alone takes the shipped circus.ini, and its directories from the environment."""
     plugin_dir, run_dir = root / "plugins", root / "run"
     async with FakeKubelet(plugin_dir) as kubelet:
-        hub = await asyncio.create_subprocess_exec(
-            str(BIN / "dphub"),
+        async with started(
+            BIN / "dphub",
             "run",
             cwd=root,
             env=os.environ
             | {"DPHUB_PLUGIN_DIR": str(plugin_dir), "DPHUB_RUN_DIR": str(run_dir), "DPHUB_HTTP": "127.0.0.1:0"},
             stderr=asyncio.subprocess.DEVNULL,
-        )
-        await kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
-        hub.terminate()
-        assert await hub.wait() == 0
+        ) as hub:
+            await kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+            hub.terminate()
+            assert await ended(hub) == 0
         assert {plugin.name for plugin in read_config(shipped_config())} == {"gpu", "ib", "stub"}

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from support import PATIENCE
+from support import PATIENCE, ended, started
 
 BIN = Path(sys.executable).parent
 
@@ -83,7 +83,7 @@ class Terminal:
         """Type Ctrl-C, and wait for its end, which has to be a good one."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGINT)
-        assert await self._process.wait() == 0, self.lines
+        assert await ended(self._process) == 0, self.lines
         await self._reading
 
     async def _read(self) -> None:
@@ -100,18 +100,16 @@ async def terminal(command: str, directory: Path, **variables: str) -> AsyncIter
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         variables[name] = value
-    process = await asyncio.create_subprocess_exec(
+    async with started(
         *words,
         cwd=directory,
         env=environment(**variables),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )
-    opened = Terminal(process)
-    try:
+    ) as process:
+        opened = Terminal(process)
         yield opened
-    finally:
         await opened.end()
 
 

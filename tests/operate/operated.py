@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support import PATIENCE, until
+from support import PATIENCE, ended, started, until
 from tornado.httpclient import AsyncHTTPClient
 
 from hub.kubelet.node import Node
@@ -128,13 +128,13 @@ class OperatedNode(Node):
 
     async def dphub(self, *words: str, width: int = 120) -> Said:
         """Run a command as an operator does."""
-        process = await asyncio.create_subprocess_exec(
+        async with started(
             *(sys.executable, "-m", "hub", *words),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": str(width)},
-        )
-        out, err = await process.communicate()
+        ) as process:
+            out, err = await process.communicate()
         return Said(process.returncode or 0, out.decode(), err.decode())
 
     def status(self) -> NodeStatus | None:
@@ -168,17 +168,15 @@ class OperatedNode(Node):
     @asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator["Lines"]:
         """A command that goes on until the block ends."""
-        process = await asyncio.create_subprocess_exec(
+        async with started(
             *(sys.executable, "-m", "hub", *words),
             stdout=asyncio.subprocess.PIPE,
             env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": "200"},
-        )
-        assert process.stdout
-        try:
+        ) as process:
+            assert process.stdout
             yield Lines(process.stdout)
-        finally:
             process.send_signal(signal.SIGINT)
-            await process.wait()
+            await ended(process)
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
         """What the hub answers over HTTP: status and text."""

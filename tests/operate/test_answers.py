@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
-from support import until
+from support import PATIENCE, started, until
 
 from hub.cli.node import NodeHub
 from hub.errors import HubError
@@ -183,11 +183,12 @@ async def test_an_interrupted_follow(node: OperatedNode) -> None:
     """It ends without a word."""
     command = (sys.executable, "-m", "hub", "logs", "-f", "-n", "1", "--run-dir", str(node.run_dir.path))
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-    process = await asyncio.create_subprocess_exec(*command, **pipes)
-    assert process.stdout
-    await process.stdout.readline()
-    node.stub_faults(unhealthy={"stub-2": "pulled out"})
-    await process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = await process.communicate()
-    assert (process.returncode, err) == (0, b"")
+    async with started(*command, **pipes) as process:
+        assert process.stdout
+        await process.stdout.readline()
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE):
+            _, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from operated import GPU, HCA, STUB, OperatedNode, operated
-from support import PATIENCE, chance, until
+from support import PATIENCE, chance, started, until
 
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
@@ -264,11 +264,11 @@ def _autostart(node: OperatedNode, plugin: str, value: str) -> None:
 
 
 async def _operate(node: Node, command: str, plugin: str) -> None:
-    process = await asyncio.create_subprocess_exec(
+    async with started(
         *(sys.executable, "-m", "hub", command, plugin, "--run-dir", str(node.run_dir.path)),
         stdout=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
+    ) as process:
+        assert await process.wait() == 0
 
 
 async def _admitted_by(node: Node, hub: str) -> None:

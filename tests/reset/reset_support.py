@@ -5,10 +5,10 @@ import secrets
 import signal
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
+from processes import marked
 
 from hub.reset import ResetDevice, ResetResult
 from hub.reset.resetter import Resetter
@@ -47,7 +47,7 @@ class Workshop:
 
     def processes(self) -> list[int]:
         """The processes of all resets, those that left their session or their parent included, but no zombies."""
-        return marked(self.mark)
+        return marked(VARIABLE, self.mark)
 
     def kill(self) -> None:
         """Let nothing be left for the next test."""
@@ -66,16 +66,6 @@ async def reset(resetter: Resetter, devices: Iterable[str] | str, deadline: floa
     """Reset devices by their ids."""
     ids = [devices] if isinstance(devices, str) else devices
     return await resetter.reset([ResetDevice(name) for name in ids], deadline)
-
-
-def marked(mark: str) -> list[int]:
-    """The living processes that inherited a mark."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{VARIABLE}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
-    return found
 
 
 def children() -> list[psutil.Process]:

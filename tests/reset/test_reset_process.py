@@ -5,15 +5,15 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
 import pytest
-from reset_support import LONG, VARIABLE, Workshop, marked
-from support import PROJECT, chance, until
+from processes import marked
+from reset_support import LONG, VARIABLE, Workshop
+from support import PROJECT, chance, started, until
 
 from hub import Settings
 from hub.reset import Outcome, ResetDevice
@@ -92,7 +92,7 @@ def test_its_modules(facts: dict[str, Any]) -> None:
 
 
 def _spawn(mark: str, deed: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join([str(PARENT.parent), str(PROJECT)])
+    paths = os.pathsep.join(map(str, [PARENT.parent, PARENT.parents[1], PROJECT]))
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | {"PYTHONPATH": paths}
     return subprocess.Popen(
         [sys.executable, PARENT, mark, deed], stdout=subprocess.PIPE, text=True, env=environment, cwd=PROJECT
@@ -168,10 +168,7 @@ def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_marks_are_found() -> None:
+async def test_marks_are_found(workshop: Workshop) -> None:
     """What the other tests look for can be found."""
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, VARIABLE: "found"}) as process:
-        begin = time.monotonic()
-        while marked("found") != [process.pid]:
-            assert time.monotonic() - begin < LONG
-        process.kill()
+    async with started("sleep", "60", env={**os.environ, VARIABLE: workshop.mark}) as process:
+        await until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")

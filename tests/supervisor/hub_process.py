@@ -13,11 +13,9 @@ from typing import Any, TypeVar
 
 import psutil
 from circus.client import CircusClient
+from support import PATIENCE
 
 HUB = "from hub.cli.run import run; run()"
-PATIENCE = 30.0
-"""Seconds until a test gives up on a condition; far more than any takes."""
-
 STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
 """A shell script that does not stop when asked to."""
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hub_process import PATIENCE
+from support import PATIENCE
 
 from hub.paths import KUBELET_SOCKET
 from hub.supervisor.kubelet_watch import KubeletWatch

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from hub_process import PATIENCE, HubProcess, is_alive, wait_until
+from hub_process import HubProcess, is_alive, wait_until
+from support import PATIENCE
 
 from hub.exits import Exit
 from hub.paths import KUBELET_SOCKET

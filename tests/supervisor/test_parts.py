@@ -5,7 +5,8 @@ import os
 import signal
 from collections.abc import Callable
 
-from hub_process import PATIENCE, HubProcess, wait_until
+from hub_process import HubProcess, wait_until
+from support import PATIENCE
 
 from hub.paths import RunDir
 from hub.status.model import NodeStatus, Severity
