@@ -10,7 +10,7 @@ import time
 from itertools import product
 
 import pytest
-from operated import CONFIG, GPU, HCA, STUB, OperatedNode, operated
+from operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
 from support import PATIENCE, started, until
 
 from hub.cli.node import NodeHub
@@ -136,7 +136,7 @@ async def test_a_device_by_its_resource(node: OperatedNode) -> None:
 
 async def test_plugins_that_do_not_answer() -> None:
     """One that is stopped, one that was just killed, and another program are told apart; so are devices of one name."""
-    async with operated(CONFIG + OTHERS, files=TWIN) as node:
+    async with operated(CONFIG + OTHERS, files=TWIN, watchdog=SHORT_WATCHDOG) as node:
         said = await node.dphub("cordon", "stub-1")
         assert (said.code, said.err.endswith("; say --plugin NAME\n")) == (2, True), said
         said = await node.dphub("log-level", "odd", "debug")

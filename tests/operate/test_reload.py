@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from operated import CONFIG, STUB, OperatedNode, operated
+from operated import CONFIG, STUB, WATCHDOG, OperatedNode, operated
 
 from hub.status.model import Condition, NodeStatus
 
@@ -15,7 +15,7 @@ async def test_reload_changes_what_changed(node: OperatedNode) -> None:
     node.rewrite("stub.yaml", "resources: [{devices: 6}]")
     extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
     (node.directory / "extra.yaml").write_text("resources: [{name: example.com/extra, devices: 2}]")
-    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=2))
+    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=WATCHDOG))
     said = await node.dphub("reload")
     assert said.code == 0, said
     assert "stub: restarted, registered after" in said.out
