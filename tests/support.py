@@ -50,6 +50,13 @@ async def until(condition: Callable[[], T | None], what: str, patience: float = 
     raise AssertionError(f"not seen in {patience:g} s: {what}")
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file at once: who reads it meanwhile finds the old text or the new one."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
 def chance() -> random.Random:
     """Random numbers; the seed is printed, to repeat a failure."""
     # pytest-randomly seeds `random` before each test, so that --randomly-seed repeats this too.
@@ -242,9 +249,7 @@ class Node:
 
     def faults(self, text: str) -> None:
         """Tell the stub what to do wrong; nothing, and it does everything right."""
-        scratch = self.faults_file.with_suffix(".new")
-        scratch.write_text(text)
-        scratch.replace(self.faults_file)
+        replace(self.faults_file, text)
 
     def sockets(self) -> list[Path]:
         """The plugins' sockets."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support import PATIENCE
 from wire_plugin import STUB, WirePlugin, allocated, device
 
 from hub.kubelet import v1beta1_pb2 as wire
@@ -31,13 +32,13 @@ class Session:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n".encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return [(await self.process.stdout.readline()).decode().rstrip() for _ in range(answers)]
 
     async def logged(self, **expected: object) -> None:
         """Read the log up to a line with these fields."""
         assert self.process.stderr
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             async for line in self.process.stderr:
                 if expected.items() <= json.loads(line).items():
                     return
@@ -46,7 +47,7 @@ class Session:
     async def end(self, number: signal.Signals) -> int:
         """Send the signal; the exit code."""
         self.process.send_signal(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
 
@@ -157,7 +158,8 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     """One error, and the exit code for wrong flags."""
     path = tmp_path / "file"
     path.touch()
-    ended = subprocess.run([*COMMAND, "--plugin-dir", path], capture_output=True, text=True, check=False, timeout=60)
+    command = [*COMMAND, "--plugin-dir", path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert ended.returncode == 2
     assert "--plugin-dir" in ended.stderr
     assert os.fspath(path) in ended.stderr
@@ -168,6 +170,6 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"dphub kubelet: cannot work in {path / 'dp'}: ")

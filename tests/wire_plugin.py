@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc.aio
+from support import PATIENCE
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet import v1beta1_pb2_grpc as rpc
@@ -86,7 +87,7 @@ class WirePlugin(rpc.DevicePluginServicer):
         await self._server.start()
         return self
 
-    async def register(self, version: str = "v1beta1", endpoint: str | None = None, timeout: float = 20) -> None:  # noqa: ASYNC109 - the call's deadline
+    async def register(self, version: str = "v1beta1", endpoint: str | None = None, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - the call's deadline
         """Register with the kubelet; options in the request are the opposite of the true ones."""
         request = wire.RegisterRequest(
             version=version,
@@ -245,5 +246,5 @@ async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the ku
         shutil.rmtree(root)
     # A gRPC server that is cut off, as the plugins are, needs a moment to end its tasks.
     if left := asyncio.all_tasks() - before:
-        _, left = await asyncio.wait(left, timeout=20)
+        _, left = await asyncio.wait(left, timeout=PATIENCE)
     assert not left, f"tasks left behind: {left}"

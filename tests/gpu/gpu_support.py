@@ -1,5 +1,8 @@
 """A GPU plugin on a node with a simulated driver."""
 
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,22 @@ class GpuNode:
         """A plugin process with this configuration file."""
         environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
         return self.node.spawn(target, name="gpu", config=config, env=environment)
+
+    def daemons(self) -> list[int]:
+        """The processes of this node's MPS program."""
+        program = str(self.root / "usr/bin/nvidia-cuda-mps-control").encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and program in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def end_daemons(self) -> None:
+        """Leave none behind; the plugins, which would start others, have ended."""
+        for pid in self.daemons():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def uuids(self) -> list[str]:
         """The GPUs' UUIDs in the driver's order."""

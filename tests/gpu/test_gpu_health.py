@@ -58,10 +58,10 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
 async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     """After a probe that finds nothing wrong, and a quiet time."""
     gpus = GpuNode(node, "pair")
-    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 0.3}}")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 2}}")
     gpus.driver.xid(0, 94)
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "recovering, waiting for 0.3 s without a fault")
+    await _told(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
     await kubelet.wait_for(GPU, 2)
     await plugin.logged("devices healthy again")
 

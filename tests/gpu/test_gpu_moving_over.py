@@ -1,13 +1,13 @@
 """A cluster that runs NVIDIA's plugin moves over: its configurations give the same resources and answers."""
 
-import asyncio
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gpu_support import GPU, GpuNode, answer
-from support import Node
+from support import Node, until
 
 from hub.kubelet.fake import AdmissionError, FakeKubelet
 
@@ -79,15 +79,24 @@ async def test_time_slicing_with_a_name_of_its_own(node: Node, kubelet: FakeKube
         await kubelet.admit("two", {"nvidia.com/gpu.shared": 2})
 
 
-async def test_mps(node: Node, kubelet: FakeKubelet) -> None:
-    """Ten clients of each GPU, with the daemon's directories."""
+@pytest.fixture
+def sharing(node: Node) -> Iterator[GpuNode]:
+    """A node with a GPU and NVIDIA's MPS program, without daemons afterwards."""
     gpus = GpuNode(node, "single")
     shutil.copy(Path(__file__).parent / "nvidia-cuda-mps-control", gpus.root / "usr/bin")
-    plugin = gpus.start(MPS)
+    yield gpus
+    for plugin in node.plugins:
+        plugin.kill()
+    gpus.end_daemons()
+
+
+async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
+    """Ten clients of each GPU, with the daemon's directories; the daemon ends when MPS is not wanted any more."""
+    plugin = sharing.start(MPS)
     await kubelet.wait_for(GPU, 10)
     got = answer(await kubelet.admit("client", {GPU: 1}))
     assert got.envs == {
-        "NVIDIA_VISIBLE_DEVICES": gpus.uuids()[0],
+        "NVIDIA_VISIBLE_DEVICES": sharing.uuids()[0],
         "CUDA_MPS_PIPE_DIRECTORY": "/mps/nvidia.com/gpu/pipe",
     }
     assert [(mount.host_path, mount.container_path, mount.read_only) for mount in got.mounts] == [
@@ -95,12 +104,9 @@ async def test_mps(node: Node, kubelet: FakeKubelet) -> None:
         ("/run/nvidia/mps/shm", "/dev/shm", False),  # noqa: S108 - in the container
     ]
     await plugin.stop()
-    gpus.start("version: v1")
+    sharing.start("version: v1")
     await kubelet.wait_for(GPU, 1)
-    control = gpus.root / "run/nvidia/mps/nvidia.com/gpu/pipe/control"
-    async with asyncio.timeout(30):
-        while control.exists():  # noqa: ASYNC110 - the daemon tells nobody that it ends
-            await asyncio.sleep(0.01)
+    await until(lambda: not sharing.daemons(), "the daemon's end")
 
 
 async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:

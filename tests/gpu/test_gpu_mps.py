@@ -37,16 +37,6 @@ class MpsNode(GpuNode):
             return pid if status[0] != "Z" else 0
         return 0
 
-    def daemons(self) -> list[int]:
-        """All processes of the program on this node."""
-        program = str(self.root / "usr/bin/nvidia-cuda-mps-control").encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if entry.name.isdigit() and program in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-        return found
-
     def told(self) -> list[str]:
         """The commands, without the questions whether the daemon lives."""
         journal = self.root / "simulator/mps-journal"
@@ -69,9 +59,7 @@ def gpus(node: Node) -> Iterator[MpsNode]:
     yield gpus
     for plugin in node.plugins:
         plugin.kill()
-    for pid in gpus.daemons():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    gpus.end_daemons()
 
 
 async def _unhealthy(plugin: PluginUnderTest, words: str, resource: str = GPU) -> None:

@@ -118,7 +118,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     await kubelet.wait_for(GPU, 2)
     gpus.driver.hang(function)
     async with dialled(node.sockets()[0]) as client:
-        await client.Allocate(asking_for(gpus.uuids()[0]), timeout=1)
+        await client.Allocate(asking_for(gpus.uuids()[0]))
     assert await plugin.exited() == Exit.NEEDS_RESTART
     reason = plugin.lines("only a new process can go on")[0]["reason"]
     assert reason.startswith("the NVIDIA driver does not answer: ")
@@ -135,8 +135,8 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
 async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) -> None:
     """Only a call that does not return is a hang; many that are slow are not, whatever they take together."""
     gpus = GpuNode(node, "switch8")
-    gpus.driver.delay("nvmlDeviceGetUUID", 200)
-    plugin = gpus.start("dphub: {health: {driver_timeout: 1}}")
+    gpus.driver.delay("nvmlDeviceGetUUID", 500)
+    plugin = gpus.start("dphub: {health: {driver_timeout: 3}}")
     await kubelet.wait_for(GPU, 8)
     assert not plugin.lines("only a new process can go on")
 

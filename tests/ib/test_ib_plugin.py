@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rdma_tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
-from support import Node, PluginUnderTest, chance, until
+from support import PATIENCE, Node, PluginUnderTest, chance, until
 
 from hub import Host
 from hub.exits import Exit
@@ -111,7 +111,7 @@ async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
     line = await plugin.logged("devices unhealthy")
     assert line["reason"] == "port 1 of mlx5_1 is DOWN (2: Polling)".replace("2: ", "")
     tree.set_port("mlx5_1", "ACTIVE")
-    await kubelet.wait_for(HCA, 2, timeout=30)
+    await kubelet.wait_for(HCA, 2)
 
 
 @pytest.mark.parametrize(("rule", "healthy"), [("any", 1), ("all", 0)])
@@ -249,7 +249,7 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
             plugin.hup()
     truth = {tree.pci(name): name not in down for name in tree.names}
     await kubelet.wait_until(
-        lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth, 30, str(truth)
+        lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth, PATIENCE, str(truth)
     )
 
 

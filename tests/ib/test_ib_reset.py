@@ -6,9 +6,11 @@ import select
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
+from msgspec.structs import replace
 from rdma_tree import RdmaTree
-from support import Node, PluginUnderTest, until
+from support import PATIENCE, Node, PluginUnderTest, until
 
 from hub.kubelet.fake import ContainerStartError, FakeKubelet
 from hub.reset import Outcome, ResetDevice, ResetFailed, ResetResult
@@ -18,7 +20,8 @@ from plugins.ib.plugin import NOTES
 from plugins.ib.resetting import Limits, VfResetSettings
 
 VF = "0000:07:00.1"
-QUICK = Limits(unbind=1, reset=1, bind=1, ready=0.5)
+PATIENT = Limits(unbind=5, reset=5, bind=5, ready=5)
+"""Limits that no step reaches."""
 
 
 class Kernel:
@@ -84,7 +87,7 @@ def kernel(node: Node) -> Iterator[Kernel]:
     kernel.close()
 
 
-async def _reset(kernel: Kernel, pci: str = VF, limits: Limits = QUICK) -> ResetResult:
+async def _reset(kernel: Kernel, pci: str = VF, limits: Limits = PATIENT) -> ResetResult:
     nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
     device = ResetDevice(pci, nodes, str(kernel.tree.root))
     resetter = Resetter("plugins.ib.resetting:reset", lambda: VfResetSettings(limits), grace=0.1)
@@ -128,7 +131,8 @@ async def test_somebody_has_it_open(kernel: Kernel) -> None:
 async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
     """The step and its limit are told."""
     kernel.deaf.add("unbind")
-    assert "the driver has not let go within 1 s" in (await _reset(kernel)).message
+    limits = replace(PATIENT, unbind=1)
+    assert "the driver has not let go within 1 s" in (await _reset(kernel, limits=limits)).message
 
 
 async def test_a_reset_that_hangs(kernel: Kernel) -> None:
@@ -136,7 +140,7 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
     reset = kernel.tree.root / "sys/bus/pci/devices" / VF / "reset"
     reset.unlink()
     os.mkfifo(reset)  # and nobody reads it
-    message = (await _reset(kernel)).message
+    message = (await _reset(kernel, limits=replace(PATIENT, reset=1))).message
     assert "the reset of the function has not ended within 1 s; the driver is bound to it again" in message
     assert kernel.did == ["unbind", "bind"]
 
@@ -144,7 +148,7 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
 async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
     """It was tried again and again until the limit."""
     kernel.deaf.add("bind")
-    assert "the driver has not taken it" in (await _reset(kernel)).message
+    assert "the driver has not taken it" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
 async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
@@ -152,15 +156,20 @@ async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
     bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
     bind.rename(bind.with_name("later"))
     bind.mkdir()  # to write to it fails
-    threading.Timer(0.4, lambda: (bind.rmdir(), bind.with_name("later").rename(bind))).start()
+    later = threading.Timer(0.4, lambda: (bind.rmdir(), bind.with_name("later").rename(bind)))
+    later.start()
     result = await _reset(kernel)
+    later.join()
     assert result.outcome is Outcome.OK, result.message
 
 
 async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
     """It was up before; one that was not is not waited for."""
     kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
-    assert "its ports were ACTIVE before, and are not again within 0.5 s" in (await _reset(kernel)).message
+    limits = replace(PATIENT, ready=0.5)
+    assert (
+        "its ports were ACTIVE before, and are not again within 0.5 s" in (await _reset(kernel, limits=limits)).message
+    )
     assert (await _reset(kernel)).outcome is Outcome.OK
 
 
@@ -197,9 +206,12 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     kernel.deaf.add("bind")
     admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
     await until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
+    family = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     with pytest.raises(ContainerStartError):
         await admission
+    # Its reset may be about to bind.
+    psutil.wait_procs(family, timeout=PATIENCE)
     kernel.deaf.clear()
     _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)

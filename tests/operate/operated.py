@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support import PATIENCE, ended, started, until
+from support import PATIENCE, ended, replace, started, until
 from tornado.httpclient import AsyncHTTPClient
 
 from hub.kubelet.node import Node
@@ -218,15 +218,12 @@ class OperatedNode(Node):
         """Change one of the configuration files; what it said before."""
         file = self.directory / name
         before = file.read_text()
-        file.write_text(text)
+        replace(file, text)
         return before
 
     def stub_faults(self, **faults: Any) -> None:  # noqa: ANN401 - what the stub's fault file takes
         """What the stub does wrong from now on."""
-        file = self.run_dir.path / "stub-faults.yaml"
-        scratch = file.with_suffix(".new")
-        scratch.write_text(json.dumps(faults))
-        scratch.replace(file)
+        replace(self.run_dir.path / "stub-faults.yaml", json.dumps(faults))
 
 
 @asynccontextmanager

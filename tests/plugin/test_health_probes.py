@@ -104,12 +104,12 @@ async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: Fak
     plugin = await _plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
     await until(plugin.state, "the state")
-    await kubelet.restart()
     begin = time.monotonic()
+    await kubelet.restart()
     await kubelet.wait_for(STUB, 4)
     await _fail(node, "stub-0")
     await _failed(plugin, 3 + 1)
-    assert time.monotonic() - begin > 1
+    assert time.monotonic() - begin > 1.5
 
 
 async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
@@ -221,10 +221,11 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
         )
         begin = time.monotonic()
         assert await plugin.stop() == 0
-        assert time.monotonic() - begin < 2
+        # Far less than the resets would have had.
+        assert time.monotonic() - begin < 15
         with pytest.raises((Exception, asyncio.CancelledError)):
             await call
-    _, alive = psutil.wait_procs(family, timeout=2)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert not alive
     state = read_state(plugin.run_dir.state("stub"))
     assert state

@@ -6,7 +6,7 @@ import time
 
 import grpc
 import pytest
-from support import STUB, Node, PluginUnderTest, asking_for, dialled
+from support import STUB, Node, PluginUnderTest, asking_for, dialled, until
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.fake import AdmissionError, FakeKubelet
@@ -94,6 +94,7 @@ class P(Plugin):
         return [Device("good"), Device("hangs"), *(Device(f"d{n}") for n in range(100))]
     def allocate(self, devices):
         if devices[0].id == "hangs":
+            Path("hangs").touch()
             threading.Event().wait()
         return super().allocate(devices)
 """
@@ -101,16 +102,16 @@ class P(Plugin):
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
     """The kubelet, which would wait for ever, is told; who asks for something else is served at once meanwhile."""
-    plugin = await serving(node, LIMITED.replace("0.2", "2.0", 1))
+    plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))
-        await asyncio.sleep(0.2)
+        await until((node.directory / "hangs").exists, "the call that hangs")
         await client.Allocate(asking_for("good"))
         assert not hanging.done()
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await hanging
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert error.value.details() == f"{STUB}: allocation of 'hangs': the plugin has not answered within 2 s"
+    assert error.value.details() == f"{STUB}: allocation of 'hangs': the plugin has not answered within 5 s"
     assert plugin.lines("allocation refused")[0]["reason"] == error.value.details()
     assert kubelet.running
 
@@ -219,7 +220,7 @@ async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> li
 PREFERRING = """
 class P(Plugin):
     resource = "example.com/stub"
-    prefer_timeout = 0.2
+    prefer_timeout = TIMEOUT
     def devices(self):
         return [Device(f"d{n}") for n in range(5)]
     def prefer(self, available, required, size):
@@ -246,7 +247,8 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
     node: Node, kubelet: FakeKubelet, code: str, reason: str
 ) -> None:
     """Error, hang and nonsense become an empty answer, since an error fails the pod; the log has the reason once."""
-    plugin = await serving(node, PREFERRING.replace("CODE", code))
+    timeout = "0.2" if "0.2 s" in reason else "10"
+    plugin = await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", timeout))
     for _ in range(2):
         assert await preferred(node, 2, required=("d3",)) == [[]]
     assert [line["reason"] for line in plugin.lines("preference left to the kubelet")] == ([reason] if reason else [])
@@ -256,7 +258,8 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
 
 async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> None:
     """The kubelet takes what the plugin prefers, and learns from the options that it may ask."""
-    await serving(node, PREFERRING.replace("CODE", "return [*required, *reversed(available)][:size]"))
+    code = "return [*required, *reversed(available)][:size]"
+    await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", "10"))
     assert await preferred(node, 2, required=("d1",)) == [["d1", "d3"]]
     await kubelet.wait_for(STUB, 5)
     pod = await kubelet.admit("trainer", {STUB: 2})

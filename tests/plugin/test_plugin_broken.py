@@ -1,7 +1,7 @@
 """Devices that are broken until somebody mends them, what is left out, and processes that cannot go on."""
 
 import pytest
-from support import STUB, Node, PluginUnderTest, asking_for, dialled, until
+from support import STUB, Node, PluginUnderTest, asking_for, dialled, replace, until
 
 from hub.exits import Exit
 from hub.kubelet import v1beta1_pb2 as wire
@@ -52,9 +52,7 @@ class Breakable:
 
     def say_once(self, code: str) -> None:
         """What the next scan yields besides the two devices, or raises."""
-        scratch = self._node.directory / "order.new"
-        scratch.write_text(code)
-        scratch.replace(self._node.directory / "order")
+        replace(self._node.directory / "order", code)
 
     async def device(self, reason: str) -> DeviceState:
         """The device d0 once its reason begins like this."""
@@ -68,7 +66,7 @@ async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node
     target = node.write_plugin(shared)
     plugin = node.spawn(target)
     await kubelet.wait_for(STUB, 2)
-    (node.directory / "order").write_text("[Device('d2', physical='card', broken='smoke was seen')]")
+    replace(node.directory / "order", "[Device('d2', physical='card', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await plugin.resource_until(lambda state: [device.source for device in state.devices] == ["broken", ""])
     await plugin.stop()
@@ -166,8 +164,8 @@ async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, whe
     assert state is not None
     assert state.reason == "the driver was exchanged"
     assert not any(device.healthy for device in state.resources[0].devices)
-    breakable.start()
     (node.directory / "go").unlink()
+    breakable.start()
     await kubelet.wait_for(STUB, 2)
 
 

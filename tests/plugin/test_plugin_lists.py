@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from support import STUB, Node, PluginUnderTest, dialled, until
+from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, replace, until
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.fake import FakeKubelet
@@ -32,7 +32,7 @@ class Told:
 
     def offer(self, expression: str) -> None:
         """Offer something else from now on."""
-        self._file.write_text(expression)
+        replace(self._file, expression)
         self.plugin.hup()
 
 
@@ -82,7 +82,6 @@ class P(Plugin):
             time.sleep(0.01)
         for P.count in range(1001):
             changed()
-            time.sleep(0.0002)
         threading.Event().wait()
 """)
     await node.spawn(target).registered()
@@ -94,7 +93,7 @@ class P(Plugin):
 async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
     """A list of many devices arrives whole, below what a kubelet's client accepts."""
     plugin = node.spawn(config=f"resources: [{{name: {STUB}, devices: 16384, numa: [0, 1]}}]")
-    await kubelet.wait_for(STUB, 16384, timeout=30)
+    await kubelet.wait_for(STUB, 16384, timeout=PATIENCE)
     assert kubelet.lists(STUB)[0].size < MESSAGE_BYTES
     state = await plugin.registered()
     assert len(state.devices) == 16384
@@ -104,7 +103,7 @@ async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKubelet) -> None:
     """What passes 4 MiB is left out, with a problem that says so, also when all devices are unhealthy."""
     told = Told(node, "[Device(f'{n:063}') for n in range(60000)]")
-    await kubelet.wait_for(STUB, timeout=30)
+    await kubelet.wait_for(STUB, timeout=PATIENCE)
     (update,) = kubelet.lists(STUB)
     assert 45000 < len(update.devices) < 60000
     assert update.size <= MESSAGE_BYTES
@@ -113,7 +112,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
     assert state.problems == (left_out,)
     assert [line["reason"] for line in told.plugin.lines("device left out")] == [left_out]
     told.offer("1 / 0")
-    await kubelet.wait_for(STUB, 0, timeout=30)
+    await kubelet.wait_for(STUB, 0, timeout=PATIENCE)
     assert len(kubelet.devices(STUB)) == len(update.devices)
 
 

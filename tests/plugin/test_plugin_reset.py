@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from support import STUB, Node, PluginUnderTest, asking_for, dialled, until
+from support import PATIENCE, STUB, Node, PluginUnderTest, asking_for, dialled, until
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.fake import ContainerStartError, FakeKubelet
@@ -61,7 +61,7 @@ async def _last_reset(plugin: PluginUnderTest, device: str) -> ResetState:
 @pytest.mark.parametrize(("fault", "words"), MISDEEDS, ids=[fault for fault, _ in MISDEEDS])
 async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
     """The container does not start, its events say which device, what and when; nothing else notices."""
-    plugin = await _plugin(node, kubelet)
+    plugin = await _plugin(node, kubelet, RESETTING if "was stopped after" in words else PATIENT)
     _fault(node, "stub-0", fault)
     with pytest.raises(ContainerStartError) as refused:
         await kubelet.admit("unlucky", {STUB: 1})
@@ -109,7 +109,7 @@ async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: No
     resource = await plugin.resource_until(lambda state: not state.devices[0].healthy)
     assert "no answer" in resource.devices[0].reason
     node.faults("")
-    await kubelet.wait_for(STUB, 4, timeout=60)
+    await kubelet.wait_for(STUB, 4, timeout=PATIENCE)
 
 
 async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, kubelet: FakeKubelet) -> None:
@@ -199,7 +199,7 @@ async def test_a_killed_plugin_takes_its_resets_along(node: Node, kubelet: FakeK
     plugin.kill()
     with pytest.raises(ContainerStartError):
         await admission
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert not alive
 
 
@@ -212,7 +212,7 @@ async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeK
     await kubelet.restart()
     with pytest.raises(ContainerStartError):
         await admission
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert not alive
     await kubelet.wait_for(STUB, 4)
 

@@ -2,16 +2,12 @@
 
 import asyncio
 import signal
-import time
 
 import pytest
 from support import STUB, Node, PluginUnderTest, asking_for, chance, dialled, until
 
 from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.fake import FakeKubelet
-
-GRACE = 10.0
-"""Seconds after which a stop has failed; on an idle machine it takes a tenth of one."""
 
 
 async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKubelet) -> None:
@@ -77,9 +73,7 @@ class P(Plugin):
 
 async def stopped(plugin: PluginUnderTest) -> None:
     """Stop a plugin and check everything that a stop promises."""
-    begin = time.monotonic()
     assert await plugin.stop() == 0, plugin.log
-    assert time.monotonic() - begin < GRACE
     assert plugin.node.sockets() == []
     assert plugin.lines()[-1]["event"] == "no longer serving"
     assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]

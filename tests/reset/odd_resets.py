@@ -41,8 +41,10 @@ def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN40
 
 
 def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Note the begin and the end in a file that all resets share."""
+    """Note the begin and the end in a file that all resets share; the first one waits for another one beside it."""
     _note(settings["file"], device.id, 1)
+    while len(Path(settings["file"]).read_text(encoding="utf-8").splitlines()) < 2:
+        time.sleep(0.01)
     time.sleep(0.1)
     _note(settings["file"], device.id, -1)
 

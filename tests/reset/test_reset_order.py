@@ -243,12 +243,13 @@ async def test_nothing_adds_up(workshop: Workshop) -> None:
     resetter = workshop.stub({"1": {"do": "fail"}, "2": {"do": "sigkill"}, "3": {"do": "leave child"}})
     await reset(resetter, "0")
     before = open_descriptors()
+    # Others' threads may end meanwhile: those of gRPC do when they like.
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number
     for _ in range(25):
         results = await reset(resetter, map(str, range(8)))
         assert [results[name].outcome for name in ("0", "1", "2", "3")] == ["ok", "failed", "crashed", "ok"]
     assert not open_descriptors().items() - before.items()
-    assert len(os.listdir("/proc/self/task")) == threads  # noqa: PTH208 - only their number
+    assert len(os.listdir("/proc/self/task")) <= threads  # noqa: PTH208 - only their number
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert not children()
 

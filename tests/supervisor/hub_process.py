@@ -79,7 +79,7 @@ class HubProcess:
         """Run circusctl against this hub."""
         circusctl = Path(sys.executable).with_name("circusctl")
         return subprocess.run(
-            [circusctl, "--endpoint", f"ipc://{self.run_dir}/dphub.control", "--timeout", "20", *words],
+            [circusctl, "--endpoint", f"ipc://{self.run_dir}/dphub.control", "--timeout", f"{PATIENCE:g}", *words],
             capture_output=True,
             text=True,
             check=False,

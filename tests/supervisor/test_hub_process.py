@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
@@ -16,16 +17,28 @@ from pathlib import Path
 import psutil
 import pytest
 from hub_process import HUB, STUBBORN, HubProcess, is_alive, seconds_between, wait_until
+from support import PATIENCE
 
 from hub._version import __version__
 from hub.exits import Exit
 from hub.paths import RunDir
 from hub.status.reading import Reader
+from hub.supervisor.arbiter import LOOK_SECONDS
 
 MakeHub = Callable[[str], HubProcess]
 
 QUIET = "cmd = sleep 1000\n"
 CRASHING = "cmd = sh -c 'test -e {directory}/mended || exit 1; exec sleep 1000'\n"
+PATIENT = f"""
+from hub.supervisor import backoff
+def crashed(self):
+    delay, self._next = self._next, 1000.0
+    return delay
+backoff.BackOff.crashed = crashed
+{HUB}
+"""
+"""The hub, where a plugin waits so long after its second crash that no test sees the end of it."""
+
 AS_SUBREAPER = "import ctypes; ctypes.CDLL(None).prctl(36, 1); "  # PR_SET_CHILD_SUBREAPER: orphans come to the hub
 
 
@@ -167,14 +180,14 @@ def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
     hub = make_hub("".join(map(watcher, names))).start()
     hub.wait_plugins(*names)
     other = hub.plugin_pid("d")
-    gaps = []
+    begin = time.monotonic()
     for name in names[:3]:
         os.kill(hub.plugin_pid(name), signal.SIGKILL)
-        back = hub.wait_event("plugin started", plugin=name, count=2)
+        hub.wait_event("plugin started", plugin=name, count=2)
         exited = hub.events("plugin exited", plugin=name)[0]
         assert (exited["signal"], exited["restart_in_seconds"]) == ("SIGKILL", 0)
-        gaps.append(seconds_between(exited, back))
-    assert min(gaps) < 0.5, gaps
+    # Three polls would take two of their intervals at least.
+    assert time.monotonic() - begin < LOOK_SECONDS
     assert hub.plugin_pid("d") == other
     assert is_alive(other)
 
@@ -210,23 +223,22 @@ def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
 
 def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
     """An administrator who has mended the cause gets the plugin now, and a new count of crashes."""
-    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start()
-    crashed = hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=4)
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "mended").touch()
     assert hub.ask("restart", "bad") == "ok"
-    back = hub.wait_event("plugin started", plugin="bad", count=5)
-    assert seconds_between(crashed, back) < 4
+    hub.wait_event("plugin started", plugin="bad", count=3)
     os.kill(hub.plugin_pid("bad"), signal.SIGKILL)
-    assert hub.wait_event("plugin exited", plugin="bad", count=5)["restart_in_seconds"] == 0
+    assert hub.wait_event("plugin exited", plugin="bad", count=3)["restart_in_seconds"] == 0
 
 
 def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
     """`circusctl start` of a plugin that waits for its next start starts it now."""
-    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start()
-    crashed = hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=4)
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "mended").touch()
     assert hub.ask("start", "bad") == "ok"
-    assert seconds_between(crashed, hub.wait_event("plugin started", plugin="bad", count=5)) < 4
+    hub.wait_event("plugin started", plugin="bad", count=3)
 
 
 def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
@@ -584,7 +596,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     http = wait_until(lambda: (told := reader.hub()) and told.http, "the hub to listen")
     port = int(http.rpartition(":")[2])
     for address in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
-        with closing(HTTPConnection(address, port, timeout=10)) as client:
+        with closing(HTTPConnection(address, port, timeout=PATIENCE)) as client:
             client.request("GET", "/healthz")
             assert client.getresponse().read() == b"ok\n"
     asked = dphub("health", f"--run-dir={hub.run_dir}")

@@ -21,7 +21,7 @@ def fail(self, passed):
     raise ValueError("a fault in the watchdog")
 Watchdog._look = fail
 from hub.supervisor import parts
-parts.keep_running.__kwdefaults__.update(retry=0.1, steady=3.0)
+parts.keep_running.__kwdefaults__.update(retry=0.1, steady=5.0)
 from hub.cli.run import run; run()
 """
 """The hub, whose watchdog fails at its first look, and is well again soon."""
@@ -66,7 +66,7 @@ async def test_a_part_that_just_ends_has_failed() -> None:
 
 def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     """Everybody can see it; it goes on, and still kills what hangs; and when it has worked for a while all is well."""
-    hub = make_hub("[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 1\n")
+    hub = make_hub("[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 4\n")
     hub.start(code=FAILING_ONCE)
     reader = Reader(RunDir(hub.run_dir))
 

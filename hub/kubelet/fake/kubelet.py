@@ -153,16 +153,14 @@ class FakeKubelet:
         timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
-        """Wait until the predicate holds; it is asked at every change.
+        """Wait until the predicate holds. It is called at every change, also at one that is undone at once.
 
         Raises:
             TimeoutError: it does not hold in time; the text says what there is instead.
         """
         try:
             async with asyncio.timeout(timeout):
-                async for _ in self._journal.changes():
-                    if predicate(self):
-                        return
+                await self._journal.until(lambda: predicate(self))
         except TimeoutError:
             raise TimeoutError(f"waited {timeout:g} s for {what}; {self._describe()}") from None
 
