@@ -10,29 +10,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import README, ROOT
 from support import ended, started
+from terminal import terminal
 
 from hub._version import __version__
 from hub.kubelet.fake import FakeKubelet
 from hub.kubelet.node import Node
 from hub.supervisor.config import read_config, shipped_config
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 HOST_ROOT = "DPHUB_HOST_ROOT"
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-COMMANDS = [line[2:] for block in _blocks("console") for line in block.splitlines()]
-(PLUGIN,) = _blocks("python")
-(SECTION,) = _blocks("ini")
+COMMANDS = README.commands
+(PLUGIN,) = README.of("python")
+(SECTION,) = README.of("ini")
 
 TESTED = {
     "make demo": "below",
+    ".venv/bin/dphub kubelet ": "below",
+    ".venv/bin/dphub run ": "below",
     **dict.fromkeys(
         (f"dphub {name}" for name in ("status", "devices", "logs", "restart", "cordon", "uncordon", "reload")),
         "tests/operate/test_documented_commands.py",
@@ -46,7 +44,8 @@ NOT_TYPED = {
     "/opt/dphub/bin/pip install ": "likewise",
     "/opt/dphub/bin/dphub run": "likewise; what the command does without a word more is below",
     "kubectl apply ": "needs a cluster",
-    "kubectl --namespace ": "needs a cluster",
+    "kubectl --namespace device-plugin-hub rollout ": "needs a cluster",
+    "kubectl --namespace device-plugin-hub exec ": "needs a cluster",
 }
 
 
@@ -71,7 +70,7 @@ def adapters(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_short() -> None:
     """It is read in a few minutes, and the plugin in it is 15 lines, everything included."""
-    assert len(README.splitlines()) <= 170
+    assert len(README.text.splitlines()) <= 170
     assert len(PLUGIN.splitlines()) <= 15
 
 
@@ -111,9 +110,19 @@ def test_the_commands_for_a_fresh_machine() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
+async def test_a_node_of_ones_own(root: Path) -> None:
+    """The two commands for two terminals work as a plain user types them: the pod of the text gets its devices."""
+    kubelet, hub = (command.removeprefix(".venv/bin/") for command in COMMANDS if command.startswith(".venv/bin/"))
+    (admit,) = re.findall(r"Type `(admit [^`]+)`", README.text)
+    async with terminal(kubelet, root) as first, terminal(hub, root) as second:
+        await second.says("registered", times=3)
+        first.type(admit)
+        await first.says("environment: STUB_DEVICES=")
+
+
 def test_everything_that_make_is_told_to_make_is_there() -> None:
     """Each target that is named, `make test-image` and `make bench` among them."""
-    named = set(re.findall(r"\bmake ([a-z-]+)`", README))
+    named = set(re.findall(r"\bmake ([a-z-]+)`", README.text))
     assert {"test", "bench", "test-image"} <= named
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert named - targets == set()
@@ -121,7 +130,10 @@ def test_everything_that_make_is_told_to_make_is_there() -> None:
 
 def test_what_is_installed_is_this_version() -> None:
     """The image is built of files that are there, and has the version that the manifests ask for."""
-    assert set(re.findall(r"device-plugin-hub:(\S+)|VERSION=(\S+)", README)) == {(__version__, ""), ("", __version__)}
+    assert set(re.findall(r"device-plugin-hub:(\S+)|VERSION=(\S+)", README.text)) == {
+        (__version__, ""),
+        ("", __version__),
+    }
     paths = re.findall(r"container/(?!overlays/my-cluster)[\w/-]+", "\n".join(COMMANDS))
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
