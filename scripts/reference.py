@@ -115,6 +115,7 @@ The directory with the kernel's tables of the node's network: in a pod the node'
 `/proc/net` tells of the pod."""
 
 BESIDE_FLAGS = {
+    "DPHUB_NODE_NAME": ("`dphub run`", "The node's name, for its status and its page; by default the host's name."),
     "DPHUB_HOST_ROOT": ("a plugin", "Where it finds the node's file system, if not at `/`."),
     "DPHUB_NODE_NET": ("the IB plugin", " ".join(NODE_NET.split())),
     "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),

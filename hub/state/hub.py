@@ -100,3 +100,5 @@ class HubState(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     """The parts of the hub that failed of late, and how. They are started anew."""
     processes: tuple[ProcessState, ...] = ()
+    node: str = ""
+    """The name of the node that it runs on."""

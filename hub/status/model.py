@@ -179,6 +179,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     time: float
     """Unix time of this status."""
+    node: str
+    """The node's name: `DPHUB_NODE_NAME`, which the DaemonSet sets, or else the host's name."""
     well: bool
     """Whether there is nothing to mend."""
     ready: bool

@@ -75,6 +75,7 @@ class Reader:
         severities = {problem.severity for problem in problems}
         return NodeStatus(
             time=time.time(),
+            node=hub.node,
             well=severities <= {Severity.NOTE},
             ready=Severity.FAULT not in severities,
             problems=problems,

@@ -13,6 +13,9 @@ from hub.supervisor.config import PluginConfig
 from hub.supervisor.record import ProcessRecord
 from hub.supervisor.settings import HubSettings
 
+NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
+"""The node's name in Kubernetes; in a pod the host's name is the pod's."""
+
 KEEP_SECONDS = 2.0
 """Between two looks whether the file is still there."""
 
@@ -110,4 +113,5 @@ class HubReport:
             config_problem=self._config_problem,
             failures=dict(self._failures),
             processes=tuple(record.state for record in self._records.values()),
+            node=os.environ.get(NODE_NAME_VARIABLE) or os.uname().nodename,
         )

@@ -129,7 +129,7 @@ class OperatedNode(Node):
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
         for name, text in (FILES | dict(files or {})).items():
             (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
-        super().__init__(directory, directory / "circus.ini")
+        super().__init__(directory, directory / "circus.ini", {"DPHUB_NODE_NAME": "node-a"})
         self._reader = Reader(self.run_dir)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:

@@ -37,6 +37,7 @@ from hub.kubelet.holders import pod_resources_socket
 from hub.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
 from hub.reset.messages import Limits
 from hub.supervisor.config import read_config
+from hub.supervisor.report import NODE_NAME_VARIABLE
 from hub.supervisor.watcher import KILL_SECONDS
 from hub.supervisor.web import split_address
 from plugins.gpu.container.mpspaths import shm_directory
@@ -224,7 +225,7 @@ def _environment(objects: list[Object]) -> dict[str, str]:
 
 def test_the_variables_are_known(tree: Path) -> None:
     """Each is one that `dphub run` or a plugin reads."""
-    known = {option.envvar for option in dphub_run.params} | VARIABLES.keys() | {NODE_NET}
+    known = {option.envvar for option in dphub_run.params} | VARIABLES.keys() | {NODE_NET, NODE_NAME_VARIABLE}
     for components in ([], ALL_OPTIONS):
         assert _environment(with_components(tree, "kubernetes", components)).keys() - {"PYTHONPATH"} <= known
 
