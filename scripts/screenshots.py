@@ -1,6 +1,6 @@
 """Make the pictures of the README from a simulated node: `python -m scripts.screenshots`.
 
-With `--all DIRECTORY` page and terminal wide and narrow, light and dark, to be looked at.
+With `--all DIRECTORY` page and terminal in many widths and states, light and dark, to be looked at.
 """
 
 import argparse
@@ -8,9 +8,10 @@ import asyncio
 import io
 import re
 import sys
+import tempfile
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
@@ -23,18 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "operate")]
 
-WIDE, NARROW = (1400, 900), (390, 800)
+WIDE, README = (1400, 900), (1360, 1200)
 WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
 
 
 async def main() -> None:
     """Break a few things on a node with eight GPUs and eight HCAs, and look at it."""
-    from operated import GPU, HCA, STUB, operated  # noqa: PLC0415 - found on the path that was just extended
+    from browser import chromium  # noqa: PLC0415 - found on the path that was just extended
+    from operated import GPU, HCA, STUB, operated  # noqa: PLC0415 - likewise
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="DIRECTORY")
     everything = parser.parse_args().all
-    async with operated() as node:
+    async with operated() as node, chromium() as browser:
         await node.kubelet.admit("trainer-0", {GPU: 4, HCA: 4})
         await node.kubelet.admit("notebook", {GPU: 1})
         await node.kubelet.admit("probe", {STUB: 1})
@@ -43,16 +45,31 @@ async def main() -> None:
         await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
         status = await node.status_until(lambda status: len(status.problems) == 3, "three problems")  # noqa: PLR2004
         _terminal(node_screen(status), IMAGES / "status.svg")
-        async with async_playwright() as player:
-            browser = await _browser(player)
-            page = f"http://{status.hub.http}/"
-            await _shoot(browser, page, IMAGES / "page.png", WIDE, dark=False)
-            if everything:
-                for name, size in (("wide", WIDE), ("narrow", NARROW)):
-                    for dark in (False, True):
-                        target = everything / f"{name}-{'dark' if dark else 'light'}.png"
-                        await _shoot(browser, page, target, size, dark=dark)
-                await _shoot_terminals(browser, status, everything)
+        page = f"http://{status.hub.http}/"
+        await _shoot(browser, page, IMAGES / "page.png", README, dark=False, whole=False)
+        if everything:
+            everything.mkdir(exist_ok=True)
+            await _shoot_pages(browser, page, everything)
+            await _shoot_terminals(browser, status, everything)
+
+
+async def _shoot_pages(browser: Browser, page: str, directory: Path) -> None:
+    """The page in all widths, views and states, of this node and of one with a thousand devices."""
+    from page_node import PageNode, large_node  # noqa: PLC0415 - found on the path that was just extended
+
+    for name, size in (("wide", WIDE), ("500", (500, 900)), ("320", (320, 900))):
+        for dark in (False, True):
+            scheme = "dark" if dark else "light"
+            await _shoot(browser, page, directory / f"page-{name}-{scheme}.png", size, dark=dark)
+            target = directory / f"page-{name}-{scheme}-gone.png"
+            await _shoot(browser, page, target, size, dark=dark, gone=True)
+        await _shoot(browser, f"{page}#view=topology", directory / f"page-{name}-topology.png", size, dark=False)
+        await _shoot(browser, page, directory / f"page-{name}-open.png", size, dark=False, opened=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        large = PageNode(Path(scratch))
+        large.says(large_node(1000))
+        async with large.serving():
+            await _shoot(browser, large.url, directory / "page-1000-devices.png", WIDE, dark=False)
 
 
 async def _shoot_terminals(browser: Browser, status: NodeStatus, directory: Path) -> None:
@@ -75,14 +92,17 @@ def _terminal(
     console.save_svg(str(target), title="dphub", code_format=form, theme=theme)
 
 
-async def _browser(player: object) -> Browser:
-    from browser import CHROMIUM, FLAGS  # noqa: PLC0415 - likewise
-
-    browser: Browser = await player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # type: ignore[attr-defined]
-    return browser
-
-
-async def _shoot(browser: Browser, url: str, target: Path, size: tuple[int, int], *, dark: bool) -> None:
+async def _shoot(
+    browser: Browser,
+    url: str,
+    target: Path,
+    size: tuple[int, int],
+    *,
+    dark: bool,
+    gone: bool = False,
+    opened: bool = False,
+    whole: bool = True,
+) -> None:
     width, height = size
     context = await browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
@@ -93,7 +113,14 @@ async def _shoot(browser: Browser, url: str, target: Path, size: tuple[int, int]
         await page.wait_for_selector(".device")
     else:
         await page.set_content(Path(url).read_text())  # noqa: ASYNC240 - nothing else waits
-    await page.screenshot(path=target, full_page=True)
+    if opened:
+        for line in ("#plugins summary", ".device summary"):
+            await page.locator(line).first.click()
+        await page.wait_for_selector(".device .facts")
+    if gone:
+        await context.set_offline(True)
+        await page.wait_for_selector(".is-gone")
+    await page.screenshot(path=target, full_page=whole)
     await context.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import socket
 from collections.abc import Callable
 from importlib.resources import files
@@ -26,6 +27,9 @@ IDLE_SECONDS = 30.0
 
 QUICKLY = 1
 """How thoroughly gzip packs; the more thorough ways take longer, and save next to nothing here."""
+
+PAGE = files("hub.supervisor") / "page"
+"""The files of the page; each is served under its name."""
 
 RETRY_SECONDS = 5.0
 """Between two tries to listen where somebody else does."""
@@ -115,7 +119,7 @@ def _application(reader: Reader) -> Application:
         ("/status", _Status),
         ("/metrics", _Metrics),
         ("/", _Picture),
-        (r"/(style\.css|words\.js|topology\.js|picture\.js)", _Picture),
+        (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _Picture),
     ]
     given = {"status": lambda: reader.status(running=True), "reader": reader}
     return Application(
@@ -211,4 +215,4 @@ class _Picture(_Page):
         # Nothing is loaded from elsewhere, and nobody else's page may frame it.
         self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
-        self._say((files("hub.supervisor") / "page" / name).read_text(encoding="utf-8"), kind)
+        self._say((PAGE / name).read_text(encoding="utf-8"), kind)

@@ -1,115 +1,165 @@
 """The page for people, in a real browser."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, FLAGS
-from operated import GPU, HCA, OperatedNode, operated
-from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
-from tools import tool
+from browser import ELSEWHERE, opened
+from page_node import HOLDER, PageNode, bad, device, plugin
+from playwright.async_api import Browser, Page, expect
 
-from hub.state import HubState, read_file
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-
-@pytest.fixture(autouse=True)
-def _browser() -> None:
-    """Skip these tests where there is no Chromium."""
-    tool("chromium")
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+"""Finds the texts that have too little contrast."""
 
 
-@asynccontextmanager
-async def _page(node: OperatedNode, width: int, scheme: str = "light") -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, and the addresses that the browser has asked for because of it."""
-    hub = read_file(node.run_dir.hub_state, HubState)
-    assert hub
-    asked: list[str] = []
-    async with async_playwright() as player:
-        browser = await player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = await browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+async def test_the_node_and_its_problems_come_first(browser: Browser, page_node: PageNode) -> None:
+    """Title and head name the node and count its problems; below the totals come the problems, then the rest."""
+    async with opened(browser, page_node.url) as page:
+        await expect(page).to_have_title("2 problems - node-a - Device Plugin Hub")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("node-a")
+        await expect(page.get_by_role("banner").get_by_role("status")).to_have_text("2 problems")
+        await expect(page.locator("#totals > div")).to_contain_text(["Devices6", "Not healthy3", "In use2"])
+        assert await page.get_by_role("heading", level=2).all_inner_texts() == [
+            *("Problems", "Notes", "Plugins", "Devices", "Hub")
+        ]
+        problems = page.locator("#problems ul").first
+        await expect(problems.get_by_role("listitem")).to_have_count(2)
+        page_node.says(plugin([device(0)]))
+        await expect(page).to_have_title("No problems - node-a - Device Plugin Hub")
+        await expect(page.locator("#problems")).to_be_empty()
+
+
+async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: PageNode) -> None:
+    """A plugin that serves nothing is more than a problem among others: the node is not ready, or has no kubelet."""
+    page_node.says(plugin([device(0)], resources=(), reason="the driver does not answer", fault=True))
+    async with opened(browser, page_node.url) as page:
+        await expect(page.locator("#verdict")).to_have_text("1 problem, not ready")
+        await expect(page.locator("#devices-title ~ p").first).to_have_text("No plugin has a device here.")
+        page_node.says(plugin([device(0)]), kubelet=False)
+        await expect(page.locator("#problems")).to_contain_text("there is no kubelet at /plugins")
+
+
+async def test_the_skip_link(browser: Browser, page_node: PageNode) -> None:
+    """The first Tab offers to skip to the devices; that keeps the filters, and where the focus is can be seen."""
+    async with opened(browser, f"{page_node.url}#q=stub") as page:
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the devices")).to_be_in_viewport()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+        assert page.url.endswith("#q=stub")
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert await page.evaluate(outline) == "solid"
+
+
+async def test_an_update_takes_nothing_from_the_reader(browser: Browser, page_node: PageNode) -> None:
+    """Focus, what is open and what is selected stay while the page changes; the count is read out only on a change."""
+    before = [device(0), device(1), bad(2, "XID 79")]
+    page_node.says(plugin(before))
+    async with opened(browser, page_node.url) as page:
+        await page.evaluate(
+            "window.said = []; new MutationObserver(() => said.push(verdict.textContent))"
+            ".observe(verdict, {childList: true, characterData: true, subtree: true})"
         )
-        page = await context.new_page()
-        faults: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
-        await page.goto(f"http://{hub.http}/")
-        await expect(page.locator(".device").first).to_be_visible()
-        yield page, asked
-        assert faults == []
-        await browser.close()
+        line = page.locator("summary", has_text="stub-1")
+        await line.press("Enter")
+        await expect(page.locator(".device .facts")).to_be_visible()
+        await page.evaluate("getSelection().selectAllChildren(document.querySelectorAll('.device b')[1])")
+        page_node.says(plugin([device(0, holder=HOLDER), device(1, holder=HOLDER), *before[2:]]))
+        await expect(page.locator(".device", has=line)).to_contain_text(HOLDER)
+        assert await page.evaluate("said") == []
+        page_node.says(plugin([before[0], bad(1, "gone dark"), before[2]]))
+        await expect(page.locator(".device").first).to_contain_text("gone dark")
+        assert await page.evaluate("said") == ["2 problems"]
+        await expect(page.locator(".device").first.locator("summary")).to_be_focused()
+        await expect(line).to_be_focused()
+        await expect(page.locator(".device", has=line).locator(".facts")).to_be_visible()
+        assert await page.evaluate("getSelection().toString()") == "stub-0"
 
 
-def _is_fault(message: ConsoleMessage) -> bool:
-    """Whether the browser complains of the page; that a hub which was stopped does not answer is no fault of it."""
-    return message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text
+async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
+    """The page turns grey, says since when and how old it is, tries less and less often, and recovers by itself."""
+    async with opened(browser, page_node.url) as page:
+        update = await page.locator("#updated time").get_attribute("datetime")
+        await expect(page.locator("#updated time")).not_to_have_attribute("datetime", str(update))
+        await page.context.set_offline(True)
+        gone = page.locator("#gone")
+        await expect(gone).to_contain_text("The hub has not answered since")
+        last = await page.locator("#updated time").get_attribute("datetime")
+        assert [await each.get_attribute("datetime") for each in await gone.locator("time").all()][1] == last
+        await expect(page).to_have_title("No answer - node-a - Device Plugin Hub")
+        await expect(page.locator(".device")).to_have_count(7)
+        assert await _colors(page) == set()
+        # It can be searched still, and asked to try at once.
+        await page.get_by_role("searchbox").fill("stub-3")
+        await expect(page.locator(".device .name")).to_have_text(["stub-3"])
+        for seconds in ("4|3", "8|7", "16|15", "30|29", "30|29"):
+            await page.get_by_role("button", name="Try now").click()
+            await expect(page.locator("#gone-next")).to_contain_text(re.compile(f"Next try in ({seconds}) s"))
+        await page.context.set_offline(False)
+        await expect(page).to_have_title("2 problems - node-a - Device Plugin Hub")
+        await expect(gone.get_by_role("status")).to_be_empty()
+        assert await _colors(page) != set()
 
 
-async def test_the_node_as_a_picture() -> None:
-    """NUMA nodes hold PCIe switches, those hold the GPUs and HCAs below them; health and holder stand on each."""
-    async with operated() as node:
-        pod = await node.kubelet.admit("trainer", {GPU: 1})
-        (held,) = pod.containers["main"].devices[GPU]
-        node.hcas.set_port("mlx5_7", "DOWN")
-        await node.status_until(lambda status: not status.well, "a port that is down")
-        async with _page(node, 1400) as (page, asked):
-            await expect(page.locator(".numa > h2")).to_have_text(["NUMA node 0", "NUMA node 1"])
-            switches = page.locator(".switch")
-            await expect(switches).to_have_count(4)
-            for number in range(4):
-                await expect(switches.nth(number).locator(".device")).to_have_count(4)
-            card = page.locator(".device", has_text=held)
-            await expect(card.locator(".holder")).to_have_text("default/trainer/main")
-            broken = page.locator(".device.unhealthy")
-            await expect(broken).to_have_count(1)
-            await expect(broken).to_contain_text("port 1 of mlx5_7 is DOWN (Polling)")
-            await expect(page.locator("#verdict")).to_have_text("Something is wrong")
-            # It refreshes by itself, both ways.
-            node.hcas.set_port("mlx5_7", "ACTIVE")
-            await expect(page.locator("#verdict")).to_have_text("All is well", timeout=30_000)
-            await expect(broken).to_have_count(0)
-            node.gpus.xid(0, 79)
-            await expect(page.locator(".device.unhealthy")).to_contain_text("XID 79", timeout=30_000)
-            # Without the hub, it says so and keeps what it had.
-            await node.stop_hub()
-            await expect(page.locator("#verdict")).to_contain_text("The hub does not answer", timeout=30_000)
-            await expect(page.locator(".device")).to_have_count(20)
-            faults = [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:"))]
-            assert faults == []
+async def test_links_for_programs(browser: Browser, page_node: PageNode) -> None:
+    """Status and metrics are a click away."""
+    async with opened(browser, page_node.url) as page:
+        for name, words in (("Status (JSON)", '"schema"'), ("Metrics", "dphub_ready")):
+            answer = await page.request.get(await page.get_by_role("link", name=name).evaluate("link => link.href"))
+            assert words in await answer.text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 800, 1400])
-async def test_it_fits(shown_node: OperatedNode, width: int, scheme: str) -> None:
-    """Nothing has to be scrolled sideways, and text is dark on light or light on dark, on a telephone too."""
-    async with _page(shown_node, width, scheme) as (page, _):
-        too_wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        assert not await page.evaluate(too_wide)
-        ink, paper = await page.evaluate(
-            "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
-            ".map((text) => text.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b))"
-        )
-        assert (ink > paper) == (scheme == "dark")
-        assert abs(ink - paper) > 450
+@pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
+async def test_ids_and_commands_are_copied(browser: Browser, page_node: PageNode, host: str) -> None:
+    """A click copies the command of a problem or an id; also from a host where browsers allow no clipboard."""
+    async with opened(browser, page_node.url.replace("127.0.0.1", host)) as page:
+        assert await page.evaluate("isSecureContext") == (host == "127.0.0.1")
+        search = page.get_by_role("searchbox")
+        await page.locator(".problems").get_by_role("button", name="Copy dphub uncordon stub-2").click()
+        await expect(page.locator("#announcer")).to_have_text("Copied dphub uncordon stub-2")
+        await search.press("ControlOrMeta+V")
+        await expect(search).to_have_value("dphub uncordon stub-2")
+        await search.fill("sn-0815")
+        await page.locator(".device summary").press("Enter")
+        await page.get_by_role("button", name="Copy 0000:00:00.0").press("Enter")
+        await search.fill("")
+        await search.press("ControlOrMeta+V")
+        await expect(search).to_have_value("0000:00:00.0")
 
 
-async def test_what_comes_from_elsewhere_is_text() -> None:
+async def test_what_comes_from_outside_is_text(browser: Browser, page_node: PageNode) -> None:
     """A reason with markup in it is shown as it is, and runs nothing."""
-    async with operated() as node:
-        node.stub_faults(unhealthy={"stub-0": "<img src=x onerror=alert(1)>"})
-        await node.status_until(lambda status: not status.well, "a device that is not healthy")
-        async with _page(node, 1000) as (page, _):
-            await expect(page.locator(".device.unhealthy .reason")).to_have_text("<img src=x onerror=alert(1)>")
-            await expect(page.locator("img")).to_have_count(0)
+    async with opened(browser, page_node.url) as page:
+        await expect(page.locator(".device.unhealthy .reason")).to_have_text("<img src=x onerror=alert(1)>")
+        await expect(page.locator("img")).to_have_count(0)
 
 
-@pytest.fixture
-async def shown_node() -> AsyncIterator[OperatedNode]:
-    """A node with something of everything to show."""
-    async with operated() as node:
-        await node.kubelet.admit("a-pod-with-a-name-that-is-rather-long-as-generated-ones-are", {GPU: 4, HCA: 4})
-        node.gpus.xid(6, 79)
-        await node.dphub("cordon", "stub-3", "--reason", "the fan is loud and nobody has the time to look after it")
-        await node.status_until(lambda status: not status.well, "something to show")
-        yield node
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [320, 500, 1400])
+async def test_it_fits_and_can_be_read(browser: Browser, page_node: PageNode, width: int, dark: bool) -> None:  # noqa: FBT001 - of the test's cases
+    """Nothing is scrolled sideways, and all text has the contrast of WCAG AA, whether the hub answers or not."""
+    async with opened(browser, page_node.url, width, dark=dark) as page:
+        for view in ("List", "Topology"):
+            await page.get_by_role("button", name=view).click()
+            for line in await page.locator("summary").all():
+                if await line.evaluate("line => !line.parentElement.open"):
+                    await line.click()
+            await expect(page.locator(".device .facts")).to_have_count(7)
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert await page.evaluate(CONTRAST) == []
+        await page.context.set_offline(True)
+        await expect(page.locator("body")).to_have_class("is-gone")
+        assert await page.evaluate(CONTRAST) == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def _colors(page: Page) -> set[str]:
+    """The colours of texts and borders that are more than a shade of grey."""
+    found = await page.evaluate(
+        "[...document.querySelectorAll('body, body *')].filter((each) => each.checkVisibility()).flatMap((each) => {"
+        "const style = getComputedStyle(each); return [style.color, style.borderLeftColor, style.backgroundColor]; })"
+    )
+    rgb = {text: [int(each) for each in re.findall(r"\d+", text)[:3]] for text in set(found)}
+    return {text for text, parts in rgb.items() if max(parts) - min(parts) > 24}

@@ -1,25 +1,27 @@
-"use strict";
-// From the devices of all plugins to what is where: NUMA nodes, in them PCIe switches, in those physical devices.
+// What is where: NUMA nodes, in them PCIe switches, in those the devices.
 
-// One entry for each physical device, with all that is advertised of it.
-function physicalDevices(plugins) {
-  const found = new Map();
-  for (const plugin of plugins) {
-    for (const resource of plugin.resources) {
-      for (const device of resource.devices) {
-        const key = `${plugin.name} ${device.physical || `${resource.name} ${device.id}`}`;
-        if (!found.has(key)) {
-          found.set(key, { plugin: plugin.name, first: device, shares: [], resources: new Set() });
-        }
-        found.get(key).shares.push(device);
-        found.get(key).resources.add(resource.name);
-      }
-    }
-  }
-  return [...found.values()];
+import { deviceItem } from "./device.js";
+import { h } from "./dom.js";
+
+export function topology(devices) {
+  return byNuma(devices).map(([name, inside]) => h("section", { key: `numa ${name}`, class: "numa" },
+    h("h3", {}, name || "No NUMA node"), ...branches(bridgeTree(inside))));
 }
 
-// A share of a split device hangs where the device hangs: all of one PCI address are one place.
+function branches({ bridges, devices }) {
+  return [
+    bridges.length > 0 && h("div", { class: "switches" }, bridges.map(bridgeBox)),
+    devices.length > 0 && deviceList(devices),
+  ];
+}
+
+const deviceList = (devices) => h("ul", { class: "devices cards" }, devices.map(deviceItem));
+
+function bridgeBox(bridge) {
+  return h("section", { key: bridge.address, class: "switch" },
+    h("h4", {}, "PCIe switch ", h("code", {}, bridge.address)), ...branches(bridge));
+}
+
 function byNuma(devices) {
   const nodes = new Map();
   for (const device of devices) {
@@ -43,11 +45,17 @@ function bridgeTree(devices) {
     }
     at.devices.push(device);
   }
-  return { ...root, bridges: [...root.bridges.values()].map(straightened) };
+  return shortenedInside(root);
 }
 
-function straightened(bridge) {
-  const bridges = [...bridge.bridges.values()].map(straightened);
-  if (!bridge.devices.length && bridges.length === 1) return bridges[0];
-  return { ...bridge, bridges };
+function shortenedInside(bridge) {
+  const inside = [...bridge.bridges.values()].map(shortened).sort((a, b) => (a.address < b.address ? -1 : 1));
+  const isPort = (each) => !each.bridges.length && each.devices.length === 1;
+  return { ...bridge, bridges: inside.filter((each) => !isPort(each)),
+    devices: [...bridge.devices, ...inside.filter(isPort).flatMap((port) => port.devices)] };
+}
+
+function shortened(bridge) {
+  const { bridges, devices, ...rest } = shortenedInside(bridge);
+  return !devices.length && bridges.length === 1 ? bridges[0] : { ...rest, bridges, devices };
 }

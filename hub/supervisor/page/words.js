@@ -1,14 +1,14 @@
-"use strict";
-// Elements and words. Text goes into elements as text, never as markup: reasons and names come from elsewhere.
+// Times, amounts and commands in words.
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+import { h } from "./dom.js";
+
+let ahead = 0; // seconds by which the clock of the hub is ahead of the browser's
+
+export function setClock(hubTime) {
+  ahead = hubTime - Date.now() / 1000;
 }
 
-function ago(seconds) {
+export function ago(seconds) {
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
   let left = Math.max(0, Math.floor(seconds));
   const parts = [];
@@ -20,17 +20,58 @@ function ago(seconds) {
   return parts.join(" ");
 }
 
-// How long ago something was; kept up to date without the hub.
-function since(moment) {
-  return moment ? element("span", { "data-since": moment }, ago(Date.now() / 1000 - moment)) : "-";
+// How long ago something was; counts on without the hub's help until the hub is gone.
+export function since(moment) {
+  return moment ? h("span", { "data-since": moment }, ago(Date.now() / 1000 + ahead - moment)) : "-";
 }
 
-function megabytes(bytes) {
-  return bytes === null ? "-" : `${Math.round(bytes / 1e6)} MB`;
-}
-
-setInterval(() => {
+export function tick() {
   for (const shown of document.querySelectorAll("[data-since]")) {
-    shown.textContent = ago(Date.now() / 1000 - shown.dataset.since);
+    const words = ago(Date.now() / 1000 + ahead - shown.dataset.since);
+    if (shown.textContent !== words) shown.textContent = words;
   }
-}, 1000);
+}
+
+// A moment of the browser's clock; the day only where it is not today.
+export function clock(moment) {
+  const date = new Date(moment * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  const text = today ? date.toLocaleTimeString() : date.toLocaleString();
+  return h("time", { datetime: date.toISOString() }, text);
+}
+
+// A moment of the hub's clock and how long ago it was.
+export function moment(time) {
+  return time ? [clock(time - ahead), " (", since(time), " ago)"] : null;
+}
+
+export function amount(number, one, many = `${one}s`) {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+}
+
+export function megabytes(bytes) {
+  return bytes === null ? "unknown" : `${Math.round(bytes / 1e6)} MB`;
+}
+
+// As a shell takes it in one piece.
+export function quoted(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
+}
+
+// The parts of a remedy: text, and commands such as "dphub uncordon 'a b'". `dphub run` is only ever spoken of.
+export function remedyParts(remedy) {
+  const command = /\bdphub (?!run\b)[a-z-]+(?: (?:'(?:[^']|'"'"')*'|[^\s;,']+))*/g;
+  const parts = [];
+  let from = 0;
+  for (const found of remedy.matchAll(command)) {
+    parts.push({ text: remedy.slice(from, found.index) }, { command: found[0] });
+    from = found.index + found[0].length;
+  }
+  return [...parts, { text: remedy.slice(from) }].filter((part) => part.command || part.text);
+}
+
+// Names and values, without those that have no value.
+export function facts(rows) {
+  const told = rows.filter(([, value]) => value && value.length !== 0);
+  return h("dl", { class: "facts" }, told.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}

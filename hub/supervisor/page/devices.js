@@ -1,0 +1,84 @@
+// From the status to one entry for each physical device, the worst first; and what can be asked of an entry.
+
+import { quoted } from "./words.js";
+
+// From the worst to what needs nobody's attention.
+export const STATES = ["removed in use", "unhealthy", "recovering", "cordoned", "healthy", "excluded"];
+const BAD = new Set(STATES.slice(0, 4));
+
+export function devicesOf(plugins) {
+  const found = plugins.flatMap(devicesOfPlugin);
+  nameForCommands(found);
+  // Sorting is stable: within a state, the order is the plugin's.
+  return found.sort((a, b) => a.rank - b.rank);
+}
+
+function devicesOfPlugin(plugin) {
+  const found = new Map();
+  const add = (key, resource, share, more = {}) => {
+    if (!found.has(key)) {
+      found.set(key, { key: `${plugin.name} ${key}`, ref: key, plugin: plugin.name, first: share, shares: [], resources: new Set(),
+        holdersKnown: plugin.holders_known, reset: plugin.resets[key], cordon: plugin.cordons[key], ...more });
+    }
+    found.get(key).shares.push(share);
+    if (resource) found.get(key).resources.add(resource);
+  };
+  for (const resource of plugin.resources) {
+    for (const device of resource.devices) add(device.physical || `${resource.name} ${device.id}`, resource.name, device);
+    for (const [id, holder] of Object.entries(resource.unlisted)) {
+      const reason = "a container uses it, and the plugin does not offer it any more";
+      add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed in use" });
+    }
+  }
+  for (const { id, reason } of plugin.excluded) {
+    add(`excluded ${id} ${reason}`, "", { id, reason, healthy: false }, { state: "excluded" });
+  }
+  return [...found.values()].map(judged);
+}
+
+function judged(device) {
+  const bad = device.shares.filter((share) => !share.healthy);
+  const stateOf = (share) => (share.source === "cordon" ? "cordoned" : share.health);
+  const ranked = bad.map((share) => ({ share, rank: STATES.indexOf(stateOf(share)) })).sort((a, b) => a.rank - b.rank);
+  const state = device.state || (ranked.length ? stateOf(ranked[0].share) : "healthy");
+  const held = device.shares.filter((share) => share.holder);
+  return { ...device, state, rank: STATES.indexOf(state), worst: ranked[0]?.share || null, bad: bad.length, held: held.length,
+    title: titleOf(device.first) };
+}
+
+function titleOf({ id, physical, attributes = {} }) {
+  const model = attributes.model && (attributes.index ? `${attributes.model} · ${attributes.index}` : attributes.model);
+  return attributes.name || model || physical || id;
+}
+
+// A command names a device by its id, or by resource and id where several resources have that id.
+function nameForCommands(devices) {
+  const whole = devices.filter((device) => !device.first.physical && device.state !== "excluded");
+  const counts = new Map();
+  for (const { first } of whole) counts.set(first.id, (counts.get(first.id) || 0) + 1);
+  for (const device of devices) {
+    const { physical, id } = device.first;
+    device.name = quoted(physical || (counts.get(id) > 1 ? device.ref : id));
+  }
+}
+
+export const isBad = (device) => BAD.has(device.state);
+
+// What a person may want to see; each with its test.
+export const SHOWN = new Map([
+  ["all", () => true],
+  ...STATES.map((state) => [state, (device) => device.state === state]),
+  ["in use", (device) => device.held > 0],
+  ["free", (device) => device.state === "healthy" && device.holdersKnown && device.held === 0],
+]);
+
+// All words have to be in what is known of the device.
+export function matches(device, words) {
+  if (!words.length) return true;
+  const { plugin, title, state, shares, resources, ref, cordon = "" } = device;
+  const text = [plugin, title, state, ref, cordon, ...resources, ...shares.flatMap((share) => [
+    share.id, share.reason || "", share.holder || "", ...(share.pci || []), ...(share.upstream || []),
+    ...Object.entries(share.attributes || {}).flat(), ...(share.numa || []).map((node) => `numa ${node}`),
+  ])].join("\n").toLowerCase();
+  return words.every((word) => text.includes(word));
+}

@@ -1,0 +1,19 @@
+// What is said while the hub does not answer: since when, and how old the rest of the page is.
+
+import { draw } from "./dom.js";
+import { ago, clock } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+
+// Args: since when, why and how many tries ago the hub stopped to answer, or null; Unix time of its last answer, or 0.
+export function drawGone(gone, answered) {
+  document.body.classList.toggle("is-gone", Boolean(gone));
+  byId("gone-next").hidden = !gone;
+  draw(byId("gone-since"), gone && ["The hub has not answered since ", clock(gone.since), ` (${gone.why}). `,
+    answered ? ["All below is as of ", clock(answered), "."] : "It has not answered this page yet."]);
+}
+
+export function drawNextTry(at) {
+  const left = Math.ceil(at - Date.now() / 1000);
+  draw(byId("gone-next").querySelector("span"), left > 0 ? `Next try in ${ago(left)}.` : "Trying …");
+}

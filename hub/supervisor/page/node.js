@@ -1,0 +1,84 @@
+// The node as a whole: how it is, its totals, what is wrong, and the hub itself.
+
+import { copyable } from "./clipboard.js";
+import { isBad } from "./devices.js";
+import { draw, h } from "./dom.js";
+import { amount, clock, facts, megabytes, moment, remedyParts, since } from "./words.js";
+
+const PRODUCT = "Device Plugin Hub";
+const byId = (id) => document.getElementById(id);
+
+// What a person has to do something about; a note is as somebody wants it.
+const wrong = (status) => status.problems.filter((problem) => problem.severity !== "note");
+
+export function drawHead(status, answered) {
+  const count = wrong(status).length;
+  const words = count ? amount(count, "problem") : "No problems";
+  setVerdict(status.ready ? words : `${words}, not ready`, count ? wrong(status)[0].severity : "well");
+  document.title = `${words} - ${status.node} - ${PRODUCT}`;
+  draw(byId("product"), `${PRODUCT} ${status.hub.version}`);
+  draw(byId("node"), status.node);
+  draw(byId("updated"), "Last update ", clock(answered));
+}
+
+export function drawHeadWithoutHub(status) {
+  setVerdict("No answer", "unknown");
+  document.title = ["No answer", status?.node, PRODUCT].filter(Boolean).join(" - ");
+}
+
+function setVerdict(words, kind) {
+  draw(byId("verdict"), words);
+  byId("verdict").className = kind;
+}
+
+export function drawTotals(status, devices) {
+  const count = (test) => devices.filter(test).length;
+  const bad = count(isBad);
+  const known = status.plugins.every((plugin) => plugin.holders_known || !plugin.resources.length);
+  const offered = count((device) => device.state !== "excluded");
+  const shares = status.plugins.flatMap((plugin) => plugin.resources).reduce((sum, resource) => sum + resource.total, 0);
+  const registered = status.plugins.filter((plugin) => plugin.condition === "registered").length;
+  draw(byId("totals"),
+    total("Devices", [offered.toLocaleString("en"), shares > offered && h("small", {}, ` ${shares.toLocaleString("en")} with shares`)]),
+    total("Not healthy", bad.toLocaleString("en"), bad > 0),
+    total("In use", known ? count((device) => device.held > 0).toLocaleString("en") : "unknown"),
+    total("Plugins registered", `${registered} of ${status.plugins.length}`),
+    total("Hub up", since(status.hub.started)),
+    total("Kubelet up", status.hub.kubelet_since ? since(status.hub.kubelet_since) : "no kubelet", !status.hub.kubelet_since));
+}
+
+function total(name, value, bad = false) {
+  return h("div", { class: bad ? "bad" : "" }, h("dt", {}, name), h("dd", {}, value));
+}
+
+export function drawProblems(status) {
+  const problems = wrong(status);
+  const notes = status.problems.filter((problem) => problem.severity === "note");
+  draw(byId("problems"),
+    problems.length > 0 && [h("h2", { key: "problems" }, "Problems"), list("problems-list", problems)],
+    notes.length > 0 && [h("h2", { key: "notes" }, "Notes"), list("notes-list", notes)]);
+}
+
+function list(key, problems) {
+  return h("ul", { key, class: "problems" }, problems.map(({ severity, about, text, remedy }) => h("li",
+    { key: `${about} ${text}`, class: severity },
+    h("b", {}, about),
+    h("div", {}, h("p", {}, text), remedy && h("p", { class: "remedy" },
+      remedyParts(remedy).map((part) => (part.command ? copyable(part.command) : part.text)))))));
+}
+
+export function drawHub({ hub }) {
+  draw(byId("hub"), h("details", {}, h("summary", {}, h("h2", {}, "Hub")), facts([
+    ["Version", hub.version],
+    ["Instance", copyable(hub.instance)],
+    ["Process", hub.pid],
+    ["Started", moment(hub.started)],
+    ["Memory", megabytes(hub.memory)],
+    ["Configuration", copyable(hub.config)],
+    ["Working directory", copyable(hub.directory)],
+    ["Plugin directory", copyable(hub.plugin_dir)],
+    ["HTTP", hub.http],
+    ["Kubelet up since", moment(hub.kubelet_since)],
+    ["Kubelet starts seen", `${hub.kubelet_starts}`],
+  ])));
+}

@@ -1,0 +1,67 @@
+// The plugins, with their resources; what else is known of one is below it once that is opened.
+
+import { copyable } from "./clipboard.js";
+import { draw, h } from "./dom.js";
+import { facts, megabytes, moment, quoted, since } from "./words.js";
+
+const CALM = ["stopped", "handed over", "waiting for kubelet", "starting", "serving", "stopping"];
+
+export function drawPlugins({ plugins }) {
+  draw(document.getElementById("plugins"), plugins.map(pluginItem));
+}
+
+function pluginItem(plugin) {
+  const { name, condition, text, started } = plugin;
+  const kind = condition === "registered" ? "good" : CALM.includes(condition) ? "calm" : "bad";
+  return h("li", { key: name, class: `plugin ${kind}` }, h("details", {},
+    h("summary", {},
+      h("b", { class: "name" }, name),
+      h("span", { class: "condition" }, condition),
+      h("span", { class: "resources" }, plugin.resources.map(resourceLine)),
+      h("span", { class: "up" }, started ? ["up ", since(started)] : "", restartsOf(plugin)),
+      text && h("span", { class: "reason" }, text)),
+    h("div", { class: "more" }, pluginFacts(plugin), plugin.resources.map(resourceFacts))));
+}
+
+function restartsOf({ restarts }) {
+  const count = Object.values(restarts).reduce((sum, each) => sum + each, 0);
+  return count ? h("span", { class: "restarts" }, `restarted ${count === 1 ? "once" : `${count} times`}`) : "";
+}
+
+function resourceLine({ name, healthy, total, allocated }) {
+  const short = healthy < total;
+  return h("span", { key: name, class: "resource" }, h("span", {}, name), " ",
+    h("span", { class: short ? "short" : "" }, `${healthy} of ${total} healthy`),
+    allocated === null ? ", use unknown" : `, ${allocated} in use`);
+}
+
+function pluginFacts(plugin) {
+  const { name, last_exit: exit, config } = plugin;
+  return facts([
+    ["Process", plugin.pid ? copyable(`${plugin.pid}`) : "none"],
+    ["Started", moment(plugin.started)],
+    ["Last heartbeat", moment(plugin.last_sign)],
+    ["Memory", megabytes(plugin.memory)],
+    ["Starts", `${plugin.starts}`],
+    ["Restarts", Object.entries(plugin.restarts).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"],
+    ["Last exit", exit && [exit.why, `, process ${exit.pid}, code ${exit.code}, `, moment(exit.ended)]],
+    ["Next start", plugin.next_start > 0 && moment(plugin.next_start)],
+    ["Log level", plugin.log_level],
+    ["Devices", plugin.reason],
+    ["Configuration", config && copyable(config.path)],
+    ["Its SHA-256", config && copyable(config.digest)],
+    ["Commands", ["logs", "restart"].map((verb) => copyable(`dphub ${verb} ${quoted(name)}`))],
+  ]);
+}
+
+function resourceFacts(resource) {
+  const { refusal } = resource;
+  return h("section", { key: resource.name, class: "resource-facts" }, h("h3", {}, copyable(resource.name, "span")), facts([
+    ["Registration", [resource.registration, resource.detail && `: ${resource.detail}`]],
+    ["Since", moment(resource.since)],
+    ["Registrations", `${resource.registrations}`],
+    ["No devices", resource.reason],
+    ["Invalid", resource.problems.map((problem) => h("p", {}, problem))],
+    ["Refused containers", refusal && [`${refusal.count}, the last `, moment(refusal.time), `: ${refusal.reason}`]],
+  ]));
+}
