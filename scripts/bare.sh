@@ -72,20 +72,21 @@ gate() {
     try root 'make test'
 }
 
-if [ "$1" != --inside ]; then
-    # A mount and a process that are left go away with their namespaces.
-    exec unshare --mount --pid --fork --kill-child --mount-proc "$0" --inside "$@"
-fi
-rootfs=$(realpath "$2")
-checkout=$(realpath "$(dirname "$0")/..")
 certificates=/etc/ssl/certs/ca-certificates.crt
-scratch=$(mktemp --directory --tmpdir=/var/tmp bare.XXXXXX)
+if [ "$1" != --inside ]; then
+    scratch=$(mktemp --directory --tmpdir=/var/tmp bare.XXXXXX)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 130' INT TERM
+    # A mount and a process that are left go away with their namespaces.
+    unshare --mount --pid --fork --kill-child --mount-proc "$0" --inside "$scratch" "$@"
+    exit
+fi
+scratch=$2 rootfs=$(realpath "$3") what=$4
 root=$scratch/root
-trap 'umount --recursive "$root"; rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
+checkout=$(realpath "$(dirname "$0")/..")
 mount_root
-case $3 in
+case $what in
 demo) demo ;;
 test) gate ;;
-*) echo "bare: $3: expected demo or test" >&2 && exit 2 ;;
+*) echo "bare: $what: expected demo or test" >&2 && exit 2 ;;
 esac
