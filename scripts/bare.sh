@@ -1,8 +1,8 @@
 #!/bin/sh
-# Try this checkout's last commit on a bare machine: scripts/bare.sh ROOTFS demo|test
+# Try this checkout's last commit on a bare machine:
 #
-#   demo  `make demo` as a user who is not root, before and after root has installed what is missing, and as root
-#   test  `make test` as root
+#   scripts/bare.sh ROOTFS demo         `make demo` as a plain user, as root, and as a plain user again
+#   scripts/bare.sh ROOTFS 'make test'  this, or another command, as root
 #
 # ROOTFS is the root file system of a machine that has nothing but git, make, Python and certificates, such as
 #
@@ -10,8 +10,8 @@
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 --components=main,universe noble ROOTFS
 #
 # It is not changed: what is installed goes to a layer above it that is removed in the end. This machine's resolver,
-# certificates and settings of pip hold inside. It needs root. After each command it shows how long it took and how
-# many packages and megabytes it added.
+# certificates and settings of pip hold inside. The script needs root, and shows for each command how long it took and
+# what is installed before and after it.
 set -eu
 
 mount_root() {
@@ -67,13 +67,9 @@ demo() {
     try tester 'make demo'
 }
 
-gate() {
-    clone_for root
-    try root 'make test'
-}
-
 certificates=/etc/ssl/certs/ca-certificates.crt
-if [ "$1" != --inside ]; then
+if [ "${1-}" != --inside ]; then
+    [ $# = 2 ] || { echo "usage: $0 ROOTFS demo|COMMAND" >&2; exit 2; }
     scratch=$(mktemp --directory --tmpdir=/var/tmp bare.XXXXXX)
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 130' INT TERM
@@ -85,8 +81,9 @@ scratch=$2 rootfs=$(realpath "$3") what=$4
 root=$scratch/root
 checkout=$(realpath "$(dirname "$0")/..")
 mount_root
-case $what in
-demo) demo ;;
-test) gate ;;
-*) echo "bare: $what: expected demo or test" >&2 && exit 2 ;;
-esac
+if [ "$what" = demo ]; then
+    demo
+else
+    clone_for root
+    try root "$what"
+fi
