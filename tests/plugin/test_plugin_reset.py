@@ -254,4 +254,6 @@ async def test_resets_leave_no_descriptor_behind(node: Node, kubelet: FakeKubele
             await reset()
         await until(lambda: held() <= before, f"{before} descriptors")
     state = await _state(plugin, lambda state: state.reset_counts.get("ok") == 153)
-    assert dict(state.reset_counts) == {"ok": 153, "crashed": 51}
+    # The device that fails is probed too, and fails then; how often depends on how long all this takes.
+    assert state.reset_counts.keys() == {"ok", "crashed"}
+    assert state.reset_counts["crashed"] >= 51
