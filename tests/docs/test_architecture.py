@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from pages import ARCHITECTURE, ROOT
+from support import PATIENCE
 from terminal import typed, typed_beside
 
 import benchmarks.__main__ as benchmarks
@@ -95,11 +96,11 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
     """In the run directory and in the kubelet's, on a node that has been through something."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
         state = await wait_for_state(node.run_dir, "stub", lambda state: bool(state.resources), 60)
         os.kill(state.pid, 9)
-        await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=60)
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+        await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
         found = {path.name for path in node.run_dir.path.iterdir() if not path.name.startswith(".")}
         assert {name for name in found if not any(p.fullmatch(name) for p in _patterns().values())} == set()
         assert {"dphub.lock", "dphub.json", "dphub.stub.json", "dphub.stub.pulse"} <= found
@@ -186,7 +187,7 @@ async def test_circusctl_works(root: Path) -> None:
             printed = await typed_beside(command if "status" in command else f"{command} --waiting", root, **variables)
             assert "ok" in printed or "active" in printed, command
             if "stop" not in command:
-                await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+                await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
 
 
 def test_one_benchmark_can_be_run_alone() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pages import README, ROOT
-from support import ended, started
+from support import PATIENCE, ended, started
 from terminal import terminal
 
 from hub._version import __version__
@@ -80,8 +80,8 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
     config.write_text(shipped_config().read_text(encoding="utf-8") + "\n" + SECTION, encoding="utf-8")
     async with Node(root, config, {HOST_ROOT: str(adapters)}) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/serial", allocatable=2, timeout=60)
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+        await node.kubelet.wait_for("example.com/serial", allocatable=2, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
         pod = await node.kubelet.admit("reader", {"example.com/serial": 2})
         response = pod.containers["main"].response
         assert response.envs == {"SERIAL_PORTS": "/dev/ttyUSB0,/dev/ttyUSB1"}
@@ -92,10 +92,12 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
 def test_the_commands_for_a_fresh_machine() -> None:
     """`make demo` shows the demo; `make test` is what gates, and knows how to set itself up."""
     assert COMMANDS[0] == "make demo"
-    told = subprocess.run(["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=110).stdout
+    told = subprocess.run(
+        ["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=4 * PATIENCE
+    ).stdout
     assert "The hub stops" in told
     planned = subprocess.run(
-        ["make", "-n", "-B", "test"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+        ["make", "-n", "-B", "test"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     for tool in (
         "setup.sh",
@@ -161,7 +163,7 @@ async def test_the_hub_runs_with_its_defaults(root: Path) -> None:
             | {"DPHUB_PLUGIN_DIR": str(plugin_dir), "DPHUB_RUN_DIR": str(run_dir), "DPHUB_HTTP": "127.0.0.1:0"},
             stderr=asyncio.subprocess.DEVNULL,
         ) as hub:
-            await kubelet.wait_for("example.com/stub", allocatable=4, timeout=60)
+            await kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
             hub.terminate()
             assert await ended(hub) == 0
         assert {plugin.name for plugin in read_config(shipped_config())} == {"gpu", "ib", "stub"}

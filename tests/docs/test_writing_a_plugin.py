@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 from pages import README, ROOT, TUTORIAL
-from support import until
+from support import PATIENCE, until
 from terminal import environment, terminal, typed, typed_beside
 from tornado.httpclient import AsyncHTTPClient
 
@@ -327,7 +327,7 @@ async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -
         "DPHUB_RUN_DIR": str(tutorial.directory / "run"),
     }
     async with FakeKubelet(tutorial.directory / "plugins") as kubelet, terminal(command, etc, **variables):
-        await kubelet.wait_for(SERIAL, allocatable=2, timeout=60)
+        await kubelet.wait_for(SERIAL, allocatable=2, timeout=PATIENCE)
         pod_with_reset = await kubelet.admit("reader", {SERIAL: 1})
         assert pod_with_reset.containers["main"].started
 
@@ -395,8 +395,8 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
     config.write_text(f"[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub --config {settings}\n")
     async with Node(tutorial.directory, config) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/stub", allocatable=8, timeout=60)
-        await node.kubelet.wait_for("example.com/another", allocatable=2, timeout=60)
+        await node.kubelet.wait_for("example.com/stub", allocatable=8, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/another", allocatable=2, timeout=PATIENCE)
         assert {device.numa for device in node.kubelet.devices("example.com/stub")} == {(0,), (1,)}
         pod = await node.kubelet.admit("reader", {"example.com/another": 1})
         response = pod.containers["main"].response

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gpu_support import GPU
 from simulator import SimulatedNode
-from support import STUB, until
+from support import PATIENCE, STUB, until
 
 from hub.kubelet.node import Node
 from hub.state import read_state
@@ -51,7 +51,7 @@ def _pid(node: Node, plugin: str) -> int:
 def _restart(node: Node, plugin: str) -> None:
     circusctl = Path(sys.executable).parent / "circusctl"
     command = [circusctl, "--endpoint", f"ipc://{node.run_dir.control}", "restart", plugin]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
 async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) -> None:
@@ -59,7 +59,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
     driver = SimulatedNode(directory / "root", "pair")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()
-        await node.kubelet.wait_for(GPU, 2, timeout=60)
+        await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)
         await node.kubelet.wait_for(STUB, 4)
         stub = await until(lambda: _pid(node, "stub"), "the stub's state")
         lists = len(node.kubelet.lists(STUB))
@@ -69,7 +69,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         state = await until(lambda: read_state(node.run_dir.state("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
         driver.mend()
-        await node.kubelet.wait_for(GPU, 2, timeout=60)
+        await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)
         assert (_pid(node, "stub"), len(node.kubelet.lists(STUB))) == (stub, lists)
 
 
@@ -78,7 +78,7 @@ async def test_a_restart_by_an_administrator(directory: Path) -> None:
     driver = SimulatedNode(directory / "root", "switch8")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()
-        await node.kubelet.wait_for(GPU, 8, timeout=60)
+        await node.kubelet.wait_for(GPU, 8, timeout=PATIENCE)
         driver.xid(3, 79)
         await node.kubelet.wait_for(GPU, 7)
         before = await until(lambda: _pid(node, "gpu"), "the plugin's state")

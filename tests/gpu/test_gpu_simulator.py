@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulator import LOST, MISMATCH, SimulatedNode
-from support import until
+from support import PATIENCE, until
 
 HEAD = """
 import json, pynvml as n
@@ -22,7 +24,7 @@ n.nvmlInit()
 """
 
 
-def _run(node: SimulatedNode, code: str, timeout: float = 60) -> list[Any]:
+def _run(node: SimulatedNode, code: str, timeout: float = PATIENCE) -> list[Any]:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + code],
         env=os.environ | node.environment,
@@ -35,14 +37,16 @@ def _run(node: SimulatedNode, code: str, timeout: float = 60) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _start(node: SimulatedNode, directory: Path, code: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HEAD + code],
-        env=os.environ | node.environment,
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def _started(node: SimulatedNode, directory: Path, code: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the code, until the block ends at the latest."""
+    command = [sys.executable, "-c", HEAD + code]
+    environment = os.environ | node.environment
+    with subprocess.Popen(command, env=environment, cwd=directory, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("profile", ["none", "single", "pair", "mesh8", "switch8", "pcie16"])
@@ -131,14 +135,15 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
         "    tell([n.nvmlDeviceGetUUID(e.device), e.eventData, e.gpuInstanceId])\n"
         "tell(error(n.nvmlEventSetWait_v2, s, 1))"
     )
-    waiters = [_start(node, tmp_path, code % number) for number in range(2)]
-    await until(lambda: len(list(tmp_path.glob("ready*"))) == 2, "two waiters")
-    node.xid(0, 13)
-    node.xid(1, 79)
-    node.xid(1, 48, gi=3)
+    with ExitStack() as ends:
+        waiters = [ends.enter_context(_started(node, tmp_path, code % number)) for number in range(2)]
+        await until(lambda: len(list(tmp_path.glob("ready*"))) == 2, "two waiters")
+        node.xid(0, 13)
+        node.xid(1, 79)
+        node.xid(1, 48, gi=3)
+        said = [waiter.communicate(timeout=PATIENCE)[0] for waiter in waiters]
     uuid = node.gpus[1].uuid
-    for waiter in waiters:
-        out, _ = waiter.communicate(timeout=60)
+    for out in said:
         assert [json.loads(line) for line in out.splitlines()] == [[uuid, 79, 0xFFFFFFFF], [uuid, 48, 3], 10]
 
 

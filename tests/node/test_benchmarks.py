@@ -10,12 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(300)
+LIMIT = 1200.0
+"""Seconds; a minute on a machine with nothing else to do."""
+
+
+@pytest.mark.timeout(1.1 * LIMIT)
 def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
     """Every row of the budget table is measured, into a table and JSON; a missed budget shows in the exit code."""
     result = tmp_path / "result.json"
     command = [sys.executable, "-m", "benchmarks", "--scale=0.001", "--seed=1", f"--json={result}"]
-    ran = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=280)
+    ran = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=LIMIT)
     assert result.exists(), ran.stderr
     document = json.loads(result.read_bytes())
     missed = [row for row in document["rows"] if row["budget"] is not None and row["value"] > row["budget"]]

@@ -25,7 +25,9 @@ STEPS = [
 
 
 def _demo(*flags: str) -> str:
-    return subprocess.run([DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=100).stdout
+    return subprocess.run(
+        [DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=4 * PATIENCE
+    ).stdout
 
 
 def test_a_person_can_follow_the_story() -> None:
@@ -69,7 +71,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
 
 def test_an_unknown_command_is_one_clear_error() -> None:
     """A typing error names the word, exits with 2, and starts nothing."""
-    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=60)
+    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert failed.returncode == 2
     assert "dmeo" in failed.stderr
 
@@ -77,5 +79,5 @@ def test_an_unknown_command_is_one_clear_error() -> None:
 @pytest.mark.parametrize("flags", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["kubelet", "-h"]])
 def test_every_command_explains_itself(flags: list[str]) -> None:
     """Help and version work without a node, a kubelet or a run directory."""
-    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=60)
+    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=PATIENCE)
     assert "dphub" in shown.stdout

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import PATIENCE
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def _run(root: Path, flags: list[str], **variables: str) -> subprocess.Completed
     given = [flag.format(root=root) for flag in flags]
     command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub", f"--plugin-dir={root}/plugins", *given]
     environment = os.environ | variables
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(

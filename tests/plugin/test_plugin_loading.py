@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support import STUB, Node, PluginUnderTest
+from support import PATIENCE, STUB, Node, PluginUnderTest
 
 from hub.exits import Exit
 from hub.kubelet.fake import FakeKubelet
@@ -212,7 +212,7 @@ def test_a_wrong_variable_is_one_clear_error(variable: str) -> None:
     """A level or format that does not exist is said by name, with those that do; nothing is started."""
     command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub"]
     ran = subprocess.run(
-        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=60
+        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=PATIENCE
     )
     assert ran.returncode == 2
     assert f'{variable}: is \\"loud\\", expected one of' in ran.stderr
