@@ -12,6 +12,7 @@ import grpc.aio
 
 from hub.errors import ConfigError
 from hub.paths import SOCKET_PATH_BYTES, is_served
+from hub.wording import counted
 
 _SUFFIX = ".sock"
 _DIGEST_CHARACTERS = 7
@@ -31,7 +32,9 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
     if len(stem) <= room:
         return stem + _SUFFIX
     if room < _DIGEST_CHARACTERS:
-        raise ConfigError(directory, f"the path is {_DIGEST_CHARACTERS - room} bytes too long for a socket in it")
+        raise ConfigError(
+            directory, f"the path is {counted(_DIGEST_CHARACTERS - room, 'byte')} too long for a socket in it"
+        )
     digest = _digest(stem)
     readable = stem[: max(0, room - len(digest) - len("~"))]
     return (f"{readable}~{digest}" if readable else digest) + _SUFFIX

@@ -25,6 +25,7 @@ from enum import StrEnum
 import msgspec
 
 from hub.reset.identity import ProcessIdentity
+from hub.wording import counted
 
 PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
@@ -180,7 +181,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             return
         self._settle()
         if len(self.recoveries) >= policy.recoveries:
-            flaps = f"recovered {len(self.recoveries)} times within {policy.period:g} s"
+            flaps = f"recovered {counted(len(self.recoveries), 'time')} within {policy.period:g} s"
             self.fail(FLAPPING, f"{flaps}; {RELEASE}", now)
         else:
             self.recoveries.append(now)

@@ -12,6 +12,7 @@ from hub.plugin.holding import Holding
 from hub.plugin.preparation import Preparation
 from hub.plugin.probes import Offer
 from hub.reset import Outcome
+from hub.wording import counted
 
 
 class Operator:
@@ -167,7 +168,4 @@ _TELLING = {"name": "", "model": "", "index": "index "}
 
 
 def _counted(shares: Mapping[str, Sequence[Device]]) -> str:
-    return ", ".join(
-        f"{len(devices)} {'device' if len(devices) == 1 else 'devices'} of {resource}"
-        for resource, devices in shares.items()
-    )
+    return ", ".join(f"{counted(len(devices), 'device')} of {resource}" for resource, devices in shares.items())

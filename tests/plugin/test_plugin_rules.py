@@ -54,7 +54,7 @@ def test_socket_names_are_readable() -> None:
     assert socket_name("example.com/gpu", "dphub", Path("/p")) == "dphub-example.com_gpu.sock"
     cut = socket_name("example.com/" + "g" * 63, "dphub", Path("/" + "d" * 60))
     assert cut.startswith("dphub-example.com_ggg")
-    with pytest.raises(ConfigError, match="the path is 1 bytes too long for a socket in it"):
+    with pytest.raises(ConfigError, match="the path is 1 byte too long for a socket in it"):
         socket_name("example.com/gpu", "dphub", Path("/" + "d" * 94))
 
 
