@@ -117,7 +117,8 @@ def _is_at(file: int, path: Path) -> bool:
 
 def _already_running(run_dir: RunDir) -> str:
     holder = run_dir.lock.read_text(errors="replace").partition(" ")[0] or "unknown"
-    return f"another hub (process {holder}) holds {run_dir.path}: stop it, or give this one another --run-dir"
+    remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
+    return f"another hub (process {holder}) holds {run_dir.path}: {remedy}"
 
 
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:

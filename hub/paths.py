@@ -5,6 +5,7 @@ name, so that during a rolling upgrade two hubs can share a node without sharing
 """
 
 import os
+import pwd
 import re
 import socket
 import stat
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import ConfigError
+from hub.wording import counted
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
 """Where the kubelet listens and expects plugin sockets, whatever its root (kubelet, devicemanager/manager.go)."""
@@ -125,14 +127,16 @@ class RunDir:
         """The health of a plugin's devices. It belongs to the node, whichever hub runs."""
         return self.path / f"{plugin}.health.json"
 
-    def check(self) -> None:
-        """See that nothing else is in its place; it may not be there yet.
+    def check_readable(self) -> None:
+        """See that this user can read it; it may not be there yet.
 
         Raises:
-            ConfigError: something is.
+            ConfigError: something else is in its place, or it is closed to this user.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(self.path, "is no directory, expected the hub's run directory")
+        owner = self._owner()
+        if owner is not None and not os.access(self.path, os.R_OK | os.X_OK):
+            user = user_name(owner)
+            raise ConfigError(self.path, f"permission denied: it belongs to {user}; run dphub as {user}, {_ELSEWHERE}")
 
     def create(self) -> None:
         """Make the directory, for the owner alone.
@@ -143,16 +147,46 @@ class RunDir:
         """
         if not INSTANCE_NAME.fullmatch(self.instance):
             raise ConfigError("--instance", f'is "{self.instance}", expected small letters, digits and "-"')
-        try:
-            self.check()
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            owner = self.path.stat().st_uid
-        except OSError as error:
-            raise ConfigError(self.path, f"cannot be the run directory: {error.strerror}") from None
-        if owner != os.geteuid():
-            raise ConfigError(self.path, f"belongs to user {owner}, expected {os.geteuid()}, who runs the hub")
-        self.path.chmod(0o700)
         for path in (self.control, self.events):
             excess = len(os.fsencode(path)) - SOCKET_PATH_BYTES
             if excess > 0:
-                raise ConfigError(self.path, f"the path of socket {path.name} would be {excess} bytes too long")
+                problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"
+                raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
+        owner = self._owner()
+        if owner not in (None, os.geteuid()):
+            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, who runs the hub"
+            raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+
+    def _owner(self) -> int | None:
+        """The user id of its owner; None where it is not there.
+
+        Raises:
+            ConfigError: something else is in its place, or that cannot be seen.
+        """
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+        if not stat.S_ISDIR(found.st_mode):
+            raise ConfigError(self.path, "not a directory, expected the hub's run directory")
+        return found.st_uid
+
+
+_ANOTHER = "choose another with --run-dir or DPHUB_RUN_DIR"
+_ELSEWHERE = "or name another directory with --run-dir or DPHUB_RUN_DIR"
+_UNUSABLE = "cannot be used as the run directory"
+
+
+def user_name(uid: int) -> str:
+    """A user as messages name them: the name and the number."""
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name} ({uid})"
+    except KeyError:
+        return f"user {uid}"

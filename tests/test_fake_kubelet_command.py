@@ -17,7 +17,7 @@ from wire_plugin import STUB, WirePlugin, allocated, device
 
 from hub.kubelet import v1beta1_pb2 as wire
 
-COMMAND = [sys.executable, "-c", "from hub.cli.kubelet import kubelet; kubelet(prog_name='dphub kubelet')"]
+COMMAND = [sys.executable, "-m", "hub", "kubelet"]
 
 
 class Session:
@@ -131,6 +131,7 @@ async def test_a_mistake_is_answered_and_ends_nothing() -> None:
     """Every odd line gets one that says what is wrong."""
     async with session() as it:
         assert await it.ask("frobnicate") == ["frobnicate: no such command, try help"]
+        assert await it.ask("restrat") == ["restrat: no such command, try help; did you mean restart?"]
         assert await it.ask("devices") == ["usage: devices RESOURCE"]
         assert await it.ask("capacity x") == ["usage: capacity"]
         assert await it.ask("admit pod example.com/stub") == [
@@ -166,10 +167,32 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """It says which, and why."""
+    """It says which, why, and which flag names another."""
     path = tmp_path / "file"
     path.touch()
     arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"dphub kubelet: cannot work in {path / 'dp'}: ")
+    assert ended.returncode == 2
+    why = "cannot be created: Not a directory; choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+    assert ended.stderr == f"dphub: {path / 'dp'}: {why}\n"
+
+
+async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
+    """A kubelet that starts deletes all sockets there, which would cut off the plugins of the other one."""
+    async with session() as it:
+        plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
+        arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+        assert (ended.returncode, "a kubelet is running there" in ended.stderr) == (2, True), ended
+        assert (it.directory / "kubelet.sock").is_socket()
+        await plugin.register()
+        await it.logged(event="registered", resource=STUB)
+        await plugin.close()

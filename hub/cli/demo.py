@@ -1,10 +1,14 @@
 """`dphub demo`: a node on any machine."""
 
+from __future__ import annotations
+
 import asyncio
+import os
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,19 +16,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hub.cli.story import Step, tell
+from hub.cli.words import examples
+from hub.errors import ConfigError
 from hub.exits import Exit
-from hub.kubelet.fake import AdmissionError, ContainerStartError
-from hub.kubelet.node import Node
+from hub.paths import SOCKET_PATH_BYTES
 from hub.supervisor.config import read_config, shipped_config
 
+if TYPE_CHECKING:
+    from hub.cli.story import Step
 
-@click.command()
+ROOT_BYTES = SOCKET_PATH_BYTES - len("/device-plugins/dphub-example.com_stub.sock")
+"""The longest path of the directory of the demo."""
+
+
+@click.command(epilog=examples("dphub demo", "dphub demo --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON document.")
 def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
-    """Show a kubelet, the hub and its plugins at work, in a temporary directory and without any hardware."""
-    show = _Document() if as_json else _Screen()
-    with tempfile.TemporaryDirectory(prefix="dphub-") as root:
+    """Show a kubelet, the hub and its plugins at work, in a temporary directory: without hardware or root."""
+    from hub.kubelet.fake import AdmissionError, ContainerStartError  # noqa: PLC0415 - gRPC takes 0.2 s to load
+
+    with _temporary_directory() as root:
+        show = _Document() if as_json else _Screen()
         try:
             asyncio.run(_run(Path(root), show))
         except asyncio.CancelledError:
@@ -36,7 +48,21 @@ def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
         show.end()
 
 
-async def _run(root: Path, show: "_Screen | _Document") -> None:
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        root = tempfile.TemporaryDirectory(prefix="dphub-")
+    except OSError as error:
+        raise ConfigError("TMPDIR", f"no directory for temporary files can be used: {error.strerror}") from None
+    if len(os.fsencode(root.name)) > ROOT_BYTES:
+        root.cleanup()
+        raise ConfigError("TMPDIR", f"{root.name} is too long a path for sockets in it; choose another, such as /tmp")
+    return root
+
+
+async def _run(root: Path, show: _Screen | _Document) -> None:
+    from hub.cli.story import tell  # noqa: PLC0415 - likewise
+    from hub.kubelet.node import Node  # noqa: PLC0415 - likewise
+
     _stop_on_signals()
     config = shipped_config()
     plugins = [plugin.name for plugin in read_config(config)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import sys
 import threading
@@ -14,22 +15,26 @@ from typing import TYPE_CHECKING
 import click
 
 from hub import log
-from hub.errors import HubError
+from hub.cli.words import examples
+from hub.errors import ConfigError, HubError
 from hub.exits import Exit
-from hub.kubelet.fake import FakeKubelet
-from hub.paths import PLUGIN_DIR
+from hub.paths import KUBELET_SOCKET, PLUGIN_DIR, is_served, user_name
 from hub.stopsignals import stop_signals
+from hub.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from hub.kubelet.fake import FakeKubelet
+
 _STDIN = 0
+_ANOTHER = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
 
 
-@click.command()
+@click.command(epilog=examples("dphub kubelet --plugin-dir /tmp/node/device-plugins"))
 @click.option(
     "--plugin-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     default=PLUGIN_DIR,
     envvar="DPHUB_PLUGIN_DIR",
     show_default=True,
@@ -47,13 +52,34 @@ def kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     Registrations and changes of devices are logged as they come. Commands are read from standard input, one per line;
     "help" lists them.
     """
+    from hub.kubelet.fake import FakeKubelet  # noqa: PLC0415 - gRPC takes 0.2 s, which completion can do without
+
+    plugin_dir = plugin_dir.absolute()
+    pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
+    _make_directories(plugin_dir, pod_resources)
     log.configure()
-    fake = FakeKubelet(plugin_dir.absolute(), pod_resources_socket=pod_resources_socket)
     try:
-        asyncio.run(_run(fake))
-    except OSError as error:
+        asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
+    except (OSError, RuntimeError) as error:
         click.echo(f"dphub kubelet: cannot work in {plugin_dir}: {error}", err=True)
         sys.exit(Exit.FAILED)
+
+
+def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
+    """Refuse what cannot work before anything is done.
+
+    A kubelet that starts deletes all sockets in the plugin directory, so one that is in use is left alone.
+    """
+    if is_served(plugin_dir / KUBELET_SOCKET):
+        problem = f"a kubelet is running there and would lose its plugins; {_ANOTHER}"
+        raise ConfigError(plugin_dir, problem)
+    for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, "choose one with --pod-resources-socket")):
+        try:
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(directory, f"cannot be created: {error.strerror}; {flag}") from None
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise ConfigError(directory, f"is not writable for {user_name(os.geteuid())}; {flag}")
 
 
 async def _run(fake: FakeKubelet) -> None:
@@ -149,7 +175,7 @@ class Console:
     async def _do(self, name: str, *arguments: str) -> Iterable[str]:
         verb = self._verbs.get(name)
         if verb is None:
-            raise ValueError(f"{name}: no such command, try help")
+            raise ValueError(f"{name}: no such command, try help{did_you_mean(name, self._verbs)}")
         if not verb.accepts(len(arguments)):
             raise ValueError(f"usage: {name} {verb.arguments}")
         lines = await verb.action(*arguments)

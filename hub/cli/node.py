@@ -1,13 +1,15 @@
 """The hub that a command is about."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 
 import click
 
 from hub.cli.words import failing_in_words
-from hub.control import Answer, Request, ask
+from hub.control import Answer, AskHolders, Request, ask
 from hub.errors import HubError
 from hub.instances import dead, living, serving
 from hub.paths import INSTANCE, RUN_DIR, RunDir, is_served
@@ -15,8 +17,12 @@ from hub.state import ProcessState, Run
 from hub.state.pulse import SILENCE, silent_for
 from hub.status.model import NodeStatus, PluginStatus
 from hub.status.reading import Reader
+from hub.wording import did_you_mean
 
 Function = Callable[..., None]
+
+HOLDERS_SECONDS = 3.0
+"""How long a plugin has to find out who holds what; its kubelet has two."""
 
 
 def hub_options(function: Function) -> Function:
@@ -24,7 +30,8 @@ def hub_options(function: Function) -> Function:
 
     @click.option(
         "--run-dir",
-        type=click.Path(path_type=Path),
+        # One that cannot be read gets an error of its own, which says whose it is.
+        type=click.Path(path_type=Path, readable=False),
         default=RUN_DIR,
         envvar="DPHUB_RUN_DIR",
         show_default=True,
@@ -35,6 +42,7 @@ def hub_options(function: Function) -> Function:
         "--instance",
         envvar="DPHUB_INSTANCE",
         show_envvar=True,
+        shell_complete=_complete_instance,
         help="The hub's name, where two share the run directory.  [default: the younger one]",
     )
     @wraps(function)
@@ -45,6 +53,24 @@ def hub_options(function: Function) -> Function:
     return command
 
 
+def hub_of(context: click.Context) -> "NodeHub":
+    """The hub that a command line is about, as far as it is typed.
+
+    Raises:
+        HubError: its run directory cannot be read.
+    """
+    said = context.params
+    return NodeHub(Path(said.get("run_dir") or RUN_DIR).absolute(), said.get("instance"))
+
+
+def _complete_instance(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    try:
+        return [name for name in hub_of(context).instances() if name.startswith(begun)]
+    except HubError:
+        # A shell has no place to say so.
+        return []
+
+
 class NodeHub:
     """A hub as a command sees it.
 
@@ -53,11 +79,11 @@ class NodeHub:
         name: Its name; by default the youngest one's that lives.
 
     Raises:
-        ConfigError: the run directory is none.
+        ConfigError: the run directory cannot be read.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        RunDir(path).check()
+        RunDir(path).check_readable()
         youngest = next((hub.name for hub in reversed(living(RunDir(path)))), INSTANCE)
         self.run_dir = RunDir(path, name or youngest)
         self._reader = Reader(self.run_dir)
@@ -75,8 +101,29 @@ class NodeHub:
         """
         if not self.run_dir.hub_state.exists() and (others := self._others()):
             name, path = self.run_dir.instance, self.run_dir.path
-            raise HubError(f"there is no hub {name} in {path}; there are {', '.join(others)}")
+            there = f"there are {', '.join(others)}{did_you_mean(name, others)}"
+            raise HubError(f"there is no hub {name} in {path}; {there}")
         return self._reader.status(running=self.running, frozen=silent_for(self.run_dir.hub_pulse) > SILENCE)
+
+    def status_with_holders(self) -> NodeStatus:
+        """The node's condition, once every plugin has asked the kubelet which container uses what.
+
+        From a plugin that cannot ask, what it knew last is in it.
+
+        Raises:
+            HubError: there has never been such a hub.
+        """
+        status = self.status()
+        if not status.hub.running:
+            return status
+
+        def ask_one(name: str) -> None:
+            with suppress(HubError):
+                ask(self.run_dir.plugin_control(name), AskHolders(), HOLDERS_SECONDS)
+
+        with ThreadPoolExecutor() as workers:
+            list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.pid]))
+        return self.status()
 
     def live_status(self) -> NodeStatus:
         """The node's condition, where a command needs a hub that runs.
@@ -87,9 +134,9 @@ class NodeHub:
         status = self.status()
         if status.hub.frozen:
             hub = f"the hub in {self.run_dir.path} (process {status.hub.pid})"
-            raise HubError(f"{hub} shows no life; end that process, and in a pod it is started again")
+            raise HubError(f"{hub} shows no life; end that process; in a pod, it is restarted")
         if not status.hub.running:
-            raise HubError(f"no hub runs in {self.run_dir.path}; start one with dphub run")
+            raise HubError(f"no hub is running in {self.run_dir.path}; start one with dphub run")
         return status
 
     def plugin(self, name: str) -> PluginStatus:
@@ -128,10 +175,12 @@ class NodeHub:
                 return _why_silent(process)
         return ""
 
+    def instances(self) -> list[str]:
+        """The hubs that share the run directory, or have shared it."""
+        return [*(hub.name for hub in living(self.run_dir)), *dead(self.run_dir)]
+
     def _others(self) -> list[str]:
-        """The other hubs that share the run directory, or have shared it."""
-        known = [*(hub.name for hub in living(self.run_dir)), *dead(self.run_dir)]
-        return [name for name in known if name != self.run_dir.instance]
+        return [name for name in self.instances() if name != self.run_dir.instance]
 
 
 def _why_silent(process: ProcessState) -> str:
@@ -152,5 +201,6 @@ def plugin_of(status: NodeStatus, name: str) -> PluginStatus:
     for plugin in status.plugins:
         if plugin.name == name:
             return plugin
-    known = ", ".join(plugin.name for plugin in status.plugins)
-    raise HubError(f"there is no plugin {name}; there are {known}" if known else f"there is no plugin {name}")
+    known = [plugin.name for plugin in status.plugins]
+    there = f"; there are {', '.join(known)}" if known else ""
+    raise HubError(f"there is no plugin {name}{there}{did_you_mean(name, known)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from hub.cli.words import examples
 from hub.errors import ConfigError, HubError
 from hub.exits import Exit
 from hub.instances import AlreadyRunningError
@@ -18,13 +19,17 @@ HTTP = "127.0.0.1:9880"
 """Where the hub listens when it is told nothing else: seen on its own node only."""
 
 _PATH = click.Path(path_type=Path)
+_DIRECTORY = click.Path(path_type=Path, readable=False)
+"""One that cannot be read gets an error of its own, which says whose it is."""
 
 
-@click.command()
+@click.command(
+    epilog=examples("dphub run", "dphub run --run-dir /tmp/node/run --plugin-dir /tmp/node/device-plugins --http off")
+)
 @click.option("--config", type=_PATH, help="Lists the plugins.  [default: ./circus.ini if there, else the shipped one]")
 @click.option(
     "--plugin-dir",
-    type=_PATH,
+    type=_DIRECTORY,
     default=PLUGIN_DIR,
     envvar="DPHUB_PLUGIN_DIR",
     show_default=True,
@@ -33,7 +38,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--run-dir",
-    type=_PATH,
+    type=_DIRECTORY,
     default=RUN_DIR,
     envvar="DPHUB_RUN_DIR",
     show_default=True,
@@ -85,7 +90,10 @@ def run(
     log_format: str,
     http: str,
 ) -> None:
-    """Run the hub: start all plugins, keep them alive and registered, until SIGTERM."""
+    """Run the hub: start all plugins, keep them alive and registered, until SIGTERM or SIGINT.
+
+    It needs no root in directories of your own, which the second example shows.
+    """
     # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
     with without("yaml"):
         from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without

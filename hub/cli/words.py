@@ -25,6 +25,11 @@ def say(text: str, *, error: bool = False) -> None:
     click.echo("\n".join(map(plain, text.splitlines())), err=error)
 
 
+def examples(*commands: str) -> str:
+    """Commands as the last part of a command's help."""
+    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
+
+
 @contextmanager
 def failing_in_words() -> Iterator[None]:
     """Where a file cannot be read, or what is said not be written, one line says so, and the exit code is 1."""

@@ -59,7 +59,8 @@ class Reader:
         """
         hub = self.hub()
         if hub is None:
-            raise HubError(f"no hub has ever run in {self._run_dir.path}; name another with --run-dir")
+            words = "name another directory with --run-dir or DPHUB_RUN_DIR"
+            raise HubError(f"no hub has ever run in {self._run_dir.path}; {words}")
         plugins, unreadable = [], []
         for process in hub.processes:
             try:

@@ -1,7 +1,9 @@
 """The hub process from its start to its end."""
 
 import asyncio
+import os
 import signal
+import stat
 from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.instances import hold
 from hub.log import configure, get_logger
-from hub.paths import KUBELET_SOCKET
+from hub.paths import KUBELET_SOCKET, user_name
 from hub.status.reading import Reader
 from hub.stopsignals import stop_signals
 from hub.supervisor.arbiter import HubArbiter
@@ -133,5 +135,16 @@ def _note_silence(report: HubReport, settings: HubSettings, *, silent: bool) -> 
 
 
 def _check_plugin_dir(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ConfigError(path, "is no directory, expected the kubelet's plugin directory")
+    """The kubelet may make it later; one that is there and closed to this user stays so."""
+    another = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(path, f"cannot be used as the plugin directory: {error.strerror}; {another}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(path, "not a directory, expected the kubelet's plugin directory")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        problem = f"plugins cannot make sockets in it as {user_name(os.geteuid())}"
+        raise ConfigError(path, f"{problem}; run dphub as {user_name(found.st_uid)}, or {another}")

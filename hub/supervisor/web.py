@@ -87,7 +87,7 @@ async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket
             said = f"cannot listen on {address}: {error.strerror}"
             if said != problem:
                 tell("", said)
-                _log.error("no http", reason=said)
+                _log.error("no http", reason=f"{said}; choose another address with --http or DPHUB_HTTP")
             problem = said
             await asyncio.sleep(RETRY_SECONDS)
         else:

@@ -51,7 +51,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
     """A disk that is full, a file as run directory, and a terminal that knows few characters: one line, or none."""
     file = node.directory / "circus.ini"
     full = "dphub: reading or writing failed: No space left on device\n"
-    no_directory = f"{file}: is no directory, expected the hub's run directory\n"
+    no_directory = f"{file}: not a directory, expected the hub's run directory\n"
     for command, code, words in (
         ("$DPHUB status >/dev/full", 1, full),
         ("$DPHUB status --json >/dev/full", 1, full),

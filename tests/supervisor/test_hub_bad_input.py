@@ -96,7 +96,11 @@ def test_run_dir_is_a_file(good: Path) -> None:
 
 def test_run_dir_cannot_be_made(good: Path) -> None:
     """A directory that cannot be made is named; /proc refuses root as well."""
-    expect_refusal(good, *flags(good, run_dir=Path("/proc/dphub")), says=["/proc/dphub", "run directory"])
+    expect_refusal(
+        good,
+        *flags(good, run_dir=Path("/proc/dphub")),
+        says=["/proc/dphub", "run directory", "--run-dir or DPHUB_RUN_DIR"],
+    )
 
 
 def test_run_dir_path_is_too_long(good: Path) -> None:
@@ -115,20 +119,20 @@ def test_run_dir_belongs_to_another(good: Path) -> None:
     """Whoever owns the run directory rules the hub, so it must be the hub's own user."""
     (good / "run").mkdir()
     os.chown(good / "run", 12345, -1)
-    expect_refusal(good, *flags(good), says=[str(good / "run"), "belongs to user 12345"])
+    expect_refusal(good, *flags(good), says=[str(good / "run"), "belongs to user 12345", "--run-dir", "DPHUB_RUN_DIR"])
 
 
 def test_plugin_dir_is_a_file(good: Path) -> None:
     """A file in the place of the plugin directory is named."""
     (good / "plugins").write_text("")
-    expect_refusal(good, *flags(good), says=[str(good / "plugins"), "is no directory"])
+    expect_refusal(good, *flags(good), says=[str(good / "plugins"), "not a directory"])
 
 
 def test_variables_are_as_good_as_flags(good: Path) -> None:
     """Directories may come from the environment, and are checked the same."""
     (good / "plugins").write_text("")
     expect_refusal(
-        good, DPHUB_PLUGIN_DIR=str(good / "plugins"), DPHUB_RUN_DIR=str(good / "run"), says=["is no directory"]
+        good, DPHUB_PLUGIN_DIR=str(good / "plugins"), DPHUB_RUN_DIR=str(good / "run"), says=["not a directory"]
     )
 
 

@@ -605,7 +605,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     hub.wait_ended()
     gone = dphub("health", f"--run-dir={hub.run_dir}")
     assert gone.returncode == Exit.USAGE
-    assert "no hub runs in" in gone.stderr
+    assert "no hub is running in" in gone.stderr
 
 
 def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:
@@ -624,8 +624,9 @@ def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": address})
         hub.wait_plugins("a")
-        assert hub.wait_event("no http")["reason"] == f"cannot listen on {address}: Address already in use"
-        remedy = "end who listens there, or give dphub run another --http"
+        reason = f"cannot listen on {address}: Address already in use; choose another address with --http or DPHUB_HTTP"
+        assert hub.wait_event("no http")["reason"] == reason
+        remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
         assert remedy in {problem.remedy for problem in Reader(RunDir(hub.run_dir)).status(running=True).problems}
     wait_until(lambda: Reader(RunDir(hub.run_dir)).status(running=True).hub.http == address, "the hub to listen")
     hub.stop()
