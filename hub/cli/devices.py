@@ -1,77 +1,68 @@
 """`dphub devices`: every device of a node, and who has it."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable
 
 import click
 import msgspec
 
+from hub.cli.completing import everything
 from hub.cli.node import NodeHub, hub_options
-from hub.control import AskHolders, ask
+from hub.cli.words import examples
 from hub.errors import HubError
 from hub.exits import Exit
-from hub.state import DeviceState
-from hub.status.finding import GONE, resources_of, unknown
+from hub.status.finding import KnownDevice, excluded, group_names, matching_devices, spoken_names, unknown
 from hub.status.model import NodeStatus
-
-HOLDERS_SECONDS = 3.0
-"""How long a plugin has to find out who holds what; its kubelet has two."""
+from hub.wording import did_you_mean
 
 
-@click.command()
-@click.argument("resource", required=False)
+@click.command(
+    epilog=examples("dphub devices", "dphub devices gpu", "dphub devices 0000:1b:00.0", "dphub devices --json | jq .id")
+)
+@click.argument("wanted", metavar="[PLUGIN|RESOURCE|DEVICE]", required=False, shell_complete=everything)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
 @hub_options
-def devices(resource: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
-    """Show every device, or those of one RESOURCE or plugin: its health, where it is, what it is, and who holds it.
+def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
+    """Show every device, or those of one PLUGIN or RESOURCE: its health, where it is, what it is, and who holds it.
 
-    The exit code is 1 when the hub does not run, and what is shown is what was last known.
+    Of one DEVICE everything that is known is shown. DEVICE is an id or the beginning of one, a physical device, a PCI
+    address, or a name such as mlx5_0.
+
+    The exit code is 1 when the hub is not running, and what is shown is the last known state.
     """
     if as_json and watch:
-        raise click.UsageError("--json prints once, and is not watched")
-    _check(hub.status(), resource)
+        raise click.UsageError("--json prints once, and cannot be combined with --watch")
+    status = hub.status_with_holders()
+    if wanted is not None:
+        _check(status, wanted)
     if as_json:
-        for line in _lines(_now(hub), resource):
+        for line in _lines(status, wanted):
             sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     else:
-        from hub.cli.listing import device_table  # noqa: PLC0415 - JSON can do without the terminal library
+        from hub.cli.listing import device_screen  # noqa: PLC0415 - JSON can do without the terminal library
         from hub.cli.showing import show  # noqa: PLC0415 - likewise
 
-        show(lambda: device_table(_now(hub), resource), watch=watch)
-    sys.exit(_say_what_is_lacking(hub.status(), resource))
+        show(lambda: device_screen(hub.status_with_holders() if watch else status, wanted), watch=watch)
+    sys.exit(_say_what_is_lacking(hub.status(), wanted))
 
 
-def _check(status: NodeStatus, resource: str | None) -> None:
-    known = [name for plugin in status.plugins for name in (plugin.name, *(each.name for each in plugin.resources))]
-    if resource is not None and resource not in known:
-        there = f"there are {', '.join(known)}{unknown(status.plugins)}"
-        raise HubError(f"there is no resource or plugin {resource}; {there}")
+def _check(status: NodeStatus, wanted: str) -> None:
+    """Refuse what nothing on the node is called."""
+    groups = group_names(status)
+    if wanted in groups or matching_devices(status, wanted):
+        return
+    left_out = excluded(status.plugins, wanted)
+    there = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
+    meant = did_you_mean(wanted, (*groups, *spoken_names(matching_devices(status))))
+    raise HubError(f"there is no plugin, resource or device {wanted}{left_out}; {there}{meant}")
 
 
-def _now(hub: NodeHub) -> NodeStatus:
-    """The node, once every plugin has asked the kubelet; from one that cannot, what it knew last is shown."""
-    status = hub.status()
-    if not status.hub.running:
-        return status
-
-    def ask_one(name: str) -> None:
-        with suppress(HubError):
-            ask(hub.run_dir.plugin_control(name), AskHolders(), HOLDERS_SECONDS)
-
-    with ThreadPoolExecutor() as workers:
-        list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.pid]))
-    return hub.status()
-
-
-def _say_what_is_lacking(status: NodeStatus, resource: str | None) -> int:
+def _say_what_is_lacking(status: NodeStatus, wanted: str | None) -> int:
     """What the list cannot tell, and the exit code."""
     if not status.hub.running:
-        how = "shows no life" if status.hub.frozen else "does not run"
-        click.echo(f"The hub {how}; what is shown is what was last known.", err=True)
         return Exit.FAILED
-    asked = [plugin for plugin in status.plugins if resource in (None, plugin.name)]
+    asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
     if silent := unknown(asked).removeprefix("; "):
         click.echo(f"Not all is shown: {silent}.", err=True)
     if any(plugin.resources and not plugin.holders_known for plugin in status.plugins):
@@ -79,11 +70,12 @@ def _say_what_is_lacking(status: NodeStatus, resource: str | None) -> int:
     return Exit.OK
 
 
-def _lines(status: NodeStatus, wanted: str | None) -> list[dict[str, object]]:
+def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:
     """One for each device, and for each that is held and not offered any more."""
-    lines: list[dict[str, object]] = []
-    for plugin, resource in resources_of(status, wanted):
-        gone = [DeviceState(name, healthy=False, reason=GONE, holder=who) for name, who in resource.unlisted.items()]
-        about = {"plugin": plugin, "resource": resource.name}
-        lines += [about | msgspec.to_builtins(device) for device in (*resource.devices, *gone)]
-    return lines
+    return (_line(status, device) for device in matching_devices(status, wanted))
+
+
+def _line(status: NodeStatus, known: KnownDevice) -> dict[str, object]:
+    about = {"plugin": known.plugin, "resource": known.resource, "hub_running": status.hub.running}
+    device: dict[str, object] = msgspec.to_builtins(known.device)
+    return about | device

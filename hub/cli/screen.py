@@ -8,6 +8,7 @@ from rich.text import Text
 from hub.cli.table import Column, Table
 from hub.cli.words import ago, megabytes, plain
 from hub.state import DeviceState
+from hub.status.finding import GONE
 from hub.status.model import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.status.problems import concerning
 
@@ -27,19 +28,38 @@ USUAL_LEVEL = "info"
 
 def node_screen(status: NodeStatus) -> RenderableType:
     """The whole node."""
-    return Group(_headline(status), *_problems(status.problems), Text(), *_details(status, status.plugins))
+    return Group(
+        *last_known(status),
+        _headline(status),
+        *problem_table(status.problems),
+        Text(),
+        *_details(status, status.plugins),
+    )
 
 
 def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
     """One plugin."""
     problems = concerning(plugin.name, status.problems)
-    return Group(*_problems(problems), Text(), *_details(status, [plugin]), *_resets(plugin))
+    return Group(*last_known(status), *problem_table(problems), Text(), *_details(status, [plugin]), *_resets(plugin))
+
+
+def last_known(status: NodeStatus) -> Iterator[RenderableType]:
+    """The line above everything that is of the past; nothing where the hub is running."""
+    if status.hub.running:
+        return
+    why = f"process {status.hub.pid} of the hub does not respond" if status.hub.frozen else "the hub is not running"
+    # A table of one cell, for rich leaves spaces where it breaks a text.
+    table = Table(Column("", least=1))
+    table.add(Text(f"Last known state, {ago(status.hub.last_sign)} old: {why}.", "bold red"))
+    yield table
 
 
 def health_of(device: DeviceState) -> Text:
     """How a device is, in a word."""
     if device.healthy:
         return Text("healthy", "green")
+    if device.reason == GONE:
+        return Text("gone", "red")
     return Text(plain(device.health) if device.source != "cordon" else "cordoned", "yellow")
 
 
@@ -56,7 +76,8 @@ def _headline(status: NodeStatus) -> RenderableType:
     return table
 
 
-def _problems(problems: Sequence[Problem]) -> Iterator[RenderableType]:
+def problem_table(problems: Sequence[Problem]) -> Iterator[RenderableType]:
+    """What is wrong, or that nothing is."""
     if all(problem.severity is Severity.NOTE for problem in problems):
         yield Text("All is well.", "bold green")
     table = Table(Column(""), Column(""), Column("", least=20))
@@ -112,9 +133,7 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
     """Those of a hub that is dead: how they were, and nothing of processes that are no more."""
-    table = Table(
-        Column("plugin"), Column("condition, as last told", least=11), Column("last exit", 24, 1), style="dim"
-    )
+    table = Table(Column("plugin"), Column("condition (last known)", least=11), Column("last exit", 24, 1), style="dim")
     for plugin in plugins:
         table.add(plugin.name, plugin.condition, _last_exit(plugin))
     return table

@@ -1,10 +1,13 @@
 """Finds what a person means: a device, or the devices of a plugin or a resource."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from hub.errors import HubError
 from hub.state import DeviceState
-from hub.status.model import Condition, NodeStatus, PluginStatus, ResourceStatus
+from hub.status.model import Condition, NodeStatus, PluginStatus
+from hub.wording import counted, did_you_mean
 
 _SHORTEST = 8
 """Characters of the beginning of an id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
@@ -16,6 +19,21 @@ GONE = "no longer offered, still held"
 
 Key = tuple[str, str]
 """A plugin, and what it calls a physical device: its `physical`, or "RESOURCE ID" where it has none."""
+
+
+class KnownDevice(NamedTuple):
+    """A device with everything that it may be called."""
+
+    plugin: str
+    resource: str
+    device: DeviceState
+    names: tuple[str, ...]
+    """The first is the shortest that is certain: its physical device, its id, or "RESOURCE ID"."""
+
+    @property
+    def key(self) -> Key:
+        """What its plugin calls the physical device."""
+        return self.plugin, self.device.physical or f"{self.resource} {self.device.id}"
 
 
 def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
@@ -35,11 +53,12 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, els
     """
     if not said.strip():
         raise HubError("the name of the device is empty; dphub devices shows those there are")
-    known = [(key, names, device) for key, names, device in _devices(status) if plugin in (None, key[0])]
-    cordoned = [(each.name, key) for each in status.plugins if plugin in (None, each.name) for key in each.cordons]
-    exact = dict.fromkeys([key for key, names, _ in known if said in names])
+    known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
+    asked = [each for each in status.plugins if plugin in (None, each.name)]
+    cordoned = [(each.name, key) for each in asked for key in each.cordons]
+    exact = dict.fromkeys(each.key for each in known if said in each.names)
     exact |= dict.fromkeys(key for key in cordoned if said in (key[1], key[1].rpartition(" ")[2]))
-    begun = {key: None for key, _, device in known if device.id.startswith(said)}
+    begun = dict.fromkeys(each.key for each in known if each.device.id.startswith(said))
     found = list(exact or begun)
     shown = ", ".join(f"{key} of {name}" for name, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
     if found and not exact and len(said) < _SHORTEST:
@@ -48,35 +67,72 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, els
         return found[0]
     if found:
         more = "say --plugin NAME" if len({name for name, _ in found}) > 1 else "say more"
-        raise HubError(f"{said} is {len(found)} devices ({shown}); {more}")
-    asked = [each for each in status.plugins if plugin in (None, each.name)]
+        raise HubError(f"{said} is {counted(len(found), 'device')} ({shown}); {more}")
     lacking = f"{plugin} has no device {said}" if plugin else f"there is no device {said}"
-    raise HubError(f"{lacking}; dphub devices shows those there are{unknown(asked)}{elsewhere}")
+    meant = did_you_mean(said, spoken_names(known))
+    left_out = excluded(asked, said)
+    raise HubError(f"{lacking}{left_out}; dphub devices shows those there are{unknown(asked)}{elsewhere}{meant}")
 
 
-def resources_of(status: NodeStatus, wanted: str | None) -> Iterator[tuple[str, ResourceStatus]]:
-    """The resources of a plugin, or the one of a name, or all; each with its plugin."""
+def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[KnownDevice]:
+    """All devices, also those that are held and no longer offered.
+
+    Args:
+        status: The node.
+        wanted: Only those of this plugin or resource, or else those that it names, or else whose id begins with it.
+    """
+    known = [*known_devices(status), *_gone(status)]
+    if wanted is None:
+        return known
+    if wanted in group_names(status):
+        return [each for each in known if wanted in (each.plugin, each.resource)]
+    named = [each for each in known if wanted in each.names]
+    return named or [each for each in known if wanted and each.device.id.startswith(wanted)]
+
+
+def group_names(status: NodeStatus) -> list[str]:
+    """The plugins, each with its resources after it."""
+    return [name for plugin in status.plugins for name in (plugin.name, *(each.name for each in plugin.resources))]
+
+
+def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
+    """All devices that are offered."""
+    offered = [
+        (plugin.name, resource.name, device)
+        for plugin in status.plugins
+        for resource in plugin.resources
+        for device in resource.devices
+    ]
+    counts = Counter(device.id for _, _, device in offered)
+    for plugin, resource, device in offered:
+        whole = f"{resource} {device.id}"
+        best = device.physical or (device.id if counts[device.id] == 1 else whole)
+        short = [address.removeprefix("0000:") for address in device.pci]
+        names = (best, device.id, device.attributes.get("name", ""), *device.pci, *short, whole)
+        yield KnownDevice(plugin, resource, device, tuple(name for name in dict.fromkeys(names) if name))
+
+
+def spoken_names(known: Iterable[KnownDevice]) -> Iterator[str]:
+    """What devices are called in one word."""
+    return (name for each in known for name in each.names if " " not in name)
+
+
+def excluded(plugins: Iterable[PluginStatus], said: str) -> str:
+    """Why something is not a device although it is there, to be added to a text; empty where it is not there."""
+    reasons = [each.reason for plugin in plugins for each in plugin.excluded if each.id == said]
+    return f": it is left out: {reasons[0]}" if reasons else ""
+
+
+def _gone(status: NodeStatus) -> Iterator[KnownDevice]:
+    """Those that a container holds and their plugin does not offer any more."""
     for plugin in status.plugins:
         for resource in plugin.resources:
-            if wanted in (None, plugin.name, resource.name):
-                yield plugin.name, resource
+            for name, holder in resource.unlisted.items():
+                device = DeviceState(name, healthy=False, health="unhealthy", reason=GONE, holder=holder)
+                yield KnownDevice(plugin.name, resource.name, device, (name, f"{resource.name} {name}"))
 
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
     """Whose devices nobody knows just now, to be added to a text; empty where that is nobody's."""
     silent = [plugin for plugin in plugins if not plugin.pid or plugin.condition is Condition.STARTING]
     return "".join(f"; {plugin.name} is {plugin.condition}, and its devices are not known" for plugin in silent)
-
-
-def _devices(status: NodeStatus) -> Iterator[tuple[Key, set[str], DeviceState]]:
-    """All devices, each with its key and what it may be called."""
-    for plugin in status.plugins:
-        for resource in plugin.resources:
-            for device in resource.devices:
-                whole = f"{resource.name} {device.id}"
-                yield (plugin.name, device.physical or whole), {whole, *_names(device)}, device
-
-
-def _names(device: DeviceState) -> set[str]:
-    short = {address.removeprefix("0000:") for address in device.pci}
-    return {device.id, device.physical, device.attributes.get("name", ""), *device.pci, *short} - {""}

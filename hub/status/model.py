@@ -149,6 +149,8 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     started: float
     """Unix time."""
+    last_sign: float
+    """Unix time of its last sign of life: this status is that old where the hub is not running."""
     memory: int | None
     """Bytes (proportional set size)."""
     instance: str

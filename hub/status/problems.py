@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hub.state import DeviceState, ExcludedState
 from hub.status.model import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
+from hub.wording import counted
 
 _ORDER = list(Severity)
 
@@ -37,7 +38,7 @@ REFUSED_OF_LATE = 600.0
 """Seconds for which a refusal is told."""
 
 _NAMED = 4
-_NO_HUB = "the hub does not run"
+_NO_HUB = "the hub is not running"
 
 
 def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable[Problem] = ()) -> tuple[Problem, ...]:
@@ -64,15 +65,15 @@ def concerning(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     if not hub.running:
         text = f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.frozen else _NO_HUB
-        start = "start one with dphub run; in a pod, its container ends with it and is started anew"
-        remedy = f"end process {hub.pid}, and it is started anew" if hub.frozen else start
-        yield Problem(Severity.FAULT, "hub", f"{text}; what is shown is what it last told", remedy)
+        start = "start one with dphub run; in a pod, its container ends with it and is restarted"
+        remedy = f"end process {hub.pid}; in a pod, it is restarted" if hub.frozen else start
+        yield Problem(Severity.FAULT, "hub", text, remedy)
         return
     if hub.config_problem:
         text = f"the last reload was refused, all goes on as before: {hub.config_problem}"
         yield Problem(Severity.DEGRADED, "hub", text, "mend the file, then dphub reload")
     if hub.http_problem:
-        remedy = "end who listens there, or give dphub run another --http"
+        remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
         yield Problem(Severity.DEGRADED, "hub", f"{hub.http_problem}; it is tried again", remedy)
     for part, how in hub.failures.items():
         text = f"its {part} has failed of late and was started anew: {how}"
@@ -81,7 +82,7 @@ def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
         silent = f"nobody answers on {hub.plugin_dir}/kubelet.sock, as after a kubelet's sudden death"
         text = silent if hub.kubelet_silent else f"there is no kubelet at {hub.plugin_dir}"
-        text += f"; {', '.join(waiting)} wait for it" if waiting else ""
+        text += f"; {', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it" if waiting else ""
         yield Problem(Severity.DEGRADED, "kubelet", text, "start the kubelet")
     elif any(plugin.resources and not plugin.holders_known for plugin in plugins):
         text = "who holds which device is not known: its pod resources API does not answer"
@@ -130,7 +131,10 @@ def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Pro
         text = _named(f"{name} of {holder}" for name, holder in held.items())
         yield Problem(Severity.DEGRADED, about, f"{resource.name}: held, and no longer offered: {text}")
     if (refusal := resource.refusal) and time.time() - refusal.time < REFUSED_OF_LATE:
-        text = f"containers did not get their devices, {refusal.count} since the plugin's start: {refusal.reason}"
+        refused = (
+            f"{counted(refusal.count, 'container')} did not get {'its' if refusal.count == 1 else 'their'} devices"
+        )
+        text = f"{refused} since the plugin started: {refusal.reason}"
         yield Problem(Severity.NOTE, about, text)
     if not (resource.devices or resource.reason or plugin.reason):
         yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
@@ -143,7 +147,7 @@ def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]
         if not device.healthy:
             groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
     worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
-    of_all = f"of {resource.total} devices of {resource.name} not healthy"
+    of_all = f"of {counted(resource.total, 'device')} of {resource.name} not healthy"
     for (wanted, source, reason), devices in worst[:REASONS]:
         text = f"{len(devices)} {of_all} ({_named(device.id for device in devices)}): {reason}"
         keys = dict.fromkeys(device.physical or _said(resource.name, device.id, ambiguous) for device in devices)
@@ -166,7 +170,8 @@ def _of_excluded(about: str, excluded: Iterable[ExcludedState]) -> Iterator[Prob
         yield Problem(Severity.NOTE, about, f"{_named(names)} {'is' if len(names) == 1 else 'are'} left out: {reason}")
     if rest := known[REASONS:]:
         others = [name for _, names in rest for name in names]
-        text = f"{len(others)} more are left out ({_named(others)}), for {_reasons(rest)}"
+        are = "is" if len(others) == 1 else "are"
+        text = f"{len(others)} more {are} left out ({_named(others)}), for {_reasons(rest)}"
         yield Problem(Severity.NOTE, about, text, f"dphub status {about} --json")
 
 

@@ -12,6 +12,7 @@ from hub.errors import HubError
 from hub.paths import RunDir
 from hub.state import HubState, PluginState, ProcessState, Pulse, ResourceState
 from hub.state.files import read_file
+from hub.state.pulse import silent_for
 from hub.status.condition import condition_of
 from hub.status.model import HubStatus, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.status.problems import problems_of
@@ -59,8 +60,9 @@ class Reader:
         """
         hub = self.hub()
         if hub is None:
-            words = "name another directory with --run-dir or DPHUB_RUN_DIR"
-            raise HubError(f"no hub has ever run in {self._run_dir.path}; {words}")
+            raise HubError(
+                f"no hub has ever run in {self._run_dir.path}; name another directory with --run-dir or DPHUB_RUN_DIR"
+            )
         plugins, unreadable = [], []
         for process in hub.processes:
             try:
@@ -71,7 +73,7 @@ class Reader:
             pulse = self.pulse(process)
             last_sign = self._written(self._run_dir.pulse(process.name)) if pulse else 0
             plugins.append(_plugin_status(hub, process, state, pulse, last_sign))
-        status = _hub_status(hub, running=running and not frozen, frozen=running and frozen)
+        status = _hub_status(hub, self._last_sign(hub), running=running and not frozen, frozen=running and frozen)
         problems = problems_of(status, plugins, unreadable)
         severities = {problem.severity for problem in problems}
         return NodeStatus(
@@ -83,6 +85,12 @@ class Reader:
             hub=status,
             plugins=tuple(plugins),
         )
+
+    def _last_sign(self, hub: HubState) -> float:
+        """Unix time at which the hub last showed life: by its pulse, or by its file where the pulse is older."""
+        silence = silent_for(self._run_dir.hub_pulse)
+        known = [time.time() - silence] if silence > 0 else []
+        return max([hub.started, self._written(self._run_dir.hub_state), *known])
 
     def _told_by(self, process: ProcessState | PluginStatus, path: Path, kind: type[Told]) -> Told | None:
         """What the process that runs has told; of one that ran before it, it is the past."""
@@ -140,13 +148,14 @@ def _plugin_status(
     )
 
 
-def _hub_status(hub: HubState, *, running: bool, frozen: bool) -> HubStatus:
+def _hub_status(hub: HubState, last_sign: float, *, running: bool, frozen: bool) -> HubStatus:
     return HubStatus(
         running=running,
         frozen=frozen,
         version=hub.version,
         pid=hub.pid,
         started=hub.started,
+        last_sign=last_sign,
         memory=memory_of(hub.pid) if running or frozen else None,
         instance=hub.instance,
         config=hub.config,

@@ -47,6 +47,75 @@ async def test_restart_stop_and_start(node: OperatedNode) -> None:
     assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="asked") == 1
 
 
+async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
+    """The containers that keep their devices, and that new pods get none until the plugin is started."""
+    pod = await node.kubelet.admit("trainer", {STUB: 1})
+    (device,) = pod.held(STUB)
+    said = await node.dphub("stop", "stub")
+    first, held, until_started = said.out.splitlines()
+    assert (said.code, first.startswith("stub: stopped after ")) == (0, True), said
+    assert held == f"stub: 1 device in use, its container keeps it: {device} (default/trainer/main)"
+    assert until_started == f"stub: new pods cannot get {STUB} until: dphub start stub"
+    said = await node.dphub("stop", "stub")
+    assert (said.code, said.out) == (0, "stub: was stopped already\n"), said
+    await node.dphub("start", "stub")
+    await node.kubelet.remove("trainer")
+    said = await node.dphub("stop", "stub")
+    assert "in use" not in said.out
+
+
+async def test_stop_where_nobody_knows_what_holds_devices(node: OperatedNode) -> None:
+    """It says so, and stops the plugin."""
+    (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
+    said = await node.dphub("stop", "stub")
+    assert (said.code, "which do is unknown without the pod resources API" in said.out) == (0, True), said
+
+
+async def test_one_device(node: OperatedNode) -> None:
+    """Everything that is known about it, by whichever of its names; and the same as JSON."""
+    pod = await node.kubelet.admit("trainer", {GPU: 1})
+    (held,) = pod.held(GPU)
+    gpu = next(each for each in node.gpus.gpus if each.uuid == held)
+    for name in (gpu.uuid, gpu.uuid[:12], gpu.pci, f"{GPU} {gpu.uuid}"):
+        said = await node.dphub("devices", name, width=200)
+        facts = {line[:16].strip(): line[16:].strip() for line in said.out.splitlines()}
+        assert facts["device"] == gpu.uuid, said
+        assert (facts["resource"], facts["plugin"], facts["health"]) == (GPU, "gpu", "healthy")
+        assert (facts["model"], facts["PCI address"]) == (gpu.name, gpu.pci)
+        assert facts["held by"] == "default/trainer/main"
+        lines = (await node.dphub("devices", name, "--json")).out.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [gpu.uuid]
+    said = await node.dphub("devices", "mlx5_0", width=200)
+    assert node.hcas.pci("mlx5_0") in said.out
+    await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
+    said = await node.dphub("devices", "stub-1")
+    assert "cordoned: the fan is loud" in said.out
+
+
+async def test_one_device_of_several_shares() -> None:
+    """What is true of all shares once, and below it each share with its holder."""
+    shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
+    async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
+        await node.kubelet.admit("trainer", {GPU: 1})
+        gpu = node.gpus.gpus[0]
+        said = await node.dphub("devices", gpu.pci, width=200)
+        assert (said.code, said.out.count(f"{gpu.uuid}::")) == (0, 4), said
+        assert said.out.count(gpu.name) == 1
+
+
+async def test_a_name_that_is_nearly_right(node: OperatedNode) -> None:
+    """Plugins, resources, devices and hubs: what was probably meant is said."""
+    for words, meant in [
+        (["restart", "stbu"], "did you mean stub?"),
+        (["logs", "gpuu"], "did you mean gpu?"),
+        (["devices", "example.com/stbu"], f"did you mean {STUB}?"),
+        (["cordon", "mlx5-0"], "did you mean mlx5_0?"),
+        (["status", "--instance", "dphbu"], "did you mean dphub?"),
+    ]:
+        said = await node.dphub(*words)
+        assert (said.code, meant in said.err) == (2, True), said
+
+
 async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
     """It is not awaited for ever: the command says what the plugin waits for."""
     await node.kubelet.stop()
@@ -60,7 +129,7 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["restart", "gpus"], "there is no plugin gpus; there are gpu, ib, stub"),
         (["status", "gpus"], "there is no plugin gpus"),
         (["logs", "gpus"], "there is no plugin gpus"),
-        (["devices", "gpus"], "there is no resource or plugin gpus"),
+        (["devices", "gpus"], "there is no plugin, resource or device gpus"),
         (["cordon", "stub-9"], "there is no device stub-9"),
         (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; there are gpu, ib, stub"),
         (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
@@ -82,7 +151,7 @@ async def test_no_hub() -> None:
     async with operated() as node:
         await node.stop_hub()
         said = await node.dphub("status")
-        assert (said.code, "the hub does not run" in said.out) == (1, True), said
+        assert (said.code, "the hub is not running" in said.out) == (1, True), said
         said = await node.dphub("restart", "stub")
         assert (said.code, "start one with dphub run" in said.err) == (2, True), said
         said = await node.dphub("status", "--run-dir", str(node.directory))

@@ -102,7 +102,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     node.stub_faults(allocate={"fail": "the licence server is away"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
-    found = await _noticed(node, "containers did not get their devices, 1 since the plugin's start")
+    found = await _noticed(node, "1 container did not get its devices since the plugin started")
     assert "the licence server is away" in found.text
     assert found.severity is Severity.NOTE
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import re
+import time
 
 import pytest
 from operated import GPU, HCA, STUB, OperatedNode, operated
@@ -10,6 +13,7 @@ from rich.text import Text
 from support import until
 
 from hub.cli.table import Column, Table
+from hub.status.reading import Reader
 
 QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
 
@@ -67,10 +71,38 @@ async def test_a_hub_that_is_dead() -> None:
         for command in (["status"], ["status", "stub"]):
             told = await node.dphub(*command)
             assert told.code == 1
-            assert "the hub does not run; what is shown is what it last told" in told.out
+            _is_marked_as_past(told.out)
         listed = await node.dphub("devices")
-        assert (listed.code, "The hub does not run" in listed.err) == (1, True)
-        assert "pod resources" not in listed.err
+        assert (listed.code, listed.err) == (1, ""), listed
+        _is_marked_as_past(listed.out)
+        assert "stub-3" in listed.out
+        status = json.loads((await node.dphub("status", "--json")).out)
+        assert (status["hub"]["running"], status["hub"]["last_sign"] <= status["time"]) == (False, True)
+        assert json.loads((await node.dphub("status", "stub", "--json")).out)["hub_running"] is False
+        lines = (await node.dphub("devices", "stub", "--json")).out.splitlines()
+        assert [json.loads(line)["hub_running"] for line in lines] == [False] * 4
+
+
+def _is_marked_as_past(shown: str) -> None:
+    """The first line says so and how old it is, the next one what is wrong and what to do."""
+    first, *others = shown.splitlines()
+    assert re.fullmatch(r"Last known state, \d+ (s|min( \d+ s)?) old: the hub is not running\.", first), shown
+    assert re.search(r"hub\s+the hub is not running\s+→ start one with dphub run", " ".join(others)), shown
+
+
+async def test_how_old_the_last_known_state_is() -> None:
+    """As old as the hub's last sign of life, or its file where the time of that sign is of an earlier boot."""
+    async with operated() as node:
+        await node.stop_hub()
+        minutes_ago = time.time() - 3 * 60 - 5
+        os.utime(node.run_dir.hub_state, (minutes_ago, minutes_ago))
+        node.run_dir.hub_pulse.unlink()
+        status = Reader(node.run_dir).status(running=False)
+        assert status.hub.last_sign == pytest.approx(max(minutes_ago, status.hub.started), abs=1)
+        future = time.monotonic_ns() + 10**15
+        node.run_dir.hub_pulse.touch()
+        os.utime(node.run_dir.hub_pulse, ns=(future, future))
+        assert Reader(node.run_dir).status(running=False).hub.last_sign == status.hub.last_sign
 
 
 async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
