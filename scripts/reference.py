@@ -18,8 +18,9 @@ from typing import Any
 
 import click
 
-from hub import exits
 from hub.cli import SECTIONS, cli
+from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
+from hub.exits import Exit
 from hub.supervisor import config
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES
@@ -108,25 +109,6 @@ VARIABLES_HEAD = """\
 
 A flag wins over its variable. Those that set keys of gpu.yaml are listed there.
 """
-
-BY_THE_HUB = "a plugin; the hub sets it"
-NODE_NET = """\
-The directory with the kernel's tables of the node's network: in a pod the node's `/proc/1/net`, for the pod's own
-`/proc/net` tells of the pod."""
-
-BESIDE_FLAGS = {
-    "DPHUB_NODE_NAME": ("`dphub run`", "The node's name, for its status and its page; by default the host's name."),
-    "DPHUB_HOST_ROOT": ("a plugin", "Where it finds the node's file system, if not at `/`."),
-    "DPHUB_NODE_NET": ("the IB plugin", " ".join(NODE_NET.split())),
-    "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),
-    "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a sign of life after which it is killed; 0 for never."),
-    "CONFIG_FILE": ("the GPU plugin", "Its configuration file, where there is no `--config`."),
-    "RESOURCE_PREFIX": ("the GPU plugin", "The domain of resources whose name in gpu.yaml has none; `nvidia.com`."),
-    "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs that mean nothing, such as `13,31`."),
-    "DP_ENABLE_HEALTHCHECKS": ("the GPU plugin", "The same of what means something all the same; it wins."),
-    "LD_LIBRARY_PATH": ("the GPU plugin", "Where NVIDIA's programs find libraries, before the driver root's."),
-}
-"""Variables that no flag of `dphub run` has, with who reads them."""
 
 NOT_OF_PLUGINS = {"DPHUB_HTTP"}
 """Variables that a flag of `dphub run` has, and that no plugin reads."""
@@ -252,7 +234,7 @@ def _plugin_flags() -> Iterator[Row]:
 def _variables() -> Iterator[str]:
     flags = [option for option in _options(_command("run")) if isinstance(option.envvar, str)]
     rows: list[Row] = [(_code(option.envvar), _reader(option), _option_row(option)[-1]) for option in flags]
-    rows += [(_code(name), reader, meaning) for name, (reader, meaning) in BESIDE_FLAGS.items()]
+    rows += [(_code(name), reader, meaning) for name, (reader, meaning) in VARIABLES_WITHOUT_FLAG.items()]
     yield VARIABLES_HEAD
     yield _table(("variable", "read by", "meaning"), rows)
 
@@ -262,9 +244,8 @@ def _reader(option: click.Option) -> str:
 
 
 def _exit_codes() -> Iterator[str]:
-    told = field_texts(exits)["Exit"]
     yield EXIT_CODES
-    yield _table(("code", "meaning"), [(str(code.value), told[code.name]) for code in exits.Exit])
+    yield _table(("code", "meaning"), [(str(code.value), code.meaning) for code in Exit])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

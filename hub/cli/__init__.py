@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,13 @@ from hub._version import __version__
 from hub.cli.words import say
 from hub.errors import HubError
 from hub.exits import Exit
+from hub.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
+"""In it a shell asks for completions."""
 
 SECTIONS = {
     "Run": {
@@ -36,6 +45,10 @@ SECTIONS = {
         "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
         "kubelet": ("kubelet", "Run a fake kubelet to try plugins against."),
     },
+    "Help": {
+        "help": ("help", "Show the help of a command, or explain a topic: dphub help -h lists them."),
+        "completion": ("completion", "Print the script that lets bash, zsh or fish complete commands and names."),
+    },
 }
 """The commands: the module below `hub.cli` that each is in, and what it is for. A module is imported when its command
 is used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
@@ -56,6 +69,21 @@ class _Lazy(click.Group):
         command = getattr(importlib.import_module(f"hub.cli.{module}"), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"there is no command {name}{did_you_mean(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """The commands without importing them, and the options."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only completion needs it
+
+        begun = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return begun + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
         for title, commands in SECTIONS.items():
             with formatter.section(title):
@@ -72,7 +100,10 @@ def main() -> None:
     """Run a command; a fault that a person can mend is one line and exit code 2."""
     _write_what_can_be_written()
     try:
-        cli.main(prog_name="dphub", standalone_mode=True)
+        if COMPLETE_VARIABLE in os.environ:
+            # It has this project's own completion for bash.
+            importlib.import_module("hub.cli.completion")
+        cli.main(prog_name="dphub", complete_var=COMPLETE_VARIABLE, standalone_mode=True)
     except HubError as error:
         say(f"dphub: {error}", error=True)
         sys.exit(Exit.USAGE)

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import click
 
-from hub.cli.words import failing_in_words
+from hub.cli.words import examples, failing_in_words
 from hub.exits import Exit
 from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.supervisor.config import default_config, read_config
 from hub.supervisor.settings import HubSettings
+from hub.wording import counted
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("dphub check", "dphub check --plugin plugins.gpu:GPU gpu.yaml"))
 @click.argument("file", type=_PATH, required=False)
 @click.option("--plugin", metavar="MODULE:CLASS", help="FILE is the configuration of this plugin, not a circus.ini.")
 @failing_in_words()
@@ -51,5 +52,5 @@ def _check_hub(config: Path) -> int:
         click.echo(f"{plugin.name}: {fault or 'ok'}{note}", err=bool(fault))
     if any(faults):
         return Exit.USAGE
-    click.echo(f"{config}: ok, {len(plugins)} plugins")
+    click.echo(f"{config}: ok, {counted(len(plugins), 'plugin')}")
     return Exit.OK

@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPException
 import click
 
 from hub.cli.node import NodeHub, hub_options
-from hub.cli.words import say
+from hub.cli.words import examples, say
 from hub.errors import HubError
 from hub.exits import Exit
 
@@ -14,7 +14,7 @@ LIMIT = 5.0
 """Seconds for an answer, which takes milliseconds while the hub's event loop turns."""
 
 
-@click.command()
+@click.command(epilog=examples("dphub health && echo alive"))
 @hub_options
 def health(hub: NodeHub) -> None:
     """Ask the hub whether it lives; the exit code is 0 when it answers, whatever is wrong on the node."""

@@ -11,15 +11,17 @@ import click
 import msgspec
 from asyncinotify import Inotify, Mask
 
+from hub.cli.completing import plugins
 from hub.cli.node import NodeHub, hub_options, plugin_of
+from hub.cli.words import examples
 from hub.log import console_renderer
 from hub.logfile import former
 
 Line = dict[str, Any]
 
 
-@click.command()
-@click.argument("plugin", required=False)
+@click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
+@click.argument("plugin", required=False, shell_complete=plugins)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until interrupted.")
 @click.option(
     "-n",

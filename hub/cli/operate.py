@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import click
 
+from hub.cli.completing import devices, plugins, releasable
 from hub.cli.node import NodeHub, hub_options, plugin_of
-from hub.cli.words import plain, say
+from hub.cli.words import examples, plain, say
 from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.exits import Exit
 from hub.log import LogLevel
@@ -22,12 +23,18 @@ def _reason(_context: click.Context, _parameter: click.Parameter, said: str) -> 
     return plain(said)
 
 
-_plugin = click.option("--plugin", help="Whose device it is, where several plugins have one of that name.")
+_plugin = click.option(
+    "--plugin", shell_complete=plugins, help="Whose device it is, where several plugins have one of that name."
+)
 
 
-@click.command()
-@click.argument("device")
-@click.option("--reason", default="", callback=_reason, help="Why, for whoever looks at the status.")
+@click.command(
+    epilog=examples(
+        'dphub cordon stub-1 --reason "the fan is loud"', "dphub cordon 0000:1b:00.0", "dphub cordon mlx5_0"
+    )
+)
+@click.argument("device", shell_complete=devices)
+@click.option("--reason", default="", callback=_reason, help="Why; it is shown in the status.")
 @_plugin
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: NodeHub) -> None:
@@ -40,8 +47,8 @@ def cordon(device: str, reason: str, plugin: str | None, hub: NodeHub) -> None:
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 
 
-@click.command()
-@click.argument("device")
+@click.command(epilog=examples("dphub uncordon stub-1"))
+@click.argument("device", shell_complete=releasable)
 @_plugin
 @hub_options
 def uncordon(device: str, plugin: str | None, hub: NodeHub) -> None:
@@ -49,8 +56,8 @@ def uncordon(device: str, plugin: str | None, hub: NodeHub) -> None:
     _do_to(device, plugin, hub, Uncordon)
 
 
-@click.command()
-@click.argument("device")
+@click.command(epilog=examples("dphub reset 0000:1b:00.0"))
+@click.argument("device", shell_complete=devices)
 @_plugin
 @hub_options
 def reset(device: str, plugin: str | None, hub: NodeHub) -> None:
@@ -58,12 +65,12 @@ def reset(device: str, plugin: str | None, hub: NodeHub) -> None:
     _do_to(device, plugin, hub, Reset)
 
 
-@click.command("log-level")
-@click.argument("plugin")
-@click.argument("level", type=click.Choice([level.value for level in LogLevel]))
+@click.command("log-level", epilog=examples("dphub log-level gpu debug", "dphub log-level gpu info"))
+@click.argument("plugin", shell_complete=plugins)
+@click.argument("level", metavar="LEVEL", type=click.Choice([level.value for level in LogLevel]))
 @hub_options
 def log_level(plugin: str, level: str, hub: NodeHub) -> None:
-    """Log everything of PLUGIN from LEVEL on, until it is restarted."""
+    """Log everything of PLUGIN from LEVEL on (debug, info, warning or error), until it is restarted."""
     hub.plugin(plugin)
     _do(hub, plugin, SetLogLevel(LogLevel(level)))
 

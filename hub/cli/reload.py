@@ -1,29 +1,35 @@
 """`dphub reload`: load what has changed in the configuration, if all of it is right."""
 
+from __future__ import annotations
+
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hub.cli.node import NodeHub, hub_options
 from hub.cli.outcome import report_start
-from hub.cli.words import say
+from hub.cli.words import examples, say
 from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.state.files import digest
 from hub.status.model import Condition, NodeStatus
-from hub.supervisor.changes import Changes
-from hub.supervisor.check import check_plugins
-from hub.supervisor.client import HubClient
 from hub.supervisor.config import read_config
 from hub.supervisor.settings import HubSettings
 
+if TYPE_CHECKING:
+    from hub.supervisor.changes import Changes
+    from hub.supervisor.client import HubClient
 
-@click.command()
+
+@click.command(epilog=examples("dphub check", "dphub reload"))
 @hub_options
 def reload(hub: NodeHub) -> None:
     """Check circus.ini and the plugins' files, then start, stop and restart what has changed, and nothing else."""
+    from hub.supervisor.client import HubClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+
     status = hub.live_status()
     client = HubClient(hub.run_dir, hub.live_status)
     if faults := _faults(hub, status):
@@ -40,6 +46,8 @@ def reload(hub: NodeHub) -> None:
 
 def _faults(hub: NodeHub, status: NodeStatus) -> list[str]:
     """What is wrong with the configuration, everything at once."""
+    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - likewise
+
     settings = HubSettings(Path(status.hub.config), Path(status.hub.plugin_dir), hub.run_dir)
     try:
         plugins = read_config(settings.config)

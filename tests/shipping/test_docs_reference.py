@@ -57,8 +57,12 @@ def test_every_variable_that_is_read_is_there() -> None:
         for path in CODE
         for name in re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text(encoding="utf-8"))
     }
-    # Handed on to programs, as every process does.
-    assert {name for name in asked if f"| `{name}` |" not in page("reference")} == {"PATH"}
+    # Handed on to programs, as every process does; and what a shell tells its completion.
+    assert {name for name in asked if f"| `{name}` |" not in page("reference")} == {
+        "PATH",
+        "COMP_LINE",
+        "COMP_WORDBREAKS",
+    }
 
 
 def test_every_key_of_circus_ini_is_there() -> None:

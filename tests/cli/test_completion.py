@@ -1,0 +1,147 @@
+"""What a shell completes, asked as bash asks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub.paths import RunDir
+from hub.state import DeviceState, HubState, PluginState, ProcessState, Registration, ResourceState, Run
+from hub.state.files import replace_file
+
+DPHUB = Path(sys.executable).with_name("dphub")
+GPU, POOL = "nvidia.com/gpu", "rdma/pool"
+
+_ASK = """
+PATH={bin}:$PATH
+eval "$(dphub completion bash)"
+compopt() {{ echo "compopt $*"; }}
+COMP_LINE=$1 COMP_POINT=${{#1}}
+_dphub_completion dphub
+[ ${{#COMPREPLY[@]}} = 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to complete in")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    """The files that a hub has left, which does not run."""
+    run_dir = RunDir(tmp_path)
+    pids = {"gpu": 11, "ib": 12, "odd": 0}
+    processes = tuple(ProcessState(name, Run.RUNNING if pid else Run.STOPPED, pid) for name, pid in pids.items())
+    run_dir.lock.touch()
+    replace_file(run_dir.hub_state, HubState("1", 1, 1.0, "dphub", "/c.ini", "/p", "/", processes=processes))
+    cordoned = {"healthy": False, "health": "unhealthy", "reason": "cordoned: hot", "source": "cordon"}
+    gpus = (
+        DeviceState("GPU-7f00", healthy=True, pci=("0000:1b:00.0",), attributes={"index": "0"}),
+        DeviceState("GPU-8f11", pci=("0000:3d:00.0",), **cordoned),
+    )
+    pools = tuple(DeviceState(str(number), healthy=True) for number in range(2))
+    others = tuple(DeviceState(str(number), healthy=True) for number in range(1))
+    resources = {
+        "gpu": (_resource(GPU, *gpus),),
+        "ib": (_resource(POOL, *pools), _resource("rdma/other", *others)),
+    }
+    for name, found in resources.items():
+        cordons = {f"{GPU} GPU-8f11": "cordoned: hot"} if name == "gpu" else {}
+        replace_file(run_dir.state(name), PluginState(name, pids[name], 1.0, resources=found, cordons=cordons))
+    return run_dir
+
+
+def _resource(name: str, *devices: DeviceState) -> ResourceState:
+    return ResourceState(name, f"{name}.sock", Registration.REGISTERED, 1.0, devices=devices)
+
+
+def _asked(run_dir: Path, line: str) -> list[str]:
+    """What bash has to choose from at the end of a line."""
+    done = subprocess.run(
+        ["bash", "-c", _ASK.format(bin=DPHUB.parent), "bash", line],
+        env={**os.environ, "DPHUB_RUN_DIR": str(run_dir)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("dphub st", ["status", "stop", "start"]),
+        ("dphub status --js", ["--json"]),
+        ("dphub restart ", ["gpu", "ib", "odd"]),
+        ("dphub logs g", ["gpu"]),
+        ("dphub log-level gpu w", ["warning"]),
+        ("dphub cordon GPU-7", ["GPU-7f00"]),
+        ("dphub cordon --plugin=g", ["gpu"]),
+        ("dphub status --instance ", ["dphub"]),
+        ("dphub devices rdma", ["rdma/pool", "rdma/other", r"rdma/pool\ 0", r"rdma/other\ 0"]),
+        ("dphub devices GPU", ["GPU-7f00", "GPU-8f11"]),
+        ("dphub help ex", ["exit-codes"]),
+        ("dphub completion ", ["bash", "zsh", "fish"]),
+        ("dphub run --config ", ["compopt -o default"]),
+        ("dphub kubelet --plugin-dir ", ["compopt -o dirnames"]),
+    ],
+)
+def test_names(run_dir: RunDir, line: str, expected: list[str]) -> None:
+    """Commands, options, plugins, levels, devices, hubs, resources, topics, shells and files."""
+    assert _asked(run_dir.path, line) == expected
+
+
+def test_a_word_with_a_colon(run_dir: RunDir) -> None:
+    """Bash replaces what follows the last colon only, unless the word is quoted."""
+    assert _asked(run_dir.path, "dphub cordon 0000:1b:") == ["00.0"]
+    assert _asked(run_dir.path, "dphub cordon 0000:") == ["1b:00.0", "3d:00.0"]
+    assert _asked(run_dir.path, "dphub cordon '0000:1b:") == ["0000:1b:00.0"]
+
+
+def test_a_word_with_a_blank(run_dir: RunDir) -> None:
+    """The members of pools have their resource in their names where their number alone is not one device."""
+    assert _asked(run_dir.path, "dphub cordon rdma/o") == [r"rdma/other\ 0"]
+    assert _asked(run_dir.path, "dphub cordon 'rdma/pool ") == ["rdma/pool 0", "rdma/pool 1"]
+    assert _asked(run_dir.path, r"dphub cordon rdma/pool\ 1") == [r"rdma/pool\ 1"]
+
+
+def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
+    """The cordoned device, and no healthy one."""
+    assert _asked(run_dir.path, "dphub uncordon GPU") == ["GPU-8f11"]
+
+
+@pytest.mark.parametrize("content", ["", "no json"])
+def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) -> None:
+    """Without a hub, and with a file that cannot be read, a shell completes nothing and shows no error."""
+    if content:
+        RunDir(tmp_path).hub_state.write_text(content)
+    assert _asked(tmp_path, "dphub restart ") == []
+    assert _asked(tmp_path / "none", "dphub cordon ") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script(shell: str) -> None:
+    """It asks dphub; bash can read its own."""
+    script = subprocess.run([DPHUB, "completion", shell], capture_output=True, text=True, check=True).stdout
+    assert f"_DPHUB_COMPLETE={shell}_complete" in script
+    if reader := shutil.which(shell):
+        subprocess.run([reader, "-n"], input=script, text=True, check=True)
+
+
+def test_nothing_slow_is_loaded(run_dir: RunDir) -> None:
+    """No command is completed by way of gRPC, circus or the terminal library's tables."""
+    ask = "import os, sys; os.environ['COMP_LINE'] = sys.argv[1]; import hub.cli.completion as c; "
+    ask += "c.Bash(c.cli, {}, 'dphub', '_').complete(); "
+    ask += "sys.exit(str({'grpc', 'circus', 'zmq', 'tornado'} & set(sys.modules) or ''))"
+    for line in ("dphub ", "dphub restart ", "dphub stop ", "dphub kubelet --", "dphub demo --", "dphub reload --"):
+        done = subprocess.run(
+            [sys.executable, "-c", ask, line],
+            env={**os.environ, "DPHUB_RUN_DIR": str(run_dir.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.strip() == "", (line, done)
