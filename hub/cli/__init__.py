@@ -17,6 +17,8 @@ from hub.wording import did_you_mean
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+HELP = ["-h", "--help"]
+
 COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
 """In it a shell asks for completions."""
 
@@ -67,7 +69,11 @@ class _Lazy(click.Group):
             return None
         module, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"hub.cli.{module}"), cmd_name.replace("-", "_"))
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        # click builds a command's help option once, whichever context is the first.
+        command.context_settings.setdefault("help_option_names", HELP)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -90,7 +96,7 @@ class _Lazy(click.Group):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, context_settings={"help_option_names": HELP})
 @click.version_option(__version__, prog_name="dphub")
 def cli() -> None:
     """All Kubernetes device plugins of a node in one pod."""

@@ -20,7 +20,7 @@ _RELEASABLE = {"cordon", "flapping", "broken"}
 
 
 def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) -> Complete:
-    """A completion by names and what is said about each, which zsh and fish show."""
+    """A completion by names and what is said about each, which zsh and fish show; fish up to a comma."""
 
     def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
         try:
@@ -35,33 +35,39 @@ def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) ->
 
 def _plugins(status: NodeStatus, _begun: str = "") -> Iterator[tuple[str, str]]:
     for plugin in status.plugins:
-        yield plugin.name, f"plugin, {plugin.condition}"
+        yield plugin.name, f"plugin {plugin.condition}"
 
 
 def _resources(status: NodeStatus) -> Iterator[tuple[str, str]]:
     for plugin in status.plugins:
         for resource in plugin.resources:
-            yield resource.name, f"resource, {resource.healthy} of {resource.total} healthy"
+            yield resource.name, f"resource {resource.healthy} of {resource.total} healthy"
 
 
 def _devices(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
     for known in known_devices(status):
-        yield _best_name(known, begun), f"{known.resource}, {known.device.health}"
+        yield _best_name(known, begun), f"{known.resource} {known.device.health}"
 
 
 def _releasable(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
-    for plugin in status.plugins:
-        yield from plugin.cordons.items()
+    cordons = {(plugin.name, key): reason for plugin in status.plugins for key, reason in plugin.cordons.items()}
     for known in known_devices(status):
-        if known.device.source in _RELEASABLE:
-            yield _best_name(known, begun), known.device.reason
+        cordoned = cordons.pop(known.key, "")
+        if cordoned or known.device.source in _RELEASABLE:
+            yield _best_name(known, begun), cordoned or known.device.reason
+    # Those that are not there just now.
+    yield from ((key, reason) for (_, key), reason in cordons.items())
 
 
 def _best_name(known: KnownDevice, begun: str) -> str:
     """The name that the user has begun to type; what a command calls the device where none is."""
+    best, *others = known.names
+    if " " in best:
+        # Several devices have its id.
+        others.remove(known.device.id)
     # "RESOURCE ID", which every device has, only once its blank is typed.
-    fitting = (name for name in known.names if name.startswith(begun) and (" " not in name or " " in begun))
-    return next(fitting, known.names[0])
+    fitting = (name for name in others if begun and name.startswith(begun) and (" " not in name or " " in begun))
+    return best if best.startswith(begun) else next(fitting, best)
 
 
 plugins = _completing(_plugins)

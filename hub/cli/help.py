@@ -24,7 +24,7 @@ def help(ctx: click.Context, topic: str | None) -> None:  # noqa: A001 - the com
 
     The topics are files, environment, exit-codes and device-health.
     """
-    of_dphub = click.Context(cli, info_name="dphub", **cli.context_settings)
+    of_dphub = cli.make_context("dphub", [], resilient_parsing=True)
     if topic is None:
         click.echo(cli.get_help(of_dphub))
     elif topic in TOPICS:

@@ -47,7 +47,7 @@ def run_dir(tmp_path: Path) -> RunDir:
         "ib": (_resource(POOL, *pools), _resource("rdma/other", *others)),
     }
     for name, found in resources.items():
-        cordons = {f"{GPU} GPU-8f11": "cordoned: hot"} if name == "gpu" else {}
+        cordons = {f"{GPU} GPU-8f11": "cordoned: hot", "OLD-1": "cordoned"} if name == "gpu" else {}
         replace_file(run_dir.state(name), PluginState(name, pids[name], 1.0, resources=found, cordons=cordons))
     return run_dir
 
@@ -79,6 +79,7 @@ def _asked(run_dir: Path, line: str) -> list[str]:
         ("dphub logs g", ["gpu"]),
         ("dphub log-level gpu w", ["warning"]),
         ("dphub cordon GPU-7", ["GPU-7f00"]),
+        ("dphub cordon ", ["GPU-7f00", "GPU-8f11", r"rdma/pool\ 0", "1", r"rdma/other\ 0"]),
         ("dphub cordon --plugin=g", ["gpu"]),
         ("dphub status --instance ", ["dphub"]),
         ("dphub devices rdma", ["rdma/pool", "rdma/other", r"rdma/pool\ 0", r"rdma/other\ 0"]),
@@ -111,6 +112,8 @@ def test_a_word_with_a_blank(run_dir: RunDir) -> None:
 def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
     """The cordoned device, and no healthy one."""
     assert _asked(run_dir.path, "dphub uncordon GPU") == ["GPU-8f11"]
+    assert _asked(run_dir.path, "dphub uncordon 0000:3") == ["3d:00.0"]
+    assert _asked(run_dir.path, "dphub uncordon ") == ["GPU-8f11", "OLD-1"]
 
 
 @pytest.mark.parametrize("content", ["", "no json"])
