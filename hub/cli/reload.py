@@ -54,7 +54,7 @@ def _faults(hub: NodeHub, status: NodeStatus) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     found = zip(plugins, check_plugins(plugins, settings, Path(status.hub.directory)), strict=True)
-    return [f"{plugin.name}: {fault}" for plugin, fault in found if fault]
+    return [f"{plugin.name}: {problem}" for plugin, report in found for problem in report.problems]
 
 
 def _with_changed_files(status: NodeStatus) -> set[str]:

@@ -27,15 +27,14 @@ def main() -> int:
     try:
         # With what the environment says, which may be wrong.
         configure(plugin=options.name, keep=_log_file(options))
-        return _check_configuration(options) if options.check else _serve(options)
+        return _report(options) if options.check else _serve(options)
     except HubError as error:
-        if options.check:
-            sys.stderr.write(f"{error}\n")
-            return Exit.USAGE
         get_logger().error("plugin not started", reason=str(error))
         return Exit.USAGE
-    except Exception:  # noqa: BLE001 - the last place that can log it
-        get_logger().exception("plugin crashed")
+    except Exception as error:  # noqa: BLE001 - the last place that can log it
+        from hub.plugin.failure import explain  # noqa: PLC0415 - as below
+
+        get_logger().exception("plugin crashed", reason=explain(error))
         return Exit.FAILED
 
 
@@ -64,8 +63,9 @@ def _parse() -> argparse.Namespace:
         help="where this process finds the node's file system",
     )
     parser.add_argument(
-        "--check", action="store_true", help="only say whether the plugin and its configuration are right"
+        "--check", action="store_true", help="only say, as JSON, what is wrong with the plugin and its configuration"
     )
+    parser.add_argument("--scan", action="store_true", help="with --check: ask it for its devices once, too")
     options = parser.parse_args()
     # Resets run in processes with another working directory.
     options.host_root = options.host_root.absolute()
@@ -85,21 +85,23 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
 
 
-def _check_configuration(options: argparse.Namespace) -> int:
-    from hub.plugin.checks import resource_problem  # noqa: PLC0415 - as below
-    from hub.plugin.loading import load_plugin, load_settings, settings_path  # noqa: PLC0415 - as below
+def _report(options: argparse.Namespace) -> int:
+    """Write what a check has found to standard output; what the plugin prints goes to standard error."""
+    import msgspec  # noqa: PLC0415 - as below
 
-    plugin_class = load_plugin(options.plugin)
-    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
-    if problems := [problem for name in plugin.resources() if (problem := resource_problem(name))]:
-        raise ConfigError(settings_path(plugin_class, options.config) or options.plugin, "; ".join(problems))
-    sys.stdout.write(f"{options.config or options.plugin}: ok\n")
-    return Exit.OK
+    from hub.plugin.checking import check_plugin  # noqa: PLC0415 - as below
+
+    result = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    report = check_plugin(options.plugin, options.config, Host(options.host_root), with_devices=options.scan)
+    with os.fdopen(result, "wb") as file:
+        file.write(msgspec.json.encode(report))
+    return Exit.USAGE if report.problems else Exit.OK
 
 
 def _serve(options: argparse.Namespace) -> int:
     # Imported late: a wrong flag is refused before the 40 ms that gRPC takes.
-    from hub.plugin.loading import load_plugin, load_settings, settings_path  # noqa: PLC0415 - see above
+    from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
     from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
 
     _check(options)
@@ -111,7 +113,9 @@ def _serve(options: argparse.Namespace) -> int:
     config = settings_path(plugin_class, options.config)
     # Before it is read: should it change meanwhile, it counts as changed.
     read = ConfigState(str(config.absolute()), digest(config)) if config else None
-    plugin = plugin_class(load_settings(plugin_class, options.config), Host(options.host_root))
+    plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root))
+    for warning in warnings:
+        get_logger().warning("plugin class doubtful", reason=warning)
 
     async def serve() -> Exit:
         keep_state = options.run_dir is not None

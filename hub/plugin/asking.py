@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hub.plugin.failure import PluginFailure
-from hub.plugin.threads import in_thread
+from hub.plugin.failure import PluginFailure, PluginTimeout
+from hub.plugin.threads import in_thread, place_of_call
 
 PENDING = 16
 """Questions of one asker that may be unanswered at one time. Few are asked at once, so that more of them hang; each
@@ -20,21 +20,24 @@ class Asker:
     def __init__(self) -> None:
         self._pending: set[asyncio.Future[Any]] = set()
 
-    async def ask(self, name: str, question: Callable[[], T], limit: float) -> T:
-        """The answer.
+    async def ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
+        """The answer to a question that calls a method of the plugin.
 
         Raises:
+            PluginTimeout: there was none within the limit, in seconds.
             PluginFailure: it failed.
-            TimeoutError: there was none within the limit, in seconds.
         """
         if len(self._pending) >= PENDING:
             raise PluginFailure(f"{PENDING} earlier calls of the plugin have not returned")
-        answer = in_thread(name, question)
+        answer = in_thread(method, question)
         self._pending.add(answer)
         answer.add_done_callback(self._settle)
         # Shielded, for the call is pending until its thread returns, whoever still waits for it.
-        async with asyncio.timeout(limit):
-            return await asyncio.shield(answer)
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise PluginTimeout(method, limit, place_of_call(answer)) from None
 
     def _settle(self, answer: asyncio.Future[Any]) -> None:
         self._pending.discard(answer)

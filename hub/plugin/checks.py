@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Container, Mapping
 from typing import Any
 
-from hub.plugin.device import Device, DeviceNode, Mount
+from hub.plugin.device import Allocation, Device, DeviceNode, Mount
 from hub.plugin.failure import legible
 
 ID_CHARACTERS = 63
@@ -42,15 +42,31 @@ def resource_problem(name: str) -> str:
 def device_problem(device: object, known: Container[str]) -> str:
     """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
     if not isinstance(device, Device):
-        return f"{_shown(device)} is no hub.Device"
+        return f"{_shown(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
     if problem := _id_problem(device.id):
         return f"device {_shown(device.id)}: {problem}"
     if device.id in known:
         return f"device {device.id!r} is offered twice"
+    problem = _field_problem(device)
+    return f"device {device.id!r}: {problem}" if problem else ""
+
+
+def allocation_problem(allocation: Allocation) -> str:
+    """Why a container cannot be given this, or nothing."""
+    problem = _field_problem(allocation)
+    return f"it returned an Allocation whose {problem}" if problem else ""
+
+
+def wrong_answer(answer: object, expected: str) -> TypeError:
+    """The error of a method of a plugin that returns what it should not."""
+    return TypeError(f"it returned {_shown(answer)}, expected {expected}")
+
+
+def _field_problem(thing: Device | Allocation) -> str:
     for field, default, holds, expected in _FIELDS:
-        value = getattr(device, field)
+        value = getattr(thing, field, default)
         if value != default and not holds(value):
-            return f"device {device.id!r}: {field} is {_shown(value)}, expected {expected}"
+            return f"{field} is {_shown(value)}, expected {expected}"
     return ""
 
 
@@ -61,7 +77,7 @@ def _shown(value: object) -> str:
 
 def _id_problem(name: object) -> str:
     if not isinstance(name, str) or not name:
-        return "the id is no text or is empty"
+        return "the id is empty or not a text"
     if len(name) > ID_CHARACTERS:
         return f"the id has {len(name)} characters, at most {ID_CHARACTERS} are allowed"
     return "" if name.isprintable() else "the id has characters that cannot be printed"
@@ -94,7 +110,11 @@ def _are_variables(value: object) -> bool:
 
 def _are_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
     return _are_all(value, DeviceNode) and all(
-        isinstance(node.permissions, str) and node.permissions and not node.permissions.strip("rwm") for node in value
+        isinstance(node.host_path, str)
+        and isinstance(node.permissions, str)
+        and node.permissions
+        and not node.permissions.strip("rwm")
+        for node in value
     )
 
 
@@ -103,13 +123,14 @@ def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin off
 
 
 _FIELDS = [
+    ("resource", "", _is_text, "the name of a resource as a text"),
     ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
     ("broken", "", _is_text, "the reason as a text, empty when there is none"),
     ("numa", (), _are_numa_nodes, "nodes from 0 on, none when that is unknown"),
-    ("nodes", (), _are_nodes, 'a list of hub.DeviceNode with permissions out of "rwm"'),
-    ("mounts", (), lambda value: _are_all(value, Mount), "a list of hub.Mount"),
-    ("env", {}, _are_variables, "texts by name"),
-    ("annotations", {}, _are_variables, "texts by name"),
+    ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
+    ("mounts", (), lambda value: _are_all(value, Mount), 'a list such as [Mount("/usr/share/x")]'),
+    ("env", {}, _are_variables, 'texts by name, such as {"NAME": "value"}'),
+    ("annotations", {}, _are_variables, 'texts by name, such as {"name": "value"}'),
     ("cdi", (), _are_texts, "a list of names"),
     ("physical", "", _is_text, "an id, empty when it is a whole one"),
     ("pci", (), _are_texts, 'a list of addresses such as "0000:3b:00.0"'),

@@ -17,6 +17,10 @@ from hub.plugin.health import Policy, Probing
 from hub.plugin.host import Host
 from hub.plugin.settingsfile import read_settings
 
+LONGEST_RESET = 26.0
+"""Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
+by then takes up to 3."""
+
 
 class NoDevices(Exception):
     """Raised by `Plugin.devices` where there is nothing to advertise, with the reason for the administrator.

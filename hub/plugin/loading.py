@@ -4,12 +4,17 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any
 
 from hub.errors import ConfigError, HubError, read_config_text
-from hub.plugin.contract import Plugin, Settings
+from hub.plugin.classcheck import attribute_problems, check_class
+from hub.plugin.contract import Plugin
+from hub.plugin.failure import explain
+from hub.plugin.host import Host
+from hub.plugin.settingscheck import settings_type
 from hub.plugin.settingsfile import convert, read_settings
 
 
@@ -29,12 +34,50 @@ def load_plugin(target: str) -> type[Plugin]:
         raise HubError(f'plugin "{target}": {_missing(module_name, error.name or "")}') from error
     except SyntaxError as error:
         raise HubError(f'plugin "{target}": {error.filename}: line {error.lineno}: {error.msg}') from None
+    except HubError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise HubError(f'plugin "{target}": its module cannot be imported: {explain(error)}') from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         have = sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module))
         fault = "is no subclass of hub.Plugin" if found is not None else "does not exist"
         raise HubError(f'plugin "{target}": {class_name} {fault}; {module_name} has {", ".join(have) or "no plugin"}')
     return found
+
+
+class PluginMistakes(HubError):
+    """What is wrong with a plugin and its configuration.
+
+    Args:
+        problems: All of it, each with its file and its place in that.
+        warnings: What is most likely a mistake, too.
+    """
+
+    def __init__(self, problems: Iterable[str], warnings: tuple[str, ...]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        self.warnings = warnings
+        super().__init__("; ".join(self.problems))
+
+
+def make_plugin(kind: type[Plugin], config: Path | None, host: Host) -> tuple[Plugin, tuple[str, ...]]:
+    """A plugin, and what is most likely a mistake in its class.
+
+    Raises:
+        PluginMistakes: it would certainly fail.
+    """
+    found = check_class(kind)
+    problems = list(found.problems)
+    try:
+        settings = load_settings(kind, config)
+    except HubError as error:
+        problems.append(str(error))
+    if not problems:
+        plugin = kind(settings, host)
+        problems = attribute_problems(plugin)
+    if problems:
+        raise PluginMistakes(problems, found.warnings)
+    return plugin, found.warnings
 
 
 def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN401 - the type that the plugin declares
@@ -46,7 +89,7 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
         ConfigError: the file cannot be read, or says something that the plugin does not know.
     """
     path = settings_path(plugin, path)
-    kind = get_type_hints(plugin).get("settings", Settings)
+    kind = settings_type(plugin)
     return read_settings(path, kind) if path else convert({}, kind, f"settings of {plugin.__name__}")
 
 

@@ -41,7 +41,7 @@ class PluginMetrics:
     def refresh(self) -> None:
         """Ask anew."""
         if self._answer is None and overrides(self._plugin, "metrics"):
-            self._answer = in_thread("metrics", lambda: checked_metrics(self._plugin.metrics()))
+            self._answer = in_thread(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
             self._answer.add_done_callback(self._take)
 
     def _take(self, answer: asyncio.Future[tuple[Metric, ...]]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import grpc
 
-from hub.errors import HubError
 from hub.kubelet.holders import Holders
 from hub.log import get_logger
 from hub.plugin.asking import Asker
+from hub.plugin.checks import wrong_answer
 from hub.plugin.contract import Plugin, overrides, resets
 from hub.plugin.device import Device
 from hub.plugin.failure import PluginFailure, legible
@@ -24,10 +24,6 @@ from hub.plugin.refusal import Refusal
 from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.resetter import Resetter
 from hub.state import ResetState
-
-LONGEST = 26.0
-"""Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
-by then takes up to 3."""
 
 ANSWER_LIMIT = 2.0
 """Seconds for the plugin to say what may be reset, within the deadline of the call."""
@@ -47,9 +43,6 @@ class Preparation:
         ours: Whether broken devices are this process's to try; in an upgrade they are the younger hub's.
         meter: Counts the results.
         changed: Called when there is a new result.
-
-    Raises:
-        HubError: the plugin allows its resets more time than there is.
     """
 
     def __init__(
@@ -63,9 +56,6 @@ class Preparation:
         meter: Meter,
         changed: Callable[[], None],
     ) -> None:
-        if plugin.reset and not 0 < plugin.reset_timeout <= LONGEST:
-            limit = f"more than 0 and at most {LONGEST:g} s, for the kubelet gives up after 30 s"
-            raise HubError(f"reset_timeout is {plugin.reset_timeout:g} s, expected {limit}")
         self._plugin = plugin
         self._health = health
         self._offer = offer
@@ -180,9 +170,7 @@ class Preparation:
             return _obstacles(self._plugin, shares)
         limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
         try:
-            return await self._asker.ask("why not reset", lambda: _obstacles(self._plugin, shares), limit)
-        except TimeoutError:
-            why = f"the plugin has not said within {limit:g} s whether it may be reset"
+            return await self._asker.ask(self._plugin.why_not_reset, lambda: _obstacles(self._plugin, shares), limit)
         except PluginFailure as failure:
             why = f"the plugin cannot tell whether it may be reset: {failure}"
         return dict.fromkeys(shares, why)
@@ -245,12 +233,16 @@ def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
     if not shares:
         return "the device is gone"
     try:
-        why: object = plugin.why_not_reset(shares)
+        return legible(_checked(plugin.why_not_reset(shares)))
     except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
-        return f"the plugin cannot tell whether it may be reset: {PluginFailure.of(error)}"
-    if isinstance(why, str):
-        return legible(why)
-    return f"the plugin cannot tell whether it may be reset: why_not_reset returned {legible(repr(why))}, not a text"
+        failure = PluginFailure.of(error, plugin.why_not_reset)
+        return f"the plugin cannot tell whether it may be reset: {failure}"
+
+
+def _checked(why: object) -> str:
+    if not isinstance(why, str):
+        raise wrong_answer(why, "a text: the reason, or an empty one where it may be reset")
+    return why
 
 
 def _reset_device(name: str, shares: Iterable[Device], host_root: str, broken: str) -> ResetDevice:

@@ -141,6 +141,7 @@ class Resource:
             detail=registrar.detail,
             reason=snapshot.reason,
             problems=snapshot.problems,
+            warnings=snapshot.warnings,
             devices=tuple(
                 self._device_state(device, holders.get(device.id, "")) for device in snapshot.devices.values()
             ),
@@ -191,7 +192,10 @@ class Resource:
         for problem in snapshot.problems:
             if problem not in before.problems:
                 self._log.error("device left out", reason=problem)
-        if (before.devices, before.reason, before.problems) != (snapshot.devices, snapshot.reason, snapshot.problems):
+        for warning in snapshot.warnings:
+            if warning not in before.warnings:
+                self._log.warning("device file missing", reason=warning)
+        if _told(before) != _told(snapshot):
             self._around.changed()
 
     def _log_health(self, devices: Mapping[str, Device]) -> None:
@@ -225,6 +229,11 @@ class Resource:
     def _is_tried(self, device: Device, told: Mapping[str, str]) -> bool:
         """Whether a device that is known to be unhealthy may be on its way to recover."""
         return device.id in told and self._verdict(device).health is Health.RECOVERING
+
+
+def _told(snapshot: Snapshot) -> tuple[object, ...]:
+    """What the state file has of a snapshot."""
+    return snapshot.devices, snapshot.reason, snapshot.problems, snapshot.warnings
 
 
 def _shown(names: list[str]) -> str:

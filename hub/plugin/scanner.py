@@ -9,12 +9,15 @@ from itertools import groupby
 import msgspec
 
 from hub.log import get_logger
+from hub.plugin.checks import wrong_answer
 from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, overrides
 from hub.plugin.device import Device, Excluded
-from hub.plugin.failure import PluginFailure, legible
+from hub.plugin.devicefiles import missing_files
+from hub.plugin.failure import PluginFailure, PluginTimeout, legible
 from hub.plugin.meter import Meter
+from hub.plugin.place import place_of_function
 from hub.plugin.snapshot import Snapshot
-from hub.plugin.threads import in_thread
+from hub.plugin.threads import in_thread, place_of_call
 
 COALESCE = 0.02
 """Seconds between the end of one scan and the next: a burst of events is one change, and each list costs the kubelet a
@@ -84,12 +87,12 @@ class Scanner:
                         await self._requested.wait()
 
     async def _scan(self) -> None:
-        distrust, limit = self._watch_failure, self._plugin.scan_timeout
+        distrust = self._watch_failure
         self._scans, self._scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = in_thread("scan", lambda: scan(self._plugin, distrust))
-        done, _ = await asyncio.wait([scanning], timeout=limit)
+        scanning = in_thread(self._plugin.devices, lambda: scan(self._plugin, distrust))
+        done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
-            self._report(Scan(reason=f"the scan for devices has not ended within {limit:g} s", fault=True, failed=True))
+            self._report(_overdue(self._plugin, scanning))
         found = await scanning
         self._scanning = False
         self._meter.scan_ended(time.perf_counter() - begin)
@@ -106,7 +109,7 @@ class Scanner:
 
         while True:
             begin = loop.time()
-            watching = in_thread("watch", lambda: self._plugin.watch(changed))
+            watching = in_thread(self._plugin.watch, lambda: self._plugin.watch(changed))
             await asyncio.wait([watching], timeout=delay if self._watch_failure else None)
             if not watching.done():
                 self._distrust("")
@@ -118,7 +121,7 @@ class Scanner:
             if isinstance(failure.__cause__, NeedsRestart):
                 self._report(_hopeless(failure.__cause__))
                 return
-            self._distrust(f"the watch for hardware events failed: {failure}")
+            self._distrust(str(failure))
             held = loop.time() - begin > longest
             delay = first if held or not delay else min(2 * delay, longest)
             await asyncio.sleep(delay)
@@ -130,6 +133,13 @@ class Scanner:
             self.request()
 
 
+async def scan_in_time(plugin: Plugin) -> Scan:
+    """What one scan finds, or that it takes longer than the plugin gives it."""
+    scanning = in_thread(plugin.devices, lambda: scan(plugin))
+    done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
+    return scanning.result() if done else _overdue(plugin, scanning)
+
+
 def scan(plugin: Plugin, distrust: str = "") -> Scan:
     """Ask the plugin for its devices and check them, by resource.
 
@@ -138,30 +148,53 @@ def scan(plugin: Plugin, distrust: str = "") -> Scan:
         distrust: Why none of the devices is healthy, whatever the plugin says; empty when there is no such reason.
     """
     declared: list[str] = []
+    method: Callable[..., object] = plugin.resources
     try:
-        declared = [_ascii(name) for name in plugin.resources()]
+        declared = _declared(plugin)
+        method = plugin.devices
         return _sorted_out(plugin, declared, distrust)
     except NeedsRestart as end:
         return _hopeless(end)
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
-        reason = f"the scan for devices failed: {PluginFailure.of(error)}"
+        reason = str(PluginFailure.of(error, method))
         return Scan({name: Snapshot(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
 def _sorted_out(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
     reason, fault = distrust, bool(distrust)
     try:
-        offered = list(plugin.devices())
+        offered = _offered(plugin)
     except NoDevices as nothing:
         offered, reason, fault = [], legible(nothing), nothing.fault or fault
     snapshots = {name: Snapshot(reason=reason) for name in declared}
     excluded = tuple(Excluded(legible(each.id), legible(each.reason)) for each in offered if isinstance(each, Excluded))
     devices_offered = [each for each in offered if not isinstance(each, Excluded)]
+    where = place_of_function(plugin.devices)
     for name, devices in _by_resource(plugin, devices_offered):
-        snapshot = Snapshot.of(devices)
+        snapshot = Snapshot.of(devices, where)
+        snapshot = snapshot.noting(missing_files(plugin.host, snapshot.devices.values()))
         snapshots[name] = snapshot.distrusted(distrust) if distrust else snapshot
     return Scan(snapshots, reason, fault, excluded=excluded)
+
+
+def _declared(plugin: Plugin) -> list[str]:
+    answer: object = plugin.resources()
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise wrong_answer(answer, 'a list of resource names, such as ["example.com/name"]')
+    return [_ascii(name) for name in answer]
+
+
+def _offered(plugin: Plugin) -> list[Device | Excluded]:
+    answer: object = plugin.devices()
+    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
+        raise wrong_answer(answer, "hub.Device objects: yield each of them, or return a list")
+    return list(answer)
+
+
+def _overdue(plugin: Plugin, scanning: asyncio.Future[Scan]) -> Scan:
+    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place_of_call(scanning))
+    return Scan(reason=str(timeout), fault=True, failed=True)
 
 
 def _hopeless(reason: NeedsRestart) -> Scan:
@@ -170,7 +203,9 @@ def _hopeless(reason: NeedsRestart) -> Scan:
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
     def resource(device: Device) -> str:
-        return _ascii(getattr(device, "resource", "") or plugin.resource)
+        named: object = getattr(device, "resource", "")
+        # What is no name makes the device invalid, not a resource of its own.
+        return _ascii(named if named and isinstance(named, str) else plugin.resource)
 
     # Sorting is stable: within a resource the plugin's own order stays.
     return [(name, list(devices)) for name, devices in groupby(sorted(offered, key=resource), key=resource)]

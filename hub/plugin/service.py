@@ -12,11 +12,11 @@ from hub.kubelet import v1beta1_pb2 as wire
 from hub.kubelet.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginServicer_to_server
 from hub.log import get_logger
 from hub.plugin.asking import Asker
-from hub.plugin.checks import ID_CHARACTERS
+from hub.plugin.checks import ID_CHARACTERS, allocation_problem, wrong_answer
 from hub.plugin.contract import Plugin, overrides, resets
 from hub.plugin.device import Allocation, Device
 from hub.plugin.endpoint import Streams
-from hub.plugin.failure import PluginFailure
+from hub.plugin.failure import PluginFailure, PluginTimeout
 from hub.plugin.inventory import Inventory
 from hub.plugin.meter import Meter
 from hub.plugin.refusal import Refusal
@@ -146,12 +146,11 @@ class DevicePluginService(DevicePluginServicer):
         devices = self._resolve(ids)
         self._check_health(devices)
         named = f"{self._resource}: allocation of {_listed(ids)}"
-        limit = self._plugin.allocate_timeout
+        allocate, limit = self._plugin.allocate, self._plugin.allocate_timeout
         try:
-            response = await self._ask("allocate", lambda: _encode(self._plugin.allocate(devices)), limit)
-        except TimeoutError:
-            message = f"{named}: the plugin has not answered within {limit:g} s"
-            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
+            response = await self._ask(allocate, lambda: _encode(allocate(devices)), limit)
+        except PluginTimeout as timeout:
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, f"{named}: {timeout}") from None
         except PluginFailure as failure:
             raise Refusal(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
         self._log.debug("allocated", devices=list(ids))
@@ -186,15 +185,13 @@ class DevicePluginService(DevicePluginServicer):
         known = self._inventory.snapshot.devices
         available = [known[name] for name in request.available_deviceIDs if name in known]
         required = [known[name] for name in request.must_include_deviceIDs if name in known]
-        size, limit = request.allocation_size, self._plugin.prefer_timeout
+        prefer, size = self._plugin.prefer, request.allocation_size
 
         def question() -> list[str]:
-            return [device.id for device in self._plugin.prefer(available, required, size)]
+            return _ids(prefer(available, required, size))
 
         try:
-            ids = await self._ask("prefer", question, limit)
-        except TimeoutError:
-            return self._no_preference(f"the plugin has not answered within {limit:g} s")
+            ids = await self._ask(prefer, question, self._plugin.prefer_timeout)
         except PluginFailure as failure:
             return self._no_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
@@ -206,20 +203,20 @@ class DevicePluginService(DevicePluginServicer):
         self._complain("preference left to the kubelet", reason)
         return []
 
-    async def _ask(self, name: str, question: Callable[[], T], limit: float) -> T:
+    async def _ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
         """The answer of plugin code that is expected at once and may hang all the same.
 
         Raises:
+            PluginTimeout: there was none within the limit, in seconds.
             PluginFailure: it failed.
-            TimeoutError: there was none within the limit, in seconds.
         """
-        if not overrides(self._plugin, name):
+        if not overrides(self._plugin, method.__name__):
             # Our own code: it does not hang, and is not worth the 0.15 ms that a thread takes there and back.
             try:
                 return question()
             except Exception as error:
-                raise PluginFailure.of(error) from error
-        return await self._asker.ask(name, question, limit)
+                raise PluginFailure.of(error, method) from error
+        return await self._asker.ask(method, question, limit)
 
     def _complain(self, event: str, reason: str) -> None:
         """Log what went wrong with a request, but not again and again: pods are tried in loops."""
@@ -244,9 +241,19 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(_short(name) for name in ids[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
+def _ids(preferred: object) -> list[str]:
+    chosen = list(preferred) if isinstance(preferred, Iterable) else []
+    ids = [device.id for device in chosen if isinstance(device, Device)]
+    if not isinstance(preferred, Iterable) or len(ids) < len(chosen):
+        raise wrong_answer(preferred, "a list of hub.Device: the available ones that it prefers")
+    return ids
+
+
 def _encode(allocation: object) -> wire.ContainerAllocateResponse:
     if not isinstance(allocation, Allocation):
-        raise TypeError(f"allocate returned {allocation!r}, expected a hub.Allocation")
+        raise wrong_answer(allocation, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
+    if problem := allocation_problem(allocation):
+        raise TypeError(problem)
     return wire.ContainerAllocateResponse(
         envs=dict(allocation.env),
         mounts=[

@@ -1,6 +1,6 @@
 """From what a plugin offers to what a kubelet can be sent."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -33,10 +33,17 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Why there is no device, or none that can be trusted."""
     problems: tuple[str, ...] = ()
     """What was left out because no kubelet would take it."""
+    warnings: tuple[str, ...] = ()
+    """What will go wrong with devices that are advertised."""
 
     @classmethod
-    def of(cls, offered: Iterable[Device]) -> Self:
-        """Check what a plugin offers and keep what a kubelet can be sent."""
+    def of(cls, offered: Iterable[Device], where: str = "") -> Self:
+        """Check what a plugin offers and keep what a kubelet can be sent.
+
+        Args:
+            offered: The devices.
+            where: The code that offers them, for the problems.
+        """
         devices: dict[str, Device] = {}
         message = ListAndWatchResponse()
         problems: list[str] = []
@@ -44,7 +51,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         crowded_out = 0
         for device in offered:
             if problem := device_problem(device, devices):
-                problems.append(problem)
+                problems.append(f"{problem}; see devices() at {where}" if where else problem)
                 continue
             encoded = _encode(device)
             room -= encoded.ByteSize() + _FRAME_BYTES
@@ -53,7 +60,10 @@ class Snapshot(msgspec.Struct, frozen=True):
                 continue
             devices[device.id] = device
             message.devices.append(encoded)
-        return cls(devices, message, problems=tuple(_summary(problems, crowded_out)))
+        told = _summary(problems, "devices have such problems")
+        if crowded_out:
+            told.append(f"{crowded_out} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes")
+        return cls(devices, message, problems=tuple(told))
 
     def distrusted(self, reason: str) -> Self:
         """The same devices, none of them healthy: those that were are not for this reason."""
@@ -65,7 +75,11 @@ class Snapshot(msgspec.Struct, frozen=True):
         message.CopyFrom(self.message)
         for device in message.devices:
             device.health = UNHEALTHY
-        return type(self)(devices, message, reason, self.problems)
+        return msgspec.structs.replace(self, devices=devices, message=message, reason=reason)
+
+    def noting(self, warnings: Sequence[str]) -> Self:
+        """The same devices, with what will go wrong with them."""
+        return msgspec.structs.replace(self, warnings=tuple(_summary(warnings, "devices have such warnings")))
 
     def judged(self, fault_of: Callable[[Device], str]) -> Self:
         """The same devices, each as healthy as a judge says."""
@@ -76,7 +90,7 @@ class Snapshot(msgspec.Struct, frozen=True):
             name: msgspec.structs.replace(device, unhealthy=faults[name]) for name, device in self.devices.items()
         }
         message = ListAndWatchResponse(devices=[_encode(device) for device in devices.values()])
-        return type(self)(devices, message, self.reason, self.problems)
+        return msgspec.structs.replace(self, devices=devices, message=message)
 
     def looks_like(self, other: "Snapshot") -> bool:
         """Whether a kubelet would see no difference, for which the order of the devices does not count."""
@@ -94,10 +108,6 @@ def _unordered(message: ListAndWatchResponse) -> set[bytes]:
     return {device.SerializeToString() for device in message.devices}
 
 
-def _summary(problems: list[str], crowded_out: int) -> list[str]:
-    told = problems[:PROBLEMS]
-    if len(problems) > PROBLEMS:
-        told.append(f"{len(problems) - PROBLEMS} more devices have such problems")
-    if crowded_out:
-        told.append(f"{crowded_out} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes")
-    return told
+def _summary(problems: Sequence[str], of_many: str) -> list[str]:
+    more = len(problems) - PROBLEMS
+    return [*problems[:PROBLEMS], *([f"{more} more {of_many}"] if more > 0 else [])]

@@ -5,20 +5,36 @@ import concurrent.futures
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
-from hub.plugin.failure import PluginFailure
+from hub.plugin.failure import PluginFailure, called
+from hub.plugin.place import place_of_thread
 
 T = TypeVar("T")
 
-_Job = tuple[str, Callable[[], Any], "concurrent.futures.Future[Any]"]
+
+class _Job(NamedTuple):
+    """A call on its way to a thread."""
+
+    method: Callable[..., Any]
+    function: Callable[[], Any]
+    outcome: "concurrent.futures.Future[Any]"
+    threads: list[int]
+    """Takes the thread that runs it, while it does."""
+
 
 _idle: list[SimpleQueue[_Job]] = []
 """The threads that wait for work. A list appends and pops atomically."""
 
+_threads: WeakKeyDictionary[asyncio.Future[Any], list[int]] = WeakKeyDictionary()
+"""The thread of each call that runs."""
 
-def in_thread(name: str, function: Callable[[], T]) -> asyncio.Future[T]:
-    """Run plugin code in a thread that runs nothing else meanwhile, and return a future of its outcome.
+
+def in_thread(method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
+    """Call a function in a thread that runs nothing else meanwhile, and return a future of its outcome.
+
+    The method is the plugin's that the function calls; failures name it.
 
     The threads are daemons, and there are as many as calls at one time: one that hangs in a driver keeps neither the
     process from ending nor another call from running, which a pool of some size would. They are used again, for
@@ -31,8 +47,16 @@ def in_thread(name: str, function: Callable[[], T]) -> asyncio.Future[T]:
     # Nobody can call a running thread off; the future must not pretend to.
     outcome.set_running_or_notify_cancel()
     jobs = _idle.pop() if _idle else _start()
-    jobs.put((name, function, outcome))
-    return asyncio.wrap_future(outcome)
+    job = _Job(method, function, outcome, [])
+    jobs.put(job)
+    future = asyncio.wrap_future(outcome)
+    _threads[future] = job.threads
+    return future
+
+
+def place_of_call(future: asyncio.Future[Any]) -> str:
+    """The line of the author's code that a call of `in_thread` is in just now; empty where it is in none."""
+    return "".join(map(place_of_thread, _threads.get(future, ())))
 
 
 def _start() -> SimpleQueue[_Job]:
@@ -43,18 +67,19 @@ def _start() -> SimpleQueue[_Job]:
 
 def _work(jobs: SimpleQueue[_Job]) -> None:
     while True:
-        _run(jobs, *jobs.get())
+        _run(jobs, jobs.get())
 
 
-def _run(
-    jobs: SimpleQueue[_Job], name: str, function: Callable[[], T], outcome: "concurrent.futures.Future[T]"
-) -> None:
-    threading.current_thread().name = name
+def _run(jobs: SimpleQueue[_Job], job: _Job) -> None:
+    threading.current_thread().name = called(job.method)
+    job.threads.append(threading.get_ident())
     try:
-        result = function()
+        result = job.function()
     except BaseException as error:  # noqa: BLE001 - whatever it is belongs to who awaits the future
+        job.threads.clear()
         _idle.append(jobs)
-        outcome.set_exception(PluginFailure.of(error))
+        job.outcome.set_exception(PluginFailure.of(error, job.method))
     else:
+        job.threads.clear()
         _idle.append(jobs)
-        outcome.set_result(result)
+        job.outcome.set_result(result)

@@ -13,7 +13,7 @@ import msgspec
 
 from hub.log import get_logger
 from hub.plugin.asking import Asker
-from hub.plugin.failure import PluginFailure
+from hub.plugin.failure import PluginFailure, explain
 from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.identity import ProcessIdentity
 from hub.reset.messages import Limits, Request
@@ -126,9 +126,7 @@ class Resetter:
 
     async def _ask_settings(self, limit: float) -> object:
         try:
-            return await self._asker.ask("reset settings", lambda: msgspec.to_builtins(self._settings()), limit)
-        except TimeoutError:
-            raise PluginFailure(f"the plugin has not told its settings for it within {limit:.3g} s") from None
+            return await self._asker.ask(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
         except PluginFailure as failure:
             raise PluginFailure(f"the plugin has no settings for it: {failure}") from failure
 
@@ -168,7 +166,7 @@ class Resetter:
         except OSError as error:
             return result(Outcome.CRASHED, f"could not be started ({error.strerror}); given up", begun=False)
         except Exception as error:  # noqa: BLE001 - what plugins name need not be what a process can be given
-            why = str(PluginFailure.of(error))
+            why = explain(error)
             return result(Outcome.FAILED, "could not be started; given up", why, begun=False)
         self._holders[job.key] = process.identity
         ended = await self._see_through(job, process)

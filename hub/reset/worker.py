@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 
-from hub.plugin.failure import PluginFailure, legible
+from hub.plugin.failure import explain, legible
 from hub.prctl import set_death_signal
 from hub.reset import ResetFailed
 from hub.reset.messages import Limits, Reply, Request
@@ -62,7 +62,7 @@ def _reset(target: str, request: Request) -> Reply:
         return Reply(ok=False, message=legible(failed)[:_MESSAGE])
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises is its failure
         sys.__excepthook__(type(error), error, error.__traceback__)
-        return Reply(ok=False, message=str(PluginFailure.of(error))[:_MESSAGE])
+        return Reply(ok=False, message=explain(error)[:_MESSAGE])
     return Reply(ok=True)
 
 

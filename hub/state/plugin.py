@@ -98,6 +98,8 @@ class ResourceState(msgspec.Struct, frozen=True):
     """Why there is no device, if there is none."""
     problems: tuple[str, ...] = ()
     """What the plugin offered that cannot be sent to a kubelet."""
+    warnings: tuple[str, ...] = ()
+    """What will go wrong with devices that are advertised, such as device files that do not exist."""
     devices: tuple[DeviceState, ...] = ()
     unlisted: Mapping[str, str] = {}
     """What somebody still holds and the plugin does not offer any more: device id to holder."""

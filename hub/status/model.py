@@ -90,6 +90,8 @@ class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why it has no device, if it has none."""
     problems: tuple[str, ...]
     """What the plugin offered that cannot be sent to a kubelet."""
+    warnings: tuple[str, ...]
+    """What will go wrong with devices that are advertised, such as device files that do not exist."""
     devices: tuple[DeviceState, ...]
     unlisted: Mapping[str, str]
     """What somebody still holds and the plugin does not offer any more: device id to holder."""

@@ -125,7 +125,7 @@ def _remedy_of_fault(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> s
 
 def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Problem]:
     about = plugin.name
-    for problem in resource.problems:
+    for problem in (*resource.problems, *resource.warnings):
         yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
     if held := resource.unlisted:
         text = _named(f"{name} of {holder}" for name, holder in held.items())

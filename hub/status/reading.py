@@ -184,6 +184,7 @@ def _resource_status(resource: ResourceState, holders_known: bool) -> ResourceSt
         allocated=held if holders_known else None,
         reason=resource.reason,
         problems=resource.problems,
+        warnings=resource.warnings,
         devices=resource.devices,
         unlisted=resource.unlisted,
         refusal=resource.refusal,

@@ -20,7 +20,7 @@ import benchmarks.__main__ as benchmarks
 from hub.cli.states import wait_for_state
 from hub.kubelet.node import Node
 from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
-from hub.plugin import endpoint, health, preparation, process, registration
+from hub.plugin import contract, endpoint, health, process, registration
 from hub.plugin.contract import Plugin
 from hub.plugin.resource import SCAN
 from hub.reset import resetter
@@ -149,7 +149,7 @@ def test_times_are_those_of_the_code() -> None:
         ),
         "It gives the worker a second": resetter.GRACE == 1,
         "has not ended three seconds later": resetter.PATIENCE == 3,
-        "together have 25 seconds, at most 26": (Plugin.reset_timeout, preparation.LONGEST) == (25, 26),
+        "together have 25 seconds, at most 26": (Plugin.reset_timeout, contract.LONGEST_RESET) == (25, 26),
         "it was the fourth recovery within an hour": (
             (health.Policy().recoveries, health.Policy().period) == (3, 3600)
         ),

@@ -26,8 +26,8 @@ from hub.kubelet.fake import AdmissionError, ContainerStartError, FakeKubelet
 from hub.kubelet.node import Node
 from hub.paths import RunDir
 from hub.plugin.checks import ID_CHARACTERS
+from hub.plugin.contract import LONGEST_RESET
 from hub.plugin.metrics import SAMPLES
-from hub.plugin.preparation import LONGEST
 from hub.reset.messages import Limits
 from hub.state import HubState, read_file
 from hub.supervisor.config import read_config
@@ -505,7 +505,7 @@ def test_limits_are_those_of_the_code() -> None:
     words = TUTORIAL.words
     assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of processor time" in words
     assert f"{limits.files} open files" in words
-    assert f"seconds for all resets of one container; {LONGEST:g} at most" in words
+    assert f"seconds for all resets of one container; {LONGEST_RESET:g} at most" in words
     assert f"{ID_CHARACTERS} characters at most" in words
     assert f"A plugin may have {SAMPLES:,} values" in words
     plugin = Plugin()

@@ -1,0 +1,105 @@
+"""Where in a plugin author's code something is: "FILE:LINE"."""
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import dropwhile
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+
+_HUB = f"{Path(__file__).parents[1]}/"
+
+_Step = tuple[FrameType, int]
+"""A frame and the line in it."""
+
+
+def place_of_error(error: BaseException) -> str:
+    """The deepest line of the author's code that an error has passed through; empty where it has passed none."""
+    return _deepest(_raised_through(error.__traceback__))
+
+
+def place_of_thread(ident: int) -> str:
+    """The deepest line of the author's code that a running thread is in; empty where it is in none."""
+    return _deepest(reversed(list(_called_from(sys._current_frames().get(ident)))))  # noqa: SLF001 - the documented way
+
+
+def place_of_function(function: object) -> str:
+    """Where the author defines a function or method; empty where it is not the author's, or not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    return f"{code.co_filename}:{code.co_firstlineno}" if code and not _is_hub(code) else ""
+
+
+def place_of_class(kind: type) -> str:
+    """Where a class is defined; only its module where Python cannot find the source."""
+    try:
+        _, line = inspect.getsourcelines(kind)
+        return f"{inspect.getsourcefile(kind)}:{line}"
+    except (OSError, TypeError):
+        return kind.__module__
+
+
+def place_of_attribute(kind: type, name: str) -> str:
+    """Where a class, or one that it inherits from, defines a name; else where the class itself is."""
+    owner = next((each for each in kind.__mro__ if name in vars(each)), kind)
+    value = vars(owner).get(name)
+    function = getattr(value, "__func__", getattr(value, "fget", value))
+    return place_of_function(function) or _place_of_assignment(owner, name) or place_of_class(kind)
+
+
+def _raised_through(traceback: TracebackType | None) -> Iterator[_Step]:
+    while traceback:
+        yield traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+def _called_from(frame: FrameType | None) -> Iterator[_Step]:
+    while frame:
+        yield frame, frame.f_lineno
+        frame = frame.f_back
+
+
+def _deepest(steps: Iterable[_Step]) -> str:
+    """The last step in the package, or directory, of the code that the hub calls.
+
+    What that code calls may be a library, whose lines say little to the author.
+    """
+    theirs = list(dropwhile(lambda step: not _is_foreign(step[0]), steps))
+    if not theirs:
+        return ""
+    home = theirs[0][0]
+    frame, line = [step for step in theirs if _is_foreign(step[0]) and _are_together(home, step[0])][-1]
+    return f"{frame.f_code.co_filename}:{line}"
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    """Whether a frame belongs neither to the hub nor to Python, nor to code without a file."""
+    file = frame.f_code.co_filename
+    return not (_is_hub(frame.f_code) or file.startswith("<") or _package(frame) in sys.stdlib_module_names)
+
+
+def _is_hub(code: CodeType) -> bool:
+    return code.co_filename.startswith(_HUB)
+
+
+def _are_together(one: FrameType, other: FrameType) -> bool:
+    same_directory = Path(one.f_code.co_filename).parent == Path(other.f_code.co_filename).parent
+    return same_directory or _package(one) == _package(other)
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _place_of_assignment(kind: type, name: str) -> str:
+    try:
+        lines, first = inspect.getsourcelines(kind)
+        (body,) = ast.parse(textwrap.dedent("".join(lines))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return ""
+    for statement in getattr(body, "body", ()):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return f"{inspect.getsourcefile(kind)}:{first + statement.lineno - 1}"
+    return ""
