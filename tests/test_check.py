@@ -85,12 +85,13 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
     """Its last words are told."""
     _write(
         tmp_path,
-        odd_py="import hub\nclass Odd(hub.Plugin):\n    def __init__(self, *args):\n        raise OSError('no')\n",
+        odd_py="import hub\nclass Odd(hub.Plugin):\n    def devices(self):\n        return []\n"
+        "    def __init__(self, *args):\n        raise OSError('no')\n",
         circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n",
     )
     done = _check(tmp_path)
     assert done.returncode == Exit.USAGE
-    assert "OSError" in done.stderr
+    assert done.stderr == f"a: Odd() failed at {tmp_path}/odd.py:6: OSError: no\n"
 
 
 @pytest.mark.parametrize(

@@ -244,22 +244,25 @@ SHARED = (
     [
         ("return ''", "ok", "succeeded"),
         ("return 'it is in use'", "skipped", "it is in use"),
-        ("raise RuntimeError('no idea')", "skipped", "cannot tell whether it may be reset: RuntimeError: no idea"),
-        ("return None", "skipped", "why_not_reset returned None, not a text"),
-        ("threading.Event().wait()", "skipped", "has not said within 2 s whether it may be reset"),
+        ("raise RuntimeError('no idea')", "skipped", "thirdparty.py:{line}: RuntimeError: no idea"),
+        ("return None", "skipped", "TypeError: it returned None, expected a text"),
+        ("threading.Event().wait()", "skipped", "why_not_reset() has not returned within 2 s; it is at {file}:{line}"),
     ],
 )
 async def test_a_plugin_that_says_what_may_be_reset(
     node: Node, kubelet: FakeKubelet, body: str, outcome: str, words: str
 ) -> None:
     """Its word decides; without it, nothing is reset, and the container starts."""
-    more = f"{SHARED}    def why_not_reset(self, shares):\n        {body}\n"
+    # With a way out, since a method that can only return what is wrong is refused at the start.
+    more = f"{SHARED}    def why_not_reset(self, shares):\n        if shares: {body}\n        return ''\n"
     plugin = await _plugin(node, kubelet, devices=2, more=more)
+    file = node.directory / "thirdparty.py"
+    line = file.read_text().splitlines().index(f"        if shares: {body}") + 1
     pod = await kubelet.admit("pod", {STUB: 1})
     assert pod.containers["main"].started
     state = await until(lambda: found if (found := plugin.state()) and found.resets else None, "a result")
     assert state.resets["card"].outcome == outcome
-    assert words in state.resets["card"].message
+    assert words.format(file=file, line=line) in state.resets["card"].message
 
 
 async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:

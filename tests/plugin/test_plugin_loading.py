@@ -182,16 +182,19 @@ async def test_a_configuration_that_is_no_readable_file(node: Node) -> None:
 
 
 async def test_a_plugin_that_cannot_be_made(node: Node) -> None:
-    """An error in its constructor is a crash: the line in the log has the traceback that its author needs."""
+    """An error in its constructor is a crash: the line in the log has the place, and the traceback."""
     target = node.write_plugin("""
 class P(Plugin):
     def __init__(self, *args):
         raise KeyError("serial")
+    def devices(self):
+        return []
 """)
     plugin = node.spawn(target)
     assert await plugin.exited() == Exit.FAILED
     (line,) = plugin.lines()
     assert line["event"] == "plugin crashed"
+    assert line["reason"] == f"at {node.directory}/thirdparty.py:8: KeyError: 'serial'"
     assert "thirdparty.py" in line["exception"]
 
 

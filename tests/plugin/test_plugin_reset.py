@@ -17,7 +17,7 @@ PATIENT = "{reset: true}"
 
 MISDEEDS = [
     ("do: fail, text: the link stays down", "failed after .* s: the link stays down"),
-    ("do: raise, text: no idea", "failed after .* s: RuntimeError: no idea"),
+    ("do: raise, text: no idea", r"failed after .* s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea"),
     ("do: segfault", "killed by SIGSEGV"),
     ("do: sigkill", "killed by SIGKILL"),
     ("do: exit, code: 3", "exit code 3"),

@@ -1,5 +1,7 @@
 """While a plugin cannot say how its devices are, none of them is healthy, and everybody can read why."""
 
+import re
+
 import pytest
 from support import STUB, Node, PluginUnderTest, replace, until
 
@@ -55,17 +57,18 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
     await kubelet.wait_for(STUB, 1)
     obedient.order(order)
     await kubelet.wait_for(STUB, 0)
-    await obedient.reasons(f"the scan for devices failed: {words}")
+    failed = f"devices() failed at {node.directory}/thirdparty.py:13: "
+    await obedient.reasons(f"{failed}{words}")
     obedient.order("raise OSError('and now the bus')")
-    await obedient.reasons("the scan for devices failed: OSError: and now the bus")
+    await obedient.reasons(f"{failed}OSError: and now the bus")
     obedient.order("")
     await kubelet.wait_for(STUB, 1)
     assert len(kubelet.registrations) == 1
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [2, 2, 2]
     told = [line["reason"] for line in obedient.plugin.lines("scan")]
     assert told == [
-        f"the scan for devices failed: {words}",
-        "the scan for devices failed: OSError: and now the bus",
+        f"{failed}{words}",
+        f"{failed}OSError: and now the bus",
         "all is well again",
     ]
 
@@ -75,7 +78,7 @@ async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: F
     obedient = Obedient(node, "raise RuntimeError('not yet')")
     await kubelet.wait_for(STUB, 0)
     state = await obedient.plugin.registered()
-    assert state.reason == "the scan for devices failed: RuntimeError: not yet"
+    assert state.reason == f"devices() failed at {node.directory}/thirdparty.py:13: RuntimeError: not yet"
     obedient.order("")
     await kubelet.wait_for(STUB, 1)
 
@@ -86,7 +89,7 @@ async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: F
     await kubelet.wait_for(STUB, 1)
     obedient.order("while not Path('free').exists(): time.sleep(0.01)")
     await kubelet.wait_for(STUB, 0)
-    await obedient.reasons("the scan for devices has not ended within 0.2 s")
+    await obedient.reasons(f"devices() has not returned within 0.2 s; it is at {node.directory}/thirdparty.py:13")
     obedient.order("")
     obedient.plugin.hup()
     (node.directory / "free").touch()
@@ -108,10 +111,11 @@ class P(Plugin):
         raise StopIteration("event queue overflow")
 """)
     (node.directory / "fail").touch()
+    place = f"{node.directory}/thirdparty.py:15"
     plugin = node.spawn(target)
     await kubelet.wait_for(STUB, 0)
     await kubelet.wait_for(STUB, 1)
-    reason = "the watch for hardware events failed: StopIteration: event queue overflow"
+    reason = f"watch() failed at {place}: StopIteration: event queue overflow"
     assert reason in {line.get("reason") for line in plugin.lines()}
     (node.directory / "fail").touch()
     await kubelet.wait_for(STUB, 0)
@@ -145,7 +149,7 @@ async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKu
     node.faults("")
     await kubelet.wait_for(STUB, 2000)
     (fallen,), (risen,) = plugin.lines("devices unhealthy"), plugin.lines("devices healthy again")
-    assert fallen["reason"] == "the scan for devices failed: RuntimeError: no driver"
+    assert re.fullmatch(r"devices\(\) failed at \S+/stub/__init__.py:\d+: RuntimeError: no driver", fallen["reason"])
     assert fallen["devices"].endswith("stub-15 and 1984 more")
     assert risen["devices"] == fallen["devices"]
     assert len(plugin.log) < 10_000

@@ -171,7 +171,7 @@ async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, pro
     node.faults(text)
     await kubelet.wait_for(STUB, 0)
     state = await plugin.resource_until(lambda state: not state.devices[0].healthy)
-    reason = f"the scan for devices failed: ConfigError: {node.faults_file}: {problem}"
+    reason = f"devices() failed: {node.faults_file}: {problem}"
     assert state.devices[0].reason.startswith(reason)
     node.faults("unhealthy: {stub-0: test}")
     await kubelet.wait_for(STUB, 3)

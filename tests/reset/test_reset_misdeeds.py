@@ -17,7 +17,11 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
     ({"do": "succeed"}, OK, "succeeded after"),
     ({"do": "succeed", "seconds": 0.1}, OK, "succeeded after"),
     ({"do": "fail", "text": "the link stays down"}, FAILED, r"failed after [\d.]+ s: the link stays down$"),
-    ({"do": "raise", "text": "no idea"}, FAILED, r"failed after [\d.]+ s: RuntimeError: no idea$"),
+    (
+        {"do": "raise", "text": "no idea"},
+        FAILED,
+        r"failed after [\d.]+ s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea$",
+    ),
     (
         {"do": "segfault"},
         CRASHED,

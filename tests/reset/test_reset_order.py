@@ -209,7 +209,8 @@ async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
     assert beat.done()
     assert result.outcome is Outcome.FAILED
     assert not result.begun
-    assert result.message == "reset of device could not begin: the plugin has not told its settings for it within 0.3 s"
+    said = "reset of device could not begin: the plugin has no settings for it: hang() has not returned within 0.3 s"
+    assert result.message.startswith(f"{said}; it is at {__file__}:")
     assert not workshop.processes()
 
 
