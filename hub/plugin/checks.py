@@ -42,9 +42,9 @@ def resource_problem(name: str) -> str:
 def device_problem(device: object, known: Container[str]) -> str:
     """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
     if not isinstance(device, Device):
-        return f"{_shown(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
+        return f"{shown(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
     if problem := _id_problem(device.id):
-        return f"device {_shown(device.id)}: {problem}"
+        return f"device {shown(device.id)}: {problem}"
     if device.id in known:
         return f"device {device.id!r} is offered twice"
     problem = _field_problem(device)
@@ -59,18 +59,19 @@ def allocation_problem(allocation: Allocation) -> str:
 
 def wrong_answer(answer: object, expected: str) -> TypeError:
     """The error of a method of a plugin that returns what it should not."""
-    return TypeError(f"it returned {_shown(answer)}, expected {expected}")
+    return TypeError(f"it returned {shown(answer)}, expected {expected}")
 
 
 def _field_problem(thing: Device | Allocation) -> str:
     for field, default, holds, expected in _FIELDS:
         value = getattr(thing, field, default)
         if value != default and not holds(value):
-            return f"{field} is {_shown(value)}, expected {expected}"
+            return f"{field} is {shown(value)}, expected {expected}"
     return ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """What Python calls a value, at a length that fits into a line, and the same each time."""
     text = legible(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 

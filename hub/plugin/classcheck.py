@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from types import NoneType
 from typing import NamedTuple
 
+from hub.plugin.checks import shown
 from hub.plugin.contract import LONGEST_RESET, Plugin
 from hub.plugin.health import Policy, Probing
 from hub.plugin.place import place_of_attribute, place_of_class
@@ -48,7 +49,7 @@ def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
     wrong = {name: value for name in _TYPES if not _fits(value := getattr(plugin, name), _TYPES[name][0])}
     for name, value in wrong.items():
-        yield name, f"{name} is {value!r}, expected {_TYPES[name][1]}"
+        yield name, f"{name} is {shown(value)}, expected {_TYPES[name][1]}"
     if not plugin.reset or wrong.keys() & {"reset", "reset_timeout"}:
         return
     if problem := reset_problem(plugin.reset):

@@ -38,7 +38,7 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
         yield str(error)
         return
     for struct in structs:
-        for name, value in vars(struct).items():
+        for name, value in dict(vars(struct)).items():
             if _is_meant_as_setting(struct, name, value):
                 place = place_of_attribute(struct, name)
                 problem = f"{name} = {value!r} in {struct.__name__} has no annotation, so no file can set it"
