@@ -1,6 +1,6 @@
 """Device files that devices name and the node does not have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import fspath
 from pathlib import Path
 
@@ -9,11 +9,13 @@ from hub.plugin.host import Host
 
 DEVICE_FILES = "/dev"
 
+_NAMED = 4
+
 
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
-    """A warning for each device that names a file below /dev that is not there: no container with it can start.
+    """A warning for each file below /dev that devices name and that is not there: no container with them can start.
 
-    The health of such a device stays what its plugin says. Other paths are not looked at: a pod of the hub sees all of
+    The health of such devices stays what their plugin says. Other paths are not looked at: a pod of the hub sees all of
     the node's /dev, and only some of its other directories.
 
     Args:
@@ -22,17 +24,23 @@ def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     """
     if not host.path(DEVICE_FILES).is_dir():
         return []
-    found = ((device, _missing(host, device)) for device in devices)
+    users: dict[str, dict[str, None]] = {}
+    for device in devices:
+        for node in device.nodes:
+            users.setdefault(fspath(node.host_path), {})[device.id] = None
+    missing = {
+        path: list(names)
+        for path, names in users.items()
+        if path.startswith(f"{DEVICE_FILES}/") and not _is_there(host.path(path))
+    }
     return [
-        f"device {device.id!r}: {', '.join(missing)} does not exist, no container with this device can start"
-        for device, missing in found
-        if missing
+        f"{path} does not exist, no container with device {_named(names)} can start" for path, names in missing.items()
     ]
 
 
-def _missing(host: Host, device: Device) -> list[str]:
-    paths = dict.fromkeys(fspath(node.host_path) for node in device.nodes)
-    return [path for path in paths if path.startswith(f"{DEVICE_FILES}/") and not _is_there(host.path(path))]
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" or {more} more" if more > 0 else "")
 
 
 def _is_there(path: Path) -> bool:

@@ -79,7 +79,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     def noting(self, warnings: Sequence[str]) -> Self:
         """The same devices, with what will go wrong with them."""
-        return msgspec.structs.replace(self, warnings=tuple(_summary(warnings, "devices have such warnings")))
+        return msgspec.structs.replace(self, warnings=tuple(_summary(warnings, "files are missing")))
 
     def judged(self, fault_of: Callable[[Device], str]) -> Self:
         """The same devices, each as healthy as a judge says."""

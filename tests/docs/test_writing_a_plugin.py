@@ -79,6 +79,9 @@ def _command(beginning: str) -> str:
 SET_UP = [_command("mkdir -p host"), _command("touch host/dev")]
 KUBELET = _command("dphub kubelet")
 PLUGIN, PLUGIN_WITH_SETTINGS = (command for command in TUTORIAL.commands if command.startswith("python -m hub.plugin "))
+SCAN = _command("dphub check --plugin serial_adapters:Serial --scan")
+WRONG = _command("dphub check --plugin wrong:")
+FAILING, INVALID = _command("dphub check --plugin failing:F"), _command("dphub check --plugin failing:I")
 CHECK_SETTINGS = _command("dphub check --plugin serial_adapters:Serial serial.yaml")
 LOCK, UNLOCK = _command("touch host/run/lock"), _command("rm host/run/lock")
 CHECK_HUB = _command("dphub check circus.ini")
@@ -95,7 +98,9 @@ KUSTOMIZE = _command("kubectl kustomize .")
 CHECK_STUB = _command("dphub check --plugin plugins.stub:Stub")
 TYPED |= {PLUGIN, PLUGIN_WITH_SETTINGS, *OPERATE}
 
-REGISTERED, ADMITTED, UNKNOWN_KEY, HEALTH, DIALLER = (text.splitlines() for text in TUTORIAL.of("text"))
+SCANNED, REGISTERED, ADMITTED, UNKNOWN_KEY, HEALTH, DIALLER, *MISTAKES = (
+    text.splitlines() for text in TUTORIAL.of("text")
+)
 ADMIT_READER, RESTART, REMOVE_READER, ADMIT_DIALLER, ADMIT_CALLER = re.findall("[Tt]ype `([^`]+)`", TUTORIAL.text)
 
 
@@ -160,6 +165,28 @@ async def test_it_is_tried_in_two_terminals(tutorial: Tutorial) -> None:
             await kubelet.says("remove: done")
             kubelet.type("help")
             await kubelet.says("show this list")
+
+
+def test_the_devices_are_seen_before_any_kubelet(tutorial: Tutorial) -> None:
+    """As a table."""
+    tutorial.write(FIRST)
+    assert typed(SCAN, tutorial.directory).splitlines() == SCANNED
+
+
+@pytest.mark.parametrize(("command", "said"), [*zip((WRONG, FAILING, INVALID), MISTAKES, strict=True)])
+def test_mistakes_of_the_author(tutorial: Tutorial, command: str, said: list[str]) -> None:
+    """They are said as the page has it, in the reader's directory."""
+    tutorial.write(grown_up())
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tutorial.directory,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = f"{done.stdout}{done.stderr}".replace(str(tutorial.directory), "/home/you/serial").splitlines()
+    assert (done.returncode, lines) == (Exit.USAGE, said)
 
 
 async def test_health_and_settings(tutorial: Tutorial) -> None:

@@ -126,6 +126,8 @@ class OperatedNode(Node):
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
         self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
+        # What the stub gives to containers.
+        (self.root / "dev/null").touch()
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
         for name, text in (FILES | dict(files or {})).items():
             (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
