@@ -20,8 +20,8 @@ class OfferedDevice(msgspec.Struct, frozen=True):
     unhealthy: str = ""
     """Why it cannot be used; empty when it can."""
     numa: tuple[int, ...] = ()
-    nodes: tuple[str, ...] = ()
-    """Its device files, as paths of the node."""
+    files: tuple[str, ...] = ()
+    """Its device files, and the files and directories that come with it, as paths of the node."""
 
 
 class LeftOut(msgspec.Struct, frozen=True):

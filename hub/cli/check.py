@@ -102,9 +102,9 @@ def _tell_devices(devices: Sequence[OfferedDevice], reason: str) -> None:
     if not devices:
         say(f"no devices: {reason}" if reason else "no devices")
         return
-    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("device files", least=20)
+    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
     table = Table(*columns, Column("why", below=True, label=""))
     for each in devices:
         health = "unhealthy" if each.unhealthy else "healthy"
-        table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.nodes), each.unhealthy)
+        table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)
     show(lambda: table, watch=False)

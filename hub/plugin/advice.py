@@ -29,14 +29,13 @@ def advice(error: str) -> str:
 
 
 def _keyword(name: str) -> str:
-    fields = {kind: _fields(kind) for kind in _KINDS}
+    fields = {f"hub.{kind.__name__}": _fields(kind) for kind in _KINDS}
     known = {field for names in fields.values() for field in names}
-    (close,) = get_close_matches(name, known, n=1) or [""]
-    kinds = [kind for kind, names in fields.items() if close in names]
-    if not kinds:
-        return f"hub.Device takes {', '.join(fields[Device])}"
-    takes = "; ".join(f"hub.{kind.__name__} takes {', '.join(fields[kind])}" for kind in kinds)
-    return f"did you mean {close}? {takes}" if close != name else takes
+    if name in known:
+        return f"only {' and '.join(kind for kind, names in fields.items() if name in names)} takes that"
+    if close := get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"hub.Device takes {', '.join(fields['hub.Device'])}"
 
 
 def _fields(kind: type[msgspec.Struct]) -> list[str]:

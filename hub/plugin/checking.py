@@ -82,5 +82,6 @@ def _problems_of_scan(found: Scan) -> Iterator[str]:
 def _offered(found: Scan) -> Iterator[OfferedDevice]:
     for name, snapshot in found.snapshots.items():
         for device in snapshot.devices.values():
-            nodes = tuple(fspath(node.host_path) for node in device.nodes)
-            yield OfferedDevice(name, device.id, device.broken or device.unhealthy, tuple(device.numa), nodes)
+            paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
+            fault, files = device.broken or device.unhealthy, tuple(map(fspath, paths))
+            yield OfferedDevice(name, device.id, fault, tuple(device.numa), files)

@@ -194,10 +194,15 @@ WHEN_ASKED: dict[str, Mistake] = {
     ),
     "an unknown keyword": (
         f"{RESOURCE}    def devices(self):\n        yield Device('a', attribute={{}})  # HERE\n",
-        (
-            "devices() failed at {here}: TypeError: Unexpected keyword argument 'attribute'; did you mean attributes? "
-            f"hub.Device {TAKES}"
-        ),
+        ("devices() failed at {here}: TypeError: Unexpected keyword argument 'attribute'; did you mean attributes?"),
+    ),
+    "a keyword of another class": (
+        f"{RESOURCE}    def devices(self):\n        yield Excluded('a', 'x', unhealthy='y')  # HERE\n",
+        "devices() failed at {here}: TypeError: Unexpected keyword argument 'unhealthy'; only hub.Device takes that",
+    ),
+    "a keyword like no other": (
+        f"{RESOURCE}    def devices(self):\n        yield Device('a', xyz=1)  # HERE\n",
+        f"devices() failed at {{here}}: TypeError: Unexpected keyword argument 'xyz'; hub.Device {TAKES}",
     ),
     "a change of a device": (
         f"{RESOURCE}    def devices(self):\n        d = Device('a')\n        d.id = 'b'  # HERE\n        yield d\n",
