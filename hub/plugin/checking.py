@@ -83,5 +83,5 @@ def _offered(found: Scan) -> Iterator[OfferedDevice]:
     for name, snapshot in found.snapshots.items():
         for device in snapshot.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
-            fault, files = device.broken or device.unhealthy, tuple(map(fspath, paths))
+            fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
             yield OfferedDevice(name, device.id, fault, tuple(device.numa), files)
