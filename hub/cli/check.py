@@ -22,7 +22,11 @@ from hub.wording import counted
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(epilog=examples("dphub check", "dphub check --plugin plugins.gpu:GPU gpu.yaml"))
+@click.command(
+    epilog=examples(
+        "dphub check", "dphub check --plugin plugins.gpu:GPU gpu.yaml", "dphub check --plugin plugins.stub:Stub --scan"
+    )
+)
 @click.argument("file", type=_PATH, required=False)
 @click.option("--plugin", metavar="MODULE:CLASS", help="FILE is the configuration of this plugin, not a circus.ini.")
 @click.option("--scan", is_flag=True, help="Also ask the plugin for its devices once, and list what it would offer.")

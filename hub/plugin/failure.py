@@ -76,5 +76,4 @@ def _advice(error: BaseException) -> str:
         return ""
     from hub.plugin.advice import advice  # noqa: PLC0415 - the processes of a reset, and plugins that work, need none
 
-    said = advice(str(error))
-    return f"; {said}" if said else ""
+    return advice(str(error))

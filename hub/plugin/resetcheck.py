@@ -6,10 +6,10 @@ It is not imported: its module belongs into the process of a reset, and may load
 import ast
 import importlib.util
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from hub.plugin.failure import explain
+from hub.wording import did_you_mean
 
 _WRITE = "write def {name}(device, settings)"
 
@@ -34,8 +34,8 @@ def reset_problem(target: str) -> str:
 
 def _function_problem(name: str, file: str, names: Mapping[str, ast.AST]) -> str:
     if "*" not in names and name not in names:
-        close = get_close_matches(name, names, n=1)
-        return f"{file} has no {name}: " + (f"did you mean {close[0]}?" if close else _WRITE.format(name=name))
+        todo = did_you_mean(name, names) or f": {_WRITE.format(name=name)}"
+        return f"{file} has no {name}{todo}"
     found = names.get(name)
     if isinstance(found, ast.AsyncFunctionDef):
         return f"{file}:{found.lineno}: {name}() is async, and nothing awaits it: {_WRITE.format(name=name)}"

@@ -103,7 +103,7 @@ CERTAIN: dict[str, Mistake] = {
     ),
     "no function of the reset": (
         f"class P(Plugin):\n    reset = 'author_reset:rset'  # HERE\n{GOOD}",
-        '{here}: reset is "author_reset:rset": {reset} has no rset: did you mean reset?',
+        '{here}: reset is "author_reset:rset": {reset} has no rset; did you mean reset?',
     ),
     "a reset of one argument": (
         f"class P(Plugin):\n    reset = 'author_reset:one'  # HERE\n{GOOD}",
