@@ -82,8 +82,9 @@ def _read_file(path: Path) -> list[Section]:
         default_section="",  # circus.ini has no section that all others inherit from
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
+    text = read_config_text(path)
     try:
-        parser.read_string(read_config_text(path))
+        parser.read_string(text)
     except configparser.DuplicateOptionError as error:
         raise ConfigError(
             path, f"is there twice (line {error.lineno})", where=f"[{error.section}] {error.option}"
@@ -93,6 +94,8 @@ def _read_file(path: Path) -> list[Section]:
     except configparser.MissingSectionHeaderError as error:
         raise ConfigError(path, "expected a [section] first", where=f"line {error.lineno}") from None
     except configparser.ParsingError as error:
-        line, text = error.errors[0]
-        raise ConfigError(path, f"{text} is neither `key = value` nor [section]", where=f"line {line}") from None
+        # The error has the line as well, but quoted or not depending on Python's version.
+        number, _ = error.errors[0]
+        line = text.split("\n")[number - 1].strip()
+        raise ConfigError(path, f"{line!r} is neither `key = value` nor [section]", where=f"line {number}") from None
     return [Section(path, name, dict(parser.items(name))) for name in parser.sections()]

@@ -156,7 +156,7 @@ async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None
     ("text", "reason"),
     [
         ('{"faults": "a",\n "faults": "b"}', 'the key "faults" is there twice'),
-        ('{"faults": "a",\n}', "line 2: no JSON: "),
+        ('{"faults": "a",\n "b"}', "line 2: no JSON: "),
     ],
 )
 async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,7 +161,7 @@ class HubProcess:
             self.process.kill()
             self.process.wait()
             for child in family:
-                if child.is_running():
+                with suppress(psutil.NoSuchProcess):
                     child.kill()
 
 

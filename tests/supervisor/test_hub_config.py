@@ -127,7 +127,7 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         ("[watcher:a b]\ncmd = x", ["[watcher:a b]", "letters"]),
         (f"[watcher:{'a' * 64}]\ncmd = x", ["63"]),
         ("cmd = x", ["line 1", "expected a [section]"]),
-        ("[watcher:a]\ncmd x", ["line 2", "'cmd x"]),
+        ("[watcher:a]\ncmd x\n", ["line 2", "'cmd x' is neither"]),
         ("[env]\nA = 1", ["no [watcher:NAME] section"]),
         ("# nothing", ["no [watcher:NAME] section"]),
         (" \n", ["is empty"]),
