@@ -49,21 +49,27 @@ def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
 
 
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
-    wrong = {name: value for name in _TYPES if not _fits(value := getattr(plugin, name), _TYPES[name][0])}
-    for name, value in wrong.items():
-        yield name, f"{name} is {shown(value)}, expected {_TYPES[name][1]}"
-    if not plugin.reset or wrong.keys() & {"reset", "reset_timeout"}:
-        return
-    if problem := reset_problem(plugin.reset):
+    known = {name: value for name in _TYPES if not _is_computed(value := getattr(plugin, name))}
+    right = {name: value for name, value in known.items() if _fits(value, _TYPES[name][0])}
+    for name, value in known.items():
+        if name not in right:
+            yield name, f"{name} is {shown(value)}, expected {_TYPES[name][1]}"
+    reset, timeout = right.get("reset"), right.get("reset_timeout")
+    if reset and (problem := reset_problem(reset)):
         yield "reset", problem
-    if not 0 < plugin.reset_timeout <= LONGEST_RESET:
+    if reset and timeout is not None and not 0 < timeout <= LONGEST_RESET:
         limit = f"more than 0 and at most {LONGEST_RESET:g} s, for the kubelet gives up after 30 s"
-        yield "reset_timeout", f"reset_timeout is {plugin.reset_timeout:g} s, expected {limit}"
+        yield "reset_timeout", f"reset_timeout is {timeout:g} s, expected {limit}"
+
+
+def _is_computed(value: object) -> bool:
+    """Whether a class has a property here, whose value only an instance knows."""
+    return hasattr(value, "__get__") and not callable(value)
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
     """Whether a value has one of these types. No text is a list of texts, and no truth value a number."""
-    return isinstance(value, types) and not (isinstance(value, (bool, str)) and type(value) not in types)
+    return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
 
 
 def _missing_methods(kind: type[Plugin]) -> Iterator[str]:

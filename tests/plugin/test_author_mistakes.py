@@ -170,6 +170,17 @@ DOUBTFUL: dict[str, Mistake] = {
     ),
 }
 
+RIGHT = {
+    "properties": (
+        "class P(Plugin):\n    @property\n    def resource(self):\n        return 'example.com/stub'\n"
+        f"    @property\n    def reset(self):\n        return 'author_reset:reset'\n{GOOD}"
+    ),
+    "a name out of an enumeration": (
+        "import enum\nclass Name(enum.StrEnum):\n    STUB = 'example.com/stub'\n"
+        f"class P(Plugin):\n    resource = Name.STUB\n{GOOD}"
+    ),
+}
+
 RESOURCE = f'class P(Plugin):\n    resource = "{STUB}"\n    interval = 0.05\n'
 TAKES = "takes id, resource, nodes, mounts, env, cdi, annotations, unhealthy, broken, numa, physical, pci, attributes"
 
@@ -323,6 +334,13 @@ def test_check_warns_of_what_is_most_likely_a_mistake(tmp_path: Path, code: str,
     file = _written(tmp_path, code)
     report = _checked(file)
     assert (report.problems, report.warnings) == ((), (_expected(words, file),))
+
+
+@pytest.mark.parametrize("code", RIGHT.values(), ids=RIGHT)
+def test_check_accepts_what_works(tmp_path: Path, code: str) -> None:
+    """A plugin that a check refuses does not start, so that nothing is refused that could work."""
+    report = _checked(_written(tmp_path, code), scan=True)
+    assert (report.problems, report.warnings) == ((), ())
 
 
 @pytest.mark.parametrize(("code", "words"), WHEN_ASKED.values(), ids=WHEN_ASKED)
