@@ -160,6 +160,14 @@ DOUBTFUL: dict[str, Mistake] = {
         f"class P(Plugin):\n    resourse = 'example.com/stub'  # HERE\n{GOOD}",
         "{here}: the hub never reads resourse; did you mean resource?",
     ),
+    "a call in the place of a return": (
+        (
+            f"class P(Plugin):\n{GOOD}"
+            "    def allocate(self, devices):  # HERE\n        self.refuse()\n"
+            "    def refuse(self):\n        raise OSError('these are not for containers')\n"
+        ),
+        "{here}: allocate() returns nothing, expected a hub.Allocation: return Allocation(nodes=[...], env={{...}})",
+    ),
     "a wrong return among right ones": (
         (
             f"class P(Plugin):\n{GOOD}"
