@@ -50,7 +50,8 @@ install_compiler_and_chromium() {
 
 find_chromium() {
     if [ -n "$(real_chromium)" ]; then
-        ln -sf "$(real_chromium)" "$venv/bin/chromium"
+        # Where VENV/bin is in PATH, this is the link of an earlier set-up, which must not come to point to itself.
+        ln -sf "$(readlink -f "$(real_chromium)")" "$venv/bin/chromium"
     elif in_archive chromium-browser; then
         missing chromium "$(distribution) has it only as a snap"
     else

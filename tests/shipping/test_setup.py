@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = [
     *("awk", "cat", "cp", "cut", "date", "dirname", "du", "env", "find", "grep", "kill", "ln", "mkdir", "mktemp", "mv"),
-    *("rm", "sed", "sh", "tar", "touch", "true", "uname", "wc"),
+    *("readlink", "rm", "sed", "sh", "tar", "touch", "true", "uname", "wc"),
 ]
 """Programs that every machine has."""
 
@@ -43,6 +43,7 @@ class Machine:
         self.state = directory / "state"
         self.venv = directory / "venv"
         self._bin = directory / "bin"
+        self.path = str(self._bin)
         self.state.mkdir()
         self._bin.mkdir()
         for program in EVERYWHERE:
@@ -67,7 +68,7 @@ class Machine:
         """Run one of the scripts for the machine's virtual environment."""
         return subprocess.run(
             [ROOT / "scripts" / script, self.venv, *words],
-            env={"PATH": str(self._bin), "STATE": str(self.state), "HOME": str(self.state)},
+            env={"PATH": self.path, "STATE": str(self.state), "HOME": str(self.state)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -164,6 +165,17 @@ def test_a_tool_that_the_machine_cannot_have_is_recorded(machine: Machine) -> No
     assert "only as a snap" in (missing / "chromium").read_text(encoding="utf-8")
     assert "x86_64" in (missing / "helm").read_text(encoding="utf-8")
     assert (machine.venv / "tools").exists()
+
+
+def test_the_browser_is_found_again_in_an_activated_environment(machine: Machine) -> None:
+    """With VENV/bin first in PATH, a second set-up still links to the browser, not the link to itself."""
+    _with_venv(machine)
+    for program in ("cc", "chromium", "promtool", "uname"):
+        machine.program(program, "")
+    assert machine.run("tools.sh").returncode == 0
+    machine.path = f"{machine.venv / 'bin'}:{machine.path}"
+    assert machine.run("tools.sh").returncode == 0
+    subprocess.run([machine.venv / "bin/chromium"], check=True)
 
 
 def test_a_tool_that_the_distribution_has_is_never_skipped(machine: Machine) -> None:
