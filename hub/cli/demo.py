@@ -20,6 +20,7 @@ from hub.cli.words import examples
 from hub.errors import ConfigError
 from hub.exits import Exit
 from hub.paths import SOCKET_PATH_BYTES
+from hub.stopsignals import stop_signals
 from hub.supervisor.config import read_config, shipped_config
 
 if TYPE_CHECKING:
@@ -72,11 +73,19 @@ async def _run(root: Path, show: _Screen | _Document) -> None:
 
 
 def _stop_on_signals() -> None:
-    """Stop as by Ctrl-C also where a signal would end this process at once, and leave the hub running."""
+    """Stop at the first signal also where one would end this process at once, and leave the hub running.
+
+    Those that follow have no effect: the hub stops within its limit, and its directory is removed after that.
+    """
     task = asyncio.current_task()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if task and signal.getsignal(number) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+    def stop() -> None:
+        if task and not task.cancelling():
+            task.cancel()
+
+    for number in (*stop_signals(), signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 class _Screen:

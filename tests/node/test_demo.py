@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
-from support import PATIENCE, started
+from support import PATIENCE, started, until
 
 DPHUB = Path(sys.executable).with_name("dphub")
 STEPS = [
@@ -67,6 +70,34 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
         assert (demo.returncode, said.strip()) == (1, b"Aborted!")
         gone, alive = psutil.wait_procs(family, timeout=PATIENCE)
         assert not alive, gone
+
+
+async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
+    """Ctrl-C once more while it stops changes nothing: it stops in order, and its directory is gone."""
+    pipe = asyncio.subprocess.PIPE
+    with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
+        environment = {**os.environ, "TMPDIR": directory}
+        async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
+            assert demo.stdout
+            async for line in demo.stdout:
+                if b"A pod is admitted" in line:
+                    break
+            (hub,) = psutil.Process(demo.pid).children()
+            hub.suspend()
+            demo.send_signal(signal.SIGINT)
+            await until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
+            demo.send_signal(signal.SIGINT)
+            hub.resume()
+            async with asyncio.timeout(PATIENCE):
+                _, said = await demo.communicate()
+        assert (demo.returncode, said.strip()) == (1, b"Aborted!")
+        assert os.listdir(directory) == []  # noqa: PTH208 - nothing of the event loop waits for it
+
+
+def _has_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process, as it does while that is suspended."""
+    (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_an_unknown_command_is_one_clear_error() -> None:
