@@ -109,9 +109,18 @@ def _are_variables(value: object) -> bool:
     return isinstance(value, Mapping) and all(_is_text(part) for pair in value.items() for part in pair)
 
 
+def _has_paths(thing: DeviceNode | Mount) -> bool:
+    """Whether both paths are texts; a path of bytes is one for Python only."""
+    return isinstance(thing.host_path, str) and isinstance(thing.container_path, str)
+
+
+def _are_mounts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, Mount) and all(_has_paths(mount) for mount in value)
+
+
 def _are_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
     return _are_all(value, DeviceNode) and all(
-        isinstance(node.host_path, str)
+        _has_paths(node)
         and isinstance(node.permissions, str)
         and node.permissions
         and not node.permissions.strip("rwm")
@@ -129,7 +138,7 @@ _FIELDS = [
     ("broken", "", _is_text, "the reason as a text, empty when there is none"),
     ("numa", (), _are_numa_nodes, "nodes from 0 on, none when that is unknown"),
     ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
-    ("mounts", (), lambda value: _are_all(value, Mount), 'a list such as [Mount("/usr/share/x")]'),
+    ("mounts", (), _are_mounts, 'a list such as [Mount("/usr/share/x")]'),
     ("env", {}, _are_variables, 'texts by name, such as {"NAME": "value"}'),
     ("annotations", {}, _are_variables, 'texts by name, such as {"name": "value"}'),
     ("cdi", (), _are_texts, "a list of names"),

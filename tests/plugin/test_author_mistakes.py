@@ -276,6 +276,13 @@ INVALID: dict[str, Mistake] = {
         "Device('a', nodes='/dev/null')",
         "device 'a': nodes is '/dev/null', expected a list such as [DeviceNode(\"/dev/x\", permissions=\"rw\")]",
     ),
+    "a path of bytes": (
+        "Device('a', mounts=[Mount(b'/x')])",
+        (
+            "device 'a': mounts is [Mount(host_path=b'/x', container_path=b'/x', read_only=True)], "
+            'expected a list such as [Mount("/usr/share/x")]'
+        ),
+    ),
     "nodes in the place of the resource": (
         "Device('a', [DeviceNode('/dev/null')])",
         (
