@@ -71,6 +71,14 @@ def test_the_tests_of_each_room_are_there() -> None:
         assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
 
 
+def test_each_test_has_its_room() -> None:
+    """A developer who follows the map misses none."""
+    patterns = [pattern for cells in ARCHITECTURE.table("room") for pattern in re.findall("`([^`]+)`", cells[2])]
+    places = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    files = (ROOT / "tests").rglob("test_*.py")
+    assert [str(file) for file in files if places.isdisjoint((file, *file.parents))] == []
+
+
 def _patterns() -> dict[str, re.Pattern[str]]:
     """What each file of the run directory may be called."""
     words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)"}
