@@ -399,7 +399,7 @@ async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet)
     assert [line["reason"] for line in plugin.lines("device file missing")] == [said]
 
 
-ALLOCATE = f"""{RESOURCE}    allocate_timeout = 0.2
+ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
     def devices(self):
         return [Device('returns'), Device('raises'), Device('blocks'), Device('value')]
     def allocate(self, devices):
@@ -435,7 +435,8 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = 0.2
 )
 async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: str) -> None:
     """The pod's events, the log and the status have the place; a check cannot see what only a pod brings about."""
-    file = _written(node.directory, ALLOCATE)
+    # Long enough for an answer of a busy machine, where there is one.
+    file = _written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(_checked, file)).problems == ()
     plugin = node.spawn(f"{file}:P")
     await kubelet.wait_for(STUB, 4)
