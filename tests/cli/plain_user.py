@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import PATIENCE
 
-PATIENCE = 60.0
 NOBODY = 65534
 
 needs_setpriv = pytest.mark.skipif(

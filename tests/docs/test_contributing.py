@@ -44,7 +44,7 @@ def test_the_exercise(checkout: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=4 * PATIENCE,
     )
     assert done.returncode == 1, done.stdout
     failed = re.findall(r"^FAILED (\S+?)::", done.stdout, re.MULTILINE)
