@@ -1,8 +1,12 @@
 """Words that messages to people share: a count with its noun, and what was probably meant."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 MOST_SUGGESTIONS = 3
+
+MOST_COMPARED = 2000
+"""Names that a word is compared with, the first ones: a node may have 16,384 devices, which would take seconds."""
 
 MARGIN = 0.02
 """How much less similar than the closest name, of 1, another one may be."""
@@ -20,7 +24,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - plugin processes only count
 
-    names = {name.lower(): name for name in known}
+    names = {name.lower(): name for name in islice(known, MOST_COMPARED)}
     close = get_close_matches(word.lower(), names, MOST_SUGGESTIONS)
     if not close:
         return ""

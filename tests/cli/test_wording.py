@@ -38,3 +38,10 @@ def test_suggestions() -> None:
     assert did_you_mean("0000:1b:00.0", known) == ""
     assert did_you_mean("", known) == ""
     assert did_you_mean("stub", []) == ""
+
+
+def test_a_large_node_makes_no_error_slow() -> None:
+    """Only so many names are compared, the first of them."""
+    names = iter(["stub", *(f"GPU-{number:036x}" for number in range(16_384))])
+    assert did_you_mean("stbu", names) == "; did you mean stub?"
+    assert len(list(names)) > 14_000
