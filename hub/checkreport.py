@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hub.errors import HubError
+from hub.exits import signal_name
 
 
 class OfferedDevice(msgspec.Struct, frozen=True):
@@ -83,4 +84,6 @@ def run_check(
         return msgspec.json.decode(done.stdout, type=CheckReport)
     except msgspec.DecodeError:
         lines = [line for line in (done.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
-        raise HubError(lines[-1] if lines else f"it ended with exit code {done.returncode}") from None
+        code = done.returncode
+        how = f"it was killed by {signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
+        raise HubError(lines[-1] if lines else how) from None

@@ -1,5 +1,6 @@
 """Exit codes: what a process of the hub says by ending."""
 
+import signal
 from enum import IntEnum
 
 
@@ -25,3 +26,11 @@ class Exit(IntEnum):
     )
     ALREADY_RUNNING = 11, "Another hub holds the run directory."
     NEEDS_RESTART = 12, "A plugin needs a new process, such as when its driver hangs or was replaced; its log says why."
+
+
+def signal_name(number: int) -> str:
+    """A signal by its name, such as "SIGSEGV"; most realtime signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

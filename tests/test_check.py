@@ -1,5 +1,6 @@
 """`dphub check` finds every mistake before anything is started."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,43 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
     done = _check(tmp_path)
     assert done.returncode == Exit.USAGE
     assert done.stderr == f"a: Odd() failed at {tmp_path}/odd.py:6: OSError: no\n"
+
+
+def test_a_plugin_that_crashes_when_it_is_asked(tmp_path: Path) -> None:
+    """The process that checks is the one that dies; how is said, and what it printed comes before."""
+    _write(
+        tmp_path,
+        odd_py="import hub, os, signal\nclass Odd(hub.Plugin):\n    resource = 'example.com/odd'\n"
+        "    def devices(self):\n        print('here', flush=True)\n        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "        return []\n",
+    )
+    assert _check(tmp_path, "--plugin", "odd.py:Odd").returncode == Exit.OK
+    done = _check(tmp_path, "--plugin", "odd.py:Odd", "--scan")
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr == "here\nodd.py:Odd: it was killed by SIGSEGV\n"
+
+
+def test_a_scan_for_programs(tmp_path: Path) -> None:
+    """One JSON document whatever the plugin prints: its devices, what is left out, and what is wrong."""
+    _write(
+        tmp_path,
+        odd_py="import hub\nclass Odd(hub.Plugin):\n    resource = 'example.com/odd'\n"
+        "    def devices(self):\n        print('here')\n        yield hub.Device('a', unhealthy='cold', numa=[1])\n"
+        "        yield hub.Excluded('c', 'not ours')\n        yield 5\n",
+    )
+    done = _check(tmp_path, "--plugin", "odd.py:Odd", "--scan", "--json")
+    said = json.loads(done.stdout)
+    assert done.returncode == Exit.USAGE
+    device = {"resource": "example.com/odd", "id": "a", "unhealthy": "cold", "numa": [1], "files": []}
+    assert (said["devices"], said["excluded"]) == ([device], [{"id": "c", "reason": "not ours"}])
+    assert [problem.partition(":")[0] for problem in said["problems"]] == ["example.com/odd"]
+
+
+@pytest.mark.parametrize("flag", ["--scan", "--json"])
+def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
+    """Without a plugin the flag that is missing is named."""
+    done = _check(tmp_path, flag)
+    assert (done.returncode, "need --plugin" in done.stderr) == (Exit.USAGE, True), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from hub.exits import signal_name
 from hub.log import get_logger
 from hub.plugin.asking import Asker
 from hub.plugin.failure import PluginFailure, explain
@@ -256,11 +257,4 @@ def _ending(status: int) -> str:
     if status >= 0:
         return f"ended with exit code {status}"
     hint = _HINTS.get(-status, "")
-    return f"was killed by {_signal_name(-status)} ({signal.strsignal(-status)}{hint})"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return f"was killed by {signal_name(-status)} ({signal.strsignal(-status)}{hint})"

@@ -1,14 +1,13 @@
 """What a hub remembers of one plugin's processes, for whoever asks how the plugin is."""
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 
-from hub.exits import Exit
+from hub.exits import Exit, signal_name
 from hub.state import AS_ASKED, LastExit, ProcessState, RestartReason, Run
 
 
@@ -115,7 +114,7 @@ class ProcessRecord:
 def _why(code: int, words: str, *, ours: bool) -> str:
     """What an exit code says, or the negative number of a signal, and what the process said."""
     if code < 0:
-        return f"killed by {_SIGNAL_NAMES.get(-code, f'signal {-code}')}"
+        return f"killed by {signal_name(-code)}"
     known = _EXITS.get(code) if ours else None
     return f"exit code {code}" + (f" ({known})" if known else "") + (f": {words}" if words else "")
 
@@ -128,10 +127,9 @@ def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:
         ours: Whether it is a plugin process of the hub's own. What another program means by a code, nobody knows.
     """
     if code < 0:
-        return {"signal": _SIGNAL_NAMES.get(-code, str(-code))}
+        return {"signal": signal_name(-code).removeprefix("signal ")}
     known = _EXITS.get(code) if ours else None
     return {"exit_code": code} | ({"meaning": known} if known else {})
 
 
-_SIGNAL_NAMES = {signum.value: signum.name for signum in signal.Signals}  # most realtime signals have none
 _EXITS = {code.value: code.name.lower().replace("_", " ") for code in Exit}
