@@ -65,7 +65,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--check", action="store_true", help="only say, as JSON, what is wrong with the plugin and its configuration"
     )
-    parser.add_argument("--scan", action="store_true", help="with --check: ask it for its devices once, too")
+    parser.add_argument("--scan", action="store_true", help="with --check: also ask it for its devices once")
     options = parser.parse_args()
     # Resets run in processes with another working directory.
     options.host_root = options.host_root.absolute()

@@ -51,7 +51,7 @@ class PluginMistakes(HubError):
 
     Args:
         problems: All of it, each with its file and its place in that.
-        warnings: What is most likely a mistake, too.
+        warnings: What is most likely also a mistake.
     """
 
     def __init__(self, problems: Iterable[str], warnings: tuple[str, ...]) -> None:

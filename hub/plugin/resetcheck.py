@@ -1,6 +1,6 @@
 """Whether the reset that a plugin names is there, found by reading its source.
 
-It is not imported: its module belongs into the process of a reset, and may load a driver.
+It is not imported: its module is for the process of a reset, and may load a driver.
 """
 
 import ast
