@@ -66,7 +66,8 @@ class Reader:
         plugins, unreadable = [], []
         for process in hub.processes:
             try:
-                state = self._told_by(process, self._run_dir.state(process.name), PluginState)
+                path = self._run_dir.state(process.name)
+                state = self._told_by(process, path, PluginState) if running else self._read(path, PluginState)
             except HubError as error:
                 state = None
                 unreadable.append(Problem(Severity.DEGRADED, process.name, str(error)))

@@ -83,6 +83,17 @@ async def test_a_hub_that_is_dead() -> None:
         assert [json.loads(line)["hub_running"] for line in lines] == [False] * 4
 
 
+async def test_the_devices_of_a_hub_that_was_stopped() -> None:
+    """After a clean stop they are still listed, as the last known state."""
+    async with operated() as node:
+        await node.stop_hub()
+        listed = await node.dphub("devices")
+        _is_marked_as_past(listed.out)
+        assert "stub-3" in listed.out
+        assert "stub-3" in (await node.dphub("devices", "stub-3")).out
+        _is_marked_as_past((await node.dphub("status")).out)
+
+
 def _is_marked_as_past(shown: str) -> None:
     """The first line says so and how old it is, the next one what is wrong and what to do."""
     first, *others = shown.splitlines()
