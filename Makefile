@@ -7,6 +7,8 @@ DEV := $(VENV)/dev
 TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
+# The parts of the set-up share one environment.
+.NOTPARALLEL:
 .PHONY: help demo test setup lint types architecture generated unit bench test-image release-check clean
 
 help: ## List the targets.

@@ -48,11 +48,14 @@ need_python() {
 make_venv() {
     if [ -e "$venv/unfinished" ]; then
         say "an earlier set-up was interrupted; starting over"
+        rm -rf "$venv"
     elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         return
+    elif [ -e "$venv" ]; then
+        say "$venv has no Python with pip; remove it (rm -r $venv), and the set-up makes it again"
+        exit 1
     fi
     say "making the virtual environment $venv with $("$python" --version)"
-    rm -rf "$venv"
     mkdir "$venv"
     : >"$venv/unfinished"
     "$python" -m venv "$venv"

@@ -147,6 +147,18 @@ def test_an_interrupted_set_up_starts_over(machine: Machine) -> None:
     assert (machine.venv / "dev").exists()
 
 
+def test_a_directory_of_somebody_else_is_left_alone(machine: Machine) -> None:
+    """An environment without pip, which another tool may have made, is not deleted: the user gets the command."""
+    (machine.state / "python-venv").touch()
+    (machine.venv / "lib").mkdir(parents=True)
+    foreign = machine.venv / "lib/precious"
+    foreign.touch()
+    done = machine.run("setup.sh", "demo")
+    assert done.returncode == 1
+    assert f"rm -r {machine.venv}" in done.stderr
+    assert foreign.exists()
+
+
 def _with_venv(machine: Machine) -> Path:
     (machine.venv / "bin").mkdir(parents=True)
     return machine.venv / "missing"
