@@ -77,8 +77,10 @@ def shown(value: object) -> str:
 
 
 def _id_problem(name: object) -> str:
-    if not isinstance(name, str) or not name:
-        return "the id is empty or not a text"
+    if not isinstance(name, str):
+        return "the id is not a text: write str(...) around it"
+    if not name:
+        return "the id is empty"
     if len(name) > ID_CHARACTERS:
         return f"the id has {len(name)} characters, at most {ID_CHARACTERS} are allowed"
     return "" if name.isprintable() else "the id has characters that cannot be printed"
@@ -119,13 +121,15 @@ def _are_mounts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
 
 
 def _are_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
-    return _are_all(value, DeviceNode) and all(
-        _has_paths(node)
-        and isinstance(node.permissions, str)
-        and node.permissions
-        and not node.permissions.strip("rwm")
-        for node in value
-    )
+    return _are_all(value, DeviceNode) and all(_has_paths(node) and isinstance(node.permissions, str) for node in value)
+
+
+def _have_permissions(nodes: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return all(node.permissions and not node.permissions.strip("rwm") for node in nodes)
+
+
+def _are_absolute(things: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return all(str(thing.host_path).startswith("/") for thing in things)
 
 
 def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
@@ -136,9 +140,12 @@ _FIELDS = [
     ("resource", "", _is_text, "the name of a resource as a text"),
     ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
     ("broken", "", _is_text, "the reason as a text, empty when there is none"),
-    ("numa", (), _are_numa_nodes, "nodes from 0 on, none when that is unknown"),
+    ("numa", (), _are_numa_nodes, "a list of NUMA nodes from 0 on, such as [0], empty when that is unknown"),
     ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
+    ("nodes", (), _have_permissions, "permissions made of r, w and m"),
+    ("nodes", (), _are_absolute, "a host_path that begins with /"),
     ("mounts", (), _are_mounts, 'a list such as [Mount("/usr/share/x")]'),
+    ("mounts", (), _are_absolute, "a host_path that begins with /"),
     ("env", {}, _are_variables, 'texts by name, such as {"NAME": "value"}'),
     ("annotations", {}, _are_variables, 'texts by name, such as {"name": "value"}'),
     ("cdi", (), _are_texts, "a list of names"),
