@@ -82,6 +82,13 @@ def test_the_file_of_one_plugin(tmp_path: Path) -> None:
     assert (bad.returncode, bad.stderr) == (Exit.USAGE, "bad.yaml: flags: Object contains unknown field `mig`\n")
 
 
+def test_a_host_root_that_is_not_there(tmp_path: Path) -> None:
+    """It is not taken for a node without devices."""
+    done = _check(tmp_path, "--plugin", "plugins.stub:Stub", "--scan", "--host-root", "no-such-directory")
+    said = f"{tmp_path}/no-such-directory is not a directory, expected the node's file system"
+    assert (done.returncode, said in done.stderr) == (Exit.USAGE, True), done.stderr
+
+
 def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
     """Its last words are told."""
     _write(

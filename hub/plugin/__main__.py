@@ -89,11 +89,15 @@ def _report(options: argparse.Namespace) -> int:
     """Write what a check has found to standard output; what the plugin prints goes to standard error."""
     import msgspec  # noqa: PLC0415 - as below
 
+    from hub.checkreport import CheckReport  # noqa: PLC0415 - as below
     from hub.plugin.checking import check_plugin  # noqa: PLC0415 - as below
 
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    report = check_plugin(options.plugin, options.config, Host(options.host_root), with_devices=options.scan)
+    if options.host_root.is_dir():
+        report = check_plugin(options.plugin, options.config, Host(options.host_root), with_devices=options.scan)
+    else:
+        report = CheckReport((f"{options.host_root} is not a directory, expected the node's file system",))
     with os.fdopen(result, "wb") as file:
         file.write(msgspec.json.encode(report))
     return Exit.USAGE if report.problems else Exit.OK
