@@ -7,6 +7,7 @@ import msgspec
 from hub.metric import Metric, Sample
 from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
 from hub.plugin.health import Policy, Probing
+from hub.plugin.host import Host
 from hub.wording import did_you_mean
 
 _KINDS: tuple[type[msgspec.Struct], ...] = (
@@ -19,13 +20,29 @@ _UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
 _IMMUTABLE = re.compile(r"immutable type: '(\w+)'")
 
 
-def advice(error: str) -> str:
-    """What to write instead, to be added to the text of an error; empty where that is not known."""
-    if match := _UNEXPECTED.fullmatch(error):
+def advice(error: BaseException, host: Host | None) -> str:
+    """What to write instead, to be added to the text of an error; empty where that is not known.
+
+    Args:
+        error: What the author's code raised.
+        host: The node's file system that the code works with, where it works with one.
+    """
+    if isinstance(error, FileNotFoundError):
+        return _unread(error.filename, host) if host else ""
+    if isinstance(error, AttributeError) and isinstance(error.obj, Host):
+        return did_you_mean(error.name or "", (name for name in dir(error.obj) if name[0] != "_"))
+    if match := _UNEXPECTED.fullmatch(str(error)):
         return _keyword(match[1])
-    if match := _IMMUTABLE.fullmatch(error):
+    if match := _IMMUTABLE.fullmatch(str(error)):
         return f"; a {match[1]} cannot be changed: give it all its values when you make it"
     return ""
+
+
+def _unread(path: object, host: Host) -> str:
+    """A path of the node that was used as one of this process."""
+    if not isinstance(path, str) or not path.startswith("/") or not host.path(path).exists():
+        return ""
+    return f'; the node has it: read it at self.host.path("{path}")'
 
 
 def _keyword(name: str) -> str:

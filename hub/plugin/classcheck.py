@@ -48,6 +48,14 @@ def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
     return [f"{place_of_attribute(kind, name)}: {problem}" for name, problem in _wrong_values(plugin)]
 
 
+def instance_problems(plugin: Plugin) -> list[str]:
+    """What is wrong with a plugin that its `__init__` has made."""
+    if vars(plugin).keys() >= {"settings", "host"}:
+        return attribute_problems(plugin)
+    place = place_of_attribute(type(plugin), "__init__")
+    return [f"{place}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host)"]
+
+
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
     known = {name: value for name in _TYPES if not _is_computed(value := getattr(plugin, name))}
     right = {name: value for name, value in known.items() if _fits(value, _TYPES[name][0])}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from hub.errors import HubError
+from hub.plugin.host import Host
 from hub.plugin.place import place_of_error, place_of_function
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -19,7 +20,7 @@ class PluginFailure(Exception):
 
         Where the error comes from the hub's check of what the method returned, the place is the method's.
         """
-        failure = cls(legible(f"{called(method)} failed{_at(error, method)}: {_described(error)}"))
+        failure = cls(legible(f"{called(method)} failed{_at(error, method)}: {_described(error, _host(method))}"))
         failure.__cause__ = error
         return failure
 
@@ -63,17 +64,23 @@ def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:
     return f" at {place}" if place else ""
 
 
-def _described(error: BaseException) -> str:
+def _host(method: Callable[..., Any]) -> Host | None:
+    """The node's file system that a method of a plugin works with."""
+    host = getattr(getattr(method, "__self__", None), "host", None)
+    return host if isinstance(host, Host) else None
+
+
+def _described(error: BaseException, host: Host | None = None) -> str:
     words = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, HubError):
         return words
     kind = type(error).__name__
-    return (f"{kind}: {words}" if words else kind) + _advice(error)
+    return (f"{kind}: {words}" if words else kind) + _advice(error, host)
 
 
-def _advice(error: BaseException) -> str:
-    if not isinstance(error, (TypeError, AttributeError)):
+def _advice(error: BaseException, host: Host | None) -> str:
+    if not isinstance(error, (TypeError, AttributeError, FileNotFoundError)):
         return ""
     from hub.plugin.advice import advice  # noqa: PLC0415 - the processes of a reset, and plugins that work, need none
 
-    return advice(str(error))
+    return advice(error, host)

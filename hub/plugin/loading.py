@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hub.errors import ConfigError, HubError, read_config_text
-from hub.plugin.classcheck import attribute_problems, check_class
+from hub.plugin.classcheck import check_class, instance_problems
 from hub.plugin.contract import Plugin
 from hub.plugin.failure import explain
 from hub.plugin.host import Host
@@ -42,7 +42,12 @@ def load_plugin(target: str) -> type[Plugin]:
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         have = sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module))
         fault = "is no subclass of hub.Plugin" if found is not None else "does not exist"
-        raise HubError(f'plugin "{target}": {class_name} {fault}; {module_name} has {", ".join(have) or "no plugin"}')
+        # Its file tells a module of Python's own from the author's of the same name.
+        file = (
+            "" if have else f" (it is {module.__file__})" if getattr(module, "__file__", None) else " (part of Python)"
+        )
+        has = f"{module_name} has {', '.join(have) or 'no plugin'}{file}"
+        raise HubError(f'plugin "{target}": {class_name} {fault}; {has}')
     return found
 
 
@@ -74,7 +79,7 @@ def make_plugin(kind: type[Plugin], config: Path | None, host: Host) -> tuple[Pl
         problems.append(str(error))
     if not problems:
         plugin = kind(settings, host)
-        problems = attribute_problems(plugin)
+        problems = instance_problems(plugin)
     if problems:
         raise PluginMistakes(problems, found.warnings)
     return plugin, found.warnings
@@ -101,7 +106,7 @@ def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
 
 def _missing(wanted: str, missing: str) -> str:
     if wanted == missing or wanted.startswith(f"{missing}."):
-        return f"there is no module {missing}"
+        return f"there is no module {missing} in {Path.cwd()}, on PYTHONPATH or among the installed packages"
     return f"{wanted} needs module {missing}, which is not installed"
 
 

@@ -79,6 +79,10 @@ CERTAIN: dict[str, Mistake] = {
             "write def __init__(self, settings, host)"
         ),
     ),
+    "a constructor without that of Plugin": (
+        f"class P(Plugin):\n    def __init__(self, settings, host):  # HERE\n        self.n = 1\n{GOOD}",
+        "{here}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host)",
+    ),
     "allocate returns a dict": (
         f"class P(Plugin):\n{GOOD}    def allocate(self, devices):  # HERE\n        return {{'env': {{}}}}\n",
         (
@@ -215,6 +219,10 @@ WHEN_ASKED: dict[str, Mistake] = {
         f"{RESOURCE}    def devices(self):\n        yield Device('a', attribute={{}})  # HERE\n",
         ("devices() failed at {here}: TypeError: Unexpected keyword argument 'attribute'; did you mean attributes?"),
     ),
+    "a method of the host misspelled": (
+        f"{RESOURCE}    def devices(self):\n        return self.host.globb('/dev/x*')  # HERE\n",
+        "devices() failed at {here}: AttributeError: 'Host' object has no attribute 'globb'; did you mean glob?",
+    ),
     "a keyword of another class": (
         f"{RESOURCE}    def devices(self):\n        yield Excluded('a', 'x', unhealthy='y')  # HERE\n",
         "devices() failed at {here}: TypeError: Unexpected keyword argument 'unhealthy'; only hub.Device takes that",
@@ -271,7 +279,7 @@ WHEN_ASKED: dict[str, Mistake] = {
 }
 
 INVALID: dict[str, Mistake] = {
-    "an id that is a number": ("Device(5)", "device 5: the id is empty or not a text"),
+    "an id that is a number": ("Device(5)", "device 5: the id is not a text: write str(...) around it"),
     "nodes that are a text": (
         "Device('a', nodes='/dev/null')",
         "device 'a': nodes is '/dev/null', expected a list such as [DeviceNode(\"/dev/x\", permissions=\"rw\")]",
@@ -371,6 +379,19 @@ async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, cod
     state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the state")
     assert (state.reason, state.fault) == (said, True)
     assert kubelet.running
+
+
+def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -> None:
+    """It fails where the node's files are below another root, and the way to read it is said."""
+    file = _written(
+        tmp_path, f"{RESOURCE}    def devices(self):\n        return open('/sys/model').readlines()  # HERE\n"
+    )
+    (tmp_path / "host/sys").mkdir(parents=True)
+    (tmp_path / "host/sys/model").touch()
+    said = "FileNotFoundError: [Errno 2] No such file or directory: '/sys/model'"
+    advice = '; the node has it: read it at self.host.path("/sys/model")'
+    report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
+    assert report.problems == (_expected(f"devices() failed at {{here}}: {said}{advice}", file),)
 
 
 @pytest.mark.parametrize(("offer", "words"), INVALID.values(), ids=INVALID)

@@ -1,5 +1,6 @@
 """What a person writes to name a plugin and its settings is understood, or refused with the place of the mistake."""
 
+import json
 import os
 import subprocess
 import sys
@@ -93,10 +94,19 @@ async def refusal(plugin: PluginUnderTest) -> str:
         (":Stub", 'plugin ":Stub": expected MODULE:CLASS'),
         ("plugins.stub:", 'plugin "plugins.stub:": expected MODULE:CLASS'),
         ("plugins.stub:Stub()", 'plugin "plugins.stub:Stub()": expected MODULE:CLASS'),
-        ("plugins.nothing:Stub", 'plugin "plugins.nothing:Stub": there is no module plugins.nothing'),
+        (
+            "plugins.nothing:Stub",
+            'plugin "plugins.nothing:Stub": there is no module plugins.nothing in {directory}, on PYTHONPATH',
+        ),
         ("nothing.stub:Stub", 'plugin "nothing.stub:Stub": there is no module nothing'),
         ("plugins.stub:Stab", 'plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub'),
-        ("json:JSONDecoder", 'plugin "json:JSONDecoder": JSONDecoder is no subclass of hub.Plugin; json has no plugin'),
+        (
+            "json:JSONDecoder",
+            (
+                'plugin "json:JSONDecoder": JSONDecoder is no subclass of hub.Plugin; '
+                f"json has no plugin (it is {json.__file__})"
+            ),
+        ),
         ("plugins.stub:os", 'plugin "plugins.stub:os": os is no subclass of hub.Plugin; plugins.stub has Stub'),
         ("/nowhere/p.py:P", "/nowhere/p.py: no such file"),
         ("d.py:P", "d.py: is a directory, expected a file"),
