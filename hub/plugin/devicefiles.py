@@ -13,7 +13,9 @@ _NAMED = 4
 
 
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
-    """A warning for each file below /dev that devices name and that is not there: no container with them can start.
+    """A warning for each device file that the node does not have: no container with its devices can start.
+
+    That is one below /dev that is not there, and one that is named by where this process finds it.
 
     The health of such devices stays what their plugin says. Other paths are not looked at: a pod of the hub sees all of
     the node's /dev, and only some of its other directories.
@@ -35,7 +37,16 @@ def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     }
     return [
         f"{path} does not exist, no container with device {_named(names)} can start" for path, names in missing.items()
+    ] + [
+        f"{path} is where this process finds a file of the node, no container with device {_named(list(names))} "
+        f"can start: name the node's own path, /{Path(path).relative_to(host.root)}"
+        for path, names in users.items()
+        if _is_below(host.root, path)
     ]
+
+
+def _is_below(root: Path, path: str) -> bool:
+    return root != Path("/") and Path(path).is_relative_to(root)
 
 
 def _named(names: Sequence[str]) -> str:

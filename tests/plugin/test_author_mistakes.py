@@ -420,6 +420,19 @@ async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet)
     assert [line["reason"] for line in plugin.lines("device file missing")] == [said]
 
 
+def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> None:
+    """The warning says what the node calls it."""
+    (tmp_path / "host/dev").mkdir(parents=True)
+    (tmp_path / "host/dev/x0").touch()
+    code = "def devices(self):\n        yield Device('a', nodes=[DeviceNode(self.host.path('/dev/x0'))])\n"
+    file = _written(tmp_path, f"{RESOURCE}    {code}")
+    report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
+    said = (
+        f"{tmp_path}/host/dev/x0 is where this process finds a file of the node, no container with device a can start"
+    )
+    assert report.warnings == (f"{STUB}: {said}: name the node's own path, /dev/x0",)
+
+
 ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
     def devices(self):
         return [Device('returns'), Device('raises'), Device('blocks'), Device('value')]
