@@ -1,6 +1,7 @@
 """The fake kubelet starts, ends and remembers as a real one does."""
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -253,6 +254,20 @@ async def test_a_condition_that_fails_fails_who_waits() -> None:
         await it.plugin(listed=devices(1))
         with pytest.raises(ZeroDivisionError):
             await waiting
+
+
+async def test_a_cancelled_restart_leaves_no_server() -> None:
+    """Whatever the kubelet is at, what has begun is completed: gRPC complains of a server that outlives its loop."""
+    for turns in range(40):
+        async with node() as it:
+            restarting = asyncio.create_task(it.kubelet.restart())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            restarting.cancel()
+            await asyncio.wait([restarting])
+            await it.kubelet.stop()
+            servers = [each for each in gc.get_objects() if isinstance(each, grpc.aio.Server)]
+            assert not any(server._server.is_running() for server in servers), turns
 
 
 async def test_restarts_are_fast() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,9 +85,9 @@ class FakeKubelet:
             self.starts += 1
             process = KubeletProcess(self._settings, self._journal, self._pods, self.starts)
             try:
-                await process.start()
+                await _completed(process.start())
             except BaseException:
-                await process.stop(clean=True)
+                await _completed(process.stop(clean=True))
                 raise
             self._process = process
             self._hold_identity(process.socket_identity())
@@ -236,7 +236,7 @@ class FakeKubelet:
     async def _end(self, *, clean: bool) -> None:
         process, self._process = self._process, None
         if process is not None:
-            await process.stop(clean=clean)
+            await _completed(process.stop(clean=clean))
 
     def _hold_identity(self, descriptor: int | None) -> None:
         """Keep the last kubelet.sock's inode number taken until the next one has its own.
@@ -257,3 +257,13 @@ class FakeKubelet:
         ]
         refused = [f"{r.resource} was refused ({r.error})" for r in self.registrations if r.error]
         return "; ".join([*known, *refused[-1:]]) or "no resource is known"
+
+
+async def _completed(work: Coroutine[None, None, None]) -> None:
+    """Await it, and complete it also if this task is cancelled: a gRPC server must not outlive its event loop."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
