@@ -218,7 +218,7 @@ def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
     for exited, start in zip(exits, starts[1:], strict=False):
         assert seconds_between(exited, start) >= exited["restart_in_seconds"] - 0.01
     assert len(hub.events("plugin started", plugin="good")) == 1
-    assert hub.ask("status") == "bad: starting\ngood: active"
+    assert "good: active" in hub.ask("status").splitlines()
 
 
 def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
     hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=4)
     assert len(hub.events("plugin started", plugin="waiting")) == starts
     assert len(hub.events("plugin started", plugin="running")) == 1
-    assert hub.ask("status") == "clock: starting\nrunning: stopped\nwaiting: stopped"
+    assert {"running: stopped", "waiting: stopped"} <= set(hub.ask("status").splitlines())
     assert hub.ask("start", "running") == "ok"
     hub.wait_event("plugin started", plugin="running", count=2)
 
@@ -295,7 +295,7 @@ def test_other_reasons_why_nothing_starts(make_hub: MakeHub, keys: str, reason: 
     hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=2)
     (failure,) = hub.events("plugin cannot be started, trying on")
     assert reason in failure["reason"]
-    assert hub.ask("status") == "bad: starting\nclock: starting\ngood: active"
+    assert {"bad: starting", "good: active"} <= set(hub.ask("status").splitlines())
     assert hub.stop() == Exit.OK
 
 
