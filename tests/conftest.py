@@ -25,6 +25,11 @@ def deliverable_signals() -> None:
             signal.signal(number, lambda *_: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest; pytest-randomly has shuffled before."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how to repeat the order of the tests."""
     if config.pluginmanager.hasplugin("randomly"):

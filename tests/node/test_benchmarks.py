@@ -14,6 +14,7 @@ LIMIT = 1200.0
 """Seconds; a minute on a machine with nothing else to do."""
 
 
+@pytest.mark.longest
 @pytest.mark.timeout(1.1 * LIMIT)
 def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
     """Every row of the budget table is measured, into a table and JSON; a missed budget shows in the exit code."""
