@@ -91,6 +91,7 @@ class FakeKubelet:
                 raise
             self._process = process
             self._hold_identity(process.socket_identity())
+            self._journal.changed()
 
     async def stop(self) -> None:
         """End as on SIGTERM: every connection closes and kubelet.sock goes. Nothing happens when it does not run."""

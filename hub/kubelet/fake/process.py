@@ -69,7 +69,6 @@ class KubeletProcess:
         _delete_sockets(self._settings.plugin_dir)
         await self._pod_resources.start()
         await self._server.start()
-        self._journal.changed()
 
     async def stop(self, *, clean: bool) -> None:
         """End; the sockets' files stay unless `clean`."""
