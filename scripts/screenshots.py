@@ -16,7 +16,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 
-from hub.cli.listing import device_table
+from hub.cli.listing import device_screen
 from hub.cli.screen import node_screen
 from hub.status.model import NodeStatus
 
@@ -73,7 +73,7 @@ async def _shoot_pages(browser: Browser, page: str, directory: Path) -> None:
 
 
 async def _shoot_terminals(browser: Browser, status: NodeStatus, directory: Path) -> None:
-    for command, screen in (("status", node_screen(status)), ("devices", device_table(status, None))):
+    for command, screen in (("status", node_screen(status)), ("devices", device_screen(status, None))):
         for size, width in (("wide", WIDE_COLUMNS), ("narrow", NARROW_COLUMNS)):
             for theme, colors in (("dark", SVG_EXPORT_THEME), ("light", DEFAULT_TERMINAL_THEME)):
                 svg = directory / f"{command}-{size}-{theme}.svg"
