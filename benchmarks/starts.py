@@ -6,12 +6,14 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 
 import psutil
 
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.states import wait_for_state
+from hub.kubelet.fake import FakeKubelet
 from hub.kubelet.node import Node
 from hub.state import PluginState, Registration
 
@@ -62,7 +64,7 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
             seen, begin = len(node.kubelet.lists()), time.monotonic()
             victim = await _kill_one(node, chance)
             if chance.random() < 0.5:  # noqa: PLR2004 - an even chance
-                await node.kubelet.wait_until(lambda kubelet, seen=seen: len(kubelet.lists()) > seen, LIMIT, "a list")
+                await node.kubelet.wait_until(_has_more_lists_than(seen), LIMIT, "a list")
                 await all_allocatable(node.kubelet)
                 took[victim].append(time.monotonic() - begin)
         # A kubelet that knows nothing of before: what it lists is alive.
@@ -75,6 +77,10 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
         if seconds
         for row in times(f"{what}: {kind}", seconds, {"median": None, "worst": None})
     ]
+
+
+def _has_more_lists_than(count: int) -> Callable[[FakeKubelet], bool]:
+    return lambda kubelet: len(kubelet.lists()) > count
 
 
 async def _kill_one(node: Node, chance: random.Random) -> str:
