@@ -19,7 +19,8 @@ from hub.supervisor.config import default_config, read_config
 from hub.supervisor.settings import HubSettings
 from hub.wording import counted
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=Path, readable=False)
+"""As in `run`."""
 
 
 @click.command(

@@ -18,9 +18,8 @@ from hub.unloaded import without
 HTTP = "127.0.0.1:9880"
 """Where the hub listens when it is told nothing else: seen on its own node only."""
 
-_PATH = click.Path(path_type=Path)
-_DIRECTORY = click.Path(path_type=Path, readable=False)
-"""One that cannot be read gets an error of its own, which says whose it is."""
+_PATH = click.Path(path_type=Path, readable=False)
+"""One that cannot be read gets an error of its own; access(2), which click asks, does not count capabilities."""
 
 
 @click.command(
@@ -29,7 +28,7 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
 @click.option("--config", type=_PATH, help="Lists the plugins.  [default: ./circus.ini if there, else the shipped one]")
 @click.option(
     "--plugin-dir",
-    type=_DIRECTORY,
+    type=_PATH,
     default=PLUGIN_DIR,
     envvar="DPHUB_PLUGIN_DIR",
     show_default=True,
@@ -38,7 +37,7 @@ _DIRECTORY = click.Path(path_type=Path, readable=False)
 )
 @click.option(
     "--run-dir",
-    type=_DIRECTORY,
+    type=_PATH,
     default=RUN_DIR,
     envvar="DPHUB_RUN_DIR",
     show_default=True,

@@ -36,7 +36,7 @@ def test_every_example_can_be_typed(name: str) -> None:
         _, command, *arguments = takewhile(lambda word: word not in {"|", "&&", ">"}, words)
         found = cli.get_command(click.Context(cli), command)
         assert found is not None, line
-        found.make_context(command, arguments, parent=click.Context(cli))
+        found.make_context(command, arguments, parent=click.Context(cli, **cli.context_settings))
 
 
 def test_all_commands_and_topics_are_listed() -> None:
