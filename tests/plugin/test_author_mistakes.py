@@ -324,6 +324,8 @@ def author_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "author_reset.py"
     file.write_text(RESETS)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # A check with a scan imports it, and another test's module of this name would be found in place of this one.
+    monkeypatch.delitem(sys.modules, "author_reset", raising=False)
     return file
 
 
