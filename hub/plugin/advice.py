@@ -4,6 +4,7 @@ import re
 
 import msgspec
 
+import hub
 from hub.metric import Metric, Sample
 from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
 from hub.plugin.health import Policy, Probing
@@ -17,6 +18,7 @@ _KINDS: tuple[type[msgspec.Struct], ...] = (
 """What an author makes; msgspec's errors do not name the class."""
 
 _UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
+_NOT_IN_HUB = re.compile(r"cannot import name '(\w+)' from 'hub' |module 'hub' has no attribute '(\w+)'")
 _IMMUTABLE = re.compile(r"immutable type: '(\w+)'")
 
 
@@ -29,6 +31,8 @@ def advice(error: BaseException, host: Host | None) -> str:
     """
     if isinstance(error, FileNotFoundError):
         return _unread(error.filename, host) if host else ""
+    if match := _NOT_IN_HUB.match(str(error)):
+        return did_you_mean(match[1] or match[2], hub.__all__)
     if isinstance(error, AttributeError) and isinstance(error.obj, Host):
         return did_you_mean(error.name or "", (name for name in dir(error.obj) if name[0] != "_"))
     if match := _UNEXPECTED.fullmatch(str(error)):

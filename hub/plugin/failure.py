@@ -79,7 +79,7 @@ def _described(error: BaseException, host: Host | None = None) -> str:
 
 
 def _advice(error: BaseException, host: Host | None) -> str:
-    if not isinstance(error, (TypeError, AttributeError, FileNotFoundError)):
+    if not isinstance(error, (TypeError, AttributeError, ImportError, FileNotFoundError)):
         return ""
     from hub.plugin.advice import advice  # noqa: PLC0415 - the processes of a reset, and plugins that work, need none
 

@@ -14,6 +14,7 @@ from hub.plugin.classcheck import check_class, instance_problems
 from hub.plugin.contract import Plugin
 from hub.plugin.failure import explain
 from hub.plugin.host import Host
+from hub.plugin.place import place_of_error
 from hub.plugin.settingscheck import settings_type
 from hub.plugin.settingsfile import convert, read_settings
 
@@ -31,7 +32,7 @@ def load_plugin(target: str) -> type[Plugin]:
     try:
         module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise HubError(f'plugin "{target}": {_missing(module_name, error.name or "")}') from error
+        raise HubError(f'plugin "{target}": {_missing(module_name, error)}') from error
     except SyntaxError as error:
         raise HubError(f'plugin "{target}": {error.filename}: line {error.lineno}: {error.msg}') from None
     except HubError:
@@ -104,10 +105,11 @@ def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
     return path or (Path(named) if named else None)
 
 
-def _missing(wanted: str, missing: str) -> str:
+def _missing(wanted: str, error: ModuleNotFoundError) -> str:
+    missing = error.name or ""
     if wanted == missing or wanted.startswith(f"{missing}."):
         return f"there is no module {missing} in {Path.cwd()}, on PYTHONPATH or among the installed packages"
-    return f"{wanted} needs module {missing}, which is not installed"
+    return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -150,8 +150,19 @@ CERTAIN: dict[str, Mistake] = {
         "from hub import Devise  # HERE\n",
         (
             "plugin \"{file}:P\": its module cannot be imported: at {here}: ImportError: cannot import name 'Devise' "
-            "from 'hub' ({hub})"
+            "from 'hub' ({hub}); did you mean Device?"
         ),
+    ),
+    "a base class that hub does not have": (
+        f"import hub\n\n\nclass P(hub.Plugins):  # HERE\n{GOOD}",
+        (
+            'plugin "{file}:P": its module cannot be imported: at {here}: AttributeError: '
+            "module 'hub' has no attribute 'Plugins'; did you mean Plugin?"
+        ),
+    ),
+    "a module that is not installed": (
+        "import nowhere_to_be_found  # HERE\n",
+        'plugin "{file}:P": {here} needs module nowhere_to_be_found, which is not installed',
     ),
 }
 

@@ -112,7 +112,10 @@ async def refusal(plugin: PluginUnderTest) -> str:
         ("d.py:P", "d.py: is a directory, expected a file"),
         ("empty.py:P", "empty.py: is empty"),
         ("bad.py:P", 'plugin "bad.py:P": {directory}/bad.py: line 2: invalid syntax'),
-        ("needs.py:P", 'plugin "needs.py:P": needs.py needs module nowhere_to_be_found, which is not installed'),
+        (
+            "needs.py:P",
+            'plugin "needs.py:P": {directory}/needs.py:1 needs module nowhere_to_be_found, which is not installed',
+        ),
         ("..:P", 'plugin "..:P": expected MODULE:CLASS'),
         ("/opt/plugin:P", 'plugin "/opt/plugin:P": expected MODULE:CLASS'),
     ],
