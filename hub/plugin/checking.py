@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.checkreport import CheckReport, LeftOut, OfferedDevice
 from hub.errors import HubError
-from hub.plugin.checks import resource_problem
+from hub.plugin.checks import offer_problem, resource_problem
 from hub.plugin.contract import Plugin
 from hub.plugin.failure import PluginFailure, explain
 from hub.plugin.host import Host
@@ -36,8 +36,8 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         return CheckReport(tuple(_problems(plugin, source)), warnings)
     found = _scan(plugin)
     return CheckReport(
-        (*_problems_of_reset(plugin), *_problems_of_scan(found)),
-        (*warnings, *(f"{name}: {each}" for name, shot in found.snapshots.items() for each in shot.warnings)),
+        (*_problems_of_reset(plugin), *_problems_of_scan(plugin, found)),
+        (*warnings, *(_of(name, each) for name, shot in found.snapshots.items() for each in shot.warnings)),
         tuple(_offered(found)),
         tuple(LeftOut(each.id, each.reason) for each in found.excluded),
         "" if found.fault else found.reason,
@@ -70,17 +70,24 @@ def _scan(plugin: Plugin) -> Scan:
     return found
 
 
-def _problems_of_scan(found: Scan) -> Iterator[str]:
+def _problems_of_scan(plugin: Plugin, found: Scan) -> Iterator[str]:
     if found.fault:
         yield found.reason
     for name, snapshot in found.snapshots.items():
-        if problem := resource_problem(name):
+        if problem := offer_problem(type(plugin), name):
             yield problem
-        yield from (f"{name}: {each}" for each in snapshot.problems)
+        yield from (_of(name, each) for each in snapshot.problems)
+
+
+def _of(resource: str, text: str) -> str:
+    """A text about devices of a resource, which has no name where the plugin gives none."""
+    return f"{resource}: {text}" if resource else text
 
 
 def _offered(found: Scan) -> Iterator[OfferedDevice]:
     for name, snapshot in found.snapshots.items():
+        if resource_problem(name):
+            continue
         for device in snapshot.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
             fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)

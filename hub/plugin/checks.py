@@ -6,6 +6,7 @@ from typing import Any
 
 from hub.plugin.device import Allocation, Device, DeviceNode, Mount
 from hub.plugin.failure import legible
+from hub.plugin.place import place_of_class
 
 ID_CHARACTERS = 63
 """The longest device id (the comment on `Device.ID` in the kubelet's API)."""
@@ -14,6 +15,14 @@ _SHOWN = 200
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def offer_problem(kind: type, resource: str) -> str:
+    """Why a kubelet would refuse the resource that devices of this plugin name, or nothing."""
+    if resource:
+        return resource_problem(resource)
+    todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
+    return f"{place_of_class(kind)}: {kind.__name__} offers devices without a resource: {todo}"
 
 
 def resource_problem(name: str) -> str:

@@ -73,7 +73,7 @@ class PluginProcess:
         self._neighbours = Neighbours(run_dir if keep_state else None, name, plugin_dir)
         self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
         changed = self._state_file.touch
-        self._resources = Resources(self._serve_resource, plugin_dir, changed)
+        self._resources = Resources(self._serve_resource, type(plugin), changed)
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
         self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon, ours=self._is_ours)

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 
 from hub.errors import ConfigError
 from hub.log import get_logger
-from hub.plugin.checks import resource_problem
+from hub.plugin.checks import offer_problem
+from hub.plugin.contract import Plugin
 from hub.plugin.device import Device, Excluded
 from hub.plugin.resource import Resource
 from hub.plugin.scanner import Scan
@@ -20,7 +20,7 @@ class Resources:
 
     Args:
         make: Makes a resource of a valid name, and has it served.
-        plugin_dir: The kubelet's plugin directory.
+        kind: The plugin's class.
         changed: Called when the state has changed.
 
     Attributes:
@@ -28,9 +28,9 @@ class Resources:
         fault: Whether that is a fault, and not just a node without such hardware.
     """
 
-    def __init__(self, make: Callable[[str], Resource], plugin_dir: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, make: Callable[[str], Resource], kind: type[Plugin], changed: Callable[[], None]) -> None:
         self._make = make
-        self._plugin_dir = plugin_dir
+        self._kind = kind
         self._changed = changed
         self._served: dict[str, Resource] = {}
         self._refused: dict[str, ResourceState] = {}
@@ -105,7 +105,7 @@ class Resources:
 
     def _add(self, name: str) -> None:
         """Serve a resource from now on, unless no kubelet would take it."""
-        problem = resource_problem(name)
+        problem = offer_problem(self._kind, name)
         try:
             if not problem:
                 self._served[name] = self._make(name)

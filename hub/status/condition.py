@@ -70,4 +70,4 @@ def _after(process: ProcessState) -> str:
 
 
 def _words(resource: ResourceState) -> str:
-    return f"{resource.name}: {resource.detail}" if resource.detail else resource.name
+    return ": ".join(filter(None, (resource.name, resource.detail)))

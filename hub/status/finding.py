@@ -92,7 +92,11 @@ def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[Know
 
 def group_names(status: NodeStatus) -> list[str]:
     """The plugins, each with its resources after it."""
-    return [name for plugin in status.plugins for name in (plugin.name, *(each.name for each in plugin.resources))]
+    return [
+        name
+        for plugin in status.plugins
+        for name in (plugin.name, *(each.name for each in plugin.resources if each.name))
+    ]
 
 
 def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from hub.state import DeviceState, ExcludedState
+from hub.state import DeviceState, ExcludedState, Registration
 from hub.status.model import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.wording import counted
 
@@ -136,7 +136,8 @@ def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Pro
         )
         text = f"{refused} since the plugin started: {refusal.reason}"
         yield Problem(Severity.NOTE, about, text)
-    if not (resource.devices or resource.reason or plugin.reason):
+    never_offered = resource.registration is Registration.INVALID
+    if not (never_offered or resource.devices or resource.reason or plugin.reason):
         yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
 
 

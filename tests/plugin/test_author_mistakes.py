@@ -419,6 +419,21 @@ def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None
     assert [device.id for device in report.devices or ()] == ["good"]
 
 
+async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> None:
+    """The class is named, not the empty name of the resource; check lists only the devices that would be offered."""
+    devices = "Device('a'), Device('b'), Device('c', 'example.com/named')"
+    code = f"class P(Plugin):  # HERE\n    def devices(self):\n        return [{devices}]\n"
+    file = _written(node.directory, code)
+    todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
+    said = _expected(f"{{here}}: P offers devices without a resource: {todo}", file)
+    report = await asyncio.to_thread(_checked, file, scan=True)
+    assert report.problems == (said,)
+    assert [device.id for device in report.devices or ()] == ["c"]
+    plugin = node.spawn(f"{file}:P")
+    await kubelet.wait_for("example.com/named", 1)
+    assert (await plugin.logged("resource left out"))["reason"] == said
+
+
 async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet) -> None:
     """The device is offered, and check, log and status warn that no container with it can start."""
     code = f"{RESOURCE}    def devices(self):\n        yield Device('a', nodes=[DeviceNode('/dev/no-such-file')])\n"
@@ -547,16 +562,18 @@ async def test_status_says_why_plugins_do_not_work() -> None:
         missing = directory / "missing.py"
         device = "Device('a', 'example.com/missing', nodes=[DeviceNode('/dev/no-such-file')])"
         missing.write_text(f"{HEAD}class P(Plugin):\n    def devices(self):\n        yield {device}\n")
+        nameless = directory / "nameless.py"
+        nameless.write_text(f"{HEAD}class P(Plugin):\n    def devices(self):\n        yield Device('a')\n")
         config = directory / "circus.ini"
-        config.write_text(
-            "".join(f"[watcher:{f.stem}]\ncmd = python -m hub.plugin {f}:P\n" for f in (starts, asked, missing))
-        )
+        files = (starts, asked, missing, nameless)
+        config.write_text("".join(f"[watcher:{f.stem}]\ncmd = python -m hub.plugin {f}:P\n" for f in files))
         async with HubNode(directory, config) as node:
             await node.start_hub()
             for words in (
                 f"{starts}:5: P has no method devices(), which the hub calls: write def devices(self)",
                 f"devices() failed at {asked}:9: ZeroDivisionError: division by zero",
                 "/dev/no-such-file does not exist, no container with device a can start",
+                f"refused: {nameless}:5: P offers devices without a resource",
             ):
                 await until(lambda words=words: _status_has(node, words), words)
 
