@@ -14,7 +14,7 @@ from hub.plugin.classcheck import check_class, instance_problems
 from hub.plugin.contract import Plugin
 from hub.plugin.failure import explain
 from hub.plugin.host import Host
-from hub.plugin.place import place_of_error
+from hub.plugin.place import place_of_class, place_of_error
 from hub.plugin.settingscheck import settings_type
 from hub.plugin.settingsfile import convert, read_settings
 
@@ -41,14 +41,7 @@ def load_plugin(target: str) -> type[Plugin]:
         raise HubError(f'plugin "{target}": its module cannot be imported: {explain(error)}') from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        have = sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module))
-        fault = "is no subclass of hub.Plugin" if found is not None else "does not exist"
-        # Its file tells a module of Python's own from the author's of the same name.
-        file = (
-            "" if have else f" (it is {module.__file__})" if getattr(module, "__file__", None) else " (part of Python)"
-        )
-        has = f"{module_name} has {', '.join(have) or 'no plugin'}{file}"
-        raise HubError(f'plugin "{target}": {class_name} {fault}; {has}')
+        raise HubError(f'plugin "{target}": {_no_plugin(module_name, module, class_name)}')
     return found
 
 
@@ -112,6 +105,19 @@ def _missing(wanted: str, error: ModuleNotFoundError) -> str:
     return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
 
 
+def _no_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
+    """Why what a module has by a name is no plugin, and what to write or to name instead."""
+    found = getattr(module, class_name, None)
+    fault = "is not a subclass of hub.Plugin" if found is not None else "does not exist"
+    if have := sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module)):
+        return f"{class_name} {fault}; {module_name} has {', '.join(have)}"
+    if isinstance(found, type) and _is_of(found, module) and module.__name__ not in sys.stdlib_module_names:
+        return f"{place_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
+    # Its file tells a module of Python's own from the author's of the same name.
+    file = f"it is {module.__file__}" if getattr(module, "__file__", None) else "part of Python"
+    return f"{class_name} {fault}; {module_name} has no plugin ({file})"
+
+
 def _load_file(path: Path) -> ModuleType:
     read_config_text(path)
     # A name that hides no module of the same name, and under which the file's type hints find what they name.
@@ -124,7 +130,9 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _is_plugin_of(value: object, module: ModuleType) -> bool:
-    """Whether it is a plugin of this module, or of one within this package, and not just imported there."""
-    if not (isinstance(value, type) and issubclass(value, Plugin)):
-        return False
-    return f"{value.__module__}.".startswith(f"{module.__name__}.")
+    return isinstance(value, type) and issubclass(value, Plugin) and _is_of(value, module)
+
+
+def _is_of(kind: type, module: ModuleType) -> bool:
+    """Whether a class is of this module, or of one within this package, and not just imported there."""
+    return f"{kind.__module__}.".startswith(f"{module.__name__}.")

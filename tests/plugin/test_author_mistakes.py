@@ -160,6 +160,14 @@ CERTAIN: dict[str, Mistake] = {
             "module 'hub' has no attribute 'Plugins'; did you mean Plugin?"
         ),
     ),
+    "a class that is no plugin": (
+        f"class P:  # HERE\n{GOOD}",
+        'plugin "{file}:P": {here}: P is not a subclass of hub.Plugin: write class P(Plugin)',
+    ),
+    "a class of settings in the place of the plugin": (
+        f"class P(Settings, frozen=True):\n    size: int = 1\n\n\nclass Camera(Plugin):\n{GOOD}",
+        'plugin "{file}:P": P is not a subclass of hub.Plugin; {file} has Camera',
+    ),
     "a module that is not installed": (
         "import nowhere_to_be_found  # HERE\n",
         'plugin "{file}:P": {here} needs module nowhere_to_be_found, which is not installed',

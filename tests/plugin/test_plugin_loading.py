@@ -103,11 +103,11 @@ async def refusal(plugin: PluginUnderTest) -> str:
         (
             "json:JSONDecoder",
             (
-                'plugin "json:JSONDecoder": JSONDecoder is no subclass of hub.Plugin; '
+                'plugin "json:JSONDecoder": JSONDecoder is not a subclass of hub.Plugin; '
                 f"json has no plugin (it is {json.__file__})"
             ),
         ),
-        ("plugins.stub:os", 'plugin "plugins.stub:os": os is no subclass of hub.Plugin; plugins.stub has Stub'),
+        ("plugins.stub:os", 'plugin "plugins.stub:os": os is not a subclass of hub.Plugin; plugins.stub has Stub'),
         ("/nowhere/p.py:P", "/nowhere/p.py: no such file"),
         ("d.py:P", "d.py: is a directory, expected a file"),
         ("empty.py:P", "empty.py: is empty"),
