@@ -134,8 +134,12 @@ def _misspelled(kind: type[Plugin]) -> Iterator[str]:
     missing = [name for name in _METHODS if getattr(kind, name) is getattr(Plugin, name)]
     for name in _own_methods(kind):
         known = _alike(name, missing)
-        if known and known != "devices":
-            yield f"{place_of_attribute(kind, name)}: the hub never calls {name}(); did you mean {known}()?"
+        never = f"{place_of_attribute(kind, name)}: the hub never calls {name}()"
+        # The kubelet's call is PreStartContainer.
+        if "prestart" in name.replace("_", "").lower():
+            yield f'{never}: name the function that resets a device: write reset = "module:function"'
+        elif known and known != "devices":
+            yield f"{never}; did you mean {known}()?"
     for name, value in _own(kind):
         close = get_close_matches(name, _ATTRIBUTES, n=1, cutoff=_CLOSE)
         if close and not callable(value) and not hasattr(value, "__get__"):

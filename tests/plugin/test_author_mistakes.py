@@ -179,6 +179,13 @@ DOUBTFUL: dict[str, Mistake] = {
         f"class P(Plugin):\n{GOOD}    def on_allocate(self, devices):  # HERE\n        pass\n",
         "{here}: the hub never calls on_allocate(); did you mean allocate()?",
     ),
+    "a method for the kubelet's call before a start": (
+        f"class P(Plugin):\n{GOOD}    def pre_start_container(self, devices):  # HERE\n        pass\n",
+        (
+            "{here}: the hub never calls pre_start_container(): "
+            'name the function that resets a device: write reset = "module:function"'
+        ),
+    ),
     "an attribute that nobody reads": (
         f"class P(Plugin):\n    resourse = 'example.com/stub'  # HERE\n{GOOD}",
         "{here}: the hub never reads resourse; did you mean resource?",
