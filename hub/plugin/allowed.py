@@ -1,4 +1,4 @@
-"""What a settings type allows at a place, for people who wrote something else there."""
+"""What a settings type allows at a place: the words and the keys, for people who wrote something else there."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,10 +16,25 @@ def allowed_words(kind: type, place: str) -> list[str]:
         kind: The type of the whole.
         place: Where, as msgspec writes it.
     """
+    return [str(word) for each in _found_at(kind, place) for word in _words(each)]
+
+
+def allowed_keys(kind: type, place: str) -> list[str]:
+    """The keys that an object at a place may have; none where no object with keys of its own is expected.
+
+    Args:
+        kind: The type of the whole.
+        place: Where, as msgspec writes it.
+    """
+    structs = (each for each in _found_at(kind, place) if isinstance(each, inspect.StructType))
+    return [field.encode_name for struct in structs for field in struct.fields]
+
+
+def _found_at(kind: type, place: str) -> list[inspect.Type]:
     found = list(_alternatives(inspect.type_info(kind)))
     for step in _STEP.finditer(place):
         found = [each for before in found for inner in _inside(before, step[1]) for each in _alternatives(inner)]
-    return [str(word) for each in found for word in _words(each)]
+    return found
 
 
 def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:

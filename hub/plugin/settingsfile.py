@@ -1,6 +1,7 @@
 """Decoding a YAML or JSON file into a type, with errors that name the file and the place in it."""
 
 import json
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,8 +9,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from hub.errors import ConfigError, read_config_text
+from hub.wording import did_you_mean
 
 T = TypeVar("T")
+
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
@@ -37,13 +41,15 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
 
 
 def explain(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
-    """What is wrong with a value that is none of some type, with the words that it may be; and the place in it."""
-    from hub.plugin.allowed import allowed_words  # noqa: PLC0415 - half a megabyte that only a mistake needs
+    """What is wrong with a value that is none of some type, with what it may be or may have; and the place in it."""
+    from hub.plugin.allowed import allowed_keys, allowed_words  # noqa: PLC0415 - half a megabyte for a mistake only
 
     problem, _, place = str(error).partition(" - at ")
     place = place.strip("`")
     if problem.startswith("Invalid enum value") and (words := allowed_words(kind, place)):
         problem += f", expected one of {', '.join(words)}"
+    if match := _UNKNOWN_KEY.fullmatch(problem):
+        problem += did_you_mean(match[1], allowed_keys(kind, place))
     return problem, place.removeprefix("$").removeprefix(".")
 
 

@@ -137,8 +137,15 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ("# nothing\n", "Expected `object`, got `null`"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("faults: 7", "faults: Expected `str`, got `int`"),
-        ("resorces: []", "Object contains unknown field `resorces`"),
-        ("resources: [{name: a/b, numer: 4}]", "resources[0]: Object contains unknown field `numer`"),
+        ("resorces: []", "Object contains unknown field `resorces`; did you mean resources?"),
+        (
+            "resources: [{name: a/b, device: 4}]",
+            "resources[0]: Object contains unknown field `device`; did you mean devices?",
+        ),
+        (
+            "resources: [{nodes: [{hostpath: /a}]}]",
+            "resources[0].nodes[0]: Object contains unknown field `hostpath`; did you mean host_path?",
+        ),
         ("resources: [{name: a/b}, {devices: many}]", "resources[1].devices: Expected `int`, got `str`"),
         ("resources: [{devices: -1}]", "resources[0].devices: Expected `int` >= 0"),
         ("resources: [{numa: [0, -1]}]", "resources[0].numa[1]: Expected `int` >= 0"),
