@@ -11,6 +11,7 @@ from hub.state import DeviceState
 from hub.status.finding import GONE
 from hub.status.model import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.status.problems import concerning
+from hub.wording import counted
 
 _SEVERITIES = {
     Severity.FAULT: ("✗", "bold red"),
@@ -31,7 +32,7 @@ def node_screen(status: NodeStatus) -> RenderableType:
     return Group(
         *last_known(status),
         _headline(status),
-        *problem_table(status.problems),
+        *problem_table(status.problems, status.plugins),
         Text(),
         *_details(status, status.plugins),
     )
@@ -39,8 +40,8 @@ def node_screen(status: NodeStatus) -> RenderableType:
 
 def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
     """One plugin."""
-    problems = concerning(plugin.name, status.problems)
-    return Group(*last_known(status), *problem_table(problems), Text(), *_details(status, [plugin]), *_resets(plugin))
+    problems = problem_table(concerning(plugin.name, status.problems), [plugin])
+    return Group(*last_known(status), *problems, Text(), *_details(status, [plugin]), *_resets(plugin))
 
 
 def last_known(status: NodeStatus) -> Iterator[RenderableType]:
@@ -76,10 +77,13 @@ def _headline(status: NodeStatus) -> RenderableType:
     return table
 
 
-def problem_table(problems: Sequence[Problem]) -> Iterator[RenderableType]:
-    """What is wrong, or that nothing is."""
+def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] = ()) -> Iterator[RenderableType]:
+    """What is wrong; or that nothing is, and how many of these plugins are stopped, since that is no problem."""
     if all(problem.severity is Severity.NOTE for problem in problems):
-        yield Text("All is well.", "bold green")
+        stopped = sum(plugin.condition is Condition.STOPPED for plugin in plugins)
+        are = "is" if stopped == 1 else "are"
+        more = f"; {counted(stopped, 'plugin')} {are} stopped" if stopped else ""
+        yield Text(f"No problems{more}.", "bold green")
     table = Table(Column(""), Column(""), Column("", least=20))
     for problem in problems:
         sign, style = _SEVERITIES[problem.severity]

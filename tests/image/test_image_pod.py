@@ -81,7 +81,7 @@ async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, 
     await kubelet.admit("trainer", {STUB: 1})
     code, shown = await pod.exec("dphub", "status")
     assert code == 0, shown
-    assert "All is well" in shown
+    assert "No problems" in shown
     assert "default/trainer" in (await pod.exec("dphub", "devices"))[1]
 
 
