@@ -139,4 +139,11 @@ def _gone(status: NodeStatus) -> Iterator[KnownDevice]:
 def unknown(plugins: Iterable[PluginStatus]) -> str:
     """Whose devices nobody knows just now, to be added to a text; empty where that is nobody's."""
     silent = [plugin for plugin in plugins if not plugin.pid or plugin.condition is Condition.STARTING]
-    return "".join(f"; {plugin.name} is {plugin.condition}, and its devices are not known" for plugin in silent)
+    return "".join(
+        f"; {plugin.name} is {plugin.condition}, and its devices are not known{_starting(plugin)}" for plugin in silent
+    )
+
+
+def _starting(plugin: PluginStatus) -> str:
+    """How to start a plugin that is stopped, to be added to a text."""
+    return f" (dphub start {plugin.name} starts it)" if plugin.condition is Condition.STOPPED else ""
