@@ -26,8 +26,9 @@ from hub.wording import did_you_mean
 def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
     """Show every device, or those of one PLUGIN or RESOURCE: its health, where it is, what it is, and who holds it.
 
-    Of one DEVICE everything that is known is shown. DEVICE is an id or the beginning of one, a physical device, a PCI
-    address, or a name such as mlx5_0.
+    For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
+    its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
+    a PCI address, or a name such as mlx5_0.
 
     The exit code is 1 when the hub is not running, and what is shown is the last known state.
     """

@@ -1,4 +1,4 @@
-"""Every device of a node on a terminal, or everything about one."""
+"""Every device of a node on a terminal, or one in detail."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -14,7 +14,7 @@ from hub.status.problems import concerning
 
 
 def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
-    """Every device, those of one resource or plugin, or everything about one."""
+    """Every device, those of one resource or plugin, or one in detail."""
     found = matching_devices(status, wanted)
     if wanted is None or wanted in group_names(status):
         return Group(*_past(status), _table(status, found))
@@ -96,7 +96,12 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     yield "PCI address", ", ".join(device.pci)
     yield "PCI bridges", ", ".join(device.upstream)
     yield from device.attributes.items()
-    reset = next((each.resets.get(key) for each in status.plugins if each.name == plugin), None)
+    names = {each.resource for each in shares}
+    owner = next((each for each in status.plugins if each.name == plugin), None)
+    resources = [each for each in owner.resources if each.name in names] if owner else []
+    # Those of the whole resource: where many devices share a file that is missing, a warning names only some of them.
+    yield from (("warning", Text(plain(text), "yellow")) for each in resources for text in each.warnings)
+    reset = owner.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""
 
 

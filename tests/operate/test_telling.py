@@ -137,6 +137,17 @@ async def test_devices_of_a_plugin_that_does_not_run() -> None:
             assert (await node.dphub("devices", *wanted)).err == f"Not all is shown: {words}.\n"
 
 
+async def test_a_device_whose_file_is_missing() -> None:
+    """Whoever asks about the device reads that no container with it can start, as in the status."""
+    async with operated() as node:
+        node.rewrite("stub.yaml", "resources: [{devices: 2, nodes: [{host_path: /dev/no-such-file}]}]")
+        assert (await node.dphub("restart", "stub")).code == 0
+        await node.status_until(lambda status: bool(status.plugins[2].resources[0].warnings), "the warning")
+        said = await node.dphub("devices", "stub-1", width=200)
+        words = "/dev/no-such-file does not exist, no container with device stub-0, stub-1 can start"
+        assert re.search(f"^warning +{words}$", said.out, re.MULTILINE), said.out
+
+
 async def test_what_a_script_reads() -> None:
     """Ids and addresses are in one piece, what is held and gone is listed, and what makes no sense is refused."""
     async with operated() as node:
