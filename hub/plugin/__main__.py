@@ -11,7 +11,7 @@ from pathlib import Path
 from hub.errors import ConfigError, HubError
 from hub.exits import Exit
 from hub.log import LogFormat, LogLevel, configure, get_logger
-from hub.paths import INSTANCE, INSTANCE_NAME, PLUGIN_DIR, RunDir
+from hub.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir, kubelet_identity
 from hub.plugin.host import Host
 from hub.state import ConfigState
 from hub.state.files import digest
@@ -121,6 +121,8 @@ def _serve(options: argparse.Namespace) -> int:
     for warning in warnings:
         get_logger().warning("plugin class doubtful", reason=warning)
 
+    _tell_of_no_kubelet(options.plugin_dir)
+
     async def serve() -> Exit:
         keep_state = options.run_dir is not None
         process = PluginProcess(
@@ -135,6 +137,14 @@ def _serve(options: argparse.Namespace) -> int:
         return await process.serve()
 
     return asyncio.run(serve())
+
+
+def _tell_of_no_kubelet(plugin_dir: Path) -> None:
+    """Where nobody has named a directory and the usual one has no kubelet, say how to name another one."""
+    is_named = plugin_dir != PLUGIN_DIR or "DPHUB_PLUGIN_DIR" in os.environ
+    if not (is_named or kubelet_identity(plugin_dir / KUBELET_SOCKET)):
+        todo = "name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+        get_logger().info("waiting for kubelet", detail=f"there is no kubelet at {plugin_dir}; {todo}")
 
 
 def _log_file(options: argparse.Namespace) -> Path | None:

@@ -46,6 +46,31 @@ def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
     assert [path.name for path in root.iterdir()] == ["file"]
 
 
+STARTED = """import runpy, sys
+from pathlib import Path
+import hub.paths
+hub.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
+runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
+"""
+"""A plugin process whose usual plugin directory is another one than that of a kubelet that may run here."""
+
+
+@pytest.mark.parametrize(("named", "told"), [(False, 1), (True, 0)])
+def test_no_kubelet_where_nobody_has_said_where(root: Path, *, named: bool, told: int) -> None:
+    """Whoever starts a plugin by hand reads once how to name another directory; who has named one does not."""
+    environment = {name: value for name, value in os.environ.items() if name != "DPHUB_PLUGIN_DIR"}
+    environment |= {"DPHUB_PLUGIN_DIR": str(root / "plugins")} if named else {}
+    command = [sys.executable, "-c", STARTED, str(root / "plugins"), "plugins.stub:Stub"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as plugin:
+        assert plugin.stderr
+        lines = [plugin.stderr.readline()]
+        while lines[-1] and "there is no directory" not in lines[-1]:
+            lines.append(plugin.stderr.readline())
+        plugin.terminate()
+    todo = f"there is no kubelet at {root}/plugins; name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+    assert (sum(todo in line for line in lines), "waiting for kubelet" in lines[-1]) == (told, True), lines
+
+
 @pytest.mark.parametrize("instance", ["", "a_b", "a/b", "-", "A"])
 def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
     """It would make the names of sockets ambiguous, or leave the directory."""
