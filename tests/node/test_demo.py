@@ -78,11 +78,7 @@ async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         environment = {**os.environ, "TMPDIR": directory}
         async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
-            assert demo.stdout
-            async for line in demo.stdout:
-                if b"A pod is admitted" in line:
-                    break
-            (hub,) = psutil.Process(demo.pid).children()
+            (hub,) = await until(psutil.Process(demo.pid).children, "the demo's hub")
             hub.suspend()
             demo.send_signal(signal.SIGINT)
             await until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")

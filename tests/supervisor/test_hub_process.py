@@ -524,11 +524,15 @@ def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
 
 def test_sigterm_in_the_middle_of_a_reload(make_hub: MakeHub, directory: Path) -> None:
     """A hub that is stopped while a reload waits for a plugin starts nothing more and leaves nothing behind."""
-    hub = make_hub(watcher("a", stubborn(directory, grace=1))).start()
+    # The reload waits for longer than the test, which ends the plugin itself.
+    hub = make_hub(watcher("a", stubborn(directory, grace=2 * PATIENCE))).start()
     wait_stubborn(hub)
     hub.config.write_text(watcher("b"))
     assert hub.ask("reloadconfig") == "ok"
-    assert hub.stop() == Exit.OK
+    os.kill(hub.pid, signal.SIGTERM)
+    hub.wait_event("hub stopping")
+    os.killpg(hub.plugin_pid("a"), signal.SIGKILL)
+    assert hub.wait_ended() == Exit.OK
     assert not is_alive(hub.plugin_pid("a"))
     assert not hub.events("plugin started", plugin="b")
     assert "Traceback" not in hub.text()
