@@ -6,8 +6,8 @@ import time
 import grpc
 import msgspec
 
-from hub.kubelet.v1beta1_pb2 import AllocateRequest, ContainerAllocateRequest
-from hub.kubelet.v1beta1_pb2_grpc import DevicePluginStub
+from hub.kubelet.wire.v1beta1_pb2 import AllocateRequest, ContainerAllocateRequest
+from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 
 WARM_UP = 100
 

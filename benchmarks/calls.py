@@ -11,11 +11,11 @@ import psutil
 
 from benchmarks.nodes import LIMIT, NAMES, PLAIN, RESOURCES, STUB, node_of_three
 from benchmarks.rows import Row, times
-from hub.cli.states import wait_for_state
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.node import Node
-from hub.kubelet.v1beta1_pb2 import PreStartContainerRequest
-from hub.kubelet.v1beta1_pb2_grpc import DevicePluginStub
+from hub.cli.waiting import wait_for_state
+from hub.kubelet.wire.v1beta1_pb2 import PreStartContainerRequest
+from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.node import Node
 
 MANY = 16_384
 HANGING = 8

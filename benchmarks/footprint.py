@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.nodes import shipped_node
 from benchmarks.rows import Row
-from hub.kubelet.node import Node
+from hub.testing.node import Node
 
 SETTLE = 3.0
 """Seconds after the start that are not counted."""

@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.facts import Ancestor, Gpu, Link, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.settings import AllocationPolicy

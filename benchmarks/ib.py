@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub import Host
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 from plugins.ib.sysfs import read_hcas
 
 # The tree is test equipment.

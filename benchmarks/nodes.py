@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.node import Node
-from hub.supervisor.config import shipped_config
+from hub.supervisor.config.watchers import shipped_config
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.node import Node
 
 DEVICES = 4
 STUB = "plugins.stub:Stub"

@@ -12,9 +12,9 @@ from benchmarks.calls import MANY
 from benchmarks.footprint import proportional_size
 from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipped_node
 from benchmarks.rows import Row, times
-from hub.cli.states import wait_for_state
-from hub.kubelet.node import Node
+from hub.cli.waiting import wait_for_state
 from hub.state import HubState, PluginState, read_file
+from hub.testing.node import Node
 
 
 async def scrapes(count: int) -> list[Row]:

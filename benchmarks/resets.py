@@ -7,7 +7,7 @@ import grpc.aio
 
 from benchmarks.rows import Row, times
 from hub.reset import Outcome, ResetDevice
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
 
 DEVICES = 8
 TARGET = "benchmarks.reset_nothing:reset"

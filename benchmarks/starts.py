@@ -12,10 +12,10 @@ import psutil
 
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
-from hub.cli.states import wait_for_state
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.node import Node
+from hub.cli.waiting import wait_for_state
 from hub.state import PluginState, Registration
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.node import Node
 
 LIMIT = 60.0
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from benchmarks.nodes import DEVICES, LIMIT, RESOURCES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
-from hub.cli.states import wait_for
-from hub.kubelet.fake import AdmissionError, ContainerStartError, FakeKubelet
-from hub.kubelet.node import Node
-from hub.status.model import Condition
-from hub.status.reading import Reader
+from hub.cli.waiting import wait_for
+from hub.model.node import Condition
+from hub.status.reader import Reader
+from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
+from hub.testing.node import Node
 
 
 class Traffic:

@@ -1,7 +1,7 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports, with `hub.reset` for resets, `hub.cdi` for CDI files, `hub.affinity` for what is
-close to what another plugin gave, and `hub.kubelet.fake` for tests; everything else in the package is the hub's own.
+This is what a plugin author imports, with `hub.reset` for resets, `hub.api.cdi` for CDI files, `hub.api.affinity` for
+allocation hints between plugins, and `hub.testing` for tests; everything else in the package is internal.
 """
 
 import importlib
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from hub._version import __version__
 
 if TYPE_CHECKING:
-    from hub.metric import Histogram, Kind, Metric, Sample
-    from hub.plugin.contract import NeedsRestart, NoDevices, Plugin, Settings
-    from hub.plugin.device import Allocation, Device, DeviceNode, Excluded, Mount
-    from hub.plugin.health import Policy, Probing
-    from hub.plugin.host import Host
+    from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount
+    from hub.api.host import Host
+    from hub.api.metrics import Histogram, Kind, Metric, Sample
+    from hub.api.plugin import NeedsRestart, NoDevices, Plugin, Settings
+    from hub.plugin.health.record import Policy, Probing
 
 __all__ = [
     "Allocation",
@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "hub.metric": ("Histogram", "Kind", "Metric", "Sample"),
-    "hub.plugin.contract": ("NeedsRestart", "NoDevices", "Plugin", "Settings"),
-    "hub.plugin.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
-    "hub.plugin.health": ("Policy", "Probing"),
-    "hub.plugin.host": ("Host",),
+    "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
+    "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "Settings"),
+    "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
+    "hub.plugin.health.record": ("Policy", "Probing"),
+    "hub.api.host": ("Host",),
 }
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from hub.errors import HubError
-from hub.log import LogLevel
+from hub.base.errors import HubError
+from hub.base.log import LogLevel
 
 LINE_BYTES = 64 * 1024
 """The longest request and the longest answer."""

@@ -1,4 +1,4 @@
-"""Make the Python code of the wire APIs anew from hub/kubelet/*.proto.
+"""Make the Python code of the wire APIs anew from hub/kubelet/wire/*.proto.
 
 `generate.py` writes it; `generate.py --check` fails when what is committed differs.
 """
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOS = sorted((ROOT / "hub/kubelet").glob("*.proto"))
+PROTOS = sorted((ROOT / "hub/kubelet/wire").glob("*.proto"))
 
 
 def generate(into: Path) -> None:

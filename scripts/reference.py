@@ -18,10 +18,10 @@ from typing import Any
 
 import click
 
+from hub.base.exits import Exit
 from hub.cli import SECTIONS, cli
 from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
-from hub.exits import Exit
-from hub.supervisor import config
+from hub.supervisor.config import watchers as config
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.ib.settings import IBSettings

@@ -22,8 +22,8 @@ PROJECT = ROOT / "pyproject.toml"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 NEEDED = [
-    *("hub/circus.ini", "hub/py.typed", "hub/supervisor/page/index.html"),
-    *("hub/supervisor/page/main.js", "hub/supervisor/page/style.css"),
+    *("hub/circus.ini", "hub/py.typed", "hub/supervisor/http/page/index.html"),
+    *("hub/supervisor/http/page/main.js", "hub/supervisor/http/page/style.css"),
     *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/__init__.py"),
 ]
 """Files without which what is installed does not work, and that are easily left out of a package."""

@@ -16,9 +16,9 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 
-from hub.cli.listing import device_screen
-from hub.cli.screen import node_screen
-from hub.status.model import NodeStatus
+from hub.cli.render.devices import device_screen
+from hub.cli.render.node import node_screen
+from hub.model.node import NodeStatus
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import Node
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 pytest_plugins = ["process_leaks"]
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.v1beta1_pb2_grpc import (
+from hub.base.paths import INSTANCE, RunDir
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.kubelet.wire.v1beta1_pb2_grpc import (
     DevicePluginStub,
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from hub.paths import INSTANCE, RunDir
 from hub.state import PluginState, Registration, ResourceState, read_state
+from hub.testing.kubelet import FakeKubelet
 
 if TYPE_CHECKING:
-    from hub.kubelet.v1beta1_pb2_grpc import DevicePluginAsyncStub
+    from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
 
 PROJECT = Path(__file__).parent.parent
 

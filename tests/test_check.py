@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.exits import Exit
+from hub.base.exits import Exit
 
 
 def _check(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hub.model.node import Condition, Severity
 from hub.state import Registration
-from hub.status.model import Condition, Severity
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
 from plugins.ib.settings import IBSettings, Pool, PoolHealth
@@ -83,7 +83,7 @@ def test_every_key_of_a_pool_is_documented() -> None:
 
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
-LOGGED_BY_OTHERS = ("hub/kubelet", "hub/cli", "hub/supervisor/ini.py", "hub/supervisor/config.py")
+LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "hub/supervisor/config/watchers.py")
 """Modules of the fake kubelet, and with methods that are called as levels are."""
 
 

@@ -14,7 +14,7 @@ import pytest
 from support import PATIENCE
 from wire_plugin import STUB, WirePlugin, allocated, device, devices, hang, node
 
-from hub.kubelet.fake import AdmissionError, Capacity, FakeKubelet
+from hub.testing.kubelet import AdmissionError, Capacity, FakeKubelet
 
 CHECKPOINT = "kubelet_internal_checkpoint"
 
@@ -300,5 +300,5 @@ async def test_restarts_leave_no_descriptor_open() -> None:
 
 def test_the_wire_alone_needs_no_grpc() -> None:
     """A process that imports the messages does not pay for the fake kubelet."""
-    code = "import sys, hub.kubelet; assert 'grpc' not in sys.modules and 'hub.kubelet.fake' not in sys.modules"
+    code = "import sys, hub.kubelet; assert 'grpc' not in sys.modules and 'hub.testing.kubelet' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

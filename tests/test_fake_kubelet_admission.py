@@ -7,8 +7,8 @@ import grpc.aio
 import pytest
 from wire_plugin import STUB, allocated, device, devices, hang, node, refuse
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import AdmissionError, DeviceNode, Mount
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError, DeviceNode, Mount
 
 OTHER = "example.com/other"
 

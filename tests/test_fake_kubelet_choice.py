@@ -6,10 +6,10 @@ import grpc.aio
 import pytest
 from wire_plugin import STUB, Answer, device, devices, node, refuse
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import AdmissionError
-from hub.kubelet.fake.model import AdvertisedDevice
-from hub.kubelet.fake.topology import affinity
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError
+from hub.testing.kubelet.model import AdvertisedDevice
+from hub.testing.kubelet.topology import affinity
 
 OTHER = "example.com/other"
 

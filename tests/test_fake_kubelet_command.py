@@ -15,7 +15,7 @@ import pytest
 from support import PATIENCE
 from wire_plugin import STUB, WirePlugin, allocated, device
 
-from hub.kubelet import v1beta1_pb2 as wire
+from hub.kubelet.wire import v1beta1_pb2 as wire
 
 COMMAND = [sys.executable, "-m", "hub", "kubelet"]
 

@@ -8,8 +8,8 @@ import grpc.aio
 import pytest
 from wire_plugin import STUB, device, node
 
-from hub.kubelet import podresources_pb2 as wire
-from hub.kubelet import podresources_pb2_grpc as rpc
+from hub.kubelet.wire import podresources_pb2 as wire
+from hub.kubelet.wire import podresources_pb2_grpc as rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

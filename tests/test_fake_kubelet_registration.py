@@ -10,10 +10,10 @@ import pytest
 from support import PATIENCE
 from wire_plugin import STUB, WirePlugin, device, devices, node, refuse
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import AdmissionError, Capacity
-from hub.kubelet.fake.devices import DeviceManager
-from hub.kubelet.fake.names import is_extended_resource_name
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError, Capacity
+from hub.testing.kubelet.devices import DeviceManager
+from hub.testing.kubelet.names import is_extended_resource_name
 
 LIMIT = 4 * 1024 * 1024
 

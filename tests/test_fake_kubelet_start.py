@@ -6,7 +6,7 @@ import grpc.aio
 import pytest
 from wire_plugin import STUB, devices, hang, node, refuse
 
-from hub.kubelet.fake import AdmissionError, ContainerStartError
+from hub.testing.kubelet import AdmissionError, ContainerStartError
 
 OTHER = "example.com/other"
 

@@ -2,7 +2,7 @@
 
 from wire_plugin import STUB, devices, node
 
-from hub.kubelet.holders import ask_holders, pod_resources_socket
+from hub.kubelet.podresources import ask_holders, pod_resources_socket
 
 
 async def test_every_held_device_has_its_holder() -> None:

@@ -11,9 +11,9 @@ from typing import Any, Self
 import grpc.aio
 from support import PATIENCE
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet import v1beta1_pb2_grpc as rpc
-from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.kubelet import FakeKubelet
 
 STUB = "example.com/stub"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hub._version import __version__
-from hub.cli.words import say
-from hub.errors import HubError
-from hub.exits import Exit
-from hub.wording import did_you_mean
+from hub.base.errors import HubError
+from hub.base.exits import Exit
+from hub.base.wording import did_you_mean
+from hub.cli.render.text import say
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -38,10 +38,10 @@ SECTIONS = {
         "stop": ("lifecycle", "Stop a plugin."),
         "start": ("lifecycle", "Start a plugin that was stopped."),
         "reload": ("reload", "Check the configuration and load what has changed."),
-        "cordon": ("operate", "Take a device out of use; who has it keeps it."),
-        "uncordon": ("operate", "Let a device be used again."),
-        "reset": ("operate", "Reset a device now, if nobody holds it."),
-        "log-level": ("operate", "Change what a plugin logs, until it is restarted."),
+        "cordon": ("admin", "Take a device out of use; who has it keeps it."),
+        "uncordon": ("admin", "Let a device be used again."),
+        "reset": ("admin", "Reset a device now, if nobody holds it."),
+        "log-level": ("admin", "Change what a plugin logs, until it is restarted."),
     },
     "Try": {
         "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
@@ -52,8 +52,8 @@ SECTIONS = {
         "completion": ("completion", "Print the script that lets bash, zsh or fish complete commands and names."),
     },
 }
-"""The commands: the module below `hub.cli` that each is in, and what it is for. A module is imported when its command
-is used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
+"""The commands: the module below `hub.cli.commands` that each is in, and what it is for. A module is imported when its
+command is used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
 
 COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
@@ -68,7 +68,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"hub.cli.{module}"), cmd_name.replace("-", "_"))
+        command = getattr(importlib.import_module(f"hub.cli.commands.{module}"), cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             return None
         # click builds a command's help option once, whichever context is the first.
@@ -108,7 +108,7 @@ def main() -> None:
     try:
         if COMPLETE_VARIABLE in os.environ:
             # It has this project's own completion for bash.
-            importlib.import_module("hub.cli.completion")
+            importlib.import_module("hub.cli.commands.completion")
         cli.main(prog_name="dphub", complete_var=COMPLETE_VARIABLE, standalone_mode=True)
     except HubError as error:
         say(f"dphub: {error}", error=True)

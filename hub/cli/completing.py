@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 import click
 from click.shell_completion import CompletionItem
 
-from hub.cli.node import hub_of
-from hub.errors import HubError
-from hub.status.finding import KnownDevice, known_devices
-from hub.status.model import NodeStatus
+from hub.base.errors import HubError
+from hub.cli.target import hub_of
+from hub.model.node import NodeStatus
+from hub.status.lookup import KnownDevice, known_devices
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 

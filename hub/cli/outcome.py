@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from hub.cli.node import NodeHub, plugin_of
-from hub.cli.states import wait_for
-from hub.cli.words import say
+from hub.cli.render.text import say
+from hub.cli.target import NodeHub, plugin_of
+from hub.cli.waiting import wait_for
+from hub.model.node import Condition, PluginStatus
 from hub.state import Registration
-from hub.status.model import Condition, PluginStatus
 
 LIMIT = 60.0
 """Seconds until the outcome is reported as not known yet."""

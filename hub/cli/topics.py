@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import click
 
-from hub.cli.run import run
-from hub.exits import Exit
-from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.base.exits import Exit
+from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.cli.commands.run import run
 
 Row = tuple[str, str]
 

@@ -8,14 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
-from hub.errors import ConfigError, HubError
-from hub.exits import Exit
-from hub.log import LogFormat, LogLevel, configure, get_logger
-from hub.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir, kubelet_identity
-from hub.plugin.host import Host
+from hub.api.host import Host
+from hub.base.errors import ConfigError, HubError
+from hub.base.exits import Exit
+from hub.base.jsonfile import digest
+from hub.base.log import LogFormat, LogLevel, configure, get_logger
+from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir, kubelet_identity
+from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.state import ConfigState
-from hub.state.files import digest
-from hub.state.pulse import STACK_SIGNAL, WATCHDOG_VARIABLE
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         get_logger().error("plugin not started", reason=str(error))
         return Exit.USAGE
     except Exception as error:  # noqa: BLE001 - the last place that can log it
-        from hub.plugin.failure import explain  # noqa: PLC0415 - as below
+        from hub.base.failures import explain  # noqa: PLC0415 - as below
 
         get_logger().exception("plugin crashed", reason=explain(error))
         return Exit.FAILED
@@ -89,8 +89,8 @@ def _report(options: argparse.Namespace) -> int:
     """Write what a check has found to standard output; what the plugin prints goes to standard error."""
     import msgspec  # noqa: PLC0415 - as below
 
-    from hub.checkreport import CheckReport  # noqa: PLC0415 - as below
-    from hub.plugin.checking import check_plugin  # noqa: PLC0415 - as below
+    from hub.model.check import CheckReport  # noqa: PLC0415 - as below
+    from hub.plugin.selfcheck import check_plugin  # noqa: PLC0415 - as below
 
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hub.errors import ConfigError, HubError, read_config_text
-from hub.plugin.classcheck import check_class, instance_problems
-from hub.plugin.contract import Plugin
-from hub.plugin.failure import explain
-from hub.plugin.host import Host
-from hub.plugin.place import place_of_class, place_of_error
-from hub.plugin.settingscheck import settings_type
-from hub.plugin.settingsfile import convert, read_settings
+from hub.api.host import Host
+from hub.api.plugin import Plugin
+from hub.api.settings import convert, read_settings
+from hub.base.errors import ConfigError, HubError, read_config_text
+from hub.base.failures import explain
+from hub.base.place import place_of_class, place_of_error
+from hub.plugin.classcheck.classes import check_class, instance_problems
+from hub.plugin.classcheck.settings import settings_type
 
 
 def load_plugin(target: str) -> type[Plugin]:

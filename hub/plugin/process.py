@@ -6,28 +6,28 @@ import signal
 import time
 from pathlib import Path
 
+from hub.api.plugin import Plugin
+from hub.base.exits import Exit
+from hub.base.log import current_level, get_logger
+from hub.base.paths import RunDir
+from hub.base.statusfile import StateFile
 from hub.control import Answer, Request
-from hub.exits import Exit
-from hub.log import current_level, get_logger
-from hub.paths import RunDir
-from hub.plugin.contract import Plugin
-from hub.plugin.control import Control
-from hub.plugin.directory import PluginDirectory
-from hub.plugin.health import CORDON
-from hub.plugin.healthbook import HealthBook
-from hub.plugin.heart import Heart
-from hub.plugin.holding import Holding
-from hub.plugin.meter import Meter
-from hub.plugin.neighbours import Neighbours
-from hub.plugin.operator import Operator
-from hub.plugin.pcitree import PciTree
-from hub.plugin.preparation import Preparation
-from hub.plugin.resource import Resource, Surroundings
-from hub.plugin.resources import Resources
-from hub.plugin.scanner import Scan, Scanner
+from hub.model.heartbeat import pulse_interval
+from hub.plugin.admin.commands import Operator
+from hub.plugin.admin.server import Control
+from hub.plugin.deviceplugin.resource import Resource, Surroundings
+from hub.plugin.deviceplugin.socketdir import PluginDirectory
+from hub.plugin.devices.inventory import Resources
+from hub.plugin.devices.pci import PciTree
+from hub.plugin.devices.scanner import Scan, Scanner
+from hub.plugin.health.record import CORDON
+from hub.plugin.health.store import HealthBook
+from hub.plugin.heartbeat import Heart
+from hub.plugin.holders import Holding
+from hub.plugin.metrics.process import Meter
+from hub.plugin.ownership import Neighbours
+from hub.plugin.resets.service import Preparation
 from hub.state import ConfigState, PluginState
-from hub.state.pulse import pulse_interval
-from hub.state.writer import StateFile
 
 CHECK_INTERVAL = 2.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.prctl import become_subreaper, set_death_signal
+from hub.base.prctl import become_subreaper, set_death_signal
 from hub.reset.messages import Request
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.reset.identity import ProcessIdentity
+from hub.base.processid import ProcessIdentity
 from hub.reset.messages import Reply, Request
 from hub.reset.output import Output
 

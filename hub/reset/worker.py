@@ -9,8 +9,8 @@ import sys
 
 import msgspec
 
-from hub.plugin.failure import explain, legible
-from hub.prctl import set_death_signal
+from hub.base.failures import explain, legible
+from hub.base.prctl import set_death_signal
 from hub.reset import ResetFailed
 from hub.reset.messages import Limits, Reply, Request
 

@@ -6,9 +6,10 @@ side.
 
 from pathlib import Path
 
-from hub.state.files import read_file, replace_file
-from hub.state.hub import AS_ASKED, HubState, LastExit, ProcessState, RestartReason, Run
-from hub.state.plugin import (
+from hub.base.jsonfile import read_file, replace_file
+from hub.model.heartbeat import Pulse
+from hub.model.hub import AS_ASKED, HubState, LastExit, ProcessState, RestartReason, Run
+from hub.model.plugin import (
     ConfigState,
     DeviceState,
     ExcludedState,
@@ -18,7 +19,6 @@ from hub.state.plugin import (
     ResetState,
     ResourceState,
 )
-from hub.state.pulse import Pulse
 
 __all__ = [
     "AS_ASKED",

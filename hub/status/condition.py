@@ -1,7 +1,7 @@
 """How a plugin is, in one word and a reason."""
 
+from hub.model.node import Condition
 from hub.state import AS_ASKED, HubState, PluginState, ProcessState, Registration, ResourceState, Run
-from hub.status.model import Condition
 
 _ENDED = {
     Run.STARTING: Condition.STARTING,

@@ -5,9 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from hub.base.wording import counted
+from hub.model.node import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
 from hub.state import DeviceState, ExcludedState, Registration
-from hub.status.model import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.wording import counted
 
 _ORDER = list(Severity)
 

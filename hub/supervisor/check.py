@@ -10,10 +10,10 @@ from pathlib import Path
 
 from circus.util import parse_env_dict, replace_gnu_args
 
-from hub.checkreport import CheckReport, run_check
-from hub.errors import HubError
-from hub.supervisor.config import HUB_PLUGIN, PluginConfig
-from hub.supervisor.settings import HubSettings
+from hub.base.errors import HubError
+from hub.model.check import CheckReport, run_check
+from hub.supervisor.config.watchers import HUB_PLUGIN, PluginConfig
+from hub.supervisor.options import HubSettings
 
 LIMIT = 20.0
 """Seconds for a plugin to read its configuration."""

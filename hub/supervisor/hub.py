@@ -8,22 +8,22 @@ from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 
 from hub._version import __version__
-from hub.errors import ConfigError
-from hub.exits import Exit
-from hub.instances import hold
-from hub.log import configure, get_logger
-from hub.paths import KUBELET_SOCKET, user_name
-from hub.status.reading import Reader
-from hub.stopsignals import stop_signals
-from hub.supervisor.arbiter import HubArbiter
-from hub.supervisor.config import PluginConfig, read_config
-from hub.supervisor.kubelet_watch import KubeletWatch
-from hub.supervisor.leftovers import remove_leftovers
-from hub.supervisor.parts import keep_running
-from hub.supervisor.report import HubReport
-from hub.supervisor.settings import HubSettings
+from hub.base.errors import ConfigError
+from hub.base.exits import Exit
+from hub.base.instances import hold
+from hub.base.log import configure, get_logger
+from hub.base.paths import KUBELET_SOCKET, user_name
+from hub.base.stopsignals import stop_signals
+from hub.status.reader import Reader
+from hub.supervisor.circus.arbiter import HubArbiter
+from hub.supervisor.cleanup import remove_leftovers
+from hub.supervisor.config.watchers import PluginConfig, read_config
+from hub.supervisor.http.server import serve_web, split_address
+from hub.supervisor.kubeletwatch import KubeletWatch
+from hub.supervisor.options import HubSettings
+from hub.supervisor.reporter import HubReport
+from hub.supervisor.tasks import keep_running
 from hub.supervisor.watchdog import Watchdog
-from hub.supervisor.web import serve_web, split_address
 
 _log = get_logger()
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from hub.log import get_logger
-from hub.paths import RunDir
-from hub.state.files import read_file
-from hub.state.pulse import INTERVAL, Pulse, pulse_interval, show_life
-from hub.supervisor.watcher import PluginWatcher
+from hub.base.jsonfile import read_file
+from hub.base.log import get_logger
+from hub.base.paths import RunDir
+from hub.model.heartbeat import INTERVAL, Pulse, pulse_interval, show_life
+from hub.supervisor.circus.watcher import PluginWatcher
 
 
 class Sign(NamedTuple):

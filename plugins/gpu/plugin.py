@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 
 from hub import Allocation, Device, Excluded, Kind, Metric, NeedsRestart, NoDevices, Plugin, Policy, Sample
-from hub.affinity import tell_given
-from hub.paths import INSTANCE
+from hub.api.affinity import tell_given
+from hub.base.paths import INSTANCE
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles

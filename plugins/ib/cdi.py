@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hub import DeviceNode, Host
-from hub.cdi import DIRECTORY, SpecificationFiles, specification
+from hub.api.cdi import DIRECTORY, SpecificationFiles, specification
 from plugins.ib.settings import CdiStrategy, Pool
 
 VENDOR = "rdma.device-plugin-hub"

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy
-from hub.affinity import last_given
+from hub.api.affinity import last_given
 from plugins.ib.answers import answer, device_nodes
 from plugins.ib.binding import Binding
 from plugins.ib.cdi import CdiNames

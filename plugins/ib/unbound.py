@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hub.locks import existing_lock, is_locked, open_lock, try_lock
+from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.reset import ResetFailed
 
 _LONGEST = 4096

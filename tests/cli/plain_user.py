@@ -30,7 +30,7 @@ _BECOME = (
 
 _READ_NOTHING = f"""
 import os, sys
-import hub.cli.devices, hub.cli.logs, hub.cli.operate, hub.cli.status
+import hub.cli.commands.devices, hub.cli.commands.logs, hub.cli.commands.admin, hub.cli.commands.status
 from hub.cli import main
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.paths import RunDir
+from hub.base.jsonfile import replace_file
+from hub.base.paths import RunDir
 from hub.state import DeviceState, HubState, PluginState, ProcessState, Registration, ResourceState, Run
-from hub.state.files import replace_file
 
 DPHUB = Path(sys.executable).with_name("dphub")
 GPU, POOL = "nvidia.com/gpu", "rdma/pool"
@@ -136,7 +136,7 @@ def test_the_script(shell: str) -> None:
 
 def test_nothing_slow_is_loaded(run_dir: RunDir) -> None:
     """No command is completed by way of gRPC, circus or the terminal library's tables."""
-    ask = "import os, sys; os.environ['COMP_LINE'] = sys.argv[1]; import hub.cli.completion as c; "
+    ask = "import os, sys; os.environ['COMP_LINE'] = sys.argv[1]; import hub.cli.commands.completion as c; "
     ask += "c.Bash(c.cli, {}, 'dphub', '_').complete(); "
     ask += "sys.exit(str({'grpc', 'circus', 'zmq', 'tornado'} & set(sys.modules) or ''))"
     for line in ("dphub ", "dphub restart ", "dphub stop ", "dphub kubelet --", "dphub demo --", "dphub reload --"):

@@ -8,10 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from hub.base.exits import Exit
+from hub.base.paths import RUN_DIR, RunDir
 from hub.cli import COMMANDS, SECTIONS, cli
 from hub.cli.topics import TOPICS
-from hub.exits import Exit
-from hub.paths import RUN_DIR, RunDir
 
 
 def _dphub(*words: str) -> Result:

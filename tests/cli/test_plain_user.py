@@ -13,10 +13,10 @@ import pytest
 from plain_user import command, dphub, dphub_that_reads_nothing, environment, needs_setpriv, own_directory
 from support import until
 
-from hub.cli.node import NodeHub
-from hub.errors import HubError
-from hub.exits import Exit
-from hub.status.model import NodeStatus
+from hub.base.errors import HubError
+from hub.base.exits import Exit
+from hub.cli.target import NodeHub
+from hub.model.node import NodeStatus
 
 pytestmark = needs_setpriv
 

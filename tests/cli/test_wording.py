@@ -2,8 +2,8 @@
 
 import pytest
 
-from hub.cli.words import duration
-from hub.wording import counted, did_you_mean
+from hub.base.wording import counted, did_you_mean
+from hub.cli.render.text import duration
 
 
 def test_counts() -> None:

@@ -17,17 +17,21 @@ from support import PATIENCE
 from terminal import typed, typed_beside
 
 import benchmarks.__main__ as benchmarks
-from hub.cli.states import wait_for_state
-from hub.kubelet.node import Node
-from hub.paths import PLUGIN_DIR, RUN_DIR, RunDir
-from hub.plugin import contract, endpoint, health, process, registration
-from hub.plugin.contract import Plugin
-from hub.plugin.resource import SCAN
-from hub.reset import resetter
+from hub.api import plugin as contract
+from hub.api.plugin import Plugin
+from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.cli.waiting import wait_for_state
+from hub.model.heartbeat import SILENCE
+from hub.plugin import process
+from hub.plugin.deviceplugin import registrar, server
+from hub.plugin.deviceplugin.resource import SCAN
+from hub.plugin.health import record
+from hub.reset import runner
 from hub.state import Registration
-from hub.state.pulse import SILENCE
-from hub.supervisor import backoff, kubelet_watch, watcher
-from hub.supervisor.config import PluginConfig, shipped_config
+from hub.supervisor import backoff, kubeletwatch
+from hub.supervisor.circus import watcher
+from hub.supervisor.config.watchers import PluginConfig, shipped_config
+from hub.testing.node import Node
 
 CAT = ARCHITECTURE.command("cat ")
 EXPORT = ARCHITECTURE.command("export ")
@@ -115,7 +119,7 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
         (kubelets,) = ARCHITECTURE.tables("file")[1:]
         documented = {re.findall("`([^`]+)`", cells[0])[0] for cells in kubelets}
         sockets = {path.name for path in node.plugin_dir.glob("dphub-*.sock")}
-        assert sockets == {endpoint.socket_name(r, "dphub", node.plugin_dir) for r in node.kubelet.capacity()}
+        assert sockets == {server.socket_name(r, "dphub", node.plugin_dir) for r in node.kubelet.capacity()}
         rest = {path.name for path in node.plugin_dir.iterdir()} - sockets
         assert rest | {"INSTANCE-RESOURCE.sock"} == documented
 
@@ -129,8 +133,8 @@ def test_every_state_of_a_registration_is_documented() -> None:
 def test_every_state_of_health_is_documented() -> None:
     """And every source of what is wrong with a device."""
     (_, states) = ARCHITECTURE.tables("state")
-    assert {cells[0] for cells in states} == {*health.Health, "any", "cordoned"}
-    sources = {health.PLUGIN, health.BROKEN, health.RESET, health.FLAPPING, health.CORDON, health.OPERATOR, SCAN}
+    assert {cells[0] for cells in states} == {*record.Health, "any", "cordoned"}
+    sources = {record.PLUGIN, record.BROKEN, record.RESET, record.FLAPPING, record.CORDON, record.OPERATOR, SCAN}
     assert set(_names("source")) == sources
 
 
@@ -139,11 +143,11 @@ def test_times_are_those_of_the_code() -> None:
     words = ARCHITECTURE.words
     said = {
         "finds out by itself within two seconds": process.CHECK_INTERVAL == 2,
-        "a lost event is found five seconds later": kubelet_watch.LOOK_SECONDS == 5,
-        "opened no stream within five seconds": registration.CONFIRM_TIMEOUT == 5,
-        "after up to 30 seconds, or when asked to": registration.RETRY_REFUSED == 30,
-        "has three seconds to serve before the older": registration.PATIENCE == 3,
-        "A second after the older's socket is gone": registration.SETTLE == 1,
+        "a lost event is found five seconds later": kubeletwatch.LOOK_SECONDS == 5,
+        "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
+        "after up to 30 seconds, or when asked to": registrar.RETRY_REFUSED == 30,
+        "has three seconds to serve before the older": registrar.PATIENCE == 3,
+        "A second after the older's socket is gone": registrar.SETTLE == 1,
         "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,
         "has run for a minute begins a new count": backoff.HEALTHY_SECONDS == 60,
         "| `allocate` | 5 s |": Plugin.allocate_timeout == 5,
@@ -155,11 +159,11 @@ def test_times_are_those_of_the_code() -> None:
         "A plugin has five seconds (`graceful_timeout`), and then two more": (
             (PluginConfig("x", "x").graceful_timeout, watcher.KILL_SECONDS) == (5, 2)
         ),
-        "It gives the worker a second": resetter.GRACE == 1,
-        "has not ended three seconds later": resetter.PATIENCE == 3,
+        "It gives the worker a second": runner.GRACE == 1,
+        "has not ended three seconds later": runner.PATIENCE == 3,
         "together have 25 seconds, at most 26": (Plugin.reset_timeout, contract.LONGEST_RESET) == (25, 26),
         "it was the fourth recovery within an hour": (
-            (health.Policy().recoveries, health.Policy().period) == (3, 3600)
+            (record.Policy().recoveries, record.Policy().period) == (3, 3600)
         ),
         f"The run directory is `{RUN_DIR}`": True,
         f"plugin directory is `{PLUGIN_DIR}`": True,

@@ -15,9 +15,9 @@ from support import PATIENCE, ended, started
 from terminal import terminal
 
 from hub._version import __version__
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.node import Node
-from hub.supervisor.config import read_config, shipped_config
+from hub.supervisor.config.watchers import read_config, shipped_config
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.node import Node
 
 BIN = Path(sys.executable).parent
 HOST_ROOT = "DPHUB_HOST_ROOT"

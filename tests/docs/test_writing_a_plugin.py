@@ -21,16 +21,16 @@ import hub
 import hub.reset
 from hub import Device, Host, Plugin
 from hub._version import __version__
-from hub.exits import Exit
-from hub.kubelet.fake import AdmissionError, ContainerStartError, FakeKubelet
-from hub.kubelet.node import Node
-from hub.paths import RunDir
-from hub.plugin.checks import ID_CHARACTERS
-from hub.plugin.contract import LONGEST_RESET
-from hub.plugin.metrics import SAMPLES
+from hub.api.plugin import LONGEST_RESET
+from hub.base.exits import Exit
+from hub.base.paths import RunDir
+from hub.plugin.devices.validation import ID_CHARACTERS
+from hub.plugin.metrics.plugin import SAMPLES
 from hub.reset.messages import Limits
 from hub.state import HubState, read_file
-from hub.supervisor.config import read_config
+from hub.supervisor.config.watchers import read_config
+from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
+from hub.testing.node import Node
 from plugins.stub.faults import Faults
 
 sys.path.append(str(ROOT / "tests" / "shipping"))

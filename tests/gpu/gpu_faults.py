@@ -10,7 +10,7 @@ from gpu_support import GPU, GpuNode
 from simulator import LOST, UNKNOWN, SimulatedGpu, make_gpu
 from support import Node, PluginUnderTest
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 PLUGIN = """
 from plugins.gpu import GPU

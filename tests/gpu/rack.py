@@ -9,8 +9,8 @@ from pathlib import Path
 from gpu_support import GPU, GpuNode
 from support import Node
 
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.fake.model import Pod
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.kubelet.model import Pod
 
 sys.path.append(str(Path(__file__).parents[1] / "ib"))
 

@@ -5,7 +5,7 @@ from gpu_support import GPU
 from rack import HCA, Rack, neighbours
 from support import Node, chance
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 PODS = 40
 """The benchmark admits 200."""

@@ -3,7 +3,7 @@
 from gpu_faults import Turmoil
 from support import Node, chance
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 SEQUENCES = 20
 """The benchmark does a thousand."""

@@ -7,9 +7,9 @@ from gpu_support import GPU, answer
 from support import Node
 
 from hub import Host
-from hub.kubelet.fake import FakeKubelet
 from hub.reset import Outcome, ResetDevice
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
+from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.driver import Driver
 from plugins.gpu.places import Places
 from plugins.gpu.resetting.settings import ResetSettings

@@ -5,8 +5,8 @@ from gpu_support import GPU, GpuNode
 from simulator import NOT_SUPPORTED, UNKNOWN
 from support import Node, PluginUnderTest, until
 
-from hub.kubelet.fake import FakeKubelet
 from hub.state import DeviceState
+from hub.testing.kubelet import FakeKubelet
 
 QUICK = "dphub: {health: {interval: 0.1, quiet: 0}}"
 CALM = "dphub: {health: {interval: 1000, quiet: 1000}}"

@@ -14,8 +14,8 @@ from gpu_support import GPU
 from simulator import SimulatedNode
 from support import PATIENCE, STUB, until
 
-from hub.kubelet.node import Node
 from hub.state import read_state
+from hub.testing.node import Node
 
 CONFIG = """
 [watcher:gpu]

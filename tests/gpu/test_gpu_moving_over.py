@@ -9,7 +9,7 @@ import pytest
 from gpu_support import GPU, GpuNode, answer
 from support import Node, until
 
-from hub.kubelet.fake import AdmissionError, FakeKubelet
+from hub.testing.kubelet import AdmissionError, FakeKubelet
 
 CDI = "k8s.device-plugin.nvidia.com"
 

@@ -11,7 +11,7 @@ import pytest
 from gpu_support import GPU, GpuNode, answer
 from support import Node, PluginUnderTest, chance, until
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 PROGRAM = Path(__file__).parent / "nvidia-cuda-mps-control"
 

@@ -6,8 +6,8 @@ from gpu_support import GPU, GpuNode, answer
 from simulator import LOST, UNKNOWN, make_gpu
 from support import Node, PluginUnderTest, asking_for, dialled, until
 
-from hub.exits import Exit
-from hub.kubelet.fake import FakeKubelet
+from hub.base.exits import Exit
+from hub.testing.kubelet import FakeKubelet
 
 QUICK = "dphub: {health: {interval: 0.1, quiet: 0, driver_timeout: 2}}"
 

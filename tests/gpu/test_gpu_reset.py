@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 from support import Node, until
 
 from hub import Host
-from hub.kubelet.fake import ContainerStartError, FakeKubelet
 from hub.reset import Outcome, ResetDevice, ResetResult
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.gpu.driver.gate import Gate, alone
 from plugins.gpu.places import Places
 from plugins.gpu.resetting import hardware

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub.errors import ConfigError
+from hub.base.errors import ConfigError
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
 from plugins.gpu.settings.file import HealthSettings, XidTable

@@ -6,7 +6,7 @@ from pathlib import Path
 from rdma_tree import two_connectx6
 from support import Node
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 HCA = "rdma/hca"
 VENDOR = "rdma.device-plugin-hub"

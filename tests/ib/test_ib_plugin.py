@@ -8,8 +8,8 @@ from rdma_tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
 from support import PATIENCE, Node, PluginUnderTest, chance, until
 
 from hub import Host
-from hub.exits import Exit
-from hub.kubelet.fake import FakeKubelet
+from hub.base.exits import Exit
+from hub.testing.kubelet import FakeKubelet
 from plugins.ib.routes import default_route_interfaces
 
 HCA = "rdma/hca"

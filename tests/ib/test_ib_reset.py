@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from rdma_tree import RdmaTree
 from support import PATIENCE, Node, PluginUnderTest, until
 
-from hub.kubelet.fake import ContainerStartError, FakeKubelet
 from hub.reset import Outcome, ResetDevice, ResetFailed, ResetResult
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.ib import unbound
 from plugins.ib.plugin import NOTES
 from plugins.ib.resetting import Limits, VfResetSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pod import Image, Pod, StartPod, Wanted
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 from scripts import image as built
 
 HERE = Path(__file__).parent

@@ -32,7 +32,8 @@ print(json.dumps({
 }))
 """
 MODULES = (
-    "hub.cli.run, hub.supervisor.hub, hub.plugin.__main__, hub.reset.worker, plugins.gpu, plugins.ib, plugins.stub"
+    "hub.cli.commands.run, hub.supervisor.hub, hub.plugin.__main__, hub.reset.worker, "
+    "plugins.gpu, plugins.ib, plugins.stub"
 )
 
 

@@ -8,7 +8,7 @@ import yaml
 from pod import GRACE, StartPod, Wanted
 from support import STUB
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 BASE = Path(__file__).parents[2] / "container" / "base"
 KERNEL = ("/dev", "/proc", "/sys")

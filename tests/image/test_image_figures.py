@@ -12,7 +12,7 @@ import pytest
 from pod import GRACE, Image, StartPod, Wanted
 from support import STUB
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 from scripts import image as built
 
 FIGURES = built.WORK.with_suffix(".json")

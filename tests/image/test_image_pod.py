@@ -7,7 +7,7 @@ from pathlib import Path
 from pod import GRACE, Image, StartPod, Wanted
 from support import STUB, until
 
-from hub.kubelet.fake import FakeKubelet
+from hub.testing.kubelet import FakeKubelet
 
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
 

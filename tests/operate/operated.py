@@ -14,11 +14,11 @@ from typing import Any
 from support import PATIENCE, ended, replace, started, until
 from tornado.httpclient import AsyncHTTPClient
 
-from hub.kubelet.node import Node
-from hub.paths import INSTANCE
+from hub.base.paths import INSTANCE
+from hub.model.node import NodeStatus, PluginStatus
 from hub.state import HubState, read_file
-from hub.status.model import NodeStatus, PluginStatus
-from hub.status.reading import Reader
+from hub.status.reader import Reader
+from hub.testing.node import Node
 
 TESTS = Path(__file__).parents[1]
 sys.path.append(str(TESTS / "gpu"))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from support import until
 
-from hub.paths import RunDir
+from hub.base.paths import RunDir
+from hub.model.hub import RestartReason
 from hub.state import (
     DeviceState,
     ExcludedState,
@@ -23,9 +24,8 @@ from hub.state import (
     Run,
     replace_file,
 )
-from hub.state.hub import RestartReason
-from hub.status.reading import Reader
-from hub.supervisor.web import serve_web
+from hub.status.reader import Reader
+from hub.supervisor.http.server import serve_web
 
 RESOURCE = "example.com/stub"
 HOLDER = "research/trainer-0/main"

@@ -13,12 +13,12 @@ import pytest
 from operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
 from support import PATIENCE, started, until
 
-from hub.cli.node import NodeHub
-from hub.errors import HubError
-from hub.instances import living
-from hub.paths import RunDir, is_served
-from hub.state.pulse import SILENCE
-from hub.supervisor.client import HubClient
+from hub.base.errors import HubError
+from hub.base.instances import living
+from hub.base.paths import RunDir, is_served
+from hub.cli.target import NodeHub
+from hub.model.heartbeat import SILENCE
+from hub.supervisor.circus.client import HubClient
 
 OTHERS = """
 [watcher:odd]

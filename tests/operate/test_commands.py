@@ -9,9 +9,9 @@ import pytest
 from operated import GPU, HCA, STUB, OperatedNode, operated
 from support import until
 
-from hub.kubelet.fake import AdmissionError
+from hub.model.node import NodeStatus
 from hub.state import DeviceState
-from hub.status.model import NodeStatus
+from hub.testing.kubelet import AdmissionError
 
 
 def _device(status: NodeStatus, name: str) -> DeviceState:

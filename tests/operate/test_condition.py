@@ -1,8 +1,8 @@
 """What a plugin is, in a word and a reason."""
 
+from hub.model.node import Condition
 from hub.state import AS_ASKED, HubState, LastExit, PluginState, ProcessState, Run
 from hub.status.condition import condition_of
-from hub.status.model import Condition
 
 HUB = HubState("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")
 SILENT = PluginState("stub", 2, 1.0)

@@ -7,8 +7,8 @@ import pytest
 from operated import GPU, HCA, STUB, OperatedNode, operated
 from support import until
 
-from hub.kubelet.fake import AdmissionError
-from hub.status.model import NodeStatus, Problem, Severity
+from hub.model.node import NodeStatus, Problem, Severity
+from hub.testing.kubelet import AdmissionError
 
 
 def _about(status: NodeStatus, words: str) -> Problem | None:

@@ -6,7 +6,7 @@ import time
 
 from operated import CONFIG, STUB, WATCHDOG, OperatedNode, operated
 
-from hub.status.model import Condition, NodeStatus
+from hub.model.node import Condition, NodeStatus
 
 
 async def test_reload_changes_what_changed(node: OperatedNode) -> None:

@@ -6,8 +6,8 @@ import random
 from operated import OperatedNode, operated
 from support import chance, until
 
-from hub.kubelet.fake import AdmissionError
-from hub.supervisor.client import HubClient
+from hub.supervisor.circus.client import HubClient
+from hub.testing.kubelet import AdmissionError
 
 RESTARTS = 200
 BUSY = "example.com/busy"

@@ -8,7 +8,7 @@ import time
 from operated import STUB, OperatedNode
 from support import until
 
-from hub.state.pulse import SILENCE
+from hub.model.heartbeat import SILENCE
 
 
 async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -> None:

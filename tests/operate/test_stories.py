@@ -12,7 +12,7 @@ import pytest
 from operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
 from support import PATIENCE, OddKubelet
 
-from hub.status.model import Condition, NodeStatus, Problem
+from hub.model.node import Condition, NodeStatus, Problem
 
 SLOW = """
 from plugins.stub import Stub

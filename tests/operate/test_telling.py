@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 from support import until
 
-from hub.cli.table import Column, Table
-from hub.status.reading import Reader
+from hub.cli.render.table import Column, Table
+from hub.status.reader import Reader
 
 QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
 

@@ -12,10 +12,10 @@ from support import PATIENCE, chance, started, until
 
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
-from hub.instances import living
-from hub.kubelet.fake import AdmissionError, ContainerStartError
-from hub.kubelet.node import Node
+from hub.base.instances import living
 from hub.state import Registration, read_state
+from hub.testing.kubelet import AdmissionError, ContainerStartError
+from hub.testing.node import Node
 
 ALL = {GPU: 1, HCA: 1, STUB: 1}
 

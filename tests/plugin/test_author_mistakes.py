@@ -16,12 +16,12 @@ from support import STUB, Node, asking_for, dialled, until
 
 import hub
 from hub import Host
-from hub.checkreport import CheckReport
-from hub.exits import Exit
-from hub.kubelet.fake import FakeKubelet
-from hub.kubelet.node import Node as HubNode
-from hub.plugin.checking import check_plugin
-from hub.status.reading import Reader
+from hub.base.exits import Exit
+from hub.model.check import CheckReport
+from hub.plugin.selfcheck import check_plugin
+from hub.status.reader import Reader
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.node import Node as HubNode
 
 HEAD = "import os, time\nfrom hub import *\n\n\n"
 GOOD = "    def devices(self):\n        return []\n"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hub.plugin.health import FLAPPING, Health, HealthRecord, Policy
-from hub.plugin.health import RELEASE as HOW
+from hub.plugin.health.record import FLAPPING, Health, HealthRecord, Policy
+from hub.plugin.health.record import RELEASE as HOW
 
 Step = Callable[[HealthRecord], None]
 

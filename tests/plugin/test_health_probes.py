@@ -13,17 +13,17 @@ import pytest
 from structlog.testing import capture_logs
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
 
+from hub.base.paths import RunDir
 from hub.control import Uncordon, ask
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import ContainerStartError, FakeKubelet
-from hub.paths import RunDir
-from hub.plugin.health import Probing
-from hub.plugin.probes import Probes
-from hub.plugin.refusal import Refusal
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.plugin.deviceplugin.errors import Refusal
+from hub.plugin.health.record import Probing
+from hub.plugin.resets.recovery import Probes
 from hub.state import DeviceState, read_state
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 QUICK = (
-    "from hub.plugin.health import Probing\n"
+    "from hub.plugin.health.record import Probing\n"
     "from plugins.stub import Stub\n"
     "class P(Stub):\n"
     "    probing = Probing(interval=0.1, longest=0.2, settling={settling})\n"

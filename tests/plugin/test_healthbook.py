@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from hub.plugin.device import Device
-from hub.plugin.health import Health, Policy
-from hub.plugin.healthbook import PLUGIN, HealthBook, Verdict, physical_key, share_key
-from hub.reset.identity import ProcessIdentity
+from hub.api.device import Device
+from hub.base.processid import ProcessIdentity
+from hub.plugin.health.record import Health, Policy
+from hub.plugin.health.store import PLUGIN, HealthBook, Verdict, physical_key, share_key
 
 ODD, EVEN = "a.com/odd", "a.com/even"
 

@@ -8,11 +8,11 @@ import pytest
 from support import STUB, Node, PluginUnderTest, until
 
 from hub import Histogram, Kind, Metric, Sample
+from hub.base.paths import RunDir
 from hub.control import Answer, Cordon, Reset, Uncordon, ask
-from hub.kubelet.fake import FakeKubelet
-from hub.paths import RunDir
-from hub.plugin.metrics import checked_metrics
+from hub.plugin.metrics.plugin import checked_metrics
 from hub.state import Pulse, read_file
+from hub.testing.kubelet import FakeKubelet
 
 NAMED = "dphub_example_things"
 

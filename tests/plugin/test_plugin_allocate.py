@@ -9,8 +9,8 @@ import grpc
 import pytest
 from support import STUB, Node, PluginUnderTest, asking_for, dialled, until
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import AdmissionError, FakeKubelet
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError, FakeKubelet
 
 
 async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:

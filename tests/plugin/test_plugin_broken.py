@@ -3,10 +3,10 @@
 import pytest
 from support import STUB, Node, PluginUnderTest, asking_for, dialled, replace, until
 
-from hub.exits import Exit
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
+from hub.base.exits import Exit
+from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.state import DeviceState
+from hub.testing.kubelet import FakeKubelet
 
 PLUGIN = """
 class P(Plugin):

@@ -48,7 +48,7 @@ def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
 
 STARTED = """import runpy, sys
 from pathlib import Path
-import hub.paths
+import hub.base.paths
 hub.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from support import STUB, Node, PluginUnderTest, asking_for, chance, dialled
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import FakeKubelet
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, replace, until
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
-from hub.plugin.snapshot import MESSAGE_BYTES
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.plugin.deviceplugin.messages import MESSAGE_BYTES
 from hub.state import Registration
+from hub.testing.kubelet import FakeKubelet
 
 TOLD = """
 class P(Plugin):

@@ -8,9 +8,9 @@ import sys
 import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest
 
-from hub.exits import Exit
-from hub.kubelet.fake import FakeKubelet
+from hub.base.exits import Exit
 from hub.state import Registration
+from hub.testing.kubelet import FakeKubelet
 
 SERIAL = '''
 class P(Plugin):

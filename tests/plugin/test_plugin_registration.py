@@ -8,10 +8,10 @@ import socket
 import pytest
 from support import PATIENCE, STUB, Node, OddKubelet, chance, dialled, until
 
-from hub.exits import Exit
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
+from hub.base.exits import Exit
+from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.state import Registration
+from hub.testing.kubelet import FakeKubelet
 
 THREE = """
 resources:

@@ -8,9 +8,9 @@ import psutil
 import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, asking_for, dialled, until
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import ContainerStartError, FakeKubelet
+from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.state import PluginState, ResetState
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 RESETTING = "{reset: true, reset_timeout: 3}"
 PATIENT = "{reset: true}"

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import Allocation, Device, DeviceNode, Mount
-from hub.errors import ConfigError
-from hub.kubelet.fake.names import is_extended_resource_name
-from hub.paths import SOCKET_PATH_BYTES
-from hub.plugin.checks import device_problem, resource_problem
-from hub.plugin.endpoint import socket_name
-from hub.plugin.snapshot import Snapshot
+from hub.base.errors import ConfigError
+from hub.base.paths import SOCKET_PATH_BYTES
+from hub.plugin.deviceplugin.messages import Snapshot
+from hub.plugin.deviceplugin.server import socket_name
+from hub.plugin.devices.validation import device_problem, resource_problem
+from hub.testing.kubelet.names import is_extended_resource_name
 
 LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.lists(LABELS, min_size=1, max_size=10).map(".".join)

@@ -5,8 +5,8 @@ import re
 import pytest
 from support import STUB, Node, PluginUnderTest, replace, until
 
-from hub.kubelet.fake import FakeKubelet
 from hub.state import Registration
+from hub.testing.kubelet import FakeKubelet
 
 OBEDIENT = """
 import asyncio

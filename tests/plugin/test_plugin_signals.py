@@ -6,8 +6,8 @@ import signal
 import pytest
 from support import STUB, Node, PluginUnderTest, asking_for, chance, dialled, until
 
-from hub.kubelet import v1beta1_pb2 as wire
-from hub.kubelet.fake import FakeKubelet
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import FakeKubelet
 
 
 async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKubelet) -> None:

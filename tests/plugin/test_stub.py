@@ -8,7 +8,7 @@ import grpc
 import pytest
 from support import STUB, Node, asking_for, dialled
 
-from hub.kubelet.fake import AdmissionError, FakeKubelet
+from hub.testing.kubelet import AdmissionError, FakeKubelet
 
 EVERYTHING = """
 resources:

@@ -6,9 +6,9 @@ import sys
 import grpc.aio
 from reset_support import STUB, VARIABLE
 
-from hub.prctl import become_subreaper
+from hub.base.prctl import become_subreaper
 from hub.reset import ResetDevice
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
 
 
 async def main(mark: str, deed: str) -> None:

@@ -11,7 +11,7 @@ import psutil
 from processes import marked
 
 from hub.reset import ResetDevice, ResetResult
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
 
 STUB = "plugins.stub.reset:reset"
 VARIABLE = "RESET_TEST"

@@ -14,9 +14,9 @@ import pytest
 from reset_support import LONG, SHORT, Workshop, children, open_descriptors, reset
 from support import until
 
+from hub.base.processid import ProcessIdentity
 from hub.reset import Outcome, ResetDevice
-from hub.reset.identity import ProcessIdentity
-from hub.reset.resetter import Resetter
+from hub.reset.runner import Resetter
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:

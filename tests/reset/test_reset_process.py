@@ -88,7 +88,13 @@ def test_its_modules(facts: dict[str, Any]) -> None:
     assert not {"grpc", "google", "circus", "zmq", "structlog", "asyncio", "subprocess"}.intersection(modules)
     ours = {name for name in modules if name.startswith("hub.")}
     assert "hub.reset.worker" in ours
-    assert not ours & {"hub.log", "hub.plugin.service", "hub.plugin.process", "hub.reset.resetter", "hub.kubelet"}
+    assert not ours & {
+        "hub.base.log",
+        "hub.plugin.deviceplugin",
+        "hub.plugin.process",
+        "hub.reset.runner",
+        "hub.kubelet",
+    }
 
 
 def _spawn(mark: str, deed: str) -> subprocess.Popen[str]:

@@ -19,7 +19,7 @@ from docs_tools import PAGES, ROOT, blocks, commands
 from manifest_tools import NAME, run
 
 from hub.cli import cli
-from hub.supervisor.config import read_config
+from hub.supervisor.config.watchers import read_config
 from plugins.gpu.settings import GPUSettings
 from plugins.ib.settings import IBSettings
 

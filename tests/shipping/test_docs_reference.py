@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from docs_tools import ROOT, page
 
-from hub.exits import Exit
-from hub.supervisor import config
+from hub.base.exits import Exit
+from hub.supervisor.config import watchers as config
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.ib.settings import IBSettings
 from scripts import docstrings, reference, settingswords

@@ -7,7 +7,7 @@ from docs_tools import blocks, codes, page, rows
 from manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, charted, mounts, only, pod
 from manifest_validity import mistakes
 
-from hub.supervisor import web
+from hub.supervisor.http import server as web
 
 OPTIONS = [VALUES["mps"], VALUES["resets"]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from docs_tools import ROOT, blocks, codes, page
 
-from hub.exits import Exit
+from hub.base.exits import Exit
+from hub.model.node import Condition
 from hub.state import Registration
-from hub.status.model import Condition
 
 NAMES = {
     *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),

@@ -7,9 +7,9 @@ import yaml
 from docs_tools import page, rows
 from manifest_tools import NAME, VALUES, charted, default, only
 
-from hub.paths import RUN_DIR, RunDir
+from hub.base.paths import RUN_DIR, RunDir
+from hub.plugin.devices.inventory import Resources
 from hub.plugin.process import CHECK_INTERVAL
-from hub.plugin.resources import Resources
 
 UPGRADING = page("upgrading")
 

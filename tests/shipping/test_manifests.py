@@ -30,16 +30,16 @@ from manifest_tools import (
 from manifest_validity import mistakes
 
 from hub._version import __version__
-from hub.cdi import DIRECTORY as CDI
-from hub.cli.run import run as dphub_run
-from hub.exits import Exit
-from hub.kubelet.holders import pod_resources_socket
-from hub.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
+from hub.api.cdi import DIRECTORY as CDI
+from hub.base.exits import Exit
+from hub.base.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
+from hub.cli.commands.run import run as dphub_run
+from hub.kubelet.podresources import pod_resources_socket
 from hub.reset.messages import Limits
-from hub.supervisor.config import read_config
-from hub.supervisor.report import NODE_NAME_VARIABLE
-from hub.supervisor.watcher import KILL_SECONDS
-from hub.supervisor.web import split_address
+from hub.supervisor.circus.watcher import KILL_SECONDS
+from hub.supervisor.config.watchers import read_config
+from hub.supervisor.http.server import split_address
+from hub.supervisor.reporter import NODE_NAME_VARIABLE
 from plugins.gpu.container.mpspaths import shm_directory
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import Flags

@@ -28,7 +28,7 @@ from manifest_tools import (
 from manifest_validity import mistakes
 
 from hub._version import __version__
-from hub.log import LogLevel
+from hub.base.log import LogLevel
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FOREIGN = {

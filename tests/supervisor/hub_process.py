@@ -16,7 +16,7 @@ import psutil
 from circus.client import CircusClient
 from support import PATIENCE
 
-HUB = "from hub.cli.run import run; run()"
+HUB = "from hub.cli.commands.run import run; run()"
 STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
 """A shell script that does not stop when asked to."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hub_process import HUB, HubProcess, run_hub_to_end
 
-from hub.exits import Exit
+from hub.base.exits import Exit
 
 GOOD = "[watcher:a]\ncmd = touch started\n"
 
@@ -238,6 +238,6 @@ def test_help_names_flags_and_variables(directory: Path) -> None:
 
 def test_help_needs_no_circus() -> None:
     """Commands that supervise nothing do not pay for the supervisor."""
-    code = f"import sys; sys.argv[1:] = ['--help']; import hub.cli.run; print('circus' in sys.modules); {HUB}"
+    code = f"import sys; sys.argv[1:] = ['--help']; import hub.cli.commands.run; print('circus' in sys.modules); {HUB}"
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert end.stdout.startswith("False")

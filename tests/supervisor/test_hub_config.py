@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.errors import ConfigError
-from hub.supervisor.config import PluginConfig, read_config, shipped_config
+from hub.base.errors import ConfigError
+from hub.supervisor.config.watchers import PluginConfig, read_config, shipped_config
 
 GOOD = "[watcher:a]\ncmd = sleep 1\n"
 

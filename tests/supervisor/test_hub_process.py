@@ -20,10 +20,10 @@ from hub_process import HUB, STUBBORN, HubProcess, is_alive, seconds_between, wa
 from support import PATIENCE
 
 from hub._version import __version__
-from hub.exits import Exit
-from hub.paths import RunDir
-from hub.status.reading import Reader
-from hub.supervisor.arbiter import LOOK_SECONDS
+from hub.base.exits import Exit
+from hub.base.paths import RunDir
+from hub.status.reader import Reader
+from hub.supervisor.circus.arbiter import LOOK_SECONDS
 
 MakeHub = Callable[[str], HubProcess]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from hub_process import HubProcess, is_alive, wait_until
 
-from hub.paths import RunDir
+from hub.base.paths import RunDir
+from hub.model.node import Condition, PluginStatus, Severity
 from hub.state import HubState, RestartReason, Run, read_file
-from hub.status.model import Condition, PluginStatus, Severity
-from hub.status.reading import Reader
+from hub.status.reader import Reader
 
 MakeHub = Callable[[str], HubProcess]
 PROGRAM = "[watcher:other]\ncmd = sleep 1000\nwatchdog = 0.2\n"

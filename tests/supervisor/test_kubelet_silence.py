@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support import PATIENCE
 
-from hub.paths import KUBELET_SOCKET
-from hub.supervisor.kubelet_watch import KubeletWatch
+from hub.base.paths import KUBELET_SOCKET
+from hub.supervisor.kubeletwatch import KubeletWatch
 
 LOOK = 0.05
 

@@ -13,9 +13,9 @@ import pytest
 from hub_process import HubProcess, is_alive, wait_until
 from support import PATIENCE
 
-from hub.exits import Exit
-from hub.paths import KUBELET_SOCKET
-from hub.supervisor.kubelet_watch import KubeletWatch
+from hub.base.exits import Exit
+from hub.base.paths import KUBELET_SOCKET
+from hub.supervisor.kubeletwatch import KubeletWatch
 
 RECORDER = """
 import signal, sys, time
@@ -270,7 +270,7 @@ def test_no_inotify_left(make_hub: Callable[[str], HubProcess], tmp_path: Path) 
         "import asyncinotify._ffi as ffi\n"
         "def refuse(*_): raise OSError(24, 'Too many open files')\n"
         "ffi.libc.inotify_init1 = refuse\n"
-        "from hub.cli.run import run; run()\n"
+        "from hub.cli.commands.run import run; run()\n"
     )
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start(code=limit.read_text())
     assert hub.wait_ended() == Exit.FAILED

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from hub.supervisor.lastwords import LONGEST, last_words
+from hub.supervisor.exitreason import LONGEST, last_words
 
 
 def _write(log: Path, *events: dict[str, str | float]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from hub_process import HubProcess, wait_until
 from support import PATIENCE
 
-from hub.paths import RunDir
-from hub.status.model import NodeStatus, Severity
-from hub.status.reading import Reader
-from hub.supervisor.parts import keep_running
+from hub.base.paths import RunDir
+from hub.model.node import NodeStatus, Severity
+from hub.status.reader import Reader
+from hub.supervisor.tasks import keep_running
 
 FAILING_ONCE = """
 from hub.supervisor.watchdog import Watchdog
@@ -20,9 +20,9 @@ def fail(self, passed):
     Watchdog._look = look
     raise ValueError("a fault in the watchdog")
 Watchdog._look = fail
-from hub.supervisor import parts
+from hub.supervisor import tasks as parts
 parts.keep_running.__kwdefaults__.update(retry=0.1, steady=5.0)
-from hub.cli.run import run; run()
+from hub.cli.commands.run import run; run()
 """
 """The hub, whose watchdog fails at its first look, and is well again soon."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hub.cdi import DIRECTORY, SpecificationFiles
+from hub.api.cdi import DIRECTORY, SpecificationFiles
 from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hub.cdi import specification
+from hub.api.cdi import specification
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles

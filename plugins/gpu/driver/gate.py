@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from hub.locks import is_locked, open_lock, try_lock, unlock
+from hub.base.locks import is_locked, open_lock, try_lock, unlock
 
 _POLL = 0.02
 """Seconds between two tries; the kernel tells nobody that a lock became free who does not wait for it without limit."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from hub.errors import ConfigError
-from hub.plugin.settingsfile import explain
+from hub.api.settings import explain
+from hub.base.errors import ConfigError
 from plugins.gpu.settings.file import GPUSettings
 
 _BOOLEANS = {

@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from hub.errors import ConfigError
+from hub.base.errors import ConfigError
 from plugins.gpu.settings.file import XidTable
 
 DISABLE = "DP_DISABLE_HEALTHCHECKS"

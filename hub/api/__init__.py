@@ -1,0 +1,1 @@
+"""Definitions behind the public names of `hub`: no asyncio, no gRPC, no process."""

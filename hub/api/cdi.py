@@ -1,0 +1,74 @@
+"""CDI specification files (Container Device Interface): what the names in an answer stand for.
+
+For plugins that write such files. Only files of one vendor are ever touched.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hub.base.log import get_logger
+
+DIRECTORY = "/var/run/cdi"
+"""Where container runtimes look for specifications that are made while a node runs."""
+
+VERSION = "0.5.0"
+"""The first version of the specification that knows `hostPath` of a device node."""
+
+Edits = Mapping[str, Any]
+"""What a container gets (`containerEdits`)."""
+
+
+def specification(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits | None = None) -> dict[str, Any]:
+    """A specification.
+
+    Args:
+        vendor: Whose it is, such as "example.com".
+        name: The class of the devices; their kind is "VENDOR/NAME".
+        devices: What a container gets with each device.
+        common: What it gets besides, with any of them.
+    """
+    listed = [{"name": device, "containerEdits": edits} for device, edits in devices.items()]
+    edits = {"containerEdits": common} if common else {}
+    return {"cdiVersion": VERSION, "kind": f"{vendor}/{name}", "devices": listed, **edits}
+
+
+class SpecificationFiles:
+    """The files of one vendor.
+
+    Args:
+        directory: Where they are.
+        vendor: Whose.
+    """
+
+    def __init__(self, directory: Path, vendor: str) -> None:
+        self._directory = directory
+        self._vendor = vendor
+        self._log = get_logger()
+
+    def keep(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have these specifications, by the class of their devices, and no others of this vendor.
+
+        Raises:
+            OSError: one cannot be written or removed.
+        """
+        paths = {self._directory / f"{self._vendor}-{name}.json": spec for name, spec in specs.items()}
+        for path, spec in paths.items():
+            self._write(path, spec)
+        for path in set(self._directory.glob(f"{self._vendor}-*.json")) - paths.keys():
+            path.unlink()
+            self._log.info("cdi file removed", file=str(path))
+
+    def _write(self, path: Path, spec: Mapping[str, Any]) -> None:
+        text = json.dumps(spec, indent=1)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # Runtimes read whatever ends in .json or .yaml; they see the old file or the new one, and never a part.
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(text, encoding="utf-8")
+        scratch.chmod(0o644)
+        scratch.replace(path)
+        self._log.info("cdi file written", file=str(path), devices=len(spec["devices"]))

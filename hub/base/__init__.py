@@ -1,0 +1,1 @@
+"""Ground that everything stands on: it knows no device and no kubelet."""

@@ -1,0 +1,59 @@
+"""What a plugin author should write in place of a call that Python or msgspec refuses."""
+
+import re
+
+import msgspec
+
+import hub
+from hub import Allocation, Device, DeviceNode, Excluded, Metric, Mount, Policy, Probing, Sample
+from hub.api.host import Host
+from hub.base.wording import did_you_mean
+
+_KINDS: tuple[type[msgspec.Struct], ...] = (
+    *(Device, DeviceNode, Mount, Excluded, Allocation),
+    *(Metric, Sample, Policy, Probing),
+)
+"""What an author makes; msgspec's errors do not name the class."""
+
+_UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
+_NOT_IN_HUB = re.compile(r"cannot import name '(\w+)' from 'hub' |module 'hub' has no attribute '(\w+)'")
+_IMMUTABLE = re.compile(r"immutable type: '(\w+)'")
+
+
+def advice(error: BaseException, host: Host | None) -> str:
+    """What to write instead, to be added to the text of an error; empty where that is not known.
+
+    Args:
+        error: What the author's code raised.
+        host: The node's file system that the code works with, where it works with one.
+    """
+    if isinstance(error, FileNotFoundError):
+        return _unread(error.filename, host) if host else ""
+    if match := _NOT_IN_HUB.match(str(error)):
+        return did_you_mean(match[1] or match[2], hub.__all__)
+    if isinstance(error, AttributeError) and isinstance(error.obj, Host):
+        return did_you_mean(error.name or "", (name for name in dir(error.obj) if name[0] != "_"))
+    if match := _UNEXPECTED.fullmatch(str(error)):
+        return _keyword(match[1])
+    if match := _IMMUTABLE.fullmatch(str(error)):
+        return f"; a {match[1]} cannot be changed: give it all its values when you make it"
+    return ""
+
+
+def _unread(path: object, host: Host) -> str:
+    """A path of the node that was used as one of this process."""
+    if not isinstance(path, str) or not path.startswith("/") or not host.path(path).exists():
+        return ""
+    return f'; the node has it: read it at self.host.path("{path}")'
+
+
+def _keyword(name: str) -> str:
+    fields = {f"hub.{kind.__name__}": _fields(kind) for kind in _KINDS}
+    known = {field for names in fields.values() for field in names}
+    if name in known:
+        return f"; only {' and '.join(kind for kind, names in fields.items() if name in names)} takes that"
+    return did_you_mean(name, known) or f"; hub.Device takes {', '.join(fields['hub.Device'])}"
+
+
+def _fields(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind)]

@@ -1,0 +1,142 @@
+"""Logs: one line per event that matters, as JSON for machines or in a readable form on a terminal."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar, cast
+
+from hub.base.errors import ConfigError
+from hub.base.imports import without
+from hub.base.logfile import LogFile, StandardError
+
+if TYPE_CHECKING:
+    import structlog
+else:
+    # All of rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for those who use it.
+    with without("rich", "greenlet"):
+        import structlog
+
+LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"
+FORMAT_VARIABLE = "DPHUB_LOG_FORMAT"
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    AUTO = "auto"
+    """Text on a terminal, JSON elsewhere."""
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """The least severe event that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class _Current:
+    level = LogLevel.INFO
+
+
+Choice = TypeVar("Choice", LogLevel, LogFormat)
+
+
+def configure(
+    level: LogLevel | None = None, form: LogFormat | None = None, *, keep: Path | None = None, **bound: str
+) -> None:
+    """Set up structlog, and Python's own logging through it, for this process.
+
+    Args:
+        level: The least severe event to log; by default what the environment says, or info.
+        form: How lines look; by default what the environment says, or by where they go.
+        keep: A file for the latest lines, always JSON.
+        bound: Fields that every line of this process carries.
+
+    Raises:
+        ConfigError: the environment says something else than a level or a format.
+    """
+    level = level or _from_environment(LEVEL_VARIABLE, LogLevel.INFO)
+    form = form or _from_environment(FORMAT_VARIABLE, LogFormat.AUTO)
+    structlog.configure(
+        processors=[
+            _carrying(bound),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            *([_Keeper(keep)] if keep else []),
+            *_renderers(form),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", StandardError())),
+    )
+    set_level(level)
+
+
+def _carrying(bound: Mapping[str, str]) -> structlog.typing.Processor:
+    """Not by context variables, which the threads of plugins and of their libraries lack."""
+    return lambda _logger, _method, event: {**bound, **event}
+
+
+def set_level(level: LogLevel) -> None:
+    """Log from this level on."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
+    # Libraries say a lot at info that is no event of ours.
+    logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
+    _Current.level = level
+
+
+def current_level() -> LogLevel:
+    """The least severe event that is logged."""
+    return _Current.level
+
+
+def get_logger(**bound: str) -> Logger:
+    """A logger whose lines carry the given fields."""
+    logger: Logger = structlog.get_logger(**bound)
+    return logger
+
+
+def _from_environment(variable: str, default: Choice) -> Choice:
+    said = os.environ.get(variable, default)
+    try:
+        return type(default)(said)
+    except ValueError:
+        raise ConfigError(variable, f'is "{said}", expected one of {", ".join(type(default))}') from None
+
+
+def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
+    if form is LogFormat.JSON or (form is LogFormat.AUTO and not sys.stderr.isatty()):
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [console_renderer(colors=sys.stderr.isatty())]
+
+
+def console_renderer(*, colors: bool) -> structlog.typing.Processor:
+    """Makes a line for people of an event."""
+    return structlog.dev.ConsoleRenderer(colors=colors)
+
+
+class _Keeper:
+    """Puts each event into a file besides, on its way to be rendered."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = LogFile(path)
+
+    def __call__(self, logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        self._file.write(dict(structlog.processors.format_exc_info(logger, method, dict(event))))
+        return event
+
+
+class _ToStructlog(logging.Handler):
+    """Hands what libraries log through Python's logging to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger(library=record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)

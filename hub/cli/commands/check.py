@@ -1,0 +1,115 @@
+"""`dphub check`: is the configuration right, and would a plugin work?"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from hub.base.errors import HubError
+from hub.base.exits import Exit
+from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
+from hub.base.wording import counted
+from hub.cli.render.live import show
+from hub.cli.render.table import Column, Table
+from hub.cli.render.text import examples, failing_in_words, say
+from hub.model.check import CheckReport, OfferedDevice, run_check
+from hub.supervisor.config.watchers import default_config, read_config
+from hub.supervisor.options import HubSettings
+
+_PATH = click.Path(path_type=Path, readable=False)
+"""As in `run`."""
+
+
+@click.command(
+    epilog=examples(
+        "dphub check", "dphub check --plugin plugins.gpu:GPU gpu.yaml", "dphub check --plugin plugins.stub:Stub --scan"
+    )
+)
+@click.argument("file", type=_PATH, required=False)
+@click.option("--plugin", metavar="MODULE:CLASS", help="FILE is the configuration of this plugin, not a circus.ini.")
+@click.option("--scan", is_flag=True, help="Also ask the plugin for its devices once, and list what it would offer.")
+@click.option("--json", "as_json", is_flag=True, help="With --scan: the same as JSON.")
+@click.option(
+    "--host-root", type=_PATH, help="With --plugin: where the node's file system is.", envvar="DPHUB_HOST_ROOT"
+)
+@failing_in_words()
+def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, host_root: Path | None) -> None:
+    """Check a circus.ini and every plugin in it, or one plugin and its configuration; start nothing.
+
+    FILE is a circus.ini; by default the one that `dphub run` would take.
+    """
+    if plugin:
+        sys.exit(_check_plugin(plugin, file, host_root, scan=scan, as_json=as_json))
+    if scan or as_json:
+        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS")
+    sys.exit(_check_hub(file or default_config()))
+
+
+def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, scan: bool, as_json: bool) -> int:
+    flags = [("--config", file), ("--host-root", host_root)]
+    words = [str(word) for flag, value in flags if value for word in (flag, value)]
+    command = [sys.executable, "-m", "hub.plugin", plugin, *words, "--check", *(["--scan"] if scan else [])]
+    try:
+        report = run_check(command)
+    except HubError as error:
+        report = CheckReport((f"{plugin}: {error}",))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        _tell(report)
+    if report.problems:
+        return Exit.USAGE
+    if not as_json:
+        click.echo(f"{file or plugin}: ok")
+    return Exit.OK
+
+
+def _check_hub(config: Path) -> int:
+    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
+
+    settings = HubSettings(
+        config.absolute(),
+        Path(os.environ.get("DPHUB_PLUGIN_DIR", PLUGIN_DIR)),
+        RunDir(Path(os.environ.get("DPHUB_RUN_DIR", RUN_DIR))),
+    )
+    plugins = read_config(settings.config)
+    reports = check_plugins(plugins, settings)
+    for plugin, report in zip(plugins, reports, strict=True):
+        note = "" if plugin.autostart else " (autostart is off)"
+        _tell_findings(report, f"{plugin.name}: ", note)
+        if not report.problems:
+            click.echo(f"{plugin.name}: ok{note}")
+    if any(report.problems for report in reports):
+        return Exit.USAGE
+    click.echo(f"{config}: ok, {counted(len(plugins), 'plugin')}")
+    return Exit.OK
+
+
+def _tell(report: CheckReport) -> None:
+    if report.devices is not None:
+        _tell_devices(report.devices, report.reason)
+    for each in report.excluded:
+        say(f"left out: {each.id}: {each.reason}")
+    _tell_findings(report)
+
+
+def _tell_findings(report: CheckReport, before: str = "", after: str = "") -> None:
+    for problem in report.problems:
+        say(f"{before}{problem}{after}", error=True)
+    for warning in report.warnings:
+        say(f"{before}warning: {warning}{after}", error=True)
+
+
+def _tell_devices(devices: Sequence[OfferedDevice], reason: str) -> None:
+    if not devices:
+        say(f"no devices: {reason}" if reason else "no devices")
+        return
+    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
+    table = Table(*columns, Column("why", below=True, label=""))
+    for each in devices:
+        health = "unhealthy" if each.unhealthy else "healthy"
+        table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)
+    show(lambda: table, watch=False)

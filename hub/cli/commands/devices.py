@@ -1,0 +1,82 @@
+"""`dphub devices`: every device of a node, and who has it."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+import msgspec
+
+from hub.base.errors import HubError
+from hub.base.exits import Exit
+from hub.base.wording import did_you_mean
+from hub.cli.completing import everything
+from hub.cli.render.text import examples
+from hub.cli.target import NodeHub, hub_options
+from hub.model.node import NodeStatus
+from hub.status.lookup import KnownDevice, excluded, group_names, matching_devices, spoken_names, unknown
+
+
+@click.command(
+    epilog=examples("dphub devices", "dphub devices gpu", "dphub devices 0000:1b:00.0", "dphub devices --json | jq .id")
+)
+@click.argument("wanted", metavar="[PLUGIN|RESOURCE|DEVICE]", required=False, shell_complete=everything)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
+@click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
+@hub_options
+def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
+    """Show every device, or those of one PLUGIN or RESOURCE: its health, where it is, what it is, and who holds it.
+
+    For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
+    its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
+    a PCI address, or a name such as mlx5_0.
+
+    The exit code is 1 when the hub is not running, and what is shown is the last known state.
+    """
+    if as_json and watch:
+        raise click.UsageError("--json prints once, and cannot be combined with --watch")
+    status = hub.status_with_holders()
+    if wanted is not None:
+        _check(status, wanted)
+    if as_json:
+        for line in _lines(status, wanted):
+            sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    else:
+        from hub.cli.render.devices import device_screen  # noqa: PLC0415 - JSON can do without the terminal library
+        from hub.cli.render.live import show  # noqa: PLC0415 - likewise
+
+        show(lambda: device_screen(hub.status_with_holders() if watch else status, wanted), watch=watch)
+    sys.exit(_say_what_is_lacking(hub.status(), wanted))
+
+
+def _check(status: NodeStatus, wanted: str) -> None:
+    """Refuse what nothing on the node is called."""
+    groups = group_names(status)
+    if wanted in groups or matching_devices(status, wanted):
+        return
+    left_out = excluded(status.plugins, wanted)
+    there = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
+    meant = did_you_mean(wanted, (*groups, *spoken_names(matching_devices(status))))
+    raise HubError(f"there is no plugin, resource or device {wanted}{left_out}; {there}{meant}")
+
+
+def _say_what_is_lacking(status: NodeStatus, wanted: str | None) -> int:
+    """What the list cannot tell, and the exit code."""
+    if not status.hub.running:
+        return Exit.FAILED
+    asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
+    if silent := unknown(asked).removeprefix("; "):
+        click.echo(f"Not all is shown: {silent}.", err=True)
+    if any(plugin.resources and not plugin.holders_known for plugin in status.plugins):
+        click.echo("Who holds what is not known: the kubelet's pod resources API does not answer.", err=True)
+    return Exit.OK
+
+
+def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:
+    """One for each device, and for each that is held and not offered any more."""
+    return (_line(status, device) for device in matching_devices(status, wanted))
+
+
+def _line(status: NodeStatus, known: KnownDevice) -> dict[str, object]:
+    about = {"plugin": known.plugin, "resource": known.resource, "hub_running": status.hub.running}
+    device: dict[str, object] = msgspec.to_builtins(known.device)
+    return about | device

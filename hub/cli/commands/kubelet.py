@@ -1,0 +1,223 @@
+"""`dphub kubelet`: a fake kubelet in the foreground, for trying plugins without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hub.base import log
+from hub.base.errors import ConfigError, HubError
+from hub.base.exits import Exit
+from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR, is_served, user_name
+from hub.base.stopsignals import stop_signals
+from hub.base.wording import did_you_mean
+from hub.cli.render.text import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from hub.testing.kubelet import FakeKubelet
+
+_STDIN = 0
+_ANOTHER = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+
+
+@click.command(epilog=examples("dphub kubelet --plugin-dir /tmp/node/device-plugins"))
+@click.option(
+    "--plugin-dir",
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    default=PLUGIN_DIR,
+    envvar="DPHUB_PLUGIN_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="Where to listen and to expect the sockets of plugins; made if missing.",
+)
+@click.option(
+    "--pod-resources-socket",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock beside the plugin directory]",
+)
+def kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
+    """Run a fake kubelet until SIGINT or SIGTERM.
+
+    Registrations and changes of devices are logged as they come. Commands are read from standard input, one per line;
+    "help" lists them.
+    """
+    from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - gRPC takes 0.2 s, which completion can do without
+
+    plugin_dir = plugin_dir.absolute()
+    pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
+    _make_directories(plugin_dir, pod_resources)
+    log.configure()
+    try:
+        asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
+    except (OSError, RuntimeError) as error:
+        click.echo(f"dphub kubelet: cannot work in {plugin_dir}: {error}", err=True)
+        sys.exit(Exit.FAILED)
+
+
+def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
+    """Refuse what cannot work before anything is done.
+
+    A kubelet that starts deletes all sockets in the plugin directory, so one that is in use is left alone.
+    """
+    if is_served(plugin_dir / KUBELET_SOCKET):
+        problem = f"a kubelet is running there and would lose its plugins; {_ANOTHER}"
+        raise ConfigError(plugin_dir, problem)
+    for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, "choose one with --pod-resources-socket")):
+        try:
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(directory, f"cannot be created: {error.strerror}; {flag}") from None
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise ConfigError(directory, f"is not writable for {user_name(os.geteuid())}; {flag}")
+
+
+async def _run(fake: FakeKubelet) -> None:
+    """Run until a signal comes, or until one of the parts fails."""
+    stop = asyncio.Event()
+    for number in stop_signals():
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with fake:
+        tasks = [asyncio.create_task(work) for work in (stop.wait(), _report(fake), Console(fake).run())]
+        ended, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for task in ended:
+            task.result()
+
+
+async def _report(fake: FakeKubelet) -> None:
+    """Log every start, every registration, and every change of what the node has."""
+    logger = log.get_logger()
+    start, registrations, capacity = 0, 0, fake.capacity()
+    async for _ in fake.changes():
+        if fake.running and fake.starts != start:
+            start = fake.starts
+            logger.info("kubelet started", start=start)
+        for call in fake.registrations[registrations:]:
+            if call.error:
+                logger.warning("registration refused", resource=call.resource, error=call.error)
+            else:
+                logger.info("registered", resource=call.resource, socket=call.endpoint)
+        registrations = len(fake.registrations)
+        before, capacity = capacity, fake.capacity()
+        for resource, now in capacity.items():
+            if now != before.get(resource):
+                logger.info("devices", resource=resource, capacity=now.capacity, allocatable=now.allocatable)
+        for resource in before.keys() - capacity.keys():
+            logger.info("resource gone", resource=resource)
+
+
+@dataclass(frozen=True)
+class _Verb:
+    arguments: str
+    """As the help shows them; dots at the end stand for any number."""
+    summary: str
+    action: Callable[..., Awaitable[Iterable[str] | None]]
+    """Does it, and returns the lines of the answer, if there are any."""
+
+    def accepts(self, count: int) -> bool:
+        wanted = len(self.arguments.removesuffix(" ...").split())
+        return count >= wanted if self.arguments.endswith("...") else count == wanted
+
+
+class Console:
+    """Does what the lines on standard input say, one after the other."""
+
+    def __init__(self, fake: FakeKubelet) -> None:
+        self._fake = fake
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._verbs = {
+            "capacity": _Verb("", "how many devices of each resource there are", self._capacity),
+            "devices": _Verb("RESOURCE", "each device of a resource", self._devices),
+            "admit": _Verb("POD RESOURCE=N ...", "admit a pod with one container, and start it", self._admit),
+            "remove": _Verb("POD", "end a pod, and free its devices", fake.remove),
+            "restart": _Verb("", "stop and start the kubelet", fake.restart),
+            "stop": _Verb("", "end the kubelet as SIGTERM does", fake.stop),
+            "start": _Verb("", "start it", fake.start),
+            "crash": _Verb("", "end the kubelet as SIGKILL does", fake.crash),
+            "help": _Verb("", "show this list", self._help),
+        }
+
+    async def run(self) -> None:
+        """Read and answer, for ever; the end of standard input ends nothing."""
+        threading.Thread(target=self._read, args=[asyncio.get_running_loop()], daemon=True).start()
+        while True:
+            await self._answer(await self._lines.get())
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A thread, since an event loop cannot wait for a standard input that is a file. Unbuffered, since a buffer's
+        # lock held by this thread would abort the interpreter's exit. A closed loop has nobody who listens.
+        with open(_STDIN, "rb", buffering=0, closefd=False) as lines, contextlib.suppress(RuntimeError):
+            for line in lines:
+                loop.call_soon_threadsafe(self._lines.put_nowait, line.decode(errors="replace"))
+
+    async def _answer(self, line: str) -> None:
+        try:
+            words = shlex.split(line)
+            lines = await self._do(*words) if words else ()
+        except (ValueError, LookupError, RuntimeError, HubError) as error:
+            lines = [str(error)]
+        for text in lines:
+            click.echo(text)
+
+    async def _do(self, name: str, *arguments: str) -> Iterable[str]:
+        verb = self._verbs.get(name)
+        if verb is None:
+            raise ValueError(f"{name}: no such command, try help{did_you_mean(name, self._verbs)}")
+        if not verb.accepts(len(arguments)):
+            raise ValueError(f"usage: {name} {verb.arguments}")
+        lines = await verb.action(*arguments)
+        return [f"{name}: done"] if lines is None else lines
+
+    async def _capacity(self) -> list[str]:
+        known = sorted(self._fake.capacity().items())
+        lines = [f"{resource}: {found.allocatable} allocatable of {found.capacity}" for resource, found in known]
+        return lines or ["no resource is known"]
+
+    async def _devices(self, resource: str) -> list[str]:
+        devices = self._fake.devices(resource)
+        lines = [
+            f"{device.id}: {'healthy' if device.healthy else 'unhealthy'}"
+            + (f", NUMA {', '.join(map(str, device.numa))}" if device.numa else "")
+            for device in devices
+        ]
+        return lines or [f"{resource} has no devices"]
+
+    async def _admit(self, name: str, *requests: str) -> list[str]:
+        pod = await self._fake.admit(name, dict(_request(request) for request in requests))
+        (container,) = pod.containers.values()
+        response = container.response
+        return [
+            *(f"{resource}: {', '.join(ids)}" for resource, ids in container.devices.items()),
+            *(f"environment: {name}={value}" for name, value in response.envs.items()),
+            *(
+                f"device node: {node.host_path} as {node.container_path} ({node.permissions})"
+                for node in response.devices
+            ),
+            *(f"mount: {mount.host_path} at {mount.container_path}" for mount in response.mounts),
+            *(f"annotation: {name}={value}" for name, value in response.annotations.items()),
+            *(f"CDI device: {name}" for name in response.cdi_devices),
+            f"{pod.key}: running",
+        ]
+
+    async def _help(self) -> list[str]:
+        return [f"{f'{name} {verb.arguments}':28}{verb.summary}" for name, verb in self._verbs.items()]
+
+
+def _request(text: str) -> tuple[str, int]:
+    resource, _, count = text.rpartition("=")
+    if not resource or not count.isdecimal():
+        raise ValueError(f"{text}: expected RESOURCE=N, such as example.com/stub=2")
+    return resource, int(count)

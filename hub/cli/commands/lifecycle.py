@@ -1,0 +1,103 @@
+"""`dphub restart`, `stop` and `start`: one plugin, while the others run on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from hub.base.errors import HubError
+from hub.base.exits import Exit
+from hub.base.wording import counted
+from hub.cli.completing import plugins
+from hub.cli.outcome import LIMIT, report_start
+from hub.cli.render.text import examples, say
+from hub.cli.target import NodeHub, hub_options, plugin_of
+from hub.cli.waiting import wait_for
+from hub.model.node import Condition, NodeStatus, PluginStatus
+from hub.status.lookup import matching_devices
+
+if TYPE_CHECKING:
+    from hub.supervisor.circus.client import HubClient
+
+_SHOWN = 8
+"""The most devices that are named one by one."""
+
+
+@click.command(epilog=examples("dphub restart gpu"))
+@click.argument("plugin", shell_complete=plugins)
+@hub_options
+def restart(plugin: str, hub: NodeHub) -> None:
+    """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
+    before, begin = hub.plugin(plugin).starts, time.monotonic()
+    _client(hub).restart(plugin)
+    _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
+
+
+@click.command(epilog=examples("dphub start gpu"))
+@click.argument("plugin", shell_complete=plugins)
+@hub_options
+def start(plugin: str, hub: NodeHub) -> None:
+    """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
+    before, begin = hub.plugin(plugin), time.monotonic()
+    _client(hub).start(plugin)
+    if before.pid:
+        _exit(done=report_start(hub, plugin, begin=begin, verb="runs already"))
+    _exit(done=report_start(hub, plugin, begin=begin, before=before.starts, verb="started"))
+
+
+@click.command(epilog=examples("dphub stop gpu"))
+@click.argument("plugin", shell_complete=plugins)
+@hub_options
+def stop(plugin: str, hub: NodeHub) -> None:
+    """Stop PLUGIN until it is started again.
+
+    Containers keep the devices that they have, and are named. New pods cannot get devices of the plugin meanwhile.
+    """
+    if hub.plugin(plugin).condition is Condition.STOPPED:
+        say(f"{plugin}: was stopped already")
+        return
+    before = hub.status_with_holders()
+    begin = time.monotonic()
+    _client(hub).stop(plugin)
+
+    def stopped() -> PluginStatus | None:
+        status = hub.plugin(plugin)
+        return status if status.condition is Condition.STOPPED else None
+
+    if asyncio.run(wait_for(hub.run_dir.path, stopped, LIMIT)) is None:
+        raise HubError(f"{plugin} has not stopped within {LIMIT:g} s; it may hang in a driver, see dphub logs {plugin}")
+    say(f"{plugin}: stopped after {time.monotonic() - begin:.2f} s")
+    for line in _consequences(before, plugin):
+        say(f"{plugin}: {line}")
+
+
+def _consequences(status: NodeStatus, plugin: str) -> list[str]:
+    """What it means that a plugin was stopped, for containers that have its devices and for new pods."""
+    stopped = plugin_of(status, plugin)
+    if not stopped.resources:
+        return []
+    lines = []
+    held = [each.device for each in matching_devices(status, plugin) if each.device.holder]
+    if held:
+        shown = ", ".join(f"{device.id} ({device.holder})" for device in held[:_SHOWN])
+        more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
+        keep = "its container keeps it" if len(held) == 1 else "their containers keep them"
+        lines.append(f"{counted(len(held), 'device')} in use, {keep}: {shown}{more}")
+    elif not stopped.holders_known:
+        lines.append("containers that have its devices keep them; which do is unknown without the pod resources API")
+    resources = ", ".join(each.name for each in stopped.resources)
+    return [*lines, f"new pods cannot get {resources} until: dphub start {plugin}"]
+
+
+def _client(hub: NodeHub) -> HubClient:
+    from hub.supervisor.circus.client import HubClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+
+    return HubClient(hub.run_dir, hub.live_status)
+
+
+def _exit(*, done: bool) -> None:
+    sys.exit(Exit.OK if done else Exit.FAILED)

@@ -1,0 +1,131 @@
+"""`dphub logs`: what the processes of a node have logged of late."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from asyncinotify import Inotify, Mask
+
+from hub.base.log import console_renderer
+from hub.base.logfile import former
+from hub.cli.completing import plugins
+from hub.cli.render.text import examples
+from hub.cli.target import NodeHub, hub_options, plugin_of
+
+Line = dict[str, Any]
+
+
+@click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
+@click.argument("plugin", required=False, shell_complete=plugins)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until interrupted.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many of the latest lines; 0 for all.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as they are kept, one JSON object each.")
+@hub_options
+def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: NodeHub) -> None:
+    """Show the latest log lines of PLUGIN, and what the hub logged about it; without PLUGIN those of all."""
+    status = hub.status()
+    names = [each.name for each in status.plugins]
+    if plugin is not None and not hub.run_dir.log(plugin).exists():
+        plugin_of(status, plugin)
+    files = [hub.run_dir.hub_log, *map(hub.run_dir.log, [plugin] if plugin else names)]
+    show = _as_json if as_json else _as_text()
+
+    def concerns(line: Line) -> bool:
+        return plugin is None or line.get("plugin") == plugin
+
+    tails = [_Tail(file) for file in files]
+    found = [line for line in _sorted(tails) if concerns(line)]
+    for line in found[-lines:] if lines else found:
+        click.echo(show(line))
+    if follow:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(
+                _follow(hub.run_dir.path, tails, lambda line: click.echo(show(line)) if concerns(line) else None)
+            )
+
+
+class _Tail:
+    """The lines of a log file, those that were read before left out; a file that was put aside is read to its end.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._first = True
+        self._inode = 0
+        self._read = 0
+
+    def lines(self) -> Iterator[Line]:
+        """The new ones."""
+        if self._first:
+            self._first = False
+            yield from _decoded(_bytes(former(self._path)))
+        elif _inode(self._path) != self._inode:
+            if _inode(former(self._path)) == self._inode:
+                yield from _decoded(_bytes(former(self._path))[self._read :])
+            self._read = 0
+        self._inode = _inode(self._path)
+        content = _bytes(self._path)[self._read :]
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        yield from _decoded(whole)
+
+
+async def _follow(directory: Path, tails: Iterable[_Tail], show: Callable[[Line], None]) -> None:
+    with Inotify() as inotify:
+        inotify.add_watch(directory, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
+        while True:
+            for line in _sorted(tails):
+                show(line)
+            sys.stdout.flush()
+            await inotify.get()
+
+
+def _sorted(tails: Iterable[_Tail]) -> list[Line]:
+    return sorted((line for tail in tails for line in tail.lines()), key=lambda line: str(line.get("timestamp")))
+
+
+def _decoded(content: bytes) -> Iterator[Line]:
+    """The lines of a file; one that was cut off by a full disk is not there."""
+    for line in content.splitlines():
+        try:
+            yield msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _as_json(line: Line) -> str:
+    return msgspec.json.encode(line).decode()
+
+
+def _as_text() -> Callable[[Line], str]:
+    render = console_renderer(colors=sys.stdout.isatty())
+    return lambda line: str(render(None, "", dict(line)))

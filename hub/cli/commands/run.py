@@ -1,0 +1,118 @@
+"""`dphub run`: the hub itself."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hub.base.errors import ConfigError, HubError
+from hub.base.exits import Exit
+from hub.base.imports import without
+from hub.base.instances import AlreadyRunningError
+from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
+from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
+from hub.cli.render.text import examples
+from hub.supervisor.config.watchers import default_config
+from hub.supervisor.options import HubSettings
+
+HTTP = "127.0.0.1:9880"
+"""Where the hub listens when it is told nothing else: seen on its own node only."""
+
+_PATH = click.Path(path_type=Path, readable=False)
+"""One that cannot be read gets an error of its own; access(2), which click asks, does not count capabilities."""
+
+
+@click.command(
+    epilog=examples("dphub run", "dphub run --run-dir /tmp/node/run --plugin-dir /tmp/node/device-plugins --http off")
+)
+@click.option("--config", type=_PATH, help="Lists the plugins.  [default: ./circus.ini if there, else the shipped one]")
+@click.option(
+    "--plugin-dir",
+    type=_PATH,
+    default=PLUGIN_DIR,
+    envvar="DPHUB_PLUGIN_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="The kubelet's plugin directory.",
+)
+@click.option(
+    "--run-dir",
+    type=_PATH,
+    default=RUN_DIR,
+    envvar="DPHUB_RUN_DIR",
+    show_default=True,
+    show_envvar=True,
+    help="Where the hub and its plugins meet: control sockets, lock, state.",
+)
+@click.option(
+    "--instance",
+    default=INSTANCE,
+    envvar="DPHUB_INSTANCE",
+    show_default=True,
+    show_envvar=True,
+    help="This hub's name. During an upgrade two of different names share a node.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice([level.value for level in LogLevel]),
+    default=LogLevel.INFO.value,
+    envvar=LEVEL_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="The least severe event that is logged.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogFormat]),
+    default=LogFormat.AUTO.value,
+    envvar=FORMAT_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="How log lines look; auto is text on a terminal, JSON elsewhere.",
+)
+@click.option(
+    "--http",
+    default=HTTP,
+    envvar="DPHUB_HTTP",
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help='Where to listen for HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" for nowhere.',
+)
+def run(
+    *,
+    config: Path | None,
+    plugin_dir: Path,
+    run_dir: Path,
+    instance: str,
+    log_level: str,
+    log_format: str,
+    http: str,
+) -> None:
+    """Run the hub: start all plugins, keep them alive and registered, until SIGTERM or SIGINT.
+
+    It needs no root in directories of your own, which the second example shows.
+    """
+    # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
+    with without("yaml"):
+        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
+
+    settings = HubSettings(
+        config=(config or default_config()).absolute(),
+        plugin_dir=plugin_dir.absolute(),
+        run_dir=RunDir(run_dir.absolute(), instance),
+        log_level=LogLevel(log_level),
+        log_format=LogFormat(log_format),
+        http="" if http == "off" else http,
+    )
+    try:
+        sys.exit(run_hub(settings))
+    except HubError as error:
+        click.echo(f"dphub run: {error}", err=True)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: HubError) -> Exit:
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
+    return Exit.ALREADY_RUNNING if isinstance(error, AlreadyRunningError) else Exit.FAILED

@@ -1,0 +1,51 @@
+"""`dphub status`: how a node is, and what is wrong."""
+
+import sys
+
+import click
+import msgspec
+
+from hub.base.exits import Exit
+from hub.cli.completing import plugins
+from hub.cli.render.text import examples
+from hub.cli.target import NodeHub, hub_options, plugin_of
+from hub.model.node import NodeStatus
+from hub.status.problems import concerning
+
+
+@click.command(epilog=examples("dphub status", "dphub status gpu", "dphub status --json"))
+@click.argument("plugin", required=False, shell_complete=plugins)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/operating.md.")
+@click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
+@hub_options
+def status(plugin: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
+    """Show how the hub, its plugins and their resources are, or one PLUGIN; what is wrong comes first.
+
+    The exit code is 0 when nothing needs attention, and 1 when something does.
+    """
+    if as_json and watch:
+        raise click.UsageError("--json prints once, and cannot be combined with --watch")
+    now = hub.status()
+    subject = _of_plugin(now, plugin) if plugin else now
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
+    else:
+        _show(hub, plugin, watch=watch)
+    problems = concerning(plugin, now.problems) if plugin else now.problems
+    sys.exit(Exit.OK if all(problem.severity == "note" for problem in problems) else Exit.FAILED)
+
+
+def _of_plugin(status: NodeStatus, plugin: str) -> dict[str, object]:
+    """A plugin's status, and whether it is of now or of the past."""
+    told: dict[str, object] = msgspec.to_builtins(plugin_of(status, plugin))
+    return {"hub_running": status.hub.running} | told
+
+
+def _show(hub: NodeHub, plugin: str | None, *, watch: bool) -> None:
+    from hub.cli.render.live import show  # noqa: PLC0415 - likewise
+    from hub.cli.render.node import node_screen, plugin_screen  # noqa: PLC0415 - JSON can do without the terminal library
+
+    if plugin:
+        show(lambda: plugin_screen(now := hub.status(), plugin_of(now, plugin)), watch=watch)
+    else:
+        show(lambda: node_screen(hub.status()), watch=watch)

@@ -1,0 +1,195 @@
+"""A node's condition on a terminal."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from hub.base.wording import counted
+from hub.cli.render.table import Column, Table
+from hub.cli.render.text import ago, megabytes, plain
+from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
+from hub.state import DeviceState
+from hub.status.lookup import GONE
+from hub.status.problems import concerning
+
+_SEVERITIES = {
+    Severity.FAULT: ("✗", "bold red"),
+    Severity.DEGRADED: ("!", "bold yellow"),
+    Severity.NOTE: ("·", "dim"),
+}
+_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.HANDED_OVER: "dim"}
+_ON_THE_WAY = {Condition.STARTING, Condition.SERVING, Condition.WAITING, Condition.STOPPING}
+
+ROWS = 40
+"""The most devices that are shown one by one; where a driver is gone, thousands may share its reason."""
+
+USUAL_LEVEL = "info"
+
+
+def node_screen(status: NodeStatus) -> RenderableType:
+    """The whole node."""
+    return Group(
+        *last_known(status),
+        _headline(status),
+        *problem_table(status.problems, status.plugins),
+        Text(),
+        *_details(status, status.plugins),
+    )
+
+
+def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
+    """One plugin."""
+    problems = problem_table(concerning(plugin.name, status.problems), [plugin])
+    return Group(*last_known(status), *problems, Text(), *_details(status, [plugin]), *_resets(plugin))
+
+
+def last_known(status: NodeStatus) -> Iterator[RenderableType]:
+    """The line above everything that is of the past; nothing where the hub is running."""
+    if status.hub.running:
+        return
+    why = f"process {status.hub.pid} of the hub does not respond" if status.hub.frozen else "the hub is not running"
+    # A table of one cell, for rich leaves spaces where it breaks a text.
+    table = Table(Column("", least=1))
+    table.add(Text(f"Last known state, {ago(status.hub.last_sign)} old: {why}.", "bold red"))
+    yield table
+
+
+def health_of(device: DeviceState) -> Text:
+    """How a device is, in a word."""
+    if device.healthy:
+        return Text("healthy", "green")
+    if device.reason == GONE:
+        return Text("gone", "red")
+    return Text(plain(device.health) if device.source != "cordon" else "cordoned", "yellow")
+
+
+def _headline(status: NodeStatus) -> RenderableType:
+    hub = status.hub
+    line = Text.assemble(("Device Plugin Hub ", "bold"), plain(hub.version))
+    if hub.running:
+        line.append(f"  up {ago(hub.started)}, process {hub.pid}, {megabytes(hub.memory)}")
+        line.append(f"  kubelet {f'up {ago(hub.kubelet_since)}' if hub.kubelet_since else 'not there'}")
+        line.append(f"  {plain(hub.http) or 'no HTTP'}", "dim")
+    # A table of one cell, for rich leaves spaces where it breaks a text.
+    table = Table(Column("", least=1))
+    table.add(line)
+    return table
+
+
+def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] = ()) -> Iterator[RenderableType]:
+    """What is wrong; or that nothing is, and how many of these plugins are stopped, since that is no problem."""
+    if all(problem.severity is Severity.NOTE for problem in problems):
+        stopped = sum(plugin.condition is Condition.STOPPED for plugin in plugins)
+        are = "is" if stopped == 1 else "are"
+        more = f"; {counted(stopped, 'plugin')} {are} stopped" if stopped else ""
+        yield Text(f"No problems{more}.", "bold green")
+    table = Table(Column(""), Column(""), Column("", least=20))
+    for problem in problems:
+        sign, style = _SEVERITIES[problem.severity]
+        text = Text(plain(problem.text))
+        if problem.remedy:
+            text.append(f"  → {plain(problem.remedy)}", "cyan")
+        table.add(Text(sign, style), Text(plain(problem.about), style), text)
+    if problems:
+        yield table
+
+
+def _details(status: NodeStatus, plugins: Sequence[PluginStatus]) -> Iterator[RenderableType]:
+    style = "" if status.hub.running else "dim"
+    yield _plugins(plugins) if status.hub.running else _former_plugins(plugins)
+    resources = [resource for plugin in plugins for resource in plugin.resources]
+    if resources:
+        yield Text()
+        yield _resources(resources, style)
+    unhealthy = [device for each in resources for device in each.devices if not device.healthy]
+    if unhealthy:
+        yield Text()
+        yield _unhealthy(unhealthy, style)
+    if len(unhealthy) > ROWS:
+        yield Text(f"and {len(unhealthy) - ROWS} more, see dphub devices")
+
+
+def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
+    table = Table(
+        Column("plugin"),
+        Column("condition", least=11),
+        Column("process", leaves=2),
+        Column("up"),
+        Column("restarts", leaves=1),
+        Column("last exit", least=24, leaves=4),
+        Column("memory", leaves=3),
+        Column("log level", below=True),
+    )
+    for plugin in plugins:
+        table.add(
+            Text(plain(plugin.name), "bold"),
+            Text(plugin.condition, _style(plugin.condition)),
+            str(plugin.pid or "-"),
+            ago(plugin.started),
+            str(sum(plugin.restarts.values())),
+            _last_exit(plugin),
+            megabytes(plugin.memory),
+            "" if plugin.log_level == USUAL_LEVEL else plugin.log_level,
+        )
+    return table
+
+
+def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
+    """Those of a hub that is dead: how they were, and nothing of processes that are no more."""
+    table = Table(Column("plugin"), Column("condition (last known)", least=11), Column("last exit", 24, 1), style="dim")
+    for plugin in plugins:
+        table.add(plugin.name, plugin.condition, _last_exit(plugin))
+    return table
+
+
+def _last_exit(plugin: PluginStatus) -> str:
+    return f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.why}" if plugin.last_exit else "-"
+
+
+def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableType:
+    columns = Column("resource"), Column("registration", least=12), Column("healthy"), Column("allocated")
+    table = Table(*columns, style=style)
+    for resource in resources:
+        short = resource.healthy < resource.total
+        table.add(
+            Text(plain(resource.name), "bold"),
+            Text(resource.registration, "green" if resource.registration == "registered" else "yellow"),
+            Text(f"{resource.healthy} of {resource.total}", "yellow" if short else ""),
+            "unknown" if resource.allocated is None else str(resource.allocated),
+        )
+    return table
+
+
+def _unhealthy(devices: Sequence[DeviceState], style: str) -> RenderableType:
+    table = Table(
+        Column("not healthy"),
+        Column("health", leaves=1, label=""),
+        Column("for", leaves=2),
+        Column("why", least=24, leaves=4, label=""),
+        Column("held by", least=16, leaves=3),
+        style=style,
+    )
+    for device in devices[:ROWS]:
+        table.add(device.id, health_of(device), ago(device.since), device.reason, device.holder)
+    return table
+
+
+def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
+    table = Table(
+        Column("last reset of"),
+        Column("outcome", leaves=1),
+        Column("ago", leaves=2),
+        Column("took", leaves=3),
+        Column("message", least=24, leaves=4),
+    )
+    latest = sorted(plugin.resets.items(), key=lambda reset: -reset[1].ended)
+    for name, reset in latest[:ROWS]:
+        table.add(name, reset.outcome, ago(reset.ended), f"{reset.seconds:.2f} s", reset.message)
+    if latest:
+        yield Text()
+        yield table
+
+
+def _style(condition: Condition) -> str:
+    return _GOOD.get(condition) or ("yellow" if condition in _ON_THE_WAY else "bold red")

@@ -1,0 +1,79 @@
+"""Times, amounts and foreign texts as a terminal can show them."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from hub.base.exits import Exit
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def plain(text: str) -> str:
+    """A text in one line that does nothing to a terminal: what an operator or a driver said may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print a text, its lines as they are and otherwise made plain; as an error where it is one."""
+    click.echo("\n".join(map(plain, text.splitlines())), err=error)
+
+
+def examples(*commands: str) -> str:
+    """Commands as the last part of a command's help."""
+    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
+
+
+@contextmanager
+def failing_in_words() -> Iterator[None]:
+    """Where a file cannot be read, or what is said not be written, one line says so, and the exit code is 1."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough.
+        _say_nothing_more()
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        _say_nothing_more()
+        # Of the standard output Python tells no name.
+        say(f"dphub: {error.filename or 'reading or writing failed'}: {error.strerror}", error=True)
+        sys.exit(Exit.FAILED)
+
+
+def _say_nothing_more() -> None:
+    """Python writes at its end what could not be written before, and would complain once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def ago(moment: float) -> str:
+    """How long ago a Unix time is, in the two largest units: "3 d 4 h"; a dash for no time at all."""
+    return duration(time.time() - moment) if moment else "-"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        if left >= size or parts or unit == "s":
+            parts.append(f"{left // size} {unit}")
+            left %= size
+        if len(parts) == 2:  # noqa: PLR2004 - as the docstring says
+            break
+    return " ".join(part for n, part in enumerate(parts) if n == 0 or not part.startswith("0 "))
+
+
+def megabytes(size: int | None) -> str:
+    """Bytes as megabytes; a dash where they are unknown."""
+    return "-" if size is None else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,1 @@
+"""The kubelet's APIs as .proto files, and the code generated from them."""

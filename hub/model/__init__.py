@@ -1,0 +1,1 @@
+"""The structs that processes write and others read: data only."""

@@ -1,0 +1,1 @@
+"""What is certainly wrong with a plugin's class, found without calling its methods."""

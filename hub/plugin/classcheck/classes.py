@@ -1,0 +1,179 @@
+"""What is certainly wrong with a plugin's class, found without calling any of its methods.
+
+`dphub check` says it, and so does the log of a plugin process, which does not start with such a class.
+"""
+
+import inspect
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from types import NoneType
+from typing import NamedTuple
+
+from hub.api.plugin import LONGEST_RESET, Plugin
+from hub.base.place import place_of_attribute, place_of_class
+from hub.plugin.classcheck.resets import reset_problem
+from hub.plugin.classcheck.returns import wrong_return
+from hub.plugin.classcheck.settings import settings_problems
+from hub.plugin.devices.validation import shown
+from hub.plugin.health.record import Policy, Probing
+
+_METHODS = tuple(name for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_")
+_ATTRIBUTES = tuple(Plugin.__annotations__)
+_CLOSE = 0.75
+"""How alike two names are, from 0 to 1, for one to be taken for the other misspelled."""
+
+_PREFIXES = ("on_", "get_", "do_", "list_")
+
+
+class ClassCheck(NamedTuple):
+    """What a look at a class has found, each with file, line, and what to do."""
+
+    problems: tuple[str, ...]
+    """What will certainly fail."""
+    warnings: tuple[str, ...]
+    """What is most likely a mistake, and does no harm to the rest."""
+
+
+def check_class(kind: type[Plugin]) -> ClassCheck:
+    """Look at a plugin's class."""
+    methods = (*_missing_methods(kind), *_method_problems(kind))
+    returns, doubtful = _wrong_returns(kind)
+    problems = (*methods, *returns, *settings_problems(kind), *attribute_problems(kind))
+    return ClassCheck(problems, (*_misspelled(kind), *doubtful))
+
+
+def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
+    """What is wrong with the values of a plugin's attributes: those of the class, or those that its `__init__` set."""
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    return [f"{place_of_attribute(kind, name)}: {problem}" for name, problem in _wrong_values(plugin)]
+
+
+def instance_problems(plugin: Plugin) -> list[str]:
+    """What is wrong with a plugin that its `__init__` has made."""
+    if vars(plugin).keys() >= {"settings", "host"}:
+        return attribute_problems(plugin)
+    place = place_of_attribute(type(plugin), "__init__")
+    return [f"{place}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host)"]
+
+
+def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
+    known = {name: value for name in _TYPES if not _is_computed(value := getattr(plugin, name))}
+    right = {name: value for name, value in known.items() if _fits(value, _TYPES[name][0])}
+    for name, value in known.items():
+        if name not in right:
+            yield name, f"{name} is {shown(value)}, expected {_TYPES[name][1]}"
+    reset, timeout = right.get("reset"), right.get("reset_timeout")
+    if reset and (problem := reset_problem(reset)):
+        yield "reset", problem
+    if reset and timeout is not None and not 0 < timeout <= LONGEST_RESET:
+        limit = f"more than 0 and at most {LONGEST_RESET:g} s, for the kubelet gives up after 30 s"
+        yield "reset_timeout", f"reset_timeout is {timeout:g} s, expected {limit}"
+
+
+def _is_computed(value: object) -> bool:
+    """Whether a class has a property here, whose value only an instance knows."""
+    return hasattr(value, "__get__") and not callable(value)
+
+
+def _fits(value: object, types: tuple[type, ...]) -> bool:
+    """Whether a value has one of these types. No text is a list of texts, and no truth value a number."""
+    return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
+
+
+def _missing_methods(kind: type[Plugin]) -> Iterator[str]:
+    if kind.devices is Plugin.devices:
+        example = "def devices(self): yield Device(...)"
+        (close,) = get_close_matches("devices", _own_methods(kind), n=1, cutoff=_CLOSE) or [""]
+        todo = f"rename {close}() at {place_of_attribute(kind, close)} to devices()" if close else f"write {example}"
+        yield f"{place_of_class(kind)}: {kind.__name__} has no method devices(), which the hub calls: {todo}"
+
+
+def _method_problems(kind: type[Plugin]) -> Iterator[str]:
+    for name in ("__init__", *_METHODS):
+        if getattr(kind, name) is not getattr(Plugin, name) and (problem := _method_problem(kind, name)):
+            yield f"{place_of_attribute(kind, name)}: {problem}"
+
+
+def _method_problem(kind: type[Plugin], name: str) -> str:
+    method = inspect.getattr_static(kind, name)
+    function = getattr(kind, name)
+    parameters = list(inspect.signature(getattr(Plugin, name)).parameters)
+    written = f"def {name}({', '.join(parameters)})"
+    if isinstance(method, property) or not callable(function):
+        return f"{name} is {_kind_of(method)}, expected a method: write {written}"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return f"{name}() is async, and nothing awaits it: write {written}; it runs in a thread and may block"
+    given = parameters[1:] if isinstance(method, (staticmethod, classmethod)) else parameters
+    try:
+        inspect.signature(function).bind(*given)
+    except TypeError as error:
+        return f"{name}() cannot be called as the hub calls it, {error}: write {written}"
+    except ValueError:
+        pass  # a function in C, whose arguments nobody knows
+    return ""
+
+
+def _kind_of(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
+    """Methods that only return what is wrong, and those that may."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for name in _METHODS:
+        if getattr(kind, name) is not getattr(Plugin, name):
+            returned = wrong_return(name, getattr(kind, name))
+            if returned.problem:
+                found[not returned.always].append(f"{place_of_attribute(kind, name)}: {returned.problem}")
+    return found
+
+
+def _misspelled(kind: type[Plugin]) -> Iterator[str]:
+    """Methods and attributes that the hub does not know, with names like those that it knows."""
+    missing = [name for name in _METHODS if getattr(kind, name) is getattr(Plugin, name)]
+    for name in _own_methods(kind):
+        known = _alike(name, missing)
+        never = f"{place_of_attribute(kind, name)}: the hub never calls {name}()"
+        # The kubelet's call is PreStartContainer.
+        if "prestart" in name.replace("_", "").lower():
+            yield f'{never}: name the function that resets a device: write reset = "module:function"'
+        elif known and known != "devices":
+            yield f"{never}; did you mean {known}()?"
+    for name, value in _own(kind):
+        close = get_close_matches(name, _ATTRIBUTES, n=1, cutoff=_CLOSE)
+        if close and not callable(value) and not hasattr(value, "__get__"):
+            yield f"{place_of_attribute(kind, name)}: the hub never reads {name}; did you mean {close[0]}?"
+
+
+def _alike(name: str, known: Collection[str]) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_CLOSE)), "")
+
+
+def _own(kind: type[Plugin]) -> list[tuple[str, object]]:
+    """What the author's classes have that is public and not of the contract."""
+    theirs = [each for each in kind.__mro__ if issubclass(each, Plugin) and each is not Plugin]
+    own = ((name, value) for each in theirs for name, value in vars(each).items())
+    return [(name, value) for name, value in own if name[0] != "_" and name not in (*_METHODS, *_ATTRIBUTES)]
+
+
+def _own_methods(kind: type[Plugin]) -> list[str]:
+    return [name for name, value in _own(kind) if inspect.isfunction(value)]
+
+
+_SECONDS = "a number of seconds, such as 10"
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "resource": ((str,), 'a text such as "example.com/name"'),
+    "config_variable": ((str,), "the name of an environment variable"),
+    **dict.fromkeys(("interval", "scan_timeout", "allocate_timeout", "prefer_timeout"), ((int, float), _SECONDS)),
+    "reset": ((str,), 'a text, "module:function", since it runs in a process of its own'),
+    "reset_timeout": ((int, float), _SECONDS),
+    "reset_failures": ((int,), "a whole number"),
+    **dict.fromkeys(("reset_resources", "cured_by_reset"), ((NoneType, Collection), "resource names, or None for all")),
+    "recovery": ((Policy,), "a hub.Policy"),
+    "probing": ((Probing,), "a hub.Probing"),
+}
+"""What the attributes of a plugin may be, and how to say that."""

@@ -1,0 +1,193 @@
+"""The socket on which one resource is served, and who listens on it."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import grpc.aio
+
+from hub.base.errors import ConfigError
+from hub.base.paths import SOCKET_PATH_BYTES, is_served
+from hub.base.wording import counted
+
+_SUFFIX = ".sock"
+_DIGEST_CHARACTERS = 7
+
+
+def socket_name(resource: str, instance: str, directory: Path) -> str:
+    """The file name of a resource's socket: readable, one per resource and hub, short enough for its directory.
+
+    Neither a domain nor an instance has an underscore, so the name stays unique when one replaces the slash. What is
+    too long keeps its beginning and ends in a digest of the whole.
+
+    Raises:
+        ConfigError: the directory's path leaves no room, not even for a digest.
+    """
+    stem = f"{instance}-{resource.replace('/', '_')}"
+    room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)
+    if len(stem) <= room:
+        return stem + _SUFFIX
+    if room < _DIGEST_CHARACTERS:
+        raise ConfigError(
+            directory, f"the path is {counted(_DIGEST_CHARACTERS - room, 'byte')} too long for a socket in it"
+        )
+    digest = _digest(stem)
+    readable = stem[: max(0, room - len(digest) - len("~"))]
+    return (f"{readable}~{digest}" if readable else digest) + _SUFFIX
+
+
+class Streams:
+    """The ListAndWatch streams since the socket was bound.
+
+    The first one after a registration is taken for the kubelet's: it comes at once, and nothing on a unix socket tells
+    one client from another.
+
+    Args:
+        changed: Called when a stream of the kubelet's opens or ends.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._ended = False
+        self.opened = 0
+        self.awaited = 1
+        """Streams that the kubelet has yet to open."""
+
+    @property
+    def kubelet_listens(self) -> bool:
+        """Whether the kubelet has opened a stream, and ended none."""
+        return self.opened > 0 and not self._ended
+
+    def expect_another(self) -> None:
+        """The kubelet is about to be asked again, and opens one more stream."""
+        self.awaited += 1
+
+    @contextmanager
+    def track(self) -> Iterator[None]:
+        """Count a stream for as long as it is open."""
+        self.opened += 1
+        if not self.awaited:
+            yield
+            return
+        self.awaited -= 1
+        self._changed()
+        try:
+            yield
+        finally:
+            self._ended = True
+            self._changed()
+
+
+class Service(Protocol):
+    """A gRPC service that an endpoint can serve."""
+
+    streams: Streams
+
+    def attach(self, server: grpc.aio.Server) -> None:
+        """Add the service's methods to a server."""
+
+
+class Endpoint:
+    """A gRPC server on a unix socket that can be bound anew as often as a kubelet deletes it.
+
+    Args:
+        path: The socket.
+        service: What is served on it.
+        changed: Called when the kubelet's stream opens or ends.
+    """
+
+    def __init__(self, path: Path, service: Service, changed: Callable[[], None]) -> None:
+        self.path = path
+        self._service = service
+        self._changed = changed
+        self._server: grpc.aio.Server | None = None
+        self._inode: int | None = None
+        self.streams = Streams(changed)
+
+    @property
+    def intact(self) -> bool:
+        """Whether a new client would reach this server: the socket is there and is the one that was bound."""
+        return self._server is not None and self._inode is not None and _inode(self.path) == self._inode
+
+    @property
+    def pristine(self) -> bool:
+        """Whether the socket is intact and nobody has listened on it yet."""
+        return self.intact and not self.streams.opened
+
+    @property
+    def usurped(self) -> bool:
+        """Whether another process serves where this server was bound."""
+        return self._server is not None and not self.intact and is_served(self.path)
+
+    async def open(self) -> None:
+        """End all streams and bind the socket anew.
+
+        In this order: a gRPC server that stops unlinks its path, even when another has bound it since.
+
+        Raises:
+            OSError: the socket cannot be bound.
+        """
+        await self.close()
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no directory {self.path.parent}")
+        server = grpc.aio.server()
+        self._service.streams = self.streams = Streams(self._changed)
+        self._service.attach(server)
+        try:
+            server.add_insecure_port(f"unix:{self.path}")
+        except RuntimeError:
+            raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
+        # A kubelet that starts right now may have deleted the socket already; then it is not intact.
+        self._server, self._inode = server, _inode(self.path)
+        await server.start()
+
+    @asynccontextmanager
+    async def beside_it(self) -> AsyncIterator[Path]:
+        """A second socket that takes connections, and on which no call is known.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        path = self.path.with_name(_digest(self.path.name) + _SUFFIX)
+        server = grpc.aio.server()
+        try:
+            server.add_insecure_port(f"unix:{path}")
+        except RuntimeError:
+            raise OSError(f"cannot bind {path}: {_obstacle(path)}") from None
+        await server.start()
+        try:
+            yield path
+        finally:
+            await asyncio.shield(server.stop(grace=None))
+
+    async def close(self) -> None:
+        """End all streams and remove the socket."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            # Shielded: a server that is stopped by halves leaves its socket behind.
+            await asyncio.shield(server.stop(grace=None))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _inode(path: Path) -> int | None:
+    """What tells a file from another at the same path; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _obstacle(path: Path) -> str:
+    """Why a socket could not be bound; gRPC does not say it."""
+    if path.exists() and not path.is_socket():
+        return "something that is no socket is in the way; remove it"
+    if not os.access(path.parent, os.W_OK):
+        return "the directory is not writable"
+    return "the directory takes no socket"

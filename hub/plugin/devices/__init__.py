@@ -1,0 +1,1 @@
+"""Which devices there are: scans, their validation, and the lists that come of them."""

@@ -1,0 +1,65 @@
+"""Device files that devices name and the node does not have."""
+
+from collections.abc import Iterable, Sequence
+from os import fspath
+from pathlib import Path
+
+from hub.api.device import Device
+from hub.api.host import Host
+
+DEVICE_FILES = "/dev"
+
+_NAMED = 4
+
+
+def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
+    """A warning for each device file that the node does not have: no container with its devices can start.
+
+    That is one below /dev that is not there, and one that is named by where this process finds it.
+
+    The health of such devices stays what their plugin says. Other paths are not looked at: a pod of the hub sees all of
+    the node's /dev, and only some of its other directories.
+
+    Args:
+        host: The node.
+        devices: Valid ones.
+    """
+    if not host.path(DEVICE_FILES).is_dir():
+        return []
+    users: dict[str, dict[str, None]] = {}
+    for device in devices:
+        for node in device.nodes:
+            users.setdefault(fspath(node.host_path), {})[device.id] = None
+    missing = {
+        path: list(names)
+        for path, names in users.items()
+        if path.startswith(f"{DEVICE_FILES}/") and not _is_there(host.path(path))
+    }
+    return [
+        f"{path} does not exist, no container with device {_named(names)} can start" for path, names in missing.items()
+    ] + [
+        f"{path} is where this process finds a file of the node, no container with device {_named(list(names))} "
+        f"can start: name the node's own path, /{Path(path).relative_to(host.root)}"
+        for path, names in users.items()
+        if _is_below(host.root, path)
+    ]
+
+
+def _is_below(root: Path, path: str) -> bool:
+    return root != Path("/") and Path(path).is_relative_to(root)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" or {more} more" if more > 0 else "")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        # It cannot be seen, which says nothing about it.
+        return True
+    return True

@@ -1,0 +1,28 @@
+"""Where a PCI device hangs: the bridges above it, as sysfs nests them."""
+
+import re
+
+from hub.api.host import Host
+
+_FUNCTION = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
+class PciTree:
+    """Looks each address up once; what is plugged in elsewhere has another address.
+
+    Args:
+        host: The node's file system.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def upstream(self, address: str) -> tuple[str, ...]:
+        """The bridges above a device, the outermost first; none where sysfs does not show the device."""
+        if address not in self._known:
+            link = self._host.path(f"/sys/bus/pci/devices/{address}")
+            if not _FUNCTION.fullmatch(address) or not link.exists():
+                return ()
+            self._known[address] = tuple(part for part in link.resolve().parent.parts if _FUNCTION.fullmatch(part))
+        return self._known[address]

@@ -1,0 +1,164 @@
+"""What no kubelet takes, found before it is sent. A plugin is foreign code: not even types are taken for granted."""
+
+import re
+from collections.abc import Collection, Container, Mapping
+from typing import Any
+
+from hub.api.device import Allocation, Device, DeviceNode, Mount
+from hub.base.failures import legible
+from hub.base.place import place_of_class
+
+ID_CHARACTERS = 63
+"""The longest device id (the comment on `Device.ID` in the kubelet's API)."""
+
+_SHOWN = 200
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def offer_problem(kind: type, resource: str) -> str:
+    """Why a kubelet would refuse the resource that devices of this plugin name, or nothing."""
+    if resource:
+        return resource_problem(resource)
+    todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
+    return f"{place_of_class(kind)}: {kind.__name__} offers devices without a resource: {todo}"
+
+
+def resource_problem(name: str) -> str:
+    """Why a kubelet would refuse a resource name, or nothing.
+
+    The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
+    kubernetes.io, a slash, a name of at most 63 characters; with "requests." before it the whole is still a qualified
+    name, whose domain may have 253 characters.
+    """
+    domain, slash, short = name.partition("/")
+    if not slash:
+        return f'resource "{name}" needs a domain before a slash, like example.com/name'
+    if domain.endswith("kubernetes.io"):
+        return f'resource "{name}": the domain kubernetes.io is reserved'
+    if not _DOMAIN.fullmatch(domain) or len(f"requests.{domain}") > 253:  # noqa: PLR2004 - said in the docstring
+        return f'resource "{name}": "{domain}" is no domain name in lower case'
+    if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - said in the docstring
+        return (
+            f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending plain'
+        )
+    if name.startswith("requests."):
+        return f'resource "{name}": the prefix "requests." belongs to quotas'
+    return ""
+
+
+def device_problem(device: object, known: Container[str]) -> str:
+    """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
+    if not isinstance(device, Device):
+        return f"{shown(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
+    if problem := _id_problem(device.id):
+        return f"device {shown(device.id)}: {problem}"
+    if device.id in known:
+        return f"device {device.id!r} is offered twice"
+    problem = _field_problem(device)
+    return f"device {device.id!r}: {problem}" if problem else ""
+
+
+def allocation_problem(allocation: Allocation) -> str:
+    """Why a container cannot be given this, or nothing."""
+    problem = _field_problem(allocation)
+    return f"it returned an Allocation whose {problem}" if problem else ""
+
+
+def wrong_answer(answer: object, expected: str) -> TypeError:
+    """The error of a method of a plugin that returns what it should not."""
+    return TypeError(f"it returned {shown(answer)}, expected {expected}")
+
+
+def _field_problem(thing: Device | Allocation) -> str:
+    for field, default, holds, expected in _FIELDS:
+        value = getattr(thing, field, default)
+        if value != default and not holds(value):
+            return f"{field} is {shown(value)}, expected {expected}"
+    return ""
+
+
+def shown(value: object) -> str:
+    """What Python calls a value, at a length that fits into a line, and the same each time."""
+    text = legible(repr(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _id_problem(name: object) -> str:
+    if not isinstance(name, str):
+        return "the id is not a text: write str(...) around it"
+    if not name:
+        return "the id is empty"
+    if len(name) > ID_CHARACTERS:
+        return f"the id has {len(name)} characters, at most {ID_CHARACTERS} are allowed"
+    return "" if name.isprintable() else "the id has characters that cannot be printed"
+
+
+def _is_text(value: object) -> bool:
+    """Whether UTF-8 can carry it, which it cannot where bytes of a file name were smuggled in."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_all(value: object, kind: type) -> bool:
+    return (
+        isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(part, kind) for part in value)
+    )
+
+
+def _are_texts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, str) and all(_is_text(text) for text in value)
+
+
+def _are_variables(value: object) -> bool:
+    return isinstance(value, Mapping) and all(_is_text(part) for pair in value.items() for part in pair)
+
+
+def _has_paths(thing: DeviceNode | Mount) -> bool:
+    """Whether both paths are texts; a path of bytes is one for Python only."""
+    return isinstance(thing.host_path, str) and isinstance(thing.container_path, str)
+
+
+def _are_mounts(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, Mount) and all(_has_paths(mount) for mount in value)
+
+
+def _are_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, DeviceNode) and all(_has_paths(node) and isinstance(node.permissions, str) for node in value)
+
+
+def _have_permissions(nodes: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return all(node.permissions and not node.permissions.strip("rwm") for node in nodes)
+
+
+def _are_absolute(things: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return all(str(thing.host_path).startswith("/") for thing in things)
+
+
+def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin offers
+    return _are_all(value, int) and all(0 <= node < 2**63 for node in value)
+
+
+_FIELDS = [
+    ("resource", "", _is_text, "the name of a resource as a text"),
+    ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
+    ("broken", "", _is_text, "the reason as a text, empty when there is none"),
+    ("numa", (), _are_numa_nodes, "a list of NUMA nodes from 0 on, such as [0], empty when that is unknown"),
+    ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
+    ("nodes", (), _have_permissions, "permissions made of r, w and m"),
+    ("nodes", (), _are_absolute, "a host_path that begins with /"),
+    ("mounts", (), _are_mounts, 'a list such as [Mount("/usr/share/x")]'),
+    ("mounts", (), _are_absolute, "a host_path that begins with /"),
+    ("env", {}, _are_variables, 'texts by name, such as {"NAME": "value"}'),
+    ("annotations", {}, _are_variables, 'texts by name, such as {"name": "value"}'),
+    ("cdi", (), _are_texts, "a list of names"),
+    ("physical", "", _is_text, "an id, empty when it is a whole one"),
+    ("pci", (), _are_texts, 'a list of addresses such as "0000:3b:00.0"'),
+    ("attributes", {}, _are_variables, "texts by name"),
+]

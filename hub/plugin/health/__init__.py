@@ -1,0 +1,1 @@
+"""Whether devices can be used, kept across restarts."""

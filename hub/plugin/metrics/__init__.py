@@ -1,0 +1,1 @@
+"""What a plugin process counts, and the plugin's own metrics."""

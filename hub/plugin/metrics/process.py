@@ -1,0 +1,93 @@
+"""What a plugin process counts and measures about itself."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import grpc
+
+from hub.api.metrics import Histogram, Kind, Metric, Sample
+
+_Labels = tuple[tuple[str, str], ...]
+
+
+class Call:
+    """One call of the kubelet's while it is answered."""
+
+    def __init__(self) -> None:
+        self.code = grpc.StatusCode.OK
+
+
+class Meter:
+    """The figures of one plugin process; they count from its start."""
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
+        self._lists: Counter[_Labels] = Counter()
+        self._transitions: Counter[_Labels] = Counter()
+        self._registrations: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
+        self._resets: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
+        self._scans = Histogram()
+
+    @contextmanager
+    def call(self, method: str) -> Iterator[Call]:
+        """Measure one call; whoever answers it with an error notes the code."""
+        call, begin = Call(), time.perf_counter()
+        try:
+            yield call
+        except BaseException as error:
+            if call.code is grpc.StatusCode.OK:
+                cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+                call.code = grpc.StatusCode.CANCELLED if cancelled else grpc.StatusCode.UNKNOWN
+            raise
+        finally:
+            labels = (("method", method), ("code", call.code.name))
+            self._calls[labels].observe(time.perf_counter() - begin)
+
+    def list_sent(self, resource: str) -> None:
+        """A list of devices went to a kubelet."""
+        self._lists[("resource", resource),] += 1
+
+    def device_turned(self, resource: str, *, healthy: bool, source: str) -> None:
+        """A device became healthy or unhealthy, and who said so."""
+        health = "healthy" if healthy else "unhealthy"
+        self._transitions[("resource", resource), ("health", health), ("source", source)] += 1
+
+    def registered(self, resource: str, seconds: float) -> None:
+        """A resource is registered, so long after it could have been at the earliest."""
+        self._registrations[("resource", resource),].observe(seconds)
+
+    def reset_ended(self, outcome: str, seconds: float) -> None:
+        """A reset has an outcome."""
+        self._resets[("outcome", outcome),].observe(seconds)
+
+    def scan_ended(self, seconds: float) -> None:
+        """The hardware has answered."""
+        self._scans.observe(seconds)
+
+    def metrics(self) -> list[Metric]:
+        """All figures."""
+        return [
+            _metric("dphub_rpc_duration_seconds", "Calls of the kubelet, by method and status code.", self._calls),
+            _metric("dphub_device_lists_sent_total", "Lists of devices sent to the kubelet.", self._lists),
+            _metric(
+                "dphub_device_health_transitions_total",
+                "Devices that became healthy or unhealthy, by who said so.",
+                self._transitions,
+            ),
+            _metric(
+                "dphub_registration_duration_seconds",
+                "Time from the start of the kubelet, or of the plugin if later, until a resource was registered.",
+                self._registrations,
+            ),
+            _metric("dphub_reset_duration_seconds", "Resets of devices, by outcome.", self._resets),
+            _metric("dphub_scan_duration_seconds", "Scans of the hardware.", {(): self._scans}),
+        ]
+
+
+def _metric(name: str, text: str, values: Mapping[_Labels, float | Histogram]) -> Metric:
+    samples = [Sample(value, dict(labels)) for labels, value in values.items()]
+    kind = Kind.COUNTER if name.endswith("_total") else Kind.HISTOGRAM
+    return Metric(name, text, samples, kind)

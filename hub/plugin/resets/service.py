@@ -1,0 +1,250 @@
+"""PreStartContainer: the physical devices of a container are reset before it starts, where a plugin wants that."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import fspath
+from pathlib import Path
+
+import grpc
+
+from hub.api.device import Device
+from hub.api.plugin import Plugin, overrides, resets
+from hub.base.asking import Asker
+from hub.base.failures import PluginFailure, legible
+from hub.base.log import get_logger
+from hub.kubelet.podresources import Holders
+from hub.plugin.deviceplugin.errors import Refusal
+from hub.plugin.devices.validation import wrong_answer
+from hub.plugin.health.record import BROKEN, CORDON, RESET
+from hub.plugin.health.store import HealthBook, physical_key
+from hub.plugin.metrics.process import Meter
+from hub.plugin.resets.recovery import Holder, Offer, Probes
+from hub.reset import Outcome, ResetDevice, ResetResult
+from hub.reset.runner import Resetter
+from hub.state import ResetState
+
+ANSWER_LIMIT = 2.0
+"""Seconds for the plugin to say what may be reset, within the deadline of the call."""
+
+_Shares = Mapping[str, Sequence[Device]]
+"""What is advertised of each physical device."""
+
+
+class Preparation:
+    """Resets devices for containers that start, and broken ones that nobody holds to see whether they work again.
+
+    Args:
+        plugin: Whose devices they are.
+        health: Hears of devices that cannot be reset, and of those that can again.
+        offer: Tells all devices of the plugin.
+        plugin_dir: The kubelet's plugin directory.
+        ours: Whether broken devices are this process's to try; in an upgrade they are the younger hub's.
+        meter: Counts the results.
+        changed: Called when there is a new result.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        health: HealthBook,
+        offer: Offer,
+        plugin_dir: Path,
+        *,
+        ours: Callable[[], bool],
+        meter: Meter,
+        changed: Callable[[], None],
+    ) -> None:
+        self._plugin = plugin
+        self._health = health
+        self._offer = offer
+        self._ours = ours
+        self._meter = meter
+        self._changed = changed
+        self._asker = Asker()
+        abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
+        self._resetter = Resetter(plugin.reset, plugin.reset_settings, abandoned=abandoned, on_abandoned=self._fail)
+        self._probes = Probes(plugin.probing, offer, plugin_dir, self._due, self._probe)
+        self._failures: Counter[str] = Counter()
+        self._told: dict[str, str] = {}
+        self.results: dict[str, ResetState] = {}
+        """The last result by physical device."""
+        self.counts: Counter[str] = Counter()
+        """Results by outcome."""
+        self._log = get_logger()
+
+    async def prepare(self, resource: str, devices: Sequence[Device]) -> None:
+        """Make devices ready for the container that is about to start.
+
+        Raises:
+            Refusal: one of them is not; the text reaches the pod's events.
+        """
+        if not resets(self._plugin, resource):
+            return
+        names = {physical_key(resource, device): device.physical or device.id for device in devices}
+        results = await self._reset(names, bounded=True)
+        failed = [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
+        if failed:
+            late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
+            raise Refusal(code, resource, [result.message for result in failed])
+
+    def why_no_reset(self, resources: Iterable[str]) -> str:
+        """Why devices of these resources are never reset; empty when they are."""
+        without = [resource for resource in resources if not resets(self._plugin, resource)]
+        if not without:
+            return ""
+        if self._plugin.reset_resources is None:
+            return "the plugin has no reset for its devices, or its configuration asks for none"
+        return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
+
+    def who_may_have(self, key: str, holders: Holders) -> list[Holder]:
+        """Who has a device or a share of it, or may have one that is not advertised any more."""
+        return self._probes.who_may_have(key, holders)
+
+    async def reset_now(self, key: str) -> ResetResult:
+        """Reset a device that nobody holds, because an operator asks for it."""
+        shares = self._shares()[key]
+        results = await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
+        return results[key]
+
+    async def run(self) -> None:
+        """Probe for ever."""
+        if self._plugin.reset:
+            await self._probes.run()
+
+    def _due(self) -> list[str]:
+        """The devices that wait for a probe, less those that an abandoned reset still has."""
+        if not self._ours():
+            return []
+        failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
+        cordoned = self._health.held(CORDON)
+        there = self._shares() if failing or broken else {}
+        return [
+            key
+            for key, shares in there.items()
+            if (key in failing or (key in broken and self._cures(shares)))
+            and key not in cordoned
+            and not self._resetter.holder(key)
+        ]
+
+    async def _probe(self, key: str) -> None:
+        """See whether a broken device works again."""
+        shares = self._shares().get(key)
+        if not shares:
+            return
+        self._health.try_again(key, "a reset")
+        try:
+            await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
+        finally:
+            # Where nothing came of it, the fault stands as it did.
+            self._health.give_up(key)
+
+    async def _reset(self, names: Mapping[str, str], *, bounded: bool) -> Mapping[str, ResetResult]:
+        loop = asyncio.get_running_loop()
+        expiry = loop.time() + self._plugin.reset_timeout
+        known = self._shares()
+        shares = {key: known.get(key, []) for key in names}
+        obstacles = await self._obstacles(shares)
+        results = {
+            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is left out: {why}")
+            for key, why in obstacles.items()
+            if why
+        }
+        root = fspath(self._plugin.host.root)
+        broken = self._health.failing(BROKEN)
+        allowed = {
+            key: _reset_device(names[key], shares[key], root, broken[key].reason if key in broken else "")
+            for key in names
+            if key not in results
+        }
+        results |= await self._resetter.reset(allowed, expiry - loop.time(), bounded=bounded)
+        for key, result in results.items():
+            self._note(key, names[key], result)
+        return results
+
+    async def _obstacles(self, shares: _Shares) -> Mapping[str, str]:
+        """Why each device must not be reset now; empty texts for those that may be."""
+        if not overrides(self._plugin, "why_not_reset"):
+            return _obstacles(self._plugin, shares)
+        limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
+        try:
+            return await self._asker.ask(self._plugin.why_not_reset, lambda: _obstacles(self._plugin, shares), limit)
+        except PluginFailure as failure:
+            why = f"the plugin cannot tell whether it may be reset: {failure}"
+        return dict.fromkeys(shares, why)
+
+    def _note(self, key: str, name: str, result: ResetResult) -> None:
+        self.results[key] = ResetState(result.outcome, result.message, time.time(), result.seconds)
+        self.counts[result.outcome] += 1
+        self._meter.reset_ended(result.outcome, result.seconds)
+        if result.outcome is Outcome.OK:
+            self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
+            self._told.pop(key, None)
+            del self._failures[key]
+            self._probes.forget(key)
+            self._health.clear(key, RESET)
+            if self._cures(self._shares().get(key, ())):
+                self._health.clear(key, BROKEN)
+        elif result.outcome is Outcome.SKIPPED:
+            self._tell("info", "reset left out", key, name, result)
+        else:
+            self._tell("warning", "reset failed", key, name, result)
+            self._judge(key, result)
+        self._changed()
+
+    def _tell(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
+        """Log what became of a reset, but not again and again: containers are started, and devices probed, in loops."""
+        if self._told.get(key) == result.cause:
+            level = "debug"
+        self._told[key] = result.cause
+        getattr(self._log, level)(event, device=name, outcome=str(result.outcome), reason=result.message)
+
+    def _judge(self, key: str, result: ResetResult) -> None:
+        if result.outcome is Outcome.ABANDONED:
+            if key not in self._health.failing(RESET):
+                self._fail(key, result.cause)
+        elif result.begun:
+            self._failures[key] += 1
+            if self._failures[key] >= self._plugin.reset_failures or key in self._health.failing(RESET):
+                self._fail(key, result.cause)
+
+    def _fail(self, key: str, reason: str) -> None:
+        self._health.fail(key, RESET, reason, self._resetter.holder(key))
+
+    def _cures(self, shares: Iterable[Device]) -> bool:
+        """Whether a reset mends a broken device: it has to in every resource that the device is in."""
+        curing = self._plugin.cured_by_reset
+        return curing is None or all((device.resource or self._plugin.resource) in curing for device in shares)
+
+    def _shares(self) -> _Shares:
+        shares: dict[str, list[Device]] = {}
+        for resource, device in self._offer():
+            shares.setdefault(physical_key(resource, device), []).append(device)
+        return shares
+
+
+def _obstacles(plugin: Plugin, shares: _Shares) -> Mapping[str, str]:
+    return {key: _obstacle(plugin, devices) for key, devices in shares.items()}
+
+
+def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
+    if not shares:
+        return "the device is gone"
+    try:
+        return legible(_checked(plugin.why_not_reset(shares)))
+    except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
+        failure = PluginFailure.of(error, plugin.why_not_reset)
+        return f"the plugin cannot tell whether it may be reset: {failure}"
+
+
+def _checked(why: object) -> str:
+    if not isinstance(why, str):
+        raise wrong_answer(why, "a text: the reason, or an empty one where it may be reset")
+    return why
+
+
+def _reset_device(name: str, shares: Iterable[Device], host_root: str, broken: str) -> ResetDevice:
+    nodes = dict.fromkeys(fspath(node.host_path) for device in shares for node in device.nodes)
+    return ResetDevice(name, tuple(nodes), host_root, broken)

@@ -1,0 +1,94 @@
+"""`python -m hub.plugin ... --check`: what is wrong with a plugin and its file, and with --scan what it would offer."""
+
+import asyncio
+import faulthandler
+import importlib
+from collections.abc import Iterator
+from os import fspath
+from pathlib import Path
+
+from hub.api.host import Host
+from hub.api.plugin import Plugin
+from hub.base.errors import HubError
+from hub.base.failures import PluginFailure, explain
+from hub.model.check import CheckReport, LeftOut, OfferedDevice
+from hub.plugin.devices.scanner import Scan, scan_in_time
+from hub.plugin.devices.validation import offer_problem, resource_problem
+from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
+
+_SPARE = 10.0
+"""Seconds after which a scan that has passed its limit holds the interpreter, too, and is ended with all else."""
+
+
+def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: bool) -> CheckReport:
+    """Make the plugin as its process would, and ask it for its devices once where that is wanted."""
+    try:
+        kind = load_plugin(target)
+        plugin, warnings = make_plugin(kind, config, host)
+    except PluginMistakes as mistakes:
+        return CheckReport(mistakes.problems, mistakes.warnings)
+    except HubError as error:
+        return CheckReport((str(error),))
+    except Exception as error:  # noqa: BLE001 - its constructor is foreign code
+        return CheckReport((str(PluginFailure.of(error, kind)),))
+    if not with_devices:
+        source = fspath(settings_path(kind, config) or target)
+        return CheckReport(tuple(_problems(plugin, source)), warnings)
+    found = _scan(plugin)
+    return CheckReport(
+        (*_problems_of_reset(plugin), *_problems_of_scan(plugin, found)),
+        (*warnings, *(_of(name, each) for name, shot in found.snapshots.items() for each in shot.warnings)),
+        tuple(_offered(found)),
+        tuple(LeftOut(each.id, each.reason) for each in found.excluded),
+        "" if found.fault else found.reason,
+    )
+
+
+def _problems(plugin: Plugin, source: str) -> Iterator[str]:
+    yield from _problems_of_reset(plugin)
+    try:
+        names = list(plugin.resources())
+    except Exception as error:  # noqa: BLE001 - foreign code
+        yield str(PluginFailure.of(error, plugin.resources))
+        return
+    yield from (f"{source}: {problem}" for name in names if (problem := resource_problem(name)))
+
+
+def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
+    """What the module of a reset does when it is imported, which is done in no process that serves."""
+    if plugin.reset:
+        try:
+            importlib.import_module(plugin.reset.partition(":")[0])
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code
+            yield f'reset is "{plugin.reset}": its module cannot be imported: {explain(error)}'
+
+
+def _scan(plugin: Plugin) -> Scan:
+    faulthandler.dump_traceback_later(plugin.scan_timeout + _SPARE, exit=True)
+    found = asyncio.run(scan_in_time(plugin))
+    faulthandler.cancel_dump_traceback_later()
+    return found
+
+
+def _problems_of_scan(plugin: Plugin, found: Scan) -> Iterator[str]:
+    if found.fault:
+        yield found.reason
+    for name, snapshot in found.snapshots.items():
+        if problem := offer_problem(type(plugin), name):
+            yield problem
+        yield from (_of(name, each) for each in snapshot.problems)
+
+
+def _of(resource: str, text: str) -> str:
+    """A text about devices of a resource, which has no name where the plugin gives none."""
+    return f"{resource}: {text}" if resource else text
+
+
+def _offered(found: Scan) -> Iterator[OfferedDevice]:
+    for name, snapshot in found.snapshots.items():
+        if resource_problem(name):
+            continue
+        for device in snapshot.devices.values():
+            paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
+            fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
+            yield OfferedDevice(name, device.id, fault, tuple(device.numa), files)

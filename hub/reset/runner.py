@@ -1,0 +1,260 @@
+"""Resets of devices, each in processes of its own that end with their deadline."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import NamedTuple
+
+import msgspec
+
+from hub.base.asking import Asker
+from hub.base.exits import signal_name
+from hub.base.failures import PluginFailure, explain
+from hub.base.log import get_logger
+from hub.base.processid import ProcessIdentity
+from hub.reset import Outcome, ResetDevice, ResetResult
+from hub.reset.messages import Limits, Request
+from hub.reset.process import ResetProcess, clean_environment
+
+GRACE = 1.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+PATIENCE = 3.0
+"""Seconds after SIGTERM when a process that is still there is taken for stuck in the kernel. With the 25 s that a call
+has by default, this stays inside the 30 s that the kubelet waits."""
+
+HURRY = (0.3, 1.0)
+"""The same two when the call was cancelled: nobody waits for the reset any more, and the plugin may have to end."""
+
+SETTINGS_LIMIT = 2.0
+"""Seconds for the plugin to tell its settings, within the deadline."""
+
+_LIMITS = Limits()
+
+_HINTS: dict[int, str] = {
+    signal.SIGXCPU: ": its processor time is used up",
+    signal.SIGKILL: ", perhaps for want of memory",
+}
+
+
+class Resetter:
+    """Runs a plugin's resets: several devices at a time, but each device only once at a time.
+
+    Args:
+        target: The plugin's function, as "MODULE:FUNCTION".
+        settings: Tells the plugin's settings as of now, anything that can be written as JSON.
+        limits: What one reset may use.
+        parallel: How many devices are reset at a time, over all calls.
+        environment: More variables for the resets.
+        grace: Seconds between SIGTERM and SIGKILL.
+        patience: Seconds after SIGTERM until a process is abandoned.
+        hurry: Both when the call was cancelled.
+        abandoned: Processes that earlier resetters have abandoned, by the device that they hold.
+        on_abandoned: Gets each device whose reset is abandoned, and why; also when nobody gets a result any more.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        settings: Callable[[], object],
+        *,
+        limits: Limits = _LIMITS,
+        parallel: int = 8,
+        environment: Mapping[str, str] | None = None,
+        grace: float = GRACE,
+        patience: float = PATIENCE,
+        hurry: tuple[float, float] = HURRY,
+        abandoned: Mapping[str, ProcessIdentity] | None = None,
+        on_abandoned: Callable[[str, str], None] = lambda _device, _why: None,
+    ) -> None:
+        self._target = target
+        self._settings = settings
+        self._limits = limits
+        self._environment = clean_environment() | dict(environment or {})
+        self._grace = grace
+        self._patience = patience
+        self._hurry = hurry
+        self._asker = Asker()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._slots = asyncio.Semaphore(parallel)
+        self._holders = dict(abandoned or {})
+        self._on_abandoned = on_abandoned
+
+    async def reset(
+        self, devices: Iterable[ResetDevice] | Mapping[str, ResetDevice], deadline: float, *, bounded: bool = True
+    ) -> dict[str, ResetResult]:
+        """Reset devices, and say by id how it went.
+
+        A call that is cancelled ends its resets before it ends itself.
+
+        Args:
+            devices: What to reset; a device that is there twice is reset once. A mapping has them by something else
+                than their ids, which need not be unique then.
+            deadline: Seconds for all of it, waiting for other calls included. Ending what has not ended by then may
+                take the resetter's patience on top.
+            bounded: Whether these resets count among those that run at a time, and wait for them.
+        """
+        expiry = asyncio.get_running_loop().time() + deadline
+        distinct = devices if isinstance(devices, Mapping) else {device.id: device for device in devices}
+        if not distinct:
+            return {}
+        try:
+            settings = await self._ask_settings(min(SETTINGS_LIMIT, deadline))
+        except PluginFailure as failure:
+            return {
+                key: ResetResult.not_begun(Outcome.FAILED, f"reset of {device.id} could not begin: {failure}")
+                for key, device in distinct.items()
+            }
+        slots = self._slots if bounded else contextlib.nullcontext()
+        async with asyncio.TaskGroup() as tasks:
+            resets = {
+                key: tasks.create_task(self._reset(_Job(key, device, settings, deadline, expiry), slots))
+                for key, device in distinct.items()
+            }
+        return {key: task.result() for key, task in resets.items()}
+
+    def holder(self, device: str) -> ProcessIdentity | None:
+        """The process of the last reset of a device, unless it has ended."""
+        process = self._holders.get(device)
+        if process is None or process.alive:
+            return process
+        del self._holders[device]
+        return None
+
+    async def _ask_settings(self, limit: float) -> object:
+        try:
+            return await self._asker.ask(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
+        except PluginFailure as failure:
+            raise PluginFailure(f"the plugin has no settings for it: {failure}") from failure
+
+    async def _reset(self, job: "_Job", slots: AbstractAsyncContextManager[None]) -> ResetResult:
+        name = job.device.id
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout_at(job.expiry):
+                    await turn.enter_async_context(self._turns[job.key])
+                    if holder := self.holder(job.key):
+                        why = f"an earlier reset of {name} does not end, not even by SIGKILL (process {holder.pid})"
+                        return ResetResult.not_begun(Outcome.ABANDONED, f"reset of {name} was not tried: {why}")
+                    await turn.enter_async_context(slots)
+            except TimeoutError:
+                cause = f"reset of {name} could not begin within {job.deadline:.3g} s: others were not done"
+                return ResetResult.not_begun(Outcome.TIMED_OUT, cause, job.deadline)
+            return await self._run(job)
+
+    async def _run(self, job: "_Job") -> ResetResult:
+        loop = asyncio.get_running_loop()
+        name = job.device.id
+        log = get_logger(device=name)
+        begin = loop.time()
+
+        def result(outcome: Outcome, what: str, why: str = "", *, begun: bool = True) -> ResetResult:
+            seconds = loop.time() - begin
+            why = f": {why}" if why else ""
+            message = f"reset of {name} {what} after {seconds:.3g} s{why}"
+            return ResetResult(outcome, message, seconds, f"reset of {name} {what}{why}", begun)
+
+        def tell(line: str) -> None:
+            log.info("reset printed", line=line)
+
+        request = Request(os.getpid(), job.device, job.settings, self._limits, self._grace)
+        try:
+            process = ResetProcess(self._target, request, self._environment, tell)
+        except OSError as error:
+            return result(Outcome.CRASHED, f"could not be started ({error.strerror}); given up", begun=False)
+        except Exception as error:  # noqa: BLE001 - what plugins name need not be what a process can be given
+            why = explain(error)
+            return result(Outcome.FAILED, "could not be started; given up", why, begun=False)
+        self._holders[job.key] = process.identity
+        ended = await self._see_through(job, process)
+        return result(*_judge(process, ended_in_time=ended))
+
+    async def _see_through(self, job: "_Job", process: ResetProcess) -> bool:
+        """Wait until a reset is over; whether that was before its time was."""
+        try:
+            async with asyncio.timeout_at(job.expiry):
+                await process.exited.wait()
+        except TimeoutError:
+            await self._end(job, process)
+            return False
+        except asyncio.CancelledError:
+            await self._end_soon(job, process)
+            raise
+        return True
+
+    async def _end(self, job: "_Job", process: ResetProcess) -> None:
+        process.terminate()
+        try:
+            await self._await_end(job, process, self._patience)
+        except asyncio.CancelledError:
+            await self._end_soon(job, process)
+            raise
+
+    async def _end_soon(self, job: "_Job", process: ResetProcess) -> None:
+        grace, patience = self._hurry
+        process.terminate()
+        try:
+            await _has_exited(process, grace)
+        finally:
+            # Asked again, it ends without the grace.
+            process.terminate()
+        await self._await_end(job, process, patience - grace)
+
+    async def _await_end(self, job: "_Job", process: ResetProcess, patience: float) -> None:
+        if not await _has_exited(process, patience):
+            get_logger(device=job.device.id).error("reset abandoned", pid=process.identity.pid)
+            self._on_abandoned(job.key, f"reset of {job.device.id} {_endless(process)}; given up")
+
+
+async def _has_exited(process: ResetProcess, seconds: float) -> bool:
+    """Whether everything is gone within so many seconds.
+
+    Without asyncio.timeout: in a task that was cancelled, that of Python before 3.11.4 raises no TimeoutError.
+    """
+    exited = asyncio.ensure_future(process.exited.wait())
+    try:
+        await asyncio.wait([exited], timeout=seconds)
+    finally:
+        exited.cancel()
+    return process.exited.is_set()
+
+
+class _Job(NamedTuple):
+    """One reset that is wanted."""
+
+    key: str
+    device: ResetDevice
+    settings: object
+    deadline: float
+    expiry: float
+    """The deadline on the clock of the event loop."""
+
+
+def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str, str]:
+    """How a reset went: the outcome, what it is called, and why, if there is more to say."""
+    if not process.exited.is_set():
+        return Outcome.ABANDONED, f"{_endless(process)}; given up", ""
+    if not ended_in_time:
+        return Outcome.TIMED_OUT, "did not end and was stopped", ""
+    reply = process.reply
+    if reply is None:
+        return Outcome.CRASHED, f"gave no valid result: its process {_ending(process.status)}", ""
+    if not reply.ok:
+        return Outcome.FAILED, "failed", reply.message
+    return Outcome.OK, "succeeded", ""
+
+
+def _endless(process: ResetProcess) -> str:
+    return f"does not end, not even by SIGKILL (process {process.identity.pid})"
+
+
+def _ending(status: int) -> str:
+    """How a process ended, in words."""
+    if status >= 0:
+        return f"ended with exit code {status}"
+    hint = _HINTS.get(-status, "")
+    return f"was killed by {signal_name(-status)} ({signal.strsignal(-status)}{hint})"

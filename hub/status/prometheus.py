@@ -1,0 +1,172 @@
+"""Metrics of a node as the text that Prometheus scrapes.
+
+From the state of all processes, not with the client library's multi-process mode: that one wants each process to load
+the library and to keep files that its dead predecessors leave behind, and it knows no gauge that only one process has.
+Here a process writes plain figures into its pulse, and what is in the status comes from the status: so metrics,
+`/status` and `/readyz` cannot disagree.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client.core import (
+    CollectorRegistry,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric as Family
+
+from hub.api.metrics import Histogram, Kind, Metric, Sample
+from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
+from hub.state import Pulse, RestartReason
+
+__all__ = ["CONTENT_TYPE_LATEST", "expose"]
+
+
+def expose(status: NodeStatus, pulses: Mapping[str, Pulse]) -> bytes:
+    """The text for one scrape.
+
+    Args:
+        status: The node.
+        pulses: By plugin, the last pulses of the processes that run.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    of_node = list(_of_node(status))
+    registry.register(_Collector([*of_node, *_of_plugins(pulses, {metric.name for metric in of_node})]))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Family]:
+        return map(_family, self._metrics)
+
+
+def _of_node(status: NodeStatus) -> Iterator[Metric]:
+    hub, plugins = status.hub, status.plugins
+    yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.version})])
+    yield _gauge(
+        "dphub_ready", "Whether every plugin is registered, or is not for a reason that is no fault.", status.ready
+    )
+    yield _gauge("dphub_well", "Whether there is nothing to mend.", status.well)
+    severities = Counter(problem.severity for problem in status.problems)
+    samples = [Sample(severities[severity], {"severity": severity}) for severity in Severity]
+    yield Metric("dphub_problems", "Things that an administrator should know.", samples)
+    yield _gauge("dphub_start_time_seconds", "Unix time at which the hub started.", hub.started)
+    yield _gauge("dphub_kubelet_up", "Whether there is a kubelet that answers.", hub.kubelet_since > 0)
+    yield _counter(
+        "dphub_kubelet_starts_total", "Starts of a kubelet that the hub has seen.", [Sample(hub.kubelet_starts)]
+    )
+    accepted = not hub.config_problem
+    yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was taken.", accepted)
+    yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
+    yield from _of_processes(plugins)
+    yield from _of_resources(plugins)
+
+
+def _memory(status: NodeStatus) -> Iterator[Sample]:
+    known = {"": status.hub.memory} | {plugin.name: plugin.memory for plugin in status.plugins}
+    return (Sample(bytes_, {"plugin": name}) for name, bytes_ in known.items() if bytes_ is not None)
+
+
+def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
+    conditions = [
+        Sample(plugin.condition is condition, {"plugin": plugin.name, "condition": condition})
+        for plugin in plugins
+        for condition in Condition
+    ]
+    yield Metric("dphub_plugin_condition", "1 for the condition that a plugin is in.", conditions)
+    signs = [Sample(plugin.last_sign, {"plugin": plugin.name}) for plugin in plugins if plugin.last_sign]
+    text = "Unix time of the last sign of life of a plugin's process."
+    yield Metric("dphub_plugin_last_sign_timestamp_seconds", text, signs)
+    restarts = [
+        Sample(plugin.restarts.get(reason, 0), {"plugin": plugin.name, "reason": reason})
+        for plugin in plugins
+        for reason in RestartReason
+    ]
+    yield _counter("dphub_plugin_restarts_total", "Processes started anew, by reason.", restarts)
+
+
+def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
+    found = [
+        ({"plugin": plugin.name, "resource": resource.name}, resource)
+        for plugin in plugins
+        for resource in plugin.resources
+    ]
+    devices = [
+        Sample(count, labels | {"health": health})
+        for labels, resource in found
+        for health, count in _by_health(resource.total, resource.healthy)
+    ]
+    yield Metric("dphub_devices", "Devices as they are advertised, by health.", devices)
+    allocated = [Sample(resource.allocated, labels) for labels, resource in found if resource.allocated is not None]
+    yield Metric("dphub_devices_allocated", "Devices that a container holds.", allocated)
+    cordoned = [Sample(len(plugin.cordons), {"plugin": plugin.name}) for plugin in plugins]
+    yield Metric("dphub_devices_cordoned", "Physical devices that an operator took out of use.", cordoned)
+    registered = [Sample(resource.registration == "registered", labels) for labels, resource in found]
+    yield Metric("dphub_resource_registered", "Whether the kubelet listens to a resource.", registered)
+    registrations = [Sample(resource.registrations, labels) for labels, resource in found]
+    text = "Registrations that the kubelet accepted since the plugin's process started."
+    yield _counter("dphub_registrations_total", text, registrations)
+
+
+def _by_health(total: int, healthy: int) -> Sequence[tuple[str, int]]:
+    return ("healthy", healthy), ("unhealthy", total - healthy)
+
+
+def _of_plugins(pulses: Mapping[str, Pulse], taken: Collection[str]) -> Iterator[Metric]:
+    """What the plugins' processes count, with the plugin as a label; of one name, all in one metric.
+
+    A plugin's own that have a name of the node's, or one that the process uses itself, are left out.
+    """
+    merged: dict[str, Metric] = {}
+    for plugin, pulse in pulses.items():
+        first = {metric.name: metric for metric in reversed(pulse.metrics) if metric.name not in taken}
+        for metric in first.values():
+            samples = [Sample(sample.value, {"plugin": plugin, **sample.labels}) for sample in metric.samples]
+            known = merged.get(metric.name)
+            if known is None or known.kind is metric.kind:
+                before = known.samples if known else ()
+                merged[metric.name] = Metric(metric.name, metric.help, [*before, *samples], metric.kind)
+    yield from merged.values()
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return Metric(name, text, [Sample(value)])
+
+
+def _counter(name: str, text: str, samples: Sequence[Sample]) -> Metric:
+    return Metric(name, text, samples, Kind.COUNTER)
+
+
+def _family(metric: Metric) -> Family:
+    """The client library's form of a metric. Samples that lack a label of another one have it empty."""
+    labels = sorted({label for sample in metric.samples for label in sample.labels})
+    if metric.kind is Kind.HISTOGRAM:
+        histograms = HistogramMetricFamily(metric.name, metric.help, labels=labels)
+        for values, value in _rows(metric, labels):
+            if isinstance(value, Histogram):
+                histograms.add_metric(values, buckets=_buckets(value), sum_value=value.sum)
+        return histograms
+    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(metric.name, metric.help, labels=labels)
+    for values, value in _rows(metric, labels):
+        if not isinstance(value, Histogram):
+            family.add_metric(values, value)
+    return family
+
+
+def _rows(metric: Metric, labels: Sequence[str]) -> Iterator[tuple[list[str], float | Histogram]]:
+    return (([sample.labels.get(label, "") for label in labels], sample.value) for sample in metric.samples)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    total, buckets = 0, []
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets

@@ -1,0 +1,1 @@
+"""All that circus sees of the hub."""

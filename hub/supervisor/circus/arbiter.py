@@ -1,0 +1,263 @@
+"""circus's arbiter, embedded: the set of plugins, and what circusctl can do with it.
+
+circus is imported in this package only, by those who replace a part of it and by the client of a running hub. It runs
+unpatched but for one name, see `_NoNameService`. What is replaced, and why:
+
+- One lock. In circus any command, and even looking after dead children, is refused while another command runs: a
+  SIGTERM that comes during a restart is lost, and a plugin that is slow to stop keeps the others from being
+  restarted. Here each watcher takes its commands in turn, and watchers do not wait for each other.
+- The configuration. circus's own reading drops a watcher that it cannot make with a warning, and restarts all when its
+  own section changes. Here `config` reads, and a reload touches only what differs.
+- Signals. circus installs handlers that go through its lock. Here `hub` owns all signals.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import circus.arbiter
+import zmq
+from circus.arbiter import Arbiter
+from circus.controller import Controller
+from circus.exc import AlreadyExist, MessageError
+from tornado.ioloop import IOLoop
+
+from hub.base.errors import ConfigError, HubError
+from hub.base.log import get_logger
+from hub.state import RestartReason
+from hub.supervisor.circus import commands  # noqa: F401 - circus finds what it has by its class
+from hub.supervisor.circus.changes import Changes
+from hub.supervisor.circus.watcher import PluginWatcher
+from hub.supervisor.config.ini import Section
+from hub.supervisor.config.watchers import PluginConfig, plugin_from_section, read_config
+from hub.supervisor.options import HubSettings
+from hub.supervisor.reporter import HubReport
+
+LOOK_SECONDS = 60.0
+"""How often dead children are looked for without a SIGCHLD: never needed, cheap to have."""
+
+_LINGER_MS = 200
+"""How long the answer to a last command may take to leave."""
+
+_log = get_logger()
+
+
+class _NoNameService:
+    """Stands for `socket` in circus.arbiter, which asks DNS for the host's name and would wait for a dead one."""
+
+    getfqdn = gethostname = staticmethod(socket.gethostname)
+
+
+circus.arbiter.socket = _NoNameService
+
+
+class _NoSignals:
+    def stop(self) -> None:
+        """Nothing was installed."""
+
+
+class _Controller(Controller):  # type: ignore[misc] # circus has no types
+    def _init_syshandler(self) -> None:
+        self.sys_hdl = _NoSignals()
+
+
+class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
+    """The plugins of one hub. To be made inside the running event loop.
+
+    Args:
+        plugins: What circus.ini lists.
+        settings: The hub.
+        report: Told what becomes of them, and of the configuration.
+    """
+
+    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReport) -> None:
+        self._settings = settings
+        self._report = report
+        self.children: dict[int, PluginWatcher] = {}
+        """Every process of ours that has not been reaped, by its id."""
+        self.stopped = asyncio.Event()
+        """Set when all plugins have been told to stop and have ended, or will not end."""
+        self.all_ended = False
+        self.stopping: asyncio.Task[None] | None = None
+        """The stop, once somebody has asked for it."""
+        self._reloading = asyncio.Lock()
+        super().__init__(
+            [self._watcher(plugin) for plugin in plugins],
+            f"ipc://{settings.run_dir.control}",
+            f"ipc://{settings.run_dir.events}",
+            check_delay=LOOK_SECONDS,
+            context=zmq.Context(),
+            loop=IOLoop.current(),
+            umask=0o077,
+            proc_name="dphub",
+        )
+
+    def _init_context(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self.context = context
+        self._ensure_ioloop()
+        self.ctrl = _Controller(self.endpoint, None, context, self.loop, self, self.check_delay)
+
+    @property
+    def _exclusive_running_command(self) -> None:
+        """The one lock of circus, which nobody ever holds."""
+
+    @_exclusive_running_command.setter
+    def _exclusive_running_command(self, command: str | None) -> None:
+        pass
+
+    # For the hub.
+
+    async def open(self) -> None:
+        """Listen for circusctl and start the plugins.
+
+        Raises:
+            HubError: a socket cannot be bound.
+        """
+        try:
+            await self.start()
+        except zmq.ZMQError as error:
+            raise HubError(f"cannot listen in {self._settings.run_dir.path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        if self.running:
+            self.ctrl.ctrl_socket.linger = _LINGER_MS
+            self.stop_controller_and_close_sockets()
+            self.context.term()
+        else:
+            self.context.destroy(linger=0)
+
+    def signal_plugins(self, signum: int) -> list[str]:
+        """Send a signal to every plugin that runs; their names."""
+        for pid, watcher in self.children.items():
+            watcher.send_signal(pid, signum)
+        return [watcher.name for watcher in self.children.values()]
+
+    # For circusctl.
+
+    def stop(self, reason: str = "circusctl quit") -> asyncio.Task[None]:
+        """Stop all plugins and then the hub; asked again, goes on as before."""
+        if self.stopping is None:
+            _log.info("hub stopping", reason=reason)
+            self._stopping = True
+            self.stopping = asyncio.ensure_future(self._close_watchers())
+            # Not by the task itself: who asked with --waiting is answered when it is done, and only then may all end.
+            self.stopping.add_done_callback(lambda _: self.stopped.set())
+        return self.stopping
+
+    async def _close_watchers(self) -> None:
+        ended = await asyncio.gather(*(watcher.close() for watcher in self.watchers))
+        self.all_ended = all(ended)
+
+    async def _start_watchers(self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None) -> None:
+        watchers = (watcher_iter_func or self.iter_watchers)()
+        await asyncio.gather(*(watcher.start() for watcher in watchers if watcher.autostart))
+
+    def restart(
+        self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None, **_circus: object
+    ) -> asyncio.Future[Any]:
+        """Restart plugins in place. circus would end its own process, and rely on somebody to start it again."""
+        watchers = (watcher_iter_func or self.iter_watchers)()
+        return asyncio.gather(*(watcher.restart() for watcher in watchers))
+
+    def reload(self, **_circus: object) -> asyncio.Future[Any]:
+        """Restart all plugins: an old process beside a new one would take the resources from it."""
+        return self.restart()
+
+    def reload_from_config(self) -> asyncio.Task[Changes]:
+        """Start what circus.ini has new, stop what it has no more, restart what it has changed."""
+        try:
+            plugins = read_config(self._settings.config)
+        except ConfigError as error:
+            self.refuse_config(str(error))
+            raise MessageError(str(error)) from None
+        return asyncio.ensure_future(self._change_to(plugins))
+
+    def refuse_config(self, problem: str) -> None:
+        """All goes on as before, and everybody can see why."""
+        _log.error("configuration refused, all goes on as before", error=problem)
+        self._report.config_refused(problem)
+
+    async def _change_to(self, plugins: list[PluginConfig]) -> Changes:
+        async with self._reloading:
+            wanted = {plugin.name: plugin for plugin in plugins}
+            gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
+            # What an administrator has stopped or started stays so.
+            running = {watcher.name: not watcher.is_stopped() for watcher in gone}
+            await asyncio.gather(*(self._remove(watcher) for watcher in gone))
+            kept = {watcher.name for watcher in self.watchers}
+            added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
+            for watcher in added:
+                if running.get(watcher.name):
+                    watcher.record.count(RestartReason.ASKED)
+            await asyncio.gather(
+                *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
+            )
+        before = {watcher.name for watcher in gone}
+        changes: Changes = {
+            "removed": [name for name in before if name not in wanted],
+            "changed": [name for name in wanted if name in before],
+            "added": [watcher.name for watcher in added if watcher.name not in before],
+        }
+        self._report.config_refused("")
+        _log.info("configuration loaded", **changes)
+        return changes
+
+    def add_watcher(self, name: str, cmd: str, **options: object) -> PluginWatcher:
+        """Add a plugin until the next reload of the configuration, checked as a section of circus.ini is."""
+        if name.lower() in self._watchers_names:
+            raise AlreadyExist(f"{name} is there already")
+        given = {"cmd": cmd} | {key: str(value) for key, value in options.items() if value is not None}
+        try:
+            return self._add(plugin_from_section(Section(Path("circusctl add"), name, given), name))
+        except ConfigError as error:
+            raise MessageError(str(error)) from None
+
+    def rm_watcher(self, name: str, *nostop: bool) -> asyncio.Task[None]:
+        """Stop a plugin and forget it."""
+        if any(nostop):
+            raise MessageError(
+                "a process that nobody looks after holds its resources against the next one; remove it without nostop"
+            )
+        return asyncio.ensure_future(self._remove(self.get_watcher(name)))
+
+    def _watcher(self, plugin: PluginConfig) -> PluginWatcher:
+        return PluginWatcher(plugin, self._settings, self._report.record(plugin))
+
+    def _add(self, plugin: PluginConfig) -> PluginWatcher:
+        if self._stopping:
+            raise MessageError("the hub is stopping")
+        watcher = self._watcher(plugin)
+        watcher.initialize(self.evpub_socket, self.sockets, self)
+        self.watchers.append(watcher)
+        self._watchers_names[plugin.name.lower()] = watcher
+        return watcher
+
+    async def _remove(self, watcher: PluginWatcher) -> None:
+        await watcher.close()
+        if watcher in self.watchers:  # not removed by two at a time
+            self.watchers.remove(watcher)
+            del self._watchers_names[watcher.name.lower()]
+            self._report.forget(watcher.name)
+
+    # Dead children.
+
+    def reap_processes(self) -> None:
+        """Take note of every child that has ended: plugins, and the orphans that a process 1 inherits."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            watcher = self.children.pop(pid, None)
+            if watcher is not None:
+                watcher.reaped(pid, status)
+
+    async def manage_watchers(self) -> None:
+        """Called by circus's timer."""
+        self.reap_processes()

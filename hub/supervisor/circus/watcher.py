@@ -1,0 +1,287 @@
+"""One plugin process, as circus knows it (a watcher), with a life cycle of the hub's own.
+
+Kept of circus: what a watcher tells and is told through circusctl, its events, and how it starts a process. Replaced:
+when a process is started and ended. circus polls for dead children, gives up on a command after five instant tries,
+and puts every change of any watcher behind one lock; see `arbiter` for the lock.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from subprocess import SubprocessError
+from typing import Any
+
+from circus.exc import MessageError
+from circus.util import parse_env_dict
+from circus.watcher import Watcher
+from psutil import NoSuchProcess
+
+from hub.base.exits import Exit
+from hub.base.log import get_logger
+from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
+from hub.state import RestartReason
+from hub.supervisor.backoff import BackOff
+from hub.supervisor.circus.process import PluginProcess, why_not_started, with_own_python
+from hub.supervisor.config.watchers import PluginConfig
+from hub.supervisor.exitreason import RECENT, last_words
+from hub.supervisor.options import HubSettings
+from hub.supervisor.processrecord import ProcessRecord, exit_fields
+
+STACK_SECONDS = 0.5
+"""How long a hung process has to write where its threads are, which takes it a millisecond when it can at all."""
+
+STACK_CHARACTERS = 8000
+"""The most of that in one line of the log."""
+
+KILL_SECONDS = 2.0
+"""How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
+
+
+class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
+    """Keeps one plugin process alive from a start until a stop.
+
+    Args:
+        config: What circus.ini says about the plugin.
+        settings: The hub that it belongs to.
+        record: Told what becomes of its processes.
+    """
+
+    def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
+        super().__init__(
+            config.name,
+            with_own_python(config.cmd),
+            args=config.args,
+            working_dir=config.working_dir,
+            singleton=True,
+            autostart=config.autostart,
+            priority=config.priority,
+            graceful_timeout=config.graceful_timeout,
+            stop_signal=config.stop_signal,
+            rlimits=dict(config.rlimits),
+        )
+        # Not through the constructor, which would add a PYTHONPATH in it to the hub's own.
+        self.env = settings.environment(config.name, parse_env_dict(config.env))
+        self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
+        self.config = config
+        self.record = record
+        self._stack = settings.run_dir.stack(config.name)
+        self._plugin_log = settings.run_dir.log(config.name)
+        self._hung: dict[int, str] = {}
+        self._log = get_logger(plugin=config.name)
+        self._backoff = BackOff()
+        self._next_start: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()  # one start, stop or restart after the other
+        self._ended = asyncio.Event()  # no process is left
+        self._ended.set()
+        self._closed = False
+        self._start_failure = ""
+
+    # What an administrator asks for, through circus's start, stop, restart and reload.
+
+    async def _start(self) -> None:
+        async with self._turn:
+            self._launch()
+            self.record.show()
+
+    async def _stop(self, *_circus: object) -> None:
+        async with self._turn:
+            await self._halt()
+            self.record.show()
+
+    async def _restart(self) -> None:
+        async with self._turn:
+            await self._halt()
+            self.record.count(RestartReason.ASKED)
+            self._launch()
+            self.record.show()
+
+    async def _reload(self, **_circus: object) -> None:
+        # circus would start the new process beside the old one: when the old one then ends, the kubelet takes the
+        # resource from the new one.
+        await self._restart()
+
+    async def close(self) -> bool:
+        """Stop for good; whatever still waits for its turn starts nothing more.
+
+        Returns:
+            Whether the process is gone.
+        """
+        self._closed = True
+        await self._stop()
+        return self._ended.is_set()
+
+    def incr(self, *_circus: object) -> None:
+        """Refuse: a plugin is one process."""
+        raise MessageError(f"{self.name} is one process; a second one would take its resources from it")
+
+    def decr(self, *_circus: object) -> None:
+        """Refuse: a plugin is one process."""
+        raise MessageError(f"{self.name} is one process; use stop")
+
+    def set_opt(self, key: str, val: Any) -> Any:  # noqa: ANN401 - what circus takes and gives
+        """Change one option until the next restart of the hub; variables are added to those there are."""
+        if key == "numprocesses":
+            self.incr()
+        if key == "env":
+            val = self.env | val
+        return super().set_opt(key, val)
+
+    async def manage_processes(self) -> None:
+        """Nothing: an ended process is seen by SIGCHLD, and its next start is scheduled then."""
+
+    # The life of a process.
+
+    def _launch(self) -> None:
+        """Start now, whatever happened before; a no-op while a process runs."""
+        if self._closed:
+            return
+        self._forget_crashes()
+        if self.processes:
+            self._status = "active"
+        else:
+            self._status = "starting"
+            self._spawn()
+
+    async def _halt(self) -> None:
+        """End the process if there is one, and start no other."""
+        self._forget_crashes()
+        if self.is_stopped():
+            return
+        self._status = "stopping"
+        self.record.stopping()
+        await asyncio.gather(*(self.kill_process(process) for process in list(self.processes.values())))
+        self._status = "stopped"
+        if not self.processes:
+            self.record.stopped()
+        self.notify_event("stop", {"time": time.time()})
+
+    def _forget_crashes(self) -> None:
+        self._backoff.reset()
+        self._start_failure = ""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._next_start = None
+
+    def _spawn(self) -> None:
+        self._next_start = None
+        try:
+            process = self._new_process()
+        # What a bad command, directory, user or limit gives, here or in the child before its command runs.
+        except (OSError, ValueError, SubprocessError) as error:
+            self._report_start_failure(why_not_started(error))
+            delay = self._backoff.crashed()
+            self._respawn_later(delay)
+            self.record.failing(self._start_failure, delay)
+            return
+        self.processes[process.pid] = process
+        self.arbiter.children[process.pid] = self
+        self._ended.clear()
+        self._backoff.started()
+        self._start_failure = ""
+        self._status = "active"
+        self.record.started(process.pid)
+        self._log.info("plugin started", pid=process.pid)
+        self.notify_event("spawn", {"process_pid": process.pid, "time": process.started})
+
+    def _new_process(self) -> PluginProcess:
+        return PluginProcess(
+            self.name,
+            1,
+            self.cmd,
+            args=self.args,
+            working_dir=self.working_dir,
+            env=self.env,
+            rlimits=self.rlimits,
+            watcher=self,
+            pipe_stdout=False,  # its logs are the hub's logs
+            pipe_stderr=False,
+        )
+
+    def _report_start_failure(self, reason: str) -> None:
+        if reason != self._start_failure:
+            self._log.error("plugin cannot be started, trying on", reason=reason)
+        self._start_failure = reason
+
+    def reaped(self, pid: int, status: int) -> None:
+        """The process has ended; `status` is what `waitpid` gave."""
+        process = self.processes.pop(pid)
+        process.poll()  # lets subprocess know that it is gone
+        code = os.waitstatus_to_exitcode(status)
+        ended = exit_fields(code, ours=self.config.is_hub_plugin)
+        self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
+        hung = self._hung.pop(pid, "")
+        # One that hung has had its stack told already. Its successor empties that file.
+        if code < 0 and not hung and (stack := self._read_stack()):
+            ended["stack"] = stack
+        self.record.ended(pid, status, hung, self._last_words(process, code))
+        if self._status == "active":
+            delay = self._backoff.crashed()
+            self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
+            self._respawn_later(delay)
+            self.record.backing_off(self._restart_reason(code, hung), delay)
+        else:
+            self._log.info("plugin stopped", pid=pid, **ended)
+        self._ended.set()
+
+    def _last_words(self, process: PluginProcess, code: int) -> str:
+        """What a process said that ended by itself."""
+        if code <= 0 or not self.config.is_hub_plugin:
+            return ""
+        return last_words(self._plugin_log, max(process.started, time.time() - RECENT))
+
+    def _restart_reason(self, code: int, hung: str) -> RestartReason:
+        if hung:
+            return RestartReason.HUNG
+        needed = code == Exit.NEEDS_RESTART and self.config.is_hub_plugin
+        return RestartReason.NEEDED if needed else RestartReason.CRASHED
+
+    async def kill_hung(self, pid: int, why: str) -> None:
+        """End a process that does not go on, once it has written where it hangs."""
+        self._hung[pid] = why
+        self.record.hanging(why)
+        if self.config.is_hub_plugin:
+            with suppress(NoSuchProcess):
+                self.send_signal(pid, STACK_SIGNAL)
+            await asyncio.sleep(STACK_SECONDS)
+        if pid not in self.processes:
+            return
+        self._log.error("plugin hangs, killing it", pid=pid, reason=why, stack=self._read_stack())
+        os.killpg(pid, signal.SIGKILL)
+
+    def _read_stack(self) -> str:
+        try:
+            return self._stack.read_text(encoding="utf-8", errors="replace")[-STACK_CHARACTERS:]
+        except OSError:
+            return ""
+
+    def _respawn_later(self, delay: float) -> None:
+        self._status = "starting"
+        self._next_start = asyncio.get_running_loop().call_later(delay, self._spawn)
+
+    async def kill_process(
+        self, process: PluginProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
+    ) -> bool:
+        """End one process: the stop signal, and SIGKILL after the grace time."""
+        try:
+            self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
+        except NoSuchProcess:
+            return False
+        grace = self.graceful_timeout if graceful_timeout is None else graceful_timeout
+        if await self._has_ended(process, grace):
+            return True
+        self._log.warning("plugin does not stop, killing it", pid=process.pid, grace_seconds=grace)
+        # With its children: each plugin leads a process group of its own.
+        os.killpg(process.pid, signal.SIGKILL)
+        if await self._has_ended(process, KILL_SECONDS):
+            return True
+        self._log.error("plugin does not die, most likely it hangs in a driver", pid=process.pid)
+        return False
+
+    async def _has_ended(self, process: PluginProcess, seconds: float) -> bool:
+        """Wait for the end of a process, for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return process.pid not in self.processes

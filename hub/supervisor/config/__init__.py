@@ -1,0 +1,1 @@
+"""circus.ini: how it is read, and the watchers that it lists."""

@@ -1,0 +1,45 @@
+"""What a hub was told on its command line."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
+from hub.base.paths import RunDir
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """One hub: its configuration file, its directories, its logs."""
+
+    config: Path
+    plugin_dir: Path
+    run_dir: RunDir
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.AUTO
+    http: str = ""
+    """Where to listen for HTTP, as "HOST:PORT"; empty for nowhere."""
+
+    def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a plugin process: the hub's own, what circus.ini adds, and where the hub has things.
+
+        Args:
+            plugin: The plugin's name.
+            configured: Variables from circus.ini.
+        """
+        inherited = os.environ | configured
+        return {
+            # Plugins are small; glibc's arena per thread costs each of them 3 MB.
+            "MALLOC_ARENA_MAX": "1",
+            **inherited,
+            # `python` is the hub's own, wherever the hub was started from.
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))),
+            "DPHUB_PLUGIN": plugin,
+            "DPHUB_PLUGIN_DIR": str(self.plugin_dir),
+            "DPHUB_RUN_DIR": str(self.run_dir.path),
+            "DPHUB_INSTANCE": self.run_dir.instance,
+            LEVEL_VARIABLE: self.log_level,
+            FORMAT_VARIABLE: self.log_format,
+        }

@@ -1,0 +1,135 @@
+"""What a hub remembers of one plugin's processes, for whoever asks how the plugin is."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from hub.base.exits import Exit, signal_name
+from hub.state import AS_ASKED, LastExit, ProcessState, RestartReason, Run
+
+
+class ProcessRecord:
+    """The processes of one plugin, as the hub saw them start and end.
+
+    Args:
+        name: The plugin.
+        changed: Called when `state` has changed.
+        write: Has everybody see it now.
+        wanted: Whether it is to be started with the hub.
+    """
+
+    def __init__(self, name: str, changed: Callable[[], None], write: Callable[[], object], *, wanted: bool) -> None:
+        self._changed = changed
+        self._write = write
+        self.state = ProcessState(name, Run.STARTING if wanted else Run.STOPPED)
+        self._starts = 0
+        self._restarts: Counter[RestartReason] = Counter()
+
+    def show(self) -> None:
+        """Have everybody see `state` now: who asked for a start or a stop looks at it when there is an answer."""
+        self._write()
+
+    def is_of(self, *, hub_plugin: bool) -> None:
+        """What its command starts: a plugin process of the hub's own, or another program."""
+        self.state = msgspec.structs.replace(self.state, is_hub_plugin=hub_plugin)
+
+    def started(self, pid: int) -> None:
+        """A process runs."""
+        self._starts += 1
+        self._become(Run.RUNNING, pid=pid, started=time.time())
+
+    def hanging(self, why: str) -> None:
+        """The process is about to be killed."""
+        self._become(Run.RUNNING, pid=self.state.pid, started=self.state.started, hanging=why)
+
+    def stopping(self) -> None:
+        """The process was asked to end."""
+        self._become(Run.STOPPING, pid=self.state.pid, started=self.state.started)
+
+    def stopped(self) -> None:
+        """There is no process, and none is wanted."""
+        self._become(Run.STOPPED)
+
+    def ended(self, pid: int, status: int, hung: str = "", words: str = "") -> None:
+        """A process has ended.
+
+        Args:
+            pid: Which.
+            status: What `waitpid` gave.
+            hung: Why the hub killed it, if it did.
+            words: Why it ended, if it said so.
+        """
+        code = os.waitstatus_to_exitcode(status)
+        if pid != self.state.pid:
+            return  # one that would not die, and has a successor
+        why = f"killed by the hub: {hung}" if hung else _why(code, words, ours=self.state.is_hub_plugin)
+        if self.state.run is Run.STOPPING and code == Exit.OK:
+            why = AS_ASKED
+        self._become(Run.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
+
+    def backing_off(self, reason: RestartReason, delay: float) -> None:
+        """Another process is started after so many seconds, because the last one has ended."""
+        self.count(reason)
+        self._become(Run.BACKING_OFF, next_start=time.time() + delay)
+
+    def failing(self, trouble: str, delay: float) -> None:
+        """No process can be started; the next try is after so many seconds."""
+        self._starts += 1
+        self._become(Run.FAILING, trouble=trouble, next_start=time.time() + delay)
+
+    def count(self, reason: RestartReason) -> None:
+        """The plugin is started anew."""
+        self._restarts[reason] += 1
+
+    def _become(
+        self,
+        run: Run,
+        *,
+        pid: int = 0,
+        started: float = 0,
+        last_exit: LastExit | None = None,
+        next_start: float = 0,
+        trouble: str = "",
+        hanging: str = "",
+    ) -> None:
+        self.state = ProcessState(
+            self.state.name,
+            run,
+            pid,
+            started,
+            self._starts,
+            dict(self._restarts),
+            last_exit or self.state.last_exit,
+            next_start,
+            trouble,
+            hanging,
+            self.state.is_hub_plugin,
+        )
+        self._changed()
+
+
+def _why(code: int, words: str, *, ours: bool) -> str:
+    """What an exit code says, or the negative number of a signal, and what the process said."""
+    if code < 0:
+        return f"killed by {signal_name(-code)}"
+    known = _EXITS.get(code) if ours else None
+    return f"exit code {code}" + (f" ({known})" if known else "") + (f": {words}" if words else "")
+
+
+def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:
+    """How a process ended, as fields of a log line.
+
+    Args:
+        code: Its exit code, or the negative number of a signal.
+        ours: Whether it is a plugin process of the hub's own. What another program means by a code, nobody knows.
+    """
+    if code < 0:
+        return {"signal": signal_name(-code).removeprefix("signal ")}
+    known = _EXITS.get(code) if ours else None
+    return {"exit_code": code} | ({"meaning": known} if known else {})
+
+
+_EXITS = {code.value: code.name.lower().replace("_", " ") for code in Exit}

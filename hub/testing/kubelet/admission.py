@@ -1,0 +1,139 @@
+"""Admitting a pod and starting its containers: what a kubelet asks of plugins, in its order."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from hub.testing.kubelet import topology
+from hub.testing.kubelet.client import PluginClient, PluginError
+from hub.testing.kubelet.devices import DeviceManager, Endpoint
+from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Allocation, Container, Pod
+
+Requests = Mapping[str, Mapping[str, int]]
+"""How many devices of which resource each container asks for, by container name."""
+
+
+class Admission:
+    """Chooses devices for pods, one pod at a time, and asks their plugins."""
+
+    def __init__(self, manager: DeviceManager, held: Callable[[str], set[str]], pre_start_timeout: float) -> None:
+        self._manager = manager
+        self._held = held
+        self._pre_start_timeout = pre_start_timeout
+        self._one_at_a_time = asyncio.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Admit nobody any more, not even those whose turn comes."""
+        self._closed = True
+
+    async def admit(self, pod: Pod, requests: Requests, admitted: Callable[[Pod], None]) -> None:
+        """Give the pod's containers their devices, and hand it to `admitted` before the next pod's turn.
+
+        Raises:
+            AdmissionError: there are too few devices, or a plugin refused; the pod holds nothing.
+        """
+        async with self._one_at_a_time:
+            if self._closed:
+                raise AdmissionError(pod, "the kubelet having ended")
+            try:
+                for name, sizes in requests.items():
+                    pod.containers[name] = Container(name)
+                    await self._allocate(pod, pod.containers[name], sizes)
+            except PluginError as error:
+                raise AdmissionError(pod, str(error)) from None
+            admitted(pod)
+
+    async def start(self, container: Container) -> None:
+        """Tell the plugins that want to know, then start the container; `started` and `error` say how it went."""
+        container.started, container.error = False, ""
+        try:
+            for resource, ids in container.devices.items():
+                await self._pre_start(resource, ids)
+        except PluginError as error:
+            container.error = str(error)
+        else:
+            container.started = True
+
+    async def _allocate(self, pod: Pod, container: Container, sizes: Mapping[str, int]) -> None:
+        wanted = {resource: size for resource, size in sizes.items() if size}
+        known = {resource: self._manager.devices(resource) or [] for resource in wanted}
+        near = topology.affinity(known, {resource: self._free(resource, pod) for resource in wanted}, wanted)
+        for resource, size in wanted.items():
+            free = self._checked(resource, size, pod)
+            chosen = await self._choose(resource, size, free, near)
+            response = await _client(self._manager.endpoint(resource), resource).allocate([d.id for d in chosen])
+            container.allocations[resource] = Allocation(tuple(chosen), response)
+
+    def _free(self, resource: str, pod: Pod) -> list[AdvertisedDevice]:
+        held = self._held(resource) | pod.held(resource)
+        return [device for device in self._manager.healthy().get(resource, ()) if device.id not in held]
+
+    def _checked(self, resource: str, size: int, pod: Pod) -> list[AdvertisedDevice]:
+        """The free devices of the resource, which are enough.
+
+        Raises:
+            PluginError: they are not.
+        """
+        healthy = self._manager.healthy().get(resource)
+        if healthy is None:
+            raise PluginError(f"cannot allocate unregistered device {resource}")
+        if not healthy:
+            raise PluginError(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
+        free = self._free(resource, pod)
+        if len(free) < size:
+            raise PluginError(
+                f"requested number of devices unavailable for {resource}. Requested: {size}, Available: {len(free)}"
+            )
+        return free
+
+    async def _choose(
+        self, resource: str, size: int, free: Sequence[AdvertisedDevice], near: frozenset[int]
+    ) -> list[AdvertisedDevice]:
+        """Which free devices to take: near ones first, among equals those that the plugin prefers."""
+        aligned = topology.on_nodes(free, near)
+        if size < len(aligned):
+            preferred = await self._preferred(resource, aligned, [], size)
+            return _first(size, preferred, aligned)
+        if size == len(aligned) or size == len(free):
+            return _first(size, aligned, free)
+        preferred = await self._preferred(resource, free, aligned, size)
+        elsewhere = [device for device in free if device.numa]
+        return _first(size, aligned, preferred, elsewhere, free)
+
+    async def _preferred(
+        self, resource: str, among: Sequence[AdvertisedDevice], required: Sequence[AdvertisedDevice], size: int
+    ) -> list[AdvertisedDevice]:
+        """What the plugin would take, as far as it can be had; nothing where it does not want to be asked."""
+        endpoint = self._manager.endpoint(resource)
+        if endpoint is None or not endpoint.options.get_preferred_allocation_available:
+            return []
+        ids = await _client(endpoint, resource).preferred([d.id for d in among], [d.id for d in required], size)
+        known = {device.id: device for device in among}
+        return [known[device] for device in ids if device in known]
+
+    async def _pre_start(self, resource: str, ids: Sequence[str]) -> None:
+        endpoint = self._manager.endpoint(resource)
+        if endpoint is None:
+            raise PluginError(f"endpoint not found in cache for a registered resource: {resource}")
+        # After a kubelet's restart the options are not known until the plugin is back, and the call is left out.
+        if endpoint.options.pre_start_required:
+            await _client(endpoint, resource).pre_start(ids, self._pre_start_timeout)
+
+
+def _client(endpoint: Endpoint | None, resource: str) -> PluginClient:
+    """The connection to the resource's plugin.
+
+    Raises:
+        PluginError: there is none.
+    """
+    if endpoint is None:
+        raise PluginError(f"unknown Device Plugin {resource}")
+    if endpoint.client is None or endpoint.client.closed or endpoint.stopped_at is not None:
+        raise PluginError(f"endpoint of {resource} has been stopped")
+    return endpoint.client
+
+
+def _first(size: int, *groups: Iterable[AdvertisedDevice]) -> list[AdvertisedDevice]:
+    """The first so many different devices, group after group."""
+    distinct = {device.id: device for group in groups for device in group}
+    return list(distinct.values())[:size]

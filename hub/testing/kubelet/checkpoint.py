@@ -1,0 +1,84 @@
+"""The file in which a kubelet's device manager survives: kubelet_internal_checkpoint in the plugin directory.
+
+The shape is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint), except that there is no checksum, and a pod is
+named by namespace and name where a cluster has a UID.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet.model import AdvertisedDevice, Allocation, Container, Pod
+
+NAME = "kubelet_internal_checkpoint"
+
+_NO_NUMA_NODE = -1
+
+
+class _Entry(msgspec.Struct, rename="pascal"):
+    pod: str = msgspec.field(name="PodUID")
+    container_name: str
+    resource_name: str
+    device_ids: dict[int, list[str]] = msgspec.field(name="DeviceIDs")
+    alloc_resp: bytes
+
+
+class _Data(msgspec.Struct, rename="pascal"):
+    pod_device_entries: list[_Entry]
+    registered_devices: dict[str, list[str]]
+
+
+class _Checkpoint(msgspec.Struct, rename="pascal"):
+    data: _Data
+
+
+def write(path: Path, healthy: Mapping[str, Iterable[AdvertisedDevice]], pods: Iterable[Pod]) -> None:
+    """Replace the checkpoint."""
+    entries = [
+        _Entry(pod.key, container.name, resource, _by_node(found.devices), found.response.SerializeToString())
+        for pod in pods
+        for container in pod.containers.values()
+        for resource, found in container.allocations.items()
+    ]
+    registered = {resource: [device.id for device in devices] for resource, devices in healthy.items()}
+    scratch = path.with_name(f".{path.name}")
+    scratch.write_bytes(msgspec.json.encode(_Checkpoint(_Data(entries, registered))))
+    scratch.replace(path)
+
+
+def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
+    """The resources that were known and the pods that held devices, by key; nothing where there is no checkpoint.
+
+    Raises:
+        msgspec.DecodeError: the file is no checkpoint.
+    """
+    try:
+        data = msgspec.json.decode(path.read_bytes(), type=_Checkpoint).data
+    except FileNotFoundError:
+        return [], {}
+    pods: dict[str, Pod] = {}
+    for entry in data.pod_device_entries:
+        namespace, _, name = entry.pod.partition("/")
+        pod = pods.setdefault(entry.pod, Pod(name, namespace))
+        container = pod.containers.setdefault(entry.container_name, Container(entry.container_name, started=True))
+        response = wire.ContainerAllocateResponse.FromString(entry.alloc_resp)
+        container.allocations[entry.resource_name] = Allocation(_devices(entry.device_ids), response)
+    return list(data.registered_devices), pods
+
+
+def _by_node(devices: Iterable[AdvertisedDevice]) -> dict[int, list[str]]:
+    ids: dict[int, list[str]] = {}
+    for device in devices:
+        for node in device.numa or (_NO_NUMA_NODE,):
+            ids.setdefault(node, []).append(device.id)
+    return ids
+
+
+def _devices(by_node: Mapping[int, Iterable[str]]) -> tuple[AdvertisedDevice, ...]:
+    nodes: dict[str, list[int]] = {}
+    for node, ids in by_node.items():
+        for device in ids:
+            nodes.setdefault(device, []).extend([] if node == _NO_NUMA_NODE else [node])
+    return tuple(AdvertisedDevice(device, healthy=True, numa=tuple(numa)) for device, numa in nodes.items())

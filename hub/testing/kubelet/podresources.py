@@ -1,0 +1,63 @@
+"""The pod resources API of a fake kubelet: who holds which device."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import grpc.aio
+
+from hub.kubelet.wire import podresources_pb2 as wire
+from hub.kubelet.wire import podresources_pb2_grpc as rpc
+from hub.testing.kubelet.model import AdvertisedDevice, Container, Pod
+
+
+class PodResources(rpc.PodResourcesListerServicer):
+    """Answers from the kubelet's books as they are at the moment of the call."""
+
+    def __init__(self, pods: Mapping[str, Pod], healthy: Callable[[], Mapping[str, list[AdvertisedDevice]]]) -> None:
+        self._pods = pods
+        self._healthy = healthy
+
+    async def List(
+        self, request: wire.ListPodResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> wire.ListPodResourcesResponse:
+        """Every pod of the node, those without devices too."""
+        del request, context
+        return wire.ListPodResourcesResponse(pod_resources=[_pod(pod) for pod in self._pods.values()])
+
+    async def Get(
+        self, request: wire.GetPodResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> wire.GetPodResourcesResponse:
+        """One pod, or an error of code UNKNOWN, which is what a plain Go error becomes."""
+        pod = self._pods.get(f"{request.pod_namespace}/{request.pod_name}")
+        if pod is None:
+            words = f"pod {request.pod_name} in namespace {request.pod_namespace} not found"
+            await context.abort(grpc.StatusCode.UNKNOWN, words)
+        return wire.GetPodResourcesResponse(pod_resources=_pod(pod))
+
+    async def GetAllocatableResources(
+        self, request: wire.AllocatableResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> wire.AllocatableResourcesResponse:
+        """Every healthy device, held or not."""
+        del request, context
+        devices = [entry for resource, healthy in self._healthy().items() for entry in _devices(resource, healthy)]
+        return wire.AllocatableResourcesResponse(devices=devices)
+
+
+def _pod(pod: Pod) -> wire.PodResources:
+    containers = [_container(container) for container in pod.containers.values()]
+    return wire.PodResources(name=pod.name, namespace=pod.namespace, containers=containers)
+
+
+def _container(container: Container) -> wire.ContainerResources:
+    held = container.allocations.items()
+    devices = [entry for resource, allocation in held for entry in _devices(resource, allocation.devices)]
+    return wire.ContainerResources(name=container.name, devices=devices)
+
+
+def _devices(resource: str, devices: Iterable[AdvertisedDevice]) -> list[wire.ContainerDevices]:
+    """One entry per device, as a kubelet lists them."""
+    return [wire.ContainerDevices(resource_name=resource, device_ids=[d.id], topology=_topology(d)) for d in devices]
+
+
+def _topology(device: AdvertisedDevice) -> wire.TopologyInfo | None:
+    return wire.TopologyInfo(nodes=[wire.NUMANode(ID=node) for node in device.numa]) if device.numa else None

@@ -1,0 +1,154 @@
+"""One kubelet, from its start to its end."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hub.base.log import get_logger
+from hub.base.paths import KUBELET_SOCKET
+from hub.kubelet.wire import podresources_pb2_grpc, v1beta1_pb2_grpc
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import checkpoint
+from hub.testing.kubelet.admission import Admission
+from hub.testing.kubelet.client import PluginClient
+from hub.testing.kubelet.devices import DeviceManager
+from hub.testing.kubelet.journal import Journal
+from hub.testing.kubelet.model import AdvertisedDevice, ListUpdate, Pod, Registered
+from hub.testing.kubelet.podresources import PodResources
+from hub.testing.kubelet.registration import Registration
+from hub.testing.kubelet.server import UnixServer
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a fake kubelet is told; times in seconds."""
+
+    plugin_dir: Path
+    pod_resources_socket: Path
+    dial_back_timeout: float
+    pre_start_timeout: float
+    stopped_endpoint_grace: float
+    tells_sockets_apart: bool
+
+
+class KubeletProcess:
+    """What a crash takes away: the books, the servers, and every connection."""
+
+    def __init__(self, settings: Settings, journal: Journal, pods: dict[str, Pod], number: int) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._pods = pods
+        self._number = number
+        self._checkpoint = settings.plugin_dir / checkpoint.NAME
+        self._timers: list[asyncio.TimerHandle] = []
+        self.manager = DeviceManager()
+        self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
+        self._registration = Registration(
+            settings.plugin_dir,
+            settings.dial_back_timeout,
+            self,
+            tells_sockets_apart=settings.tells_sockets_apart,
+        )
+        self._server = UnixServer(
+            settings.plugin_dir / KUBELET_SOCKET,
+            lambda server: v1beta1_pb2_grpc.add_RegistrationServicer_to_server(self._registration, server),
+        )
+        self._pod_resources = UnixServer(
+            settings.pod_resources_socket,
+            lambda server: podresources_pb2_grpc.add_PodResourcesListerServicer_to_server(
+                PodResources(pods, self.manager.healthy), server
+            ),
+        )
+
+    async def start(self) -> None:
+        """Come up as a kubelet does: read the checkpoint, delete every socket in the plugin directory, then listen."""
+        self._restore()
+        _delete_sockets(self._settings.plugin_dir)
+        await self._pod_resources.start()
+        await self._server.start()
+
+    async def stop(self, *, clean: bool) -> None:
+        """End; the sockets' files stay unless `clean`."""
+        self.admission.close()
+        for timer in self._timers:
+            timer.cancel()
+        await self._registration.close()
+        await self._server.stop(clean=clean)
+        await self._pod_resources.stop(clean=clean)
+        self._journal.changed()
+
+    def socket_identity(self) -> int:
+        """A descriptor that keeps the inode number of kubelet.sock from being used again."""
+        return self._server.identity()
+
+    def admitted(self, pod: Pod) -> None:
+        """Keep a pod that got its devices."""
+        self._pods[pod.key] = pod
+        self.books_changed()
+
+    def registered(self, request: wire.RegisterRequest, error: str) -> None:
+        """Note an answered call of Register."""
+        noted = Registered(request.resource_name, request.endpoint, self._number, time.monotonic(), error)
+        self._journal.registrations.append(noted)
+        self._journal.changed()
+
+    def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
+        """Let a plugin answer for a resource."""
+        self.manager.connected(resource, client, options)
+
+    def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
+        """Take over a plugin's list, and write the checkpoint, as a kubelet does for every message."""
+        devices = tuple(AdvertisedDevice.read(device) for device in response.devices)
+        self.manager.listed(resource, devices)
+        update = ListUpdate(resource, time.monotonic(), devices, response.ByteSize(), self._number)
+        self._journal.lists.append(update)
+        self.books_changed()
+
+    def disconnected(self, resource: str) -> None:
+        """Hold the resource's devices for broken, and forget them when their plugin stays away."""
+        now = time.monotonic()
+        self.manager.disconnected(resource, now)
+        self._forget_later(resource, now)
+        self._journal.changed()
+
+    def books_changed(self) -> None:
+        """Write the checkpoint, and tell those who wait."""
+        checkpoint.write(self._checkpoint, self.manager.healthy(), self._pods.values())
+        self._journal.changed()
+
+    def _restore(self) -> None:
+        try:
+            resources, pods = checkpoint.read(self._checkpoint)
+        except msgspec.DecodeError as error:
+            get_logger().warning("continuing without the checkpoint", path=str(self._checkpoint), error=str(error))
+            resources, pods = [], {}
+        # The pods are the cluster's, and run on without a kubelet; which devices they hold only the checkpoint says.
+        kept = {key: pod for key, pod in self._pods.items() if key in pods or not pod.holds_devices}
+        self._pods.clear()
+        self._pods.update({**pods, **kept})
+        now = time.monotonic()
+        for resource in resources:
+            self.manager.restore(resource, now)
+            self._forget_later(resource, now)
+
+    def _held(self, resource: str) -> set[str]:
+        return {device for pod in self._pods.values() for device in pod.held(resource)}
+
+    def _forget_later(self, resource: str, stopped_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(self._settings.stopped_endpoint_grace, self._forget, resource, stopped_at))
+
+    def _forget(self, resource: str, stopped_at: float) -> None:
+        if self.manager.forget(resource, stopped_at):
+            self.books_changed()
+
+
+def _delete_sockets(directory: Path) -> None:
+    """Delete every socket in the directory, whoever listens there, and nothing else."""
+    if directory.exists():
+        for path in directory.iterdir():
+            if path.is_socket():
+                path.unlink(missing_ok=True)  # its plugin may remove it at the same moment
