@@ -12,8 +12,10 @@ from benchmarks.calls import MANY
 from benchmarks.footprint import proportional_size
 from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipped_node
 from benchmarks.rows import Row, times
+from hub.base.jsonfile import read_file
 from hub.cli.waiting import wait_for_state
-from hub.state import HubState, PluginState, read_file
+from hub.model.hub import HubState
+from hub.model.plugin import PluginState
 from hub.testing.node import Node
 
 

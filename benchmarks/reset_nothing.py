@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hub.reset import ResetDevice
+from hub import ResetDevice
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings

@@ -6,7 +6,8 @@ import time
 import grpc.aio
 
 from benchmarks.rows import Row, times
-from hub.reset import Outcome, ResetDevice
+from hub import ResetDevice
+from hub.reset.result import Outcome
 from hub.reset.runner import Resetter
 
 DEVICES = 8

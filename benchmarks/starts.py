@@ -13,7 +13,7 @@ import psutil
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.waiting import wait_for_state
-from hub.state import PluginState, Registration
+from hub.model.plugin import PluginState, Registration
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
 

@@ -1,6 +1,6 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports, with `hub.reset` for resets, `hub.api.cdi` for CDI files, `hub.api.affinity` for
+This is what a plugin author imports, with `hub.api.cdi` for CDI files, `hub.api.affinity` for
 allocation hints between plugins, and `hub.testing` for tests; everything else in the package is internal.
 """
 
@@ -11,10 +11,11 @@ from hub._version import __version__
 
 if TYPE_CHECKING:
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount
+    from hub.api.health import Policy, Probing
     from hub.api.host import Host
     from hub.api.metrics import Histogram, Kind, Metric, Sample
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, Settings
-    from hub.plugin.health.record import Policy, Probing
+    from hub.api.reset import ResetDevice, ResetFailed
 
 __all__ = [
     "Allocation",
@@ -31,6 +32,8 @@ __all__ = [
     "Plugin",
     "Policy",
     "Probing",
+    "ResetDevice",
+    "ResetFailed",
     "Sample",
     "Settings",
     "__version__",
@@ -40,8 +43,9 @@ _HOMES = {
     "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
     "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "Settings"),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
-    "hub.plugin.health.record": ("Policy", "Probing"),
+    "hub.api.health": ("Policy", "Probing"),
     "hub.api.host": ("Host",),
+    "hub.api.reset": ("ResetDevice", "ResetFailed"),
 }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from hub.model import hub, plugin
 from hub.model import node as model
-from hub.state import hub, plugin
 from scripts.docstrings import field_texts
 
 ROOT = Path(__file__).resolve().parent.parent

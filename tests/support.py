@@ -22,7 +22,8 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from hub.state import PluginState, Registration, ResourceState, read_state
+from hub.model.plugin import PluginState, Registration, ResourceState
+from hub.status.reader import read_state
 from hub.testing.kubelet import FakeKubelet
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hub.model.node import Condition, Severity
-from hub.state import Registration
+from hub.model.plugin import Registration
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
 from plugins.ib.settings import IBSettings, Pool, PoolHealth

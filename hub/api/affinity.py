@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.state import replace_file
+from hub.base.jsonfile import replace_file
 
 FRESH = 2.0
 """Seconds for which a hint is of the container that is just being admitted; a kubelet takes milliseconds."""

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from hub.api.device import Allocation, Device, Excluded
+from hub.api.health import Policy, Probing
 from hub.api.host import Host
 from hub.api.metrics import Metric
 from hub.api.settings import read_settings
-from hub.plugin.health.record import Policy, Probing
 
 LONGEST_RESET = 26.0
 """Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended

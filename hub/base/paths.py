@@ -7,12 +7,12 @@ name, so that during a rolling upgrade two hubs can share a node without sharing
 import os
 import pwd
 import re
-import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub.base.errors import ConfigError
+from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.wording import counted
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
@@ -29,37 +29,6 @@ RUN_DIR = Path("/run/dphub")
 
 INSTANCE = "dphub"
 """The name of a hub that shares its run directory with no other."""
-
-SOCKET_PATH_BYTES = 107
-"""The longest path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
-
-
-KubeletIdentity = tuple[int, int, int]
-"""What tells one kubelet from the next: device, inode and change time (ns) of its socket. An inode number alone is used
-again by the next file."""
-
-
-def kubelet_identity(path: Path) -> KubeletIdentity | None:
-    """The kubelet that made this socket; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
-
-
-def is_served(path: Path) -> bool:
-    """Whether somebody listens on a socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(0)
-        try:
-            client.connect(str(path))
-        except BlockingIOError:
-            # Its queue is full, so there is one.
-            return True
-        except OSError:
-            return False
-        return True
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.waiting import wait_for_state
-from hub.state import PluginState, Registration, ResourceState
+from hub.model.plugin import PluginState, Registration, ResourceState
 from hub.testing.kubelet import FakeKubelet, Pod
 from hub.testing.node import Node
 

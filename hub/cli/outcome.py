@@ -7,7 +7,7 @@ from hub.cli.render.text import say
 from hub.cli.target import NodeHub, plugin_of
 from hub.cli.waiting import wait_for
 from hub.model.node import Condition, PluginStatus
-from hub.state import Registration
+from hub.model.plugin import Registration
 
 LIMIT = 60.0
 """Seconds until the outcome is reported as not known yet."""

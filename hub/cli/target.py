@@ -10,13 +10,15 @@ import click
 
 from hub.base.errors import HubError
 from hub.base.instances import dead, living, serving
-from hub.base.paths import INSTANCE, RUN_DIR, RunDir, is_served
+from hub.base.paths import INSTANCE, RUN_DIR, RunDir
+from hub.base.sockets import is_served
 from hub.base.wording import did_you_mean
+from hub.cli.adminclient import ask
 from hub.cli.render.text import failing_in_words
-from hub.control import Answer, AskHolders, Request, ask
+from hub.model.admin import Answer, AskHolders, Request
 from hub.model.heartbeat import SILENCE, silent_for
+from hub.model.hub import ProcessState, Run
 from hub.model.node import NodeStatus, PluginStatus
-from hub.state import ProcessState, Run
 from hub.status.reader import Reader
 
 Function = Callable[..., None]

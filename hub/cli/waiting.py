@@ -8,7 +8,8 @@ from typing import TypeVar
 from asyncinotify import Inotify, Mask
 
 from hub.base.paths import RunDir
-from hub.state import PluginState, read_state
+from hub.model.plugin import PluginState
+from hub.status.reader import read_state
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import grpc.aio
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import RegistrationStub
-from hub.state import Registration
+from hub.model.plugin import Registration
 
 API_VERSION = "v1beta1"
 

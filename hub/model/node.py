@@ -8,16 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.state import (
-    ConfigState,
-    DeviceState,
-    ExcludedState,
-    LastExit,
-    RefusalState,
-    Registration,
-    ResetState,
-    RestartReason,
-)
+from hub.model.hub import LastExit, RestartReason
+from hub.model.plugin import ConfigState, DeviceState, ExcludedState, RefusalState, Registration, ResetState
 
 SCHEMA = 1
 """The number of the schema."""

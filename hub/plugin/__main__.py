@@ -13,9 +13,10 @@ from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
-from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir, kubelet_identity
+from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir
+from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
-from hub.state import ConfigState
+from hub.model.plugin import ConfigState
 
 
 def main() -> int:

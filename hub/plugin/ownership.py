@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hub.base.instances import begin_to_serve, living, serving
-from hub.base.paths import RunDir, is_served
-from hub.plugin.deviceplugin.server import socket_name
+from hub.base.paths import RunDir
+from hub.base.sockets import is_served, socket_name
 
 
 class Neighbours:

@@ -11,8 +11,9 @@ from hub.base.exits import Exit
 from hub.base.log import current_level, get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StateFile
-from hub.control import Answer, Request
+from hub.model.admin import Answer, Request
 from hub.model.heartbeat import pulse_interval
+from hub.model.plugin import ConfigState, PluginState
 from hub.plugin.admin.commands import Operator
 from hub.plugin.admin.server import Control
 from hub.plugin.deviceplugin.resource import Resource, Surroundings
@@ -27,7 +28,6 @@ from hub.plugin.holders import Holding
 from hub.plugin.metrics.process import Meter
 from hub.plugin.ownership import Neighbours
 from hub.plugin.resets.service import Preparation
-from hub.state import ConfigState, PluginState
 
 CHECK_INTERVAL = 2.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from hub.reset import ResetDevice
+from hub.api.reset import ResetDevice
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

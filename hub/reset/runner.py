@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from hub.api.reset import ResetDevice
 from hub.base.asking import Asker
 from hub.base.exits import signal_name
 from hub.base.failures import PluginFailure, explain
 from hub.base.log import get_logger
 from hub.base.processid import ProcessIdentity
-from hub.reset import Outcome, ResetDevice, ResetResult
 from hub.reset.messages import Limits, Request
 from hub.reset.process import ResetProcess, clean_environment
+from hub.reset.result import Outcome, ResetResult
 
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL."""

@@ -9,9 +9,9 @@ import sys
 
 import msgspec
 
+from hub.api.reset import ResetFailed
 from hub.base.failures import explain, legible
 from hub.base.prctl import set_death_signal
-from hub.reset import ResetFailed
 from hub.reset.messages import Limits, Reply, Request
 
 _MESSAGE = 1000

@@ -1,7 +1,8 @@
 """How a plugin is, in one word and a reason."""
 
+from hub.model.hub import AS_ASKED, HubState, ProcessState, Run
 from hub.model.node import Condition
-from hub.state import AS_ASKED, HubState, PluginState, ProcessState, Registration, ResourceState, Run
+from hub.model.plugin import PluginState, Registration, ResourceState
 
 _ENDED = {
     Run.STARTING: Condition.STARTING,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hub.base.errors import HubError
 from hub.base.wording import counted, did_you_mean
 from hub.model.node import Condition, NodeStatus, PluginStatus
-from hub.state import DeviceState
+from hub.model.plugin import DeviceState
 
 _SHORTEST = 8
 """Characters of the beginning of an id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""

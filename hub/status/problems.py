@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hub.base.wording import counted
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.state import DeviceState, ExcludedState, Registration
+from hub.model.plugin import DeviceState, ExcludedState, Registration
 
 _ORDER = list(Severity)
 

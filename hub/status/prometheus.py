@@ -19,8 +19,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 from hub.api.metrics import Histogram, Kind, Metric, Sample
+from hub.model.heartbeat import Pulse
+from hub.model.hub import RestartReason
 from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
-from hub.state import Pulse, RestartReason
 
 __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 

@@ -11,11 +11,18 @@ import psutil
 from hub.base.errors import HubError
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.heartbeat import silent_for
+from hub.model.heartbeat import Pulse, silent_for
+from hub.model.hub import HubState, ProcessState
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.state import HubState, PluginState, ProcessState, Pulse, ResourceState
+from hub.model.plugin import PluginState, ResourceState
 from hub.status.condition import condition_of
 from hub.status.problems import problems_of
+
+
+def read_state(path: Path) -> PluginState | None:
+    """The last state that a plugin wrote, or None where it has not written one."""
+    return read_file(path, PluginState)
+
 
 State = TypeVar("State")
 Told = TypeVar("Told", PluginState, Pulse)

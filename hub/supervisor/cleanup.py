@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hub.base.instances import dead, kept_from_starting, living
 from hub.base.log import get_logger
-from hub.base.paths import RunDir, is_served
+from hub.base.paths import RunDir
+from hub.base.sockets import is_served
 
 _OF_THE_NODE = (".health.json", ".health.unreadable", ".given.json", ".wish")
 """What is called after a plugin, which a hub may be called as too."""

@@ -12,7 +12,8 @@ from typing import Self
 from asyncinotify import Inotify, Mask, Watch
 
 from hub.base.errors import HubError
-from hub.base.paths import KUBELET_SOCKET, KubeletIdentity, is_served, kubelet_identity
+from hub.base.paths import KUBELET_SOCKET
+from hub.base.sockets import KubeletIdentity, is_served, kubelet_identity
 
 LOOK_SECONDS = 5.0
 """How often the directory is looked at without an event. inotify says nothing when a directory that is mounted here

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from hub.base.exits import Exit, signal_name
-from hub.state import AS_ASKED, LastExit, ProcessState, RestartReason, Run
+from hub.model.hub import AS_ASKED, LastExit, ProcessState, RestartReason, Run
 
 
 class ProcessRecord:

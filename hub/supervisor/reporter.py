@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from hub._version import __version__
-from hub.base.paths import KUBELET_SOCKET, kubelet_identity
+from hub.base.paths import KUBELET_SOCKET
+from hub.base.sockets import kubelet_identity
 from hub.base.statusfile import StateFile
-from hub.state import HubState
+from hub.model.hub import HubState
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from hub import Host
-from hub.reset import ResetFailed
+from hub import Host, ResetFailed
 from plugins.ib.function import Function
 from plugins.ib.unbound import Note, is_abandoned, notes, settle, taken
 

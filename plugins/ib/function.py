@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from hub import Host
-from hub.reset import ResetFailed
+from hub import Host, ResetFailed
 
 _POLL = 0.02
 """Seconds between two looks at sysfs, which tells nobody of a change."""

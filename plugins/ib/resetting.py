@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from hub import Host
-from hub.reset import ResetDevice, ResetFailed
+from hub import Host, ResetDevice, ResetFailed
 from plugins.ib.function import Function
 from plugins.ib.unbound import noted
 

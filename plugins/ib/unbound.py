@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from hub import ResetFailed
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
-from hub.reset import ResetFailed
 
 _LONGEST = 4096
 """Bytes of a note."""

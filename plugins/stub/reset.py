@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from hub import Settings
-from hub.reset import ResetDevice, ResetFailed
+from hub import ResetDevice, ResetFailed, Settings
 
 EVERY = "*"
 """In place of a device's id: every device that is not named."""

@@ -10,7 +10,8 @@ import pytest
 
 from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.state import DeviceState, HubState, PluginState, ProcessState, Registration, ResourceState, Run
+from hub.model.hub import HubState, ProcessState, Run
+from hub.model.plugin import DeviceState, PluginState, Registration, ResourceState
 
 DPHUB = Path(sys.executable).with_name("dphub")
 GPU, POOL = "nvidia.com/gpu", "rdma/pool"

@@ -22,12 +22,12 @@ from hub.api.plugin import Plugin
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_state
 from hub.model.heartbeat import SILENCE
+from hub.model.plugin import Registration
 from hub.plugin import process
 from hub.plugin.deviceplugin import registrar, server
 from hub.plugin.deviceplugin.resource import SCAN
 from hub.plugin.health import record
 from hub.reset import runner
-from hub.state import Registration
 from hub.supervisor import backoff, kubeletwatch
 from hub.supervisor.circus import watcher
 from hub.supervisor.config.watchers import PluginConfig, shipped_config

@@ -23,11 +23,12 @@ from hub import Device, Host, Plugin
 from hub._version import __version__
 from hub.api.plugin import LONGEST_RESET
 from hub.base.exits import Exit
+from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
+from hub.model.hub import HubState
 from hub.plugin.devices.validation import ID_CHARACTERS
 from hub.plugin.metrics.plugin import SAMPLES
 from hub.reset.messages import Limits
-from hub.state import HubState, read_file
 from hub.supervisor.config.watchers import read_config
 from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.node import Node

@@ -6,8 +6,8 @@ import pytest
 from gpu_support import GPU, answer
 from support import Node
 
-from hub import Host
-from hub.reset import Outcome, ResetDevice
+from hub import Host, ResetDevice
+from hub.reset.result import Outcome
 from hub.reset.runner import Resetter
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.driver import Driver

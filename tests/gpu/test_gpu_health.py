@@ -5,7 +5,7 @@ from gpu_support import GPU, GpuNode
 from simulator import NOT_SUPPORTED, UNKNOWN
 from support import Node, PluginUnderTest, until
 
-from hub.state import DeviceState
+from hub.model.plugin import DeviceState
 from hub.testing.kubelet import FakeKubelet
 
 QUICK = "dphub: {health: {interval: 0.1, quiet: 0}}"

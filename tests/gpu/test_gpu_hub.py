@@ -14,7 +14,7 @@ from gpu_support import GPU
 from simulator import SimulatedNode
 from support import PATIENCE, STUB, until
 
-from hub.state import read_state
+from hub.status.reader import read_state
 from hub.testing.node import Node
 
 CONFIG = """

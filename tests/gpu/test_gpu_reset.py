@@ -10,8 +10,8 @@ from simulator import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
 from structlog.testing import capture_logs
 from support import Node, until
 
-from hub import Host
-from hub.reset import Outcome, ResetDevice, ResetResult
+from hub import Host, ResetDevice
+from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import Resetter
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.gpu.driver.gate import Gate, alone

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from rdma_tree import RdmaTree
 from support import PATIENCE, Node, PluginUnderTest, until
 
-from hub.reset import Outcome, ResetDevice, ResetFailed, ResetResult
+from hub import ResetDevice, ResetFailed
+from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import Resetter
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.ib import unbound

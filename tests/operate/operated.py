@@ -14,9 +14,10 @@ from typing import Any
 from support import PATIENCE, ended, replace, started, until
 from tornado.httpclient import AsyncHTTPClient
 
+from hub.base.jsonfile import read_file
 from hub.base.paths import INSTANCE
+from hub.model.hub import HubState
 from hub.model.node import NodeStatus, PluginStatus
-from hub.state import HubState, read_file
 from hub.status.reader import Reader
 from hub.testing.node import Node
 

@@ -9,21 +9,10 @@ from pathlib import Path
 
 from support import until
 
+from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.model.hub import RestartReason
-from hub.state import (
-    DeviceState,
-    ExcludedState,
-    HubState,
-    LastExit,
-    PluginState,
-    ProcessState,
-    Registration,
-    ResetState,
-    ResourceState,
-    Run,
-    replace_file,
-)
+from hub.model.hub import HubState, LastExit, ProcessState, RestartReason, Run
+from hub.model.plugin import DeviceState, ExcludedState, PluginState, Registration, ResetState, ResourceState
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_web
 

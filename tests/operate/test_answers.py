@@ -15,7 +15,8 @@ from support import PATIENCE, started, until
 
 from hub.base.errors import HubError
 from hub.base.instances import living
-from hub.base.paths import RunDir, is_served
+from hub.base.paths import RunDir
+from hub.base.sockets import is_served
 from hub.cli.target import NodeHub
 from hub.model.heartbeat import SILENCE
 from hub.supervisor.circus.client import HubClient

@@ -10,7 +10,7 @@ from operated import GPU, HCA, STUB, OperatedNode, operated
 from support import until
 
 from hub.model.node import NodeStatus
-from hub.state import DeviceState
+from hub.model.plugin import DeviceState
 from hub.testing.kubelet import AdmissionError
 
 

@@ -1,7 +1,8 @@
 """What a plugin is, in a word and a reason."""
 
+from hub.model.hub import AS_ASKED, HubState, LastExit, ProcessState, Run
 from hub.model.node import Condition
-from hub.state import AS_ASKED, HubState, LastExit, PluginState, ProcessState, Run
+from hub.model.plugin import PluginState
 from hub.status.condition import condition_of
 
 HUB = HubState("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")

@@ -5,7 +5,8 @@ from browser import opened
 from operated import GPU, operated
 from playwright.async_api import Browser, expect
 
-from hub.state import HubState, read_file
+from hub.base.jsonfile import read_file
+from hub.model.hub import HubState
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

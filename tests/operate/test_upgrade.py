@@ -13,7 +13,8 @@ from support import PATIENCE, chance, started, until
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
 from hub.base.instances import living
-from hub.state import Registration, read_state
+from hub.model.plugin import Registration
+from hub.status.reader import read_state
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
 

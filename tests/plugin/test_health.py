@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hub.plugin.health.record import FLAPPING, Health, HealthRecord, Policy
+from hub.api.health import Policy
+from hub.plugin.health.record import FLAPPING, Health, HealthRecord
 from hub.plugin.health.record import RELEASE as HOW
 
 Step = Callable[[HealthRecord], None]

@@ -13,17 +13,19 @@ import pytest
 from structlog.testing import capture_logs
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
 
+from hub.api.health import Probing
 from hub.base.paths import RunDir
-from hub.control import Uncordon, ask
+from hub.cli.adminclient import ask
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.admin import Uncordon
+from hub.model.plugin import DeviceState
 from hub.plugin.deviceplugin.errors import Refusal
-from hub.plugin.health.record import Probing
 from hub.plugin.resets.recovery import Probes
-from hub.state import DeviceState, read_state
+from hub.status.reader import read_state
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 QUICK = (
-    "from hub.plugin.health.record import Probing\n"
+    "from hub.api.health import Probing\n"
     "from plugins.stub import Stub\n"
     "class P(Stub):\n"
     "    probing = Probing(interval=0.1, longest=0.2, settling={settling})\n"

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from hub.api.device import Device
+from hub.api.health import Policy
 from hub.base.processid import ProcessIdentity
-from hub.plugin.health.record import Health, Policy
+from hub.plugin.health.record import Health
 from hub.plugin.health.store import PLUGIN, HealthBook, Verdict, physical_key, share_key
 
 ODD, EVEN = "a.com/odd", "a.com/even"

@@ -8,10 +8,12 @@ import pytest
 from support import STUB, Node, PluginUnderTest, until
 
 from hub import Histogram, Kind, Metric, Sample
+from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.control import Answer, Cordon, Reset, Uncordon, ask
+from hub.cli.adminclient import ask
+from hub.model.admin import Answer, Cordon, Reset, Uncordon
+from hub.model.heartbeat import Pulse
 from hub.plugin.metrics.plugin import checked_metrics
-from hub.state import Pulse, read_file
 from hub.testing.kubelet import FakeKubelet
 
 NAMED = "dphub_example_things"

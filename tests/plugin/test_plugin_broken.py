@@ -5,7 +5,7 @@ from support import STUB, Node, PluginUnderTest, asking_for, dialled, replace, u
 
 from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.state import DeviceState
+from hub.model.plugin import DeviceState
 from hub.testing.kubelet import FakeKubelet
 
 PLUGIN = """
@@ -27,7 +27,7 @@ class P(Plugin):
 
 RESET = """
 from pathlib import Path
-from hub.reset import ResetFailed
+from hub import ResetFailed
 
 def reset(device, settings):
     print("asked to mend", device.id, "which is", device.broken or "whole")

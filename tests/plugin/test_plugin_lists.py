@@ -8,8 +8,8 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, replace, until
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.plugin import Registration
 from hub.plugin.deviceplugin.messages import MESSAGE_BYTES
-from hub.state import Registration
 from hub.testing.kubelet import FakeKubelet
 
 TOLD = """

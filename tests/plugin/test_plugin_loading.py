@@ -9,7 +9,7 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest
 
 from hub.base.exits import Exit
-from hub.state import Registration
+from hub.model.plugin import Registration
 from hub.testing.kubelet import FakeKubelet
 
 SERIAL = '''

@@ -10,7 +10,7 @@ from support import PATIENCE, STUB, Node, OddKubelet, chance, dialled, until
 
 from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.state import Registration
+from hub.model.plugin import Registration
 from hub.testing.kubelet import FakeKubelet
 
 THREE = """

@@ -9,7 +9,7 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, asking_for, dialled, until
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.state import PluginState, ResetState
+from hub.model.plugin import PluginState, ResetState
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 RESETTING = "{reset: true, reset_timeout: 3}"

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from hub import Allocation, Device, DeviceNode, Mount
 from hub.base.errors import ConfigError
-from hub.base.paths import SOCKET_PATH_BYTES
+from hub.base.sockets import SOCKET_PATH_BYTES, socket_name
 from hub.plugin.deviceplugin.messages import Snapshot
-from hub.plugin.deviceplugin.server import socket_name
 from hub.plugin.devices.validation import device_problem, resource_problem
 from hub.testing.kubelet.names import is_extended_resource_name
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from support import STUB, Node, PluginUnderTest, replace, until
 
-from hub.state import Registration
+from hub.model.plugin import Registration
 from hub.testing.kubelet import FakeKubelet
 
 OBEDIENT = """

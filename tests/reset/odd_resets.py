@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hub.reset import ResetDevice, ResetFailed
+from hub import ResetDevice, ResetFailed
 
 
 def tell_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings

@@ -6,8 +6,8 @@ import sys
 import grpc.aio
 from reset_support import STUB, VARIABLE
 
+from hub import ResetDevice
 from hub.base.prctl import become_subreaper
-from hub.reset import ResetDevice
 from hub.reset.runner import Resetter
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 from processes import marked
 
-from hub.reset import ResetDevice, ResetResult
+from hub import ResetDevice
+from hub.reset.result import ResetResult
 from hub.reset.runner import Resetter
 
 STUB = "plugins.stub.reset:reset"

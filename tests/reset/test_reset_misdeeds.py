@@ -6,9 +6,9 @@ import time
 import pytest
 from reset_support import ALLOWANCE, SHORT, Workshop, children, reset
 
-from hub.reset import Outcome
 from hub.reset.messages import Limits
 from hub.reset.output import LINE_BYTES, LINES
+from hub.reset.result import Outcome
 
 OK, FAILED, TIMED_OUT, CRASHED = Outcome.OK, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CRASHED
 LATE = "did not end and was stopped after"

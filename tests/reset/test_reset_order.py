@@ -14,8 +14,9 @@ import pytest
 from reset_support import LONG, SHORT, Workshop, children, open_descriptors, reset
 from support import until
 
+from hub import ResetDevice
 from hub.base.processid import ProcessIdentity
-from hub.reset import Outcome, ResetDevice
+from hub.reset.result import Outcome
 from hub.reset.runner import Resetter
 
 

@@ -15,9 +15,9 @@ from processes import marked
 from reset_support import LONG, VARIABLE, Workshop
 from support import PROJECT, chance, started, until
 
-from hub import Settings
-from hub.reset import Outcome, ResetDevice
+from hub import ResetDevice, Settings
 from hub.reset.messages import Limits
+from hub.reset.result import Outcome
 
 PARENT = Path(__file__).with_name("reset_parent.py")
 

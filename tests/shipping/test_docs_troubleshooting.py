@@ -10,7 +10,7 @@ from docs_tools import ROOT, blocks, codes, page
 
 from hub.base.exits import Exit
 from hub.model.node import Condition
-from hub.state import Registration
+from hub.model.plugin import Registration
 
 NAMES = {
     *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),

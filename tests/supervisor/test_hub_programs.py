@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from hub_process import HubProcess, is_alive, wait_until
 
+from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
+from hub.model.hub import HubState, RestartReason, Run
 from hub.model.node import Condition, PluginStatus, Severity
-from hub.state import HubState, RestartReason, Run, read_file
 from hub.status.reader import Reader
 
 MakeHub = Callable[[str], HubProcess]

@@ -10,7 +10,7 @@ from hub.base.log import LogLevel
 from hub.cli.completing import devices, plugins, releasable
 from hub.cli.render.text import examples, plain, say
 from hub.cli.target import NodeHub, hub_options, plugin_of
-from hub.control import Cordon, Request, Reset, SetLogLevel, Uncordon
+from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.status.lookup import find_device
 
 LONGEST_REASON = 500

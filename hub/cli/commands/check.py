@@ -15,7 +15,8 @@ from hub.base.wording import counted
 from hub.cli.render.live import show
 from hub.cli.render.table import Column, Table
 from hub.cli.render.text import examples, failing_in_words, say
-from hub.model.check import CheckReport, OfferedDevice, run_check
+from hub.model.check import CheckReport, OfferedDevice
+from hub.supervisor.check import run_check
 from hub.supervisor.config.watchers import default_config, read_config
 from hub.supervisor.options import HubSettings
 

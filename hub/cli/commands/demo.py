@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hub.base.errors import ConfigError
 from hub.base.exits import Exit
-from hub.base.paths import SOCKET_PATH_BYTES
+from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.stopsignals import stop_signals
 from hub.cli.render.text import examples
 from hub.supervisor.config.watchers import read_config, shipped_config

@@ -17,7 +17,8 @@ import click
 from hub.base import log
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
-from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR, is_served, user_name
+from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR, user_name
+from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
 from hub.cli.render.text import examples

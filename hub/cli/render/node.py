@@ -9,7 +9,7 @@ from hub.base.wording import counted
 from hub.cli.render.table import Column, Table
 from hub.cli.render.text import ago, megabytes, plain
 from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.state import DeviceState
+from hub.model.plugin import DeviceState
 from hub.status.lookup import GONE
 from hub.status.problems import concerning
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from hub.api.device import Device
 from hub.base.log import LogLevel, get_logger, set_level
 from hub.base.wording import counted
-from hub.control import Answer, AskHolders, Cordon, Request, Reset, SetLogLevel, Uncordon
+from hub.model.admin import Answer, AskHolders, Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.plugin.health.record import CORDON, OPERATOR
 from hub.plugin.health.store import HealthBook, physical_key, share_key
 from hub.plugin.holders import Holding
 from hub.plugin.resets.recovery import Offer
 from hub.plugin.resets.service import Preparation
-from hub.reset import Outcome
+from hub.reset.result import Outcome
 
 
 class Operator:

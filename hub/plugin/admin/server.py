@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.log import get_logger
-from hub.control import LINE_BYTES, Answer, Request
+from hub.model.admin import LINE_BYTES, Answer, Request
 
 REQUEST_SECONDS = 5.0
 """How long a request may take to arrive."""

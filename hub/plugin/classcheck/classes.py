@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from types import NoneType
 from typing import NamedTuple
 
+from hub.api.health import Policy, Probing
 from hub.api.plugin import LONGEST_RESET, Plugin
 from hub.base.place import place_of_attribute, place_of_class
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
 from hub.plugin.classcheck.settings import settings_problems
 from hub.plugin.devices.validation import shown
-from hub.plugin.health.record import Policy, Probing
 
 _METHODS = tuple(name for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_")
 _ATTRIBUTES = tuple(Plugin.__annotations__)

@@ -14,9 +14,9 @@ from pathlib import Path
 from hub.base.instances import now
 from hub.base.log import get_logger
 from hub.kubelet.registration import Refusal
+from hub.model.plugin import Registration
 from hub.plugin.deviceplugin.server import Endpoint
 from hub.plugin.ownership import Neighbours
-from hub.state import Registration
 
 
 class Takeover:

@@ -24,14 +24,14 @@ from pathlib import Path
 
 from hub.base.log import get_logger
 from hub.base.notifier import Waker
-from hub.base.paths import KubeletIdentity, kubelet_identity
+from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.registration import Refusal, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.plugin import Registration
 from hub.plugin.deviceplugin.handover import Takeover
 from hub.plugin.deviceplugin.server import Endpoint
 from hub.plugin.metrics.process import Meter
 from hub.plugin.ownership import Neighbours
-from hub.state import Registration
 
 CONFIRM_TIMEOUT = 5.0
 """Seconds between the kubelet's answer and its stream, which follows at once."""

@@ -9,9 +9,11 @@ from hub.api.device import Device
 from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
+from hub.base.sockets import socket_name
+from hub.model.plugin import DeviceState, RefusalState, ResourceState
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.registrar import Registrar
-from hub.plugin.deviceplugin.server import Endpoint, socket_name
+from hub.plugin.deviceplugin.server import Endpoint
 from hub.plugin.deviceplugin.servicer import DevicePluginService, Prepare
 from hub.plugin.devices.devicelist import Inventory
 from hub.plugin.devices.pci import PciTree
@@ -20,7 +22,6 @@ from hub.plugin.health.store import HealthBook, Verdict
 from hub.plugin.holders import Holding
 from hub.plugin.metrics.process import Meter
 from hub.plugin.ownership import Neighbours
-from hub.state import DeviceState, RefusalState, ResourceState
 
 SCAN = "scan"
 """The source of what is wrong with all devices because nobody knows how they are."""

@@ -1,7 +1,6 @@
 """The socket on which one resource is served, and who listens on it."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,34 +9,7 @@ from typing import Protocol
 
 import grpc.aio
 
-from hub.base.errors import ConfigError
-from hub.base.paths import SOCKET_PATH_BYTES, is_served
-from hub.base.wording import counted
-
-_SUFFIX = ".sock"
-_DIGEST_CHARACTERS = 7
-
-
-def socket_name(resource: str, instance: str, directory: Path) -> str:
-    """The file name of a resource's socket: readable, one per resource and hub, short enough for its directory.
-
-    Neither a domain nor an instance has an underscore, so the name stays unique when one replaces the slash. What is
-    too long keeps its beginning and ends in a digest of the whole.
-
-    Raises:
-        ConfigError: the directory's path leaves no room, not even for a digest.
-    """
-    stem = f"{instance}-{resource.replace('/', '_')}"
-    room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)
-    if len(stem) <= room:
-        return stem + _SUFFIX
-    if room < _DIGEST_CHARACTERS:
-        raise ConfigError(
-            directory, f"the path is {counted(_DIGEST_CHARACTERS - room, 'byte')} too long for a socket in it"
-        )
-    digest = _digest(stem)
-    readable = stem[: max(0, room - len(digest) - len("~"))]
-    return (f"{readable}~{digest}" if readable else digest) + _SUFFIX
+from hub.base.sockets import _SUFFIX, _digest, is_served
 
 
 class Streams:
@@ -170,10 +142,6 @@ class Endpoint:
             server, self._server = self._server, None
             # Shielded: a server that is stopped by halves leaves its socket behind.
             await asyncio.shield(server.stop(grace=None))
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def _inode(path: Path) -> int | None:

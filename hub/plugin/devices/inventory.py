@@ -8,11 +8,11 @@ from hub.api.device import Device, Excluded
 from hub.api.plugin import Plugin
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
+from hub.model.plugin import ExcludedState, Registration, ResourceState
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.resource import Resource
 from hub.plugin.devices.scanner import Scan
 from hub.plugin.devices.validation import offer_problem
-from hub.state import ExcludedState, Registration, ResourceState
 
 
 class Resources:

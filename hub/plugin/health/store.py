@@ -9,10 +9,11 @@ from typing import NamedTuple
 import msgspec
 
 from hub.api.device import Device
+from hub.api.health import Policy
 from hub.base.log import get_logger
 from hub.base.processid import ProcessIdentity
 from hub.base.statusfile import StateFile
-from hub.plugin.health.record import BROKEN, OPERATOR, PLUGIN, Fault, Health, HealthRecord, Policy
+from hub.plugin.health.record import BROKEN, OPERATOR, PLUGIN, Fault, Health, HealthRecord
 
 
 class Verdict(NamedTuple):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub.api.device import Device
+from hub.api.health import Probing
 from hub.base.log import get_logger
-from hub.base.paths import KUBELET_SOCKET, KubeletIdentity, kubelet_identity
+from hub.base.paths import KUBELET_SOCKET
+from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.podresources import Holders, ask_holders, pod_resources_socket
-from hub.plugin.health.record import Probing
 from hub.plugin.health.store import physical_key
 
 PARALLEL = 2

@@ -11,19 +11,20 @@ import grpc
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
+from hub.api.reset import ResetDevice
 from hub.base.asking import Asker
 from hub.base.failures import PluginFailure, legible
 from hub.base.log import get_logger
 from hub.kubelet.podresources import Holders
+from hub.model.plugin import ResetState
 from hub.plugin.deviceplugin.errors import Refusal
 from hub.plugin.devices.validation import wrong_answer
 from hub.plugin.health.record import BROKEN, CORDON, RESET
 from hub.plugin.health.store import HealthBook, physical_key
 from hub.plugin.metrics.process import Meter
 from hub.plugin.resets.recovery import Holder, Offer, Probes
-from hub.reset import Outcome, ResetDevice, ResetResult
+from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import Resetter
-from hub.state import ResetState
 
 ANSWER_LIMIT = 2.0
 """Seconds for the plugin to say what may be reset, within the deadline of the call."""

@@ -27,7 +27,7 @@ from tornado.ioloop import IOLoop
 
 from hub.base.errors import ConfigError, HubError
 from hub.base.log import get_logger
-from hub.state import RestartReason
+from hub.model.hub import RestartReason
 from hub.supervisor.circus import commands  # noqa: F401 - circus finds what it has by its class
 from hub.supervisor.circus.changes import Changes
 from hub.supervisor.circus.watcher import PluginWatcher

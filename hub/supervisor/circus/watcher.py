@@ -21,7 +21,7 @@ from psutil import NoSuchProcess
 from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
-from hub.state import RestartReason
+from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import PluginProcess, why_not_started, with_own_python
 from hub.supervisor.config.watchers import PluginConfig

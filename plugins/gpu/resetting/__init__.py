@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hub import Host
-from hub.reset import ResetDevice, ResetFailed
+from hub import Host, ResetDevice, ResetFailed
 from plugins.gpu.places import Places
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel

@@ -1,6 +1,6 @@
 """A reset of the GPU itself, by NVIDIA's own program."""
 
-from hub.reset import ResetFailed
+from hub import ResetFailed
 from plugins.gpu.driver.gate import alone
 from plugins.gpu.places import Places
 from plugins.gpu.programs import ProgramFailed, run_program

@@ -6,7 +6,7 @@ from typing import Any
 
 import pynvml
 
-from hub.reset import ResetFailed
+from hub import ResetFailed
 from plugins.gpu.driver.library import preload
 from plugins.gpu.driver.nvml import MISSING, Nvml, NvmlError
 from plugins.gpu.places import Places

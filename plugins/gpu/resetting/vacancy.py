@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pynvml
 
-from hub.reset import ResetFailed
+from hub import ResetFailed
 from plugins.gpu.driver.nvml import NvmlError
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.resetting.target import Target

@@ -3,19 +3,12 @@
 The socket is in the run directory, which only its owner enters.
 """
 
-import socket
-from pathlib import Path
-
 import msgspec
 
-from hub.base.errors import HubError
 from hub.base.log import LogLevel
 
 LINE_BYTES = 64 * 1024
 """The longest request and the longest answer."""
-
-ANSWER_SECONDS = 60.0
-"""How long an answer may take: a reset has 26 seconds, and may have to wait for another one of the same device."""
 
 
 class Cordon(msgspec.Struct, tag="cordon", frozen=True, forbid_unknown_fields=True):
@@ -56,24 +49,3 @@ class Answer(msgspec.Struct, frozen=True):
     done: bool
     text: str
     """What was done, or why it was not."""
-
-
-def ask(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Answer:
-    """Send a request to the plugin that serves on a socket, and wait for the answer.
-
-    Raises:
-        HubError: nobody answers.
-    """
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(limit)
-        try:
-            client.connect(str(path))
-            client.sendall(msgspec.json.encode(request) + b"\n")
-            with client.makefile("rb") as lines:
-                return msgspec.json.decode(lines.readline(LINE_BYTES), type=Answer)
-        except TimeoutError:
-            raise HubError(f"the plugin has not answered within {limit:g} s; see dphub status") from None
-        except (ConnectionResetError, BrokenPipeError, msgspec.DecodeError):
-            raise HubError("the plugin ended before it had answered; try again when it is back") from None
-        except OSError as error:
-            raise HubError(f"the plugin does not answer on {path}: {error.strerror}; see dphub status") from None

@@ -1,0 +1,73 @@
+"""Unix sockets: their names, whether they are served, and which kubelet made one."""
+
+import hashlib
+import os
+import socket
+import stat
+from pathlib import Path
+
+from hub.base.errors import ConfigError
+from hub.base.wording import counted
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
+
+
+KubeletIdentity = tuple[int, int, int]
+"""What tells one kubelet from the next: device, inode and change time (ns) of its socket. An inode number alone is used
+again by the next file."""
+
+
+def kubelet_identity(path: Path) -> KubeletIdentity | None:
+    """The kubelet that made this socket; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_ctime_ns) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def is_served(path: Path) -> bool:
+    """Whether somebody listens on a socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            # Its queue is full, so there is one.
+            return True
+        except OSError:
+            return False
+        return True
+
+
+_SUFFIX = ".sock"
+
+
+_DIGEST_CHARACTERS = 7
+
+
+def socket_name(resource: str, instance: str, directory: Path) -> str:
+    """The file name of a resource's socket: readable, one per resource and hub, short enough for its directory.
+
+    Neither a domain nor an instance has an underscore, so the name stays unique when one replaces the slash. What is
+    too long keeps its beginning and ends in a digest of the whole.
+
+    Raises:
+        ConfigError: the directory's path leaves no room, not even for a digest.
+    """
+    stem = f"{instance}-{resource.replace('/', '_')}"
+    room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)
+    if len(stem) <= room:
+        return stem + _SUFFIX
+    if room < _DIGEST_CHARACTERS:
+        raise ConfigError(
+            directory, f"the path is {counted(_DIGEST_CHARACTERS - room, 'byte')} too long for a socket in it"
+        )
+    digest = _digest(stem)
+    readable = stem[: max(0, room - len(digest) - len("~"))]
+    return (f"{readable}~{digest}" if readable else digest) + _SUFFIX
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
