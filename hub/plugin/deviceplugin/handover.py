@@ -13,10 +13,12 @@ from pathlib import Path
 
 from hub.base.instances import now
 from hub.base.log import get_logger
-from hub.kubelet.registration import Refusal
 from hub.model.plugin import Registration
 from hub.plugin.deviceplugin.server import Endpoint
 from hub.plugin.ownership import Neighbours
+
+Refusal = tuple[Registration, str]
+"""Where it leaves a resource that the kubelet did not accept it, and why."""
 
 
 class Takeover:

@@ -25,10 +25,10 @@ from pathlib import Path
 from hub.base.log import get_logger
 from hub.base.notifier import Waker
 from hub.base.sockets import KubeletIdentity, kubelet_identity
-from hub.kubelet.registration import Refusal, register
+from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import Registration
-from hub.plugin.deviceplugin.handover import Takeover
+from hub.plugin.deviceplugin.handover import Refusal, Takeover
 from hub.plugin.deviceplugin.server import Endpoint
 from hub.plugin.metrics.process import Meter
 from hub.plugin.ownership import Neighbours
@@ -186,9 +186,15 @@ class Registrar:
         asking.add_done_callback(lambda _: self._waker.wake())
         try:
             await self._waker.until(lambda: asking.done() or self._overtaken(kubelet))
-            if asking.done():
-                return asking.result()
-            return Registration.WAITING, "the kubelet went away before it answered"
+            if not asking.done():
+                return Registration.WAITING, "the kubelet went away before it answered"
+            asking.result()
+        except KubeletUnavailable as error:
+            return Registration.WAITING, str(error)
+        except RegistrationRejected as error:
+            return Registration.REFUSED, str(error)
+        else:
+            return None
         finally:
             # Waited for: a call that is still on its way would reach the next kubelet, and be its second.
             asking.cancel()
