@@ -1,7 +1,6 @@
 """All device plugins of a node in one pod.
 
-This is what a plugin author imports, with `hub.api.cdi` for CDI files, `hub.api.affinity` for
-allocation hints between plugins, and `hub.testing` for tests; everything else in the package is internal.
+A plugin imports this module and nothing below it; its tests also import `hub.testing`. All else is internal.
 """
 
 import importlib
@@ -10,18 +9,28 @@ from typing import TYPE_CHECKING
 from hub._version import __version__
 
 if TYPE_CHECKING:
+    from hub.api.affinity import AllocationHint, read_allocation_hint, write_allocation_hint
+    from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount
     from hub.api.health import Policy, Probing
     from hub.api.host import Host
     from hub.api.metrics import Histogram, Kind, Metric, Sample
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, Settings
     from hub.api.reset import ResetDevice, ResetFailed
+    from hub.api.runtime import FileLock, Runtime
+    from hub.api.settings import validation_problem
+    from hub.base.errors import ConfigError
 
 __all__ = [
+    "CDI_DIRECTORY",
     "Allocation",
+    "AllocationHint",
+    "CdiSpecFiles",
+    "ConfigError",
     "Device",
     "DeviceNode",
     "Excluded",
+    "FileLock",
     "Histogram",
     "Host",
     "Kind",
@@ -34,17 +43,27 @@ __all__ = [
     "Probing",
     "ResetDevice",
     "ResetFailed",
+    "Runtime",
     "Sample",
     "Settings",
     "__version__",
+    "cdi_spec",
+    "read_allocation_hint",
+    "validation_problem",
+    "write_allocation_hint",
 ]
 
 _HOMES = {
     "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
     "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "Settings"),
+    "hub.api.affinity": ("AllocationHint", "read_allocation_hint", "write_allocation_hint"),
+    "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
+    "hub.base.errors": ("ConfigError",),
+    "hub.api.settings": ("validation_problem",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
     "hub.api.health": ("Policy", "Probing"),
     "hub.api.host": ("Host",),
+    "hub.api.runtime": ("FileLock", "Runtime"),
     "hub.api.reset": ("ResetDevice", "ResetFailed"),
 }
 

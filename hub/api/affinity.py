@@ -1,23 +1,25 @@
-"""What a plugin gave to a container last, for other plugins that would give something close to it.
+"""What a plugin allocated last, for other plugins that prefer devices close to those.
 
-A kubelet asks for the resources of one container one after another. A plugin that writes down what it has just given
-lets the next one prefer devices nearby. This is a hint and no more: it may be old, of another container, or not there.
+A kubelet asks for the resources of one container one after another. A plugin that writes down what it has just
+allocated lets the next one prefer devices nearby. This is a hint and no more: it may be old, of another container, or
+missing.
 """
 
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
+from hub.api.runtime import Runtime
 from hub.base.jsonfile import replace_file
+
+NAME = "allocated.json"
 
 FRESH = 2.0
 """Seconds for which a hint is of the container that is just being admitted; a kubelet takes milliseconds."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class AllocationHint(msgspec.Struct, frozen=True):
     """What a container was given.
 
     Args:
@@ -29,26 +31,22 @@ class Given(msgspec.Struct, frozen=True):
     pci: tuple[str, ...]
 
 
-def tell_given(plugin: str, pci: Sequence[str]) -> None:
-    """Write down what a plugin has just given. Outside a hub there is nobody to tell.
+def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
+    """Write down what the plugin has just allocated; without a run directory, do nothing.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    if path := _path(plugin):
-        replace_file(path, Given(time.monotonic(), tuple(pci)))
+    if runtime:
+        replace_file(runtime.node_path(NAME), AllocationHint(time.monotonic(), tuple(pci)))
 
 
-def last_given(plugin: str) -> Given | None:
-    """What another plugin has given, if that was just now."""
-    path = _path(plugin)
+def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None:
+    """What another plugin has allocated, if that was just now."""
+    if not runtime:
+        return None
     try:
-        given = msgspec.json.decode(path.read_bytes(), type=Given) if path else None
+        hint = msgspec.json.decode(runtime.node_path(NAME, plugin=plugin).read_bytes(), type=AllocationHint)
     except (OSError, msgspec.DecodeError):
         return None
-    return given if given and 0 <= time.monotonic() - given.time <= FRESH else None
-
-
-def _path(plugin: str) -> Path | None:
-    run_dir = os.environ.get("DPHUB_RUN_DIR")
-    return Path(run_dir) / f"{plugin}.given.json" if run_dir else None
+    return hint if 0 <= time.monotonic() - hint.time <= FRESH else None

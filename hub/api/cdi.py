@@ -11,7 +11,7 @@ from typing import Any
 
 from hub.base.log import get_logger
 
-DIRECTORY = "/var/run/cdi"
+CDI_DIRECTORY = "/var/run/cdi"
 """Where container runtimes look for specifications that are made while a node runs."""
 
 VERSION = "0.5.0"
@@ -21,7 +21,7 @@ Edits = Mapping[str, Any]
 """What a container gets (`containerEdits`)."""
 
 
-def specification(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits | None = None) -> dict[str, Any]:
+def cdi_spec(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits | None = None) -> dict[str, Any]:
     """A specification.
 
     Args:
@@ -35,7 +35,7 @@ def specification(vendor: str, name: str, devices: Mapping[str, Edits], common: 
     return {"cdiVersion": VERSION, "kind": f"{vendor}/{name}", "devices": listed, **edits}
 
 
-class SpecificationFiles:
+class CdiSpecFiles:
     """The files of one vendor.
 
     Args:

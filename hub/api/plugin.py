@@ -15,6 +15,7 @@ from hub.api.device import Allocation, Device, Excluded
 from hub.api.health import Policy, Probing
 from hub.api.host import Host
 from hub.api.metrics import Metric
+from hub.api.runtime import Runtime
 from hub.api.settings import read_settings
 
 LONGEST_RESET = 26.0
@@ -51,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The settings that a YAML or JSON file holds.
 
         Raises:
-            hub.errors.ConfigError: the file cannot be read, or says something that these settings do not know.
+            hub.ConfigError: the file cannot be read, or says something that these settings do not know.
         """
         return read_settings(path, cls)
 
@@ -65,6 +66,7 @@ class Plugin:
             file is decoded into that.
         config_variable: The environment variable that names the configuration file where no flag does.
         host: The node's file system.
+        runtime: Where the plugin may keep files and locks; empty where there is no run directory.
         interval: Seconds between two calls of `devices`, when nothing else asks for one.
         scan_timeout: Seconds after which a call of `devices` that has not ended makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet sets no limit of its own, and
@@ -86,6 +88,7 @@ class Plugin:
     settings: Settings
     config_variable: ClassVar[str] = ""
     host: Host
+    runtime: Runtime
     interval: float = 10.0
     scan_timeout: float = 30.0
     allocate_timeout: float = 5.0
@@ -98,9 +101,15 @@ class Plugin:
     recovery: Policy = Policy()
     probing: Probing = Probing()
 
-    def __init__(self, settings: Any = None, host: Host | None = None) -> None:  # noqa: ANN401 - see `settings`
+    def __init__(
+        self,
+        settings: Any = None,  # noqa: ANN401 - see `settings`
+        host: Host | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         self.settings = Settings() if settings is None else settings
         self.host = host or Host()
+        self.runtime = runtime or Runtime()
 
     def resources(self) -> Iterable[str]:
         """Resources to serve even while they have no device."""

@@ -6,6 +6,8 @@ process of its own, which is killed when it takes too long. What it prints goes 
 
 import msgspec
 
+from hub.api.runtime import Runtime
+
 
 class ResetDevice(msgspec.Struct, frozen=True):
     """The physical device to be made ready for its next container.
@@ -14,6 +16,7 @@ class ResetDevice(msgspec.Struct, frozen=True):
         id: Its id; what it is shared out as has no part in this.
         nodes: Its device files, as paths of the node.
         host_root: Where the reset finds the node's file system; `Host(device.host_root)` knows the way.
+        runtime: Where the plugin keeps files and locks, as its `runtime` says.
         broken: Why it cannot be used until a reset succeeds; empty when it can. A reset that cannot mend that fails.
     """
 
@@ -21,6 +24,7 @@ class ResetDevice(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
     host_root: str = "/"
     broken: str = ""
+    runtime: Runtime = Runtime()
 
 
 class ResetFailed(Exception):

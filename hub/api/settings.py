@@ -36,11 +36,11 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        problem, place = explain(error, kind)
+        problem, place = validation_problem(error, kind)
         raise ConfigError(source, problem, where=place) from None
 
 
-def explain(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
+def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
     """What is wrong with a value that is none of some type, with what it may be or may have; and the place in it."""
     from hub.api.choices import allowed_keys, allowed_words  # noqa: PLC0415 - half a megabyte for a mistake only
 

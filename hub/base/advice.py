@@ -5,8 +5,7 @@ import re
 import msgspec
 
 import hub
-from hub import Allocation, Device, DeviceNode, Excluded, Metric, Mount, Policy, Probing, Sample
-from hub.api.host import Host
+from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, Policy, Probing, Sample
 from hub.base.wording import did_you_mean
 
 _KINDS: tuple[type[msgspec.Struct], ...] = (

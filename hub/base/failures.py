@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Self
 
-from hub.api.host import Host
+from hub import Host
 from hub.base.errors import HubError
 from hub.base.place import place_of_error, place_of_function
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from hub.api.host import Host
+from hub.api.runtime import NODE_DIRECTORY, Runtime
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.jsonfile import digest
@@ -118,7 +119,7 @@ def _serve(options: argparse.Namespace) -> int:
     config = settings_path(plugin_class, options.config)
     # Before it is read: should it change meanwhile, it counts as changed.
     read = ConfigState(str(config.absolute()), digest(config)) if config else None
-    plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root))
+    plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
         get_logger().warning("plugin class doubtful", reason=warning)
 
@@ -146,6 +147,13 @@ def _tell_of_no_kubelet(plugin_dir: Path) -> None:
     if not (is_named or kubelet_identity(plugin_dir / KUBELET_SOCKET)):
         todo = "name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
         get_logger().info("waiting for kubelet", detail=f"there is no kubelet at {plugin_dir}; {todo}")
+
+
+def _runtime(options: argparse.Namespace) -> Runtime:
+    if options.run_dir is None:
+        return Runtime()
+    (options.run_dir / NODE_DIRECTORY).mkdir(exist_ok=True)
+    return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 
 def _log_file(options: argparse.Namespace) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hub.api.host import Host
 from hub.api.plugin import Plugin
+from hub.api.runtime import Runtime
 from hub.api.settings import convert, read_settings
 from hub.base.errors import ConfigError, HubError, read_config_text
 from hub.base.failures import explain
@@ -59,7 +60,9 @@ class PluginMistakes(HubError):
         super().__init__("; ".join(self.problems))
 
 
-def make_plugin(kind: type[Plugin], config: Path | None, host: Host) -> tuple[Plugin, tuple[str, ...]]:
+def make_plugin(
+    kind: type[Plugin], config: Path | None, host: Host, runtime: Runtime
+) -> tuple[Plugin, tuple[str, ...]]:
     """A plugin, and what is most likely a mistake in its class.
 
     Raises:
@@ -72,7 +75,7 @@ def make_plugin(kind: type[Plugin], config: Path | None, host: Host) -> tuple[Pl
     except HubError as error:
         problems.append(str(error))
     if not problems:
-        plugin = kind(settings, host)
+        plugin = kind(settings, host, runtime)
         problems = instance_problems(plugin)
     if problems:
         raise PluginMistakes(problems, found.warnings)

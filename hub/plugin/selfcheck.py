@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hub.api.host import Host
 from hub.api.plugin import Plugin
+from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.failures import PluginFailure, explain
 from hub.model.check import CheckReport, LeftOut, OfferedDevice
@@ -24,7 +25,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
     """Make the plugin as its process would, and ask it for its devices once where that is wanted."""
     try:
         kind = load_plugin(target)
-        plugin, warnings = make_plugin(kind, config, host)
+        plugin, warnings = make_plugin(kind, config, host, Runtime())
     except PluginMistakes as mistakes:
         return CheckReport(mistakes.problems, mistakes.warnings)
     except HubError as error:

@@ -10,7 +10,7 @@ from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served
 
-_OF_THE_NODE = (".health.json", ".health.unreadable", ".given.json", ".wish")
+_OF_THE_NODE = (".health.json", ".health.unreadable")
 """What is called after a plugin, which a hub may be called as too."""
 
 _WRITTEN_WITHIN = 60.0

@@ -8,9 +8,20 @@ from typing import Any
 
 import structlog
 
-from hub import Allocation, Device, Excluded, Kind, Metric, NeedsRestart, NoDevices, Plugin, Policy, Sample
-from hub.api.affinity import tell_given
-from hub.base.paths import INSTANCE
+from hub import (
+    Allocation,
+    Device,
+    Excluded,
+    Kind,
+    Metric,
+    NeedsRestart,
+    NoDevices,
+    Plugin,
+    Policy,
+    Runtime,
+    Sample,
+    write_allocation_hint,
+)
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container import Answers
 from plugins.gpu.container.nodes import DeviceFiles
@@ -57,8 +68,7 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
-        self._gate = os.environ.get("DPHUB_RUN_DIR", "") if self.reset else ""
-        gate = Gate(self._gate, os.environ.get("DPHUB_INSTANCE", INSTANCE))
+        gate = Gate(self.runtime if self.reset else Runtime())
         self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=gate)
         self._files = DeviceFiles(self._places, settings.imex)
         self._answers = Answers(settings, self._places, self._files)
@@ -107,7 +117,7 @@ class GPU(Plugin):
         shares = self._found(devices)
         given = self._answers.allocation(shares)
         try:
-            tell_given("gpu", [share.gpu.pci for share in shares])
+            write_allocation_hint(self.runtime, [share.gpu.pci for share in shares])
         except OSError as error:
             self._log.warning("others cannot prefer what is close to these GPUs", reason=str(error))
         return given
@@ -139,7 +149,6 @@ class GPU(Plugin):
             driver_root=flags.nvidia_driver_root,
             dev_root=flags.nvidia_dev_root or flags.nvidia_driver_root,
             container_driver_root=flags.plugin.container_driver_root,
-            gate=self._gate,
         )
 
     def why_not_reset(self, shares: Sequence[Device]) -> str:

@@ -5,8 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hub import DeviceNode, Host
-from hub.api.cdi import DIRECTORY, SpecificationFiles, specification
+from hub import CDI_DIRECTORY, CdiSpecFiles, DeviceNode, Host, cdi_spec
 from plugins.ib.settings import CdiStrategy, Pool
 
 VENDOR = "rdma.device-plugin-hub"
@@ -27,7 +26,7 @@ class CdiNames:
     """
 
     def __init__(self, host: Host, strategies: Sequence[CdiStrategy]) -> None:
-        self._files = SpecificationFiles(host.path(DIRECTORY), VENDOR)
+        self._files = CdiSpecFiles(host.path(CDI_DIRECTORY), VENDOR)
         self._strategies = strategies
         self.problem = ""
 
@@ -67,4 +66,4 @@ def _specification(pool: Pool, nodes: DeviceNodes) -> dict[str, Any]:
         name: {"deviceNodes": [{"path": str(node.container_path), "permissions": node.permissions} for node in found]}
         for name, found in nodes.items()
     }
-    return specification(VENDOR, _kind(pool), devices)
+    return cdi_spec(VENDOR, _kind(pool), devices)

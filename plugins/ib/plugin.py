@@ -1,6 +1,5 @@
 """The plugin: RDMA devices of sysfs, in the pools that the settings name."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,8 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy
-from hub.api.affinity import last_given
+from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy, read_allocation_hint
 from plugins.ib.answers import answer, device_nodes
 from plugins.ib.binding import Binding
 from plugins.ib.cdi import CdiNames
@@ -23,14 +21,12 @@ from plugins.ib.resetting import VfResetSettings
 from plugins.ib.routes import default_route_interfaces
 from plugins.ib.settings import IBSettings, Mode, Pool
 from plugins.ib.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
+from plugins.ib.unbound import unbound_directory
 
 LOOK = 1.0
 """Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
 
 NEVER = 1e9
-
-NOTES = "ib.unbound"
-"""The directory in the hub's run directory for notes on functions without driver."""
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",
@@ -52,9 +48,7 @@ class IB(Plugin):
         self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
         if self.reset_resources:
             self.reset = "plugins.ib.resetting:reset"
-        run_dir = os.environ.get("DPHUB_RUN_DIR", "")
-        self._notes = f"{run_dir}/{NOTES}" if run_dir else ""
-        self._binding = Binding(self.host, self._notes)
+        self._binding = Binding(self.host, unbound_directory(self.runtime))
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._sorted = Sorted()
@@ -133,12 +127,12 @@ class IB(Plugin):
 
     def reset_settings(self) -> VfResetSettings:
         """What a reset needs to know."""
-        return VfResetSettings(notes=self._notes)
+        return VfResetSettings()
 
     def _gpus(self, available: Sequence[Device]) -> Sequence[str]:
         """The GPUs that the container was just given, as far as anybody can tell; a resource takes a hint once."""
         found = self._members.get((available[0].resource, available[0].id)) if available else None
-        given = last_given("gpu") if found and found[0].near_gpus else None
+        given = read_allocation_hint(self.runtime, "gpu") if found and found[0].near_gpus else None
         if given is None or self._hints.get(available[0].resource) == given.time:
             return ()
         self._hints[available[0].resource] = given.time

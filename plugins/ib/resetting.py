@@ -11,7 +11,7 @@ import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
 from plugins.ib.function import Function
-from plugins.ib.unbound import noted
+from plugins.ib.unbound import noted, unbound_directory
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -27,8 +27,6 @@ class VfResetSettings(msgspec.Struct, frozen=True):
     """What a reset needs to know."""
 
     limits: Limits = Limits()
-    notes: str = ""
-    """The directory for notes on functions without driver; empty where nobody reads them."""
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of VfResetSettings
@@ -43,7 +41,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
     _check(function)
     names = {Path(node).name for node in device.nodes} - {"rdma_cm"}
     was_active = function.is_active
-    with noted(asked.notes, device.id, function.driver):
+    with noted(unbound_directory(device.runtime), device.id, function.driver):
         function.unbind(limits.unbind)
         try:
             function.reset(limits.reset)

@@ -8,14 +8,12 @@ nothing when all is done. It is locked while somebody is at work on the function
 that another one removes has locked nothing.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hub import ResetFailed
-from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
+from hub import FileLock, ResetFailed, Runtime
 
 _LONGEST = 4096
 """Bytes of a note."""
@@ -30,6 +28,11 @@ class Note(NamedTuple):
     """What kept the driver from it at the last try."""
 
 
+def unbound_directory(runtime: Runtime) -> str:
+    """The directory for notes on functions without a driver; empty where there is none."""
+    return str(runtime.node_path("unbound")) if runtime else ""
+
+
 @contextmanager
 def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
     """Keep a note until the block ends well. After any other end it is left, and locked until this process is gone.
@@ -41,48 +44,51 @@ def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
         yield
         return
     Path(directory).mkdir(exist_ok=True)
-    file = open_lock(Path(directory) / pci)
-    if not try_lock(file):
-        os.close(file)
+    path = Path(directory) / pci
+    lock = FileLock(path)
+    if not lock.acquire():
+        lock.close()
         raise ResetFailed("its driver is just being bound again")
-    _write(file, driver)
+    _write(path, driver)
     # Closed after a good end only: what hangs in the kernel goes on, and ends with the process.
     yield
-    _write(file, "")
-    os.close(file)
+    _write(path, "")
+    lock.close()
 
 
 @contextmanager
 def taken(directory: str, pci: str) -> Iterator[Note | None]:
     """Be at work on a function; None where somebody else is, or where nothing is left to do."""
-    with existing_lock(Path(directory) / pci) as file:
-        yield _parsed(pci, os.pread(file, _LONGEST, 0)) if try_lock(file) else None
+    path = Path(directory) / pci
+    with FileLock(path) as lock:
+        yield _read(path) if lock.acquire() else None
 
 
 def notes(directory: str) -> list[Note]:
     """All notes on functions where something is left to do."""
     paths = sorted(Path(directory).glob("*")) if directory else []
-    return [note for path in paths if (note := _parsed(path.name, path.read_bytes()))]
+    return [note for path in paths if (note := _read(path))]
 
 
 def is_abandoned(directory: str, note: Note) -> bool:
     """Whether nobody is at work on the function."""
-    with existing_lock(Path(directory) / note.pci) as file:
-        return not is_locked(file)
+    with FileLock(Path(directory) / note.pci) as lock:
+        return not lock.held_by_other
 
 
 def settle(directory: str, note: Note, problem: str) -> None:
     """Write what came of a try; without a problem nothing is left to do."""
-    with existing_lock(Path(directory) / note.pci) as file:
-        _write(file, f"{note.driver}\n{problem}" if problem else "")
+    _write(Path(directory) / note.pci, f"{note.driver}\n{problem}" if problem else "")
 
 
-def _parsed(pci: str, content: bytes) -> Note | None:
-    driver, _, problem = content.decode(errors="replace").partition("\n")
-    return Note(pci, driver, problem) if driver else None
+def _read(path: Path) -> Note | None:
+    with path.open("rb") as file:
+        driver, _, problem = file.read(_LONGEST).decode(errors="replace").partition("\n")
+    return Note(path.name, driver, problem) if driver else None
 
 
-def _write(file: int, text: str) -> None:
-    # In this order: whoever is killed in between leaves more than there should be, and never nothing.
-    os.pwrite(file, text.encode(), 0)
-    os.truncate(file, len(text.encode()))
+def _write(path: Path, text: str) -> None:
+    # In this order: a process that is killed in between leaves more than there should be, and never nothing.
+    with path.open("r+b", buffering=0) as file:
+        file.write(text.encode())
+        file.truncate(len(text.encode()))

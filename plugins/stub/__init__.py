@@ -110,8 +110,7 @@ class Stub(Plugin):
     def _find_faults_file(self) -> Path | None:
         if self.settings.faults:
             return Path(self.settings.faults)
-        run_dir = os.environ.get("DPHUB_RUN_DIR")
-        return Path(run_dir) / FAULTS_FILE if run_dir else None
+        return Path(self.runtime.run_dir) / FAULTS_FILE if self.runtime else None
 
 
 def _device_node(node: StubNode, n: int) -> DeviceNode:

@@ -63,7 +63,7 @@ def read_faults(path: Path | None) -> Faults:
     """The faults asked for; none where there is no file, or an empty one.
 
     Raises:
-        hub.errors.ConfigError: the file says something that is no fault.
+        hub.ConfigError: the file says something that is no fault.
     """
     if path is None or not path.exists() or not path.stat().st_size:
         return Faults()

@@ -19,12 +19,13 @@ from terminal import typed, typed_beside
 import benchmarks.__main__ as benchmarks
 from hub.api import plugin as contract
 from hub.api.plugin import Plugin
+from hub.base import sockets
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_state
 from hub.model.heartbeat import SILENCE
 from hub.model.plugin import Registration
 from hub.plugin import process
-from hub.plugin.deviceplugin import registrar, server
+from hub.plugin.deviceplugin import registrar
 from hub.plugin.deviceplugin.resource import SCAN
 from hub.plugin.health import record
 from hub.reset import runner
@@ -113,14 +114,16 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
         os.kill(state.pid, 9)
         await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=PATIENCE)
         await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
-        found = {path.name for path in node.run_dir.path.iterdir() if not path.name.startswith(".")}
+        run_dir = node.run_dir.path
+        paths = [path for path in run_dir.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        found = {str(path.relative_to(run_dir)) for path in paths}
         assert {name for name in found if not any(p.fullmatch(name) for p in _patterns().values())} == set()
         assert {"dphub.lock", "dphub.json", "dphub.stub.json", "dphub.stub.pulse"} <= found
         (kubelets,) = ARCHITECTURE.tables("file")[1:]
         documented = {re.findall("`([^`]+)`", cells[0])[0] for cells in kubelets}
-        sockets = {path.name for path in node.plugin_dir.glob("dphub-*.sock")}
-        assert sockets == {server.socket_name(r, "dphub", node.plugin_dir) for r in node.kubelet.capacity()}
-        rest = {path.name for path in node.plugin_dir.iterdir()} - sockets
+        found_sockets = {path.name for path in node.plugin_dir.glob("dphub-*.sock")}
+        assert found_sockets == {sockets.socket_name(r, "dphub", node.plugin_dir) for r in node.kubelet.capacity()}
+        rest = {path.name for path in node.plugin_dir.iterdir()} - found_sockets
         assert rest | {"INSTANCE-RESOURCE.sock"} == documented
 
 

@@ -10,7 +10,7 @@ from simulator import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
 from structlog.testing import capture_logs
 from support import Node, until
 
-from hub import Host, ResetDevice
+from hub import Host, ResetDevice, Runtime
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import Resetter
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
@@ -192,7 +192,7 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     driver.nvidia_smi("hang")
     monkeypatch.setattr(hardware, "LIMIT", 0.2)
     with pytest.raises(Exception, match=r"nvidia-smi has not answered within 0.2 s"):
-        hardware.reset_hardware(Places(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings())
+        hardware.reset_hardware(Places(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
 
 
 async def test_a_driver_that_hangs(tmp_path: Path) -> None:
@@ -216,16 +216,17 @@ def test_the_plugins_let_go(tmp_path: Path) -> None:
 
     In an upgrade there are two plugins.
     """
-    directory = str(tmp_path)
-    older, younger = Gate(directory, "older"), Gate(directory, "younger")
+    (tmp_path / "node").mkdir()
+    runtime = Runtime(str(tmp_path), "younger", "gpu")
+    older, younger = Gate(Runtime(str(tmp_path), "older", "gpu")), Gate(runtime)
     assert not older.wanted
     assert older.hold()
     assert younger.hold()
     older.let_go()
-    with pytest.raises(TimeoutError), alone(directory, 0):
+    with pytest.raises(TimeoutError), alone(runtime, 0):
         raise AssertionError("a plugin has not let go")
     younger.let_go()
-    with alone(directory, 0), alone(directory, 0):
+    with alone(runtime, 0), alone(runtime, 0):
         assert older.wanted
         assert not younger.hold()
     assert not older.wanted

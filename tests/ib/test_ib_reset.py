@@ -17,7 +17,6 @@ from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import Resetter
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.ib import unbound
-from plugins.ib.plugin import NOTES
 from plugins.ib.resetting import Limits, VfResetSettings
 
 VF = "0000:07:00.1"
@@ -222,8 +221,8 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
 async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
     """It is known which function is missing, and why; it is tried again, and no other device waits for that."""
     kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
-    notes = node.run_dir / NOTES
-    notes.mkdir()
+    notes = node.run_dir / "node/ib.unbound"
+    notes.mkdir(parents=True)
     (notes / VF).write_text("mlx5_core")
     kernel.tree.unbind("mlx5_1")
     # What binds is a directory: it fails at once.

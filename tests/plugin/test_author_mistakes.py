@@ -76,12 +76,12 @@ CERTAIN: dict[str, Mistake] = {
         f"class P(Plugin):\n    def __init__(self):  # HERE\n        super().__init__()\n{GOOD}",
         (
             "{here}: __init__() cannot be called as the hub calls it, too many positional arguments: "
-            "write def __init__(self, settings, host)"
+            "write def __init__(self, settings, host, runtime)"
         ),
     ),
     "a constructor without that of Plugin": (
-        f"class P(Plugin):\n    def __init__(self, settings, host):  # HERE\n        self.n = 1\n{GOOD}",
-        "{here}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host)",
+        f"class P(Plugin):\n    def __init__(self, settings, host, runtime):  # HERE\n        self.n = 1\n{GOOD}",
+        "{here}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host, runtime)",
     ),
     "allocate returns a dict": (
         f"class P(Plugin):\n{GOOD}    def allocate(self, devices):  # HERE\n        return {{'env': {{}}}}\n",
@@ -139,7 +139,7 @@ CERTAIN: dict[str, Mistake] = {
         "{here}: the annotations of P cannot be read: NameError: name 'Missing' is not defined",
     ),
     "a constructor that fails": (
-        f"class P(Plugin):\n    def __init__(self, settings, host):\n        os.stat('/nowhere')  # HERE\n{GOOD}",
+        f"class P(Plugin):\n    def __init__(self, *arguments):\n        os.stat('/nowhere')  # HERE\n{GOOD}",
         "P() failed at {here}: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere'",
     ),
     "a module that fails": (

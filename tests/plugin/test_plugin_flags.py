@@ -49,7 +49,7 @@ def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
 STARTED = """import runpy, sys
 from pathlib import Path
 import hub.base.paths
-hub.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
+hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """
 """A plugin process whose usual plugin directory is another one than that of a kubelet that may run here."""

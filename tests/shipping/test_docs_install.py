@@ -26,7 +26,7 @@ from manifest_tools import (
 from manifest_validity import OLDEST, mistakes
 from support import Node
 
-from hub.api.cdi import DIRECTORY as CDI
+from hub import CDI_DIRECTORY as CDI
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.container import CDI_VENDOR
 from plugins.ib.cdi import VENDOR as RDMA_VENDOR

@@ -29,8 +29,8 @@ from manifest_tools import (
 )
 from manifest_validity import mistakes
 
+from hub import CDI_DIRECTORY as CDI
 from hub._version import __version__
-from hub.api.cdi import DIRECTORY as CDI
 from hub.base.exits import Exit
 from hub.base.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
 from hub.cli.commands.run import run as dphub_run

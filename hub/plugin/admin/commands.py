@@ -1,4 +1,4 @@
-"""What an operator may ask of a running plugin; see `hub.control`."""
+"""What an operator may ask of a running plugin; see `hub.model.admin`."""
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Listens for what an operator asks; see `hub.control`."""
+"""Listens for what an operator asks; see `hub.model.admin`."""
 
 import asyncio
 import contextlib

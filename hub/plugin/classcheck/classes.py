@@ -53,7 +53,7 @@ def instance_problems(plugin: Plugin) -> list[str]:
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
     place = place_of_attribute(type(plugin), "__init__")
-    return [f"{place}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host)"]
+    return [f"{place}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host, runtime)"]
 
 
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:

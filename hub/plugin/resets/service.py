@@ -153,10 +153,10 @@ class Preparation:
             for key, why in obstacles.items()
             if why
         }
-        root = fspath(self._plugin.host.root)
+        fspath(self._plugin.host.root)
         broken = self._health.failing(BROKEN)
         allowed = {
-            key: _reset_device(names[key], shares[key], root, broken[key].reason if key in broken else "")
+            key: _reset_device(self._plugin, names[key], shares[key], broken[key].reason if key in broken else "")
             for key in names
             if key not in results
         }
@@ -246,6 +246,6 @@ def _checked(why: object) -> str:
     return why
 
 
-def _reset_device(name: str, shares: Iterable[Device], host_root: str, broken: str) -> ResetDevice:
+def _reset_device(plugin: Plugin, name: str, shares: Iterable[Device], broken: str) -> ResetDevice:
     nodes = dict.fromkeys(fspath(node.host_path) for device in shares for node in device.nodes)
-    return ResetDevice(name, tuple(nodes), host_root, broken)
+    return ResetDevice(name, tuple(nodes), str(plugin.host.root), broken, plugin.runtime)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hub.api.cdi import DIRECTORY, SpecificationFiles
+from hub import CDI_DIRECTORY, CdiSpecFiles
 from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
@@ -24,7 +24,7 @@ class CdiFiles:
         self._files = files
         strategies = set(settings.flags.plugin.device_lists)
         self._wanted = bool(strategies & {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI})
-        self._specifications = SpecificationFiles(places.host.path(DIRECTORY), CDI_VENDOR)
+        self._specifications = CdiSpecFiles(places.host.path(CDI_DIRECTORY), CDI_VENDOR)
         self.problem = ""
 
     def update(self, gpus: Sequence[Gpu], driver: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hub.api.cdi import specification
+from hub import cdi_spec
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
@@ -24,13 +24,13 @@ def make_specs(
         return {}
     flags = settings.flags
     specs = {
-        "gpu": specification(
+        "gpu": cdi_spec(
             CDI_VENDOR, "gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver)
         )
     }
     if files.channels:
         channels = {name: [path] for name, path in files.channels.items()}
-        specs["imex-channel"] = specification(CDI_VENDOR, "imex-channel", _with_nodes(places, channels))
+        specs["imex-channel"] = cdi_spec(CDI_VENDOR, "imex-channel", _with_nodes(places, channels))
     extras = {
         "gds": (flags.gds_enabled, "/dev", "nvidia-fs*"),
         "mofed": (flags.mofed_enabled, "/dev/infiniband", "*"),
@@ -39,7 +39,7 @@ def make_specs(
     for name, (wanted, directory, pattern) in extras.items():
         if wanted:
             found = [f"{directory}/{path.name}" for path in sorted(places.device(directory).glob(pattern))]
-            specs[name] = specification(CDI_VENDOR, name, _with_nodes(places, {"all": found}))
+            specs[name] = cdi_spec(CDI_VENDOR, name, _with_nodes(places, {"all": found}))
     return specs
 
 

@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
+from hub import Runtime
 from plugins.gpu.driver.gate import Gate
 from plugins.gpu.driver.library import DIRECTORIES, SONAME, preload
 from plugins.gpu.driver.nvml import MISMATCH, Nvml, NvmlError
@@ -71,7 +72,7 @@ class Driver:
         self._xid = xid
         self._woken = woken
         self._listen = listen
-        self._gate = gate or Gate("", "")
+        self._gate = gate or Gate(Runtime())
         self._view = View()
         self._deaf = ""
         self._nvml = Nvml()

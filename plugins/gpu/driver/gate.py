@@ -1,51 +1,39 @@
 """How a reset gets the GPUs for itself.
 
 A GPU is not reset while any process has the driver open, and the plugin has, for it listens to the driver's reports.
-So a reset asks it to let go, by locks on files, which the kernel gives back however a process ends:
+So a reset asks it to release the driver, by locks on files, which the kernel releases however a process ends:
 
-- the wish: shared by all resets that want the GPUs; a plugin finds it taken, and lets go;
-- a session: a plugin's while it has a session with the driver. Resets wait for all of them: in a rolling upgrade there
-  are two plugins.
+- the reset lock, shared by all resets that want the GPUs: a plugin finds it taken, and releases the driver;
+- a driver lock for each hub: the plugin holds it while it has a session with the driver. Resets wait for all of them:
+  in a rolling upgrade there are two plugins.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
-from pathlib import Path
 
-from hub.base.locks import is_locked, open_lock, try_lock, unlock
+from hub import FileLock, Runtime
 
-_POLL = 0.02
-"""Seconds between two tries; the kernel tells nobody that a lock became free who does not wait for it without limit."""
+RESET_LOCK = "reset.lock"
+DRIVER_LOCK = "driver.lock"
 
 
 class Gate:
     """The plugin's side.
 
     Args:
-        directory: Where the files are; empty where no reset will ask.
-        instance: The plugin's hub, whose files are tidied up when it is no more.
+        runtime: Where the locks are; an empty one where no reset will ask.
     """
 
-    def __init__(self, directory: str, instance: str) -> None:
-        self._directory = directory
-        self._instance = instance
-
-    # Opened when they are needed: a configuration is checked where there is no hub, too.
-    @cached_property
-    def _wish(self) -> int:
-        return open_lock(_wish(self._directory))
-
-    @cached_property
-    def _session(self) -> int:
-        return open_lock(f"{self._directory}/{self._instance}{_SESSION}")
+    def __init__(self, runtime: Runtime) -> None:
+        self._used = bool(runtime)
+        self._reset = runtime.lock(runtime.node_path(RESET_LOCK))
+        self._session = runtime.lock(runtime.instance_path(DRIVER_LOCK))
 
     @property
     def wanted(self) -> bool:
         """Whether a reset wants the GPUs."""
-        return bool(self._directory) and is_locked(self._wish)
+        return self._used and self._reset.held_by_other
 
     def hold(self, patience: float = 0) -> bool:
         """Whether a session may begin, within so many seconds; it may not while a reset has the GPUs."""
@@ -57,56 +45,50 @@ class Gate:
         return True
 
     def _try_hold(self) -> bool:
-        if not self._directory:
+        if not self._used:
             return True
-        if not try_lock(self._session):
+        if not self._session.acquire():
             return False
         if self.wanted:
             # A reset that came just now may not have seen this session.
-            unlock(self._session)
+            self._session.release()
             return False
         return True
 
     def let_go(self) -> None:
         """The session is over."""
-        if self._directory:
-            unlock(self._session)
+        if self._used:
+            self._session.release()
 
 
 @contextmanager
-def alone(directory: str, patience: float) -> Iterator[None]:
+def alone(runtime: Runtime, patience: float) -> Iterator[None]:
     """Have the GPUs without a plugin.
 
     Args:
-        directory: As for the gate.
-        patience: Seconds that the plugins have to let go.
+        runtime: As for the gate.
+        patience: Seconds that the plugins have to release the driver.
 
     Raises:
         TimeoutError: one did not.
     """
-    if not directory:
+    if not runtime:
         yield
         return
     end = time.monotonic() + patience
     with ExitStack() as closing:
 
-        def locked(path: str | Path) -> None:
-            file = open_lock(path)
-            closing.callback(os.close, file)
-            while not try_lock(file, shared=True):
-                if time.monotonic() > end:
-                    raise TimeoutError
-                time.sleep(_POLL)
+        def acquire(lock: FileLock) -> None:
+            closing.callback(lock.close)
+            if not lock.acquire(shared=True, timeout=max(0, end - time.monotonic())):
+                raise TimeoutError
 
-        locked(_wish(directory))
-        # After the wish: a session that begins now finds it.
-        for path in Path(directory).glob(f"*{_SESSION}"):
-            locked(path)
+        acquire(runtime.lock(runtime.node_path(RESET_LOCK)))
+        # After the reset lock: a session that begins now finds that one taken.
+        for path in runtime.instance_paths(DRIVER_LOCK):
+            acquire(runtime.lock(path))
         yield
 
 
-_SESSION = ".gpu.session"
-
-
-def _wish(directory: str) -> str:
-    return f"{directory}/gpu.wish"
+_POLL = 0.02
+"""Seconds between two tries."""

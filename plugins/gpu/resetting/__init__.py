@@ -34,7 +34,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
                 clean(target)
             obstacle = target.why_no_reset() if level is ResetLevel.RESET else ""
     if level is ResetLevel.RESET and not obstacle:
-        reset_hardware(places, device.id, wishes)
+        reset_hardware(places, device.id, wishes, device.runtime)
     elif obstacle:
         say(f"the GPU itself was not reset: {obstacle}")
     if device.broken and level is not ResetLevel.RESET:

@@ -1,6 +1,6 @@
 """A reset of the GPU itself, by NVIDIA's own program."""
 
-from hub import ResetFailed
+from hub import ResetFailed, Runtime
 from plugins.gpu.driver.gate import alone
 from plugins.gpu.places import Places
 from plugins.gpu.programs import ProgramFailed, run_program
@@ -15,14 +15,14 @@ LET_GO = 3.0
 """Seconds for the plugin to end its session with the driver."""
 
 
-def reset_hardware(places: Places, uuid: str, wishes: ResetSettings) -> None:
+def reset_hardware(places: Places, uuid: str, wishes: ResetSettings, runtime: Runtime) -> None:
     """Reset the GPU, and see that it answers again.
 
     Raises:
         ResetFailed: it was not reset, or does not answer.
     """
     try:
-        with alone(wishes.gate, LET_GO):
+        with alone(runtime, LET_GO):
             run_program(places, "nvidia-smi", ["--gpu-reset", "-i", uuid], limit=LIMIT)
     except TimeoutError:
         raise ResetFailed(f"the plugin has not let go of the driver within {LET_GO:g} s") from None

@@ -18,8 +18,6 @@ class ResetSettings(msgspec.Struct, frozen=True):
         driver_root: Where the node has the driver.
         dev_root: Where the node has the device files.
         container_driver_root: Where the plugin's process finds the driver root.
-        gate: Where the files are by which plugins let go of the driver, see `plugins.gpu.driver.gate`; empty where
-            they hold nothing.
         memory_slack: Bytes that may be in use on a free GPU.
         patience: Seconds that a process or memory of the last container may take to go.
     """
@@ -28,6 +26,5 @@ class ResetSettings(msgspec.Struct, frozen=True):
     driver_root: str = "/"
     dev_root: str = "/"
     container_driver_root: str = ""
-    gate: str = ""
     memory_slack: int = MEMORY_SLACK
     patience: float = 3

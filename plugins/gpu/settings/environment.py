@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from hub.api.settings import explain
-from hub.base.errors import ConfigError
+from hub import ConfigError, validation_problem
 from plugins.gpu.settings.file import GPUSettings
 
 _BOOLEANS = {
@@ -67,7 +66,7 @@ def apply_environment(settings: GPUSettings, environment: Mapping[str, str]) -> 
         try:
             settings = _with(settings, key.split("."), read(text))
         except msgspec.ValidationError as error:
-            raise ConfigError(variable, f"{explain(error, GPUSettings)[0]} (it sets {key})") from None
+            raise ConfigError(variable, f"{validation_problem(error, GPUSettings)[0]} (it sets {key})") from None
         except ValueError as error:
             raise ConfigError(variable, f"{error} (it sets {key})") from None
     return settings

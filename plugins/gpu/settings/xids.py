@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from hub.base.errors import ConfigError
+from hub import ConfigError
 from plugins.gpu.settings.file import XidTable
 
 DISABLE = "DP_DISABLE_HEALTHCHECKS"

@@ -1,0 +1,119 @@
+"""Files and locks that a plugin shares with its resets, with its other processes, and with other plugins."""
+
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from hub.base.locks import is_locked, open_lock, try_lock, unlock
+
+POLL = 0.02
+"""Seconds between two tries: the kernel wakes only those who wait for a lock without a limit."""
+
+
+class FileLock:
+    """A lock on a file that the kernel releases however the process ends.
+
+    The file is made when the lock is first used, and stays open until `close` or the end of a `with` block. Never
+    remove it: a lock on a removed file excludes nobody.
+
+    Args:
+        path: The file; its directory must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def acquire(self, *, shared: bool = False, timeout: float = 0) -> bool:
+        """Lock the file, alone or with others that share it.
+
+        Args:
+            shared: Whether others may hold a shared lock at the same time.
+            timeout: Seconds to try; with 0 there is one try.
+
+        Returns:
+            Whether the file is locked now.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        end = time.monotonic() + timeout
+        while not try_lock(self._file, shared=shared):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(POLL)
+        return True
+
+    def release(self) -> None:
+        """Unlock the file; nothing happens where it is not locked."""
+        unlock(self._file)
+
+    @property
+    def held_by_other(self) -> bool:
+        """Whether another process, or another lock of this one, holds the file, alone or shared."""
+        return is_locked(self._file)
+
+    def close(self) -> None:
+        """Release the lock and close the file; the lock can be used again."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
+
+    @property
+    def _file(self) -> int:
+        if self._open is None:
+            self._open = open_lock(self._path)
+        return self._open
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """The part of a hub's run directory that belongs to one plugin.
+
+    False where there is none: in a plugin that was started by hand without a run directory, and in `dphub check`.
+
+    Args:
+        run_dir: The hub's run directory; empty where there is none.
+        instance: The name of the hub.
+        plugin: The name of the plugin.
+    """
+
+    run_dir: str = ""
+    instance: str = ""
+    plugin: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.run_dir)
+
+    def node_path(self, name: str, *, plugin: str = "") -> Path:
+        """A file that belongs to the node, whichever hub runs: it outlives hubs.
+
+        Args:
+            name: What distinguishes it from other files of the plugin.
+            plugin: The plugin whose file it is; by default this one.
+        """
+        return Path(self.run_dir, NODE_DIRECTORY, f"{plugin or self.plugin}.{name}")
+
+    def instance_path(self, name: str) -> Path:
+        """A file that belongs to one hub: a later hub removes it when this one has gone."""
+        return Path(self.run_dir, f"{self.instance}.{self.plugin}.{name}")
+
+    def instance_paths(self, name: str) -> list[Path]:
+        """The files of this name of the same plugin, of all hubs that share the run directory."""
+        return sorted(Path(self.run_dir).glob(f"*.{self.plugin}.{name}"))
+
+    def lock(self, path: Path) -> FileLock:
+        """A lock on one of these files."""
+        return FileLock(path)
+
+
+NODE_DIRECTORY = "node"
+"""The directory in the run directory for what belongs to the node."""
