@@ -15,7 +15,7 @@ KERNEL = ("/dev", "/proc", "/sys")
 """Where a test has what the node has."""
 
 POD_NAME = "device-plugin-hub-x7k2p"
-FIELDS = {"metadata.name": POD_NAME, "status.podIP": "127.0.0.1"}
+FIELDS = {"metadata.name": POD_NAME, "spec.nodeName": "node-a", "status.podIP": "127.0.0.1"}
 
 
 def _wanted(manifest: dict[str, Any], node: Path) -> Wanted:
