@@ -71,8 +71,8 @@ class _Lazy(click.Group):
         command = getattr(importlib.import_module(f"hub.cli.commands.{module}"), cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             return None
-        # click builds a command's help option once, whichever context is the first.
-        command.context_settings.setdefault("help_option_names", HELP)
+        # click builds a command's help option once, by the first context that asks for it.
+        command.get_help_option(click.Context(command, help_option_names=HELP))
         return command
 
     def resolve_command(

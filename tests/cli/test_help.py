@@ -27,6 +27,14 @@ def test_every_command_has_help(name: str) -> None:
     assert _dphub("help", name).output == shown.output
 
 
+def test_help_does_not_depend_on_what_was_asked_before() -> None:
+    """A command has -h, also where it was first looked at by a context that knows --help only."""
+    command = cli.get_command(click.Context(cli), "status")
+    assert command
+    assert "--help" in command.get_help(click.Context(command))
+    assert _dphub("status", "-h").exit_code == 0
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_can_be_typed(name: str) -> None:
     """Its command, options and arguments exist."""
