@@ -78,7 +78,12 @@ async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         environment = {**os.environ, "TMPDIR": directory}
         async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
-            (hub,) = await until(psutil.Process(demo.pid).children, "the demo's hub")
+            assert demo.stdout
+            # The first step: the hub has started, and ends only after all others.
+            async for line in demo.stdout:
+                if b"The hub starts" in line:
+                    break
+            (hub,) = psutil.Process(demo.pid).children()
             hub.suspend()
             demo.send_signal(signal.SIGINT)
             await until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
