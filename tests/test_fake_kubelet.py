@@ -287,15 +287,15 @@ async def test_restarts_leave_no_descriptor_open() -> None:
     async with node() as it:
         plugin = WirePlugin(it.directory, listed=devices(1))
         counts = []
-        for number in range(30):
+        for _ in range(30):
             await plugin.serve()
             await plugin.register()
             await it.kubelet.wait_for(STUB, allocatable=1)
             await plugin.close()
             await it.kubelet.restart()
-            if number >= 10:
-                counts.append(open_descriptors())
-        assert max(counts[10:]) <= max(counts[:10]), counts
+            counts.append(open_descriptors())
+        # gRPC closes some a moment late; a leak leaves at least one for each of the 20 restarts.
+        assert counts[-1] - counts[9] < 10, counts
 
 
 def test_the_wire_alone_needs_no_grpc() -> None:
