@@ -260,8 +260,12 @@ class Node:
     def end(self) -> None:
         """Leave no process behind, and show what they had to say if the test fails."""
         for plugin in self.plugins:
+            code = plugin.process.poll()
             plugin.kill()
             sys.stdout.write(plugin.log)
+            if code:
+                stack = plugin.run_dir.stack(plugin.name)
+                sys.stdout.write(f"the plugin had exited with {code}\n{stack.read_text() if stack.exists() else ''}")
 
 
 @asynccontextmanager

@@ -161,6 +161,9 @@ class HubProcess:
             self.process.kill()
             self.process.wait()
             for child in family:
+                with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                    # Its group, with what it has started since it was found.
+                    os.killpg(child.pid, signal.SIGKILL)
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
 
