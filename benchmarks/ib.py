@@ -22,7 +22,7 @@ from rdma_tree import RdmaTree, sixty_four_vfs  # noqa: E402 - see above
 from support import Node, PluginUnderTest  # noqa: E402 - see above
 
 VF = "rdma/vf"
-PLUGIN = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(recoveries=10**9)\n"
+PLUGIN = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"
 
 
 @asynccontextmanager

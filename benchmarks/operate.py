@@ -14,8 +14,8 @@ from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipp
 from benchmarks.rows import Row, times
 from hub.base.jsonfile import read_file
 from hub.cli.waiting import wait_for_state
-from hub.model.hub import HubState
-from hub.model.plugin import PluginState
+from hub.model.hub import HubReport
+from hub.model.plugin import PluginReport
 from hub.testing.node import Node
 
 
@@ -57,7 +57,7 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
     scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
     scratch.replace(root / f"{name}.faults")
 
-    def told(state: PluginState) -> bool:
+    def told(state: PluginReport) -> bool:
         devices = [device for resource in state.resources for device in resource.devices]
         return {device.id: device.reason for device in devices if not device.healthy} == unhealthy
 
@@ -66,7 +66,7 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
 
 async def _get(node: Node, path: str) -> float:
     """Seconds until the hub has answered."""
-    hub = read_file(node.run_dir.hub_state, HubState)
+    hub = read_file(node.run_dir.hub_report, HubReport)
     if hub is None:
         raise RuntimeError("the hub has no state")
     begin = time.monotonic()

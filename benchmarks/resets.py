@@ -8,7 +8,7 @@ import grpc.aio
 from benchmarks.rows import Row, times
 from hub import ResetDevice
 from hub.reset.result import Outcome
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 
 DEVICES = 8
 TARGET = "benchmarks.reset_nothing:reset"
@@ -25,7 +25,7 @@ async def resets(count: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         server.add_insecure_port(f"unix:{directory}/socket")
         await server.start()
-        resetter = Resetter(TARGET, dict)
+        resetter = ResetRunner(TARGET, dict)
         await _reset(resetter, 1)
         alone = [await _reset(resetter, 1) for _ in range(count)]
         together = [await _reset(resetter, DEVICES) for _ in range(max(3, count // 4))]
@@ -36,7 +36,7 @@ async def resets(count: int) -> list[Row]:
     return [*rows, Row(f"{DEVICES} resets in parallel against one", "ratio", ratio, "times", None, len(together))]
 
 
-async def _reset(resetter: Resetter, devices: int) -> float:
+async def _reset(resetter: ResetRunner, devices: int) -> float:
     begin = time.perf_counter()
     results = await resetter.reset([ResetDevice(f"device-{n}") for n in range(devices)], DEADLINE)
     took = time.perf_counter() - begin

@@ -13,7 +13,7 @@ import psutil
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.waiting import wait_for_state
-from hub.model.plugin import PluginState, Registration
+from hub.model.plugin import PluginReport, RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
 
@@ -110,9 +110,9 @@ async def _kill_plugin(node: Node, name: str) -> float:
     return time.monotonic() - begin
 
 
-def _serves(state: PluginState) -> bool:
+def _serves(state: PluginReport) -> bool:
     """Whether a living process wrote this; the file outlives the process, and a zombie outlives its death."""
-    registered = [resource.registration is Registration.REGISTERED for resource in state.resources]
+    registered = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
     try:
         return registered == [True] and psutil.Process(state.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hub.api.affinity import AllocationHint, read_allocation_hint, write_allocation_hint
     from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount
-    from hub.api.health import Policy, Probing
+    from hub.api.health import ProbePolicy, RecoveryPolicy
     from hub.api.host import Host
     from hub.api.metrics import Histogram, Kind, Metric, Sample
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, Settings
@@ -39,8 +39,8 @@ __all__ = [
     "NeedsRestart",
     "NoDevices",
     "Plugin",
-    "Policy",
-    "Probing",
+    "ProbePolicy",
+    "RecoveryPolicy",
     "ResetDevice",
     "ResetFailed",
     "Runtime",
@@ -61,7 +61,7 @@ _HOMES = {
     "hub.base.errors": ("ConfigError",),
     "hub.api.settings": ("validation_problem",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
-    "hub.api.health": ("Policy", "Probing"),
+    "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),
     "hub.api.host": ("Host",),
     "hub.api.runtime": ("FileLock", "Runtime"),
     "hub.api.reset": ("ResetDevice", "ResetFailed"),

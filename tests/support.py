@@ -22,7 +22,7 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from hub.model.plugin import PluginState, Registration, ResourceState
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceReport
 from hub.status.reader import read_state
 from hub.testing.kubelet import FakeKubelet
 
@@ -112,7 +112,7 @@ class PluginUnderTest:
         self.name = name
         self.run_dir = RunDir(node.run_dir, instance)
         self.log_file = node.directory / f"{instance}.{name}.log"
-        self._state: tuple[int, PluginState | None] = (0, None)
+        self._state: tuple[int, PluginReport | None] = (0, None)
         flags = {"--name": name, "--plugin-dir": node.plugin_dir, "--run-dir": node.run_dir}
         if isinstance(config, str):
             flags["--config"] = node.directory / f"{name}.yaml"
@@ -177,24 +177,24 @@ class PluginUnderTest:
         found: list[Line] = [json.loads(line) for line in self.log.splitlines(keepends=True) if line.endswith("\n")]
         return [line for line in found if event in (None, line["event"])]
 
-    def state(self) -> PluginState | None:
+    def state(self) -> PluginReport | None:
         """What it tells about itself, if anything yet."""
-        path = self.run_dir.state(self.name)
+        path = self.run_dir.report(self.name)
         modified = path.stat().st_mtime_ns if path.exists() else 0
         if modified != self._state[0]:
             self._state = modified, read_state(path)
         state = self._state[1]
         return state if state and state.pid == self.pid else None
 
-    def resource(self, name: str = STUB) -> ResourceState | None:
+    def resource(self, name: str = STUB) -> ResourceReport | None:
         """The state of one of its resources, if it has it yet."""
         state = self.state()
         return next((each for each in state.resources if each.name == name), None) if state else None
 
-    async def resource_until(self, holds: Callable[[ResourceState], bool], name: str = STUB) -> ResourceState:
+    async def resource_until(self, holds: Callable[[ResourceReport], bool], name: str = STUB) -> ResourceReport:
         """The first state of a resource for which something holds."""
 
-        def found() -> ResourceState | None:
+        def found() -> ResourceReport | None:
             self._check_alive()
             state = self.resource(name)
             return state if state and holds(state) else None
@@ -204,9 +204,9 @@ class PluginUnderTest:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {self.resource(name)}; log:\n{self.log}") from None
 
-    async def registered(self, name: str = STUB) -> ResourceState:
+    async def registered(self, name: str = STUB) -> ResourceReport:
         """The state of a resource once it is registered."""
-        return await self.resource_until(lambda state: state.registration is Registration.REGISTERED, name)
+        return await self.resource_until(lambda state: state.registration is RegistrationStatus.REGISTERED, name)
 
     async def logged(self, event: str) -> Line:
         """The first line of an event, once there is one."""

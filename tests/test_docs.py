@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hub.model.node import Condition, Severity
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
 from plugins.ib.settings import IBSettings, Pool, PoolHealth
@@ -89,7 +89,7 @@ LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "h
 
 def _events() -> set[str]:
     """The events that the code logs, those with a level that is chosen at run time included."""
-    found = {state.value for state in Registration if state is not Registration.INVALID}
+    found = {state.value for state in RegistrationStatus if state is not RegistrationStatus.INVALID}
     for path in (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")):
         if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -103,7 +103,7 @@ def _event(node: ast.AST) -> set[str]:
             return {event}
         case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(value=str(event)), *_]):
             return {event} if "," not in event else set()
-        case ast.Call(func=ast.Attribute(attr="_complain"), args=[ast.Constant(value=str(event)), *_]):
+        case ast.Call(func=ast.Attribute(attr="_log_once"), args=[ast.Constant(value=str(event)), *_]):
             return {event}
         case ast.Call(
             func=ast.Attribute(attr="_tell"), args=[ast.Constant(value=level), ast.Constant(value=str(event)), *_]

@@ -8,7 +8,7 @@ import pytest
 from wire_plugin import STUB, allocated, device, devices, hang, node, refuse
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.testing.kubelet import AdmissionError, DeviceNode, Mount
+from hub.testing.kubelet import AdmissionError, ContainerDevice, ContainerMount
 
 OTHER = "example.com/other"
 
@@ -56,8 +56,8 @@ async def test_a_pod_gets_what_its_plugins_say() -> None:
         assert work.devices == {STUB: ["d0", "d1"], OTHER: ["d0"]}
         assert work.started
         assert work.response.envs == {"A": "stub", "S": "1", "O": "2"}
-        assert work.response.mounts == (Mount("/in", "/out", read_only=True),)
-        assert work.response.devices == (DeviceNode("/dev/x", null, "rw"), DeviceNode("/dev/y", zero, "r"))
+        assert work.response.mounts == (ContainerMount("/in", "/out", read_only=True),)
+        assert work.response.devices == (ContainerDevice("/dev/x", null, "rw"), ContainerDevice("/dev/y", zero, "r"))
         assert work.response.annotations == {"note": "stub"}
         assert work.response.cdi_devices == ("example.com/stub=0", "example.com/other=0")
 

@@ -2,7 +2,7 @@
 
 from wire_plugin import STUB, devices, node
 
-from hub.kubelet.podresources import ask_holders, pod_resources_socket
+from hub.kubelet.podresources import list_holders, pod_resources_socket
 
 
 async def test_every_held_device_has_its_holder() -> None:
@@ -12,12 +12,12 @@ async def test_every_held_device_has_its_holder() -> None:
         await it.kubelet.admit("first", {STUB: 1}, namespace="team")
         await it.kubelet.admit("second", {STUB: 1}, container="worker")
         socket = pod_resources_socket(it.directory)
-        holders = await ask_holders(socket)
+        holders = await list_holders(socket)
         assert holders is not None
         assert {resource for resource, _ in holders} == {STUB}
         assert sorted(holders.values()) == ["default/second/worker", "team/first/main"]
         await it.kubelet.remove("second")
-        assert await ask_holders(socket) == {
+        assert await list_holders(socket) == {
             key: holder for key, holder in holders.items() if holder == "team/first/main"
         }
 
@@ -26,4 +26,4 @@ async def test_nobody_can_tell_without_the_api() -> None:
     """A kubelet that does not serve the API, or has gone, is no error."""
     async with node() as it:
         await it.kubelet.stop()
-        assert await ask_holders(pod_resources_socket(it.directory)) is None
+        assert await list_holders(pod_resources_socket(it.directory)) is None

@@ -13,9 +13,9 @@ import msgspec
 from hub.api.runtime import Runtime
 from hub.base.jsonfile import replace_file
 
-NAME = "allocated.json"
+HINT_NAME = "allocated.json"
 
-FRESH = 2.0
+MAX_AGE = 2.0
 """Seconds for which a hint is of the container that is just being admitted; a kubelet takes milliseconds."""
 
 
@@ -38,7 +38,7 @@ def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
         OSError: the file cannot be written.
     """
     if runtime:
-        replace_file(runtime.node_path(NAME), AllocationHint(time.monotonic(), tuple(pci)))
+        replace_file(runtime.node_path(HINT_NAME), AllocationHint(time.monotonic(), tuple(pci)))
 
 
 def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None:
@@ -46,7 +46,7 @@ def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None
     if not runtime:
         return None
     try:
-        hint = msgspec.json.decode(runtime.node_path(NAME, plugin=plugin).read_bytes(), type=AllocationHint)
+        hint = msgspec.json.decode(runtime.node_path(HINT_NAME, plugin=plugin).read_bytes(), type=AllocationHint)
     except (OSError, msgspec.DecodeError):
         return None
-    return hint if 0 <= time.monotonic() - hint.time <= FRESH else None
+    return hint if 0 <= time.monotonic() - hint.time <= MAX_AGE else None

@@ -9,7 +9,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
 """One step of a place as msgspec writes it, such as "$.configList[1].mode": a key, or an element of something."""
 
 
-def allowed_words(kind: type, place: str) -> list[str]:
+def allowed_values(kind: type, place: str) -> list[str]:
     """The words that a value at a place may be; none where it is no choice of words.
 
     Args:

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from hub.api.device import Allocation, Device, Excluded
-from hub.api.health import Policy, Probing
+from hub.api.health import ProbePolicy, RecoveryPolicy
 from hub.api.host import Host
 from hub.api.metrics import Metric
 from hub.api.runtime import Runtime
 from hub.api.settings import read_settings
 
-LONGEST_RESET = 26.0
+MAX_RESET_TIMEOUT = 26.0
 """Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
 by then takes up to 3."""
 
@@ -64,10 +64,10 @@ class Plugin:
         resource: The resource that devices belong to when they name none, and which is served even without a device.
         settings: What the plugin's configuration file says. Annotate it with your own subclass of `Settings`, and the
             file is decoded into that.
-        config_variable: The environment variable that names the configuration file where no flag does.
+        config_env: The environment variable that names the configuration file where no flag does.
         host: The node's file system.
         runtime: Where the plugin may keep files and locks; empty where there is no run directory.
-        interval: Seconds between two calls of `devices`, when nothing else asks for one.
+        scan_interval: Seconds between two calls of `devices`, when nothing else asks for one.
         scan_timeout: Seconds after which a call of `devices` that has not ended makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet sets no limit of its own, and
             admits no other pod while it waits.
@@ -75,31 +75,31 @@ class Plugin:
         reset: The function ("module:function") that makes a device ready for its next container, see `hub.reset`. It
             is called before each start of a container, in a process of its own.
         reset_resources: The resources whose devices are reset; None for all of them.
-        cured_by_reset: The resources in which a reset that succeeds mends a device that is `broken`; None for all of
+        reset_clears_broken: The resources in which a reset that succeeds mends a device that is `broken`; None for all of
             them. In others it waits for an operator.
         reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and to end
             what has not ended by then takes up to 3.
-        reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.
+        max_reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.
         recovery: How a device that was unhealthy comes back.
         probing: When devices that cannot be reset are tried again.
     """
 
     resource: str = ""
     settings: Settings
-    config_variable: ClassVar[str] = ""
+    config_env: ClassVar[str] = ""
     host: Host
     runtime: Runtime
-    interval: float = 10.0
+    scan_interval: float = 10.0
     scan_timeout: float = 30.0
     allocate_timeout: float = 5.0
     prefer_timeout: float = 1.0
     reset: str = ""
     reset_resources: Collection[str] | None = None
-    cured_by_reset: Collection[str] | None = None
+    reset_clears_broken: Collection[str] | None = None
     reset_timeout: float = 25.0
-    reset_failures: int = 3
-    recovery: Policy = Policy()
-    probing: Probing = Probing()
+    max_reset_failures: int = 3
+    recovery: RecoveryPolicy = RecoveryPolicy()
+    probing: ProbePolicy = ProbePolicy()
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Plugin:
         """What the reset function gets as its settings; anything that JSON can say. Answers within two seconds."""
         return self.settings
 
-    def why_not_reset(self, shares: Sequence[Device]) -> str:
+    def reset_blocked(self, shares: Sequence[Device]) -> str:
         """Why a physical device must not be reset now; empty when it may be. Answers within two seconds.
 
         A reset is left out when this fails, does not answer, or answers something else than a text.

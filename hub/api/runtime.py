@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.locks import is_locked, open_lock, try_lock, unlock
 
-POLL = 0.02
+POLL_INTERVAL = 0.02
 """Seconds between two tries: the kernel wakes only those who wait for a lock without a limit."""
 
 
@@ -50,7 +50,7 @@ class FileLock:
         while not try_lock(self._file, shared=shared):
             if time.monotonic() >= end:
                 return False
-            time.sleep(POLL)
+            time.sleep(POLL_INTERVAL)
         return True
 
     def release(self) -> None:

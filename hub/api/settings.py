@@ -42,11 +42,11 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
 
 def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
     """What is wrong with a value that is none of some type, with what it may be or may have; and the place in it."""
-    from hub.api.choices import allowed_keys, allowed_words  # noqa: PLC0415 - half a megabyte for a mistake only
+    from hub.api.choices import allowed_keys, allowed_values  # noqa: PLC0415 - half a megabyte for a mistake only
 
     problem, _, place = str(error).partition(" - at ")
     place = place.strip("`")
-    if problem.startswith("Invalid enum value") and (words := allowed_words(kind, place)):
+    if problem.startswith("Invalid enum value") and (words := allowed_values(kind, place)):
         problem += f", expected one of {', '.join(words)}"
     if match := _UNKNOWN_KEY.fullmatch(problem):
         problem += did_you_mean(match[1], allowed_keys(kind, place))

@@ -5,12 +5,12 @@ import re
 import msgspec
 
 import hub
-from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, Policy, Probing, Sample
+from hub import Allocation, Device, DeviceNode, Excluded, Host, Metric, Mount, ProbePolicy, RecoveryPolicy, Sample
 from hub.base.wording import did_you_mean
 
 _KINDS: tuple[type[msgspec.Struct], ...] = (
     *(Device, DeviceNode, Mount, Excluded, Allocation),
-    *(Metric, Sample, Policy, Probing),
+    *(Metric, Sample, RecoveryPolicy, ProbePolicy),
 )
 """What an author makes; msgspec's errors do not name the class."""
 

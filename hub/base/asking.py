@@ -4,32 +4,32 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hub.base.failures import PluginFailure, PluginTimeout
-from hub.base.threads import in_thread, place_of_call
+from hub.base.failures import PluginError, PluginTimeout
+from hub.base.threads import place_of_call, start_call
 
-PENDING = 16
+MAX_PENDING = 16
 """Questions of one asker that may be unanswered at one time. Few are asked at once, so that more of them hang; each
 holds a thread for as long as it does."""
 
 T = TypeVar("T")
 
 
-class Asker:
+class Calls:
     """Asks plugin code in threads, with a limit of time and of how many may hang."""
 
     def __init__(self) -> None:
         self._pending: set[asyncio.Future[Any]] = set()
 
-    async def ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
+    async def call(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
         """The answer to a question that calls a method of the plugin.
 
         Raises:
             PluginTimeout: there was none within the limit, in seconds.
-            PluginFailure: it failed.
+            PluginError: it failed.
         """
-        if len(self._pending) >= PENDING:
-            raise PluginFailure(f"{PENDING} earlier calls of the plugin have not returned")
-        answer = in_thread(method, question)
+        if len(self._pending) >= MAX_PENDING:
+            raise PluginError(f"{MAX_PENDING} earlier calls of the plugin have not returned")
+        answer = start_call(method, question)
         self._pending.add(answer)
         answer.add_done_callback(self._settle)
         # Shielded, for the call is pending until its thread returns, whoever still waits for it.

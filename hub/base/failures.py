@@ -11,7 +11,7 @@ from hub.base.place import place_of_error, place_of_function
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-class PluginFailure(Exception):
+class PluginError(Exception):
     """Plugin code did not do what it was called for; the text says what happened instead, and where."""
 
     @classmethod
@@ -20,12 +20,14 @@ class PluginFailure(Exception):
 
         Where the error comes from the hub's check of what the method returned, the place is the method's.
         """
-        failure = cls(legible(f"{called(method)} failed{_at(error, method)}: {_described(error, _host(method))}"))
+        failure = cls(
+            printable(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}")
+        )
         failure.__cause__ = error
         return failure
 
 
-class PluginTimeout(PluginFailure):
+class PluginTimeout(PluginError):
     """Plugin code has not returned within its limit; the text says where it is.
 
     Args:
@@ -36,21 +38,21 @@ class PluginTimeout(PluginFailure):
 
     def __init__(self, method: Callable[..., Any], limit: float, place: str) -> None:
         where = f"; it is at {place}" if place else ""
-        super().__init__(f"{called(method)} has not returned within {limit:.3g} s{where}")
+        super().__init__(f"{method_name(method)} has not returned within {limit:.3g} s{where}")
 
 
 def explain(error: BaseException) -> str:
     """An error of an author's code in one line: where it was raised, its type, its text, and what to do if known."""
     place = _at(error).strip()
-    return legible(f"{place}: {_described(error)}" if place else _described(error))
+    return printable(f"{place}: {_described(error)}" if place else _described(error))
 
 
-def called(method: Callable[..., Any]) -> str:
+def method_name(method: Callable[..., Any]) -> str:
     """What an author calls a method."""
     return f"{getattr(method, '__name__', type(method).__name__)}()"
 
 
-def legible(text: object) -> str:
+def printable(text: object) -> str:
     """A foreign text as one that UTF-8 can carry, which names of files need not be, and that can be told twice.
 
     The address of an object makes a text new each time, and so a log line and a change of state.

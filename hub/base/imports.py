@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without(*names: str) -> Iterator[None]:
+def hub_only(*names: str) -> Iterator[None]:
     """Have these packages not found by what is imported meanwhile; whoever has them or imports them later has them."""
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in names}
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type] # None keeps a module from being found

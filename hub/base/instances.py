@@ -16,7 +16,7 @@ from hub.base.errors import ConfigError, HubError
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.base.paths import INSTANCE_NAME, RunDir
 
-PATIENCE = 1.0
+LOCK_TIMEOUT = 1.0
 """Seconds for a lock to become free: whoever removes what a dead hub has left holds its lock for a moment."""
 
 _POLL = 0.02
@@ -33,18 +33,18 @@ class Instance(NamedTuple):
     """Nanoseconds of the node's time since boot, which no clock adjustment moves; 0 where it has not said so yet."""
     name: str
     """The hub's name."""
-    lives: bool
+    is_running: bool
 
 
 @contextmanager
-def hold(run_dir: RunDir) -> Iterator[None]:
+def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
     """Be the hub of this name; the kernel lets go when the process ends, however it ends.
 
     Raises:
         AlreadyRunningError: another process is.
         ConfigError: the lock file cannot be made.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LOCK_TIMEOUT
     try:
         while (file := _lock(run_dir.lock)) is None:
             if time.monotonic() > end:
@@ -58,7 +58,7 @@ def hold(run_dir: RunDir) -> Iterator[None]:
         os.close(file)
 
 
-def begin_to_serve(run_dir: RunDir, plugin: str) -> None:
+def acquire_serving_lock(run_dir: RunDir, plugin: str) -> None:
     """Be a plugin that serves, until this process ends.
 
     Raises:
@@ -68,14 +68,14 @@ def begin_to_serve(run_dir: RunDir, plugin: str) -> None:
     _lock(run_dir.serving(plugin), shared=True)
 
 
-def living(run_dir: RunDir) -> list[Instance]:
+def running_hubs(run_dir: RunDir) -> list[Instance]:
     """The hubs that share the run directory and live, the oldest first."""
-    return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.lives and hub.since)
+    return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.is_running and hub.since)
 
 
-def dead(run_dir: RunDir) -> list[str]:
+def exited_hubs(run_dir: RunDir) -> list[str]:
     """The names of hubs that have shared the run directory and are no more."""
-    return [hub.name for hub in _instances(run_dir, run_dir.lock) if not hub.lives]
+    return [hub.name for hub in _instances(run_dir, run_dir.lock) if not hub.is_running]
 
 
 def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
@@ -85,7 +85,7 @@ def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
 
 
 @contextmanager
-def kept_from_starting(run_dir: RunDir, name: str) -> Iterator[bool]:
+def start_blocked(run_dir: RunDir, name: str) -> Iterator[bool]:
     """Whether a hub is dead, and cannot start until the block ends."""
     with existing_lock(RunDir(run_dir.path, name).lock) as file:
         yield try_lock(file)

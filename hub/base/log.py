@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
 from hub.base.errors import ConfigError
-from hub.base.imports import without
+from hub.base.imports import hub_only
 from hub.base.logfile import LogFile, StandardError
 
 if TYPE_CHECKING:
     import structlog
 else:
     # All of rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for those who use it.
-    with without("rich", "greenlet"):
+    with hub_only("rich", "greenlet"):
         import structlog
 
 LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"

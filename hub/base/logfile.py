@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LONGEST = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """Bytes of a file; then it becomes the former one, whose predecessor is forgotten."""
 
 
-def former(path: Path) -> Path:
+def rotated(path: Path) -> Path:
     """Where the lines before those in a log file are."""
     return path.with_name(f"{path.name}.1")
 
@@ -67,9 +67,9 @@ class LogFile:
             self._file = None
 
     def _append(self, line: bytes) -> None:
-        if self._file is not None and self._size + len(line) > LONGEST:
+        if self._file is not None and self._size + len(line) > MAX_BYTES:
             self._close()
-            self._path.replace(former(self._path))
+            self._path.replace(rotated(self._path))
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._size = os.fstat(self._file).st_size

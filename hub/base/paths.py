@@ -44,7 +44,7 @@ class RunDir:
         return self.path / f"{self.instance}.lock"
 
     @property
-    def control(self) -> Path:
+    def circus_socket(self) -> Path:
         """The socket that circusctl talks to."""
         return self.path / f"{self.instance}.control"
 
@@ -54,12 +54,12 @@ class RunDir:
         return self.path / f"{self.instance}.events"
 
     @property
-    def hub_state(self) -> Path:
+    def hub_report(self) -> Path:
         """The state file of the hub, replaced atomically at each change."""
         return self.path / f"{self.instance}.json"
 
     @property
-    def hub_pulse(self) -> Path:
+    def hub_heartbeat(self) -> Path:
         """An empty file whose time shows that the hub's event loop turns, see `hub.model.heartbeat`."""
         return self.path / f"{self.instance}.pulse"
 
@@ -68,11 +68,11 @@ class RunDir:
         """The hub's latest log lines."""
         return self.path / f"{self.instance}.log"
 
-    def state(self, plugin: str) -> Path:
+    def report(self, plugin: str) -> Path:
         """The state file of one plugin, replaced atomically at each change."""
         return self.path / f"{self.instance}.{plugin}.json"
 
-    def pulse(self, plugin: str) -> Path:
+    def heartbeat(self, plugin: str) -> Path:
         """A small file that a plugin replaces all the time while its event loop turns."""
         return self.path / f"{self.instance}.{plugin}.pulse"
 
@@ -80,7 +80,7 @@ class RunDir:
         """Held by a plugin process that serves."""
         return self.path / f"{self.instance}.{plugin}.serving"
 
-    def plugin_control(self, plugin: str) -> Path:
+    def admin_socket(self, plugin: str) -> Path:
         """The socket on which a plugin does what an operator asks."""
         return self.path / f"{self.instance}.{plugin}.control"
 
@@ -116,7 +116,7 @@ class RunDir:
         """
         if not INSTANCE_NAME.fullmatch(self.instance):
             raise ConfigError("--instance", f'is "{self.instance}", expected small letters, digits and "-"')
-        for path in (self.control, self.events):
+        for path in (self.circus_socket, self.events):
             excess = len(os.fsencode(path)) - SOCKET_PATH_BYTES
             if excess > 0:
                 problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"

@@ -17,12 +17,12 @@ _Step = tuple[FrameType, int]
 
 def place_of_error(error: BaseException) -> str:
     """The deepest line of the author's code that an error has passed through; empty where it has passed none."""
-    return _deepest(_raised_through(error.__traceback__))
+    return _innermost(_raised_through(error.__traceback__))
 
 
 def place_of_thread(ident: int) -> str:
     """The deepest line of the author's code that a running thread is in; empty where it is in none."""
-    return _deepest(reversed(list(_called_from(sys._current_frames().get(ident)))))  # noqa: SLF001 - the documented way
+    return _innermost(reversed(list(_called_from(sys._current_frames().get(ident)))))  # noqa: SLF001 - the documented way
 
 
 def place_of_function(function: object) -> str:
@@ -60,7 +60,7 @@ def _called_from(frame: FrameType | None) -> Iterator[_Step]:
         frame = frame.f_back
 
 
-def _deepest(steps: Iterable[_Step]) -> str:
+def _innermost(steps: Iterable[_Step]) -> str:
     """The last step in the package, or directory, of the code that the hub calls.
 
     What that code calls may be a library, whose lines say little to the author.

@@ -6,7 +6,7 @@ from typing import Self
 import msgspec
 
 
-class ProcessIdentity(msgspec.Struct, frozen=True):
+class ProcessId(msgspec.Struct, frozen=True):
     """One process, told from every other one of this boot.
 
     Args:

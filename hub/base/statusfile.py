@@ -7,11 +7,11 @@ from pathlib import Path
 from hub.base.jsonfile import replace_file
 from hub.base.log import get_logger
 
-GATHER = 0.02
+WRITE_DELAY = 0.02
 """Seconds in which several changes become one write."""
 
 
-class StateFile:
+class StatusFile:
     """Writes something as JSON soon after each change of it.
 
     Args:
@@ -30,15 +30,15 @@ class StateFile:
         self._failure = ""
         self._log = get_logger()
 
-    def touch(self) -> None:
+    def mark_changed(self) -> None:
         """Something has changed."""
         if self._path and not self._pending:
-            self._pending = asyncio.get_running_loop().call_later(GATHER, self.write)
+            self._pending = asyncio.get_running_loop().call_later(WRITE_DELAY, self.write)
 
-    def keep(self) -> None:
+    def restore(self) -> None:
         """Write it soon where somebody has taken it away."""
         if self._path and not self._path.exists():
-            self.touch()
+            self.mark_changed()
 
     def write(self) -> str:
         """Write now. A full disk is no reason to stop serving; it is said once.

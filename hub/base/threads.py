@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from hub.base.failures import PluginFailure, called
+from hub.base.failures import PluginError, method_name
 from hub.base.place import place_of_thread
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ _threads: WeakKeyDictionary[asyncio.Future[Any], list[int]] = WeakKeyDictionary(
 """The thread of each call that runs."""
 
 
-def in_thread(method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
+def start_call(method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
     """Call a function in a thread that runs nothing else meanwhile, and return a future of its outcome.
 
     The method is the plugin's that the function calls; failures name it.
@@ -40,7 +40,7 @@ def in_thread(method: Callable[..., Any], function: Callable[[], T]) -> asyncio.
     process from ending nor another call from running, which a pool of some size would. They are used again, for
     starting one takes several times as long as the rest of a call.
 
-    The future raises `PluginFailure` for everything that the code raises. As themselves, StopIteration would never
+    The future raises `PluginError` for everything that the code raises. As themselves, StopIteration would never
     reach who awaits the future, CancelledError would end its task, and SystemExit the process.
     """
     outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -55,7 +55,7 @@ def in_thread(method: Callable[..., Any], function: Callable[[], T]) -> asyncio.
 
 
 def place_of_call(future: asyncio.Future[Any]) -> str:
-    """The line of the author's code that a call of `in_thread` is in just now; empty where it is in none."""
+    """The line of the author's code that a call of `start_call` is in just now; empty where it is in none."""
     return "".join(map(place_of_thread, _threads.get(future, ())))
 
 
@@ -71,14 +71,14 @@ def _work(jobs: SimpleQueue[_Job]) -> None:
 
 
 def _run(jobs: SimpleQueue[_Job], job: _Job) -> None:
-    threading.current_thread().name = called(job.method)
+    threading.current_thread().name = method_name(job.method)
     job.threads.append(threading.get_ident())
     try:
         result = job.function()
     except BaseException as error:  # noqa: BLE001 - whatever it is belongs to who awaits the future
         job.threads.clear()
         _idle.append(jobs)
-        job.outcome.set_exception(PluginFailure.of(error, job.method))
+        job.outcome.set_exception(PluginError.of(error, job.method))
     else:
         job.threads.clear()
         _idle.append(jobs)

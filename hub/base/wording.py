@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from itertools import islice
 
-MOST_SUGGESTIONS = 3
+MAX_SUGGESTIONS = 3
 
-MOST_COMPARED = 2000
+MAX_COMPARED = 2000
 """Names that a word is compared with, the first ones: a node may have 16,384 devices, which would take seconds."""
 
 MARGIN = 0.02
@@ -24,8 +24,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - plugin processes only count
 
-    names = {name.lower(): name for name in islice(known, MOST_COMPARED)}
-    close = get_close_matches(word.lower(), names, MOST_SUGGESTIONS)
+    names = {name.lower(): name for name in islice(known, MAX_COMPARED)}
+    close = get_close_matches(word.lower(), names, MAX_SUGGESTIONS)
     if not close:
         return ""
     ratios = {name: SequenceMatcher(None, name, word.lower()).ratio() for name in close}

@@ -12,7 +12,7 @@ from hub._version import __version__
 from hub.base.errors import HubError
 from hub.base.exits import Exit
 from hub.base.wording import did_you_mean
-from hub.cli.render.text import say
+from hub.cli.render.text import echo
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -104,18 +104,18 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; a fault that a person can mend is one line and exit code 2."""
-    _write_what_can_be_written()
+    _flush_output()
     try:
         if COMPLETE_VARIABLE in os.environ:
             # It has this project's own completion for bash.
             importlib.import_module("hub.cli.commands.completion")
         cli.main(prog_name="dphub", complete_var=COMPLETE_VARIABLE, standalone_mode=True)
     except HubError as error:
-        say(f"dphub: {error}", error=True)
+        echo(f"dphub: {error}", error=True)
         sys.exit(Exit.USAGE)
 
 
-def _write_what_can_be_written() -> None:
+def _flush_output() -> None:
     """Have a terminal that knows few characters show the others as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

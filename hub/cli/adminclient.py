@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 
 from hub.base.errors import HubError
-from hub.model.admin import LINE_BYTES, Answer, Request
+from hub.model.admin import LINE_BYTES, Request, Response
 
 ANSWER_SECONDS = 60.0
 """How long an answer may take: a reset has 26 seconds, and may have to wait for another one of the same device."""
 
 
-def ask(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Answer:
+def send(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Response:
     """Send a request to the plugin that serves on a socket, and wait for the answer.
 
     Raises:
@@ -24,7 +24,7 @@ def ask(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Answer:
             client.connect(str(path))
             client.sendall(msgspec.json.encode(request) + b"\n")
             with client.makefile("rb") as lines:
-                return msgspec.json.decode(lines.readline(LINE_BYTES), type=Answer)
+                return msgspec.json.decode(lines.readline(LINE_BYTES), type=Response)
         except TimeoutError:
             raise HubError(f"the plugin has not answered within {limit:g} s; see dphub status") from None
         except (ConnectionResetError, BrokenPipeError, msgspec.DecodeError):

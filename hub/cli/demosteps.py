@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.waiting import wait_for_state
-from hub.model.plugin import PluginState, Registration, ResourceState
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceReport
 from hub.testing.kubelet import FakeKubelet, Pod
 from hub.testing.node import Node
 
@@ -29,7 +29,7 @@ class Step(msgspec.Struct, frozen=True):
     """How long it took, where that matters."""
 
 
-async def tell(node: Node, plugins: Sequence[str]) -> AsyncIterator[Step]:
+async def run_demo(node: Node, plugins: Sequence[str]) -> AsyncIterator[Step]:
     """Let everything happen that the project exists for.
 
     Raises:
@@ -105,7 +105,7 @@ async def _health(node: Node, unhealthy: dict[str, str], title: str, allocatable
     return Step(title, f"The kubelet has {allocatable} allocatable devices of {RESOURCE} now.", rows, took)
 
 
-def _unhealthy(state: PluginState) -> dict[str, str]:
+def _unhealthy(state: PluginReport) -> dict[str, str]:
     return {device.id: device.reason for resource in state.resources for device in resource.devices if device.reason}
 
 
@@ -123,7 +123,7 @@ async def _restart_kubelet(node: Node, plugins: Sequence[str]) -> Step:
     return Step("The kubelet restarts", text, rows, time.monotonic() - begin)
 
 
-async def _listed(node: Node, resources: Sequence[ResourceState]) -> None:
+async def _listed(node: Node, resources: Sequence[ResourceReport]) -> None:
     """Wait until the kubelet has the devices of each; registration alone does not give it any."""
     names = {resource.name for resource in resources}
 
@@ -159,9 +159,9 @@ async def _stop(node: Node) -> Step:
     return Step("The hub stops", "Exit code 0, no process and no socket left behind.", (), took)
 
 
-async def _registered(node: Node, plugin: str) -> PluginState:
-    def registered(state: PluginState) -> bool:
-        known = [resource.registration is Registration.REGISTERED for resource in state.resources]
+async def _registered(node: Node, plugin: str) -> PluginReport:
+    def registered(state: PluginReport) -> bool:
+        known = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
         return bool(known) and all(known)
 
     return await wait_for_state(node.run_dir, plugin, registered, LIMIT)

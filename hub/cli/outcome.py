@@ -3,26 +3,26 @@
 import asyncio
 import time
 
-from hub.cli.render.text import say
-from hub.cli.target import NodeHub, plugin_of
+from hub.cli.render.text import echo
+from hub.cli.target import TargetHub, plugin_of
 from hub.cli.waiting import wait_for
 from hub.model.node import Condition, PluginStatus
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 
 LIMIT = 60.0
 """Seconds until the outcome is reported as not known yet."""
 
 _ENDED = {
     Condition.BACKING_OFF,
-    Condition.FAILING,
+    Condition.START_FAILED,
     Condition.STOPPED,
-    Condition.REFUSED,
-    Condition.HANGING,
-    Condition.HANDED_OVER,
+    Condition.REGISTRATION_FAILED,
+    Condition.UNRESPONSIVE,
+    Condition.SUPERSEDED,
 }
 
 
-def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, verb: str = "started") -> bool:
+def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1, verb: str = "started") -> bool:
     """Wait for a plugin that was started and say how it went.
 
     Args:
@@ -44,20 +44,20 @@ def report_start(hub: NodeHub, plugin: str, *, begin: float, before: int = -1, v
     took = time.monotonic() - begin
     if found is None:
         now = plugin_of(hub.status(), plugin)
-        say(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", error=True)
+        echo(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", error=True)
         return False
     if found.condition is Condition.REGISTERED:
         resources = ", ".join(f"{each.name} ({each.healthy} of {each.total})" for each in found.resources)
-        say(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
+        echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
-    said = f": {found.text}" if found.text else ""
-    if found.condition is Condition.SERVING and found.fault:
-        say(f"{plugin}: {verb}, but it serves nothing{said}", error=True)
+    said = f": {found.message}" if found.message else ""
+    if found.condition is Condition.REGISTERING and found.fault:
+        echo(f"{plugin}: {verb}, but it serves nothing{said}", error=True)
         return False
-    if found.condition is Condition.SERVING:
-        say(f"{plugin}: {verb}, and has no resource{said}")
+    if found.condition is Condition.REGISTERING:
+        echo(f"{plugin}: {verb}, and has no resource{said}")
         return True
-    say(f"{plugin}: {verb}, but it is {found.condition}{said}", error=True)
+    echo(f"{plugin}: {verb}, but it is {found.condition}{said}", error=True)
     return False
 
 
@@ -65,6 +65,6 @@ def _is_settled(status: PluginStatus) -> bool:
     """Whether nothing else comes by itself soon."""
     if status.condition is Condition.WAITING:
         # Before it has looked for a kubelet it has nothing to say.
-        return any(each.registration is Registration.WAITING and each.detail for each in status.resources)
-    idle = status.condition is Condition.SERVING and not status.resources
+        return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.resources)
+    idle = status.condition is Condition.REGISTERING and not status.resources
     return idle or status.condition is Condition.REGISTERED or status.condition in _ENDED

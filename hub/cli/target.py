@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from hub.base.errors import HubError
-from hub.base.instances import dead, living, serving
+from hub.base.instances import exited_hubs, running_hubs, serving
 from hub.base.paths import INSTANCE, RUN_DIR, RunDir
 from hub.base.sockets import is_served
 from hub.base.wording import did_you_mean
-from hub.cli.adminclient import ask
-from hub.cli.render.text import failing_in_words
-from hub.model.admin import Answer, AskHolders, Request
-from hub.model.heartbeat import SILENCE, silent_for
-from hub.model.hub import ProcessState, Run
+from hub.cli.adminclient import send
+from hub.cli.render.text import click_errors
+from hub.model.admin import RefreshHolders, Request, Response
+from hub.model.heartbeat import UNRESPONSIVE_AFTER, heartbeat_age
+from hub.model.hub import ProcessReport, RunState
 from hub.model.node import NodeStatus, PluginStatus
 from hub.status.reader import Reader
 
@@ -49,20 +49,20 @@ def hub_options(function: Function) -> Function:
     )
     @wraps(function)
     def command(*arguments: object, run_dir: Path, instance: str | None, **options: object) -> None:
-        with failing_in_words():
-            function(*arguments, hub=NodeHub(run_dir.absolute(), instance), **options)
+        with click_errors():
+            function(*arguments, hub=TargetHub(run_dir.absolute(), instance), **options)
 
     return command
 
 
-def hub_of(context: click.Context) -> "NodeHub":
+def hub_of(context: click.Context) -> "TargetHub":
     """The hub that a command line is about, as far as it is typed.
 
     Raises:
         HubError: its run directory cannot be read.
     """
     said = context.params
-    return NodeHub(Path(said.get("run_dir") or RUN_DIR).absolute(), said.get("instance"))
+    return TargetHub(Path(said.get("run_dir") or RUN_DIR).absolute(), said.get("instance"))
 
 
 def _complete_instance(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -73,7 +73,7 @@ def _complete_instance(context: click.Context, _parameter: click.Parameter, begu
         return []
 
 
-class NodeHub:
+class TargetHub:
     """A hub as a command sees it.
 
     Args:
@@ -86,14 +86,14 @@ class NodeHub:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         RunDir(path).check_readable()
-        youngest = next((hub.name for hub in reversed(living(RunDir(path)))), INSTANCE)
+        youngest = next((hub.name for hub in reversed(running_hubs(RunDir(path)))), INSTANCE)
         self.run_dir = RunDir(path, name or youngest)
         self._reader = Reader(self.run_dir)
 
     @property
     def running(self) -> bool:
         """Whether somebody listens on its control socket."""
-        return is_served(self.run_dir.control)
+        return is_served(self.run_dir.circus_socket)
 
     def status(self) -> NodeStatus:
         """The node's condition.
@@ -101,11 +101,13 @@ class NodeHub:
         Raises:
             HubError: there has never been such a hub.
         """
-        if not self.run_dir.hub_state.exists() and (others := self._others()):
+        if not self.run_dir.hub_report.exists() and (others := self._others()):
             name, path = self.run_dir.instance, self.run_dir.path
             there = f"there are {', '.join(others)}{did_you_mean(name, others)}"
             raise HubError(f"there is no hub {name} in {path}; {there}")
-        return self._reader.status(running=self.running, frozen=silent_for(self.run_dir.hub_pulse) > SILENCE)
+        return self._reader.status(
+            running=self.running, frozen=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER
+        )
 
     def status_with_holders(self) -> NodeStatus:
         """The node's condition, once every plugin has asked the kubelet which container uses what.
@@ -121,7 +123,7 @@ class NodeHub:
 
         def ask_one(name: str) -> None:
             with suppress(HubError):
-                ask(self.run_dir.plugin_control(name), AskHolders(), HOLDERS_SECONDS)
+                send(self.run_dir.admin_socket(name), RefreshHolders(), HOLDERS_SECONDS)
 
         with ThreadPoolExecutor() as workers:
             list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.pid]))
@@ -134,7 +136,7 @@ class NodeHub:
             HubError: there is none.
         """
         status = self.status()
-        if status.hub.frozen:
+        if status.hub.unresponsive:
             hub = f"the hub in {self.run_dir.path} (process {status.hub.pid})"
             raise HubError(f"{hub} shows no life; end that process; in a pod, it is restarted")
         if not status.hub.running:
@@ -149,7 +151,7 @@ class NodeHub:
         """
         return plugin_of(self.live_status(), name)
 
-    def ask(self, plugin: str, request: Request) -> Answer:
+    def send(self, plugin: str, request: Request) -> Response:
         """What a plugin's process answers.
 
         Raises:
@@ -158,14 +160,14 @@ class NodeHub:
         if why := self._why_silent(plugin):
             raise HubError(f"{plugin} {why}")
         try:
-            return ask(self.run_dir.plugin_control(plugin), request)
+            return send(self.run_dir.admin_socket(plugin), request)
         except HubError as error:
             raise HubError(f"{plugin}: {error}") from None
 
-    def elsewhere(self, plugins: Iterable[str]) -> str:
+    def other_hub(self, plugins: Iterable[str]) -> str:
         """Another hub of the node that serves one of these plugins where ours does not, to be added to a text."""
         for plugin in plugins:
-            names = [hub.name for hub in serving(self.run_dir, plugin) if hub.lives]
+            names = [hub.name for hub in serving(self.run_dir, plugin) if hub.is_running]
             if names and self.run_dir.instance not in names:
                 return f"; another hub of this node, {names[-1]}, still serves: --instance {names[-1]}"
         return ""
@@ -179,17 +181,17 @@ class NodeHub:
 
     def instances(self) -> list[str]:
         """The hubs that share the run directory, or have shared it."""
-        return [*(hub.name for hub in living(self.run_dir)), *dead(self.run_dir)]
+        return [*(hub.name for hub in running_hubs(self.run_dir)), *exited_hubs(self.run_dir)]
 
     def _others(self) -> list[str]:
         return [name for name in self.instances() if name != self.run_dir.instance]
 
 
-def _why_silent(process: ProcessState) -> str:
+def _why_silent(process: ProcessReport) -> str:
     """Why a plugin's process does not answer an operator; empty where it should."""
     if not process.is_hub_plugin:
         return "is another program than a plugin of the hub's, and does nothing for an operator"
-    if process.run is Run.STOPPED:
+    if process.run is RunState.STOPPED:
         return f"is stopped → dphub start {process.name}"
     return "" if process.pid else f"is {process.run} → dphub status {process.name}"
 

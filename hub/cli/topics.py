@@ -51,14 +51,14 @@ class Topic(NamedTuple):
 def _files() -> Iterable[tuple[str, Iterable[Row]]]:
     run_dir = RunDir(RUN_DIR, "INSTANCE")
     in_run_dir = {
-        run_dir.hub_state: "the hub, its configuration and its plugins' processes, as JSON",
+        run_dir.hub_report: "the hub, its configuration and its plugins' processes, as JSON",
         run_dir.hub_log: "the hub's latest log lines (dphub logs)",
         run_dir.lock: "locked while the hub runs",
-        run_dir.control: "the socket for commands to the hub, also for circusctl",
-        run_dir.state("PLUGIN"): "a plugin's resources, devices, resets and holders, as JSON",
+        run_dir.circus_socket: "the socket for commands to the hub, also for circusctl",
+        run_dir.report("PLUGIN"): "a plugin's resources, devices, resets and holders, as JSON",
         run_dir.log("PLUGIN"): "a plugin's latest log lines (dphub logs PLUGIN)",
         run_dir.stack("PLUGIN"): "where a plugin's threads were when it hung or crashed",
-        run_dir.plugin_control("PLUGIN"): "the socket for cordon, uncordon, reset and log-level",
+        run_dir.admin_socket("PLUGIN"): "the socket for cordon, uncordon, reset and log-level",
         run_dir.health("PLUGIN"): "cordons, and why devices are not healthy; kept across restarts",
     }
     yield (

@@ -8,7 +8,7 @@ from typing import TypeVar
 from asyncinotify import Inotify, Mask
 
 from hub.base.paths import RunDir
-from hub.model.plugin import PluginState
+from hub.model.plugin import PluginReport
 from hub.status.reader import read_state
 
 T = TypeVar("T")
@@ -32,20 +32,20 @@ async def wait_for(directory: Path, find: Callable[[], T | None], limit: float) 
 
 
 async def wait_for_state(
-    run_dir: RunDir, plugin: str, holds: Callable[[PluginState], bool], limit: float
-) -> PluginState:
+    run_dir: RunDir, plugin: str, holds: Callable[[PluginReport], bool], limit: float
+) -> PluginReport:
     """The plugin's first state that holds, looked at whenever a state file is replaced.
 
     Raises:
         TimeoutError: there was none within the limit, in seconds; the text has the last state.
     """
 
-    def find() -> PluginState | None:
-        state = read_state(run_dir.state(plugin))
+    def find() -> PluginReport | None:
+        state = read_state(run_dir.report(plugin))
         return state if state is not None and holds(state) else None
 
     found = await wait_for(run_dir.path, find, limit)
     if found is None:
-        state = read_state(run_dir.state(plugin))
+        state = read_state(run_dir.report(plugin))
         raise TimeoutError(f"plugin {plugin} is not where it should be after {limit:g} s; its state: {state}")
     return found

@@ -14,7 +14,7 @@ TIMEOUT = 2.0
 MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest answer taken, as in the kubelet's own client."""
 
-Holders = Mapping[tuple[str, str], str]
+DeviceHolders = Mapping[tuple[str, str], str]
 """Resource and device id to "namespace/pod/container"."""
 
 
@@ -27,7 +27,7 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
     return plugin_dir.parent / "pod-resources" / "kubelet.sock"
 
 
-async def ask_holders(socket: Path) -> Holders | None:
+async def list_holders(socket: Path) -> DeviceHolders | None:
     """Every device that a pod holds, or None where nobody can tell: the API is off, not mounted, or does not answer."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:

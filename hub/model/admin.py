@@ -36,16 +36,16 @@ class SetLogLevel(msgspec.Struct, tag="log-level", frozen=True, forbid_unknown_f
     level: LogLevel
 
 
-class AskHolders(msgspec.Struct, tag="ask-holders", frozen=True, forbid_unknown_fields=True):
+class RefreshHolders(msgspec.Struct, tag="ask-holders", frozen=True, forbid_unknown_fields=True):
     """Ask the kubelet now who holds what, and write it into the state."""
 
 
-Request = Cordon | Uncordon | Reset | SetLogLevel | AskHolders
+Request = Cordon | Uncordon | Reset | SetLogLevel | RefreshHolders
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """What became of a request."""
 
-    done: bool
-    text: str
+    ok: bool
+    message: str
     """What was done, or why it was not."""

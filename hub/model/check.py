@@ -6,7 +6,7 @@ The process is another one because a plugin's code may crash, hang, and print wh
 import msgspec
 
 
-class OfferedDevice(msgspec.Struct, frozen=True):
+class FoundDevice(msgspec.Struct, frozen=True):
     """A device that the plugin would offer."""
 
     resource: str
@@ -18,7 +18,7 @@ class OfferedDevice(msgspec.Struct, frozen=True):
     """Its device files, and the files and directories that come with it, as paths of the node."""
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class ExcludedDevice(msgspec.Struct, frozen=True):
     """Something that the plugin leaves out on purpose."""
 
     id: str
@@ -32,8 +32,8 @@ class CheckReport(msgspec.Struct, frozen=True):
     """What will certainly fail."""
     warnings: tuple[str, ...] = ()
     """What is most likely a mistake, or will go wrong later."""
-    devices: tuple[OfferedDevice, ...] | None = None
+    devices: tuple[FoundDevice, ...] | None = None
     """None where nobody asked for them."""
-    excluded: tuple[LeftOut, ...] = ()
+    excluded: tuple[ExcludedDevice, ...] = ()
     reason: str = ""
     """Why there is no device, where that is no fault."""

@@ -19,16 +19,16 @@ STACK_SIGNAL = signal.SIGUSR2
 """It makes a plugin process write where its threads are."""
 
 
-def pulse_interval(watchdog: float) -> float:
+def heartbeat_interval(watchdog: float) -> float:
     """Seconds between two pulses, or two looks at them, for a watchdog that waits so many seconds."""
     return min(INTERVAL, watchdog / 3) if watchdog else INTERVAL
 
 
-SILENCE = 30.0
+UNRESPONSIVE_AFTER = 30.0
 """Seconds after which a hub that has shown no life is taken for dead, whoever still listens on its sockets."""
 
 
-def show_life(path: Path) -> None:
+def touch_heartbeat(path: Path) -> None:
     """Set a file's time to now, by the clock that neither an adjustment nor the sleep of a node moves.
 
     Only the time is written, which needs no room on a disk.
@@ -37,7 +37,7 @@ def show_life(path: Path) -> None:
     os.utime(path, ns=(time.monotonic_ns(),) * 2)
 
 
-def silent_for(path: Path) -> float:
+def heartbeat_age(path: Path) -> float:
     """Seconds since a file's time was set so; 0 where there is no such file."""
     try:
         return (time.monotonic_ns() - path.stat().st_mtime_ns) / 1e9
@@ -45,7 +45,7 @@ def silent_for(path: Path) -> float:
         return 0
 
 
-class Pulse(msgspec.Struct, frozen=True):
+class HeartbeatReport(msgspec.Struct, frozen=True):
     """Written by the event loop of a plugin process. That the file's time changes shows that the loop turns."""
 
     pid: int

@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Run(StrEnum):
+class RunState(StrEnum):
     """How a plugin's process stands with the hub."""
 
     STARTING = "starting"
@@ -14,7 +14,7 @@ class Run(StrEnum):
     RUNNING = "running"
     BACKING_OFF = "backing off"
     """It ended unasked, and is started again after a while."""
-    FAILING = "cannot be started"
+    START_FAILED = "cannot be started"
     """The operating system does not start it; the hub tries on."""
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -25,14 +25,14 @@ class RestartReason(StrEnum):
     """Why a process was started anew."""
 
     CRASHED = "crashed"
-    HUNG = "hung"
-    NEEDED = "needed"
+    UNRESPONSIVE = "hung"
+    SELF_REQUESTED = "needed"
     """It said itself that only a new process can go on."""
-    ASKED = "asked"
+    REQUESTED = "asked"
     """An administrator asked for it."""
 
 
-AS_ASKED = "stopped as asked"
+AS_REQUESTED = "stopped as asked"
 """Why a process has ended that was asked to, and did."""
 
 
@@ -42,17 +42,17 @@ class LastExit(msgspec.Struct, frozen=True):
     pid: int
     ended: float
     """Unix time."""
-    why: str
+    reason: str
     """In words, such as "killed by SIGSEGV"."""
     code: int
     """Its exit code, or the negative number of the signal that killed it."""
 
 
-class ProcessState(msgspec.Struct, frozen=True):
+class ProcessReport(msgspec.Struct, frozen=True):
     """One plugin's process."""
 
     name: str
-    run: Run
+    run: RunState
     pid: int = 0
     """0 when there is none."""
     started: float = 0
@@ -64,15 +64,15 @@ class ProcessState(msgspec.Struct, frozen=True):
     last_exit: LastExit | None = None
     next_start: float = 0
     """Unix time; 0 when none is planned."""
-    trouble: str = ""
+    start_error: str = ""
     """Why it cannot be started."""
-    hanging: str = ""
+    unresponsive: str = ""
     """Why it is about to be killed."""
     is_hub_plugin: bool = True
     """Whether it is a plugin process of the hub's own, and not another program, which tells nothing of itself."""
 
 
-class HubState(msgspec.Struct, frozen=True):
+class HubReport(msgspec.Struct, frozen=True):
     """One hub."""
 
     version: str
@@ -87,18 +87,18 @@ class HubState(msgspec.Struct, frozen=True):
     """Where it was started, which relative paths in circus.ini start from."""
     http: str = ""
     """Where it listens, as "127.0.0.1:9880"; empty when it does not."""
-    http_problem: str = ""
+    http_error: str = ""
     """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float = 0
     """Unix time at which the kubelet made its socket; 0 when there is none, or nobody answers on it."""
-    kubelet_silent: bool = False
+    kubelet_unresponsive: bool = False
     """Whether its socket is there, and nobody answers on it."""
     kubelet_starts: int = 0
     """Starts of a kubelet that the hub has seen."""
-    config_problem: str = ""
+    config_error: str = ""
     """Why the last reload was refused; empty when it was not."""
     failures: Mapping[str, str] = {}
     """The parts of the hub that failed of late, and how. They are started anew."""
-    processes: tuple[ProcessState, ...] = ()
+    processes: tuple[ProcessReport, ...] = ()
     node: str = ""
     """The name of the node that it runs on."""

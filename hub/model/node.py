@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from hub.model.hub import LastExit, RestartReason
-from hub.model.plugin import ConfigState, DeviceState, ExcludedState, RefusalState, Registration, ResetState
+from hub.model.plugin import ConfigState, DeviceStatus, ExcludedDevice, RegistrationStatus, Rejection, ResetReport
 
 SCHEMA = 1
 """The number of the schema."""
@@ -20,20 +20,20 @@ class Condition(StrEnum):
 
     STARTING = "starting"
     """Its process runs and has not served yet."""
-    SERVING = "serving"
+    REGISTERING = "serving"
     """It serves, and is about to register."""
     REGISTERED = "registered"
     """The kubelet listens to all its resources."""
-    HANDED_OVER = "handed over"
+    SUPERSEDED = "handed over"
     """A younger hub of the node serves them, as in an upgrade."""
     WAITING = "waiting for kubelet"
-    REFUSED = "refused"
+    REGISTRATION_FAILED = "refused"
     """A resource cannot be registered; its detail says why."""
-    HANGING = "hanging"
+    UNRESPONSIVE = "hanging"
     """It shows no life; the hub is about to kill it."""
     BACKING_OFF = "backing off"
     """It ended unasked, and is started again after a while."""
-    FAILING = "cannot be started"
+    START_FAILED = "cannot be started"
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -41,11 +41,11 @@ class Condition(StrEnum):
 class Severity(StrEnum):
     """How bad something is."""
 
-    FAULT = "fault"
+    ERROR = "fault"
     """A plugin does not serve. The node is not ready."""
-    DEGRADED = "degraded"
+    WARNING = "degraded"
     """All plugins serve, but something cannot be used or was refused."""
-    NOTE = "note"
+    INFO = "note"
     """Somebody wants it so; all is well all the same."""
 
 
@@ -55,7 +55,7 @@ class Problem(msgspec.Struct, frozen=True):
     severity: Severity
     about: str
     """The plugin, or "hub", or "kubelet"."""
-    text: str
+    message: str
     """What is wrong, in words."""
     remedy: str = ""
     """What mends it, where there is a command for that."""
@@ -65,7 +65,7 @@ class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One resource."""
 
     name: str
-    registration: Registration
+    registration: RegistrationStatus
     detail: str
     """The kubelet's words, or what is awaited."""
     since: float
@@ -84,10 +84,10 @@ class ResourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the plugin offered that cannot be sent to a kubelet."""
     warnings: tuple[str, ...]
     """What will go wrong with devices that are advertised, such as device files that do not exist."""
-    devices: tuple[DeviceState, ...]
-    unlisted: Mapping[str, str]
+    devices: tuple[DeviceStatus, ...]
+    removed_in_use: Mapping[str, str]
     """What somebody still holds and the plugin does not offer any more: device id to holder."""
-    refusal: RefusalState | None
+    rejection: Rejection | None
     """That containers did not get their devices, or were kept from starting; null where none was."""
 
 
@@ -96,11 +96,11 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     condition: Condition
-    text: str
+    message: str
     """Why it is so, where there is more to say."""
     pid: int
     """0 when there is no process."""
-    last_sign: float
+    last_heartbeat: float
     """Unix time of its last sign of life, which it gives every few seconds; 0 when it has given none."""
     started: float
     """Unix time; 0 when there is no process."""
@@ -120,9 +120,9 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     fault: bool
     """Whether that is a fault, and not just a node without such hardware."""
     resources: tuple[ResourceStatus, ...]
-    excluded: tuple[ExcludedState, ...]
+    excluded: tuple[ExcludedDevice, ...]
     """What is there and not advertised."""
-    resets: Mapping[str, ResetState]
+    resets: Mapping[str, ResetReport]
     """The last reset of each physical device."""
     cordons: Mapping[str, str]
     """An operator's reasons by physical device."""
@@ -137,31 +137,31 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     running: bool
     """Whether its process is there, and shows life."""
-    frozen: bool
+    unresponsive: bool
     """Whether its process is there, and its event loop has not turned for long."""
     version: str
     pid: int
     started: float
     """Unix time."""
-    last_sign: float
+    last_heartbeat: float
     """Unix time of its last sign of life: this status is that old where the hub is not running."""
     memory: int | None
     """Bytes (proportional set size)."""
     instance: str
     config: str
     """Its circus.ini."""
-    config_problem: str
+    config_error: str
     """Why the last reload was refused; empty when it was not."""
     plugin_dir: str
     directory: str
     """Where it was started, which relative paths in circus.ini start from."""
     http: str
     """Where it listens; empty when it does not."""
-    http_problem: str
+    http_error: str
     """Why it cannot listen where it should; empty when it can."""
     kubelet_since: float
     """Unix time at which the kubelet made its socket; 0 when there is none, or nobody answers on it."""
-    kubelet_silent: bool
+    kubelet_unresponsive: bool
     """Whether its socket is there, and nobody answers on it."""
     kubelet_starts: int
     """Starts of a kubelet that the hub has seen."""
@@ -177,7 +177,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time of this status."""
     node: str
     """The node's name: `DPHUB_NODE_NAME`, which the DaemonSet sets, or else the host's name."""
-    well: bool
+    ok: bool
     """Whether there is nothing to mend."""
     ready: bool
     """Whether every plugin is registered, or is not for a reason that is no fault."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Registration(StrEnum):
+class RegistrationStatus(StrEnum):
     """How a resource stands with the kubelet."""
 
     WAITING = "waiting for kubelet"
@@ -15,17 +15,17 @@ class Registration(StrEnum):
     """Asked; the kubelet has not opened its stream yet."""
     REGISTERED = "registered"
     """The kubelet's ListAndWatch stream is open."""
-    REFUSED = "refused"
+    REJECTED = "refused"
     """The kubelet said no; the detail has its words."""
-    DISPLACED = "displaced"
+    SOCKET_TAKEN = "displaced"
     """Another process has bound the resource's socket and serves on it; the detail has the path."""
-    HANDED_OVER = "handed over"
+    SUPERSEDED = "handed over"
     """A younger hub of the node serves it; the detail names the hub."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 
 
-class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One device as it is advertised."""
 
     id: str
@@ -51,14 +51,14 @@ class DeviceState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Who has it, as "namespace/pod/container"; empty when nobody has it, or nobody can tell."""
 
 
-class ExcludedState(msgspec.Struct, frozen=True):
+class ExcludedDevice(msgspec.Struct, frozen=True):
     """Something that is there and not advertised."""
 
     id: str
     reason: str
 
 
-class ResetState(msgspec.Struct, frozen=True):
+class ResetReport(msgspec.Struct, frozen=True):
     """The last reset of one physical device."""
 
     outcome: str
@@ -70,7 +70,7 @@ class ResetState(msgspec.Struct, frozen=True):
     """How long it took."""
 
 
-class RefusalState(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True):
     """That containers did not get their devices, or were kept from starting."""
 
     reason: str
@@ -81,13 +81,13 @@ class RefusalState(msgspec.Struct, frozen=True):
     """Since the process started."""
 
 
-class ResourceState(msgspec.Struct, frozen=True):
+class ResourceReport(msgspec.Struct, frozen=True):
     """One resource of a plugin."""
 
     name: str
     socket: str
     """File name in the kubelet's plugin directory."""
-    registration: Registration
+    registration: RegistrationStatus
     since: float
     """Unix time of the last change of `registration`."""
     registrations: int = 0
@@ -100,10 +100,10 @@ class ResourceState(msgspec.Struct, frozen=True):
     """What the plugin offered that cannot be sent to a kubelet."""
     warnings: tuple[str, ...] = ()
     """What will go wrong with devices that are advertised, such as device files that do not exist."""
-    devices: tuple[DeviceState, ...] = ()
-    unlisted: Mapping[str, str] = {}
+    devices: tuple[DeviceStatus, ...] = ()
+    removed_in_use: Mapping[str, str] = {}
     """What somebody still holds and the plugin does not offer any more: device id to holder."""
-    refusal: RefusalState | None = None
+    rejection: Rejection | None = None
     """None where no container was refused."""
 
 
@@ -115,7 +115,7 @@ class ConfigState(msgspec.Struct, frozen=True):
     """SHA-256 of its content as it was read."""
 
 
-class PluginState(msgspec.Struct, frozen=True):
+class PluginReport(msgspec.Struct, frozen=True):
     """One plugin process."""
 
     plugin: str
@@ -124,14 +124,14 @@ class PluginState(msgspec.Struct, frozen=True):
     """Unix time."""
     scanned: bool = False
     """Whether it has looked for its devices yet."""
-    resources: tuple[ResourceState, ...] = ()
+    resources: tuple[ResourceReport, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
     fault: bool = False
     """Whether that is a fault, and not just a node without such hardware."""
-    excluded: tuple[ExcludedState, ...] = ()
+    excluded: tuple[ExcludedDevice, ...] = ()
     """What is there and not advertised."""
-    resets: Mapping[str, ResetState] = {}
+    resets: Mapping[str, ResetReport] = {}
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}
     """Resets since the process started, by outcome."""

@@ -114,7 +114,7 @@ def _serve(options: argparse.Namespace) -> int:
     watchdog = _watchdog()
     run_dir = RunDir(options.run_dir or Path(), options.instance)
     if options.run_dir is not None:
-        _tell_where_it_hangs(run_dir.stack(options.name))
+        _write_stacks_to(run_dir.stack(options.name))
     plugin_class = load_plugin(options.plugin)
     config = settings_path(plugin_class, options.config)
     # Before it is read: should it change meanwhile, it counts as changed.
@@ -123,7 +123,7 @@ def _serve(options: argparse.Namespace) -> int:
     for warning in warnings:
         get_logger().warning("plugin class doubtful", reason=warning)
 
-    _tell_of_no_kubelet(options.plugin_dir)
+    _log_missing_kubelet(options.plugin_dir)
 
     async def serve() -> Exit:
         keep_state = options.run_dir is not None
@@ -141,7 +141,7 @@ def _serve(options: argparse.Namespace) -> int:
     return asyncio.run(serve())
 
 
-def _tell_of_no_kubelet(plugin_dir: Path) -> None:
+def _log_missing_kubelet(plugin_dir: Path) -> None:
     """Where nobody has named a directory and the usual one has no kubelet, say how to name another one."""
     is_named = plugin_dir != PLUGIN_DIR or "DPHUB_PLUGIN_DIR" in os.environ
     if not (is_named or kubelet_identity(plugin_dir / KUBELET_SOCKET)):
@@ -172,7 +172,7 @@ def _watchdog() -> float:
         raise ConfigError(WATCHDOG_VARIABLE, f'is "{said}", expected a number of seconds') from None
 
 
-def _tell_where_it_hangs(path: Path) -> None:
+def _write_stacks_to(path: Path) -> None:
     """Have the interpreter write where all threads are when it crashes, and when the hub is about to kill it."""
     file = path.open("w", encoding="utf-8")
     faulthandler.enable(file)

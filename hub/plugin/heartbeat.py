@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hub.api.plugin import Plugin
-from hub.base.statusfile import StateFile
-from hub.model.heartbeat import Pulse
+from hub.base.statusfile import StatusFile
+from hub.model.heartbeat import HeartbeatReport
 from hub.plugin.metrics.plugin import PluginMetrics
-from hub.plugin.metrics.process import Meter
+from hub.plugin.metrics.process import ProcessMetrics
 
 
-class Heart:
+class Heartbeat:
     """Writes the pulse.
 
     Args:
@@ -33,15 +33,15 @@ class Heart:
         level: Callable[[], str],
         *,
         plugin: Plugin,
-        meter: Meter,
+        meter: ProcessMetrics,
     ) -> None:
         self._path = path
         self._interval = interval
         self._scan = scan
         self._level = level
         self._meter = meter
-        self._file = StateFile(path, self._pulse)
-        self._of_plugin = PluginMetrics(plugin, self._file.touch)
+        self._file = StatusFile(path, self._pulse)
+        self._of_plugin = PluginMetrics(plugin, self._file.mark_changed)
 
     async def run(self) -> None:
         """Beat for ever."""
@@ -57,7 +57,7 @@ class Heart:
             with contextlib.suppress(OSError):
                 os.utime(self._path)
 
-    def _pulse(self) -> Pulse:
+    def _pulse(self) -> HeartbeatReport:
         scan, limit = self._scan()
         metrics = (*self._meter.metrics(), *self._of_plugin.latest)
-        return Pulse(os.getpid(), scan, limit, self._level(), metrics)
+        return HeartbeatReport(os.getpid(), scan, limit, self._level(), metrics)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from hub.kubelet.podresources import Holders, ask_holders, pod_resources_socket
+from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
 
 INTERVAL = 30.0
 """Seconds between two questions while somebody holds a device: nobody tells when it is given back."""
@@ -18,7 +18,7 @@ EMPTY_ANSWERS = 2
 costs more processor time than all else that an idle plugin does, for gRPC's threads stay awake for a while."""
 
 
-class Holding:
+class Holders:
     """Keeps asking the kubelet.
 
     Args:
@@ -32,7 +32,7 @@ class Holding:
         self._resources = resources
         self._changed = changed
         self._wanted = asyncio.Event()
-        self._holders: Holders = {}
+        self._holders: DeviceHolders = {}
         self.known = False
         """Whether the kubelet has told."""
 
@@ -40,7 +40,7 @@ class Holding:
         """Ask for ever, as long as there may be something to hear."""
         empty = 0
         while True:
-            await self.ask()
+            await self.refresh()
             empty = empty + 1 if self.known and not self._holders else 0
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL if empty < EMPTY_ANSWERS else None):
@@ -49,9 +49,9 @@ class Holding:
                 self._wanted.clear()
                 empty = 0
 
-    async def ask(self) -> Holders | None:
+    async def refresh(self) -> DeviceHolders | None:
         """Who holds what just now; None where nobody can tell."""
-        told = await ask_holders(self._socket) if self._socket.exists() else None
+        told = await list_holders(self._socket) if self._socket.exists() else None
         before = self._holders, self.known
         ours = self._resources()
         self._holders = {device: holder for device, holder in (told or {}).items() if device[0] in ours}
@@ -60,7 +60,7 @@ class Holding:
             self._changed()
         return told
 
-    def ask_soon(self) -> None:
+    def refresh_soon(self) -> None:
         """A container was given devices, or there is a resource whose holders were not asked for."""
         self._wanted.set()
 

@@ -85,7 +85,7 @@ def make_plugin(
 def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN401 - the type that the plugin declares
     """The plugin's settings from a YAML or JSON file, or their defaults where there is no file.
 
-    Where no path is given, the plugin's `config_variable` may name one.
+    Where no path is given, the plugin's `config_env` may name one.
 
     Raises:
         ConfigError: the file cannot be read, or says something that the plugin does not know.
@@ -96,8 +96,8 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
 
 
 def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
-    """The configuration file that a flag names, or else the plugin's `config_variable`; None where neither does."""
-    named = os.environ.get(plugin.config_variable) if plugin.config_variable else None
+    """The configuration file that a flag names, or else the plugin's `config_env`; None where neither does."""
+    named = os.environ.get(plugin.config_env) if plugin.config_env else None
     return path or (Path(named) if named else None)
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from hub.base.instances import begin_to_serve, living, serving
+from hub.base.instances import acquire_serving_lock, running_hubs, serving
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served, socket_name
 
 
-class Neighbours:
+class Ownership:
     """Other hubs whose process of the same plugin serves, as of the last look.
 
     A hub that has come and whose plugin does not serve yet, or not any more, leaves everything to the older one.
@@ -27,32 +27,32 @@ class Neighbours:
         self._older: list[str] = []
         self._younger: list[str] = []
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Find out who serves."""
         if not self._run_dir:
             return
         own = self._run_dir.instance
-        hubs = [hub.name for hub in living(self._run_dir)]
+        hubs = [hub.name for hub in running_hubs(self._run_dir)]
         if own not in hubs:
             return
         older, younger = hubs[: hubs.index(own)], hubs[hubs.index(own) + 1 :]
         processes = [each for each in serving(self._run_dir, self._plugin) if each.name != own]
-        alive = {each.name for each in processes if each.lives}
+        alive = {each.name for each in processes if each.is_running}
         self._older = [name for name in older if name in alive]
         self._younger = [name for name in younger if name in alive]
         self.newest = max((each.since for each in processes if each.name not in older), default=0)
 
-    def begin_to_serve(self) -> None:
+    def acquire(self) -> None:
         """Let others know that from now on this process serves.
 
         Raises:
             OSError: the file for that cannot be made.
         """
         if self._run_dir:
-            begin_to_serve(self._run_dir, self._plugin)
+            acquire_serving_lock(self._run_dir, self._plugin)
 
     @property
-    def heir(self) -> str:
+    def newer(self) -> str:
         """The youngest hub, where that is another than ours: what belongs to the node is its business now."""
         return self._younger[-1] if self._younger else ""
 
@@ -61,11 +61,11 @@ class Neighbours:
         """Whether an older hub's process serves."""
         return bool(self._older)
 
-    def predecessor(self, resource: str) -> str:
+    def older_serving(self, resource: str) -> str:
         """An older hub that serves the resource too; empty where none does."""
         return next((name for name in self._older if self._serves(name, resource)), "")
 
-    def successor(self, resource: str) -> str:
+    def newer_serving(self, resource: str) -> str:
         """A younger hub that serves the resource too; empty where none does."""
         return next((name for name in self._younger if self._serves(name, resource)), "")
 

@@ -10,24 +10,24 @@ from hub.api.plugin import Plugin
 from hub.base.exits import Exit
 from hub.base.log import current_level, get_logger
 from hub.base.paths import RunDir
-from hub.base.statusfile import StateFile
-from hub.model.admin import Answer, Request
-from hub.model.heartbeat import pulse_interval
-from hub.model.plugin import ConfigState, PluginState
-from hub.plugin.admin.commands import Operator
-from hub.plugin.admin.server import Control
+from hub.base.statusfile import StatusFile
+from hub.model.admin import Request, Response
+from hub.model.heartbeat import heartbeat_interval
+from hub.model.plugin import ConfigState, PluginReport
+from hub.plugin.admin.commands import AdminCommands
+from hub.plugin.admin.server import AdminServer
 from hub.plugin.deviceplugin.resource import Resource, Surroundings
-from hub.plugin.deviceplugin.socketdir import PluginDirectory
-from hub.plugin.devices.inventory import Resources
+from hub.plugin.deviceplugin.socketdir import SocketDir
+from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.pci import PciTree
 from hub.plugin.devices.scanner import Scan, Scanner
 from hub.plugin.health.record import CORDON
-from hub.plugin.health.store import HealthBook
-from hub.plugin.heartbeat import Heart
-from hub.plugin.holders import Holding
-from hub.plugin.metrics.process import Meter
-from hub.plugin.ownership import Neighbours
-from hub.plugin.resets.service import Preparation
+from hub.plugin.health.store import HealthStore
+from hub.plugin.heartbeat import Heartbeat
+from hub.plugin.holders import Holders
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership
+from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
 """Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
@@ -64,21 +64,21 @@ class PluginProcess:
         self._started = time.time()
         self._scanned = False
         self._serves = False
-        self._directory = PluginDirectory(plugin_dir)
+        self._directory = SocketDir(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._meter = Meter()
+        self._meter = ProcessMetrics()
         self._heir = ""
-        self._neighbours = Neighbours(run_dir if keep_state else None, name, plugin_dir)
-        self._state_file = StateFile(run_dir.state(name) if keep_state else None, self._state)
-        changed = self._state_file.touch
-        self._resources = Resources(self._serve_resource, type(plugin), changed)
+        self._neighbours = Ownership(run_dir if keep_state else None, name, plugin_dir)
+        self._state_file = StatusFile(run_dir.report(name) if keep_state else None, self._state)
+        changed = self._state_file.mark_changed
+        self._resources = Inventory(self._serve_resource, type(plugin), changed)
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthBook(health_file, plugin.recovery, self._resources.judge_soon, ours=self._is_ours)
-        offer = self._resources.offer
-        self._preparation = Preparation(
+        self._health = HealthStore(health_file, plugin.recovery, self._resources.mark_dirty, ours=self._is_ours)
+        offer = self._resources.all_devices
+        self._preparation = ResetService(
             plugin,
             self._health,
             offer,
@@ -87,13 +87,15 @@ class PluginProcess:
             meter=self._meter,
             changed=changed,
         )
-        self._holding = Holding(plugin_dir, self._resources.names, changed)
-        pulse = run_dir.pulse(name) if keep_state else None
-        self._heart = Heart(
-            pulse, pulse_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
+        self._holding = Holders(plugin_dir, self._resources.names, changed)
+        pulse = run_dir.heartbeat(name) if keep_state else None
+        self._heart = Heartbeat(
+            pulse, heartbeat_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
         )
-        self._operator = Operator(offer, self._health, self._preparation, self._holding, level_changed=self._heart.beat)
-        self._control = Control(run_dir.plugin_control(name) if keep_state else None, self._answer)
+        self._operator = AdminCommands(
+            offer, self._health, self._preparation, self._holding, level_changed=self._heart.beat
+        )
+        self._control = AdminServer(run_dir.admin_socket(name) if keep_state else None, self._answer)
         self._surroundings = Surroundings(
             run_dir.instance,
             plugin_dir,
@@ -110,8 +112,8 @@ class PluginProcess:
         """Serve until a signal says stop, or until there is no point in going on."""
         self._handle_signals()
         self._log.info("serving", plugin_dir=str(self._directory.path), pid=os.getpid())
-        self._state_file.touch()
-        self._neighbours.look()
+        self._state_file.mark_changed()
+        self._neighbours.refresh()
         async with asyncio.TaskGroup() as self._group:
             self._run(self._heart.run())
             self._run(self._scanner.run())
@@ -146,15 +148,15 @@ class PluginProcess:
         self._look_around()
         self._scanner.request()
         for resource in self._resources:
-            resource.hurry()
+            resource.reregister()
 
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
             self._look_around()
-            self._health.pass_time()
-            self._health.keep()
-            self._state_file.keep()
+            self._health.advance()
+            self._health.restore()
+            self._state_file.restore()
             for resource in self._resources:
                 resource.check()
             await asyncio.sleep(CHECK_INTERVAL)
@@ -166,8 +168,8 @@ class PluginProcess:
 
     def _look_around(self) -> None:
         """Notice other hubs; one that was to follow ours and is gone may have changed what belongs to the node."""
-        self._neighbours.look()
-        before, self._heir = self._heir, self._neighbours.heir
+        self._neighbours.refresh()
+        before, self._heir = self._heir, self._neighbours.newer
         if before and not self._heir:
             self._log.info("hub is gone that was to follow", hub=before)
             self._health.reload()
@@ -181,30 +183,30 @@ class PluginProcess:
 
         A process in standby has read the health file at its start; if it wrote that, it would undo later changes.
         """
-        self._neighbours.look()
-        return self._serves and not self._neighbours.heir
+        self._neighbours.refresh()
+        return self._serves and not self._neighbours.newer
 
     def _take(self, scan: Scan) -> None:
         if not self._serves:
-            self._neighbours.look()
+            self._neighbours.refresh()
             self._serves = not (scan.fault and self._neighbours.has_older)
             if self._serves:
-                self._begin_to_serve()
+                self._acquire()
         if self._serves:
-            self._resources.take(scan)
+            self._resources.update(scan)
         else:
             self._resources.leave_to_others(scan)
         if not self._scanned:
             self._scanned = True
-            self._state_file.touch()
-        if scan.hopeless:
+            self._state_file.mark_changed()
+        if scan.needs_restart:
             self._log.error("only a new process can go on", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
 
-    def _begin_to_serve(self) -> None:
+    def _acquire(self) -> None:
         """Take over what belongs to the node; an older hub leaves it to this one from now on."""
         try:
-            self._neighbours.begin_to_serve()
+            self._neighbours.acquire()
         except OSError as error:
             self._log.warning("other hubs do not see that this plugin serves", reason=str(error))
         self._health.reload()
@@ -214,23 +216,23 @@ class PluginProcess:
         self._stop.set()
 
     def _serve_resource(self, name: str) -> Resource:
-        resource = Resource(self._plugin, name, self._surroundings, self._preparation.prepare)
+        resource = Resource(self._plugin, name, self._surroundings, self._preparation.reset_for_container)
         self._run(resource.run())
-        self._holding.ask_soon()
+        self._holding.refresh_soon()
         return resource
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Response:
         """Do what an operator asks; whoever has the answer finds in the state what came of it."""
         self._look_around()
-        if heir := self._neighbours.heir:
-            return Answer(done=False, text=f"hub {heir} has taken over this node; ask there")
+        if heir := self._neighbours.newer:
+            return Response(ok=False, message=f"hub {heir} has taken over this node; ask there")
         answer = await self._operator.answer(request)
         await asyncio.sleep(0)  # lets the resources judge the health of their devices anew
         self._state_file.write()
         return answer
 
-    def _state(self) -> PluginState:
-        return PluginState(
+    def _state(self) -> PluginReport:
+        return PluginReport(
             plugin=self._name,
             pid=os.getpid(),
             started=self._started,
@@ -243,5 +245,5 @@ class PluginProcess:
             reset_counts=self._preparation.counts,
             config=self._config,
             holders_known=self._holding.known,
-            cordons={key: fault.reason for key, fault in self._health.held(CORDON).items()},
+            cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
         )

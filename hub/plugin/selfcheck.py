@@ -11,10 +11,10 @@ from hub.api.host import Host
 from hub.api.plugin import Plugin
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
-from hub.base.failures import PluginFailure, explain
-from hub.model.check import CheckReport, LeftOut, OfferedDevice
+from hub.base.failures import PluginError, explain
+from hub.model.check import CheckReport, ExcludedDevice, FoundDevice
 from hub.plugin.devices.scanner import Scan, scan_in_time
-from hub.plugin.devices.validation import offer_problem, resource_problem
+from hub.plugin.devices.validation import validate_resource, validate_resource_name
 from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
@@ -31,7 +31,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
     except HubError as error:
         return CheckReport((str(error),))
     except Exception as error:  # noqa: BLE001 - its constructor is foreign code
-        return CheckReport((str(PluginFailure.of(error, kind)),))
+        return CheckReport((str(PluginError.of(error, kind)),))
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
         return CheckReport(tuple(_problems(plugin, source)), warnings)
@@ -40,7 +40,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         (*_problems_of_reset(plugin), *_problems_of_scan(plugin, found)),
         (*warnings, *(_of(name, each) for name, shot in found.snapshots.items() for each in shot.warnings)),
         tuple(_offered(found)),
-        tuple(LeftOut(each.id, each.reason) for each in found.excluded),
+        tuple(ExcludedDevice(each.id, each.reason) for each in found.excluded),
         "" if found.fault else found.reason,
     )
 
@@ -50,9 +50,9 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
     try:
         names = list(plugin.resources())
     except Exception as error:  # noqa: BLE001 - foreign code
-        yield str(PluginFailure.of(error, plugin.resources))
+        yield str(PluginError.of(error, plugin.resources))
         return
-    yield from (f"{source}: {problem}" for name in names if (problem := resource_problem(name)))
+    yield from (f"{source}: {problem}" for name in names if (problem := validate_resource_name(name)))
 
 
 def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _problems_of_scan(plugin: Plugin, found: Scan) -> Iterator[str]:
     if found.fault:
         yield found.reason
     for name, snapshot in found.snapshots.items():
-        if problem := offer_problem(type(plugin), name):
+        if problem := validate_resource(type(plugin), name):
             yield problem
         yield from (_of(name, each) for each in snapshot.problems)
 
@@ -85,11 +85,11 @@ def _of(resource: str, text: str) -> str:
     return f"{resource}: {text}" if resource else text
 
 
-def _offered(found: Scan) -> Iterator[OfferedDevice]:
+def _offered(found: Scan) -> Iterator[FoundDevice]:
     for name, snapshot in found.snapshots.items():
-        if resource_problem(name):
+        if validate_resource_name(name):
             continue
         for device in snapshot.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
             fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
-            yield OfferedDevice(name, device.id, fault, tuple(device.numa), files)
+            yield FoundDevice(name, device.id, fault, tuple(device.numa), files)

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.prctl import become_subreaper, set_death_signal
-from hub.reset.messages import Request
+from hub.reset.messages import ResetRequest
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 
@@ -32,7 +32,7 @@ def main() -> None:
     for number in _WATCHED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, _WATCHED)
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=ResetRequest)
     if os.getppid() != request.parent:
         # It ended before the death signal was set.
         return
@@ -48,7 +48,7 @@ def main() -> None:
     if status is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker, signal.SIGTERM)
-        status = _wait(worker, request.grace)
+        status = _wait(worker, request.term_timeout)
     _end_everything()
     _end_like(status or 0)
 
@@ -66,7 +66,7 @@ def _keep_result_apart() -> int:
     return result
 
 
-def _become_worker(target: str, request: Request, guard: int, result: int) -> None:
+def _become_worker(target: str, request: ResetRequest, guard: int, result: int) -> None:
     try:
         from hub.reset.worker import work  # noqa: PLC0415 - the guard needs none of it
 

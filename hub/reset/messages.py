@@ -7,7 +7,7 @@ import msgspec
 from hub.api.reset import ResetDevice
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a reset may use at most.
 
     Args:
@@ -22,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 256
 
 
-class Request(msgspec.Struct, frozen=True):
+class ResetRequest(msgspec.Struct, frozen=True):
     """What a reset is given.
 
     Args:
@@ -36,11 +36,11 @@ class Request(msgspec.Struct, frozen=True):
     parent: int
     device: ResetDevice
     settings: Any
-    limits: Limits
-    grace: float
+    limits: ResetLimits
+    term_timeout: float
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ResetReply(msgspec.Struct, frozen=True):
     """How a reset ended that came to an end of its own.
 
     Args:

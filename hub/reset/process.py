@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from hub.base.processid import ProcessIdentity
-from hub.reset.messages import Reply, Request
+from hub.base.processid import ProcessId
+from hub.reset.messages import ResetReply, ResetRequest
 from hub.reset.output import Output
 
 _REPLY_BYTES = 1 << 16
@@ -39,7 +39,7 @@ class ResetProcess:
     """
 
     def __init__(
-        self, target: str, request: Request, environment: Mapping[str, str], tell: Callable[[str], None]
+        self, target: str, request: ResetRequest, environment: Mapping[str, str], tell: Callable[[str], None]
     ) -> None:
         self.exited = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -65,7 +65,7 @@ class ResetProcess:
             # Unlike a process id it never comes to mean another process, and the event loop can wait for it.
             self._handle = os.pidfd_open(self._process.pid)
             failed.pop_all()
-        self.identity = ProcessIdentity.of(self._process.pid)
+        self.identity = ProcessId.of(self._process.pid)
         self._output = Output(self._printed, tell)
         self._reply = b""
         self._loop.add_reader(self._printed, self._on_output)
@@ -77,12 +77,12 @@ class ResetProcess:
         return self._process.returncode
 
     @property
-    def reply(self) -> Reply | None:
+    def reply(self) -> ResetReply | None:
         """What the reset said, when all is gone; None when it did not come to that."""
         if self.status:
             return None
         try:
-            return msgspec.json.decode(self._reply, type=Reply)
+            return msgspec.json.decode(self._reply, type=ResetReply)
         except msgspec.DecodeError:
             return None
 

@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     """It had not ended, or not even begun, at the deadline."""
     CRASHED = "crashed"
     """Its process ended without a result, or could not be started."""
-    ABANDONED = "abandoned"
+    STUCK = "abandoned"
     """Its process survives SIGKILL, or that of an earlier reset of the device does."""
     SKIPPED = "skipped"
     """It was not allowed now."""

@@ -12,29 +12,29 @@ from typing import NamedTuple
 import msgspec
 
 from hub.api.reset import ResetDevice
-from hub.base.asking import Asker
+from hub.base.asking import Calls
 from hub.base.exits import signal_name
-from hub.base.failures import PluginFailure, explain
+from hub.base.failures import PluginError, explain
 from hub.base.log import get_logger
-from hub.base.processid import ProcessIdentity
-from hub.reset.messages import Limits, Request
+from hub.base.processid import ProcessId
+from hub.reset.messages import ResetLimits, ResetRequest
 from hub.reset.process import ResetProcess, clean_environment
 from hub.reset.result import Outcome, ResetResult
 
-GRACE = 1.0
+TERM_TIMEOUT = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 
-PATIENCE = 3.0
+KILL_TIMEOUT = 3.0
 """Seconds after SIGTERM when a process that is still there is taken for stuck in the kernel. With the 25 s that a call
 has by default, this stays inside the 30 s that the kubelet waits."""
 
-HURRY = (0.3, 1.0)
+CANCEL_TIMEOUTS = (0.3, 1.0)
 """The same two when the call was cancelled: nobody waits for the reset any more, and the plugin may have to end."""
 
 SETTINGS_LIMIT = 2.0
 """Seconds for the plugin to tell its settings, within the deadline."""
 
-_LIMITS = Limits()
+_LIMITS = ResetLimits()
 
 _HINTS: dict[int, str] = {
     signal.SIGXCPU: ": its processor time is used up",
@@ -42,7 +42,7 @@ _HINTS: dict[int, str] = {
 }
 
 
-class Resetter:
+class ResetRunner:
     """Runs a plugin's resets: several devices at a time, but each device only once at a time.
 
     Args:
@@ -55,7 +55,7 @@ class Resetter:
         patience: Seconds after SIGTERM until a process is abandoned.
         hurry: Both when the call was cancelled.
         abandoned: Processes that earlier resetters have abandoned, by the device that they hold.
-        on_abandoned: Gets each device whose reset is abandoned, and why; also when nobody gets a result any more.
+        on_stuck: Gets each device whose reset is abandoned, and why; also when nobody gets a result any more.
     """
 
     def __init__(
@@ -63,27 +63,27 @@ class Resetter:
         target: str,
         settings: Callable[[], object],
         *,
-        limits: Limits = _LIMITS,
+        limits: ResetLimits = _LIMITS,
         parallel: int = 8,
         environment: Mapping[str, str] | None = None,
-        grace: float = GRACE,
-        patience: float = PATIENCE,
-        hurry: tuple[float, float] = HURRY,
-        abandoned: Mapping[str, ProcessIdentity] | None = None,
-        on_abandoned: Callable[[str, str], None] = lambda _device, _why: None,
+        term_timeout: float = TERM_TIMEOUT,
+        kill_timeout: float = KILL_TIMEOUT,
+        cancel_timeouts: tuple[float, float] = CANCEL_TIMEOUTS,
+        stuck: Mapping[str, ProcessId] | None = None,
+        on_stuck: Callable[[str, str], None] = lambda _device, _why: None,
     ) -> None:
         self._target = target
         self._settings = settings
         self._limits = limits
         self._environment = clean_environment() | dict(environment or {})
-        self._grace = grace
-        self._patience = patience
-        self._hurry = hurry
-        self._asker = Asker()
+        self._grace = term_timeout
+        self._patience = kill_timeout
+        self._hurry = cancel_timeouts
+        self._asker = Calls()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(parallel)
-        self._holders = dict(abandoned or {})
-        self._on_abandoned = on_abandoned
+        self._holders = dict(stuck or {})
+        self._on_abandoned = on_stuck
 
     async def reset(
         self, devices: Iterable[ResetDevice] | Mapping[str, ResetDevice], deadline: float, *, bounded: bool = True
@@ -105,7 +105,7 @@ class Resetter:
             return {}
         try:
             settings = await self._ask_settings(min(SETTINGS_LIMIT, deadline))
-        except PluginFailure as failure:
+        except PluginError as failure:
             return {
                 key: ResetResult.not_begun(Outcome.FAILED, f"reset of {device.id} could not begin: {failure}")
                 for key, device in distinct.items()
@@ -118,7 +118,7 @@ class Resetter:
             }
         return {key: task.result() for key, task in resets.items()}
 
-    def holder(self, device: str) -> ProcessIdentity | None:
+    def holder(self, device: str) -> ProcessId | None:
         """The process of the last reset of a device, unless it has ended."""
         process = self._holders.get(device)
         if process is None or process.alive:
@@ -128,9 +128,9 @@ class Resetter:
 
     async def _ask_settings(self, limit: float) -> object:
         try:
-            return await self._asker.ask(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
-        except PluginFailure as failure:
-            raise PluginFailure(f"the plugin has no settings for it: {failure}") from failure
+            return await self._asker.call(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
+        except PluginError as failure:
+            raise PluginError(f"the plugin has no settings for it: {failure}") from failure
 
     async def _reset(self, job: "_Job", slots: AbstractAsyncContextManager[None]) -> ResetResult:
         name = job.device.id
@@ -140,7 +140,7 @@ class Resetter:
                     await turn.enter_async_context(self._turns[job.key])
                     if holder := self.holder(job.key):
                         why = f"an earlier reset of {name} does not end, not even by SIGKILL (process {holder.pid})"
-                        return ResetResult.not_begun(Outcome.ABANDONED, f"reset of {name} was not tried: {why}")
+                        return ResetResult.not_begun(Outcome.STUCK, f"reset of {name} was not tried: {why}")
                     await turn.enter_async_context(slots)
             except TimeoutError:
                 cause = f"reset of {name} could not begin within {job.deadline:.3g} s: others were not done"
@@ -162,7 +162,7 @@ class Resetter:
         def tell(line: str) -> None:
             log.info("reset printed", line=line)
 
-        request = Request(os.getpid(), job.device, job.settings, self._limits, self._grace)
+        request = ResetRequest(os.getpid(), job.device, job.settings, self._limits, self._grace)
         try:
             process = ResetProcess(self._target, request, self._environment, tell)
         except OSError as error:
@@ -238,7 +238,7 @@ class _Job(NamedTuple):
 def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str, str]:
     """How a reset went: the outcome, what it is called, and why, if there is more to say."""
     if not process.exited.is_set():
-        return Outcome.ABANDONED, f"{_endless(process)}; given up", ""
+        return Outcome.STUCK, f"{_endless(process)}; given up", ""
     if not ended_in_time:
         return Outcome.TIMED_OUT, "did not end and was stopped", ""
     reply = process.reply

@@ -10,15 +10,15 @@ import sys
 import msgspec
 
 from hub.api.reset import ResetFailed
-from hub.base.failures import explain, legible
+from hub.base.failures import explain, printable
 from hub.base.prctl import set_death_signal
-from hub.reset.messages import Limits, Reply, Request
+from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
 """Characters of a failure's text; it travels in the header of a gRPC answer, and those are small."""
 
 
-def work(target: str, request: Request, guard: int, result: int) -> None:
+def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
     """Run the reset, write its reply, and end.
 
     Args:
@@ -42,7 +42,7 @@ def work(target: str, request: Request, guard: int, result: int) -> None:
     os._exit(0)
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: ResetLimits) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_NOFILE, limits.files),
@@ -55,18 +55,18 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(kind, (least, least + spare))
 
 
-def _reset(target: str, request: Request) -> Reply:
+def _reset(target: str, request: ResetRequest) -> ResetReply:
     try:
         _call(target, request)
     except ResetFailed as failed:
-        return Reply(ok=False, message=legible(failed)[:_MESSAGE])
+        return ResetReply(ok=False, message=printable(failed)[:_MESSAGE])
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises is its failure
         sys.__excepthook__(type(error), error, error.__traceback__)
-        return Reply(ok=False, message=explain(error)[:_MESSAGE])
-    return Reply(ok=True)
+        return ResetReply(ok=False, message=explain(error)[:_MESSAGE])
+    return ResetReply(ok=True)
 
 
-def _call(target: str, request: Request) -> None:
+def _call(target: str, request: ResetRequest) -> None:
     module, _, function = target.partition(":")
     returned = getattr(importlib.import_module(module), function)(request.device, request.settings)
     if returned is not None:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 from hub.base.errors import HubError
 from hub.base.wording import counted, did_you_mean
 from hub.model.node import Condition, NodeStatus, PluginStatus
-from hub.model.plugin import DeviceState
+from hub.model.plugin import DeviceStatus
 
 _SHORTEST = 8
 """Characters of the beginning of an id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
 
 _SHOWN = 8
 
-GONE = "no longer offered, still held"
+REMOVED_IN_USE = "no longer offered, still held"
 """How a device is that a container has and its plugin does not offer any more."""
 
 Key = tuple[str, str]
@@ -26,7 +26,7 @@ class KnownDevice(NamedTuple):
 
     plugin: str
     resource: str
-    device: DeviceState
+    device: DeviceStatus
     names: tuple[str, ...]
     """The first is the shortest that is certain: its physical device, its id, or "RESOURCE ID"."""
 
@@ -69,7 +69,7 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, els
         more = "say --plugin NAME" if len({name for name, _ in found}) > 1 else "say more"
         raise HubError(f"{said} is {counted(len(found), 'device')} ({shown}); {more}")
     lacking = f"{plugin} has no device {said}" if plugin else f"there is no device {said}"
-    meant = did_you_mean(said, spoken_names(known))
+    meant = did_you_mean(said, display_names(known))
     left_out = excluded(asked, said)
     raise HubError(f"{lacking}{left_out}; dphub devices shows those there are{unknown(asked)}{elsewhere}{meant}")
 
@@ -81,7 +81,7 @@ def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[Know
         status: The node.
         wanted: Only those of this plugin or resource, or else those that it names, or else whose id begins with it.
     """
-    known = [*known_devices(status), *_gone(status)]
+    known = [*known_devices(status), *_removed(status)]
     if wanted is None:
         return known
     if wanted in group_names(status):
@@ -116,7 +116,7 @@ def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
         yield KnownDevice(plugin, resource, device, tuple(name for name in dict.fromkeys(names) if name))
 
 
-def spoken_names(known: Iterable[KnownDevice]) -> Iterator[str]:
+def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
     """What devices are called in one word."""
     return (name for each in known for name in each.names if " " not in name)
 
@@ -127,12 +127,12 @@ def excluded(plugins: Iterable[PluginStatus], said: str) -> str:
     return f": it is left out: {reasons[0]}" if reasons else ""
 
 
-def _gone(status: NodeStatus) -> Iterator[KnownDevice]:
+def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
     """Those that a container holds and their plugin does not offer any more."""
     for plugin in status.plugins:
         for resource in plugin.resources:
-            for name, holder in resource.unlisted.items():
-                device = DeviceState(name, healthy=False, health="unhealthy", reason=GONE, holder=holder)
+            for name, holder in resource.removed_in_use.items():
+                device = DeviceStatus(name, healthy=False, health="unhealthy", reason=REMOVED_IN_USE, holder=holder)
                 yield KnownDevice(plugin.name, resource.name, device, (name, f"{resource.name} {name}"))
 
 

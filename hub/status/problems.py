@@ -7,20 +7,20 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hub.base.wording import counted
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.model.plugin import DeviceState, ExcludedState, Registration
+from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus
 
 _ORDER = list(Severity)
 
 _FAULTS = {
     Condition.STARTING,
-    Condition.SERVING,
-    Condition.REFUSED,
-    Condition.HANGING,
+    Condition.REGISTERING,
+    Condition.REGISTRATION_FAILED,
+    Condition.UNRESPONSIVE,
     Condition.BACKING_OFF,
-    Condition.FAILING,
+    Condition.START_FAILED,
 }
 
-_TOLD_IN_THE_LOG = {Condition.STARTING, Condition.BACKING_OFF, Condition.FAILING, Condition.REFUSED}
+_TOLD_IN_THE_LOG = {Condition.STARTING, Condition.BACKING_OFF, Condition.START_FAILED, Condition.REGISTRATION_FAILED}
 
 _REMEDIES = {
     "cordon": ("", "dphub uncordon"),
@@ -57,54 +57,56 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
 
 
-def concerning(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Those of one plugin and of what it cannot do without: a plugin is not well under a hub that is dead."""
     return tuple(problem for problem in problems if problem.about in {plugin, "hub", "kubelet"})
 
 
 def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     if not hub.running:
-        text = f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.frozen else _NO_HUB
+        text = (
+            f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.unresponsive else _NO_HUB
+        )
         start = "start one with dphub run; in a pod, its container ends with it and is restarted"
-        remedy = f"end process {hub.pid}; in a pod, it is restarted" if hub.frozen else start
-        yield Problem(Severity.FAULT, "hub", text, remedy)
+        remedy = f"end process {hub.pid}; in a pod, it is restarted" if hub.unresponsive else start
+        yield Problem(Severity.ERROR, "hub", text, remedy)
         return
-    if hub.config_problem:
-        text = f"the last reload was refused, all goes on as before: {hub.config_problem}"
-        yield Problem(Severity.DEGRADED, "hub", text, "mend the file, then dphub reload")
-    if hub.http_problem:
+    if hub.config_error:
+        text = f"the last reload was refused, all goes on as before: {hub.config_error}"
+        yield Problem(Severity.WARNING, "hub", text, "mend the file, then dphub reload")
+    if hub.http_error:
         remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
-        yield Problem(Severity.DEGRADED, "hub", f"{hub.http_problem}; it is tried again", remedy)
+        yield Problem(Severity.WARNING, "hub", f"{hub.http_error}; it is tried again", remedy)
     for part, how in hub.failures.items():
         text = f"its {part} has failed of late and was started anew: {how}"
-        yield Problem(Severity.DEGRADED, "hub", text, "dphub logs")
+        yield Problem(Severity.WARNING, "hub", text, "dphub logs")
     if not hub.kubelet_since:
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
         silent = f"nobody answers on {hub.plugin_dir}/kubelet.sock, as after a kubelet's sudden death"
-        text = silent if hub.kubelet_silent else f"there is no kubelet at {hub.plugin_dir}"
+        text = silent if hub.kubelet_unresponsive else f"there is no kubelet at {hub.plugin_dir}"
         text += f"; {', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it" if waiting else ""
-        yield Problem(Severity.DEGRADED, "kubelet", text, "start the kubelet")
+        yield Problem(Severity.WARNING, "kubelet", text, "start the kubelet")
     elif any(plugin.resources and not plugin.holders_known for plugin in plugins):
         text = "who holds which device is not known: its pod resources API does not answer"
-        yield Problem(Severity.NOTE, "kubelet", text)
+        yield Problem(Severity.INFO, "kubelet", text)
 
 
 def _of_plugin(
     hub: HubStatus, plugin: PluginStatus, plugins: Sequence[PluginStatus], ambiguous: Collection[str]
 ) -> Iterator[Problem]:
     about = plugin.name
-    said = f": {plugin.text}" if plugin.text else ""
-    idle = plugin.condition is Condition.SERVING and not plugin.resources
+    said = f": {plugin.message}" if plugin.message else ""
+    idle = plugin.condition is Condition.REGISTERING and not plugin.resources
     if idle and plugin.fault:
-        yield Problem(Severity.FAULT, about, f"serves nothing{said}", f"dphub logs {about}")
+        yield Problem(Severity.ERROR, about, f"serves nothing{said}", f"dphub logs {about}")
     elif plugin.condition in _FAULTS and not idle:
-        yield Problem(Severity.FAULT, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, plugins))
+        yield Problem(Severity.ERROR, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, plugins))
     elif plugin.condition is Condition.STOPPED:
-        yield Problem(Severity.NOTE, about, "stopped", f"dphub start {about}")
+        yield Problem(Severity.INFO, about, "stopped", f"dphub start {about}")
     elif plugin.condition is Condition.WAITING and hub.kubelet_since:
-        yield Problem(Severity.DEGRADED, about, f"{plugin.condition}{said}")
+        yield Problem(Severity.WARNING, about, f"{plugin.condition}{said}")
     if plugin.reason and not (idle and plugin.fault):
-        yield Problem(Severity.DEGRADED if plugin.fault else Severity.NOTE, about, plugin.reason)
+        yield Problem(Severity.WARNING if plugin.fault else Severity.INFO, about, plugin.reason)
     for resource in plugin.resources:
         yield from _of_resource(plugin, resource)
         yield from _of_devices(about, resource, ambiguous)
@@ -118,7 +120,7 @@ def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
 
 
 def _remedy_of_fault(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> str:
-    if plugin.condition is Condition.REFUSED and (rivals := _rivals(plugin, plugins)):
+    if plugin.condition is Condition.REGISTRATION_FAILED and (rivals := _rivals(plugin, plugins)):
         return f"{', '.join(rivals)} of this hub serves the same: take one out of circus.ini, then dphub reload"
     return f"dphub logs {plugin.name}" if plugin.condition in _TOLD_IN_THE_LOG else ""
 
@@ -126,24 +128,24 @@ def _remedy_of_fault(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> s
 def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Problem]:
     about = plugin.name
     for problem in (*resource.problems, *resource.warnings):
-        yield Problem(Severity.DEGRADED, about, f"{resource.name}: {problem}")
-    if held := resource.unlisted:
+        yield Problem(Severity.WARNING, about, f"{resource.name}: {problem}")
+    if held := resource.removed_in_use:
         text = _named(f"{name} of {holder}" for name, holder in held.items())
-        yield Problem(Severity.DEGRADED, about, f"{resource.name}: held, and no longer offered: {text}")
-    if (refusal := resource.refusal) and time.time() - refusal.time < REFUSED_OF_LATE:
+        yield Problem(Severity.WARNING, about, f"{resource.name}: held, and no longer offered: {text}")
+    if (refusal := resource.rejection) and time.time() - refusal.time < REFUSED_OF_LATE:
         refused = (
             f"{counted(refusal.count, 'container')} did not get {'its' if refusal.count == 1 else 'their'} devices"
         )
         text = f"{refused} since the plugin started: {refusal.reason}"
-        yield Problem(Severity.NOTE, about, text)
-    never_offered = resource.registration is Registration.INVALID
+        yield Problem(Severity.INFO, about, text)
+    never_offered = resource.registration is RegistrationStatus.INVALID
     if not (never_offered or resource.devices or resource.reason or plugin.reason):
-        yield Problem(Severity.NOTE, about, f"{resource.name}: the plugin finds no device for it")
+        yield Problem(Severity.INFO, about, f"{resource.name}: the plugin finds no device for it")
 
 
 def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
     """One for all devices that share a reason: where a driver hangs, there may be thousands."""
-    groups: dict[tuple[bool, str, str], list[DeviceState]] = {}
+    groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
         if not device.healthy:
             groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
@@ -152,28 +154,28 @@ def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]
     for (wanted, source, reason), devices in worst[:REASONS]:
         text = f"{len(devices)} {of_all} ({_named(device.id for device in devices)}): {reason}"
         keys = dict.fromkeys(device.physical or _said(resource.name, device.id, ambiguous) for device in devices)
-        yield Problem(Severity.NOTE if wanted else Severity.DEGRADED, about, text, _remedy(source, list(keys)))
+        yield Problem(Severity.INFO if wanted else Severity.WARNING, about, text, _remedy(source, list(keys)))
     if rest := worst[REASONS:]:
         others = [device for _, devices in rest for device in devices]
         text = f"{len(others)} more {of_all} ({_named(device.id for device in others)}), for {_reasons(rest)}"
         wanted = all(key[0] for key, _ in rest)
         yield Problem(
-            Severity.NOTE if wanted else Severity.DEGRADED, about, text, f"dphub devices {shlex.quote(resource.name)}"
+            Severity.INFO if wanted else Severity.WARNING, about, text, f"dphub devices {shlex.quote(resource.name)}"
         )
 
 
-def _of_excluded(about: str, excluded: Iterable[ExcludedState]) -> Iterator[Problem]:
+def _of_excluded(about: str, excluded: Iterable[ExcludedDevice]) -> Iterator[Problem]:
     groups: dict[str, list[str]] = {}
     for each in excluded:
         groups.setdefault(each.reason, []).append(each.id)
     known = list(groups.items())
     for reason, names in known[:REASONS]:
-        yield Problem(Severity.NOTE, about, f"{_named(names)} {'is' if len(names) == 1 else 'are'} left out: {reason}")
+        yield Problem(Severity.INFO, about, f"{_named(names)} {'is' if len(names) == 1 else 'are'} left out: {reason}")
     if rest := known[REASONS:]:
         others = [name for _, names in rest for name in names]
         are = "is" if len(others) == 1 else "are"
         text = f"{len(others)} more {are} left out ({_named(others)}), for {_reasons(rest)}"
-        yield Problem(Severity.NOTE, about, text, f"dphub status {about} --json")
+        yield Problem(Severity.INFO, about, text, f"dphub status {about} --json")
 
 
 def _remedy(source: str, keys: Sequence[str]) -> str:

@@ -19,14 +19,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
 from hub.api.metrics import Histogram, Kind, Metric, Sample
-from hub.model.heartbeat import Pulse
+from hub.model.heartbeat import HeartbeatReport
 from hub.model.hub import RestartReason
 from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
 
 __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 
 
-def expose(status: NodeStatus, pulses: Mapping[str, Pulse]) -> bytes:
+def expose(status: NodeStatus, pulses: Mapping[str, HeartbeatReport]) -> bytes:
     """The text for one scrape.
 
     Args:
@@ -53,7 +53,7 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     yield _gauge(
         "dphub_ready", "Whether every plugin is registered, or is not for a reason that is no fault.", status.ready
     )
-    yield _gauge("dphub_well", "Whether there is nothing to mend.", status.well)
+    yield _gauge("dphub_well", "Whether there is nothing to mend.", status.ok)
     severities = Counter(problem.severity for problem in status.problems)
     samples = [Sample(severities[severity], {"severity": severity}) for severity in Severity]
     yield Metric("dphub_problems", "Things that an administrator should know.", samples)
@@ -62,7 +62,7 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     yield _counter(
         "dphub_kubelet_starts_total", "Starts of a kubelet that the hub has seen.", [Sample(hub.kubelet_starts)]
     )
-    accepted = not hub.config_problem
+    accepted = not hub.config_error
     yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was taken.", accepted)
     yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
     yield from _of_processes(plugins)
@@ -81,7 +81,7 @@ def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
         for condition in Condition
     ]
     yield Metric("dphub_plugin_condition", "1 for the condition that a plugin is in.", conditions)
-    signs = [Sample(plugin.last_sign, {"plugin": plugin.name}) for plugin in plugins if plugin.last_sign]
+    signs = [Sample(plugin.last_heartbeat, {"plugin": plugin.name}) for plugin in plugins if plugin.last_heartbeat]
     text = "Unix time of the last sign of life of a plugin's process."
     yield Metric("dphub_plugin_last_sign_timestamp_seconds", text, signs)
     restarts = [
@@ -119,7 +119,7 @@ def _by_health(total: int, healthy: int) -> Sequence[tuple[str, int]]:
     return ("healthy", healthy), ("unhealthy", total - healthy)
 
 
-def _of_plugins(pulses: Mapping[str, Pulse], taken: Collection[str]) -> Iterator[Metric]:
+def _of_plugins(pulses: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
     """What the plugins' processes count, with the plugin as a label; of one name, all in one metric.
 
     A plugin's own that have a name of the node's, or one that the process uses itself, are left out.

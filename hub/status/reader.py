@@ -11,21 +11,21 @@ import psutil
 from hub.base.errors import HubError
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.heartbeat import Pulse, silent_for
-from hub.model.hub import HubState, ProcessState
+from hub.model.heartbeat import HeartbeatReport, heartbeat_age
+from hub.model.hub import HubReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.model.plugin import PluginState, ResourceState
+from hub.model.plugin import PluginReport, ResourceReport
 from hub.status.condition import condition_of
 from hub.status.problems import problems_of
 
 
-def read_state(path: Path) -> PluginState | None:
+def read_state(path: Path) -> PluginReport | None:
     """The last state that a plugin wrote, or None where it has not written one."""
-    return read_file(path, PluginState)
+    return read_file(path, PluginReport)
 
 
 State = TypeVar("State")
-Told = TypeVar("Told", PluginState, Pulse)
+Told = TypeVar("Told", PluginReport, HeartbeatReport)
 
 _Version = tuple[int, int, int]
 
@@ -41,18 +41,18 @@ class Reader:
         self._run_dir = run_dir
         self._known: dict[Path, tuple[_Version, Any]] = {}
 
-    def hub(self) -> HubState | None:
+    def hub(self) -> HubReport | None:
         """What the hub last told, or None where there has never been one.
 
         Raises:
             HubError: its file says what no hub writes.
         """
-        return self._read(self._run_dir.hub_state, HubState)
+        return self._read(self._run_dir.hub_report, HubReport)
 
-    def pulse(self, process: ProcessState | PluginStatus) -> Pulse | None:
+    def heartbeat(self, process: ProcessReport | PluginStatus) -> HeartbeatReport | None:
         """The last pulse of a plugin's process, if it can be read."""
         with suppress(HubError):
-            return self._told_by(process, self._run_dir.pulse(process.name), Pulse)
+            return self._report_of(process, self._run_dir.heartbeat(process.name), HeartbeatReport)
         return None
 
     def status(self, *, running: bool, frozen: bool = False) -> NodeStatus:
@@ -73,34 +73,34 @@ class Reader:
         plugins, unreadable = [], []
         for process in hub.processes:
             try:
-                path = self._run_dir.state(process.name)
-                state = self._told_by(process, path, PluginState) if running else self._read(path, PluginState)
+                path = self._run_dir.report(process.name)
+                state = self._report_of(process, path, PluginReport) if running else self._read(path, PluginReport)
             except HubError as error:
                 state = None
-                unreadable.append(Problem(Severity.DEGRADED, process.name, str(error)))
-            pulse = self.pulse(process)
-            last_sign = self._written(self._run_dir.pulse(process.name)) if pulse else 0
-            plugins.append(_plugin_status(hub, process, state, pulse, last_sign))
-        status = _hub_status(hub, self._last_sign(hub), running=running and not frozen, frozen=running and frozen)
+                unreadable.append(Problem(Severity.WARNING, process.name, str(error)))
+            pulse = self.heartbeat(process)
+            last_heartbeat = self._written(self._run_dir.heartbeat(process.name)) if pulse else 0
+            plugins.append(_plugin_status(hub, process, state, pulse, last_heartbeat))
+        status = _hub_status(hub, self._last_heartbeat(hub), running=running and not frozen, frozen=running and frozen)
         problems = problems_of(status, plugins, unreadable)
         severities = {problem.severity for problem in problems}
         return NodeStatus(
             time=time.time(),
             node=hub.node,
-            well=severities <= {Severity.NOTE},
-            ready=Severity.FAULT not in severities,
+            ok=severities <= {Severity.INFO},
+            ready=Severity.ERROR not in severities,
             problems=problems,
             hub=status,
             plugins=tuple(plugins),
         )
 
-    def _last_sign(self, hub: HubState) -> float:
+    def _last_heartbeat(self, hub: HubReport) -> float:
         """Unix time at which the hub last showed life: by its pulse, or by its file where the pulse is older."""
-        silence = silent_for(self._run_dir.hub_pulse)
+        silence = heartbeat_age(self._run_dir.hub_heartbeat)
         known = [time.time() - silence] if silence > 0 else []
-        return max([hub.started, self._written(self._run_dir.hub_state), *known])
+        return max([hub.started, self._written(self._run_dir.hub_report), *known])
 
-    def _told_by(self, process: ProcessState | PluginStatus, path: Path, kind: type[Told]) -> Told | None:
+    def _report_of(self, process: ProcessReport | PluginStatus, path: Path, kind: type[Told]) -> Told | None:
         """What the process that runs has told; of one that ran before it, it is the past."""
         told = self._read(path, kind) if process.pid else None
         return told if told and told.pid == process.pid else None
@@ -129,15 +129,19 @@ class Reader:
 
 
 def _plugin_status(
-    hub: HubState, process: ProcessState, state: PluginState | None, pulse: Pulse | None, last_sign: float
+    hub: HubReport,
+    process: ProcessReport,
+    state: PluginReport | None,
+    pulse: HeartbeatReport | None,
+    last_heartbeat: float,
 ) -> PluginStatus:
     condition, text = condition_of(hub, process, state)
     return PluginStatus(
         name=process.name,
         condition=condition,
-        text=text,
+        message=text,
         pid=process.pid,
-        last_sign=last_sign,
+        last_heartbeat=last_heartbeat,
         started=process.started,
         memory=memory_of(process.pid),
         starts=process.starts,
@@ -156,31 +160,31 @@ def _plugin_status(
     )
 
 
-def _hub_status(hub: HubState, last_sign: float, *, running: bool, frozen: bool) -> HubStatus:
+def _hub_status(hub: HubReport, last_heartbeat: float, *, running: bool, frozen: bool) -> HubStatus:
     return HubStatus(
         running=running,
-        frozen=frozen,
+        unresponsive=frozen,
         version=hub.version,
         pid=hub.pid,
         started=hub.started,
-        last_sign=last_sign,
+        last_heartbeat=last_heartbeat,
         memory=memory_of(hub.pid) if running or frozen else None,
         instance=hub.instance,
         config=hub.config,
-        config_problem=hub.config_problem,
+        config_error=hub.config_error,
         plugin_dir=hub.plugin_dir,
         directory=hub.directory,
         http=hub.http,
-        http_problem=hub.http_problem,
+        http_error=hub.http_error,
         kubelet_since=hub.kubelet_since,
-        kubelet_silent=hub.kubelet_silent,
+        kubelet_unresponsive=hub.kubelet_unresponsive,
         kubelet_starts=hub.kubelet_starts,
         failures=hub.failures,
     )
 
 
-def _resource_status(resource: ResourceState, holders_known: bool) -> ResourceStatus:  # noqa: FBT001 - a fact, no switch
-    held = sum(1 for device in resource.devices if device.holder) + len(resource.unlisted)
+def _resource_status(resource: ResourceReport, holders_known: bool) -> ResourceStatus:  # noqa: FBT001 - a fact, no switch
+    held = sum(1 for device in resource.devices if device.holder) + len(resource.removed_in_use)
     return ResourceStatus(
         name=resource.name,
         registration=resource.registration,
@@ -194,8 +198,8 @@ def _resource_status(resource: ResourceState, holders_known: bool) -> ResourceSt
         problems=resource.problems,
         warnings=resource.warnings,
         devices=resource.devices,
-        unlisted=resource.unlisted,
-        refusal=resource.refusal,
+        removed_in_use=resource.removed_in_use,
+        rejection=resource.rejection,
     )
 
 

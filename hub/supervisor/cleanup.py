@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hub.base.instances import dead, kept_from_starting, living
+from hub.base.instances import exited_hubs, running_hubs, start_blocked
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served
@@ -19,15 +19,15 @@ _WRITTEN_WITHIN = 60.0
 _log = get_logger()
 
 
-def remove_leftovers(run_dir: RunDir, plugin_dir: Path) -> None:
+def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
     """Remove the files and sockets of hubs that are no more. What belongs to the node, such as health, stays."""
     _remove(*_scratch(run_dir))
-    others = {hub.name for hub in living(run_dir)} | {run_dir.instance}
-    for name in dead(run_dir):
+    others = {hub.name for hub in running_hubs(run_dir)} | {run_dir.instance}
+    for name in exited_hubs(run_dir):
         if name in others:
             continue
         try:
-            with kept_from_starting(run_dir, name) as gone:
+            with start_blocked(run_dir, name) as gone:
                 if gone:
                     _remove(*_sockets(plugin_dir, name, others), *_files(run_dir, name))
                     _log.info("leftovers removed", hub=name)

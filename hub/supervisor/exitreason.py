@@ -22,7 +22,7 @@ class _Line(msgspec.Struct):
     exception: str = ""
 
 
-def last_words(log: Path, since: float) -> str:
+def last_error(log: Path, since: float) -> str:
     """The latest error in a plugin's log file, in a line.
 
     Args:

@@ -10,19 +10,19 @@ from pathlib import Path
 from hub._version import __version__
 from hub.base.errors import ConfigError
 from hub.base.exits import Exit
-from hub.base.instances import hold
+from hub.base.instances import acquire_hub_lock
 from hub.base.log import configure, get_logger
 from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.stopsignals import stop_signals
 from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import HubArbiter
-from hub.supervisor.cleanup import remove_leftovers
+from hub.supervisor.cleanup import remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.http.server import serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletWatch
 from hub.supervisor.options import HubSettings
-from hub.supervisor.reporter import HubReport
-from hub.supervisor.tasks import keep_running
+from hub.supervisor.reporter import HubReporter
+from hub.supervisor.tasks import run_forever
 from hub.supervisor.watchdog import Watchdog
 
 _log = get_logger()
@@ -44,23 +44,23 @@ def run_hub(settings: HubSettings) -> Exit:
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
     # Plugins inherit it: a SIGHUP for a plugin that has no handler yet waits for one, and kills nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    with hold(settings.run_dir):
-        remove_leftovers(settings.run_dir, settings.plugin_dir)
+    with acquire_hub_lock(settings.run_dir):
+        remove_stale_files(settings.run_dir, settings.plugin_dir)
         return asyncio.run(_serve(plugins, settings))
 
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
-    report = HubReport(settings)
+    report = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, report)
     watchdog = Watchdog(settings.run_dir, lambda: arbiter.watchers)
     try:
         with KubeletWatch(
             settings.plugin_dir,
-            lambda: _tell_plugins(arbiter, report),
+            lambda: _signal_plugins(arbiter, report),
             report.changed,
-            lambda silent: _note_silence(report, settings, silent=silent),
+            lambda silent: _kubelet_unresponsive(report, settings, silent=silent),
         ) as watch:
-            watchdog.show_life()
+            watchdog.beat()
             report.write()
             _handle_signals(arbiter)
             _log.info(
@@ -84,13 +84,13 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
-def _beside(settings: HubSettings, watchdog: Watchdog, report: HubReport) -> Iterator[Coroutine[None, None, None]]:
+def _beside(settings: HubSettings, watchdog: Watchdog, report: HubReporter) -> Iterator[Coroutine[None, None, None]]:
     """What the hub does beside its plugins, for ever."""
-    yield keep_running("watchdog", watchdog.run, report.part_failed)
-    yield keep_running("report", report.keep, report.part_failed)
+    yield run_forever("watchdog", watchdog.run, report.task_failed)
+    yield run_forever("report", report.restore, report.task_failed)
     if settings.http:
         reader = Reader(settings.run_dir)
-        yield keep_running("web", lambda: serve_web(settings.http, reader, report.listening), report.part_failed)
+        yield run_forever("web", lambda: serve_web(settings.http, reader, report.listening), report.task_failed)
 
 
 async def _until_stopped(
@@ -123,13 +123,13 @@ def _handle_signals(arbiter: HubArbiter) -> None:
         loop.add_signal_handler(signum, arbiter.stop, signum.name)
 
 
-def _tell_plugins(arbiter: HubArbiter, report: HubReport) -> None:
+def _signal_plugins(arbiter: HubArbiter, report: HubReporter) -> None:
     report.kubelet_started()
     _log.info("kubelet started", plugins_told=arbiter.signal_plugins(signal.SIGHUP))
 
 
-def _note_silence(report: HubReport, settings: HubSettings, *, silent: bool) -> None:
-    report.kubelet_silent(silent)
+def _kubelet_unresponsive(report: HubReporter, settings: HubSettings, *, silent: bool) -> None:
+    report.kubelet_unresponsive(silent)
     if silent:
         _log.warning("kubelet does not answer", socket=str(settings.plugin_dir / KUBELET_SOCKET))
 

@@ -33,7 +33,7 @@ class KubeletWatch:
         plugin_dir: The kubelet's plugin directory; it need not exist yet, and may come and go.
         on_start: Called for each new `kubelet.sock`.
         on_end: Called when it is gone.
-        on_silence: Called with True when nobody answers on it, as after a kubelet's death by SIGKILL, and with False
+        on_unresponsive: Called with True when nobody answers on it, as after a kubelet's death by SIGKILL, and with False
             when somebody does again.
         look: Seconds between two looks without an event.
     """
@@ -43,14 +43,14 @@ class KubeletWatch:
         plugin_dir: Path,
         on_start: Callable[[], None],
         on_end: Callable[[], None] = lambda: None,
-        on_silence: Callable[[bool], None] = lambda _: None,
+        on_unresponsive: Callable[[bool], None] = lambda _: None,
         *,
         look: float = LOOK_SECONDS,
     ) -> None:
         self._plugin_dir = plugin_dir
         self._on_start = on_start
         self._on_end = on_end
-        self._on_silence = on_silence
+        self._on_silence = on_unresponsive
         self._look = look
         self._next_look = time.monotonic() + look
         self._silent = False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from hub.base.exits import Exit, signal_name
-from hub.model.hub import AS_ASKED, LastExit, ProcessState, RestartReason, Run
+from hub.model.hub import AS_REQUESTED, LastExit, ProcessReport, RestartReason, RunState
 
 
 class ProcessRecord:
@@ -24,7 +24,7 @@ class ProcessRecord:
     def __init__(self, name: str, changed: Callable[[], None], write: Callable[[], object], *, wanted: bool) -> None:
         self._changed = changed
         self._write = write
-        self.state = ProcessState(name, Run.STARTING if wanted else Run.STOPPED)
+        self.state = ProcessReport(name, RunState.STARTING if wanted else RunState.STOPPED)
         self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
 
@@ -39,19 +39,19 @@ class ProcessRecord:
     def started(self, pid: int) -> None:
         """A process runs."""
         self._starts += 1
-        self._become(Run.RUNNING, pid=pid, started=time.time())
+        self._become(RunState.RUNNING, pid=pid, started=time.time())
 
-    def hanging(self, why: str) -> None:
+    def unresponsive(self, why: str) -> None:
         """The process is about to be killed."""
-        self._become(Run.RUNNING, pid=self.state.pid, started=self.state.started, hanging=why)
+        self._become(RunState.RUNNING, pid=self.state.pid, started=self.state.started, hanging=why)
 
     def stopping(self) -> None:
         """The process was asked to end."""
-        self._become(Run.STOPPING, pid=self.state.pid, started=self.state.started)
+        self._become(RunState.STOPPING, pid=self.state.pid, started=self.state.started)
 
     def stopped(self) -> None:
         """There is no process, and none is wanted."""
-        self._become(Run.STOPPED)
+        self._become(RunState.STOPPED)
 
     def ended(self, pid: int, status: int, hung: str = "", words: str = "") -> None:
         """A process has ended.
@@ -66,19 +66,19 @@ class ProcessRecord:
         if pid != self.state.pid:
             return  # one that would not die, and has a successor
         why = f"killed by the hub: {hung}" if hung else _why(code, words, ours=self.state.is_hub_plugin)
-        if self.state.run is Run.STOPPING and code == Exit.OK:
-            why = AS_ASKED
-        self._become(Run.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
+        if self.state.run is RunState.STOPPING and code == Exit.OK:
+            why = AS_REQUESTED
+        self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:
         """Another process is started after so many seconds, because the last one has ended."""
         self.count(reason)
-        self._become(Run.BACKING_OFF, next_start=time.time() + delay)
+        self._become(RunState.BACKING_OFF, next_start=time.time() + delay)
 
-    def failing(self, trouble: str, delay: float) -> None:
+    def start_failed(self, trouble: str, delay: float) -> None:
         """No process can be started; the next try is after so many seconds."""
         self._starts += 1
-        self._become(Run.FAILING, trouble=trouble, next_start=time.time() + delay)
+        self._become(RunState.START_FAILED, trouble=trouble, next_start=time.time() + delay)
 
     def count(self, reason: RestartReason) -> None:
         """The plugin is started anew."""
@@ -86,7 +86,7 @@ class ProcessRecord:
 
     def _become(
         self,
-        run: Run,
+        run: RunState,
         *,
         pid: int = 0,
         started: float = 0,
@@ -95,7 +95,7 @@ class ProcessRecord:
         trouble: str = "",
         hanging: str = "",
     ) -> None:
-        self.state = ProcessState(
+        self.state = ProcessReport(
             self.state.name,
             run,
             pid,

@@ -8,8 +8,8 @@ from pathlib import Path
 from hub._version import __version__
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import kubelet_identity
-from hub.base.statusfile import StateFile
-from hub.model.hub import HubState
+from hub.base.statusfile import StatusFile
+from hub.model.hub import HubReport
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord
@@ -21,7 +21,7 @@ KEEP_SECONDS = 2.0
 """Between two looks whether the file is still there."""
 
 
-class HubReport:
+class HubReporter:
     """Keeps the state file in step with what it is told.
 
     Args:
@@ -39,7 +39,7 @@ class HubReport:
         self._config_problem = ""
         self._records: dict[str, ProcessRecord] = {}
         self._gone: dict[str, ProcessRecord] = {}
-        self._file = StateFile(settings.run_dir.hub_state, self._state)
+        self._file = StatusFile(settings.run_dir.hub_report, self._state)
 
     def record(self, plugin: PluginConfig) -> ProcessRecord:
         """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
@@ -63,12 +63,12 @@ class HubReport:
         self._kubelet_starts += 1
         self.changed()
 
-    def kubelet_silent(self, silent: bool) -> None:  # noqa: FBT001 - a fact, no switch
+    def kubelet_unresponsive(self, silent: bool) -> None:  # noqa: FBT001 - a fact, no switch
         """Nobody answers on the kubelet's socket, or somebody does again."""
         self._kubelet_silent = silent
         self.changed()
 
-    def part_failed(self, part: str, how: str) -> None:
+    def task_failed(self, part: str, how: str) -> None:
         """A part of the hub has failed, and is started anew; or it works again, where nothing is said."""
         if how:
             self._failures[part] = how
@@ -76,29 +76,29 @@ class HubReport:
             self._failures.pop(part, None)
         self.changed()
 
-    def config_refused(self, problem: str) -> None:
+    def config_rejected(self, problem: str) -> None:
         """A reload was refused for this reason, or taken where there is none."""
         self._config_problem = problem
         # Now: who asked for the reload reads the file when it has its answer.
         self.write()
 
-    async def keep(self) -> None:
+    async def restore(self) -> None:
         """Write the file again, for ever, where somebody has taken it away."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
-            self._file.keep()
+            self._file.restore()
 
     def changed(self) -> None:
         """Something is other than it was."""
-        self._file.touch()
+        self._file.mark_changed()
 
     def write(self) -> None:
         """Write the file now."""
         self._file.write()
 
-    def _state(self) -> HubState:
+    def _state(self) -> HubReport:
         kubelet = kubelet_identity(self._settings.plugin_dir / KUBELET_SOCKET)
-        return HubState(
+        return HubReport(
             version=__version__,
             pid=os.getpid(),
             started=self._started,
@@ -107,11 +107,11 @@ class HubReport:
             plugin_dir=str(self._settings.plugin_dir),
             directory=str(Path.cwd()),
             http=self._http,
-            http_problem=self._http_problem,
+            http_error=self._http_problem,
             kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_silent else 0,
-            kubelet_silent=self._kubelet_silent,
+            kubelet_unresponsive=self._kubelet_silent,
             kubelet_starts=self._kubelet_starts,
-            config_problem=self._config_problem,
+            config_error=self._config_problem,
             failures=dict(self._failures),
             processes=tuple(record.state for record in self._records.values()),
             node=os.environ.get(NODE_NAME_VARIABLE) or os.uname().nodename,

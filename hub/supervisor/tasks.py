@@ -14,7 +14,7 @@ STEADY_SECONDS = 60.0
 _log = get_logger()
 
 
-async def keep_running(
+async def run_forever(
     part: str,
     work: Callable[[], Coroutine[None, None, None]],
     tell: Callable[[str, str], None],

@@ -17,16 +17,16 @@ import msgspec
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
-from hub.model.heartbeat import INTERVAL, Pulse, pulse_interval, show_life
+from hub.model.heartbeat import INTERVAL, HeartbeatReport, heartbeat_interval, touch_heartbeat
 from hub.supervisor.circus.watcher import PluginWatcher
 
 
-class Sign(NamedTuple):
+class Sample(NamedTuple):
     """What there is to see of a process at one moment."""
 
     moved: int
     """When it last showed that its event loop turns: some number that changes each time."""
-    told: bool = False
+    heartbeat: bool = False
     """Whether it has told anything yet."""
     scan: int = 0
     """The number of the scan that it is at; 0 for none, or none that is known."""
@@ -34,7 +34,7 @@ class Sign(NamedTuple):
     """Seconds that it gives a scan."""
 
 
-class Watched:
+class ProcessMonitor:
     """One process under the watchdog's eyes.
 
     Args:
@@ -42,18 +42,18 @@ class Watched:
         at_start: What there was to see before it began.
     """
 
-    def __init__(self, limit: float, at_start: Sign) -> None:
+    def __init__(self, limit: float, at_start: Sample) -> None:
         self._limit = limit
         self._begun = False
         self._seen = at_start
         self._silent = 0.0
         self._scanning = 0.0
 
-    def look(self, sign: Sign, passed: float) -> str:
+    def look(self, sign: Sample, passed: float) -> str:
         """Take in what there is to see, so many seconds after the last look; why it is hung, or nothing."""
         before, self._seen = self._seen, sign
         fresh = before.moved != sign.moved
-        self._begun |= fresh or sign.told
+        self._begun |= fresh or sign.heartbeat
         self._silent = 0 if fresh else self._silent + passed
         self._scanning = self._scanning + passed if sign.scan and before.scan == sign.scan else 0
         if self._silent > self._limit:
@@ -75,42 +75,44 @@ class Watchdog:
     def __init__(self, run_dir: RunDir, watchers: Callable[[], Iterable[PluginWatcher]]) -> None:
         self._run_dir = run_dir
         self._watchers = watchers
-        self._watched: dict[int, Watched] = {}
+        self._watched: dict[int, ProcessMonitor] = {}
         self._killing: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
     async def run(self) -> None:
         """Watch for ever."""
         while True:
-            self.show_life()
-            interval = min((pulse_interval(watcher.config.watchdog) for watcher in self._watchers()), default=INTERVAL)
+            self.beat()
+            interval = min(
+                (heartbeat_interval(watcher.config.watchdog) for watcher in self._watchers()), default=INTERVAL
+            )
             await asyncio.sleep(interval)
             self._look(interval)
 
-    def show_life(self) -> None:
+    def beat(self) -> None:
         """Show that the hub's own event loop turns."""
         # A directory that takes no file is no reason to leave the plugins unwatched.
         with suppress(OSError):
-            show_life(self._run_dir.hub_pulse)
+            touch_heartbeat(self._run_dir.hub_heartbeat)
 
     def _look(self, passed: float) -> None:
-        watched: dict[int, Watched] = {}
+        watched: dict[int, ProcessMonitor] = {}
         for watcher in self._watchers():
             limit = watcher.config.watchdog if watcher.config.is_hub_plugin else 0
             for pid in watcher.processes if limit else ():
-                sign = self._sign(watcher.name, pid)
+                sign = self._sample(watcher.name, pid)
                 if sign is None:
                     continue
-                watched[pid] = self._watched.get(pid) or Watched(limit, sign)
+                watched[pid] = self._watched.get(pid) or ProcessMonitor(limit, sign)
                 why = watched[pid].look(sign, passed)
                 if why:
                     self._kill(watcher, pid, why)
-                    watched[pid] = Watched(limit, sign)
+                    watched[pid] = ProcessMonitor(limit, sign)
         self._watched = watched
 
-    def _sign(self, name: str, pid: int) -> Sign | None:
+    def _sample(self, name: str, pid: int) -> Sample | None:
         """What there is to see of a process; None where a directory that takes no file makes all look dead."""
-        path = self._run_dir.pulse(name)
+        path = self._run_dir.heartbeat(name)
         try:
             if not path.exists():
                 path.touch()
@@ -119,17 +121,17 @@ class Watchdog:
             return None
         pulse = _read(path)
         if pulse is None or pulse.pid != pid:
-            return Sign(moved)
-        return Sign(moved, True, pulse.scan, pulse.scan_limit)  # noqa: FBT003 - as the fields are named
+            return Sample(moved)
+        return Sample(moved, True, pulse.scan, pulse.scan_limit)  # noqa: FBT003 - as the fields are named
 
     def _kill(self, watcher: PluginWatcher, pid: int, why: str) -> None:
-        killing = asyncio.ensure_future(watcher.kill_hung(pid, why))
+        killing = asyncio.ensure_future(watcher.kill_unresponsive(pid, why))
         self._killing.add(killing)
         killing.add_done_callback(self._killing.discard)
 
 
-def _read(path: Path) -> Pulse | None:
+def _read(path: Path) -> HeartbeatReport | None:
     try:
-        return read_file(path, Pulse)
+        return read_file(path, HeartbeatReport)
     except (OSError, msgspec.DecodeError):
         return None

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Callable
 
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 
-def watch_device_files(places: Places, changed: Callable[[], None]) -> None:
+def watch_device_files(places: DriverPaths, changed: Callable[[], None]) -> None:
     """Call `changed` whenever an NVIDIA device file is made or removed; for ever.
 
     Args:

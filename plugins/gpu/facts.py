@@ -80,7 +80,7 @@ class Topology(msgspec.Struct, frozen=True):
         return self.links.get((min(one, other), max(one, other)), Link())
 
 
-class View(msgspec.Struct, frozen=True):
+class DriverState(msgspec.Struct, frozen=True):
     """What a driver session knows as of its last look."""
 
     gpus: tuple[Gpu, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import structlog
 
 from plugins.gpu.driver import Xid
-from plugins.gpu.facts import Gpu, View
+from plugins.gpu.facts import DriverState, Gpu
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 from plugins.gpu.shares import Share
 
@@ -36,7 +36,7 @@ class XidFaults:
         self._counts: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
-    def hear(self, xid: Xid) -> bool:
+    def report(self, xid: Xid) -> bool:
         """Take in an XID; whether it says anything about health."""
         meaning = self._policy.meaning(xid.code)
         say = self._log.info if meaning is XidMeaning.IGNORE else self._log.warning
@@ -55,7 +55,7 @@ class XidFaults:
         with self._lock:
             return dict(self._counts)
 
-    def settle(self, view: View) -> None:
+    def settle(self, view: DriverState) -> None:
         """Forget the XIDs of GPUs and MIG devices with which a new look found nothing wrong."""
         with self._lock:
             for uuid in _sound(view.gpus):
@@ -63,7 +63,7 @@ class XidFaults:
                 if untold := {code: False for code, was_told in told.items() if not was_told}:
                     self._recovering[uuid] = untold
 
-    def passing(self, share: Share) -> str:
+    def transient(self, share: Share) -> str:
         """Why a share cannot be used until a probe finds that all is well; empty when it can."""
         with self._lock:
             codes: dict[int, bool] = {}
@@ -73,7 +73,7 @@ class XidFaults:
                     found.update(dict.fromkeys(found, True))
         return _words(codes)
 
-    def lasting(self, share: Share) -> str:
+    def fatal(self, share: Share) -> str:
         """Why a share cannot be used until somebody mends it; empty when it can, and when that was told before."""
         with self._lock:
             news = []

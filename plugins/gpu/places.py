@@ -8,7 +8,7 @@ from hub import Host
 Path_ = str | os.PathLike[str]
 
 
-class Places:
+class DriverPaths:
     """The driver's files on the node, whose root may be a directory of its own (NVIDIA's driver container).
 
     Args:

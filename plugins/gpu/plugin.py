@@ -17,21 +17,21 @@ from hub import (
     NeedsRestart,
     NoDevices,
     Plugin,
-    Policy,
+    RecoveryPolicy,
     Runtime,
     Sample,
     write_allocation_hint,
 )
 from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.container import Answers
+from plugins.gpu.container import ContainerEdits
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.devwatch import watch_device_files
 from plugins.gpu.driver import Driver, DriverFailure, Xid
-from plugins.gpu.driver.gate import Gate
-from plugins.gpu.facts import View
+from plugins.gpu.driver.gate import DriverLock
+from plugins.gpu.facts import DriverState
 from plugins.gpu.health import XidFaults
-from plugins.gpu.mps import Daemons
-from plugins.gpu.places import Places
+from plugins.gpu.mps import MpsDaemons
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings import GPUSettings, ResetLevel
@@ -47,19 +47,19 @@ class GPU(Plugin):
     """NVIDIA GPUs and MIG devices, as NVIDIA's own configuration file says."""
 
     resource = "nvidia.com/gpu"
-    config_variable = "CONFIG_FILE"
+    config_env = "CONFIG_FILE"
     settings: GPUSettings
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
         super().__init__(*args)
         self.settings = settings = apply_environment(self.settings, os.environ)
         health = settings.dphub.health
-        self.interval = health.interval
+        self.scan_interval = health.interval
         self.scan_timeout = health.driver_timeout + SLACK
-        self.recovery = Policy(quiet=health.quiet)
+        self.recovery = RecoveryPolicy(stable_for=health.quiet)
         self._set_resets(settings.dphub.reset_levels)
         flags = settings.flags
-        self._places = Places(
+        self._places = DriverPaths(
             self.host,
             flags.nvidia_driver_root,
             flags.nvidia_dev_root or flags.nvidia_driver_root,
@@ -68,15 +68,15 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
-        gate = Gate(self.runtime if self.reset else Runtime())
+        gate = DriverLock(self.runtime if self.reset else Runtime())
         self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=gate)
         self._files = DeviceFiles(self._places, settings.imex)
-        self._answers = Answers(settings, self._places, self._files)
+        self._answers = ContainerEdits(settings, self._places, self._files)
         self._cdi = CdiFiles(settings, self._places, self._files)
-        self._daemons = Daemons(settings, self._places, changed=self._wake)
+        self._daemons = MpsDaemons(settings, self._places, changed=self._wake)
         self._plan = plan(settings, [])
         self._shares: Mapping[tuple[str, str], Share] = {}
-        self._view = View()
+        self._view = DriverState()
         self._met_driver = False
         self._news = threading.Event()
         self._stale = threading.Event()
@@ -151,20 +151,20 @@ class GPU(Plugin):
             container_driver_root=flags.plugin.container_driver_root,
         )
 
-    def why_not_reset(self, shares: Sequence[Device]) -> str:
+    def reset_blocked(self, shares: Sequence[Device]) -> str:
         """A GPU that others may be using is never reset."""
         shared = {share.sharing for share in self._found(shares)} - {Sharing.NONE}
         if shared:
             return f"it is shared ({', '.join(sorted(shared))}), and others may be using it"
-        return super().why_not_reset(shares)
+        return super().reset_blocked(shares)
 
     def _set_resets(self, levels: Mapping[str, ResetLevel]) -> None:
         self.reset_resources = [name for name, level in levels.items() if level is not ResetLevel.OFF]
-        self.cured_by_reset = [name for name, level in levels.items() if level is ResetLevel.RESET]
+        self.reset_clears_broken = [name for name, level in levels.items() if level is ResetLevel.RESET]
         if self.reset_resources:
             self.reset = "plugins.gpu.resetting:reset"
 
-    def _look(self) -> View:
+    def _look(self) -> DriverState:
         """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""
         if self._news.is_set():
             self._news.clear()
@@ -174,7 +174,7 @@ class GPU(Plugin):
             return self._view
         self._stale.clear()
         try:
-            view = self._driver.look(self.settings.dphub.health.driver_timeout)
+            view = self._driver.poll(self.settings.dphub.health.driver_timeout)
         except DriverFailure as failure:
             raise NeedsRestart(str(failure)) from failure
         if view.reason and self.settings.flags.fail_on_init_error and not self._met_driver:
@@ -188,7 +188,7 @@ class GPU(Plugin):
         probed = (share.gpu.fault, share.mig.fault if share.mig else "")
         faults = (
             *(probed if self._probes else ()),
-            self._xids.passing(share),
+            self._xids.transient(share),
             self._cdi.problem,
             self._files.problem,
             trouble,
@@ -197,7 +197,7 @@ class GPU(Plugin):
             share.id,
             share.resource,
             unhealthy="; ".join(fault for fault in faults if fault),
-            broken=self._xids.lasting(share),
+            broken=self._xids.fatal(share),
             numa=() if share.gpu.numa is None else (share.gpu.numa,),
             physical=share.uuid,
             pci=[share.gpu.pci],
@@ -218,7 +218,7 @@ class GPU(Plugin):
 
     def _hear(self, xid: Xid) -> None:
         """Called in the driver's thread."""
-        if self._xids.hear(xid):
+        if self._xids.report(xid):
             self._news.set()
             self._changed()
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from plugins.gpu.driver.library import DIRECTORIES
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -18,7 +18,7 @@ class ProgramMissing(ProgramFailed):
 
 
 def run_program(
-    places: Places,
+    places: DriverPaths,
     name: str,
     args: Sequence[str],
     *,

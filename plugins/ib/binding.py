@@ -14,7 +14,7 @@ import structlog
 
 from hub import Host, ResetFailed
 from plugins.ib.function import Function
-from plugins.ib.unbound import Note, is_abandoned, notes, settle, taken
+from plugins.ib.unbound import UnboundRecord, is_abandoned, records, settle, taken
 
 LIMIT = 6.0
 """Seconds that a driver has to take a function again."""
@@ -39,10 +39,10 @@ class Binding:
         self._log = structlog.get_logger()
         self._workers: list[subprocess.Popen[bytes]] = []
 
-    def look(self) -> dict[str, str]:
+    def refresh(self) -> dict[str, str]:
         """Begin what is due, and wait for nothing; the `problems` that there were."""
         self._workers = [worker for worker in self._workers if worker.poll() is None]
-        known = notes(self._directory)
+        known = records(self._directory)
         self._tries = {note.pci: self._tries.get(note.pci, (0, FIRST)) for note in known}
         now = time.monotonic()
         for note in known:
@@ -56,14 +56,14 @@ class Binding:
 
     def problems(self) -> dict[str, str]:
         """The functions whose driver did not take them again, and why."""
-        return _problems(notes(self._directory))
+        return _problems(records(self._directory))
 
     def _begin(self, pci: str) -> None:
         command = [sys.executable, "-m", __name__, str(self._host.root), self._directory, pci]
         self._workers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: S603 - our own module
 
 
-def _problems(known: Iterable[Note]) -> dict[str, str]:
+def _problems(known: Iterable[UnboundRecord]) -> dict[str, str]:
     return {note.pci: note.problem for note in known if note.problem}
 
 

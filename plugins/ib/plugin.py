@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, Policy, read_allocation_hint
+from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, RecoveryPolicy, read_allocation_hint
 from plugins.ib.answers import answer, device_nodes
 from plugins.ib.binding import Binding
 from plugins.ib.cdi import CdiNames
 from plugins.ib.facts import Hca
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
-from plugins.ib.pools import Sorted, sort_out
+from plugins.ib.pools import PoolMembers, assign_pools
 from plugins.ib.preference import prefer
 from plugins.ib.resetting import VfResetSettings
 from plugins.ib.routes import default_route_interfaces
@@ -40,18 +40,18 @@ class IB(Plugin):
 
     settings: IBSettings
     # How long a port has to be up again is the pool's to say.
-    recovery = Policy(recoveries=10)
+    recovery = RecoveryPolicy(max_recoveries=10)
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
         super().__init__(*args)
-        self.interval = self.settings.periodic_update_interval or NEVER
+        self.scan_interval = self.settings.periodic_update_interval or NEVER
         self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
         if self.reset_resources:
             self.reset = "plugins.ib.resetting:reset"
         self._binding = Binding(self.host, unbound_directory(self.runtime))
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
-        self._sorted = Sorted()
+        self._sorted = PoolMembers()
         self._hcas: Sequence[Hca] = ()
         self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
@@ -68,7 +68,7 @@ class IB(Plugin):
             raise NoDevices(f"the kernel has no RDMA support loaded: there is no {RDMA_DEVICES}")
         self._hcas = hcas = read_hcas(self.host)
         self._ports.see(read_states(self.host))
-        self._sorted = sort_out(self.settings.config_list, hcas, default_route_interfaces(self.host))
+        self._sorted = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
         self._cdi.update(
             [
                 (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in found})
@@ -96,7 +96,7 @@ class IB(Plugin):
         while True:
             states = read_states(self.host)
             self._ports.see(states)
-            now = states, self._ports.counting(rules), self._binding.look()
+            now = states, self._ports.counting(rules), self._binding.refresh()
             if last not in (None, now):
                 changed()
             last = now

@@ -8,7 +8,7 @@ from plugins.ib.facts import Hca
 from plugins.ib.settings import Mode, Pool
 
 
-class Sorted(msgspec.Struct, frozen=True):
+class PoolMembers(msgspec.Struct, frozen=True):
     """HCAs by pool, in the order of the pools."""
 
     members: tuple[tuple[Pool, tuple[Hca, ...]], ...] = ()
@@ -16,7 +16,7 @@ class Sorted(msgspec.Struct, frozen=True):
     """What is left out, by PCI address, and why."""
 
 
-def sort_out(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence[str]) -> Sorted:
+def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence[str]) -> PoolMembers:
     """Give each HCA to the first pool that selects it.
 
     Args:
@@ -38,7 +38,7 @@ def sort_out(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence
         for other in matching[1:]:
             clash = f"{hca.pci} ({hca.name}) is selected by {pools[matching[0]].resource} too, which comes first"
             excluded[f"{pools[other].resource} {hca.pci}"] = clash
-    return Sorted(tuple(zip(pools, map(tuple, members), strict=True)), tuple(excluded.items()))
+    return PoolMembers(tuple(zip(pools, map(tuple, members), strict=True)), tuple(excluded.items()))
 
 
 def _selects(pool: Pool, hca: Hca) -> bool:

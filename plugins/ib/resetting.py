@@ -11,10 +11,10 @@ import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
 from plugins.ib.function import Function
-from plugins.ib.unbound import noted, unbound_directory
+from plugins.ib.unbound import record, unbound_directory
 
 
-class Limits(msgspec.Struct, frozen=True):
+class VfTimeouts(msgspec.Struct, frozen=True):
     """Seconds that each write and each wait may take; the time of a container's resets bounds all of them together."""
 
     unbind: float = 5
@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
 class VfResetSettings(msgspec.Struct, frozen=True):
     """What a reset needs to know."""
 
-    limits: Limits = Limits()
+    limits: VfTimeouts = VfTimeouts()
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of VfResetSettings
@@ -41,7 +41,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
     _check(function)
     names = {Path(node).name for node in device.nodes} - {"rdma_cm"}
     was_active = function.is_active
-    with noted(unbound_directory(device.runtime), device.id, function.driver):
+    with record(unbound_directory(device.runtime), device.id, function.driver):
         function.unbind(limits.unbind)
         try:
             function.reset(limits.reset)

@@ -19,7 +19,7 @@ _LONGEST = 4096
 """Bytes of a note."""
 
 
-class Note(NamedTuple):
+class UnboundRecord(NamedTuple):
     """A function that may have no driver."""
 
     pci: str
@@ -34,7 +34,7 @@ def unbound_directory(runtime: Runtime) -> str:
 
 
 @contextmanager
-def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
+def record(directory: str, pci: str, driver: str) -> Iterator[None]:
     """Keep a note until the block ends well. After any other end it is left, and locked until this process is gone.
 
     Raises:
@@ -57,34 +57,34 @@ def noted(directory: str, pci: str, driver: str) -> Iterator[None]:
 
 
 @contextmanager
-def taken(directory: str, pci: str) -> Iterator[Note | None]:
+def taken(directory: str, pci: str) -> Iterator[UnboundRecord | None]:
     """Be at work on a function; None where somebody else is, or where nothing is left to do."""
     path = Path(directory) / pci
     with FileLock(path) as lock:
         yield _read(path) if lock.acquire() else None
 
 
-def notes(directory: str) -> list[Note]:
+def records(directory: str) -> list[UnboundRecord]:
     """All notes on functions where something is left to do."""
     paths = sorted(Path(directory).glob("*")) if directory else []
     return [note for path in paths if (note := _read(path))]
 
 
-def is_abandoned(directory: str, note: Note) -> bool:
+def is_abandoned(directory: str, note: UnboundRecord) -> bool:
     """Whether nobody is at work on the function."""
     with FileLock(Path(directory) / note.pci) as lock:
         return not lock.held_by_other
 
 
-def settle(directory: str, note: Note, problem: str) -> None:
+def settle(directory: str, note: UnboundRecord, problem: str) -> None:
     """Write what came of a try; without a problem nothing is left to do."""
     _write(Path(directory) / note.pci, f"{note.driver}\n{problem}" if problem else "")
 
 
-def _read(path: Path) -> Note | None:
+def _read(path: Path) -> UnboundRecord | None:
     with path.open("rb") as file:
         driver, _, problem = file.read(_LONGEST).decode(errors="replace").partition("\n")
-    return Note(path.name, driver, problem) if driver else None
+    return UnboundRecord(path.name, driver, problem) if driver else None
 
 
 def _write(path: Path, text: str) -> None:

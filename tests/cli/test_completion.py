@@ -10,8 +10,8 @@ import pytest
 
 from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubState, ProcessState, Run
-from hub.model.plugin import DeviceState, PluginState, Registration, ResourceState
+from hub.model.hub import HubReport, ProcessReport, RunState
+from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceReport
 
 DPHUB = Path(sys.executable).with_name("dphub")
 GPU, POOL = "nvidia.com/gpu", "rdma/pool"
@@ -33,28 +33,30 @@ def run_dir(tmp_path: Path) -> RunDir:
     """The files that a hub has left, which does not run."""
     run_dir = RunDir(tmp_path)
     pids = {"gpu": 11, "ib": 12, "odd": 0}
-    processes = tuple(ProcessState(name, Run.RUNNING if pid else Run.STOPPED, pid) for name, pid in pids.items())
+    processes = tuple(
+        ProcessReport(name, RunState.RUNNING if pid else RunState.STOPPED, pid) for name, pid in pids.items()
+    )
     run_dir.lock.touch()
-    replace_file(run_dir.hub_state, HubState("1", 1, 1.0, "dphub", "/c.ini", "/p", "/", processes=processes))
+    replace_file(run_dir.hub_report, HubReport("1", 1, 1.0, "dphub", "/c.ini", "/p", "/", processes=processes))
     cordoned = {"healthy": False, "health": "unhealthy", "reason": "cordoned: hot", "source": "cordon"}
     gpus = (
-        DeviceState("GPU-7f00", healthy=True, pci=("0000:1b:00.0",), attributes={"index": "0"}),
-        DeviceState("GPU-8f11", pci=("0000:3d:00.0",), **cordoned),
+        DeviceStatus("GPU-7f00", healthy=True, pci=("0000:1b:00.0",), attributes={"index": "0"}),
+        DeviceStatus("GPU-8f11", pci=("0000:3d:00.0",), **cordoned),
     )
-    pools = tuple(DeviceState(str(number), healthy=True) for number in range(2))
-    others = tuple(DeviceState(str(number), healthy=True) for number in range(1))
+    pools = tuple(DeviceStatus(str(number), healthy=True) for number in range(2))
+    others = tuple(DeviceStatus(str(number), healthy=True) for number in range(1))
     resources = {
         "gpu": (_resource(GPU, *gpus),),
         "ib": (_resource(POOL, *pools), _resource("rdma/other", *others)),
     }
     for name, found in resources.items():
         cordons = {f"{GPU} GPU-8f11": "cordoned: hot", "OLD-1": "cordoned"} if name == "gpu" else {}
-        replace_file(run_dir.state(name), PluginState(name, pids[name], 1.0, resources=found, cordons=cordons))
+        replace_file(run_dir.report(name), PluginReport(name, pids[name], 1.0, resources=found, cordons=cordons))
     return run_dir
 
 
-def _resource(name: str, *devices: DeviceState) -> ResourceState:
-    return ResourceState(name, f"{name}.sock", Registration.REGISTERED, 1.0, devices=devices)
+def _resource(name: str, *devices: DeviceStatus) -> ResourceReport:
+    return ResourceReport(name, f"{name}.sock", RegistrationStatus.REGISTERED, 1.0, devices=devices)
 
 
 def _asked(run_dir: Path, line: str) -> list[str]:
@@ -121,7 +123,7 @@ def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
 def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) -> None:
     """Without a hub, and with a file that cannot be read, a shell completes nothing and shows no error."""
     if content:
-        RunDir(tmp_path).hub_state.write_text(content)
+        RunDir(tmp_path).hub_report.write_text(content)
     assert _asked(tmp_path, "dphub restart ") == []
     assert _asked(tmp_path / "none", "dphub cordon ") == []
 

@@ -60,7 +60,7 @@ def test_topics() -> None:
     codes = " ".join(_dphub("help", "exit-codes").output.split())
     assert [code for code in Exit if f"{code.value}" not in codes or code.meaning not in codes] == []
     files = _dphub("help", "files").output
-    assert RunDir(RUN_DIR, "INSTANCE").hub_state.name in files
+    assert RunDir(RUN_DIR, "INSTANCE").hub_report.name in files
     variables = _dphub("help", "environment").output
     for name in ("DPHUB_RUN_DIR", "DPHUB_PLUGIN_DIR", "DPHUB_HTTP", "DPHUB_HOST_ROOT"):
         assert name in variables

@@ -15,7 +15,7 @@ from support import until
 
 from hub.base.errors import HubError
 from hub.base.exits import Exit
-from hub.cli.target import NodeHub
+from hub.cli.target import TargetHub
 from hub.model.node import NodeStatus
 
 pytestmark = needs_setpriv
@@ -75,13 +75,11 @@ async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
 
         def registered() -> NodeStatus | None:
             try:
-                status = NodeHub(own / "run").status()
+                status = TargetHub(own / "run").status()
             except HubError:
                 return None
             return (
-                status
-                if status.well and [plugin.condition for plugin in status.plugins] == 3 * ["registered"]
-                else None
+                status if status.ok and [plugin.condition for plugin in status.plugins] == 3 * ["registered"] else None
             )
 
         await until(registered, "three plugins that are registered")

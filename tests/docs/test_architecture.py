@@ -22,8 +22,8 @@ from hub.api.plugin import Plugin
 from hub.base import sockets
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_state
-from hub.model.heartbeat import SILENCE
-from hub.model.plugin import Registration
+from hub.model.heartbeat import UNRESPONSIVE_AFTER
+from hub.model.plugin import RegistrationStatus
 from hub.plugin import process
 from hub.plugin.deviceplugin import registrar
 from hub.plugin.deviceplugin.resource import SCAN
@@ -130,14 +130,14 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
 def test_every_state_of_a_registration_is_documented() -> None:
     """In words that `dphub status` uses."""
     (states, _) = ARCHITECTURE.tables("state")
-    assert {cells[0] for cells in states} == set(Registration)
+    assert {cells[0] for cells in states} == set(RegistrationStatus)
 
 
 def test_every_state_of_health_is_documented() -> None:
     """And every source of what is wrong with a device."""
     (_, states) = ARCHITECTURE.tables("state")
     assert {cells[0] for cells in states} == {*record.Health, "any", "cordoned"}
-    sources = {record.PLUGIN, record.BROKEN, record.RESET, record.FLAPPING, record.CORDON, record.OPERATOR, SCAN}
+    sources = {record.PLUGIN, record.BROKEN, record.RESET, record.FLAPPING, record.CORDON, record.ADMIN_RESET, SCAN}
     assert set(_names("source")) == sources
 
 
@@ -149,7 +149,7 @@ def test_times_are_those_of_the_code() -> None:
         "a lost event is found five seconds later": kubeletwatch.LOOK_SECONDS == 5,
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or when asked to": registrar.RETRY_REFUSED == 30,
-        "has three seconds to serve before the older": registrar.PATIENCE == 3,
+        "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
         "A second after the older's socket is gone": registrar.SETTLE == 1,
         "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,
         "has run for a minute begins a new count": backoff.HEALTHY_SECONDS == 60,
@@ -158,15 +158,15 @@ def test_times_are_those_of_the_code() -> None:
         "| a scan (`devices`) | 30 s |": Plugin.scan_timeout == 30,
         "| 30 s (`watchdog` in `circus.ini`) |": PluginConfig("x", "x").watchdog == 30,
         "half a second later it sends SIGKILL": watcher.STACK_SECONDS == 0.5,
-        "has not turned for 30 seconds, `dphub status` says so": SILENCE == 30,
+        "has not turned for 30 seconds, `dphub status` says so": UNRESPONSIVE_AFTER == 30,
         "A plugin has five seconds (`graceful_timeout`), and then two more": (
             (PluginConfig("x", "x").graceful_timeout, watcher.KILL_SECONDS) == (5, 2)
         ),
-        "It gives the worker a second": runner.GRACE == 1,
-        "has not ended three seconds later": runner.PATIENCE == 3,
-        "together have 25 seconds, at most 26": (Plugin.reset_timeout, contract.LONGEST_RESET) == (25, 26),
+        "It gives the worker a second": runner.TERM_TIMEOUT == 1,
+        "has not ended three seconds later": runner.KILL_TIMEOUT == 3,
+        "together have 25 seconds, at most 26": (Plugin.reset_timeout, contract.MAX_RESET_TIMEOUT) == (25, 26),
         "it was the fourth recovery within an hour": (
-            (record.Policy().recoveries, record.Policy().period) == (3, 3600)
+            (record.RecoveryPolicy().max_recoveries, record.RecoveryPolicy().window) == (3, 3600)
         ),
         f"The run directory is `{RUN_DIR}`": True,
         f"plugin directory is `{PLUGIN_DIR}`": True,

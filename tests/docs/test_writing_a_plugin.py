@@ -21,14 +21,14 @@ import hub
 import hub.reset
 from hub import Device, Host, Plugin
 from hub._version import __version__
-from hub.api.plugin import LONGEST_RESET
+from hub.api.plugin import MAX_RESET_TIMEOUT
 from hub.base.exits import Exit
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubState
+from hub.model.hub import HubReport
 from hub.plugin.devices.validation import ID_CHARACTERS
 from hub.plugin.metrics.plugin import SAMPLES
-from hub.reset.messages import Limits
+from hub.reset.messages import ResetLimits
 from hub.supervisor.config.watchers import read_config
 from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.node import Node
@@ -243,14 +243,14 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         assert "last reset of" in status
         run_dir = RunDir(here / RUN_DIR)
         await until(lambda: _has_metric(run_dir), "the plugin's own figures in its pulse")
-        state = read_file(run_dir.hub_state, HubState)
+        state = read_file(run_dir.hub_report, HubReport)
         assert state
         answer = await AsyncHTTPClient().fetch(f"http://{state.http}/metrics")
         assert 'serial_adapters_in_use{plugin="serial"} 0.0' in answer.body.decode()
 
 
 def _has_metric(run_dir: RunDir) -> bool:
-    return b"serial_adapters_in_use" in run_dir.pulse("serial").read_bytes()
+    return b"serial_adapters_in_use" in run_dir.heartbeat("serial").read_bytes()
 
 
 async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: Tutorial) -> None:
@@ -476,7 +476,7 @@ def test_every_attribute_of_a_plugin_is_documented() -> None:
     assert rows == {name: _shown(getattr(plugin, name)) for name in rows}
 
 
-@pytest.mark.parametrize("kind", [hub.Policy, hub.Probing])
+@pytest.mark.parametrize("kind", [hub.RecoveryPolicy, hub.ProbePolicy])
 def test_every_field_of_a_policy_is_documented(kind: type[msgspec.Struct]) -> None:
     """With its default."""
     rows = [[cell.strip("`") for cell in cells[:2]] for cells in TUTORIAL.table(f"of `hub.{kind.__name__}`")]
@@ -528,17 +528,21 @@ def _imported(module: str) -> list[str]:
 
 def test_limits_are_those_of_the_code() -> None:
     """Figures that a plugin author counts on."""
-    limits = Limits()
+    limits = ResetLimits()
     words = TUTORIAL.words
     assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of processor time" in words
     assert f"{limits.files} open files" in words
-    assert f"seconds for all resets of one container; {LONGEST_RESET:g} at most" in words
+    assert f"seconds for all resets of one container; {MAX_RESET_TIMEOUT:g} at most" in words
     assert f"{ID_CHARACTERS} characters at most" in words
     assert f"A plugin may have {SAMPLES:,} values" in words
     plugin = Plugin()
     assert f"together have {plugin.reset_timeout:g} seconds (`reset_timeout`)" in words
-    assert (plugin.interval, "every ten seconds" in words) == (10, True)
-    assert (plugin.reset_failures, plugin.recovery.recoveries, words.count("hree failures in a row")) == (3, 3, 1)
+    assert (plugin.scan_interval, "every ten seconds" in words) == (10, True)
+    assert (plugin.max_reset_failures, plugin.recovery.max_recoveries, words.count("hree failures in a row")) == (
+        3,
+        3,
+        1,
+    )
     assert f"exit code {Exit.NEEDS_RESTART:d}" in words
     assert f"exit code {Exit.USAGE:d}" in words
 

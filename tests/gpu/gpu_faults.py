@@ -17,7 +17,7 @@ from plugins.gpu import GPU
 class P(GPU):
     def __init__(self, *args):
         super().__init__(*args)
-        self.recovery = Policy(quiet=0, recoveries=10**9)
+        self.recovery = RecoveryPolicy(stable_for=0, max_recoveries=10**9)
 """
 CONFIG = "dphub: {health: {interval: 0.05, quiet: 0, driver_timeout: 1}}"
 HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)

@@ -10,9 +10,9 @@ from gpu_support import facts
 from simulator import SimulatedNode
 
 from hub import Allocation, DeviceNode, Host, Mount
-from plugins.gpu.container import Answers
+from plugins.gpu.container import ContainerEdits
 from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.file import Imex
 from plugins.gpu.shares import plan
@@ -38,12 +38,12 @@ class Desk:
         channel.touch()
         settings = msgspec.convert(sections, GPUSettings)
         flags = settings.flags
-        places = Places(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
+        places = DriverPaths(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
         files = DeviceFiles(places, settings.imex)
         gpus = facts(self.driver)
         files.refresh(gpus)
         self.shares = plan(settings, gpus).shares
-        self._answers = Answers(settings, places, files)
+        self._answers = ContainerEdits(settings, places, files)
 
     def give(self, *numbers: int) -> Allocation:
         """What a container gets for shares by their place in the list."""
@@ -154,7 +154,7 @@ def test_device_files(tmp_path: Path) -> None:
 def test_imex_channels_that_are_missing(tmp_path: Path, *, required: bool) -> None:
     """Left out where they are not required; where they are, no container can be served, and the reason says so."""
     SimulatedNode(tmp_path, "single")
-    files = DeviceFiles(Places(Host(tmp_path)), Imex(channel_ids=(0,), required=required))
+    files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex(channel_ids=(0,), required=required))
     files.refresh([])
     assert files.channels == {}
     missing = "/dev/nvidia-caps-imex-channels/channel0 is missing"
@@ -165,7 +165,7 @@ def test_control_files_that_are_missing(tmp_path: Path) -> None:
     """A container cannot start with a file that is not there."""
     driver = SimulatedNode(tmp_path, "single")
     (tmp_path / "dev/nvidia-modeset").unlink()
-    files = DeviceFiles(Places(Host(tmp_path)), Imex())
+    files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex())
     files.refresh(facts(driver))
     assert files.control == ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
@@ -197,7 +197,7 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
                 path.write_text(f"DeviceFileMinor: {number}\nDeviceFileMode: 438\nDeviceFileModify: 1\n")
         (tmp_path / "simulator").rename(tmp_path / "simulated")
     desk = Desk(tmp_path if listed else tmp_path / "sub", "a100x2", {1: "mixed"}, flags=flags)
-    files = DeviceFiles(Places(Host(tmp_path)), Imex())
+    files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex())
     if not listed:
         (tmp_path / "proc/driver/nvidia-caps/mig-minors").unlink()
     gpus = facts(desk.driver)

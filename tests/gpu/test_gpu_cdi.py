@@ -14,7 +14,7 @@ from hub import Host
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.facts import Gpu
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings import GPUSettings
 
 VENDOR = "k8s.device-plugin.nvidia.com"
@@ -36,7 +36,7 @@ class Press:
         sections.setdefault("flags", {"plugin": {"deviceListStrategy": "cdi-cri"}})
         settings = msgspec.convert(sections, GPUSettings)
         driver_root = settings.flags.nvidia_driver_root
-        places = Places(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
+        places = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
         self._node_files = DeviceFiles(places, settings.imex)
         self.files = CdiFiles(settings, places, self._node_files)
         self.directory = root / "var/run/cdi"

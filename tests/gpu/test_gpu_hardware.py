@@ -8,10 +8,10 @@ from support import Node
 
 from hub import Host, ResetDevice
 from hub.reset.result import Outcome
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.driver import Driver
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings import ResetLevel
 
@@ -24,12 +24,12 @@ pytestmark = [
 @pytest.fixture
 def driver() -> Driver:
     """The real driver."""
-    return Driver(Places(Host()), lambda _xid: None, lambda: None)
+    return Driver(DriverPaths(Host()), lambda _xid: None, lambda: None)
 
 
 def test_discovery(driver: Driver) -> None:
     """Each GPU has what a container and a scheduler need, and nothing is wrong with it."""
-    view = driver.look(30)
+    view = driver.poll(30)
     assert view.reason == ""
     assert view.gpus
     for gpu in view.gpus:
@@ -38,12 +38,12 @@ def test_discovery(driver: Driver) -> None:
         assert gpu.memory > 1 << 30
         assert gpu.compute_capability >= (5, 0)
         assert gpu.fault == ""
-    assert driver.look(30) == view
+    assert driver.poll(30) == view
 
 
 async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
     """A container gets a GPU by its UUID; the driver's errors are listened to."""
-    gpus = driver.look(30).gpus
+    gpus = driver.poll(30).gpus
     plugin = node.spawn("plugins.gpu:GPU", name="gpu", config="flags: {plugin: {passDeviceSpecs: true}}")
     await kubelet.wait_for(GPU, len(gpus), timeout=60)
     got = answer(await kubelet.admit("job", {GPU: 1}))
@@ -54,9 +54,9 @@ async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> N
 
 async def test_clean(driver: Driver) -> None:
     """A free GPU is checked and cleaned; what the card cannot do is skipped."""
-    gpu = driver.look(30).gpus[0]
+    gpu = driver.poll(30).gpus[0]
     settings = ResetSettings(levels={gpu.uuid: ResetLevel.CLEAN})
-    resetter = Resetter("plugins.gpu.resetting:reset", lambda: settings)
+    resetter = ResetRunner("plugins.gpu.resetting:reset", lambda: settings)
     result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
     assert result.outcome is Outcome.OK, result.message
 
@@ -64,6 +64,6 @@ async def test_clean(driver: Driver) -> None:
 def test_health(driver: Driver) -> None:
     """Probes of a real GPU find nothing, again and again, and each is answered well within its limit."""
     for _ in range(20):
-        view = driver.look(5)
+        view = driver.poll(5)
         assert [(gpu.fault, gpu.migs) for gpu in view.gpus if gpu.fault] == []
         assert view.unknown == ()

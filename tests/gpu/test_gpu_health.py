@@ -5,7 +5,7 @@ from gpu_support import GPU, GpuNode
 from simulator import NOT_SUPPORTED, UNKNOWN
 from support import Node, PluginUnderTest, until
 
-from hub.model.plugin import DeviceState
+from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import FakeKubelet
 
 QUICK = "dphub: {health: {interval: 0.1, quiet: 0}}"
@@ -13,10 +13,10 @@ CALM = "dphub: {health: {interval: 1000, quiet: 1000}}"
 """No probe and no recovery while the test lasts."""
 
 
-async def _told(plugin: PluginUnderTest, uuid: str, words: str) -> DeviceState:
+async def _told(plugin: PluginUnderTest, uuid: str, words: str) -> DeviceStatus:
     """A device once its reason has these words."""
 
-    def told() -> DeviceState | None:
+    def told() -> DeviceStatus | None:
         state = plugin.state()
         devices = [device for resource in state.resources for device in resource.devices] if state else []
         return next((device for device in devices if device.id == uuid and words in device.reason), None)

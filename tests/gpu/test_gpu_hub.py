@@ -44,13 +44,13 @@ def _lines(node: Node, event: str) -> list[dict[str, Any]]:
 
 
 def _pid(node: Node, plugin: str) -> int:
-    state = read_state(node.run_dir.state(plugin))
+    state = read_state(node.run_dir.report(plugin))
     return state.pid if state else 0
 
 
 def _restart(node: Node, plugin: str) -> None:
     circusctl = Path(sys.executable).parent / "circusctl"
-    command = [circusctl, "--endpoint", f"ipc://{node.run_dir.control}", "restart", plugin]
+    command = [circusctl, "--endpoint", f"ipc://{node.run_dir.circus_socket}", "restart", plugin]
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
@@ -66,7 +66,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         driver.hang()
         exits = await until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
-        state = await until(lambda: read_state(node.run_dir.state("gpu")), "the plugin's state")
+        state = await until(lambda: read_state(node.run_dir.report("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
         driver.mend()
         await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)

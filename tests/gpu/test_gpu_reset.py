@@ -12,10 +12,10 @@ from support import Node, until
 
 from hub import Host, ResetDevice, Runtime
 from hub.reset.result import Outcome, ResetResult
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from plugins.gpu.driver.gate import Gate, alone
-from plugins.gpu.places import Places
+from plugins.gpu.driver.gate import DriverLock, exclusive_driver
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.resetting import hardware
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings import ResetLevel
@@ -45,7 +45,7 @@ class Bay:
         settings = ResetSettings(levels={uuid: level}, patience=patience)
         device = ResetDevice(uuid, (), str(self.driver.root), broken)
         with capture_logs() as log:
-            resetter = Resetter("plugins.gpu.resetting:reset", lambda: settings, grace=0.1)
+            resetter = ResetRunner("plugins.gpu.resetting:reset", lambda: settings, term_timeout=0.1)
             result = (await resetter.reset([device], deadline))[uuid]
         self.printed = [str(line["line"]) for line in log if line["event"] == "reset printed"]
         return result
@@ -192,7 +192,7 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     driver.nvidia_smi("hang")
     monkeypatch.setattr(hardware, "LIMIT", 0.2)
     with pytest.raises(Exception, match=r"nvidia-smi has not answered within 0.2 s"):
-        hardware.reset_hardware(Places(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
+        hardware.reset_hardware(DriverPaths(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
 
 
 async def test_a_driver_that_hangs(tmp_path: Path) -> None:
@@ -218,19 +218,19 @@ def test_the_plugins_let_go(tmp_path: Path) -> None:
     """
     (tmp_path / "node").mkdir()
     runtime = Runtime(str(tmp_path), "younger", "gpu")
-    older, younger = Gate(Runtime(str(tmp_path), "older", "gpu")), Gate(runtime)
+    older, younger = DriverLock(Runtime(str(tmp_path), "older", "gpu")), DriverLock(runtime)
     assert not older.wanted
-    assert older.hold()
-    assert younger.hold()
-    older.let_go()
-    with pytest.raises(TimeoutError), alone(runtime, 0):
+    assert older.acquire()
+    assert younger.acquire()
+    older.release()
+    with pytest.raises(TimeoutError), exclusive_driver(runtime, 0):
         raise AssertionError("a plugin has not let go")
-    younger.let_go()
-    with alone(runtime, 0), alone(runtime, 0):
+    younger.release()
+    with exclusive_driver(runtime, 0), exclusive_driver(runtime, 0):
         assert older.wanted
-        assert not younger.hold()
+        assert not younger.acquire()
     assert not older.wanted
-    assert younger.hold()
+    assert younger.acquire()
 
 
 async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
@@ -276,7 +276,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
 async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
     """At level reset the plugin resets a broken GPU by itself while nobody holds it, and gives it away again."""
     gpus = GpuNode(node, "single")
-    quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = Probing(interval=0.1, settling=0)\n"
+    quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
     config = "dphub: {health: {interval: 0.2, quiet: 0}, reset: {nvidia.com/gpu: reset}}"
     plugin = gpus.start(config, target=node.write_plugin(quick))
     await kubelet.wait_for(GPU, 1)

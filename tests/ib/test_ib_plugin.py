@@ -224,7 +224,7 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     """Devices come, go and lose their ports at random; in the end the list is what the tree is."""
     chance_of = chance()
     tree = dgx(_root(node))
-    quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = Policy(recoveries=10**9)\n"
+    quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"
     config = json.dumps({"configList": [{**EACH, "health": {"down": 0, "up": 0}}]})
     env = {"DPHUB_HOST_ROOT": str(tree.root)}
     plugin = node.spawn(node.write_plugin(quick), name="ib", config=config, env=env)

@@ -8,7 +8,7 @@ from rdma_tree import RdmaTree, sixty_four_vfs, two_connectx6
 
 from hub import Host
 from plugins.ib.facts import Hca
-from plugins.ib.pools import sort_out
+from plugins.ib.pools import assign_pools
 from plugins.ib.settings import IBSettings, Mode
 from plugins.ib.sysfs import read_hcas
 
@@ -19,7 +19,7 @@ def _read(tree: RdmaTree) -> list[Hca]:
 
 def _selected(hcas: list[Hca], mode: Mode = Mode.HCA, **selectors: object) -> list[str]:
     config = {"configList": [{"resourceName": "x", "mode": mode, "selectors": selectors}]}
-    ((_, members),) = sort_out(msgspec.convert(config, IBSettings).config_list, hcas, ()).members
+    ((_, members),) = assign_pools(msgspec.convert(config, IBSettings).config_list, hcas, ()).members
     return [hca.name for hca in members]
 
 
@@ -86,7 +86,7 @@ def test_hcas_and_virtual_functions_beside_each_other(tmp_path: Path) -> None:
     tree = sixty_four_vfs(tmp_path)
     tree.add("mlx5_65", "0000:08:00.0")
     pools = [{"resourceName": mode, "mode": mode, "selectors": {"vendors": ["15b3"]}} for mode in ("hca", "vf")]
-    found = sort_out(msgspec.convert({"configList": pools}, IBSettings).config_list, _read(tree), ())
+    found = assign_pools(msgspec.convert({"configList": pools}, IBSettings).config_list, _read(tree), ())
     assert [len(members) for _, members in found.members] == [1, 64]
     assert [pci for pci, _ in found.excluded] == ["0000:07:00.0"]
 

@@ -14,13 +14,13 @@ from support import PATIENCE, Node, PluginUnderTest, until
 
 from hub import ResetDevice, ResetFailed
 from hub.reset.result import Outcome, ResetResult
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from plugins.ib import unbound
-from plugins.ib.resetting import Limits, VfResetSettings
+from plugins.ib.resetting import VfResetSettings, VfTimeouts
 
 VF = "0000:07:00.1"
-PATIENT = Limits(unbind=5, reset=5, bind=5, ready=5)
+PATIENT = VfTimeouts(unbind=5, reset=5, bind=5, ready=5)
 """Limits that no step reaches."""
 
 
@@ -87,10 +87,10 @@ def kernel(node: Node) -> Iterator[Kernel]:
     kernel.close()
 
 
-async def _reset(kernel: Kernel, pci: str = VF, limits: Limits = PATIENT) -> ResetResult:
+async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) -> ResetResult:
     nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
     device = ResetDevice(pci, nodes, str(kernel.tree.root))
-    resetter = Resetter("plugins.ib.resetting:reset", lambda: VfResetSettings(limits), grace=0.1)
+    resetter = ResetRunner("plugins.ib.resetting:reset", lambda: VfResetSettings(limits), term_timeout=0.1)
     return (await resetter.reset([device], 20))[pci]
 
 
@@ -247,16 +247,16 @@ def _left_out(plugin: PluginUnderTest) -> dict[str, str]:
 def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
     """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
     notes = str(node.run_dir)
-    with unbound.noted(notes, VF, "mlx5_core"):
-        assert [unbound.is_abandoned(notes, note) for note in unbound.notes(notes)] == [False]
+    with unbound.record(notes, VF, "mlx5_core"):
+        assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]
         with unbound.taken(notes, VF) as note:
             assert note is None
-        with pytest.raises(ResetFailed, match="is just being bound again"), unbound.noted(notes, VF, "mlx5_core"):
+        with pytest.raises(ResetFailed, match="is just being bound again"), unbound.record(notes, VF, "mlx5_core"):
             pass
     with unbound.taken(notes, VF) as note:
         assert note is None, "nothing is left to do"
-    with unbound.noted(notes, VF, "a_driver_with_a_long_name"), unbound.noted(notes, "0000:07:00.2", "short"):
+    with unbound.record(notes, VF, "a_driver_with_a_long_name"), unbound.record(notes, "0000:07:00.2", "short"):
         pass
     (node.run_dir / VF).write_text("iavf\nit does not want to")
-    assert unbound.notes(notes) == [unbound.Note(VF, "iavf", "it does not want to")]
-    assert unbound.is_abandoned(notes, unbound.notes(notes)[0])
+    assert unbound.records(notes) == [unbound.UnboundRecord(VF, "iavf", "it does not want to")]
+    assert unbound.is_abandoned(notes, unbound.records(notes)[0])

@@ -16,7 +16,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from hub.base.jsonfile import read_file
 from hub.base.paths import INSTANCE
-from hub.model.hub import HubState
+from hub.model.hub import HubReport
 from hub.model.node import NodeStatus, PluginStatus
 from hub.status.reader import Reader
 from hub.testing.node import Node
@@ -177,7 +177,7 @@ class OperatedNode(Node):
 
     async def all_well(self) -> NodeStatus:
         """The first status without anything to mend."""
-        return await self.status_until(lambda status: status.well and bool(status.plugins), "all is well")
+        return await self.status_until(lambda status: status.ok and bool(status.plugins), "all is well")
 
     @asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator["Lines"]:
@@ -194,7 +194,7 @@ class OperatedNode(Node):
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
         """What the hub answers over HTTP: status and text."""
-        hub = read_file(self.run_dir.hub_state, HubState)
+        hub = read_file(self.run_dir.hub_report, HubReport)
         assert hub
         answer = await AsyncHTTPClient().fetch(f"http://{hub.http}{path}", raise_error=False, **request)
         return answer.code, answer.body.decode()
@@ -213,7 +213,7 @@ class OperatedNode(Node):
     async def next_pulse(self) -> None:
         """Wait until every plugin has written its figures anew."""
         for plugin in ("gpu", "ib", "stub"):
-            file = self.run_dir.pulse(plugin)
+            file = self.run_dir.heartbeat(plugin)
             before = file.stat().st_mtime_ns
             await until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
 

@@ -11,8 +11,8 @@ from support import until
 
 from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubState, LastExit, ProcessState, RestartReason, Run
-from hub.model.plugin import DeviceState, ExcludedState, PluginState, Registration, ResetState, ResourceState
+from hub.model.hub import HubReport, LastExit, ProcessReport, RestartReason, RunState
+from hub.model.plugin import DeviceStatus, ExcludedDevice, PluginReport, RegistrationStatus, ResetReport, ResourceReport
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_web
 
@@ -20,22 +20,22 @@ RESOURCE = "example.com/stub"
 HOLDER = "research/trainer-0/main"
 
 
-def device(number: int, **more: object) -> DeviceState:
+def device(number: int, **more: object) -> DeviceStatus:
     """A healthy device that nobody holds."""
     at = {"numa": (number % 2,), "pci": (f"0000:{number // 32:02x}:{number % 32:02x}.0",)}
-    return DeviceState(**{"id": f"stub-{number}", "healthy": True, **at, **more})  # type: ignore[arg-type] # as named
+    return DeviceStatus(**{"id": f"stub-{number}", "healthy": True, **at, **more})  # type: ignore[arg-type] # as named
 
 
-def bad(number: int, reason: str, **more: object) -> DeviceState:
+def bad(number: int, reason: str, **more: object) -> DeviceStatus:
     """A device that cannot be used since two minutes ago."""
     unhealthy = {"healthy": False, "health": "unhealthy", "source": "plugin", "since": time.time() - 120}
     return device(number, **{**unhealthy, "reason": reason, **more})
 
 
-def plugin(devices: Sequence[DeviceState], **more: object) -> PluginState:
+def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
     """A plugin with one resource."""
-    resource = ResourceState(
-        RESOURCE, "stub.sock", Registration.REGISTERED, time.time() - 60, 1, devices=tuple(devices)
+    resource = ResourceReport(
+        RESOURCE, "stub.sock", RegistrationStatus.REGISTERED, time.time() - 60, 1, devices=tuple(devices)
     )
     told = {
         "plugin": "stub",
@@ -44,16 +44,16 @@ def plugin(devices: Sequence[DeviceState], **more: object) -> PluginState:
         "scanned": True,
         "resources": (resource,),
     }
-    return PluginState(**{**told, **more})  # type: ignore[arg-type] # as named
+    return PluginReport(**{**told, **more})  # type: ignore[arg-type] # as named
 
 
-def large_node(count: int) -> PluginState:
+def large_node(count: int) -> PluginReport:
     """A plugin with so many devices, the last two of which cannot be used."""
     healthy = [device(number, holder=HOLDER if number % 3 == 0 else "") for number in range(count - 2)]
     return plugin([*healthy, bad(count - 2, "the link is down"), bad(count - 1, "the fan is loud", source="cordon")])
 
 
-def mixed_node() -> PluginState:
+def mixed_node() -> PluginReport:
     """A plugin with something of everything that a device can be."""
     shares = [
         device(
@@ -75,9 +75,9 @@ def mixed_node() -> PluginState:
             bad(4, "seen again", health="recovering"),
             *shares,
         ],
-        excluded=(ExcludedState("stub-99", "the node's own traffic needs it"),),
+        excluded=(ExcludedDevice("stub-99", "the node's own traffic needs it"),),
         cordons={f"{RESOURCE} stub-3": "the fan is loud"},
-        resets={f"{RESOURCE} stub-2": ResetState("failed", "no answer", time.time() - 30, 1.5)},
+        resets={f"{RESOURCE} stub-2": ResetReport("failed", "no answer", time.time() - 30, 1.5)},
     )
 
 
@@ -92,18 +92,18 @@ class PageNode:
         self._run_dir = RunDir(directory)
         self.url = ""
 
-    def says(self, state: PluginState, kubelet: bool = True) -> None:  # noqa: FBT001, FBT002 - a fact, no switch
+    def says(self, state: PluginReport, kubelet: bool = True) -> None:  # noqa: FBT001, FBT002 - a fact, no switch
         """From now on the plugin is like this."""
-        process = ProcessState(
+        process = ProcessReport(
             "stub",
-            Run.RUNNING,
+            RunState.RUNNING,
             os.getpid(),
             time.time() - 60,
             starts=2,
             restarts={RestartReason.CRASHED: 1},
             last_exit=LastExit(77, time.time() - 61, "killed by SIGSEGV", -11),
         )
-        hub = HubState(
+        hub = HubReport(
             *("0.1.0", os.getpid(), time.time() - 3700, "dphub", "/etc/dphub/circus.ini", "/plugins", "/etc/dphub"),
             http="127.0.0.1:9880",
             kubelet_since=time.time() - 90_000 if kubelet else 0,
@@ -111,8 +111,8 @@ class PageNode:
             processes=(process,),
             node="node-a",
         )
-        replace_file(self._run_dir.hub_state, hub)
-        replace_file(self._run_dir.state("stub"), state)
+        replace_file(self._run_dir.hub_report, hub)
+        replace_file(self._run_dir.report("stub"), state)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

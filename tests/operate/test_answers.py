@@ -14,12 +14,12 @@ from operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, opera
 from support import PATIENCE, started, until
 
 from hub.base.errors import HubError
-from hub.base.instances import living
+from hub.base.instances import running_hubs
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served
-from hub.cli.target import NodeHub
-from hub.model.heartbeat import SILENCE
-from hub.supervisor.circus.client import HubClient
+from hub.cli.target import TargetHub
+from hub.model.heartbeat import UNRESPONSIVE_AFTER
+from hub.supervisor.circus.client import CircusClient
 
 OTHERS = """
 [watcher:odd]
@@ -83,12 +83,12 @@ async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
 async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> None:
     """It is given up when it counts as dead, and the words say what to do."""
     assert node.hub
-    hub = NodeHub(node.run_dir.path)
+    hub = TargetHub(node.run_dir.path)
     node.hub.send_signal(signal.SIGSTOP)
     try:
-        waiting = asyncio.create_task(asyncio.to_thread(HubClient(hub.run_dir, hub.live_status).restart, "stub"))
-        long_ago = time.monotonic_ns() - int((SILENCE + 1) * 1e9)
-        os.utime(node.run_dir.hub_pulse, ns=(long_ago, long_ago))
+        waiting = asyncio.create_task(asyncio.to_thread(CircusClient(hub.run_dir, hub.live_status).restart, "stub"))
+        long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
+        os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
         with pytest.raises(HubError, match=rf"process {node.hub.pid}\) shows no life; end that process"):
             await waiting
     finally:
@@ -160,7 +160,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         config = node.directory / "circus.ini"
         config.write_text(config.read_text().replace("[watcher:stub]", "[watcher:stub]\nautostart = False"))
         await node.start_hub("younger")
-        await until(lambda: len(living(older)) > 1 and node.status(), "the younger hub")
+        await until(lambda: len(running_hubs(older)) > 1 and node.status(), "the younger hub")
         said = await node.dphub("cordon", "stub-1")
         words = "; another hub of this node, dphub, still serves: --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
@@ -175,7 +175,7 @@ async def test_health_without_http(node: OperatedNode) -> None:
     quiet = RunDir(node.run_dir.path, "quiet")
     flags = (f"--config={node.directory}/circus.ini", f"--plugin-dir={node.plugin_dir}", "--instance=quiet")
     async with node.running("run", "--http=off", *flags):
-        await until(lambda: is_served(quiet.control) and quiet.hub_state.exists(), "the hub")
+        await until(lambda: is_served(quiet.circus_socket) and quiet.hub_report.exists(), "the hub")
         said = await node.dphub("health", "--instance=quiet")
         assert (said.code, said.out) == (0, "ok (no HTTP)\n"), said
 

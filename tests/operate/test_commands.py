@@ -10,16 +10,16 @@ from operated import GPU, HCA, STUB, OperatedNode, operated
 from support import until
 
 from hub.model.node import NodeStatus
-from hub.model.plugin import DeviceState
+from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import AdmissionError
 
 
-def _device(status: NodeStatus, name: str) -> DeviceState:
+def _device(status: NodeStatus, name: str) -> DeviceStatus:
     found = [device for plugin in status.plugins for each in plugin.resources for device in each.devices]
     return next(device for device in found if name in {device.id, *device.pci})
 
 
-def _stub(node: OperatedNode, number: int) -> DeviceState:
+def _stub(node: OperatedNode, number: int) -> DeviceStatus:
     status = node.status()
     assert status
     return _device(status, f"stub-{number}")

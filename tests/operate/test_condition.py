@@ -1,18 +1,18 @@
 """What a plugin is, in a word and a reason."""
 
-from hub.model.hub import AS_ASKED, HubState, LastExit, ProcessState, Run
+from hub.model.hub import AS_REQUESTED, HubReport, LastExit, ProcessReport, RunState
 from hub.model.node import Condition
-from hub.model.plugin import PluginState
+from hub.model.plugin import PluginReport
 from hub.status.condition import condition_of
 
-HUB = HubState("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")
-SILENT = PluginState("stub", 2, 1.0)
+HUB = HubReport("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")
+SILENT = PluginReport("stub", 2, 1.0)
 """A plugin that has not looked for its devices yet."""
 
 
-def _process(last: str = "", **more: object) -> ProcessState:
+def _process(last: str = "", **more: object) -> ProcessReport:
     last_exit = LastExit(1, 1.0, last, -9) if last else None
-    return ProcessState("stub", Run.RUNNING, 2, 1.0, last_exit=last_exit, **more)  # type: ignore[arg-type]
+    return ProcessReport("stub", RunState.RUNNING, 2, 1.0, last_exit=last_exit, **more)  # type: ignore[arg-type]
 
 
 def test_a_plugin_that_starts_again() -> None:
@@ -21,16 +21,16 @@ def test_a_plugin_that_starts_again() -> None:
     for state in (None, SILENT):
         assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"after: {hung}")
         assert condition_of(HUB, _process(), state) == (Condition.STARTING, "")
-        assert condition_of(HUB, _process(AS_ASKED), state) == (Condition.STARTING, "")
+        assert condition_of(HUB, _process(AS_REQUESTED), state) == (Condition.STARTING, "")
 
 
 def test_a_plugin_that_hangs_before_it_has_told_anything() -> None:
     """It is hanging as any other."""
     why = "it has not begun to serve within 30 s"
-    assert condition_of(HUB, _process(hanging=why), None) == (Condition.HANGING, why)
+    assert condition_of(HUB, _process(hanging=why), None) == (Condition.UNRESPONSIVE, why)
 
 
 def test_another_program() -> None:
     """It serves, and nobody knows what."""
     condition, text = condition_of(HUB, _process("exit code 1", is_hub_plugin=False), None)
-    assert (condition, text) == (Condition.SERVING, "another program, which tells nothing of itself")
+    assert (condition, text) == (Condition.REGISTERING, "another program, which tells nothing of itself")

@@ -12,7 +12,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
     """What cannot be read of one plugin is told of that plugin, and all else is shown."""
-    node.run_dir.state("stub").write_text("{}")
+    node.run_dir.report("stub").write_text("{}")
     said = await node.dphub("status", width=300)
     assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
     assert "rdma/hca" in said.out
@@ -52,7 +52,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
 
     node.stub_faults(unhealthy={"stub-2": "pulled out"})
     await node.dphub("reset", "stub-1")
-    await node.status_until(lambda status: not status.well, "something to tell")
+    await node.status_until(lambda status: not status.ok, "something to tell")
     schema = json.loads((TESTS.parent / "docs" / "status.schema.json").read_text())
     said = json.loads((await node.dphub("status", "--json")).out)
     code, text = await node.get("/status")
@@ -64,7 +64,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
     jsonschema.validate(one, part | {"$ref": "#/$defs/PluginStatus"})
     devices = [json.loads(line) for line in (await node.dphub("devices", "--json")).out.splitlines()]
     for device in devices:
-        jsonschema.validate(device, part | {"$ref": "#/$defs/DeviceState"})
+        jsonschema.validate(device, part | {"$ref": "#/$defs/DeviceStatus"})
     assert (one["name"], {device["plugin"] for device in devices}) == ("stub", {"gpu", "ib", "stub"})
 
 

@@ -12,7 +12,7 @@ from hub.testing.kubelet import AdmissionError
 
 
 def _about(status: NodeStatus, words: str) -> Problem | None:
-    return next((problem for problem in status.problems if words in problem.text), None)
+    return next((problem for problem in status.problems if words in problem.message), None)
 
 
 async def _noticed(node: OperatedNode, words: str) -> Problem:
@@ -30,7 +30,7 @@ async def test_a_device_that_goes_while_somebody_has_it(node: OperatedNode) -> N
     name = next(hca for hca in node.hcas.names if node.hcas.pci(hca) == held)
     node.hcas.remove(name)
     found = await _noticed(node, f"{HCA}: held, and no longer offered: {held} of default/trainer/main")
-    assert (found.severity, found.about) == (Severity.DEGRADED, "ib")
+    assert (found.severity, found.about) == (Severity.WARNING, "ib")
     said = await node.dphub("logs", "ib", "-n", "0")
     assert "devices gone" in said.out
     assert held in said.out
@@ -77,7 +77,7 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
 async def test_files_that_somebody_takes_away(node: OperatedNode) -> None:
     """What the hub and its plugins tell is told again, and what is known of the devices is kept."""
     await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
-    files = (node.run_dir.hub_state, node.run_dir.state("stub"), node.run_dir.health("stub"))
+    files = (node.run_dir.hub_report, node.run_dir.report("stub"), node.run_dir.health("stub"))
     await until(files[2].exists, "the cordon to be kept")
     for file in files:
         file.unlink()
@@ -103,8 +103,8 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
     found = await _noticed(node, "1 container did not get its devices since the plugin started")
-    assert "the licence server is away" in found.text
-    assert found.severity is Severity.NOTE
+    assert "the licence server is away" in found.message
+    assert found.severity is Severity.INFO
 
 
 async def test_a_kubelet_that_does_not_tell_who_has_what(node: OperatedNode) -> None:

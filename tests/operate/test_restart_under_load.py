@@ -6,7 +6,7 @@ import random
 from operated import OperatedNode, operated
 from support import chance, until
 
-from hub.supervisor.circus.client import HubClient
+from hub.supervisor.circus.client import CircusClient
 from hub.testing.kubelet import AdmissionError
 
 RESTARTS = 200
@@ -36,7 +36,7 @@ async def test_restarts_under_load() -> None:
         end = asyncio.Event()
         load = asyncio.create_task(_change_devices(node, end))
         pods = asyncio.create_task(_admit_pods(node, end, chance()))
-        client = HubClient(node.run_dir, node.status)
+        client = CircusClient(node.run_dir, node.status)
         for _ in range(RESTARTS):
             await asyncio.to_thread(client.restart, "restarted")
         end.set()

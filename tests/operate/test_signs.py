@@ -8,19 +8,19 @@ import time
 from operated import STUB, OperatedNode
 from support import until
 
-from hub.model.heartbeat import SILENCE
+from hub.model.heartbeat import UNRESPONSIVE_AFTER
 
 
 async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -> None:
     """In the status and as a metric, and it goes on as long as the plugin does."""
     said = json.loads((await node.dphub("status", "--json")).out)
-    signs = {plugin["name"]: plugin["last_sign"] for plugin in said["plugins"]}
+    signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
     assert sorted(signs) == ["gpu", "ib", "stub"]
     assert all(time.time() - 60 < sign <= time.time() for sign in signs.values())
     assert await node.metric("dphub_plugin_last_sign_timestamp_seconds", plugin="stub") >= signs["stub"]
     await node.next_pulse()
     document = json.loads((await node.get("/status"))[1])
-    assert all(plugin["last_sign"] > signs[plugin["name"]] for plugin in document["plugins"])
+    assert all(plugin["last_heartbeat"] > signs[plugin["name"]] for plugin in document["plugins"])
 
 
 async def test_a_frozen_hub(node: OperatedNode) -> None:
@@ -28,8 +28,8 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
     assert node.hub
     node.hub.send_signal(signal.SIGSTOP)
     try:
-        long_ago = time.monotonic_ns() - int((SILENCE + 1) * 1e9)
-        os.utime(node.run_dir.hub_pulse, ns=(long_ago, long_ago))
+        long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
+        os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
         said = await node.dphub("status", width=300)
         text = f"the hub shows no life: the event loop of process {node.hub.pid} does not turn"
         assert (said.code, text in said.out) == (1, True), said
@@ -40,7 +40,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
             assert (said.code, "shows no life" in said.err) == (2, True), said
     finally:
         node.hub.send_signal(signal.SIGCONT)
-    await until(lambda: node.run_dir.hub_pulse.stat().st_mtime_ns > long_ago, "a pulse of the hub")
+    await until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")
     assert (await node.dphub("health")).code == 0
     assert (await node.dphub("status")).code == 0
 

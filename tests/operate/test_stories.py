@@ -24,7 +24,7 @@ class Slow(Stub):
 def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
     """A problem that is told in these words."""
     problems = (problem for problem in status.problems if problem.about == about)
-    return next((problem for problem in problems if all(word in problem.text for word in words)), None)
+    return next((problem for problem in problems if all(word in problem.message for word in words)), None)
 
 
 async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
@@ -105,7 +105,7 @@ async def test_a_plugin_that_is_stopped_dead() -> None:
         status = await node.status_until(lambda status: status.plugins[2].pid not in {stub.pid, 0}, "another process")
         last = status.plugins[2].last_exit
         assert last
-        assert last.why == f"killed by the hub: its event loop has not turned for {SHORT_WATCHDOG:g} s"
+        assert last.reason == f"killed by the hub: its event loop has not turned for {SHORT_WATCHDOG:g} s"
         assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="hung") == 1
         await _mended(node)
 
@@ -121,8 +121,8 @@ async def test_hung_hardware() -> None:
         )
         last = status.plugins[2].last_exit
         assert last
-        assert last.why == f"killed by the hub: its hardware has not answered for {SHORT_WATCHDOG:g} s"
-        words = f"starting: after: {last.why}"
+        assert last.reason == f"killed by the hub: its hardware has not answered for {SHORT_WATCHDOG:g} s"
+        words = f"starting: after: {last.reason}"
         await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
         await node.status_until(lambda status: not status.ready, "a node that is not ready")
         said = await node.dphub("logs", "stub", "--json", "-n", "0")
@@ -199,7 +199,7 @@ async def test_kubelet_killed(node: OperatedNode) -> None:
     status = node.status()
     assert status
     assert [problem.about for problem in status.problems] == ["kubelet"]
-    assert (status.hub.kubelet_since, status.hub.kubelet_silent) == (0, True)
+    assert (status.hub.kubelet_since, status.hub.kubelet_unresponsive) == (0, True)
     assert "kubelet up" not in (await node.dphub("status", width=400)).out
     await _ready(node, ready=True, says="stub: waiting for kubelet")
     assert await node.metric("dphub_kubelet_up") == 0

@@ -77,7 +77,7 @@ async def test_a_hub_that_is_dead() -> None:
         _is_marked_as_past(listed.out)
         assert "stub-3" in listed.out
         status = json.loads((await node.dphub("status", "--json")).out)
-        assert (status["hub"]["running"], status["hub"]["last_sign"] <= status["time"]) == (False, True)
+        assert (status["hub"]["running"], status["hub"]["last_heartbeat"] <= status["time"]) == (False, True)
         assert json.loads((await node.dphub("status", "stub", "--json")).out)["hub_running"] is False
         lines = (await node.dphub("devices", "stub", "--json")).out.splitlines()
         assert [json.loads(line)["hub_running"] for line in lines] == [False] * 4
@@ -106,21 +106,21 @@ async def test_how_old_the_last_known_state_is() -> None:
     async with operated() as node:
         await node.stop_hub()
         minutes_ago = time.time() - 3 * 60 - 5
-        os.utime(node.run_dir.hub_state, (minutes_ago, minutes_ago))
-        node.run_dir.hub_pulse.unlink()
+        os.utime(node.run_dir.hub_report, (minutes_ago, minutes_ago))
+        node.run_dir.hub_heartbeat.unlink()
         status = Reader(node.run_dir).status(running=False)
-        assert status.hub.last_sign == pytest.approx(max(minutes_ago, status.hub.started), abs=1)
+        assert status.hub.last_heartbeat == pytest.approx(max(minutes_ago, status.hub.started), abs=1)
         future = time.monotonic_ns() + 10**15
-        node.run_dir.hub_pulse.touch()
-        os.utime(node.run_dir.hub_pulse, ns=(future, future))
-        assert Reader(node.run_dir).status(running=False).hub.last_sign == status.hub.last_sign
+        node.run_dir.hub_heartbeat.touch()
+        os.utime(node.run_dir.hub_heartbeat, ns=(future, future))
+        assert Reader(node.run_dir).status(running=False).hub.last_heartbeat == status.hub.last_heartbeat
 
 
 async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
     """Its status says why it is not, with the exit code of the node."""
     async with operated() as node:
         await node.kubelet.stop()
-        await node.status_until(lambda status: not status.well, "the kubelet to be missed")
+        await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
         told = await node.dphub("status", "stub")
         assert (told.code, "there is no kubelet" in told.out) == (1, True)
 

@@ -12,8 +12,8 @@ from support import PATIENCE, chance, started, until
 
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
-from hub.base.instances import living
-from hub.model.plugin import Registration
+from hub.base.instances import running_hubs
+from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_state
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
@@ -61,9 +61,9 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
         await all_allocatable(node.kubelet)
 
         def handed_over() -> bool:
-            states = [read_state(older_dir.state(name.partition("/")[2])) for name in RESOURCES]
+            states = [read_state(older_dir.report(name.partition("/")[2])) for name in RESOURCES]
             found = [resource.registration for state in states if state for resource in state.resources]
-            return found == [Registration.HANDED_OVER] * len(RESOURCES)
+            return found == [RegistrationStatus.SUPERSEDED] * len(RESOURCES)
 
         await until(handed_over, "the older hub to stand back")
         taken = [call.endpoint for call in node.kubelet.registrations[before:] if not call.error]
@@ -89,7 +89,7 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         assert "hub younger has taken over this node; ask there" in refused.err
         before = len(node.kubelet.registrations)
         await node.stop_hub()
-        await until(lambda: [hub.name for hub in living(older_dir)] == ["dphub"], "the older hub to be alone")
+        await until(lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone")
         await node.kubelet.wait_until(lambda kubelet: len(kubelet.registrations) >= before + len(ALL), 20)
         await node.kubelet.wait_for(STUB, 3)
         pod = await node.kubelet.admit("after", ALL)
@@ -104,7 +104,7 @@ async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")
         await node.start_hub("younger")
-        await until(lambda: len(living(older_dir)) > 1, "the younger hub")
+        await until(lambda: len(running_hubs(older_dir)) > 1, "the younger hub")
         answer = await node.dphub("cordon", "stub-1", "--reason", "the fan is loud", "--instance", "dphub")
         assert answer.code == 0, answer
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
@@ -140,8 +140,8 @@ async def test_a_younger_plugin_that_goes() -> None:
         await _admitted_by(node, "dphub")
 
         def registered() -> bool:
-            state = read_state(older_dir.state("red"))
-            return bool(state) and state.resources[0].registration is Registration.REGISTERED
+            state = read_state(older_dir.report("red"))
+            return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
         await until(registered, "the older hub to say so")
         # Nothing has piled up: a change is told to this kubelet once by each who serves.
@@ -157,7 +157,7 @@ from pathlib import Path
 from hub import Device, Plugin
 class P(Plugin):
     resource = "example.com/p"
-    interval = 0.2
+    scan_interval = 0.2
     def devices(self):
         if os.environ["DPHUB_INSTANCE"] == "younger" and not Path(__file__).with_name("mended").exists():
             raise OSError("the new version does not find its library")
@@ -195,12 +195,12 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
         assert cordoned.code == 0, cordoned
         assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
         assert "the fan is loud" in older_dir.health("p").read_text()
-        before = read_state(older_dir.state("p"))
+        before = read_state(older_dir.report("p"))
         assert before
         os.kill(before.pid, signal.SIGKILL)
 
         def replaced() -> bool:
-            state = read_state(older_dir.state("p"))
+            state = read_state(older_dir.report("p"))
             return bool(state and state.pid != before.pid and state.resources)
 
         await until(replaced, "the older hub's plugin after its restart")

@@ -90,9 +90,9 @@ CERTAIN: dict[str, Mistake] = {
             "return Allocation(nodes=[...], env={{...}})"
         ),
     ),
-    "an interval that is a text": (
-        f"class P(Plugin):\n    interval = '10'  # HERE\n{GOOD}",
-        "{here}: interval is '10', expected a number of seconds, such as 10",
+    "a scan interval that is a text": (
+        f"class P(Plugin):\n    scan_interval = '10'  # HERE\n{GOOD}",
+        "{here}: scan_interval is '10', expected a number of seconds, such as 10",
     ),
     "a reset that is a method": (
         f"class P(Plugin):\n{GOOD}    def reset(self, device):  # HERE\n        pass\n",
@@ -219,7 +219,7 @@ RIGHT = {
     ),
 }
 
-RESOURCE = f'class P(Plugin):\n    resource = "{STUB}"\n    interval = 0.05\n'
+RESOURCE = f'class P(Plugin):\n    resource = "{STUB}"\n    scan_interval = 0.05\n'
 TAKES = "takes id, resource, nodes, mounts, env, cdi, annotations, unhealthy, broken, numa, physical, pci, attributes"
 
 WHEN_ASKED: dict[str, Mistake] = {
@@ -286,7 +286,7 @@ WHEN_ASKED: dict[str, Mistake] = {
     ),
     "resources that are a text": (
         (
-            "class P(Plugin):\n    interval = 0.05\n    def resources(self):  # HERE\n"
+            "class P(Plugin):\n    scan_interval = 0.05\n    def resources(self):  # HERE\n"
             f"        return 'example.com/stub'\n{GOOD}"
         ),
         (
@@ -523,9 +523,9 @@ async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: st
             await client.Allocate(asking_for(device))
     assert refused.value.details() == said
     assert (await plugin.logged("allocation refused"))["reason"] == said
-    state = await plugin.resource_until(lambda state: state.refusal is not None)
-    assert state.refusal
-    assert state.refusal.reason == said
+    state = await plugin.resource_until(lambda state: state.rejection is not None)
+    assert state.rejection
+    assert state.rejection.reason == said
 
 
 ALL_AT_ONCE = """class S(Settings, frozen=True):
@@ -594,10 +594,10 @@ async def test_status_says_why_plugins_do_not_work() -> None:
 
 
 def _status_has(node: HubNode, words: str) -> bool:
-    if not node.run_dir.hub_state.exists():
+    if not node.run_dir.hub_report.exists():
         return False
     status = Reader(node.run_dir).status(running=True)
-    return any(words in problem.text for problem in status.problems)
+    return any(words in problem.message for problem in status.problems)
 
 
 async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> None:

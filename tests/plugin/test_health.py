@@ -4,30 +4,30 @@ from collections.abc import Callable
 
 import pytest
 
-from hub.api.health import Policy
+from hub.api.health import RecoveryPolicy
 from hub.plugin.health.record import FLAPPING, Health, HealthRecord
-from hub.plugin.health.record import RELEASE as HOW
+from hub.plugin.health.record import UNCORDON as HOW
 
 Step = Callable[[HealthRecord], None]
 
-QUIET = Policy(quiet=30, recoveries=3, period=3600)
-AT_ONCE = Policy(quiet=0, recoveries=3, period=3600)
+QUIET = RecoveryPolicy(stable_for=30, max_recoveries=3, window=3600)
+AT_ONCE = RecoveryPolicy(stable_for=0, max_recoveries=3, window=3600)
 
 
 def _fail(source: str = "driver", now: float = 100) -> Step:
     return lambda record: record.fail(source, f"{source} says no", now)
 
 
-def _clear(source: str = "driver", now: float = 200, policy: Policy = QUIET) -> Step:
+def _clear(source: str = "driver", now: float = 200, policy: RecoveryPolicy = QUIET) -> Step:
     return lambda record: record.clear(source, now, policy)
 
 
-def _pass(now: float, policy: Policy = QUIET) -> Step:
-    return lambda record: record.pass_time(now, policy)
+def _pass(now: float, policy: RecoveryPolicy = QUIET) -> Step:
+    return lambda record: record.advance(now, policy)
 
 
 def _try(now: float = 150) -> Step:
-    return lambda record: record.try_again("a probe reset", now)
+    return lambda record: record.begin_recovery("a probe reset", now)
 
 
 def _flaps(count: int) -> list[Step]:
@@ -37,8 +37,8 @@ def _flaps(count: int) -> list[Step]:
 NEEDS_QUIET = "recovering, waiting for 30 s without a fault, after: driver says no"
 PROBED = "recovering, waiting for a probe reset (was: driver says no)"
 HELD = f"recovered 3 times within 3600 s; {HOW}"
-CORDON: Step = lambda record: record.hold("cordon", "cordoned", 100)  # noqa: E731 - a step like those above
-UNHOLD: Step = lambda record: record.let_go("cordon")  # noqa: E731 - a step like those above
+CORDON: Step = lambda record: record.set_admin_fault("cordon", "cordoned", 100)  # noqa: E731 - a step like those above
+UNHOLD: Step = lambda record: record.clear_admin_fault("cordon")  # noqa: E731 - a step like those above
 RELEASE: Step = lambda record: record.release()  # noqa: E731 - a step like those above
 
 TABLE: list[tuple[str, list[Step], Health, str]] = [
@@ -55,8 +55,8 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("a probe begins", [_fail(), _try()], Health.RECOVERING, PROBED),
     ("time does not end a probe", [_fail(), _try(), _pass(9999)], Health.RECOVERING, PROBED),
     ("a probe fails", [_fail(), _try(), _fail()], Health.UNHEALTHY, "driver says no"),
-    ("a probe is given up", [_fail(), _try(), HealthRecord.give_up], Health.UNHEALTHY, "driver says no"),
-    ("quiet time is not given up", [_fail(), _clear(), HealthRecord.give_up], Health.RECOVERING, NEEDS_QUIET),
+    ("a probe is given up", [_fail(), _try(), HealthRecord.abort_recovery], Health.UNHEALTHY, "driver says no"),
+    ("quiet time is not given up", [_fail(), _clear(), HealthRecord.abort_recovery], Health.RECOVERING, NEEDS_QUIET),
     ("a probe succeeds", [_fail(), _try(), _clear(policy=AT_ONCE)], Health.HEALTHY, ""),
     ("nothing to probe", [_try()], Health.HEALTHY, ""),
     ("three recoveries", _flaps(3), Health.HEALTHY, ""),

@@ -13,22 +13,22 @@ import pytest
 from structlog.testing import capture_logs
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
 
-from hub.api.health import Probing
+from hub.api.health import ProbePolicy
 from hub.base.paths import RunDir
-from hub.cli.adminclient import ask
+from hub.cli.adminclient import send
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.admin import Uncordon
-from hub.model.plugin import DeviceState
-from hub.plugin.deviceplugin.errors import Refusal
-from hub.plugin.resets.recovery import Probes
+from hub.model.plugin import DeviceStatus
+from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.resets.recovery import Recovery
 from hub.status.reader import read_state
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 QUICK = (
-    "from hub.api.health import Probing\n"
+    "from hub.api.health import ProbePolicy\n"
     "from plugins.stub import Stub\n"
     "class P(Stub):\n"
-    "    probing = Probing(interval=0.1, longest=0.2, settling={settling})\n"
+    "    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay={settling})\n"
 )
 INTERNAL = grpc.StatusCode.INTERNAL
 CONFIG = "{reset: true, reset_timeout: 5}"
@@ -59,7 +59,7 @@ async def _failed(plugin: PluginUnderTest, times: int) -> None:
     await until(lambda: _counts(plugin, "failed") >= times, f"{times} failures")
 
 
-def _device(plugin: PluginUnderTest, n: int = 0) -> DeviceState | None:
+def _device(plugin: PluginUnderTest, n: int = 0) -> DeviceStatus | None:
     resource = plugin.resource()
     return resource.devices[n] if resource and len(resource.devices) > n else None
 
@@ -166,8 +166,8 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     plugin = await _plugin(node, kubelet, devices=3)
     assert await plugin.stop() == 0
     await _plugin(node, kubelet, devices=3)
-    answer = await asyncio.to_thread(ask, RunDir(node.run_dir).plugin_control("stub"), Uncordon(f"{STUB} stub-0"))
-    assert answer.done, answer.text
+    answer = await asyncio.to_thread(send, RunDir(node.run_dir).admin_socket("stub"), Uncordon(f"{STUB} stub-0"))
+    assert answer.ok, answer.message
     await kubelet.wait_for(STUB, 4)
 
 
@@ -229,7 +229,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
             await call
     _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert not alive
-    state = read_state(plugin.run_dir.state("stub"))
+    state = read_state(plugin.run_dir.report("stub"))
     assert state
     assert all(device.healthy for device in state.resources[0].devices)
 
@@ -248,7 +248,7 @@ SHARED = (
         ("return 'it is in use'", "skipped", "it is in use"),
         ("raise RuntimeError('no idea')", "skipped", "thirdparty.py:{line}: RuntimeError: no idea"),
         ("return None", "skipped", "TypeError: it returned None, expected a text"),
-        ("threading.Event().wait()", "skipped", "why_not_reset() has not returned within 2 s; it is at {file}:{line}"),
+        ("threading.Event().wait()", "skipped", "reset_blocked() has not returned within 2 s; it is at {file}:{line}"),
     ],
 )
 async def test_a_plugin_that_says_what_may_be_reset(
@@ -256,7 +256,7 @@ async def test_a_plugin_that_says_what_may_be_reset(
 ) -> None:
     """Its word decides; without it, nothing is reset, and the container starts."""
     # With a way out, since a method that can only return what is wrong is refused at the start.
-    more = f"{SHARED}    def why_not_reset(self, shares):\n        if shares: {body}\n        return ''\n"
+    more = f"{SHARED}    def reset_blocked(self, shares):\n        if shares: {body}\n        return ''\n"
     plugin = await _plugin(node, kubelet, devices=2, more=more)
     file = node.directory / "thirdparty.py"
     line = file.read_text().splitlines().index(f"        if shares: {body}") + 1
@@ -313,7 +313,7 @@ async def test_an_error_does_not_end_the_probes(tmp_path: Path) -> None:
         raise AssertionError("nothing to probe")
 
     with capture_logs() as log:
-        probes = asyncio.create_task(Probes(Probing(interval=0.01), list, tmp_path, broken, probe).run())
+        probes = asyncio.create_task(Recovery(ProbePolicy(interval=0.01), list, tmp_path, broken, probe).run())
         async with asyncio.timeout(PATIENCE):
             await done.wait()
         probes.cancel()
@@ -324,13 +324,13 @@ async def test_an_error_does_not_end_the_probes(tmp_path: Path) -> None:
 def test_a_refusal_fits_into_a_header(text: str) -> None:
     """Also when one reason alone is too long, and where each character takes several bytes."""
     for refusal in (
-        Refusal(INTERNAL, text),
-        Refusal(INTERNAL, "resource", [text]),
-        Refusal(INTERNAL, "r", ["a", text]),
+        RpcError(INTERNAL, text),
+        RpcError(INTERNAL, "resource", [text]),
+        RpcError(INTERNAL, "r", ["a", text]),
     ):
         assert len(quote(str(refusal))) < 6000
     assert str(refusal) == "r: a; and 1 more"
-    assert str(Refusal(INTERNAL, "r", ["a", "b"])) == "r: a; b"
+    assert str(RpcError(INTERNAL, "r", ["a", "b"])) == "r: a; b"
 
 
 async def test_many_failures_fit_into_one_error(node: Node, kubelet: FakeKubelet) -> None:

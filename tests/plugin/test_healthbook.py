@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from hub.api.device import Device
-from hub.api.health import Policy
-from hub.base.processid import ProcessIdentity
+from hub.api.health import RecoveryPolicy
+from hub.base.processid import ProcessId
 from hub.plugin.health.record import Health
-from hub.plugin.health.store import PLUGIN, HealthBook, Verdict, physical_key, share_key
+from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore, physical_key, share_key
 
 ODD, EVEN = "a.com/odd", "a.com/even"
 
@@ -22,28 +22,28 @@ class Clock:
         return self.now
 
 
-def _book(policy: Policy | None = None, clock: Clock | None = None, path: Path | None = None) -> HealthBook:
-    return HealthBook(path, policy or Policy(), lambda: None, clock or Clock())
+def _book(policy: RecoveryPolicy | None = None, clock: Clock | None = None, path: Path | None = None) -> HealthStore:
+    return HealthStore(path, policy or RecoveryPolicy(), lambda: None, clock or Clock())
 
 
 def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
     """What is wrong with one says nothing about the other, and neither flaps because the other is well."""
     book = _book()
     for _ in range(10):
-        book.hear(ODD, [Device("x-0", unhealthy="burnt")])
-        book.hear(EVEN, [Device("x-0")])
-    assert book.verdict(ODD, Device("x-0")) == Verdict(Health.UNHEALTHY, "burnt", 100, PLUGIN)
-    assert book.verdict(EVEN, Device("x-0")) == Verdict()
+        book.report(ODD, [Device("x-0", unhealthy="burnt")])
+        book.report(EVEN, [Device("x-0")])
+    assert book.health_of(ODD, Device("x-0")) == DeviceHealth(Health.UNHEALTHY, "burnt", 100, PLUGIN)
+    assert book.health_of(EVEN, Device("x-0")) == DeviceHealth()
 
 
 def test_shares_of_a_physical_device_stand_and_fall_together() -> None:
     """In whatever resource they are; what a plugin says of one share is about that share."""
     book = _book()
     book.fail(physical_key(ODD, Device("a", physical="card")), "reset", "stuck")
-    book.hear(ODD, [Device("a", physical="card", unhealthy="torn")])
-    assert book.verdict(ODD, Device("a", physical="card")).reason == "torn; stuck"
-    assert book.verdict(EVEN, Device("b", physical="card")).reason == "stuck"
-    assert book.verdict(EVEN, Device("b")).reason == ""
+    book.report(ODD, [Device("a", physical="card", unhealthy="torn")])
+    assert book.health_of(ODD, Device("a", physical="card")).reason == "torn; stuck"
+    assert book.health_of(EVEN, Device("b", physical="card")).reason == "stuck"
+    assert book.health_of(EVEN, Device("b")).reason == ""
 
 
 def test_a_probe_that_is_given_up_leaves_the_reason() -> None:
@@ -52,9 +52,9 @@ def test_a_probe_that_is_given_up_leaves_the_reason() -> None:
     book = _book(clock=clock)
     book.fail("x", "reset", "no answer")
     clock.now = 200
-    book.try_again("x", "a reset")
+    book.begin_recovery("x", "a reset")
     assert book.record("x").state is Health.RECOVERING
-    book.give_up("x")
+    book.abort_recovery("x")
     assert (book.record("x").state, book.record("x").reason, book.record("x").since) == (
         Health.UNHEALTHY,
         "no answer",
@@ -65,26 +65,26 @@ def test_a_probe_that_is_given_up_leaves_the_reason() -> None:
 def test_time_passes() -> None:
     """A recovery ends after the quiet time, and is forgotten after the period."""
     clock = Clock()
-    book = _book(Policy(quiet=30, period=3600), clock)
+    book = _book(RecoveryPolicy(stable_for=30, window=3600), clock)
     device = Device("x")
-    book.hear(ODD, [Device("x", unhealthy="burnt")])
-    book.hear(ODD, [device])
+    book.report(ODD, [Device("x", unhealthy="burnt")])
+    book.report(ODD, [device])
     clock.now += 29
-    book.pass_time()
-    assert book.verdict(ODD, device).health is Health.RECOVERING
+    book.advance()
+    assert book.health_of(ODD, device).health is Health.RECOVERING
     clock.now += 1
-    book.pass_time()
-    assert book.verdict(ODD, device) == Verdict()
+    book.advance()
+    assert book.health_of(ODD, device) == DeviceHealth()
     assert book.record(share_key(ODD, device)).recoveries == [130]
     clock.now += 3600
-    book.pass_time()
+    book.advance()
     assert book.record(share_key(ODD, device)).recoveries == []
 
 
 async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
     """Across a restart of the plugin."""
     path = tmp_path / "stub.health.json"
-    holder = ProcessIdentity(7, 4711)
+    holder = ProcessId(7, 4711)
     book = _book(path=path)
     book.fail("x", "reset", "does not end", holder)
     book.save()

@@ -10,24 +10,24 @@ from support import STUB, Node, PluginUnderTest, until
 from hub import Histogram, Kind, Metric, Sample
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.cli.adminclient import ask
-from hub.model.admin import Answer, Cordon, Reset, Uncordon
-from hub.model.heartbeat import Pulse
+from hub.cli.adminclient import send
+from hub.model.admin import Cordon, Reset, Response, Uncordon
+from hub.model.heartbeat import HeartbeatReport
 from hub.plugin.metrics.plugin import checked_metrics
 from hub.testing.kubelet import FakeKubelet
 
 NAMED = "dphub_example_things"
 
 
-async def _ask(plugin: PluginUnderTest, request: Cordon | Uncordon | Reset) -> Answer:
-    return await asyncio.to_thread(ask, plugin.run_dir.plugin_control(plugin.name), request)
+async def _ask(plugin: PluginUnderTest, request: Cordon | Uncordon | Reset) -> Response:
+    return await asyncio.to_thread(send, plugin.run_dir.admin_socket(plugin.name), request)
 
 
 async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
     """It is answered with what is wrong, and the plugin goes on; so it does when somebody says nothing."""
     plugin = node.spawn()
     await kubelet.wait_for(STUB, 4)
-    path = str(RunDir(node.run_dir).plugin_control("stub"))
+    path = str(RunDir(node.run_dir).admin_socket("stub"))
 
     def say(text: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
@@ -40,7 +40,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
         assert b"no request that a plugin knows" in await asyncio.to_thread(say, text), text
     silent = socket.socket(socket.AF_UNIX)
     silent.connect(path)
-    assert (await _ask(plugin, Cordon("stub-7"))).text == "there is no device stub-7"
+    assert (await _ask(plugin, Cordon("stub-7"))).message == "there is no device stub-7"
     assert await plugin.stop() == 0
     silent.close()
 
@@ -70,7 +70,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
             plugin.hup()
         await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["new"])
         answer = await _ask(plugin, Reset("card"))
-        assert (answer.done, answer.text) == (False, f"card is not reset: {guess}")
+        assert (answer.ok, answer.message) == (False, f"card is not reset: {guess}")
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
@@ -79,8 +79,8 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     await kubelet.wait_for(STUB, 4)
     (node.run_dir / f".stub.health.json.{plugin.pid}").mkdir()
     answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
-    assert not answer.done
-    assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.text
+    assert not answer.ok
+    assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message
     await kubelet.wait_for(STUB, 3)
 
 
@@ -123,10 +123,10 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
     await kubelet.wait_for(STUB, 4)
     line = await plugin.logged("no metrics of the plugin's own")
     assert "dphub_odd" in line["reason"]
-    path = RunDir(node.run_dir).pulse("stub")
+    path = RunDir(node.run_dir).heartbeat("stub")
 
     def measured() -> bool:
-        pulse = read_file(path, Pulse)
+        pulse = read_file(path, HeartbeatReport)
         return bool(
             pulse and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in pulse.metrics)
         )
@@ -139,7 +139,7 @@ async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
     """Where a full disk takes no figures, the file's time still shows that the process lives."""
     plugin = node.spawn(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
-    path = RunDir(node.run_dir).pulse("stub")
+    path = RunDir(node.run_dir).heartbeat("stub")
     (node.run_dir / f".{path.name}.{plugin.pid}").mkdir()
     await plugin.logged("file not written")
     moved, inode = _identity(path)

@@ -5,14 +5,14 @@ from support import STUB, Node, PluginUnderTest, asking_for, dialled, replace, u
 
 from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.model.plugin import DeviceState
+from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import FakeKubelet
 
 PLUGIN = """
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 0.05
-    probing = Probing(interval=0.1, longest=0.2, settling=0)
+    scan_interval = 0.05
+    probing = ProbePolicy(interval=0.1, max_interval=0.2, startup_delay=0)
     {settings}
 
     def devices(self):
@@ -54,7 +54,7 @@ class Breakable:
         """What the next scan yields besides the two devices, or raises."""
         replace(self._node.directory / "order", code)
 
-    async def device(self, reason: str) -> DeviceState:
+    async def device(self, reason: str) -> DeviceStatus:
         """The device d0 once its reason begins like this."""
         state = await self.plugin.resource_until(lambda state: state.devices[0].reason.startswith(reason))
         return state.devices[0]
@@ -94,7 +94,7 @@ async def test_a_reset_mends_a_broken_device(node: Node, kubelet: FakeKubelet) -
 
 async def test_where_a_reset_does_not_mend_an_operator_is_awaited(node: Node, kubelet: FakeKubelet) -> None:
     """Resources that are reset and not cured by it: containers' devices are reset, broken ones stay so."""
-    breakable = Breakable(node, "reset = 'thereset:reset'; cured_by_reset = ()")
+    breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
     (node.directory / "mendable").touch()
     await kubelet.wait_for(STUB, 2)
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
@@ -107,7 +107,7 @@ async def test_where_a_reset_does_not_mend_an_operator_is_awaited(node: Node, ku
 
 async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
     """Its reset succeeds and mends nothing, where resets do not: the device stays broken."""
-    breakable = Breakable(node, "reset = 'thereset:reset'; cured_by_reset = ()")
+    breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
     (node.directory / "mendable").touch()
     await kubelet.wait_for(STUB, 2)
     pod = await kubelet.admit("trainer", {STUB: 2})
@@ -137,7 +137,7 @@ async def test_resources_without_reset(node: Node, kubelet: FakeKubelet) -> None
 async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet) -> None:
     """Not advertised, but told with the reason, and logged once."""
     target = node.write_plugin(
-        'class P(Plugin):\n    resource = "example.com/stub"\n    interval = 0.05\n'
+        'class P(Plugin):\n    resource = "example.com/stub"\n    scan_interval = 0.05\n'
         '    def devices(self):\n        return [Device("d0"), Excluded("d1", "the console of the operator")]\n'
     )
     plugin = node.spawn(target)
@@ -172,7 +172,7 @@ async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, whe
 async def test_a_variable_names_the_configuration(node: Node, kubelet: FakeKubelet) -> None:
     """Where a plugin says so, and no flag does."""
     (node.directory / "other.yaml").write_text("resources: [{name: example.com/stub, devices: 7}]")
-    target = node.write_plugin("from plugins.stub import Stub\nclass P(Stub):\n    config_variable = 'STUB_FILE'\n")
+    target = node.write_plugin("from plugins.stub import Stub\nclass P(Stub):\n    config_env = 'STUB_FILE'\n")
     plugin = node.spawn(target, env={"STUB_FILE": str(node.directory / "other.yaml")})
     await kubelet.wait_for(STUB, 7)
     await plugin.stop()

@@ -8,14 +8,14 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, dialled, replace, until
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.messages import MESSAGE_BYTES
 from hub.testing.kubelet import FakeKubelet
 
 TOLD = """
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 3600.0
+    scan_interval = 3600.0
 
     def devices(self):
         return eval(Path("offer").read_text())
@@ -196,7 +196,7 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
 
     def invalid() -> str:
         resources = state.resources if (state := told.plugin.state()) else ()
-        return next((each.detail for each in resources if each.registration is Registration.INVALID), "")
+        return next((each.detail for each in resources if each.registration is RegistrationStatus.INVALID), "")
 
     assert problem in await until(invalid, "an invalid resource in the state")
     told.plugin.hup()
@@ -216,7 +216,7 @@ async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKub
     told.offer("[Device('a')]")
     await kubelet.wait_for("example.com/late", 0)
     state = await told.plugin.resource_until(lambda state: not state.devices, "example.com/late")
-    assert state.registration is Registration.REGISTERED
+    assert state.registration is RegistrationStatus.REGISTERED
     assert state.reason == "the plugin offers no device of this resource any more"
     assert len(node.sockets()) == 2
     told.offer("[Device('a'), Device('b', resource='example.com/late'), Device('c', resource='example.com/late')]")

@@ -9,7 +9,7 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest
 
 from hub.base.exits import Exit
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 
 SERIAL = '''
@@ -224,7 +224,7 @@ async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
     deep.mkdir()
     node.plugin_dir = deep
     plugin = node.spawn()
-    state = await plugin.resource_until(lambda state: state.registration is Registration.INVALID)
+    state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.INVALID)
     excess = len(str(deep)) + len("/.sock") + 7 - 107
     assert state.detail == f"{deep}: the path is {excess} bytes too long for a socket in it"
     assert await plugin.stop() == 0

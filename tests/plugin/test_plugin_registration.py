@@ -10,7 +10,7 @@ from support import PATIENCE, STUB, Node, OddKubelet, chance, dialled, until
 
 from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 
 THREE = """
@@ -48,7 +48,7 @@ async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
     """Without a kubelet it serves, says what it waits for, and registers when there is one."""
     plugin = node.spawn()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
-    assert waiting.registration is Registration.WAITING
+    assert waiting.registration is RegistrationStatus.WAITING
     assert waiting.detail == f"there is no {node.plugin_dir}/kubelet.sock"
     async with node.kubelet() as kubelet:
         await kubelet.wait_for(STUB, 4)
@@ -73,7 +73,7 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
     left.close()
     plugin = node.spawn()
     dead = await plugin.resource_until(lambda state: "nobody answers" in state.detail)
-    assert dead.registration is Registration.WAITING
+    assert dead.registration is RegistrationStatus.WAITING
     await asyncio.sleep(1.5)  # several tries
     assert len([line for line in plugin.lines() if "nobody answers" in line.get("detail", "")]) == 1
     async with node.kubelet() as kubelet:
@@ -100,7 +100,7 @@ async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
     """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
     async with OddKubelet(node, "no plugins on Sundays").listening() as odd:
         plugin = node.spawn()
-        refused = await plugin.resource_until(lambda state: state.registration is Registration.REFUSED)
+        refused = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
         assert refused.detail == "no plugins on Sundays"
         assert refused.registrations == 0
         await until(lambda: len(odd.requests) > 3, "more tries")
@@ -127,7 +127,7 @@ async def test_an_accepted_registration_without_a_stream_is_no_registration(node
     """What the kubelet does not listen to does not count, and is said."""
     async with OddKubelet(node, "").listening():
         plugin = node.spawn()
-        state = await plugin.resource_until(lambda state: state.registration is Registration.REFUSED)
+        state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
         assert state.detail == "the kubelet accepted, but has not opened its stream"
 
 
@@ -154,7 +154,7 @@ async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, ku
     await kubelet.wait_until(lambda k: len(k.registrations) >= 3, what="the second's second registration")
     await kubelet.wait_for(STUB, 4)
     state = await second.resource_until(lambda state: state.registrations >= 2)
-    assert state.registration is Registration.REGISTERED
+    assert state.registration is RegistrationStatus.REGISTERED
     pod = await kubelet.admit("trainer", {STUB: 4})
     assert len(pod.containers["main"].devices[STUB]) == 4
 
@@ -165,7 +165,7 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
     await older.registered()
     newer = node.spawn(name="newer")
     await newer.registered()
-    displaced = await older.resource_until(lambda state: state.registration is Registration.DISPLACED)
+    displaced = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
     assert displaced.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
     settled = len(kubelet.registrations)
     older.hup()
@@ -195,7 +195,7 @@ async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kube
     (node.plugin_dir / "kubelet.sock").unlink()
     plugin.hup()
     await asyncio.sleep(1.5)
-    assert plugin.resource().registration is Registration.REGISTERED  # type: ignore[union-attr]
+    assert plugin.resource().registration is RegistrationStatus.REGISTERED  # type: ignore[union-attr]
     assert kubelet.capacity()[STUB].allocatable == 4
 
 
@@ -220,7 +220,7 @@ async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) ->
     await kubelet.wait_for("example.com/b", 2)
     await plugin.registered("other.example.org/C_3")
     await kubelet.crash()
-    await plugin.resource_until(lambda state: state.registration is Registration.WAITING, "example.com/a")
+    await plugin.resource_until(lambda state: state.registration is RegistrationStatus.WAITING, "example.com/a")
     await kubelet.start()
     for name in ("example.com/a", "example.com/b", "other.example.org/C_3"):
         await kubelet.wait_for(name)
@@ -284,7 +284,7 @@ async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> N
     async with dialled(node.sockets()[0]) as curious:
         stream = curious.ListAndWatch(wire.Empty())
         assert len((await anext(aiter(stream))).devices) == 4
-        assert plugin.resource().registration is Registration.WAITING  # type: ignore[union-attr]
+        assert plugin.resource().registration is RegistrationStatus.WAITING  # type: ignore[union-attr]
         async with node.kubelet() as kubelet:
             await kubelet.wait_for(STUB, 4)
             await plugin.registered()

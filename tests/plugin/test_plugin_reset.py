@@ -9,7 +9,7 @@ import pytest
 from support import PATIENCE, STUB, Node, PluginUnderTest, asking_for, dialled, until
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.model.plugin import PluginState, ResetState
+from hub.model.plugin import PluginReport, ResetReport
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 RESETTING = "{reset: true, reset_timeout: 3}"
@@ -47,11 +47,11 @@ def _children(plugin: PluginUnderTest) -> list[psutil.Process]:
     return psutil.Process(plugin.pid).children(recursive=True)
 
 
-async def _state(plugin: PluginUnderTest, holds: Callable[[PluginState], bool]) -> PluginState:
+async def _state(plugin: PluginUnderTest, holds: Callable[[PluginReport], bool]) -> PluginReport:
     return await until(lambda: state if (state := plugin.state()) and holds(state) else None, "the state as wanted")
 
 
-async def _last_reset(plugin: PluginUnderTest, device: str) -> ResetState:
+async def _last_reset(plugin: PluginUnderTest, device: str) -> ResetReport:
     """Of a whole device of the stub's, or of a physical one."""
     names = (device, f"{STUB} {device}")
     state = await _state(plugin, lambda state: any(name in state.resets for name in names))

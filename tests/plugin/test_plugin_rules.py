@@ -11,13 +11,13 @@ from hub import Allocation, Device, DeviceNode, Mount
 from hub.base.errors import ConfigError
 from hub.base.sockets import SOCKET_PATH_BYTES, socket_name
 from hub.plugin.deviceplugin.messages import Snapshot
-from hub.plugin.devices.validation import device_problem, resource_problem
+from hub.plugin.devices.validation import validate_device, validate_resource_name
 from hub.testing.kubelet.names import is_extended_resource_name
 
 LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.lists(LABELS, min_size=1, max_size=10).map(".".join)
 NAMES = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", fullmatch=True)
-RESOURCES = st.builds("{}/{}".format, DOMAINS, NAMES).filter(lambda name: not resource_problem(name))
+RESOURCES = st.builds("{}/{}".format, DOMAINS, NAMES).filter(lambda name: not validate_resource_name(name))
 ALMOST_RESOURCES = st.one_of(
     st.from_regex(r"(requests\.|a\.kubernetes\.io|kubernetes\.io)?[a-zA-Z0-9._-]{0,8}(/[a-zA-Z0-9._ä-]{0,66}){0,2}"),
     st.text(alphabet="ab.-_/A0\nä", max_size=12),
@@ -29,7 +29,7 @@ DIRECTORIES = st.integers(1, 93).map(lambda n: Path("/" + "d" * n))
 @given(ALMOST_RESOURCES)
 def test_resource_names_are_judged_as_a_kubelet_does(name: str) -> None:
     """What passes our check no kubelet refuses, and what fails none takes."""
-    assert bool(resource_problem(name)) is not is_extended_resource_name(name)
+    assert bool(validate_resource_name(name)) is not is_extended_resource_name(name)
 
 
 @given(RESOURCES, DIRECTORIES)
@@ -140,7 +140,7 @@ def test_a_snapshot_has_what_a_kubelet_takes(offered: list[Device]) -> None:
 def test_a_distrusted_snapshot_has_the_same_devices(offered: list[Device]) -> None:
     """None is healthy, and each keeps the reason that it had."""
     trusted = Snapshot.of(offered)
-    distrusted = trusted.distrusted("no driver")
+    distrusted = trusted.all_unhealthy("no driver")
     assert list(distrusted.devices) == list(trusted.devices)
     assert distrusted.problems == trusted.problems
     for name, device in distrusted.devices.items():
@@ -156,10 +156,10 @@ def test_snapshots_look_alike_when_a_kubelet_sees_no_difference(one: list[Device
         {(name, bool(device.unhealthy), tuple(device.numa)) for name, device in snapshot.devices.items()}
         for snapshot in (first, second)
     ]
-    assert first.looks_like(second) is (seen[0] == seen[1])
-    assert first.looks_like(Snapshot.of(reversed(list(first.devices.values()))))
+    assert first.same_for_kubelet(second) is (seen[0] == seen[1])
+    assert first.same_for_kubelet(Snapshot.of(reversed(list(first.devices.values()))))
 
 
 def test_a_plain_device_has_no_problem() -> None:
     """An id is enough."""
-    assert device_problem(Device("d0"), {}) == ""
+    assert validate_device(Device("d0"), {}) == ""

@@ -5,14 +5,14 @@ import re
 import pytest
 from support import STUB, Node, PluginUnderTest, replace, until
 
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 
 OBEDIENT = """
 import asyncio
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 0.05
+    scan_interval = 0.05
     scan_timeout = TIMEOUT
     def devices(self):
         order = Path("order").read_text() if Path("order").exists() else ""
@@ -101,7 +101,7 @@ async def test_a_failed_watch_makes_the_devices_unhealthy(node: Node, kubelet: F
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 3600.0
+    scan_interval = 3600.0
     def devices(self):
         return [Device("d0")]
     def watch(self, changed):
@@ -121,7 +121,7 @@ class P(Plugin):
     await kubelet.wait_for(STUB, 0)
     state = plugin.resource()
     assert state is not None
-    assert state.registration is Registration.REGISTERED
+    assert state.registration is RegistrationStatus.REGISTERED
 
 
 async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
@@ -129,7 +129,7 @@ async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 0.05
+    scan_interval = 0.05
     def devices(self):
         return [Device("d0")]
     def watch(self, changed):

@@ -27,7 +27,7 @@ async def test_hup_scans_for_devices(node: Node, kubelet: FakeKubelet) -> None:
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 3600.0
+    scan_interval = 3600.0
 
     def devices(self):
         return [Device(path.name) for path in Path("found").iterdir()]
@@ -59,7 +59,7 @@ async def test_hup_is_handled_after_a_start_under_fire(node: Node, kubelet: Fake
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
-    interval = 3600.0
+    scan_interval = 3600.0
     def devices(self):
         return [Device("d1")] if Path("there").exists() else []
 """)

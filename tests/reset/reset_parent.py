@@ -8,7 +8,7 @@ from reset_support import STUB, VARIABLE
 
 from hub import ResetDevice
 from hub.base.prctl import become_subreaper
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 
 
 async def main(mark: str, deed: str) -> None:
@@ -16,7 +16,7 @@ async def main(mark: str, deed: str) -> None:
     become_subreaper()
     server = grpc.aio.server()
     await server.start()
-    resetter = Resetter(STUB, lambda: {"reset": {"*": {"do": deed}}}, environment={VARIABLE: mark})
+    resetter = ResetRunner(STUB, lambda: {"reset": {"*": {"do": deed}}}, environment={VARIABLE: mark})
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await resetter.reset([ResetDevice("device")], 60)

@@ -12,7 +12,7 @@ from processes import marked
 
 from hub import ResetDevice
 from hub.reset.result import ResetResult
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 
 STUB = "plugins.stub.reset:reset"
 VARIABLE = "RESET_TEST"
@@ -38,11 +38,13 @@ class Workshop:
         self.log = log
         self.mark = secrets.token_hex(8)
 
-    def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> Resetter:  # noqa: ANN401 - those of Resetter
+    def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
         """A resetter whose resets carry the mark."""
-        return Resetter(target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"grace": 0.2, **options})
+        return ResetRunner(
+            target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"grace": 0.2, **options}
+        )
 
-    def stub(self, faults: Mapping[str, object], **options: Any) -> Resetter:  # noqa: ANN401 - those of Resetter
+    def stub(self, faults: Mapping[str, object], **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
         """A resetter for the stub: by device, how its reset goes."""
         return self.resetter(settings={"reset": faults}, **options)
 
@@ -63,7 +65,7 @@ class Workshop:
         ]
 
 
-async def reset(resetter: Resetter, devices: Iterable[str] | str, deadline: float = LONG) -> dict[str, ResetResult]:
+async def reset(resetter: ResetRunner, devices: Iterable[str] | str, deadline: float = LONG) -> dict[str, ResetResult]:
     """Reset devices by their ids."""
     ids = [devices] if isinstance(devices, str) else devices
     return await resetter.reset([ResetDevice(name) for name in ids], deadline)

@@ -6,7 +6,7 @@ import time
 import pytest
 from reset_support import ALLOWANCE, SHORT, Workshop, children, reset
 
-from hub.reset.messages import Limits
+from hub.reset.messages import ResetLimits
 from hub.reset.output import LINE_BYTES, LINES
 from hub.reset.result import Outcome
 
@@ -51,7 +51,7 @@ async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: 
 
     No process, zombie or descriptor. The other device of the call, and the next reset of that, succeed.
     """
-    resetter = workshop.stub({"bad": fault}, limits=Limits(memory=1 << 29))
+    resetter = workshop.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
     deadline = SHORT if outcome is TIMED_OUT else 60
     begin = time.monotonic()
     results = await reset(resetter, ["bad", "good"], deadline)
@@ -95,7 +95,7 @@ async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
 
 async def test_processor_time_is_limited(workshop: Workshop) -> None:
     """A reset that spins is ended by the kernel, and that is said."""
-    resetter = workshop.stub({"bad": {"do": "spin"}}, limits=Limits(processor=1))
+    resetter = workshop.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
     result = (await reset(resetter, "bad"))["bad"]
     assert result.outcome is CRASHED
     assert "SIGXCPU" in result.message

@@ -15,9 +15,9 @@ from reset_support import LONG, SHORT, Workshop, children, open_descriptors, res
 from support import until
 
 from hub import ResetDevice
-from hub.base.processid import ProcessIdentity
+from hub.base.processid import ProcessId
 from hub.reset.result import Outcome
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:
@@ -111,7 +111,7 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     """Nobody waits for it, nobody touches its device until it is gone, and then the device is free again."""
     resetter = workshop.resetter("odd_resets:stop_guard", parallel=1, patience=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
-    assert result.outcome is Outcome.ABANDONED
+    assert result.outcome is Outcome.STUCK
     assert "does not end, not even by SIGKILL" in result.message
     processes = workshop.processes()
     assert len(processes) == 2
@@ -119,7 +119,7 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     assert holder
     assert holder.pid in processes
     again = (await reset(resetter, "bad"))["bad"]
-    assert again.outcome is Outcome.ABANDONED
+    assert again.outcome is Outcome.STUCK
     assert again.message.startswith("reset of bad was not tried: an earlier reset of bad does not end")
     assert workshop.processes() == processes
     other = (await reset(resetter, "other", SHORT))["other"]
@@ -136,16 +136,16 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
 async def test_an_abandoned_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
     """Who takes over knows the process, and does not take another one with the same number for it."""
     told: list[tuple[str, str]] = []
-    resetter = workshop.resetter("odd_resets:stop_guard", patience=0.5, on_abandoned=lambda *what: told.append(what))
+    resetter = workshop.resetter("odd_resets:stop_guard", patience=0.5, on_stuck=lambda *what: told.append(what))
     await reset(resetter, "bad", SHORT)
     ((key, why),) = told
     assert key == "bad"
     assert "does not end, not even by SIGKILL" in why
     holder = resetter.holder("bad")
     assert holder
-    later = workshop.stub({}, abandoned={"bad": holder, "other": ProcessIdentity(holder.pid, holder.start - 1)})
+    later = workshop.stub({}, abandoned={"bad": holder, "other": ProcessId(holder.pid, holder.start - 1)})
     results = await reset(later, ["bad", "other"])
-    assert [results[name].outcome for name in ("bad", "other")] == [Outcome.ABANDONED, Outcome.OK]
+    assert [results[name].outcome for name in ("bad", "other")] == [Outcome.STUCK, Outcome.OK]
     os.kill(holder.pid, signal.SIGCONT)
     await until(lambda: not later.holder("bad"), "a free device")
     assert (await reset(later, "bad"))["bad"].outcome is Outcome.OK
@@ -156,7 +156,7 @@ async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) ->
     """Although nobody gets a result any more."""
     told: list[str] = []
     resetter = workshop.resetter(
-        "odd_resets:stop_guard", hurry=(0.1, 0.3), on_abandoned=lambda device, _: told.append(device)
+        "odd_resets:stop_guard", hurry=(0.1, 0.3), on_stuck=lambda device, _: told.append(device)
     )
     call = asyncio.create_task(reset(resetter, "bad"))
     await until(lambda: _stopped(workshop), "a guard that does not end")
@@ -203,7 +203,7 @@ async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
     def hang() -> None:
         go.wait()
 
-    resetter = Resetter("plugins.stub.reset:reset", hang)
+    resetter = ResetRunner("plugins.stub.reset:reset", hang)
     beat = asyncio.create_task(asyncio.sleep(0.01))
     result = (await reset(resetter, "device", 0.3))["device"]
     go.set()
@@ -275,4 +275,4 @@ async def test_no_device_is_no_work(workshop: Workshop) -> None:
     def never() -> None:
         raise AssertionError("settings for nothing")
 
-    assert await Resetter("plugins.stub.reset:reset", never).reset([], LONG) == {}
+    assert await ResetRunner("plugins.stub.reset:reset", never).reset([], LONG) == {}

@@ -16,7 +16,7 @@ from reset_support import LONG, VARIABLE, Workshop
 from support import PROJECT, chance, started, until
 
 from hub import ResetDevice, Settings
-from hub.reset.messages import Limits
+from hub.reset.messages import ResetLimits
 from hub.reset.result import Outcome
 
 PARENT = Path(__file__).with_name("reset_parent.py")
@@ -33,7 +33,7 @@ class OwnSettings(Settings, frozen=True):
 async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
     """What a reset finds around itself."""
     file = tmp_path / "facts"
-    limits = Limits(memory=1 << 29, processor=11, files=99)
+    limits = ResetLimits(memory=1 << 29, processor=11, files=99)
     resetter = workshop.resetter("odd_resets:tell_all", OwnSettings(str(file)), limits=limits)
     device = ResetDevice("card0", ("/dev/card0",), "/host")
     # Not for the reset.

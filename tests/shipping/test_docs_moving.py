@@ -11,7 +11,7 @@ from docs_tools import blocks, codes, page, rows
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import Flags, Imex, PluginFlags
-from plugins.gpu.settings.sharing import Resources, SharingSection
+from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
 from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
 
@@ -37,7 +37,7 @@ def test_every_key_of_nvidias_file_is_there() -> None:
         *(_keys(GPUSettings) - {"flags", "resources", "sharing", "imex", "dphub"}),
         *(_keys(Flags, "flags.") - {"flags.plugin"}),
         *_keys(PluginFlags, "flags.plugin."),
-        *_keys(Resources, "resources."),
+        *_keys(ResourcePatterns, "resources."),
         *_keys(SharingSection, "sharing."),
         *_keys(Imex, "imex."),
     }

@@ -10,7 +10,7 @@ from docs_tools import ROOT, blocks, codes, page
 
 from hub.base.exits import Exit
 from hub.model.node import Condition
-from hub.model.plugin import Registration
+from hub.model.plugin import RegistrationStatus
 
 NAMES = {
     *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),
@@ -56,7 +56,7 @@ INLINE = [
     if " " in code and not code.startswith(("kubectl ", "dphub ", "nvidia-smi ", "health: {", "autostart = "))
 ]
 
-ONE_WORD = {*(each.value for each in (*Condition, *Registration)), *(code.name.lower() for code in Exit)}
+ONE_WORD = {*(each.value for each in (*Condition, *RegistrationStatus)), *(code.name.lower() for code in Exit)}
 
 
 @cache

@@ -8,7 +8,7 @@ from docs_tools import page, rows
 from manifest_tools import NAME, VALUES, charted, default, only
 
 from hub.base.paths import RUN_DIR, RunDir
-from hub.plugin.devices.inventory import Resources
+from hub.plugin.devices.inventory import Inventory
 from hub.plugin.process import CHECK_INTERVAL
 
 UPGRADING = page("upgrading")
@@ -39,7 +39,7 @@ def test_a_change_is_rolled_out_as_described() -> None:
 
 def test_what_a_new_plugin_with_a_fault_says() -> None:
     """It is quoted as the code says it, and how soon an old plugin has its resources again as the code looks."""
-    assert "an older hub goes on serving" in inspect.getsource(Resources.leave_to_others)
+    assert "an older hub goes on serving" in inspect.getsource(Inventory.leave_to_others)
     assert UPGRADING.count("`an older hub goes on serving`") == 2
     assert (CHECK_INTERVAL, "within about two seconds" in UPGRADING) == (2, True)
 
@@ -50,5 +50,5 @@ def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
     text = " ".join(rows("upgrading", f"in `{RUN_DIR}`", "whose", "an upgrade", "a boot")[1])
     assert run_dir.health("NAME").name == "NAME.health.json"
     assert "`NAME.health.json`" in UPGRADING
-    files = (run_dir.lock, run_dir.hub_state, run_dir.hub_log, run_dir.hub_pulse, run_dir.control)
+    files = (run_dir.lock, run_dir.hub_report, run_dir.hub_log, run_dir.hub_heartbeat, run_dir.circus_socket)
     assert all(f"`{file.name.removeprefix('POD')}`" in text or f"`{file.name}`" in text for file in files)

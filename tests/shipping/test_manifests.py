@@ -35,7 +35,7 @@ from hub.base.exits import Exit
 from hub.base.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
 from hub.cli.commands.run import run as dphub_run
 from hub.kubelet.podresources import pod_resources_socket
-from hub.reset.messages import Limits
+from hub.reset.messages import ResetLimits
 from hub.supervisor.circus.watcher import KILL_SECONDS
 from hub.supervisor.config.watchers import read_config
 from hub.supervisor.http.server import split_address
@@ -285,7 +285,7 @@ def test_a_reset_cannot_end_the_pod() -> None:
     """The memory that it may take is within the pod's; processor time has no limit."""
     limits = dict(container(default())["resources"]["limits"])
     (gib,) = re.findall(r"^(\d+)Gi$", limits.pop("memory"))
-    assert int(gib) << 30 > Limits().memory + (512 << 20)
+    assert int(gib) << 30 > ResetLimits().memory + (512 << 20)
     assert limits == {}
 
 

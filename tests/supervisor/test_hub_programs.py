@@ -10,7 +10,7 @@ from hub_process import HubProcess, is_alive, wait_until
 
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubState, RestartReason, Run
+from hub.model.hub import HubReport, RestartReason, RunState
 from hub.model.node import Condition, PluginStatus, Severity
 from hub.status.reader import Reader
 
@@ -37,9 +37,9 @@ def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
     status = wait_until(lambda: reader.hub() and (told := reader.status(running=True)).ready and told, "all is ready")
-    assert [problem for problem in status.problems if problem.severity is Severity.FAULT] == []
+    assert [problem for problem in status.problems if problem.severity is Severity.ERROR] == []
     (found,) = status.plugins
-    assert (found.condition, found.text) == (Condition.SERVING, "another program, which tells nothing of itself")
+    assert (found.condition, found.message) == (Condition.REGISTERING, "another program, which tells nothing of itself")
 
 
 def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
@@ -51,7 +51,7 @@ def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
     hub.config.write_text(PROGRAM.replace("1000", "2000"))
     said = dphub(hub, "reload")
     assert (said.returncode, "other: restarted" in said.stdout) == (0, True), said
-    assert plugin(hub).restarts == {RestartReason.ASKED: 2}
+    assert plugin(hub).restarts == {RestartReason.REQUESTED: 2}
 
 
 def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
@@ -60,9 +60,9 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
     ended = hub.wait_event("plugin exited", plugin="other")
     assert (ended["exit_code"], "meaning" in ended) == (12, False)
     last = wait_until(lambda: plugin(hub).last_exit, "an end")
-    assert last.why == "exit code 12"
+    assert last.reason == "exit code 12"
     wait_until(lambda: plugin(hub).restarts.get(RestartReason.CRASHED), "a crash that was counted")
-    assert RestartReason.NEEDED not in plugin(hub).restarts
+    assert RestartReason.SELF_REQUESTED not in plugin(hub).restarts
 
 
 def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
@@ -70,12 +70,12 @@ def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
     other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")
-    wait_until(lambda: plugin(hub, "stub").last_sign, "a plugin that lives")
+    wait_until(lambda: plugin(hub, "stub").last_heartbeat, "a plugin that lives")
     os.kill(stub, signal.SIGSTOP)
     hub.wait_event("plugin hangs, killing it", pid=stub)
     assert is_alive(other)
     assert not hub.events("plugin hangs, killing it", plugin="other")
-    assert not RunDir(hub.run_dir).pulse("other").exists()
+    assert not RunDir(hub.run_dir).heartbeat("other").exists()
 
 
 def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
@@ -84,24 +84,24 @@ def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
     hub.wait_plugins("other")
     hub.config.write_text(PROGRAM)
     hub.ask("reloadconfig", "--waiting")
-    assert plugin(hub).condition is Condition.SERVING
+    assert plugin(hub).condition is Condition.REGISTERING
     hub.config.write_text(PLUGIN.replace("watcher:stub", "watcher:other"))
     hub.ask("reloadconfig", "--waiting")
-    assert plugin(hub).text != "another program, which tells nothing of itself"
+    assert plugin(hub).message != "another program, which tells nothing of itself"
 
 
 def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
     """When a start, stop or restart is answered, the status has it: nothing of before is taken for its outcome."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
-    path = RunDir(hub.run_dir).hub_state
-    wait_until(lambda: (told := read_file(path, HubState)) and told.processes[0].starts == 1, "the first start")
+    path = RunDir(hub.run_dir).hub_report
+    wait_until(lambda: (told := read_file(path, HubReport)) and told.processes[0].starts == 1, "the first start")
     for turn in range(10):
-        for command, run in (("stop", Run.STOPPED), ("start", Run.RUNNING), ("restart", Run.RUNNING)):
-            before = read_file(path, HubState)
+        for command, run in (("stop", RunState.STOPPED), ("start", RunState.RUNNING), ("restart", RunState.RUNNING)):
+            before = read_file(path, HubReport)
             assert before
             hub.call(command, name="other", waiting=True)
-            after = read_file(path, HubState)
+            after = read_file(path, HubReport)
             assert after
             expected = before.processes[0].starts + (command != "stop")
             assert (turn, command, after.processes[0].run, after.processes[0].starts) == (turn, command, run, expected)

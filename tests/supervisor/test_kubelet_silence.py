@@ -110,7 +110,7 @@ def test_a_socket_that_was_just_made(plugin_dir: Path) -> None:
     """A kubelet binds its socket a moment before it listens: it has started, and is not asked before the next look."""
     told: list[object] = []
     with (
-        KubeletWatch(plugin_dir, lambda: told.append("start"), on_silence=told.append, look=0) as watch,
+        KubeletWatch(plugin_dir, lambda: told.append("start"), on_unresponsive=told.append, look=0) as watch,
         socket.socket(socket.AF_UNIX) as server,
     ):
         server.bind(str(plugin_dir / KUBELET_SOCKET))

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from hub.supervisor.exitreason import LONGEST, last_words
+from hub.supervisor.exitreason import LONGEST, last_error
 
 
 def _write(log: Path, *events: dict[str, str | float]) -> None:
@@ -21,25 +21,25 @@ def test_the_latest_error_counts(tmp_path: Path) -> None:
     log = tmp_path / "log"
     traceback = "Traceback (most recent call last):\n  File x, line 1\nValueError: no such thing\n"
     _write(log, {"reason": "another"}, {"event": "plugin crashed", "exception": traceback}, {"level": "info"})
-    assert last_words(log, time.time() - 5) == "ValueError: no such thing"
+    assert last_error(log, time.time() - 5) == "ValueError: no such thing"
     _write(log, {"event": "only an event"})
-    assert last_words(log, time.time() - 5) == "only an event"
+    assert last_error(log, time.time() - 5) == "only an event"
 
 
 def test_what_was_long_ago_was_something_else(tmp_path: Path) -> None:
     """A crash is not blamed on an error of the process before, or of hours ago."""
     log = tmp_path / "log"
     _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
-    assert last_words(log, time.time() - 10) == ""
+    assert last_error(log, time.time() - 10) == ""
 
 
 def test_files_that_are_odd(tmp_path: Path) -> None:
     """Without a file, with lines that were cut off, and with a reason without end."""
     log = tmp_path / "log"
-    assert last_words(log, 0) == ""
+    assert last_error(log, 0) == ""
     _write(log, {"reason": "x" * 100_000})
-    assert last_words(log, 0) == ""
+    assert last_error(log, 0) == ""
     _write(log, {"reason": "x" * 1_000})
     with log.open("a") as file:
         file.write('{"event": "cut o')
-    assert last_words(log, 0) == "x" * LONGEST + " ..."
+    assert last_error(log, 0) == "x" * LONGEST + " ..."

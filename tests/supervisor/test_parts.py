@@ -11,7 +11,7 @@ from support import PATIENCE
 from hub.base.paths import RunDir
 from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
-from hub.supervisor.tasks import keep_running
+from hub.supervisor.tasks import run_forever
 
 FAILING_ONCE = """
 from hub.supervisor.watchdog import Watchdog
@@ -21,7 +21,7 @@ def fail(self, passed):
     raise ValueError("a fault in the watchdog")
 Watchdog._look = fail
 from hub.supervisor import tasks as parts
-parts.keep_running.__kwdefaults__.update(retry=0.1, steady=5.0)
+parts.run_forever.__kwdefaults__.update(retry=0.1, steady=5.0)
 from hub.cli.commands.run import run; run()
 """
 """The hub, whose watchdog fails at its first look, and is well again soon."""
@@ -42,7 +42,7 @@ async def test_a_part_that_fails_is_started_anew() -> None:
             raise ValueError(f"fault {len(told)}")
         await asyncio.Event().wait()
 
-    keeping = asyncio.create_task(keep_running("web", work, tell, retry=0, steady=0.01))
+    keeping = asyncio.create_task(run_forever("web", work, tell, retry=0, steady=0.01))
     async with asyncio.timeout(PATIENCE):
         await well.wait()
     keeping.cancel()
@@ -57,7 +57,7 @@ async def test_a_part_that_just_ends_has_failed() -> None:
     async def work() -> None:
         """Nothing."""
 
-    keeping = asyncio.create_task(keep_running("watchdog", work, lambda _, how: told.put_nowait(how), retry=60))
+    keeping = asyncio.create_task(run_forever("watchdog", work, lambda _, how: told.put_nowait(how), retry=60))
     async with asyncio.timeout(PATIENCE):
         assert await told.get() == "it has ended"
     keeping.cancel()
@@ -77,10 +77,12 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     hub.wait_event("part of the hub failed", part="watchdog", reason="ValueError: a fault in the watchdog")
     status = wait_until(told, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
-    assert problem.severity is Severity.DEGRADED
-    assert problem.text == "its watchdog has failed of late and was started anew: ValueError: a fault in the watchdog"
+    assert problem.severity is Severity.WARNING
+    assert (
+        problem.message == "its watchdog has failed of late and was started anew: ValueError: a fault in the watchdog"
+    )
     wait_until(lambda: not reader.status(running=True).hub.failures, "a watchdog that is well again")
-    wait_until(lambda: reader.status(running=True).plugins[0].last_sign, "a plugin that lives")
+    wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a plugin that lives")
     pid = hub.plugin_pid("stub")
     os.kill(pid, signal.SIGSTOP)
     hub.wait_event("plugin hangs, killing it", pid=pid)

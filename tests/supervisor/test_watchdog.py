@@ -1,40 +1,42 @@
 """When a process is taken for hung."""
 
-from hub.supervisor.watchdog import Sign, Watched
+from hub.supervisor.watchdog import ProcessMonitor, Sample
 
 LIMIT = 30.0
 
 
-def _looks(*signs: Sign, passed: float = 10) -> list[str]:
-    watched = Watched(LIMIT, signs[0])
+def _looks(*signs: Sample, passed: float = 10) -> list[str]:
+    watched = ProcessMonitor(LIMIT, signs[0])
     return [watched.look(sign, passed) for sign in signs]
 
 
 def test_a_process_that_turns_is_let_be() -> None:
     """However long it runs."""
-    assert not any(_looks(*(Sign(n, told=True) for n in range(100))))
+    assert not any(_looks(*(Sample(n, heartbeat=True) for n in range(100))))
 
 
 def test_one_that_stops_turning_is_hung() -> None:
     """After the limit, and not before."""
-    looks = _looks(Sign(1, told=True), *[Sign(2, told=True)] * 5)
+    looks = _looks(Sample(1, heartbeat=True), *[Sample(2, heartbeat=True)] * 5)
     assert looks[:5] == [""] * 5
     assert looks[5] == "its event loop has not turned for 30 s"
 
 
 def test_one_that_never_begins_is_hung() -> None:
     """After the same limit."""
-    assert _looks(*[Sign(1)] * 4)[3] == "it has not begun to serve within 30 s"
+    assert _looks(*[Sample(1)] * 4)[3] == "it has not begun to serve within 30 s"
 
 
 def test_hardware_that_does_not_answer() -> None:
     """The same scan for longer than the limit, or than the plugin itself allows it."""
-    assert _looks(*(Sign(n, told=True, scan=7) for n in range(5)))[4] == "its hardware has not answered for 30 s"
-    assert not any(_looks(*(Sign(n, told=True, scan=n) for n in range(100))))
-    slow = _looks(*(Sign(n, told=True, scan=7, scan_limit=60) for n in range(7)))
+    assert _looks(*(Sample(n, heartbeat=True, scan=7) for n in range(5)))[4] == "its hardware has not answered for 30 s"
+    assert not any(_looks(*(Sample(n, heartbeat=True, scan=n) for n in range(100))))
+    slow = _looks(*(Sample(n, heartbeat=True, scan=7, scan_limit=60) for n in range(7)))
     assert slow == [""] * 6 + ["its hardware has not answered for 60 s"]
 
 
 def test_what_nobody_saw_does_not_count() -> None:
     """A hub that did not look for long has no right to call others hung: time passes by its looks."""
-    assert not any(_looks(Sign(1, told=True), Sign(2, told=True), Sign(2, told=True), passed=LIMIT / 2))
+    assert not any(
+        _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)
+    )

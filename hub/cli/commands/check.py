@@ -14,8 +14,8 @@ from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.base.wording import counted
 from hub.cli.render.live import show
 from hub.cli.render.table import Column, Table
-from hub.cli.render.text import examples, failing_in_words, say
-from hub.model.check import CheckReport, OfferedDevice
+from hub.cli.render.text import click_errors, echo, examples
+from hub.model.check import CheckReport, FoundDevice
 from hub.supervisor.check import run_check
 from hub.supervisor.config.watchers import default_config, read_config
 from hub.supervisor.options import HubSettings
@@ -36,7 +36,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 @click.option(
     "--host-root", type=_PATH, help="With --plugin: where the node's file system is.", envvar="DPHUB_HOST_ROOT"
 )
-@failing_in_words()
+@click_errors()
 def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, host_root: Path | None) -> None:
     """Check a circus.ini and every plugin in it, or one plugin and its configuration; start nothing.
 
@@ -60,7 +60,7 @@ def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, sca
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        _tell(report)
+        _print(report)
     if report.problems:
         return Exit.USAGE
     if not as_json:
@@ -80,7 +80,7 @@ def _check_hub(config: Path) -> int:
     reports = check_plugins(plugins, settings)
     for plugin, report in zip(plugins, reports, strict=True):
         note = "" if plugin.autostart else " (autostart is off)"
-        _tell_findings(report, f"{plugin.name}: ", note)
+        _print_findings(report, f"{plugin.name}: ", note)
         if not report.problems:
             click.echo(f"{plugin.name}: ok{note}")
     if any(report.problems for report in reports):
@@ -89,24 +89,24 @@ def _check_hub(config: Path) -> int:
     return Exit.OK
 
 
-def _tell(report: CheckReport) -> None:
+def _print(report: CheckReport) -> None:
     if report.devices is not None:
-        _tell_devices(report.devices, report.reason)
+        _print_devices(report.devices, report.reason)
     for each in report.excluded:
-        say(f"left out: {each.id}: {each.reason}")
-    _tell_findings(report)
+        echo(f"left out: {each.id}: {each.reason}")
+    _print_findings(report)
 
 
-def _tell_findings(report: CheckReport, before: str = "", after: str = "") -> None:
+def _print_findings(report: CheckReport, before: str = "", after: str = "") -> None:
     for problem in report.problems:
-        say(f"{before}{problem}{after}", error=True)
+        echo(f"{before}{problem}{after}", error=True)
     for warning in report.warnings:
-        say(f"{before}warning: {warning}{after}", error=True)
+        echo(f"{before}warning: {warning}{after}", error=True)
 
 
-def _tell_devices(devices: Sequence[OfferedDevice], reason: str) -> None:
+def _print_devices(devices: Sequence[FoundDevice], reason: str) -> None:
     if not devices:
-        say(f"no devices: {reason}" if reason else "no devices")
+        echo(f"no devices: {reason}" if reason else "no devices")
         return
     columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
     table = Table(*columns, Column("why", below=True, label=""))

@@ -61,14 +61,14 @@ def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
 
 
 async def _run(root: Path, show: _Screen | _Document) -> None:
-    from hub.cli.demosteps import tell  # noqa: PLC0415 - likewise
+    from hub.cli.demosteps import run_demo  # noqa: PLC0415 - likewise
     from hub.testing.node import Node  # noqa: PLC0415 - likewise
 
     _stop_on_signals()
     config = shipped_config()
     plugins = [plugin.name for plugin in read_config(config)]
     async with Node(root, config) as node:
-        async for step in tell(node, plugins):
+        async for step in run_demo(node, plugins):
             show.step(step)
 
 

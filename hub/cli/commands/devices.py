@@ -11,9 +11,9 @@ from hub.base.exits import Exit
 from hub.base.wording import did_you_mean
 from hub.cli.completing import everything
 from hub.cli.render.text import examples
-from hub.cli.target import NodeHub, hub_options
+from hub.cli.target import TargetHub, hub_options
 from hub.model.node import NodeStatus
-from hub.status.lookup import KnownDevice, excluded, group_names, matching_devices, spoken_names, unknown
+from hub.status.lookup import KnownDevice, display_names, excluded, group_names, matching_devices, unknown
 
 
 @click.command(
@@ -23,7 +23,7 @@ from hub.status.lookup import KnownDevice, excluded, group_names, matching_devic
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
 @hub_options
-def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
+def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
     """Show every device, or those of one PLUGIN or RESOURCE: its health, where it is, what it is, and who holds it.
 
     For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
@@ -45,7 +45,7 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> 
         from hub.cli.render.live import show  # noqa: PLC0415 - likewise
 
         show(lambda: device_screen(hub.status_with_holders() if watch else status, wanted), watch=watch)
-    sys.exit(_say_what_is_lacking(hub.status(), wanted))
+    sys.exit(_print_missing(hub.status(), wanted))
 
 
 def _check(status: NodeStatus, wanted: str) -> None:
@@ -55,11 +55,11 @@ def _check(status: NodeStatus, wanted: str) -> None:
         return
     left_out = excluded(status.plugins, wanted)
     there = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
-    meant = did_you_mean(wanted, (*groups, *spoken_names(matching_devices(status))))
+    meant = did_you_mean(wanted, (*groups, *display_names(matching_devices(status))))
     raise HubError(f"there is no plugin, resource or device {wanted}{left_out}; {there}{meant}")
 
 
-def _say_what_is_lacking(status: NodeStatus, wanted: str | None) -> int:
+def _print_missing(status: NodeStatus, wanted: str | None) -> int:
     """What the list cannot tell, and the exit code."""
     if not status.hub.running:
         return Exit.FAILED

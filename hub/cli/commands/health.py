@@ -7,8 +7,8 @@ import click
 
 from hub.base.errors import HubError
 from hub.base.exits import Exit
-from hub.cli.render.text import examples, say
-from hub.cli.target import NodeHub, hub_options
+from hub.cli.render.text import echo, examples
+from hub.cli.target import TargetHub, hub_options
 
 LIMIT = 5.0
 """Seconds for an answer, which takes milliseconds while the hub's event loop turns."""
@@ -16,12 +16,12 @@ LIMIT = 5.0
 
 @click.command(epilog=examples("dphub health && echo alive"))
 @hub_options
-def health(hub: NodeHub) -> None:
+def health(hub: TargetHub) -> None:
     """Ask the hub whether it lives; the exit code is 0 when it answers, whatever is wrong on the node."""
     status = hub.live_status()
     if not status.hub.http:
         # It listens on its control socket at least.
-        say("ok (no HTTP)")
+        echo("ok (no HTTP)")
         sys.exit(Exit.OK)
     host, _, port = status.hub.http.rpartition(":")
     # Who listens on all addresses is asked on the loopback one.
@@ -33,5 +33,5 @@ def health(hub: NodeHub) -> None:
         said = answer.read().decode(errors="replace").strip()
     except (OSError, HTTPException) as error:
         raise HubError(f"the hub does not answer on {status.hub.http}: {error}") from None
-    say(said)
+    echo(said)
     sys.exit(Exit.OK if answer.status == 200 else Exit.FAILED)  # noqa: PLR2004 - known to everybody

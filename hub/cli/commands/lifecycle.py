@@ -14,14 +14,14 @@ from hub.base.exits import Exit
 from hub.base.wording import counted
 from hub.cli.completing import plugins
 from hub.cli.outcome import LIMIT, report_start
-from hub.cli.render.text import examples, say
-from hub.cli.target import NodeHub, hub_options, plugin_of
+from hub.cli.render.text import echo, examples
+from hub.cli.target import TargetHub, hub_options, plugin_of
 from hub.cli.waiting import wait_for
 from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.status.lookup import matching_devices
 
 if TYPE_CHECKING:
-    from hub.supervisor.circus.client import HubClient
+    from hub.supervisor.circus.client import CircusClient
 
 _SHOWN = 8
 """The most devices that are named one by one."""
@@ -30,7 +30,7 @@ _SHOWN = 8
 @click.command(epilog=examples("dphub restart gpu"))
 @click.argument("plugin", shell_complete=plugins)
 @hub_options
-def restart(plugin: str, hub: NodeHub) -> None:
+def restart(plugin: str, hub: TargetHub) -> None:
     """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
     before, begin = hub.plugin(plugin).starts, time.monotonic()
     _client(hub).restart(plugin)
@@ -40,7 +40,7 @@ def restart(plugin: str, hub: NodeHub) -> None:
 @click.command(epilog=examples("dphub start gpu"))
 @click.argument("plugin", shell_complete=plugins)
 @hub_options
-def start(plugin: str, hub: NodeHub) -> None:
+def start(plugin: str, hub: TargetHub) -> None:
     """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
     before, begin = hub.plugin(plugin), time.monotonic()
     _client(hub).start(plugin)
@@ -52,13 +52,13 @@ def start(plugin: str, hub: NodeHub) -> None:
 @click.command(epilog=examples("dphub stop gpu"))
 @click.argument("plugin", shell_complete=plugins)
 @hub_options
-def stop(plugin: str, hub: NodeHub) -> None:
+def stop(plugin: str, hub: TargetHub) -> None:
     """Stop PLUGIN until it is started again.
 
     Containers keep the devices that they have, and are named. New pods cannot get devices of the plugin meanwhile.
     """
     if hub.plugin(plugin).condition is Condition.STOPPED:
-        say(f"{plugin}: was stopped already")
+        echo(f"{plugin}: was stopped already")
         return
     before = hub.status_with_holders()
     begin = time.monotonic()
@@ -70,9 +70,9 @@ def stop(plugin: str, hub: NodeHub) -> None:
 
     if asyncio.run(wait_for(hub.run_dir.path, stopped, LIMIT)) is None:
         raise HubError(f"{plugin} has not stopped within {LIMIT:g} s; it may hang in a driver, see dphub logs {plugin}")
-    say(f"{plugin}: stopped after {time.monotonic() - begin:.2f} s")
+    echo(f"{plugin}: stopped after {time.monotonic() - begin:.2f} s")
     for line in _consequences(before, plugin):
-        say(f"{plugin}: {line}")
+        echo(f"{plugin}: {line}")
 
 
 def _consequences(status: NodeStatus, plugin: str) -> list[str]:
@@ -93,10 +93,10 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
     return [*lines, f"new pods cannot get {resources} until: dphub start {plugin}"]
 
 
-def _client(hub: NodeHub) -> HubClient:
-    from hub.supervisor.circus.client import HubClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+def _client(hub: TargetHub) -> CircusClient:
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
 
-    return HubClient(hub.run_dir, hub.live_status)
+    return CircusClient(hub.run_dir, hub.live_status)
 
 
 def _exit(*, done: bool) -> None:

@@ -12,10 +12,10 @@ import msgspec
 from asyncinotify import Inotify, Mask
 
 from hub.base.log import console_renderer
-from hub.base.logfile import former
+from hub.base.logfile import rotated
 from hub.cli.completing import plugins
 from hub.cli.render.text import examples
-from hub.cli.target import NodeHub, hub_options, plugin_of
+from hub.cli.target import TargetHub, hub_options, plugin_of
 
 Line = dict[str, Any]
 
@@ -33,7 +33,7 @@ Line = dict[str, Any]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are kept, one JSON object each.")
 @hub_options
-def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: NodeHub) -> None:
+def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: TargetHub) -> None:
     """Show the latest log lines of PLUGIN, and what the hub logged about it; without PLUGIN those of all."""
     status = hub.status()
     names = [each.name for each in status.plugins]
@@ -73,10 +73,10 @@ class _Tail:
         """The new ones."""
         if self._first:
             self._first = False
-            yield from _decoded(_bytes(former(self._path)))
+            yield from _decoded(_bytes(rotated(self._path)))
         elif _inode(self._path) != self._inode:
-            if _inode(former(self._path)) == self._inode:
-                yield from _decoded(_bytes(former(self._path))[self._read :])
+            if _inode(rotated(self._path)) == self._inode:
+                yield from _decoded(_bytes(rotated(self._path))[self._read :])
             self._read = 0
         self._inode = _inode(self._path)
         content = _bytes(self._path)[self._read :]

@@ -13,30 +13,30 @@ from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.jsonfile import digest
 from hub.cli.outcome import report_start
-from hub.cli.render.text import examples, say
-from hub.cli.target import NodeHub, hub_options
+from hub.cli.render.text import echo, examples
+from hub.cli.target import TargetHub, hub_options
 from hub.model.node import Condition, NodeStatus
 from hub.supervisor.config.watchers import read_config
 from hub.supervisor.options import HubSettings
 
 if TYPE_CHECKING:
-    from hub.supervisor.circus.changes import Changes
-    from hub.supervisor.circus.client import HubClient
+    from hub.supervisor.circus.changes import ReloadResult
+    from hub.supervisor.circus.client import CircusClient
 
 
 @click.command(epilog=examples("dphub check", "dphub reload"))
 @hub_options
-def reload(hub: NodeHub) -> None:
+def reload(hub: TargetHub) -> None:
     """Check circus.ini and the plugins' files, then start, stop and restart what has changed, and nothing else."""
-    from hub.supervisor.circus.client import HubClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
 
     status = hub.live_status()
-    client = HubClient(hub.run_dir, hub.live_status)
+    client = CircusClient(hub.run_dir, hub.live_status)
     if faults := _faults(hub, status):
         for fault in faults:
-            say(fault, error=True)
-        client.refuse("; ".join(faults))
-        say("dphub reload: nothing was changed", error=True)
+            echo(fault, error=True)
+        client.reject_config("; ".join(faults))
+        echo("dphub reload: nothing was changed", error=True)
         sys.exit(Exit.USAGE)
     begin = time.monotonic()
     stale = _with_changed_files(status) | _kept_from_starting(status)
@@ -44,7 +44,7 @@ def reload(hub: NodeHub) -> None:
     sys.exit(Exit.OK if _report(hub, client, status, verbs, begin) else Exit.FAILED)
 
 
-def _faults(hub: NodeHub, status: NodeStatus) -> list[str]:
+def _faults(hub: TargetHub, status: NodeStatus) -> list[str]:
     """What is wrong with the configuration, everything at once."""
     from hub.supervisor.check import check_plugins  # noqa: PLC0415 - likewise
 
@@ -72,7 +72,7 @@ def _kept_from_starting(status: NodeStatus) -> set[str]:
     }
 
 
-def _verbs(changes: Changes, stale: set[str]) -> dict[str, str]:
+def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
     """What happens to whom. A plugin that is stopped stays so, whatever has changed."""
     return (
         dict.fromkeys(sorted(stale), "restarted")
@@ -82,21 +82,21 @@ def _verbs(changes: Changes, stale: set[str]) -> dict[str, str]:
     )
 
 
-def _report(hub: NodeHub, client: HubClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
+def _report(hub: TargetHub, client: CircusClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
     """Restart what circus.ini did not change but its own file did, and tell what became of everything."""
     starts = {plugin.name: plugin.starts for plugin in before.plugins}
     after = {plugin.name: plugin for plugin in hub.live_status().plugins}
     good = True
     for name, verb in verbs.items():
         if name not in after:
-            say(f"{name}: stopped and removed")
+            echo(f"{name}: stopped and removed")
         elif after[name].condition is Condition.STOPPED:
-            say(f"{name}: loaded, not started")
+            echo(f"{name}: loaded, not started")
         else:
             was = starts.get(name, -1)
             if after[name].starts == was:
                 client.restart(name)
             good &= report_start(hub, name, begin=begin, before=was, verb=verb)
     if not verbs:
-        say("nothing has changed")
+        echo("nothing has changed")
     return good

@@ -7,7 +7,7 @@ import click
 
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
-from hub.base.imports import without
+from hub.base.imports import hub_only
 from hub.base.instances import AlreadyRunningError
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
@@ -94,7 +94,7 @@ def run(
     It needs no root in directories of your own, which the second example shows.
     """
     # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
-    with without("yaml"):
+    with hub_only("yaml"):
         from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
 
     settings = HubSettings(

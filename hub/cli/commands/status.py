@@ -8,9 +8,9 @@ import msgspec
 from hub.base.exits import Exit
 from hub.cli.completing import plugins
 from hub.cli.render.text import examples
-from hub.cli.target import NodeHub, hub_options, plugin_of
+from hub.cli.target import TargetHub, hub_options, plugin_of
 from hub.model.node import NodeStatus
-from hub.status.problems import concerning
+from hub.status.problems import problems_of_plugin
 
 
 @click.command(epilog=examples("dphub status", "dphub status gpu", "dphub status --json"))
@@ -18,7 +18,7 @@ from hub.status.problems import concerning
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/operating.md.")
 @click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
 @hub_options
-def status(plugin: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> None:
+def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
     """Show how the hub, its plugins and their resources are, or one PLUGIN; what is wrong comes first.
 
     The exit code is 0 when nothing needs attention, and 1 when something does.
@@ -31,7 +31,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: NodeHub) -> N
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
     else:
         _show(hub, plugin, watch=watch)
-    problems = concerning(plugin, now.problems) if plugin else now.problems
+    problems = problems_of_plugin(plugin, now.problems) if plugin else now.problems
     sys.exit(Exit.OK if all(problem.severity == "note" for problem in problems) else Exit.FAILED)
 
 
@@ -41,7 +41,7 @@ def _of_plugin(status: NodeStatus, plugin: str) -> dict[str, object]:
     return {"hub_running": status.hub.running} | told
 
 
-def _show(hub: NodeHub, plugin: str | None, *, watch: bool) -> None:
+def _show(hub: TargetHub, plugin: str | None, *, watch: bool) -> None:
     from hub.cli.render.live import show  # noqa: PLC0415 - likewise
     from hub.cli.render.node import node_screen, plugin_screen  # noqa: PLC0415 - JSON can do without the terminal library
 

@@ -7,10 +7,10 @@ from rich.text import Text
 
 from hub.cli.render.node import health_of, last_known, problem_table
 from hub.cli.render.table import Cell, Column, Table
-from hub.cli.render.text import ago, plain
+from hub.cli.render.text import ago, printable
 from hub.model.node import NodeStatus
 from hub.status.lookup import KnownDevice, group_names, matching_devices
-from hub.status.problems import concerning
+from hub.status.problems import problems_of_plugin
 
 
 def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
@@ -32,7 +32,7 @@ def _past(status: NodeStatus) -> list[RenderableType]:
     """Where the hub is not running: how old this is, why, and what to do."""
     if status.hub.running:
         return []
-    return [*last_known(status), *problem_table(concerning("hub", status.problems)), Text()]
+    return [*last_known(status), *problem_table(problems_of_plugin("hub", status.problems)), Text()]
 
 
 def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
@@ -60,12 +60,12 @@ def _row(known: KnownDevice) -> Iterator[Cell]:
     yield ", ".join(map(str, device.numa))
     yield ", ".join(device.pci)
     yield device.holder
-    yield Text(plain(device.reason), "yellow")
+    yield Text(printable(device.reason), "yellow")
     yield _attributes(device.attributes)
 
 
 def _attributes(attributes: Mapping[str, str]) -> Text:
-    return Text(plain(", ".join(f"{name} {value}" for name, value in attributes.items())), "dim")
+    return Text(printable(", ".join(f"{name} {value}" for name, value in attributes.items())), "dim")
 
 
 def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[RenderableType]:
@@ -83,14 +83,14 @@ def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[Renderab
 def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[str, Cell]]:
     known, *others = shares
     device, (plugin, key) = known.device, known.key
-    yield "device", Text(plain(device.id if not others else key), "bold")
+    yield "device", Text(printable(device.id if not others else key), "bold")
     yield "physical device", "" if others or device.physical == device.id else device.physical
     yield "resource", ", ".join(dict.fromkeys(each.resource for each in shares))
     yield "plugin", plugin
     if not others:
         yield "health", health_of(device)
         yield "since", f"{ago(device.since)} ago" if device.since else ""
-        yield "why", Text(plain(device.reason), "yellow")
+        yield "why", Text(printable(device.reason), "yellow")
         yield "held by", device.holder or ("nobody" if _holders_known(status, plugin) else "unknown")
     yield "NUMA node", ", ".join(map(str, device.numa))
     yield "PCI address", ", ".join(device.pci)
@@ -100,7 +100,7 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     owner = next((each for each in status.plugins if each.name == plugin), None)
     resources = [each for each in owner.resources if each.name in names] if owner else []
     # Those of the whole resource: where many devices share a file that is missing, a warning names only some of them.
-    yield from (("warning", Text(plain(text), "yellow")) for each in resources for text in each.warnings)
+    yield from (("warning", Text(printable(text), "yellow")) for each in resources for text in each.warnings)
     reset = owner.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""
 
@@ -115,7 +115,7 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
         style=_style(status),
     )
     for each in shares:
-        reason = Text(plain(each.device.reason), "yellow")
+        reason = Text(printable(each.device.reason), "yellow")
         table.add(each.device.id, each.resource, health_of(each.device), each.device.holder, reason)
     return table
 

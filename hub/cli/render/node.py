@@ -7,19 +7,19 @@ from rich.text import Text
 
 from hub.base.wording import counted
 from hub.cli.render.table import Column, Table
-from hub.cli.render.text import ago, megabytes, plain
+from hub.cli.render.text import ago, megabytes, printable
 from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.model.plugin import DeviceState
-from hub.status.lookup import GONE
-from hub.status.problems import concerning
+from hub.model.plugin import DeviceStatus
+from hub.status.lookup import REMOVED_IN_USE
+from hub.status.problems import problems_of_plugin
 
 _SEVERITIES = {
-    Severity.FAULT: ("✗", "bold red"),
-    Severity.DEGRADED: ("!", "bold yellow"),
-    Severity.NOTE: ("·", "dim"),
+    Severity.ERROR: ("✗", "bold red"),
+    Severity.WARNING: ("!", "bold yellow"),
+    Severity.INFO: ("·", "dim"),
 }
-_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.HANDED_OVER: "dim"}
-_ON_THE_WAY = {Condition.STARTING, Condition.SERVING, Condition.WAITING, Condition.STOPPING}
+_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.SUPERSEDED: "dim"}
+_ON_THE_WAY = {Condition.STARTING, Condition.REGISTERING, Condition.WAITING, Condition.STOPPING}
 
 ROWS = 40
 """The most devices that are shown one by one; where a driver is gone, thousands may share its reason."""
@@ -40,7 +40,7 @@ def node_screen(status: NodeStatus) -> RenderableType:
 
 def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
     """One plugin."""
-    problems = problem_table(concerning(plugin.name, status.problems), [plugin])
+    problems = problem_table(problems_of_plugin(plugin.name, status.problems), [plugin])
     return Group(*last_known(status), *problems, Text(), *_details(status, [plugin]), *_resets(plugin))
 
 
@@ -48,29 +48,31 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
     """The line above everything that is of the past; nothing where the hub is running."""
     if status.hub.running:
         return
-    why = f"process {status.hub.pid} of the hub does not respond" if status.hub.frozen else "the hub is not running"
+    why = (
+        f"process {status.hub.pid} of the hub does not respond" if status.hub.unresponsive else "the hub is not running"
+    )
     # A table of one cell, for rich leaves spaces where it breaks a text.
     table = Table(Column("", least=1))
-    table.add(Text(f"Last known state, {ago(status.hub.last_sign)} old: {why}.", "bold red"))
+    table.add(Text(f"Last known state, {ago(status.hub.last_heartbeat)} old: {why}.", "bold red"))
     yield table
 
 
-def health_of(device: DeviceState) -> Text:
+def health_of(device: DeviceStatus) -> Text:
     """How a device is, in a word."""
     if device.healthy:
         return Text("healthy", "green")
-    if device.reason == GONE:
+    if device.reason == REMOVED_IN_USE:
         return Text("gone", "red")
-    return Text(plain(device.health) if device.source != "cordon" else "cordoned", "yellow")
+    return Text(printable(device.health) if device.source != "cordon" else "cordoned", "yellow")
 
 
 def _headline(status: NodeStatus) -> RenderableType:
     hub = status.hub
-    line = Text.assemble(("Device Plugin Hub ", "bold"), plain(hub.version))
+    line = Text.assemble(("Device Plugin Hub ", "bold"), printable(hub.version))
     if hub.running:
         line.append(f"  up {ago(hub.started)}, process {hub.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.kubelet_since)}' if hub.kubelet_since else 'not there'}")
-        line.append(f"  {plain(hub.http) or 'no HTTP'}", "dim")
+        line.append(f"  {printable(hub.http) or 'no HTTP'}", "dim")
     # A table of one cell, for rich leaves spaces where it breaks a text.
     table = Table(Column("", least=1))
     table.add(line)
@@ -79,7 +81,7 @@ def _headline(status: NodeStatus) -> RenderableType:
 
 def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] = ()) -> Iterator[RenderableType]:
     """What is wrong; or that nothing is, and how many of these plugins are stopped, since that is no problem."""
-    if all(problem.severity is Severity.NOTE for problem in problems):
+    if all(problem.severity is Severity.INFO for problem in problems):
         stopped = sum(plugin.condition is Condition.STOPPED for plugin in plugins)
         are = "is" if stopped == 1 else "are"
         more = f"; {counted(stopped, 'plugin')} {are} stopped" if stopped else ""
@@ -87,10 +89,10 @@ def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] =
     table = Table(Column(""), Column(""), Column("", least=20))
     for problem in problems:
         sign, style = _SEVERITIES[problem.severity]
-        text = Text(plain(problem.text))
+        text = Text(printable(problem.message))
         if problem.remedy:
-            text.append(f"  → {plain(problem.remedy)}", "cyan")
-        table.add(Text(sign, style), Text(plain(problem.about), style), text)
+            text.append(f"  → {printable(problem.remedy)}", "cyan")
+        table.add(Text(sign, style), Text(printable(problem.about), style), text)
     if problems:
         yield table
 
@@ -123,7 +125,7 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
     )
     for plugin in plugins:
         table.add(
-            Text(plain(plugin.name), "bold"),
+            Text(printable(plugin.name), "bold"),
             Text(plugin.condition, _style(plugin.condition)),
             str(plugin.pid or "-"),
             ago(plugin.started),
@@ -144,7 +146,7 @@ def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 
 def _last_exit(plugin: PluginStatus) -> str:
-    return f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.why}" if plugin.last_exit else "-"
+    return f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.reason}" if plugin.last_exit else "-"
 
 
 def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableType:
@@ -153,7 +155,7 @@ def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableTyp
     for resource in resources:
         short = resource.healthy < resource.total
         table.add(
-            Text(plain(resource.name), "bold"),
+            Text(printable(resource.name), "bold"),
             Text(resource.registration, "green" if resource.registration == "registered" else "yellow"),
             Text(f"{resource.healthy} of {resource.total}", "yellow" if short else ""),
             "unknown" if resource.allocated is None else str(resource.allocated),
@@ -161,7 +163,7 @@ def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableTyp
     return table
 
 
-def _unhealthy(devices: Sequence[DeviceState], style: str) -> RenderableType:
+def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
     table = Table(
         Column("not healthy"),
         Column("health", leaves=1, label=""),

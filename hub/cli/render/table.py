@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from hub.cli.render.text import plain
+from hub.cli.render.text import printable
 
 _GAP = 2
 _INDENT = 2
@@ -55,7 +55,7 @@ class Table:
 
     def add(self, *cells: Cell) -> None:
         """Add a row."""
-        self._rows.append([plain(cell) if isinstance(cell, str) else cell for cell in cells])
+        self._rows.append([printable(cell) if isinstance(cell, str) else cell for cell in cells])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         style = console.get_style(self._style) if self._style else None

@@ -13,16 +13,16 @@ from hub.base.exits import Exit
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """A text in one line that does nothing to a terminal: what an operator or a driver said may hold anything."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
-def say(text: str, *, error: bool = False) -> None:
+def echo(text: str, *, error: bool = False) -> None:
     """Print a text, its lines as they are and otherwise made plain; as an error where it is one."""
-    click.echo("\n".join(map(plain, text.splitlines())), err=error)
+    click.echo("\n".join(map(printable, text.splitlines())), err=error)
 
 
 def examples(*commands: str) -> str:
@@ -31,7 +31,7 @@ def examples(*commands: str) -> str:
 
 
 @contextmanager
-def failing_in_words() -> Iterator[None]:
+def click_errors() -> Iterator[None]:
     """Where a file cannot be read, or what is said not be written, one line says so, and the exit code is 1."""
     try:
         try:
@@ -40,16 +40,16 @@ def failing_in_words() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         # Who reads has seen enough.
-        _say_nothing_more()
+        _silence_output()
         sys.exit(Exit.FAILED)
     except OSError as error:
-        _say_nothing_more()
+        _silence_output()
         # Of the standard output Python tells no name.
-        say(f"dphub: {error.filename or 'reading or writing failed'}: {error.strerror}", error=True)
+        echo(f"dphub: {error.filename or 'reading or writing failed'}: {error.strerror}", error=True)
         sys.exit(Exit.FAILED)
 
 
-def _say_nothing_more() -> None:
+def _silence_output() -> None:
     """Python writes at its end what could not be written before, and would complain once more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

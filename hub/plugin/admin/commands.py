@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from hub.api.device import Device
 from hub.base.log import LogLevel, get_logger, set_level
 from hub.base.wording import counted
-from hub.model.admin import Answer, AskHolders, Cordon, Request, Reset, SetLogLevel, Uncordon
-from hub.plugin.health.record import CORDON, OPERATOR
-from hub.plugin.health.store import HealthBook, physical_key, share_key
-from hub.plugin.holders import Holding
+from hub.model.admin import Cordon, RefreshHolders, Request, Reset, Response, SetLogLevel, Uncordon
+from hub.plugin.health.record import ADMIN_RESET, CORDON
+from hub.plugin.health.store import HealthStore, physical_key, share_key
+from hub.plugin.holders import Holders
 from hub.plugin.resets.recovery import Offer
-from hub.plugin.resets.service import Preparation
+from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 
-class Operator:
+class AdminCommands:
     """Does what an operator asks.
 
     Args:
@@ -29,9 +29,9 @@ class Operator:
     def __init__(
         self,
         offer: Offer,
-        health: HealthBook,
-        preparation: Preparation,
-        holding: Holding,
+        health: HealthStore,
+        preparation: ResetService,
+        holding: Holders,
         *,
         level_changed: Callable[[], None],
     ) -> None:
@@ -42,7 +42,7 @@ class Operator:
         self._level_changed = level_changed
         self._log = get_logger()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Response:
         """Do it, and tell what became of it."""
         match request:
             case Cordon(device, reason):
@@ -53,73 +53,73 @@ class Operator:
                 return await self._reset(device)
             case SetLogLevel(level):
                 self._log_from(level)
-                return Answer(done=True, text=f"logs from {level} on")
-            case AskHolders():
-                known = await self._holding.ask() is not None
-                return Answer(known, "" if known else "the kubelet's pod resources API does not answer")
+                return Response(ok=True, message=f"logs from {level} on")
+            case RefreshHolders():
+                known = await self._holding.refresh() is not None
+                return Response(known, "" if known else "the kubelet's pod resources API does not answer")
 
-    async def _cordon(self, key: str, reason: str) -> Answer:
+    async def _cordon(self, key: str, reason: str) -> Response:
         shares = self._shares(key)
         if not shares:
-            return Answer(done=False, text=f"there is no device {key}")
-        before = self._health.record(key).held.get(CORDON)
+            return Response(ok=False, message=f"there is no device {key}")
+        before = self._health.record(key).admin_faults.get(CORDON)
         said = f"cordoned: {reason}" if reason else "cordoned"
         # Who gives no reason takes none back.
-        failure = self._health.hold(key, CORDON, before.reason if before and not reason else said)
+        failure = self._health.set_admin_fault(key, CORDON, before.reason if before and not reason else said)
         self._log.info("device cordoned", device=key, reason=reason)
         was = f"; it was already {before.reason}" if before else ""
-        held = self._preparation.who_may_have(key, await self._holding.ask() or {})
-        keeps = "".join(f"; {holder.told('goes on with it')}" for holder in held)
+        held = self._preparation.holders_of(key, await self._holding.refresh() or {})
+        keeps = "".join(f"; {holder.describe('goes on with it')}" for holder in held)
         return self._kept(f"{_named(key, shares)} is cordoned ({_counted(shares)}){was}{keeps}", failure)
 
-    def _uncordon(self, key: str) -> Answer:
+    def _uncordon(self, key: str) -> Response:
         shares = self._shares(key)
         named = _named(key, shares)
         every = _records(key, shares)
         # Whoever ends a cordon need not know of a fault that came meanwhile, in whichever record it is.
-        cordoned = CORDON in self._health.record(key).held
+        cordoned = CORDON in self._health.record(key).admin_faults
         released, failure = self._health.release([key] if cordoned else every)
         if not released:
-            return Answer(done=False, text=f"{named} is not cordoned, nor does it wait for an operator")
+            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an operator")
         self._log.info("device released", device=key, was=released)
         return self._kept(f"{named} is released (was: {released}){self._still(key, shares)}", failure)
 
-    def _kept(self, text: str, failure: str) -> Answer:
+    def _kept(self, text: str, failure: str) -> Response:
         """What was done, and whether a restart of the plugin will know of it."""
         if failure:
-            return Answer(done=False, text=f"{text}; but only until the plugin restarts: {failure}")
-        return Answer(done=True, text=text)
+            return Response(ok=False, message=f"{text}; but only until the plugin restarts: {failure}")
+        return Response(ok=True, message=text)
 
-    async def _reset(self, key: str) -> Answer:
+    async def _reset(self, key: str) -> Response:
         shares = self._shares(key)
         if not shares:
-            return Answer(done=False, text=f"there is no device {key}")
+            return Response(ok=False, message=f"there is no device {key}")
         named = _named(key, shares)
-        if why := self._preparation.why_no_reset(shares):
-            return Answer(done=False, text=f"{named} is not reset: {why}")
-        if OPERATOR in self._health.record(key).held:
-            return Answer(done=False, text=f"{named} is not reset: another reset of it is under way")
+        if why := self._preparation.reset_blocked(shares):
+            return Response(ok=False, message=f"{named} is not reset: {why}")
+        if ADMIN_RESET in self._health.record(key).admin_faults:
+            return Response(ok=False, message=f"{named} is not reset: another reset of it is under way")
         # Before the question who has it: the kubelet must not give it away after the answer.
-        self._health.hold(key, OPERATOR, "an operator resets it")
+        self._health.set_admin_fault(key, ADMIN_RESET, "an operator resets it")
         try:
             answer = await self._reset_if_free(key, named)
         finally:
-            self._health.let_go(key, OPERATOR)
-        return Answer(done=True, text=f"{answer.text}{self._still(key, shares)}") if answer.done else answer
+            self._health.clear_admin_fault(key, ADMIN_RESET)
+        return Response(ok=True, message=f"{answer.message}{self._still(key, shares)}") if answer.ok else answer
 
-    async def _reset_if_free(self, key: str, named: str) -> Answer:
-        holders = await self._holding.ask()
+    async def _reset_if_free(self, key: str, named: str) -> Response:
+        holders = await self._holding.refresh()
         if holders is None:
             text = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
-            return Answer(done=False, text=f"{named} is not reset: {text}")
-        if held := self._preparation.who_may_have(key, holders):
-            having = "; ".join(holder.told("has it") for holder in held)
-            return Answer(done=False, text=f"{named} is not reset: {having}")
+            return Response(ok=False, message=f"{named} is not reset: {text}")
+        if held := self._preparation.holders_of(key, holders):
+            having = "; ".join(holder.describe("has it") for holder in held)
+            return Response(ok=False, message=f"{named} is not reset: {having}")
         self._log.info("reset asked for", device=key)
         result = await self._preparation.reset_now(key)
         if result.outcome is Outcome.OK:
-            return Answer(done=True, text=f"{named} is reset, in {result.seconds:.2f} s")
-        return Answer(done=False, text=result.message)
+            return Response(ok=True, message=f"{named} is reset, in {result.seconds:.2f} s")
+        return Response(ok=False, message=result.message)
 
     def _still(self, key: str, shares: Mapping[str, Sequence[Device]]) -> str:
         """What is said against a device all the same, to be added to a text; empty where nothing is."""
@@ -127,7 +127,7 @@ class Operator:
         left = self._health.reasons(every)
         if not left:
             return ""
-        waits = any(self._health.record(each).waits_for_operator for each in every)
+        waits = any(self._health.record(each).needs_admin for each in every)
         return f"; still: {left}" + (f" → dphub uncordon {shlex.quote(key)}" if waits else "")
 
     def _log_from(self, level: LogLevel) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 
 from hub.base.log import get_logger
-from hub.model.admin import LINE_BYTES, Answer, Request
+from hub.model.admin import LINE_BYTES, Request, Response
 
 REQUEST_SECONDS = 5.0
 """How long a request may take to arrive."""
 
-Answering = Callable[[Request], Awaitable[Answer]]
+Answering = Callable[[Request], Awaitable[Response]]
 
 
-class Control:
+class AdminServer:
     """A control socket.
 
     Args:
@@ -64,17 +64,17 @@ class Control:
         finally:
             writer.close()
 
-    async def _answer_to(self, reader: asyncio.StreamReader) -> Answer:
+    async def _answer_to(self, reader: asyncio.StreamReader) -> Response:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 line = await reader.readline()
             request: Request = msgspec.json.decode(line, type=Request)
         except TimeoutError:
-            return Answer(done=False, text=f"no request within {REQUEST_SECONDS:g} s")
+            return Response(ok=False, message=f"no request within {REQUEST_SECONDS:g} s")
         except (ValueError, msgspec.DecodeError) as error:
-            return Answer(done=False, text=f"no request that a plugin knows: {error}")
+            return Response(ok=False, message=f"no request that a plugin knows: {error}")
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not be the last
             self._log.exception("request failed")
-            return Answer(done=False, text=f"it failed: {error!r}; the plugin's log has more")
+            return Response(ok=False, message=f"it failed: {error!r}; the plugin's log has more")

@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from types import NoneType
 from typing import NamedTuple
 
-from hub.api.health import Policy, Probing
-from hub.api.plugin import LONGEST_RESET, Plugin
+from hub.api.health import ProbePolicy, RecoveryPolicy
+from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
 from hub.base.place import place_of_attribute, place_of_class
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
 from hub.plugin.classcheck.settings import settings_problems
-from hub.plugin.devices.validation import shown
+from hub.plugin.devices.validation import short_repr
 
 _METHODS = tuple(name for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_")
 _ATTRIBUTES = tuple(Plugin.__annotations__)
@@ -61,12 +61,12 @@ def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
     right = {name: value for name, value in known.items() if _fits(value, _TYPES[name][0])}
     for name, value in known.items():
         if name not in right:
-            yield name, f"{name} is {shown(value)}, expected {_TYPES[name][1]}"
+            yield name, f"{name} is {short_repr(value)}, expected {_TYPES[name][1]}"
     reset, timeout = right.get("reset"), right.get("reset_timeout")
     if reset and (problem := reset_problem(reset)):
         yield "reset", problem
-    if reset and timeout is not None and not 0 < timeout <= LONGEST_RESET:
-        limit = f"more than 0 and at most {LONGEST_RESET:g} s, for the kubelet gives up after 30 s"
+    if reset and timeout is not None and not 0 < timeout <= MAX_RESET_TIMEOUT:
+        limit = f"more than 0 and at most {MAX_RESET_TIMEOUT:g} s, for the kubelet gives up after 30 s"
         yield "reset_timeout", f"reset_timeout is {timeout:g} s, expected {limit}"
 
 
@@ -167,13 +167,15 @@ _SECONDS = "a number of seconds, such as 10"
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "resource": ((str,), 'a text such as "example.com/name"'),
-    "config_variable": ((str,), "the name of an environment variable"),
-    **dict.fromkeys(("interval", "scan_timeout", "allocate_timeout", "prefer_timeout"), ((int, float), _SECONDS)),
+    "config_env": ((str,), "the name of an environment variable"),
+    **dict.fromkeys(("scan_interval", "scan_timeout", "allocate_timeout", "prefer_timeout"), ((int, float), _SECONDS)),
     "reset": ((str,), 'a text, "module:function", since it runs in a process of its own'),
     "reset_timeout": ((int, float), _SECONDS),
-    "reset_failures": ((int,), "a whole number"),
-    **dict.fromkeys(("reset_resources", "cured_by_reset"), ((NoneType, Collection), "resource names, or None for all")),
-    "recovery": ((Policy,), "a hub.Policy"),
-    "probing": ((Probing,), "a hub.Probing"),
+    "max_reset_failures": ((int,), "a whole number"),
+    **dict.fromkeys(
+        ("reset_resources", "reset_clears_broken"), ((NoneType, Collection), "resource names, or None for all")
+    ),
+    "recovery": ((RecoveryPolicy,), "a hub.RecoveryPolicy"),
+    "probing": ((ProbePolicy,), "a hub.ProbePolicy"),
 }
 """What the attributes of a plugin may be, and how to say that."""

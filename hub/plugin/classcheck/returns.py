@@ -10,13 +10,13 @@ _EXPECTED = {
     "devices": "hub.Device objects: yield each of them, or return a list",
     "allocate": "a hub.Allocation: return Allocation(nodes=[...], env={...})",
     "prefer": "a list of hub.Device: the available ones that it prefers",
-    "why_not_reset": "a text: the reason, or an empty one where it may be reset",
+    "reset_blocked": "a text: the reason, or an empty one where it may be reset",
 }
 _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
     "devices": (ast.Dict, ast.Constant),
     "allocate": (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant),
     "prefer": (ast.Dict, ast.Constant),
-    "why_not_reset": (ast.Dict, ast.List, ast.Tuple, ast.Set),
+    "reset_blocked": (ast.Dict, ast.List, ast.Tuple, ast.Set),
 }
 """What these methods can never return."""
 

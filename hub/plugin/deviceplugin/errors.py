@@ -9,7 +9,7 @@ MESSAGE_BYTES = 4096
 """The longest text of an error. It travels in a header, where gRPC takes 8 KiB of everything together."""
 
 
-class Refusal(Exception):
+class RpcError(Exception):
     """The text reaches the pod's events.
 
     Args:

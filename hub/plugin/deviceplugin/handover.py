@@ -13,15 +13,15 @@ from pathlib import Path
 
 from hub.base.instances import now
 from hub.base.log import get_logger
-from hub.model.plugin import Registration
-from hub.plugin.deviceplugin.server import Endpoint
-from hub.plugin.ownership import Neighbours
+from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.server import DevicePluginServer
+from hub.plugin.ownership import Ownership
 
-Refusal = tuple[Registration, str]
+Refusal = tuple[RegistrationStatus, str]
 """Where it leaves a resource that the kubelet did not accept it, and why."""
 
 
-class Takeover:
+class Handover:
     """What other hubs mean for one resource of ours.
 
     Args:
@@ -30,7 +30,7 @@ class Takeover:
         neighbours: The other hubs.
     """
 
-    def __init__(self, resource: str, endpoint: Endpoint, neighbours: Neighbours) -> None:
+    def __init__(self, resource: str, endpoint: DevicePluginServer, neighbours: Ownership) -> None:
         self._resource = resource
         self._endpoint = endpoint
         self._neighbours = neighbours
@@ -39,40 +39,40 @@ class Takeover:
         self._log = get_logger(resource=resource)
 
     @property
-    def predecessor(self) -> str:
+    def older(self) -> str:
         """An older hub that serves it too; empty where none does."""
-        return self._neighbours.predecessor(self._resource)
+        return self._neighbours.older_serving(self._resource)
 
     @property
-    def successor(self) -> str:
+    def newer(self) -> str:
         """A younger hub that serves it too; empty where none does."""
-        return self._neighbours.successor(self._resource)
+        return self._neighbours.newer_serving(self._resource)
 
     @property
-    def heir(self) -> bool:
+    def newer_hub(self) -> bool:
         """Whether there is a younger hub; it may be about to serve it."""
-        return bool(self._neighbours.heir)
+        return bool(self._neighbours.newer)
 
     @property
-    def came(self) -> bool:
+    def started_since(self) -> bool:
         """Whether another hub may have registered since we did; one may have come and gone between two looks."""
-        return bool(self.predecessor) or self._neighbours.newest > self._asked
+        return bool(self.older) or self._neighbours.newest > self._asked
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Find out who else is there now."""
-        self._neighbours.look()
+        self._neighbours.refresh()
 
     def registers(self) -> None:
         """We are about to register."""
-        self.look()
+        self.refresh()
         # A younger hub that is there already may register later than we do.
-        self._asked = 0 if self.heir else now()
+        self._asked = 0 if self.newer_hub else now()
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Nobody has been taken over yet."""
         self._taken_over = ""
 
-    async def let_end(self, register: Callable[[Path], Awaitable[Refusal | None]]) -> None:
+    async def detach_kubelet(self, register: Callable[[Path], Awaitable[Refusal | None]]) -> None:
         """Let an older hub end when it likes: the kubelet forgets who holds the name, without a word to those who do.
 
         A kubelet notes who registers before it calls back, and where that fails it notes that nobody does. A stream
@@ -82,15 +82,15 @@ class Takeover:
         Args:
             register: Asks the kubelet to take the resource on a socket.
         """
-        older = self.predecessor
+        older = self.older
         if older == self._taken_over:
             return
         try:
-            async with self._endpoint.beside_it() as unanswered:
-                state, reason = await register(unanswered) or (Registration.REGISTERED, "the kubelet took it")
+            async with self._endpoint.decoy_socket() as unanswered:
+                state, reason = await register(unanswered) or (RegistrationStatus.REGISTERED, "the kubelet took it")
         except OSError as error:
-            state, reason = Registration.WAITING, str(error)
-        if state is Registration.REFUSED:
+            state, reason = RegistrationStatus.WAITING, str(error)
+        if state is RegistrationStatus.REJECTED:
             self._taken_over = older
             self._log.info("taken over", hub=older)
         else:

@@ -8,7 +8,7 @@ import msgspec
 from hub.api.device import Device
 from hub.kubelet.wire.v1beta1_pb2 import Device as WireDevice
 from hub.kubelet.wire.v1beta1_pb2 import ListAndWatchResponse
-from hub.plugin.devices.validation import device_problem
+from hub.plugin.devices.validation import validate_device
 
 MESSAGE_BYTES = 4 * 1024 * 1024
 """The longest message that the kubelet's gRPC client receives (grpc-go's default)."""
@@ -50,7 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         room = MESSAGE_BYTES
         crowded_out = 0
         for device in offered:
-            if problem := device_problem(device, devices):
+            if problem := validate_device(device, devices):
                 problems.append(f"{problem}; see devices() at {where}" if where else problem)
                 continue
             encoded = _encode(device)
@@ -65,7 +65,7 @@ class Snapshot(msgspec.Struct, frozen=True):
             told.append(f"{crowded_out} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes")
         return cls(devices, message, problems=tuple(told))
 
-    def distrusted(self, reason: str) -> Self:
+    def all_unhealthy(self, reason: str) -> Self:
         """The same devices, none of them healthy: those that were are not for this reason."""
         devices = {
             name: device if device.unhealthy else msgspec.structs.replace(device, unhealthy=reason)
@@ -92,7 +92,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         message = ListAndWatchResponse(devices=[_encode(device) for device in devices.values()])
         return msgspec.structs.replace(self, devices=devices, message=message)
 
-    def looks_like(self, other: "Snapshot") -> bool:
+    def same_for_kubelet(self, other: "Snapshot") -> bool:
         """Whether a kubelet would see no difference, for which the order of the devices does not count."""
         return self.message == other.message or _unordered(self.message) == _unordered(other.message)
 

@@ -10,18 +10,18 @@ from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import socket_name
-from hub.model.plugin import DeviceState, RefusalState, ResourceState
+from hub.model.plugin import DeviceStatus, Rejection, ResourceReport
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.registrar import Registrar
-from hub.plugin.deviceplugin.server import Endpoint
-from hub.plugin.deviceplugin.servicer import DevicePluginService, Prepare
-from hub.plugin.devices.devicelist import Inventory
+from hub.plugin.deviceplugin.server import DevicePluginServer
+from hub.plugin.deviceplugin.servicer import DevicePluginServicer, Prepare
+from hub.plugin.devices.devicelist import DeviceList
 from hub.plugin.devices.pci import PciTree
 from hub.plugin.health.record import Health
-from hub.plugin.health.store import HealthBook, Verdict
-from hub.plugin.holders import Holding
-from hub.plugin.metrics.process import Meter
-from hub.plugin.ownership import Neighbours
+from hub.plugin.health.store import DeviceHealth, HealthStore
+from hub.plugin.holders import Holders
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership
 
 SCAN = "scan"
 """The source of what is wrong with all devices because nobody knows how they are."""
@@ -36,15 +36,15 @@ class Surroundings(NamedTuple):
     """The hub that the sockets belong to."""
     plugin_dir: Path
     """The kubelet's plugin directory."""
-    health: HealthBook
+    health: HealthStore
     """What is known of the devices besides what the plugin says."""
-    holding: Holding
+    holding: Holders
     """Who has the devices."""
     pci: PciTree
     """Where they hang."""
-    neighbours: Neighbours
+    neighbours: Ownership
     """Who else serves them."""
-    meter: Meter
+    meter: ProcessMetrics
     changed: Callable[[], None]
     """Called when `Resource.state` has changed."""
 
@@ -62,24 +62,26 @@ class Resource:
     def __init__(self, plugin: Plugin, name: str, around: Surroundings, prepare: Prepare) -> None:
         self.name = name
         self._around = around
-        self._inventory = Inventory()
+        self._inventory = DeviceList()
         self._offered = Snapshot()
         self._distrust = ""
         self._distrusted_since = 0.0
         self._told: dict[str, str] = {}
-        self._refusal: RefusalState | None = None
+        self._refusal: Rejection | None = None
         plugin_dir, meter = around.plugin_dir, around.meter
-        service = DevicePluginService(
+        service = DevicePluginServicer(
             plugin,
             name,
             self._inventory,
             prepare,
-            allocated=around.holding.ask_soon,
+            allocated=around.holding.refresh_soon,
             refused=self._note_refusal,
-            muted=lambda: bool(around.neighbours.successor(name)),
+            muted=lambda: bool(around.neighbours.newer_serving(name)),
             meter=meter,
         )
-        self._endpoint = Endpoint(plugin_dir / socket_name(name, around.instance, plugin_dir), service, self._check)
+        self._endpoint = DevicePluginServer(
+            plugin_dir / socket_name(name, around.instance, plugin_dir), service, self._check
+        )
         kubelet_socket = plugin_dir / KUBELET_SOCKET
         self._registrar = Registrar(
             name,
@@ -99,22 +101,22 @@ class Resource:
         finally:
             await self._endpoint.close()
 
-    def advertise(self, snapshot: Snapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """Offer these devices from now on."""
         self._offered, self._distrust = snapshot, ""
-        self._around.health.hear(self.name, snapshot.devices.values())
-        self.judge()
+        self._around.health.report(self.name, snapshot.devices.values())
+        self.publish()
 
-    def distrust(self, reason: str) -> None:
+    def mark_unhealthy(self, reason: str) -> None:
         """Go on with the same devices, none of them healthy."""
         if reason != self._distrust:
             self._distrust, self._distrusted_since = reason, time.time()
-            self.judge()
+            self.publish()
 
-    def judge(self) -> None:
+    def publish(self) -> None:
         """Advertise each device as healthy as is known by now."""
         judged = self._offered.judged(lambda device: self._verdict(device).reason)
-        self._show(judged.distrusted(self._distrust) if self._distrust else judged)
+        self._show(judged.all_unhealthy(self._distrust) if self._distrust else judged)
 
     @property
     def devices(self) -> Iterable[Device]:
@@ -125,15 +127,15 @@ class Resource:
         """Look whether the registration still stands."""
         self._registrar.check()
 
-    def hurry(self) -> None:
+    def reregister(self) -> None:
         """Make sure of the registration now."""
-        self._registrar.hurry()
+        self._registrar.reregister()
 
-    def state(self) -> ResourceState:
+    def state(self) -> ResourceReport:
         """The resource as others see it."""
         snapshot, registrar = self._inventory.snapshot, self._registrar
         holders = self._around.holding.of(self.name)
-        return ResourceState(
+        return ResourceReport(
             name=self.name,
             socket=self._endpoint.path.name,
             registration=registrar.state,
@@ -146,18 +148,18 @@ class Resource:
             devices=tuple(
                 self._device_state(device, holders.get(device.id, "")) for device in snapshot.devices.values()
             ),
-            unlisted={name: holder for name, holder in holders.items() if name not in snapshot.devices},
-            refusal=self._refusal,
+            removed_in_use={name: holder for name, holder in holders.items() if name not in snapshot.devices},
+            rejection=self._refusal,
         )
 
-    def _verdict(self, device: Device) -> Verdict:
-        return self._around.health.verdict(self.name, device)
+    def _verdict(self, device: Device) -> DeviceHealth:
+        return self._around.health.health_of(self.name, device)
 
-    def _device_state(self, device: Device, holder: str) -> DeviceState:
+    def _device_state(self, device: Device, holder: str) -> DeviceStatus:
         verdict = self._verdict(device)
         if device.unhealthy and not verdict.reason:
-            verdict = Verdict(Health.UNHEALTHY, device.unhealthy, self._distrusted_since, SCAN)
-        return DeviceState(
+            verdict = DeviceHealth(Health.UNHEALTHY, device.unhealthy, self._distrusted_since, SCAN)
+        return DeviceStatus(
             device.id,
             not device.unhealthy,
             device.unhealthy,
@@ -173,7 +175,7 @@ class Resource:
         )
 
     def _note_refusal(self, reason: str) -> None:
-        self._refusal = RefusalState(reason, time.time(), 1 + (self._refusal.count if self._refusal else 0))
+        self._refusal = Rejection(reason, time.time(), 1 + (self._refusal.count if self._refusal else 0))
         self._around.changed()
 
     def _check(self) -> None:
@@ -225,7 +227,7 @@ class Resource:
             was = before.get(name)
             if bool(device.unhealthy) != bool(was and was.unhealthy):
                 source = self._verdict(device).source or (SCAN if device.unhealthy else "")
-                self._around.meter.device_turned(self.name, healthy=not device.unhealthy, source=source)
+                self._around.meter.health_changed(self.name, healthy=not device.unhealthy, source=source)
 
     def _is_tried(self, device: Device, told: Mapping[str, str]) -> bool:
         """Whether a device that is known to be unhealthy may be on its way to recover."""

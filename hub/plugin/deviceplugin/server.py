@@ -30,7 +30,7 @@ class Streams:
         """Streams that the kubelet has yet to open."""
 
     @property
-    def kubelet_listens(self) -> bool:
+    def kubelet_connected(self) -> bool:
         """Whether the kubelet has opened a stream, and ended none."""
         return self.opened > 0 and not self._ended
 
@@ -63,7 +63,7 @@ class Service(Protocol):
         """Add the service's methods to a server."""
 
 
-class Endpoint:
+class DevicePluginServer:
     """A gRPC server on a unix socket that can be bound anew as often as a kubelet deletes it.
 
     Args:
@@ -81,19 +81,19 @@ class Endpoint:
         self.streams = Streams(changed)
 
     @property
-    def intact(self) -> bool:
+    def reachable(self) -> bool:
         """Whether a new client would reach this server: the socket is there and is the one that was bound."""
         return self._server is not None and self._inode is not None and _inode(self.path) == self._inode
 
     @property
-    def pristine(self) -> bool:
+    def unused(self) -> bool:
         """Whether the socket is intact and nobody has listened on it yet."""
-        return self.intact and not self.streams.opened
+        return self.reachable and not self.streams.opened
 
     @property
-    def usurped(self) -> bool:
+    def socket_taken(self) -> bool:
         """Whether another process serves where this server was bound."""
-        return self._server is not None and not self.intact and is_served(self.path)
+        return self._server is not None and not self.reachable and is_served(self.path)
 
     async def open(self) -> None:
         """End all streams and bind the socket anew.
@@ -118,7 +118,7 @@ class Endpoint:
         await server.start()
 
     @asynccontextmanager
-    async def beside_it(self) -> AsyncIterator[Path]:
+    async def decoy_socket(self) -> AsyncIterator[Path]:
         """A second socket that takes connections, and on which no call is known.
 
         Raises:

@@ -10,16 +10,17 @@ from google.protobuf.message import DecodeError
 
 from hub.api.device import Allocation, Device
 from hub.api.plugin import Plugin, overrides, resets
-from hub.base.asking import Asker
-from hub.base.failures import PluginFailure, PluginTimeout
+from hub.base.asking import Calls
+from hub.base.failures import PluginError, PluginTimeout
 from hub.base.log import get_logger
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer, add_DevicePluginServicer_to_server
-from hub.plugin.deviceplugin.errors import Refusal
+from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
+from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
+from hub.plugin.deviceplugin.errors import RpcError
 from hub.plugin.deviceplugin.server import Streams
-from hub.plugin.devices.devicelist import Inventory
-from hub.plugin.devices.validation import ID_CHARACTERS, allocation_problem, wrong_answer
-from hub.plugin.metrics.process import Meter
+from hub.plugin.devices.devicelist import DeviceList
+from hub.plugin.devices.validation import ID_CHARACTERS, validate_allocation, wrong_answer
+from hub.plugin.metrics.process import ProcessMetrics
 
 _LISTED = 16
 
@@ -31,7 +32,7 @@ Prepare = Callable[[str, Sequence[Device]], Awaitable[None]]
 """Makes the devices of a resource ready for the container that is about to start, or raises a Refusal."""
 
 
-class DevicePluginService(DevicePluginServicer):
+class DevicePluginServicer(Wire):
     """Answers the kubelet for one resource.
 
     Args:
@@ -49,13 +50,13 @@ class DevicePluginService(DevicePluginServicer):
         self,
         plugin: Plugin,
         resource: str,
-        inventory: Inventory,
+        inventory: DeviceList,
         prepare: Prepare,
         *,
         allocated: Callable[[], None],
         refused: Callable[[str], None],
         muted: Callable[[], bool],
-        meter: Meter,
+        meter: ProcessMetrics,
     ) -> None:
         self._plugin = plugin
         self._resource = resource
@@ -65,7 +66,7 @@ class DevicePluginService(DevicePluginServicer):
         self._refused = refused
         self._muted = muted
         self._meter = meter
-        self._asker = Asker()
+        self._asker = Calls()
         self._complaint = ""
         self._log = get_logger(resource=resource)
         self.streams = Streams(lambda: None)
@@ -113,9 +114,9 @@ class DevicePluginService(DevicePluginServicer):
         with self._meter.call("Allocate") as call:
             try:
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
-            except Refusal as refusal:
+            except RpcError as refusal:
                 call.code = refusal.code
-                self._complain("allocation refused", str(refusal))
+                self._log_once("allocation refused", str(refusal))
                 self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
         self._allocated()
@@ -128,7 +129,7 @@ class DevicePluginService(DevicePluginServicer):
         with self._meter.call("PreStartContainer") as call:
             try:
                 await self._prepare(self._resource, self._resolve_started(request.devices_ids))
-            except Refusal as refusal:
+            except RpcError as refusal:
                 call.code = refusal.code
                 self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
@@ -138,8 +139,8 @@ class DevicePluginService(DevicePluginServicer):
         """The devices of a container that starts; what else may go wrong with them, who prepares them logs."""
         try:
             return self._resolve(ids)
-        except Refusal as refusal:
-            self._complain("container kept from starting", str(refusal))
+        except RpcError as refusal:
+            self._log_once("container kept from starting", str(refusal))
             raise
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
@@ -150,9 +151,9 @@ class DevicePluginService(DevicePluginServicer):
         try:
             response = await self._ask(allocate, lambda: _encode(allocate(devices)), limit)
         except PluginTimeout as timeout:
-            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, f"{named}: {timeout}") from None
-        except PluginFailure as failure:
-            raise Refusal(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
+            raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{named}: {timeout}") from None
+        except PluginError as failure:
+            raise RpcError(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
         self._log.debug("allocated", devices=list(ids))
         return response
 
@@ -167,9 +168,9 @@ class DevicePluginService(DevicePluginServicer):
         for name in ids:
             called = f"{self._resource}: device {_short(name)}"
             if name not in known:
-                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} does not exist")
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{called} does not exist")
             if name in devices:
-                raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{called} is asked for twice")
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{called} is asked for twice")
             devices[name] = known[name]
         return list(devices.values())
 
@@ -177,7 +178,7 @@ class DevicePluginService(DevicePluginServicer):
         for device in devices:
             if device.unhealthy:
                 message = f"{self._resource}: device {_short(device.id)} is not healthy: {device.unhealthy}"
-                raise Refusal(grpc.StatusCode.UNAVAILABLE, message)
+                raise RpcError(grpc.StatusCode.UNAVAILABLE, message)
 
     async def _prefer(self, request: wire.ContainerPreferredAllocationRequest) -> list[str]:
         if not overrides(self._plugin, "prefer"):
@@ -192,7 +193,7 @@ class DevicePluginService(DevicePluginServicer):
 
         try:
             ids = await self._ask(prefer, question, self._plugin.prefer_timeout)
-        except PluginFailure as failure:
+        except PluginError as failure:
             return self._no_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
@@ -200,7 +201,7 @@ class DevicePluginService(DevicePluginServicer):
         return ids
 
     def _no_preference(self, reason: str) -> list[str]:
-        self._complain("preference left to the kubelet", reason)
+        self._log_once("preference left to the kubelet", reason)
         return []
 
     async def _ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
@@ -208,17 +209,17 @@ class DevicePluginService(DevicePluginServicer):
 
         Raises:
             PluginTimeout: there was none within the limit, in seconds.
-            PluginFailure: it failed.
+            PluginError: it failed.
         """
         if not overrides(self._plugin, method.__name__):
             # Our own code: it does not hang, and is not worth the 0.15 ms that a thread takes there and back.
             try:
                 return question()
             except Exception as error:
-                raise PluginFailure.of(error, method) from error
-        return await self._asker.ask(method, question, limit)
+                raise PluginError.of(error, method) from error
+        return await self._asker.call(method, question, limit)
 
-    def _complain(self, event: str, reason: str) -> None:
+    def _log_once(self, event: str, reason: str) -> None:
         """Log what went wrong with a request, but not again and again: pods are tried in loops."""
         level = "debug" if reason == self._complaint else "warning"
         self._complaint = reason
@@ -252,7 +253,7 @@ def _ids(preferred: object) -> list[str]:
 def _encode(allocation: object) -> wire.ContainerAllocateResponse:
     if not isinstance(allocation, Allocation):
         raise wrong_answer(allocation, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
-    if problem := allocation_problem(allocation):
+    if problem := validate_allocation(allocation):
         raise TypeError(problem)
     return wire.ContainerAllocateResponse(
         envs=dict(allocation.env),

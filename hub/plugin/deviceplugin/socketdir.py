@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-class PluginDirectory:
+class SocketDir:
     """Tells when the directory was removed or made anew.
 
     A mount goes on showing a directory that was removed and never the new one: no socket in it can be reached by a

@@ -5,7 +5,7 @@ import asyncio
 from hub.plugin.deviceplugin.messages import Snapshot
 
 
-class Inventory:
+class DeviceList:
     """The current snapshot of one resource and its version.
 
     Whoever remembers the version it has seen misses no change and is woken by none that it has seen, however many wait.
@@ -18,7 +18,7 @@ class Inventory:
 
     def replace(self, snapshot: Snapshot) -> bool:
         """Take over a new snapshot; true, and a new version, where the kubelet would see a difference."""
-        visible = not snapshot.looks_like(self.snapshot)
+        visible = not snapshot.same_for_kubelet(self.snapshot)
         self.snapshot = snapshot
         if visible:
             self.version += 1

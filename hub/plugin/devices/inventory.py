@@ -8,14 +8,14 @@ from hub.api.device import Device, Excluded
 from hub.api.plugin import Plugin
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
-from hub.model.plugin import ExcludedState, Registration, ResourceState
+from hub.model.plugin import ExcludedDevice, RegistrationStatus, ResourceReport
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.resource import Resource
 from hub.plugin.devices.scanner import Scan
-from hub.plugin.devices.validation import offer_problem
+from hub.plugin.devices.validation import validate_resource
 
 
-class Resources:
+class Inventory:
     """What a plugin offers, by resource.
 
     Args:
@@ -33,7 +33,7 @@ class Resources:
         self._kind = kind
         self._changed = changed
         self._served: dict[str, Resource] = {}
-        self._refused: dict[str, ResourceState] = {}
+        self._refused: dict[str, ResourceReport] = {}
         self._excluded: tuple[Excluded, ...] = ()
         self._judging: asyncio.Handle | None = None
         self.reason = ""
@@ -47,11 +47,11 @@ class Resources:
         """The resources that are served."""
         return self._served.keys()
 
-    def offer(self) -> Iterator[tuple[str, Device]]:
+    def all_devices(self) -> Iterator[tuple[str, Device]]:
         """All advertised devices, each with its resource."""
         return ((resource.name, device) for resource in self for device in resource.devices)
 
-    def take(self, scan: Scan) -> None:
+    def update(self, scan: Scan) -> None:
         """Bring the resources in step with what a scan found."""
         self._explain(scan.reason, fault=scan.fault)
         self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
@@ -61,9 +61,9 @@ class Resources:
         gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
         for resource in self:
             if scan.failed:
-                resource.distrust(scan.reason)
+                resource.mark_unhealthy(scan.reason)
             else:
-                resource.advertise(scan.snapshots.get(resource.name, gone))
+                resource.update(scan.snapshots.get(resource.name, gone))
         if not scan.failed and scan.excluded != self._excluded:
             self._exclude(scan.excluded)
 
@@ -71,18 +71,18 @@ class Resources:
         """Serve nothing: the scan has found a fault, and an older hub serves."""
         self._explain(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
 
-    def judge_soon(self) -> None:
+    def mark_dirty(self) -> None:
         """Advertise what is known of the devices' health by then; many changes make one list."""
         if self._judging is None:
             self._judging = asyncio.get_running_loop().call_soon(self._judge)
 
-    def states(self) -> tuple[ResourceState, ...]:
+    def states(self) -> tuple[ResourceReport, ...]:
         """The resources as others see them."""
         return (*(resource.state() for resource in self), *self._refused.values())
 
-    def excluded(self) -> tuple[ExcludedState, ...]:
+    def excluded(self) -> tuple[ExcludedDevice, ...]:
         """What is there and not advertised."""
-        return tuple(ExcludedState(each.id, each.reason) for each in self._excluded)
+        return tuple(ExcludedDevice(each.id, each.reason) for each in self._excluded)
 
     def _explain(self, reason: str, *, fault: bool) -> None:
         if (reason, fault) != (self.reason, self.fault):
@@ -94,7 +94,7 @@ class Resources:
     def _judge(self) -> None:
         self._judging = None
         for resource in self:
-            resource.judge()
+            resource.publish()
 
     def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
         for each in excluded:
@@ -105,7 +105,7 @@ class Resources:
 
     def _add(self, name: str) -> None:
         """Serve a resource from now on, unless no kubelet would take it."""
-        problem = offer_problem(self._kind, name)
+        problem = validate_resource(self._kind, name)
         try:
             if not problem:
                 self._served[name] = self._make(name)
@@ -113,5 +113,5 @@ class Resources:
             problem = str(error)
         if problem:
             self._log.error("resource left out", resource=name, reason=problem)
-            self._refused[name] = ResourceState(name, "", Registration.INVALID, time.time(), detail=problem)
+            self._refused[name] = ResourceReport(name, "", RegistrationStatus.INVALID, time.time(), detail=problem)
             self._changed()

@@ -10,14 +10,14 @@ import msgspec
 
 from hub.api.device import Device, Excluded
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin, overrides
-from hub.base.failures import PluginFailure, PluginTimeout, legible
+from hub.base.failures import PluginError, PluginTimeout, printable
 from hub.base.log import get_logger
 from hub.base.place import place_of_function
-from hub.base.threads import in_thread, place_of_call
+from hub.base.threads import place_of_call, start_call
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.validation import wrong_answer
-from hub.plugin.metrics.process import Meter
+from hub.plugin.metrics.process import ProcessMetrics
 
 COALESCE = 0.02
 """Seconds between the end of one scan and the next: a burst of events is one change, and each list costs the kubelet a
@@ -41,7 +41,7 @@ class Scan(msgspec.Struct, frozen=True):
     """Nothing is known; the devices known so far cannot be trusted."""
     excluded: tuple[Excluded, ...] = ()
     """What is there and not advertised."""
-    hopeless: bool = False
+    needs_restart: bool = False
     """Nothing will ever be known in this process."""
 
 
@@ -54,7 +54,7 @@ class Scanner:
         meter: Measures how long scans take.
     """
 
-    def __init__(self, plugin: Plugin, report: Callable[[Scan], None], meter: Meter) -> None:
+    def __init__(self, plugin: Plugin, report: Callable[[Scan], None], meter: ProcessMetrics) -> None:
         self._plugin = plugin
         self._report = report
         self._meter = meter
@@ -83,13 +83,13 @@ class Scanner:
                 await asyncio.sleep(COALESCE)
                 # Not wait_for, which before Python 3.12 forgets that it was cancelled when a request comes just then.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._plugin.interval):
+                    async with asyncio.timeout(self._plugin.scan_interval):
                         await self._requested.wait()
 
     async def _scan(self) -> None:
         distrust = self._watch_failure
         self._scans, self._scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = in_thread(self._plugin.devices, lambda: scan(self._plugin, distrust))
+        scanning = start_call(self._plugin.devices, lambda: scan(self._plugin, distrust))
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
             self._report(_overdue(self._plugin, scanning))
@@ -109,24 +109,24 @@ class Scanner:
 
         while True:
             begin = loop.time()
-            watching = in_thread(self._plugin.watch, lambda: self._plugin.watch(changed))
+            watching = start_call(self._plugin.watch, lambda: self._plugin.watch(changed))
             await asyncio.wait([watching], timeout=delay if self._watch_failure else None)
             if not watching.done():
-                self._distrust("")
+                self._set_watch_failure("")
                 await asyncio.wait([watching])
             failure = watching.exception()
             if failure is None:
-                self._distrust("")
+                self._set_watch_failure("")
                 return
             if isinstance(failure.__cause__, NeedsRestart):
-                self._report(_hopeless(failure.__cause__))
+                self._report(_needs_restart(failure.__cause__))
                 return
-            self._distrust(str(failure))
+            self._set_watch_failure(str(failure))
             held = loop.time() - begin > longest
             delay = first if held or not delay else min(2 * delay, longest)
             await asyncio.sleep(delay)
 
-    def _distrust(self, failure: str) -> None:
+    def _set_watch_failure(self, failure: str) -> None:
         """Take the devices for unhealthy, or no longer; the next scan says so."""
         if failure != self._watch_failure:
             self._watch_failure = failure
@@ -135,7 +135,7 @@ class Scanner:
 
 async def scan_in_time(plugin: Plugin) -> Scan:
     """What one scan finds, or that it takes longer than the plugin gives it."""
-    scanning = in_thread(plugin.devices, lambda: scan(plugin))
+    scanning = start_call(plugin.devices, lambda: scan(plugin))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
     return scanning.result() if done else _overdue(plugin, scanning)
 
@@ -152,29 +152,31 @@ def scan(plugin: Plugin, distrust: str = "") -> Scan:
     try:
         declared = _declared(plugin)
         method = plugin.devices
-        return _sorted_out(plugin, declared, distrust)
+        return _checked(plugin, declared, distrust)
     except NeedsRestart as end:
-        return _hopeless(end)
+        return _needs_restart(end)
     except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
-        reason = str(PluginFailure.of(error, method))
+        reason = str(PluginError.of(error, method))
         return Scan({name: Snapshot(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
-def _sorted_out(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
+def _checked(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
     reason, fault = distrust, bool(distrust)
     try:
         offered = _offered(plugin)
     except NoDevices as nothing:
-        offered, reason, fault = [], legible(nothing), nothing.fault or fault
+        offered, reason, fault = [], printable(nothing), nothing.fault or fault
     snapshots = {name: Snapshot(reason=reason) for name in declared}
-    excluded = tuple(Excluded(legible(each.id), legible(each.reason)) for each in offered if isinstance(each, Excluded))
+    excluded = tuple(
+        Excluded(printable(each.id), printable(each.reason)) for each in offered if isinstance(each, Excluded)
+    )
     devices_offered = [each for each in offered if not isinstance(each, Excluded)]
     where = place_of_function(plugin.devices)
     for name, devices in _by_resource(plugin, devices_offered):
         snapshot = Snapshot.of(devices, where)
         snapshot = snapshot.noting(missing_files(plugin.host, snapshot.devices.values()))
-        snapshots[name] = snapshot.distrusted(distrust) if distrust else snapshot
+        snapshots[name] = snapshot.all_unhealthy(distrust) if distrust else snapshot
     return Scan(snapshots, reason, fault, excluded=excluded)
 
 
@@ -197,8 +199,8 @@ def _overdue(plugin: Plugin, scanning: asyncio.Future[Scan]) -> Scan:
     return Scan(reason=str(timeout), fault=True, failed=True)
 
 
-def _hopeless(reason: NeedsRestart) -> Scan:
-    return Scan(reason=legible(reason), fault=True, failed=True, hopeless=True)
+def _needs_restart(reason: NeedsRestart) -> Scan:
+    return Scan(reason=printable(reason), fault=True, failed=True, needs_restart=True)
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from hub.api.device import Allocation, Device, DeviceNode, Mount
-from hub.base.failures import legible
+from hub.base.failures import printable
 from hub.base.place import place_of_class
 
 ID_CHARACTERS = 63
@@ -17,15 +17,15 @@ _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
-def offer_problem(kind: type, resource: str) -> str:
+def validate_resource(kind: type, resource: str) -> str:
     """Why a kubelet would refuse the resource that devices of this plugin name, or nothing."""
     if resource:
-        return resource_problem(resource)
+        return validate_resource_name(resource)
     todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
     return f"{place_of_class(kind)}: {kind.__name__} offers devices without a resource: {todo}"
 
 
-def resource_problem(name: str) -> str:
+def validate_resource_name(name: str) -> str:
     """Why a kubelet would refuse a resource name, or nothing.
 
     The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
@@ -48,19 +48,19 @@ def resource_problem(name: str) -> str:
     return ""
 
 
-def device_problem(device: object, known: Container[str]) -> str:
+def validate_device(device: object, known: Container[str]) -> str:
     """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
     if not isinstance(device, Device):
-        return f"{shown(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
+        return f"{short_repr(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
     if problem := _id_problem(device.id):
-        return f"device {shown(device.id)}: {problem}"
+        return f"device {short_repr(device.id)}: {problem}"
     if device.id in known:
         return f"device {device.id!r} is offered twice"
     problem = _field_problem(device)
     return f"device {device.id!r}: {problem}" if problem else ""
 
 
-def allocation_problem(allocation: Allocation) -> str:
+def validate_allocation(allocation: Allocation) -> str:
     """Why a container cannot be given this, or nothing."""
     problem = _field_problem(allocation)
     return f"it returned an Allocation whose {problem}" if problem else ""
@@ -68,20 +68,20 @@ def allocation_problem(allocation: Allocation) -> str:
 
 def wrong_answer(answer: object, expected: str) -> TypeError:
     """The error of a method of a plugin that returns what it should not."""
-    return TypeError(f"it returned {shown(answer)}, expected {expected}")
+    return TypeError(f"it returned {short_repr(answer)}, expected {expected}")
 
 
 def _field_problem(thing: Device | Allocation) -> str:
     for field, default, holds, expected in _FIELDS:
         value = getattr(thing, field, default)
         if value != default and not holds(value):
-            return f"{field} is {shown(value)}, expected {expected}"
+            return f"{field} is {short_repr(value)}, expected {expected}"
     return ""
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """What Python calls a value, at a length that fits into a line, and the same each time."""
-    text = legible(repr(value))
+    text = printable(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

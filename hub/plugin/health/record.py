@@ -24,8 +24,8 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.api.health import Policy
-from hub.base.processid import ProcessIdentity
+from hub.api.health import RecoveryPolicy
+from hub.base.processid import ProcessId
 from hub.base.wording import counted
 
 PLUGIN = "plugin"
@@ -43,10 +43,10 @@ FLAPPING = "flapping"
 CORDON = "cordon"
 """The source of an operator's word that a device is not to be used."""
 
-OPERATOR = "operator"
+ADMIN_RESET = "operator"
 """The source of what holds for as long as an operator's command is at work."""
 
-RELEASE = "dphub uncordon releases it"
+UNCORDON = "dphub uncordon releases it"
 """How an operator clears it."""
 
 _AWAITING = (FLAPPING, BROKEN)
@@ -67,7 +67,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     since: float
     """Unix time."""
-    process: ProcessIdentity | None = None
+    process: ProcessId | None = None
     """A process that holds the device until it ends, whatever else is done."""
 
 
@@ -76,11 +76,11 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     faults: dict[str, Fault] = {}
     """By source, the oldest first."""
-    held: dict[str, Fault] = {}
+    admin_faults: dict[str, Fault] = {}
     """What an operator says, by source. It hides how the device stands otherwise, and changes nothing of it."""
     recovering_since: float = 0
     """Unix time; 0 when it is not recovering."""
-    awaited: str = ""
+    recovering_until: str = ""
     """What a recovering device waits for."""
     recoveries: list[float] = []
     """When it recovered, as far as that still counts."""
@@ -88,7 +88,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     @property
     def state(self) -> Health:
         """Where the device stands."""
-        if self.held:
+        if self.admin_faults:
             return Health.UNHEALTHY
         if self.recovering_since:
             return Health.RECOVERING
@@ -97,30 +97,30 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     @property
     def reason(self) -> str:
         """Why it cannot be used, in words for an administrator; empty when it can."""
-        held = [fault.reason for fault in self.held.values()]
+        held = [fault.reason for fault in self.admin_faults.values()]
         faults = "; ".join(fault.reason for fault in self.faults.values())
         if self.recovering_since:
-            faults = f"recovering, waiting for {self.awaited}" + (f" (was: {faults})" if faults else "")
+            faults = f"recovering, waiting for {self.recovering_until}" + (f" (was: {faults})" if faults else "")
         return "; ".join([*held, *filter(None, [faults])])
 
     @property
     def since(self) -> float:
         """Since when it is not healthy, or recovers; 0 when it is healthy."""
-        if self.recovering_since and not self.held:
+        if self.recovering_since and not self.admin_faults:
             return self.recovering_since
-        return min((fault.since for fault in (*self.held.values(), *self.faults.values())), default=0)
+        return min((fault.since for fault in (*self.admin_faults.values(), *self.faults.values())), default=0)
 
     @property
     def source(self) -> str:
         """Who found the oldest fault, or else which word of an operator's holds it; empty when there is none."""
-        return next(iter((*self.faults, *self.held)), "")
+        return next(iter((*self.faults, *self.admin_faults)), "")
 
     @property
-    def waits_for_operator(self) -> bool:
+    def needs_admin(self) -> bool:
         """Whether only an operator's word lets it be used again."""
-        return CORDON in self.held or any(source in self.faults for source in _AWAITING)
+        return CORDON in self.admin_faults or any(source in self.faults for source in _AWAITING)
 
-    def fail(self, source: str, reason: str, now: float, process: ProcessIdentity | None = None) -> None:
+    def fail(self, source: str, reason: str, now: float, process: ProcessId | None = None) -> None:
         """Something is wrong, says one source."""
         known = self.faults.get(source)
         self.faults[source] = Fault(reason, known.since if known else now, process)
@@ -131,17 +131,17 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.faults.setdefault(source, fault)
         self._settle()
 
-    def try_again(self, awaited: str, now: float) -> None:
+    def begin_recovery(self, awaited: str, now: float) -> None:
         """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
         if self.faults and FLAPPING not in self.faults:
-            self.recovering_since, self.awaited = now, awaited
+            self.recovering_since, self.recovering_until = now, awaited
 
-    def give_up(self) -> None:
+    def abort_recovery(self) -> None:
         """Nobody finds out any more; the faults stand as they did."""
         if self.faults:
             self._settle()
 
-    def clear(self, source: str, now: float, policy: Policy) -> None:
+    def clear(self, source: str, now: float, policy: RecoveryPolicy) -> None:
         """A source has nothing to complain about any more."""
         cleared = self.faults.pop(source, None)
         if cleared is None:
@@ -150,32 +150,32 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             self._settle()
             return
         self.recovering_since = now
-        self.awaited = f"{policy.quiet:g} s without a fault, after: {cleared.reason}"
-        self.pass_time(now, policy)
+        self.recovering_until = f"{policy.stable_for:g} s without a fault, after: {cleared.reason}"
+        self.advance(now, policy)
 
-    def pass_time(self, now: float, policy: Policy) -> None:
+    def advance(self, now: float, policy: RecoveryPolicy) -> None:
         """Finish a recovery whose quiet time is over."""
-        self.recoveries = [when for when in self.recoveries if now - when < policy.period]
+        self.recoveries = [when for when in self.recoveries if now - when < policy.window]
         if not self._is_quiet(now, policy):
             return
         self._settle()
-        if len(self.recoveries) >= policy.recoveries:
-            flaps = f"recovered {counted(len(self.recoveries), 'time')} within {policy.period:g} s"
-            self.fail(FLAPPING, f"{flaps}; {RELEASE}", now)
+        if len(self.recoveries) >= policy.max_recoveries:
+            flaps = f"recovered {counted(len(self.recoveries), 'time')} within {policy.window:g} s"
+            self.fail(FLAPPING, f"{flaps}; {UNCORDON}", now)
         else:
             self.recoveries.append(now)
 
-    def awaits(self, now: float, policy: Policy) -> bool:
+    def is_recovering(self, now: float, policy: RecoveryPolicy) -> bool:
         """Whether `pass_time` would change anything."""
-        return self._is_quiet(now, policy) or any(now - when >= policy.period for when in self.recoveries)
+        return self._is_quiet(now, policy) or any(now - when >= policy.window for when in self.recoveries)
 
-    def hold(self, source: str, reason: str, now: float) -> None:
+    def set_admin_fault(self, source: str, reason: str, now: float) -> None:
         """An operator takes the device out of use."""
-        self.held[source] = Fault(reason, now)
+        self.admin_faults[source] = Fault(reason, now)
 
-    def let_go(self, source: str) -> None:
+    def clear_admin_fault(self, source: str) -> None:
         """That counts no more."""
-        self.held.pop(source, None)
+        self.admin_faults.pop(source, None)
 
     def release(self) -> str:
         """An operator says that the device may be used: a cordon ends, or else what waits for that word.
@@ -185,7 +185,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         Returns:
             What was said against it until now; empty where nothing was.
         """
-        if cordon := self.held.pop(CORDON, None):
+        if cordon := self.admin_faults.pop(CORDON, None):
             return cordon.reason
         released = [self.faults.pop(source).reason for source in _AWAITING if source in self.faults]
         if released:
@@ -193,9 +193,9 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             self._settle()
         return "; ".join(released)
 
-    def _is_quiet(self, now: float, policy: Policy) -> bool:
+    def _is_quiet(self, now: float, policy: RecoveryPolicy) -> bool:
         """Whether it is recovering, and its quiet time is over."""
-        return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.quiet
+        return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.stable_for
 
     def _settle(self) -> None:
-        self.recovering_since, self.awaited = 0, ""
+        self.recovering_since, self.recovering_until = 0, ""

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import msgspec
 
 from hub.api.device import Device
-from hub.api.health import Policy
+from hub.api.health import RecoveryPolicy
 from hub.base.log import get_logger
-from hub.base.processid import ProcessIdentity
-from hub.base.statusfile import StateFile
-from hub.plugin.health.record import BROKEN, OPERATOR, PLUGIN, Fault, Health, HealthRecord
+from hub.base.processid import ProcessId
+from hub.base.statusfile import StatusFile
+from hub.plugin.health.record import ADMIN_RESET, BROKEN, PLUGIN, Fault, Health, HealthRecord
 
 
-class Verdict(NamedTuple):
+class DeviceHealth(NamedTuple):
     """What is known of the health of one device."""
 
     health: Health = Health.HEALTHY
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     """Who says so, or said so first."""
 
 
-class HealthBook:
+class HealthStore:
     """Health records: by `share_key` for what the plugin says of a device, by `physical_key` for the rest.
 
     Args:
@@ -42,7 +42,7 @@ class HealthBook:
     def __init__(
         self,
         path: Path | None,
-        policy: Policy,
+        policy: RecoveryPolicy,
         changed: Callable[[], None],
         clock: Callable[[], float] = time.time,
         *,
@@ -53,7 +53,7 @@ class HealthBook:
         self._clock = clock
         self._path = path
         self._records = _read(path)
-        self._file = StateFile(path, lambda: self._records, ours=ours)
+        self._file = StatusFile(path, lambda: self._records, ours=ours)
 
     def record(self, key: str) -> HealthRecord:
         """The record of a device, to be looked at only."""
@@ -63,29 +63,29 @@ class HealthBook:
         """What this source complains about, by device."""
         return {key: record.faults[source] for key, record in self._records.items() if source in record.faults}
 
-    def verdict(self, resource: str, device: Device) -> Verdict:
+    def health_of(self, resource: str, device: Device) -> DeviceHealth:
         """How a device of a resource stands, and the physical device with it."""
         if not self._records:
-            return Verdict()
+            return DeviceHealth()
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
         known = [record for key in keys if (record := self._records.get(key)) and record.reason]
         if not known:
-            return Verdict()
+            return DeviceHealth()
         worst = next((record for record in known if record.state is Health.UNHEALTHY), known[0])
-        return Verdict(worst.state, "; ".join(record.reason for record in known), worst.since, worst.source)
+        return DeviceHealth(worst.state, "; ".join(record.reason for record in known), worst.since, worst.source)
 
-    def hear(self, resource: str, devices: Iterable[Device]) -> None:
+    def report(self, resource: str, devices: Iterable[Device]) -> None:
         """Take in what the plugin says about its devices."""
         for device in devices:
             if device.broken:
-                self._hear(physical_key(resource, device), BROKEN, device.broken)
+                self._report(physical_key(resource, device), BROKEN, device.broken)
             key = share_key(resource, device)
             if not device.unhealthy:
                 self.clear(key, PLUGIN)
                 continue
-            self._hear(key, PLUGIN, device.unhealthy)
+            self._report(key, PLUGIN, device.unhealthy)
 
-    def fail(self, key: str, source: str, reason: str, process: ProcessIdentity | None = None) -> None:
+    def fail(self, key: str, source: str, reason: str, process: ProcessId | None = None) -> None:
         """Something is wrong with a device."""
         self._change(key, lambda record, now: record.fail(source, reason, now, process))
 
@@ -94,26 +94,28 @@ class HealthBook:
         if key in self._records and source in self._records[key].faults:
             self._change(key, lambda record, now: record.clear(source, now, self._policy))
 
-    def try_again(self, key: str, awaited: str) -> None:
+    def begin_recovery(self, key: str, awaited: str) -> None:
         """Somebody finds out whether the device works."""
-        self._change(key, lambda record, now: record.try_again(awaited, now))
+        self._change(key, lambda record, now: record.begin_recovery(awaited, now))
 
-    def give_up(self, key: str) -> None:
+    def abort_recovery(self, key: str) -> None:
         """Nobody finds out any more; the faults stand as they did."""
-        self._change(key, lambda record, _now: record.give_up())
+        self._change(key, lambda record, _now: record.abort_recovery())
 
-    def held(self, source: str) -> dict[str, Fault]:
+    def admin_faults(self, source: str) -> dict[str, Fault]:
         """What an operator says with this source, by device."""
-        return {key: record.held[source] for key, record in self._records.items() if source in record.held}
+        return {
+            key: record.admin_faults[source] for key, record in self._records.items() if source in record.admin_faults
+        }
 
-    def hold(self, key: str, source: str, reason: str) -> str:
+    def set_admin_fault(self, key: str, source: str, reason: str) -> str:
         """An operator keeps a device from being used; why that could not be kept, empty when it was."""
-        self._change(key, lambda record, now: record.hold(source, reason, now))
+        self._change(key, lambda record, now: record.set_admin_fault(source, reason, now))
         return self._file.write()
 
-    def let_go(self, key: str, source: str) -> None:
+    def clear_admin_fault(self, key: str, source: str) -> None:
         """The operator's word counts no more, and the device stands as it did without it."""
-        self._change(key, lambda record, _now: record.let_go(source))
+        self._change(key, lambda record, _now: record.clear_admin_fault(source))
 
     def release(self, keys: Iterable[str]) -> tuple[str, str]:
         """Let what waits for an operator be used: a physical device, or the shares of it, or both.
@@ -132,20 +134,20 @@ class HealthBook:
         """What is said against devices, each thing once; empty where nothing is."""
         return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
 
-    def pass_time(self) -> None:
+    def advance(self) -> None:
         """Finish the recoveries whose time has come."""
         now = self._clock()
-        for key in [key for key, record in self._records.items() if record.awaits(now, self._policy)]:
-            self._change(key, lambda record, now: record.pass_time(now, self._policy))
+        for key in [key for key, record in self._records.items() if record.is_recovering(now, self._policy)]:
+            self._change(key, lambda record, now: record.advance(now, self._policy))
 
     def save(self) -> None:
         """Write the records now."""
         self._file.write()
 
-    def keep(self) -> None:
+    def restore(self) -> None:
         """Write the records soon where somebody has taken the file away."""
         if self._records:
-            self._file.keep()
+            self._file.restore()
 
     def reload(self) -> None:
         """Take over what another process has kept, and add what is wrong since it did that last."""
@@ -155,10 +157,10 @@ class HealthBook:
                 if fault.since > written:
                     kept.setdefault(key, HealthRecord()).add(source, fault)
         self._records = kept
-        self._file.touch()
+        self._file.mark_changed()
         self._changed()
 
-    def _hear(self, key: str, source: str, reason: str) -> None:
+    def _report(self, key: str, source: str, reason: str) -> None:
         known = self.record(key).faults.get(source)
         if known is None or known.reason != reason:
             self.fail(key, source, reason)
@@ -172,7 +174,7 @@ class HealthBook:
         self._records[key] = after
         if after == HealthRecord():
             del self._records[key]
-        self._file.touch()
+        self._file.mark_changed()
         self._changed()
 
 
@@ -189,8 +191,8 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
         get_logger().error("health of earlier days lost", reason=str(error), kept=_put_aside(path))
         return {}
     for record in records.values():
-        record.give_up()
-        record.let_go(OPERATOR)
+        record.abort_recovery()
+        record.clear_admin_fault(ADMIN_RESET)
     return records
 
 

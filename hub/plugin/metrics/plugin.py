@@ -9,14 +9,14 @@ import msgspec
 from hub.api.metrics import Histogram, Kind, Metric
 from hub.api.plugin import Plugin, overrides
 from hub.base.log import get_logger
-from hub.base.threads import in_thread
+from hub.base.threads import start_call
 
 SAMPLES = 1000
 """The most values of one plugin: Prometheus keeps a time series for each."""
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _LABEL = re.compile("[a-z][a-z0-9_]*")
-_OURS = ("plugin", "le")
+_RESERVED = ("plugin", "le")
 """What the hub and Prometheus add."""
 
 _FORMS = "a histogram has a hub.Histogram with a count more than bounds, and all else has numbers"
@@ -41,7 +41,7 @@ class PluginMetrics:
     def refresh(self) -> None:
         """Ask anew."""
         if self._answer is None and overrides(self._plugin, "metrics"):
-            self._answer = in_thread(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
+            self._answer = start_call(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
             self._answer.add_done_callback(self._take)
 
     def _take(self, answer: asyncio.Future[tuple[Metric, ...]]) -> None:
@@ -93,7 +93,7 @@ def _problem(metric: Metric) -> str:
     if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
         return f"{metric.name}: a counter ends in _total, and nothing else does"
     labels = {label for sample in metric.samples for label in sample.labels}
-    bad = sorted(label for label in labels if label in _OURS or not _LABEL.fullmatch(label))
+    bad = sorted(label for label in labels if label in _RESERVED or not _LABEL.fullmatch(label))
     if bad:
         return f"{metric.name}: {bad[0]!r} cannot be a label"
     if len({tuple(sorted(sample.labels.items())) for sample in metric.samples}) < len(metric.samples):

@@ -20,7 +20,7 @@ class Call:
         self.code = grpc.StatusCode.OK
 
 
-class Meter:
+class ProcessMetrics:
     """The figures of one plugin process; they count from its start."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Meter:
         """A list of devices went to a kubelet."""
         self._lists[("resource", resource),] += 1
 
-    def device_turned(self, resource: str, *, healthy: bool, source: str) -> None:
+    def health_changed(self, resource: str, *, healthy: bool, source: str) -> None:
         """A device became healthy or unhealthy, and who said so."""
         health = "healthy" if healthy else "unhealthy"
         self._transitions[("resource", resource), ("health", health), ("source", source)] += 1

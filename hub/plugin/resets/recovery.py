@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub.api.device import Device
-from hub.api.health import Probing
+from hub.api.health import ProbePolicy
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import KubeletIdentity, kubelet_identity
-from hub.kubelet.podresources import Holders, ask_holders, pod_resources_socket
+from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
 from hub.plugin.health.store import physical_key
 
 PARALLEL = 2
@@ -25,18 +25,18 @@ Offer = Callable[[], Iterable[tuple[str, Device]]]
 class Holder(NamedTuple):
     """A container that has a device, or may have it."""
 
-    who: str
-    unlisted: str = ""
+    container: str
+    removed: str = ""
     """What it holds that is not offered any more, where that may be a share of the device; empty where it has it."""
 
-    def told(self, certain: str) -> str:
+    def describe(self, certain: str) -> str:
         """In words, of which the last ones are for who has it for certain."""
-        if self.unlisted:
-            return f"{self.who} may have it: it holds {self.unlisted}, which is not offered any more"
-        return f"{self.who} {certain}"
+        if self.removed:
+            return f"{self.container} may have it: it holds {self.removed}, which is not offered any more"
+        return f"{self.container} {certain}"
 
 
-class Probes:
+class Recovery:
     """Decides when which broken device is tried again.
 
     Args:
@@ -49,7 +49,7 @@ class Probes:
 
     def __init__(
         self,
-        probing: Probing,
+        probing: ProbePolicy,
         offer: Offer,
         plugin_dir: Path,
         broken: Callable[[], Iterable[str]],
@@ -81,7 +81,7 @@ class Probes:
             except Exception:  # noqa: BLE001 - one bad round must not be the last
                 self._log.exception("probes failed")
 
-    def forget(self, key: str) -> None:
+    def recovered(self, key: str) -> None:
         """A device works again: should it break, it is probed as if for the first time."""
         self._next.pop(key, None)
         del self._failed[key]
@@ -90,7 +90,7 @@ class Probes:
         """Notice a new kubelet, and devices that came; those that go may still be held."""
         kubelet = kubelet_identity(self._kubelet_socket)
         if kubelet != self._kubelet:
-            self._kubelet, self._settled = kubelet, time.monotonic() + self._probing.settling
+            self._kubelet, self._settled = kubelet, time.monotonic() + self._probing.startup_delay
         self._known |= {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
 
     async def _round(self) -> None:
@@ -102,13 +102,13 @@ class Probes:
     async def _probe_if_free(self, key: str) -> None:
         async with self._places:
             # Asked each time: the answer is worth nothing a moment later.
-            holders = await ask_holders(self._pod_resources)
+            holders = await list_holders(self._pod_resources)
             self._say_blind(blind=holders is None)
-            if holders is None or self.who_may_have(key, holders):
+            if holders is None or self.holders_of(key, holders):
                 return
             self._failed[key] += 1
             # More doublings than these are never needed, and a float has room for so many only.
-            delay = min(self._probing.interval * 2 ** min(self._failed[key], 16), self._probing.longest)
+            delay = min(self._probing.interval * 2 ** min(self._failed[key], 16), self._probing.max_interval)
             try:
                 await self._probe(key)
             except Exception:  # noqa: BLE001 - the other probes go on
@@ -116,7 +116,7 @@ class Probes:
             if key in self._failed:
                 self._next[key] = time.monotonic() + delay
 
-    def who_may_have(self, key: str, holders: Holders) -> list[Holder]:
+    def holders_of(self, key: str, holders: DeviceHolders) -> list[Holder]:
         """Who has the device or a share of it, or may have one that is not advertised any more."""
         offered = {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
         self._known = {device: known for device, known in self._known.items() if device in holders} | offered

@@ -12,19 +12,19 @@ import grpc
 from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
 from hub.api.reset import ResetDevice
-from hub.base.asking import Asker
-from hub.base.failures import PluginFailure, legible
+from hub.base.asking import Calls
+from hub.base.failures import PluginError, printable
 from hub.base.log import get_logger
-from hub.kubelet.podresources import Holders
-from hub.model.plugin import ResetState
-from hub.plugin.deviceplugin.errors import Refusal
+from hub.kubelet.podresources import DeviceHolders
+from hub.model.plugin import ResetReport
+from hub.plugin.deviceplugin.errors import RpcError
 from hub.plugin.devices.validation import wrong_answer
 from hub.plugin.health.record import BROKEN, CORDON, RESET
-from hub.plugin.health.store import HealthBook, physical_key
-from hub.plugin.metrics.process import Meter
-from hub.plugin.resets.recovery import Holder, Offer, Probes
+from hub.plugin.health.store import HealthStore, physical_key
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.resets.recovery import Holder, Offer, Recovery
 from hub.reset.result import Outcome, ResetResult
-from hub.reset.runner import Resetter
+from hub.reset.runner import ResetRunner
 
 ANSWER_LIMIT = 2.0
 """Seconds for the plugin to say what may be reset, within the deadline of the call."""
@@ -33,7 +33,7 @@ _Shares = Mapping[str, Sequence[Device]]
 """What is advertised of each physical device."""
 
 
-class Preparation:
+class ResetService:
     """Resets devices for containers that start, and broken ones that nobody holds to see whether they work again.
 
     Args:
@@ -49,12 +49,12 @@ class Preparation:
     def __init__(
         self,
         plugin: Plugin,
-        health: HealthBook,
+        health: HealthStore,
         offer: Offer,
         plugin_dir: Path,
         *,
         ours: Callable[[], bool],
-        meter: Meter,
+        meter: ProcessMetrics,
         changed: Callable[[], None],
     ) -> None:
         self._plugin = plugin
@@ -63,19 +63,19 @@ class Preparation:
         self._ours = ours
         self._meter = meter
         self._changed = changed
-        self._asker = Asker()
+        self._asker = Calls()
         abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
-        self._resetter = Resetter(plugin.reset, plugin.reset_settings, abandoned=abandoned, on_abandoned=self._fail)
-        self._probes = Probes(plugin.probing, offer, plugin_dir, self._due, self._probe)
+        self._resetter = ResetRunner(plugin.reset, plugin.reset_settings, stuck=abandoned, on_stuck=self._fail)
+        self._probes = Recovery(plugin.probing, offer, plugin_dir, self._due, self._probe)
         self._failures: Counter[str] = Counter()
         self._told: dict[str, str] = {}
-        self.results: dict[str, ResetState] = {}
+        self.results: dict[str, ResetReport] = {}
         """The last result by physical device."""
         self.counts: Counter[str] = Counter()
         """Results by outcome."""
         self._log = get_logger()
 
-    async def prepare(self, resource: str, devices: Sequence[Device]) -> None:
+    async def reset_for_container(self, resource: str, devices: Sequence[Device]) -> None:
         """Make devices ready for the container that is about to start.
 
         Raises:
@@ -89,9 +89,9 @@ class Preparation:
         if failed:
             late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
-            raise Refusal(code, resource, [result.message for result in failed])
+            raise RpcError(code, resource, [result.message for result in failed])
 
-    def why_no_reset(self, resources: Iterable[str]) -> str:
+    def reset_blocked(self, resources: Iterable[str]) -> str:
         """Why devices of these resources are never reset; empty when they are."""
         without = [resource for resource in resources if not resets(self._plugin, resource)]
         if not without:
@@ -100,9 +100,9 @@ class Preparation:
             return "the plugin has no reset for its devices, or its configuration asks for none"
         return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
-    def who_may_have(self, key: str, holders: Holders) -> list[Holder]:
+    def holders_of(self, key: str, holders: DeviceHolders) -> list[Holder]:
         """Who has a device or a share of it, or may have one that is not advertised any more."""
-        return self._probes.who_may_have(key, holders)
+        return self._probes.holders_of(key, holders)
 
     async def reset_now(self, key: str) -> ResetResult:
         """Reset a device that nobody holds, because an operator asks for it."""
@@ -120,7 +120,7 @@ class Preparation:
         if not self._ours():
             return []
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
-        cordoned = self._health.held(CORDON)
+        cordoned = self._health.admin_faults(CORDON)
         there = self._shares() if failing or broken else {}
         return [
             key
@@ -135,12 +135,12 @@ class Preparation:
         shares = self._shares().get(key)
         if not shares:
             return
-        self._health.try_again(key, "a reset")
+        self._health.begin_recovery(key, "a reset")
         try:
             await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
         finally:
             # Where nothing came of it, the fault stands as it did.
-            self._health.give_up(key)
+            self._health.abort_recovery(key)
 
     async def _reset(self, names: Mapping[str, str], *, bounded: bool) -> Mapping[str, ResetResult]:
         loop = asyncio.get_running_loop()
@@ -167,24 +167,24 @@ class Preparation:
 
     async def _obstacles(self, shares: _Shares) -> Mapping[str, str]:
         """Why each device must not be reset now; empty texts for those that may be."""
-        if not overrides(self._plugin, "why_not_reset"):
+        if not overrides(self._plugin, "reset_blocked"):
             return _obstacles(self._plugin, shares)
         limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
         try:
-            return await self._asker.ask(self._plugin.why_not_reset, lambda: _obstacles(self._plugin, shares), limit)
-        except PluginFailure as failure:
+            return await self._asker.call(self._plugin.reset_blocked, lambda: _obstacles(self._plugin, shares), limit)
+        except PluginError as failure:
             why = f"the plugin cannot tell whether it may be reset: {failure}"
         return dict.fromkeys(shares, why)
 
     def _note(self, key: str, name: str, result: ResetResult) -> None:
-        self.results[key] = ResetState(result.outcome, result.message, time.time(), result.seconds)
+        self.results[key] = ResetReport(result.outcome, result.message, time.time(), result.seconds)
         self.counts[result.outcome] += 1
         self._meter.reset_ended(result.outcome, result.seconds)
         if result.outcome is Outcome.OK:
             self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
             self._told.pop(key, None)
             del self._failures[key]
-            self._probes.forget(key)
+            self._probes.recovered(key)
             self._health.clear(key, RESET)
             if self._cures(self._shares().get(key, ())):
                 self._health.clear(key, BROKEN)
@@ -203,12 +203,12 @@ class Preparation:
         getattr(self._log, level)(event, device=name, outcome=str(result.outcome), reason=result.message)
 
     def _judge(self, key: str, result: ResetResult) -> None:
-        if result.outcome is Outcome.ABANDONED:
+        if result.outcome is Outcome.STUCK:
             if key not in self._health.failing(RESET):
                 self._fail(key, result.cause)
         elif result.begun:
             self._failures[key] += 1
-            if self._failures[key] >= self._plugin.reset_failures or key in self._health.failing(RESET):
+            if self._failures[key] >= self._plugin.max_reset_failures or key in self._health.failing(RESET):
                 self._fail(key, result.cause)
 
     def _fail(self, key: str, reason: str) -> None:
@@ -216,7 +216,7 @@ class Preparation:
 
     def _cures(self, shares: Iterable[Device]) -> bool:
         """Whether a reset mends a broken device: it has to in every resource that the device is in."""
-        curing = self._plugin.cured_by_reset
+        curing = self._plugin.reset_clears_broken
         return curing is None or all((device.resource or self._plugin.resource) in curing for device in shares)
 
     def _shares(self) -> _Shares:
@@ -234,9 +234,9 @@ def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
     if not shares:
         return "the device is gone"
     try:
-        return legible(_checked(plugin.why_not_reset(shares)))
+        return printable(_checked(plugin.reset_blocked(shares)))
     except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
-        failure = PluginFailure.of(error, plugin.why_not_reset)
+        failure = PluginError.of(error, plugin.reset_blocked)
         return f"the plugin cannot tell whether it may be reset: {failure}"
 
 

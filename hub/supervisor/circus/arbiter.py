@@ -29,12 +29,12 @@ from hub.base.errors import ConfigError, HubError
 from hub.base.log import get_logger
 from hub.model.hub import RestartReason
 from hub.supervisor.circus import commands  # noqa: F401 - circus finds what it has by its class
-from hub.supervisor.circus.changes import Changes
+from hub.supervisor.circus.changes import ReloadResult
 from hub.supervisor.circus.watcher import PluginWatcher
 from hub.supervisor.config.ini import Section
 from hub.supervisor.config.watchers import PluginConfig, plugin_from_section, read_config
 from hub.supervisor.options import HubSettings
-from hub.supervisor.reporter import HubReport
+from hub.supervisor.reporter import HubReporter
 
 LOOK_SECONDS = 60.0
 """How often dead children are looked for without a SIGCHLD: never needed, cheap to have."""
@@ -73,7 +73,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         report: Told what becomes of them, and of the configuration.
     """
 
-    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReport) -> None:
+    def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReporter) -> None:
         self._settings = settings
         self._report = report
         self.children: dict[int, PluginWatcher] = {}
@@ -86,7 +86,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         self._reloading = asyncio.Lock()
         super().__init__(
             [self._watcher(plugin) for plugin in plugins],
-            f"ipc://{settings.run_dir.control}",
+            f"ipc://{settings.run_dir.circus_socket}",
             f"ipc://{settings.run_dir.events}",
             check_delay=LOOK_SECONDS,
             context=zmq.Context(),
@@ -167,21 +167,21 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """Restart all plugins: an old process beside a new one would take the resources from it."""
         return self.restart()
 
-    def reload_from_config(self) -> asyncio.Task[Changes]:
+    def reload_from_config(self) -> asyncio.Task[ReloadResult]:
         """Start what circus.ini has new, stop what it has no more, restart what it has changed."""
         try:
             plugins = read_config(self._settings.config)
         except ConfigError as error:
-            self.refuse_config(str(error))
+            self.reject_config(str(error))
             raise MessageError(str(error)) from None
         return asyncio.ensure_future(self._change_to(plugins))
 
-    def refuse_config(self, problem: str) -> None:
+    def reject_config(self, problem: str) -> None:
         """All goes on as before, and everybody can see why."""
         _log.error("configuration refused, all goes on as before", error=problem)
-        self._report.config_refused(problem)
+        self._report.config_rejected(problem)
 
-    async def _change_to(self, plugins: list[PluginConfig]) -> Changes:
+    async def _change_to(self, plugins: list[PluginConfig]) -> ReloadResult:
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
             gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
@@ -192,17 +192,17 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
             for watcher in added:
                 if running.get(watcher.name):
-                    watcher.record.count(RestartReason.ASKED)
+                    watcher.record.count(RestartReason.REQUESTED)
             await asyncio.gather(
                 *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
             )
         before = {watcher.name for watcher in gone}
-        changes: Changes = {
+        changes: ReloadResult = {
             "removed": [name for name in before if name not in wanted],
             "changed": [name for name in wanted if name in before],
             "added": [watcher.name for watcher in added if watcher.name not in before],
         }
-        self._report.config_refused("")
+        self._report.config_rejected("")
         _log.info("configuration loaded", **changes)
         return changes
 

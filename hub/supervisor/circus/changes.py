@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 
-class Changes(TypedDict):
+class ReloadResult(TypedDict):
     """Plugins by name: sections of circus.ini that are gone, that are other than before, and that are new."""
 
     removed: list[str]

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from circus.client import CircusClient
+from circus import client as circus_client
 from circus.exc import CallError
 
 from hub.base.errors import HubError
 from hub.base.paths import RunDir
-from hub.supervisor.circus.changes import Changes
+from hub.supervisor.circus.changes import ReloadResult
 
 LIMIT = 60.0
 """Seconds for an answer: a plugin may take its whole grace time to stop, and then some to be killed."""
@@ -19,7 +19,7 @@ LOOK = 1000
 """Milliseconds between two looks at the hub that is to answer."""
 
 
-class HubClient:
+class CircusClient:
     """Tells one hub what to do.
 
     Args:
@@ -47,22 +47,22 @@ class HubClient:
         """Stop a plugin and start it."""
         self._send("restart", name=plugin)
 
-    def reload(self) -> Changes:
+    def reload(self) -> ReloadResult:
         """Read circus.ini anew."""
         answer = self._send("reloadconfig")
         return {"removed": answer["removed"], "changed": answer["changed"], "added": answer["added"]}
 
-    def refuse(self, problem: str) -> None:
+    def reject_config(self, problem: str) -> None:
         """Have the hub remember why a configuration was not loaded."""
         self._send("refuse", problem=problem)
 
     def _send(self, command: str, **properties: str) -> dict[str, Any]:
-        client = CircusClient(endpoint=f"ipc://{self._run_dir.control}", timeout=LIMIT)
+        client = circus_client.CircusClient(endpoint=f"ipc://{self._run_dir.circus_socket}", timeout=LIMIT)
         client.poller = _Poller(client.poller, self._look)
         try:
             answer: dict[str, Any] = client.send_message(command, waiting=True, **properties)
         except CallError:
-            raise HubError(f"the hub has not answered within {LIMIT:g} s on {self._run_dir.control}") from None
+            raise HubError(f"the hub has not answered within {LIMIT:g} s on {self._run_dir.circus_socket}") from None
         finally:
             client.stop()
         if answer.get("status") != "ok":

@@ -6,7 +6,7 @@ from circus.commands.base import Command
 from circus.exc import MessageError
 
 
-class Refuse(Command):  # type: ignore[misc] # circus has no types
+class RejectConfig(Command):  # type: ignore[misc] # circus has no types
     """Remember why a configuration was not loaded: who checked it found it wrong, and asks for no reload.
 
     circus finds commands by their class; to import this module is enough.

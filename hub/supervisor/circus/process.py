@@ -15,7 +15,7 @@ from hub.base.prctl import set_death_signal
 _HUB_PID = os.getpid()
 
 
-class PluginProcess(Process):  # type: ignore[misc] # circus has no types
+class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
     """A child that ends with the hub, however the hub ends: it would hold its resources against the next hub."""
 
     def _null_streams(self, streams: list[Any]) -> None:

@@ -23,9 +23,9 @@ from hub.base.log import get_logger
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
-from hub.supervisor.circus.process import PluginProcess, why_not_started, with_own_python
+from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_own_python
 from hub.supervisor.config.watchers import PluginConfig
-from hub.supervisor.exitreason import RECENT, last_words
+from hub.supervisor.exitreason import RECENT, last_error
 from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
 
@@ -93,7 +93,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def _restart(self) -> None:
         async with self._turn:
             await self._halt()
-            self.record.count(RestartReason.ASKED)
+            self.record.count(RestartReason.REQUESTED)
             self._launch()
             self.record.show()
 
@@ -173,7 +173,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self._report_start_failure(why_not_started(error))
             delay = self._backoff.crashed()
             self._respawn_later(delay)
-            self.record.failing(self._start_failure, delay)
+            self.record.start_failed(self._start_failure, delay)
             return
         self.processes[process.pid] = process
         self.arbiter.children[process.pid] = self
@@ -185,8 +185,8 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._log.info("plugin started", pid=process.pid)
         self.notify_event("spawn", {"process_pid": process.pid, "time": process.started})
 
-    def _new_process(self) -> PluginProcess:
-        return PluginProcess(
+    def _new_process(self) -> WatchedProcess:
+        return WatchedProcess(
             self.name,
             1,
             self.cmd,
@@ -215,7 +215,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         # One that hung has had its stack told already. Its successor empties that file.
         if code < 0 and not hung and (stack := self._read_stack()):
             ended["stack"] = stack
-        self.record.ended(pid, status, hung, self._last_words(process, code))
+        self.record.ended(pid, status, hung, self._last_error(process, code))
         if self._status == "active":
             delay = self._backoff.crashed()
             self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
@@ -225,22 +225,22 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self._log.info("plugin stopped", pid=pid, **ended)
         self._ended.set()
 
-    def _last_words(self, process: PluginProcess, code: int) -> str:
+    def _last_error(self, process: WatchedProcess, code: int) -> str:
         """What a process said that ended by itself."""
         if code <= 0 or not self.config.is_hub_plugin:
             return ""
-        return last_words(self._plugin_log, max(process.started, time.time() - RECENT))
+        return last_error(self._plugin_log, max(process.started, time.time() - RECENT))
 
     def _restart_reason(self, code: int, hung: str) -> RestartReason:
         if hung:
-            return RestartReason.HUNG
+            return RestartReason.UNRESPONSIVE
         needed = code == Exit.NEEDS_RESTART and self.config.is_hub_plugin
-        return RestartReason.NEEDED if needed else RestartReason.CRASHED
+        return RestartReason.SELF_REQUESTED if needed else RestartReason.CRASHED
 
-    async def kill_hung(self, pid: int, why: str) -> None:
+    async def kill_unresponsive(self, pid: int, why: str) -> None:
         """End a process that does not go on, once it has written where it hangs."""
         self._hung[pid] = why
-        self.record.hanging(why)
+        self.record.unresponsive(why)
         if self.config.is_hub_plugin:
             with suppress(NoSuchProcess):
                 self.send_signal(pid, STACK_SIGNAL)
@@ -261,7 +261,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._next_start = asyncio.get_running_loop().call_later(delay, self._spawn)
 
     async def kill_process(
-        self, process: PluginProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
+        self, process: WatchedProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
     ) -> bool:
         """End one process: the stop signal, and SIGKILL after the grace time."""
         try:
@@ -279,7 +279,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._log.error("plugin does not die, most likely it hangs in a driver", pid=process.pid)
         return False
 
-    async def _has_ended(self, process: PluginProcess, seconds: float) -> bool:
+    async def _has_ended(self, process: WatchedProcess, seconds: float) -> bool:
         """Wait for the end of a process, for so long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -25,7 +25,7 @@ CONNECTIONS = 64
 IDLE_SECONDS = 30.0
 """A connection on which nothing comes for so long is closed."""
 
-QUICKLY = 1
+RESPONSE_TIMEOUT = 1
 """How thoroughly gzip packs; the more thorough ways take longer, and save next to nothing here."""
 
 PAGE = files("hub.supervisor.http") / "page"
@@ -123,7 +123,7 @@ def _application(reader: Reader) -> Application:
     ]
     given = {"status": lambda: reader.status(running=True), "reader": reader}
     return Application(
-        [(path, page, given) for path, page in pages], default_handler_class=_Nothing, log_function=_log_request
+        [(path, page, given) for path, page in pages], default_handler_class=_NotFound, log_function=_log_request
     )
 
 
@@ -158,7 +158,7 @@ class _Page(RequestHandler):
         self.finish(text)
 
 
-class _Nothing(_Page):
+class _NotFound(_Page):
     def initialize(self) -> None:  # type: ignore[override] # tornado gives a default handler nothing
         """There is nothing here."""
 
@@ -178,8 +178,8 @@ class _Readyz(_Page):
     def get(self) -> None:
         """Whether every plugin is registered, or is not for a reason that is no fault."""
         status = self._read_status()
-        faults = [problem for problem in status.problems if problem.severity is Severity.FAULT]
-        lines = [f"{problem.about}: {problem.text}" for problem in faults]
+        faults = [problem for problem in status.problems if problem.severity is Severity.ERROR]
+        lines = [f"{problem.about}: {problem.message}" for problem in faults]
         lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
         self.set_status(200 if status.ready else 503)
         self._say("".join(f"{line}\n" for line in lines))
@@ -193,7 +193,7 @@ class _Status(_Page):
         self.set_header("Vary", "Accept-Encoding")
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
             self.set_header("Content-Encoding", "gzip")
-            text = gzip.compress(text, QUICKLY)
+            text = gzip.compress(text, RESPONSE_TIMEOUT)
         self.finish(text)
 
 
@@ -204,7 +204,7 @@ class _Metrics(_Page):
         from hub.status.prometheus import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
 
         status = self._read_status()
-        pulses = {plugin.name: pulse for plugin in status.plugins if (pulse := self._reader.pulse(plugin))}
+        pulses = {plugin.name: pulse for plugin in status.plugins if (pulse := self._reader.heartbeat(plugin))}
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(expose(status, pulses))
 

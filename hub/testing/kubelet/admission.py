@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hub.testing.kubelet import topology
 from hub.testing.kubelet.client import PluginClient, PluginError
-from hub.testing.kubelet.devices import DeviceManager, Endpoint
-from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Allocation, Container, Pod
+from hub.testing.kubelet.devices import DeviceManager, PluginEndpoint
+from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Container, ContainerAllocation, Pod
 
 Requests = Mapping[str, Mapping[str, int]]
 """How many devices of which resource each container asks for, by container name."""
@@ -62,7 +62,7 @@ class Admission:
             free = self._checked(resource, size, pod)
             chosen = await self._choose(resource, size, free, near)
             response = await _client(self._manager.endpoint(resource), resource).allocate([d.id for d in chosen])
-            container.allocations[resource] = Allocation(tuple(chosen), response)
+            container.allocations[resource] = ContainerAllocation(tuple(chosen), response)
 
     def _free(self, resource: str, pod: Pod) -> list[AdvertisedDevice]:
         held = self._held(resource) | pod.held(resource)
@@ -120,7 +120,7 @@ class Admission:
             await _client(endpoint, resource).pre_start(ids, self._pre_start_timeout)
 
 
-def _client(endpoint: Endpoint | None, resource: str) -> PluginClient:
+def _client(endpoint: PluginEndpoint | None, resource: str) -> PluginClient:
     """The connection to the resource's plugin.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.testing.kubelet.model import AdvertisedDevice, Allocation, Container, Pod
+from hub.testing.kubelet.model import AdvertisedDevice, Container, ContainerAllocation, Pod
 
 NAME = "kubelet_internal_checkpoint"
 
@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
         pod = pods.setdefault(entry.pod, Pod(name, namespace))
         container = pod.containers.setdefault(entry.container_name, Container(entry.container_name, started=True))
         response = wire.ContainerAllocateResponse.FromString(entry.alloc_resp)
-        container.allocations[entry.resource_name] = Allocation(_devices(entry.device_ids), response)
+        container.allocations[entry.resource_name] = ContainerAllocation(_devices(entry.device_ids), response)
     return list(data.registered_devices), pods
 
 

@@ -9,7 +9,7 @@ from hub.testing.kubelet.model import AdvertisedDevice, Capacity
 
 
 @dataclass(slots=True)
-class Endpoint:
+class PluginEndpoint:
     """The plugin that answers for a resource."""
 
     client: PluginClient | None = None
@@ -23,17 +23,17 @@ class DeviceManager:
     """What one kubelet knows of plugins and devices, by resource name."""
 
     def __init__(self) -> None:
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, PluginEndpoint] = {}
         self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
 
     def restore(self, resource: str, now: float) -> None:
         """Know a resource from before the restart: with no device until its plugin comes back."""
-        self._endpoints[resource] = Endpoint(stopped_at=now)
+        self._endpoints[resource] = PluginEndpoint(stopped_at=now)
         self._devices[resource] = {}
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
         """Let this plugin answer for the resource from now on; its devices are known once it lists them."""
-        self._endpoints[resource] = Endpoint(client, options)
+        self._endpoints[resource] = PluginEndpoint(client, options)
 
     def listed(self, resource: str, devices: Iterable[AdvertisedDevice]) -> None:
         """Replace what is known of the resource's devices."""
@@ -55,7 +55,7 @@ class DeviceManager:
         del self._devices[resource]
         return True
 
-    def endpoint(self, resource: str) -> Endpoint | None:
+    def endpoint(self, resource: str) -> PluginEndpoint | None:
         """Who answers for the resource."""
         return self._endpoints.get(resource)
 

@@ -18,7 +18,7 @@ from hub.testing.kubelet.model import (
     Pod,
     Registered,
 )
-from hub.testing.kubelet.process import KubeletProcess, Settings
+from hub.testing.kubelet.process import KubeletOptions, KubeletProcess
 
 WAIT_SECONDS = 30.0
 """How long a test waits by default: far more than is needed, also on a busy machine."""
@@ -47,7 +47,7 @@ class FakeKubelet:
         stopped_endpoint_grace: float = 300.0,
         tells_sockets_apart: bool = False,
     ) -> None:
-        self._settings = Settings(
+        self._settings = KubeletOptions(
             plugin_dir,
             pod_resources_socket or plugin_dir.parent / "pod-resources" / "kubelet.sock",
             dial_back_timeout,

@@ -61,7 +61,7 @@ class ListUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class ContainerMount:
     """A path of the host that a container sees."""
 
     container_path: str
@@ -70,7 +70,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceNode:
+class ContainerDevice:
     """A device file that a container may use."""
 
     container_path: str
@@ -83,8 +83,8 @@ class ContainerResponse:
     """What a container gets for its devices, over all its resources."""
 
     envs: Mapping[str, str]
-    mounts: tuple[Mount, ...]
-    devices: tuple[DeviceNode, ...]
+    mounts: tuple[ContainerMount, ...]
+    devices: tuple[ContainerDevice, ...]
     annotations: Mapping[str, str]
     cdi_devices: tuple[str, ...]
 
@@ -92,25 +92,25 @@ class ContainerResponse:
     def merge(cls, responses: Iterable[wire.ContainerAllocateResponse]) -> "ContainerResponse":
         """Put the plugins' answers together; where two disagree, the kubelet keeps the first."""
         envs: dict[str, str] = {}
-        mounts: dict[str, Mount] = {}
-        devices: dict[str, DeviceNode] = {}
+        mounts: dict[str, ContainerMount] = {}
+        devices: dict[str, ContainerDevice] = {}
         annotations: dict[str, str] = {}
         cdi: dict[str, None] = {}
         for response in responses:
             envs = {**response.envs, **envs}
             annotations = {**response.annotations, **annotations}
             for mount in response.mounts:
-                found = Mount(mount.container_path, mount.host_path, mount.read_only)
+                found = ContainerMount(mount.container_path, mount.host_path, mount.read_only)
                 mounts.setdefault(mount.container_path, found)
             for device in response.devices:
-                node = DeviceNode(device.container_path, device.host_path, device.permissions)
+                node = ContainerDevice(device.container_path, device.host_path, device.permissions)
                 devices.setdefault(device.container_path, node)
             cdi.update(dict.fromkeys(device.name for device in response.cdi_devices))
         return cls(envs, tuple(mounts.values()), tuple(devices.values()), annotations, tuple(cdi))
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
+class ContainerAllocation:
     """The devices of one resource that a container holds, and what the plugin said about them."""
 
     devices: tuple[AdvertisedDevice, ...]
@@ -122,7 +122,7 @@ class Container:
     """One container of an admitted pod."""
 
     name: str
-    allocations: dict[str, Allocation] = field(default_factory=dict)
+    allocations: dict[str, ContainerAllocation] = field(default_factory=dict)
     """By resource, in the order in which they were allocated."""
     started: bool = False
     """Whether the last attempt to start it succeeded."""

@@ -18,12 +18,12 @@ from hub.testing.kubelet.devices import DeviceManager
 from hub.testing.kubelet.journal import Journal
 from hub.testing.kubelet.model import AdvertisedDevice, ListUpdate, Pod, Registered
 from hub.testing.kubelet.podresources import PodResources
-from hub.testing.kubelet.registration import Registration
+from hub.testing.kubelet.registration import RegistrationService
 from hub.testing.kubelet.server import UnixServer
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class KubeletOptions:
     """What a fake kubelet is told; times in seconds."""
 
     plugin_dir: Path
@@ -37,7 +37,7 @@ class Settings:
 class KubeletProcess:
     """What a crash takes away: the books, the servers, and every connection."""
 
-    def __init__(self, settings: Settings, journal: Journal, pods: dict[str, Pod], number: int) -> None:
+    def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
         self._settings = settings
         self._journal = journal
         self._pods = pods
@@ -46,7 +46,7 @@ class KubeletProcess:
         self._timers: list[asyncio.TimerHandle] = []
         self.manager = DeviceManager()
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
-        self._registration = Registration(
+        self._registration = RegistrationService(
             settings.plugin_dir,
             settings.dial_back_timeout,
             self,

@@ -34,7 +34,7 @@ class Events(Protocol):
         """The kubelet has let go of whoever answered for a resource."""
 
 
-class Registration(rpc.RegistrationServicer):
+class RegistrationService(rpc.RegistrationServicer):
     """Accepts plugins, dials them back, and reads their lists until they end.
 
     Args:

@@ -7,7 +7,7 @@ from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.facts import Gpu
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings import DeviceListStrategy, GPUSettings
 
 
@@ -18,7 +18,7 @@ class CdiFiles:
         problem: Why containers cannot use the names, if they cannot.
     """
 
-    def __init__(self, settings: GPUSettings, places: Places, files: DeviceFiles) -> None:
+    def __init__(self, settings: GPUSettings, places: DriverPaths, files: DeviceFiles) -> None:
         self._settings = settings
         self._places = places
         self._files = files

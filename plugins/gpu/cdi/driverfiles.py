@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 LIBRARY_DIRECTORIES = (
     "/usr/lib64",
@@ -25,29 +25,29 @@ PROGRAMS = (
 SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
 
 
-def libraries(places: Places, version: str) -> list[str]:
+def libraries(places: DriverPaths, version: str) -> list[str]:
     """The libraries of a driver's version: all that carry it in their names."""
     return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(places, directory, version)})
 
 
-def programs(places: Places) -> list[str]:
+def programs(places: DriverPaths) -> list[str]:
     """The driver's programs."""
     return [f"/usr/bin/{name}" for name in PROGRAMS if places.driver(f"/usr/bin/{name}").exists()]
 
 
-def sockets(places: Places) -> list[str]:
+def sockets(places: DriverPaths) -> list[str]:
     """Sockets of the driver's services."""
     return [path for path in SOCKETS if places.driver(path).exists()]
 
 
-def firmware(places: Places, version: str) -> list[str]:
+def firmware(places: DriverPaths, version: str) -> list[str]:
     """What the GPUs' own processors run."""
     directory = f"/lib/firmware/nvidia/{version}"
     found = places.driver(directory)
     return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))] if found.is_dir() else []
 
 
-def _matching(places: Places, directory: str, version: str) -> Iterator[str]:
+def _matching(places: DriverPaths, directory: str, version: str) -> Iterator[str]:
     here = places.driver(directory)
     if not version or not here.is_dir() or _is_second_name(here, places, directory):
         return
@@ -55,7 +55,7 @@ def _matching(places: Places, directory: str, version: str) -> Iterator[str]:
         yield f"{directory}/{path.name}"
 
 
-def _is_second_name(here: Path, places: Places, directory: str) -> bool:
+def _is_second_name(here: Path, places: DriverPaths, directory: str) -> bool:
     """Whether this is a link to another of the directories, such as /lib64 to /usr/lib64."""
     earlier = LIBRARY_DIRECTORIES[: LIBRARY_DIRECTORIES.index(directory)]
     return any(places.driver(other).is_dir() and here.samefile(places.driver(other)) for other in earlier)

@@ -8,7 +8,7 @@ from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
 from plugins.gpu.container import CDI_VENDOR
 from plugins.gpu.container.nodes import DeviceFiles
 from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings import DeviceIDStrategy, GPUSettings
 
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
@@ -17,7 +17,7 @@ Spec = dict[str, Any]
 
 
 def make_specs(
-    settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
+    settings: GPUSettings, places: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
 ) -> dict[str, Spec]:
     """All specifications that containers may be given names of, by class."""
     if not gpus:
@@ -43,12 +43,12 @@ def make_specs(
     return specs
 
 
-def _with_nodes(places: Places, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
+def _with_nodes(places: DriverPaths, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
     """Devices that are nothing but device files; without one they bring a variable, for edits may not be empty."""
     return {name: _nodes(places, paths) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, paths in nodes.items()}
 
 
-def _nodes(places: Places, paths: Iterable[str]) -> Spec:
+def _nodes(places: DriverPaths, paths: Iterable[str]) -> Spec:
     nodes = [{"path": path, **_elsewhere(path, str(places.device_on_node(path)))} for path in paths]
     return {"deviceNodes": nodes} if nodes else {}
 
@@ -57,7 +57,9 @@ def _elsewhere(path: str, host_path: str) -> Spec:
     return {"hostPath": host_path} if host_path != path else {}
 
 
-def _gpu_devices(settings: GPUSettings, places: Places, files: DeviceFiles, gpus: Sequence[Gpu]) -> dict[str, Spec]:
+def _gpu_devices(
+    settings: GPUSettings, places: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu]
+) -> dict[str, Spec]:
     by_index = settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
     nodes: dict[str, list[str]] = {}
     for gpu in gpus:
@@ -72,7 +74,7 @@ def _mig_name(gpu: Gpu, mig: MigDevice) -> str:
     return f"{gpu.index}:{mig.index}"
 
 
-def _common(settings: GPUSettings, places: Places, files: DeviceFiles, driver: str) -> Spec:
+def _common(settings: GPUSettings, places: DriverPaths, files: DeviceFiles, driver: str) -> Spec:
     """What every container with a GPU gets: control nodes, the driver, and what makes the loader find it."""
     found = libraries(places, driver)
     paths = [*found, *programs(places), *sockets(places), *firmware(places, driver)]
@@ -91,7 +93,7 @@ def _common(settings: GPUSettings, places: Places, files: DeviceFiles, driver: s
     }
 
 
-def _mount(places: Places, path: str, container_path: str = "") -> Spec:
+def _mount(places: DriverPaths, path: str, container_path: str = "") -> Spec:
     host_path = str(places.driver_on_node(path))
     return {"hostPath": host_path, "containerPath": container_path or path, "options": _OPTIONS}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hub import Allocation, DeviceNode, Mount
 from plugins.gpu.container.mpspaths import IN_CONTAINER, pipe_directory, shm_directory
 from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings import DeviceIDStrategy, DeviceListStrategy, GPUSettings
 from plugins.gpu.shares import Share, Sharing
 
@@ -18,7 +18,7 @@ CDI_VENDOR = "k8s.device-plugin.nvidia.com"
 _CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI}
 
 
-class Answers:
+class ContainerEdits:
     """Answers of Allocate, from memory.
 
     Args:
@@ -27,7 +27,7 @@ class Answers:
         files: Which there are.
     """
 
-    def __init__(self, settings: GPUSettings, places: Places, files: DeviceFiles) -> None:
+    def __init__(self, settings: GPUSettings, places: DriverPaths, files: DeviceFiles) -> None:
         self._settings = settings
         self._places = places
         self._files = files

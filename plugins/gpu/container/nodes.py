@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.settings.file import Imex
 
 CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
@@ -28,7 +28,7 @@ class DeviceFiles:
         imex: The IMEX channels that containers are to have.
     """
 
-    def __init__(self, places: Places, imex: Imex) -> None:
+    def __init__(self, places: DriverPaths, imex: Imex) -> None:
         self._places = places
         self._imex = imex
         self._channels: tuple[int, ...] = ()

@@ -1,6 +1,6 @@
 """The driver, asked in one thread: nobody else ever waits for NVML without a limit."""
 
-from plugins.gpu.driver.driver import Driver, DriverFailure, DriverHangs, DriverMismatch
+from plugins.gpu.driver.driver import Driver, DriverFailure, DriverMismatch, DriverTimeout
 from plugins.gpu.driver.session import Xid
 
-__all__ = ["Driver", "DriverFailure", "DriverHangs", "DriverMismatch", "Xid"]
+__all__ = ["Driver", "DriverFailure", "DriverMismatch", "DriverTimeout", "Xid"]

@@ -8,19 +8,19 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from hub import Runtime
-from plugins.gpu.driver.gate import Gate
+from plugins.gpu.driver.gate import DriverLock
 from plugins.gpu.driver.library import DIRECTORIES, SONAME, preload
 from plugins.gpu.driver.nvml import MISMATCH, Nvml, NvmlError
 from plugins.gpu.driver.probing import Prober
 from plugins.gpu.driver.session import Session, Xid
-from plugins.gpu.facts import Gpu, View
-from plugins.gpu.places import Places
+from plugins.gpu.facts import DriverState, Gpu
+from plugins.gpu.places import DriverPaths
 
 SLICE = 500
 """Milliseconds that the thread waits for events before it looks whether anybody wants something else. An event ends the
 wait at once; a question waits for the rest of it."""
 
-FIRST_PATIENCE = 5.0
+FIRST_TIMEOUT = 5.0
 """Seconds that the first look waits for a reset to be over; less than a driver has to answer."""
 
 VERSION_FILE = "/proc/driver/nvidia/version"
@@ -31,7 +31,7 @@ class DriverFailure(Exception):
     """The driver cannot be used in this process any more; the text says why."""
 
 
-class DriverHangs(DriverFailure):
+class DriverTimeout(DriverFailure):
     """It does not answer."""
 
 
@@ -39,12 +39,12 @@ class DriverMismatch(DriverFailure):
     """The library that this process has loaded is of another driver than the kernel."""
 
 
-class _Question:
+class _Call:
     """A look that somebody waits for."""
 
     def __init__(self) -> None:
         self.answered = threading.Event()
-        self.view = View()
+        self.view = DriverState()
         self.failure: DriverFailure | None = None
 
 
@@ -61,49 +61,49 @@ class Driver:
 
     def __init__(
         self,
-        places: Places,
+        places: DriverPaths,
         xid: Callable[[Xid], None],
         woken: Callable[[], None],
         *,
         listen: bool = True,
-        gate: Gate | None = None,
+        gate: DriverLock | None = None,
     ) -> None:
         self._places = places
         self._xid = xid
         self._woken = woken
         self._listen = listen
-        self._gate = gate or Gate(Runtime())
-        self._view = View()
+        self._gate = gate or DriverLock(Runtime())
+        self._view = DriverState()
         self._deaf = ""
         self._nvml = Nvml()
         self._prober = Prober(self._nvml, places)
         self._session: Session | None = None
         self._known: dict[str, Gpu] = {}
-        self._questions: SimpleQueue[_Question] = SimpleQueue()
+        self._questions: SimpleQueue[_Call] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._log = structlog.get_logger()
 
-    def look(self, timeout: float) -> View:
+    def poll(self, timeout: float) -> DriverState:
         """What the driver knows now.
 
         Args:
             timeout: Seconds that a single call of NVML may take.
 
         Raises:
-            DriverHangs: one does not return.
+            DriverTimeout: one does not return.
             DriverMismatch: only a new process can ask this driver.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="nvml", daemon=True)
             self._thread.start()
-        question = _Question()
+        question = _Call()
         self._questions.put(question)
         asked = time.monotonic()
         while not question.answered.wait(self._patience(asked, timeout)):
             if self._patience(asked, timeout) <= 0:
                 call, since = self._nvml.current
                 what = f"{call} has not returned" if call else "nothing was asked of it"
-                raise DriverHangs(
+                raise DriverTimeout(
                     f"the NVIDIA driver does not answer: {what} for {time.monotonic() - max(since, asked):.0f} s"
                 )
         if question.failure:
@@ -130,9 +130,9 @@ class Driver:
         if self._gate.wanted:
             self._end_session()
         else:
-            self._hear(SLICE)
+            self._handle_xids(SLICE)
 
-    def _hear(self, milliseconds: int = 0) -> None:
+    def _handle_xids(self, milliseconds: int = 0) -> None:
         if self._session is None or not self._session.listens:
             return
         failure = ""
@@ -147,15 +147,15 @@ class Driver:
             say("xids", heard=not failure, reason=failure)
             self._woken()
 
-    def _answer(self, question: _Question) -> None:
+    def _answer(self, question: _Call) -> None:
         try:
-            question.view = self._look()
+            question.view = self._poll()
         except NvmlError as error:
             if error.code == MISMATCH:
                 what = "the driver was exchanged, and this process has the old one's library"
                 question.failure = DriverMismatch(f"{what} ({error})")
             else:
-                question.view = View(reason=self._no_driver(error))
+                question.view = DriverState(reason=self._no_driver(error))
         except DriverFailure as failure:
             question.failure = failure
         except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it, and the thread has to go on
@@ -163,7 +163,7 @@ class Driver:
             self._log.exception("look failed")
         question.answered.set()
 
-    def _look(self) -> View:
+    def _poll(self) -> DriverState:
         """In the session that there is, or in a new one where that is over."""
         known = bool(self._view.driver)
         if known and self._gate.wanted:
@@ -171,7 +171,7 @@ class Driver:
             return self._view
         if self._session is not None:
             try:
-                return self._look_in(self._session)
+                return self._poll_session(self._session)
             except NvmlError as error:
                 if error.code == MISMATCH:
                     raise
@@ -179,22 +179,22 @@ class Driver:
                 self._end_session()
         else:
             preload(self._places)
-        if not self._gate.hold(0 if known else FIRST_PATIENCE):
+        if not self._gate.acquire(0 if known else FIRST_TIMEOUT):
             if not known:
                 # Never an empty list for want of knowledge: an older plugin may be serving these GPUs.
-                raise DriverFailure(f"a reset has had the GPUs for {FIRST_PATIENCE:g} s")
+                raise DriverFailure(f"a reset has had the GPUs for {FIRST_TIMEOUT:g} s")
             return self._view
         self._session = Session(self._nvml, self._places, self._prober, xids=self._listen)
-        return self._look_in(self._session)
+        return self._poll_session(self._session)
 
     def _end_session(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
-        self._gate.let_go()
+        self._gate.release()
 
-    def _look_in(self, session: Session) -> View:
-        self._view = view = session.look(self._known, self._hear)
+    def _poll_session(self, session: Session) -> DriverState:
+        self._view = view = session.poll(self._known, self._handle_xids)
         session.remember(view)
         silent = {name for name, _ in view.unknown}
         silent_known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in silent}

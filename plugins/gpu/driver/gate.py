@@ -18,7 +18,7 @@ RESET_LOCK = "reset.lock"
 DRIVER_LOCK = "driver.lock"
 
 
-class Gate:
+class DriverLock:
     """The plugin's side.
 
     Args:
@@ -35,16 +35,16 @@ class Gate:
         """Whether a reset wants the GPUs."""
         return self._used and self._reset.held_by_other
 
-    def hold(self, patience: float = 0) -> bool:
+    def acquire(self, patience: float = 0) -> bool:
         """Whether a session may begin, within so many seconds; it may not while a reset has the GPUs."""
         end = time.monotonic() + patience
-        while not self._try_hold():
+        while not self._try_acquire():
             if time.monotonic() >= end:
                 return False
             time.sleep(_POLL)
         return True
 
-    def _try_hold(self) -> bool:
+    def _try_acquire(self) -> bool:
         if not self._used:
             return True
         if not self._session.acquire():
@@ -55,14 +55,14 @@ class Gate:
             return False
         return True
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The session is over."""
         if self._used:
             self._session.release()
 
 
 @contextmanager
-def alone(runtime: Runtime, patience: float) -> Iterator[None]:
+def exclusive_driver(runtime: Runtime, patience: float) -> Iterator[None]:
     """Have the GPUs without a plugin.
 
     Args:

@@ -2,7 +2,7 @@
 
 import ctypes
 
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 SONAME = "libnvidia-ml.so.1"
 
@@ -19,7 +19,7 @@ DIRECTORIES = (
 """Where distributions and NVIDIA's driver container put it."""
 
 
-def preload(places: Places) -> None:
+def preload(places: DriverPaths) -> None:
     """Load the driver's own library, so that NVIDIA's bindings find it by its name.
 
     Where there is none, the system's loader is left to look for it.

@@ -7,7 +7,7 @@ import pynvml
 
 from plugins.gpu.driver.nvml import Nvml
 from plugins.gpu.facts import Gpu
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 _ACTIONS = {
     1: "a reset of the GPU",
@@ -24,7 +24,7 @@ _ACTIONS = {
 class Prober:
     """Probes GPUs and remembers their counters from one look to the next."""
 
-    def __init__(self, nvml: Nvml, places: Places) -> None:
+    def __init__(self, nvml: Nvml, places: DriverPaths) -> None:
         self._nvml = nvml
         self._places = places
         self._uncorrected: dict[str, int] = {}

@@ -7,13 +7,13 @@ import pynvml
 
 from plugins.gpu.driver.nvml import Nvml, NvmlError
 from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 _NO_SUCH_MIG = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}
 _MEMORY_V2 = pynvml.nvmlMemory_v2
 
 
-def read_gpu(nvml: Nvml, places: Places, handle: Any, index: int) -> Gpu:  # noqa: ANN401 - NVML's handle
+def read_gpu(nvml: Nvml, places: DriverPaths, handle: Any, index: int) -> Gpu:  # noqa: ANN401 - NVML's handle
     """Everything about a GPU but its health.
 
     Raises:
@@ -43,7 +43,7 @@ def sysfs_address(bus_id: str | bytes) -> str:
     return f"{domain[-4:]}:{rest}"
 
 
-def _numa_node(places: Places, pci: str) -> int | None:
+def _numa_node(places: DriverPaths, pci: str) -> int | None:
     """The node in sysfs, which is below 0 where there is none."""
     try:
         node = int(places.host.path(f"/sys/bus/pci/devices/{pci}/numa_node").read_text())

@@ -12,8 +12,8 @@ from plugins.gpu.driver.nvml import GONE, LOST, MISMATCH, MISSING, TIMEOUT, Nvml
 from plugins.gpu.driver.probing import Prober
 from plugins.gpu.driver.reading import read_gpu
 from plugins.gpu.driver.topology import read_topology
-from plugins.gpu.facts import Gpu, Topology, View
-from plugins.gpu.places import Places
+from plugins.gpu.facts import DriverState, Gpu, Topology
+from plugins.gpu.places import DriverPaths
 
 _EVERYTHING = 0xFFFFFFFF
 """The instance that an event names when it concerns the whole GPU."""
@@ -42,7 +42,7 @@ class Session:
         NvmlError: there is no driver, or it does not want us.
     """
 
-    def __init__(self, nvml: Nvml, places: Places, prober: Prober, *, xids: bool) -> None:
+    def __init__(self, nvml: Nvml, places: DriverPaths, prober: Prober, *, xids: bool) -> None:
         self._nvml = nvml
         self._places = places
         self._prober = prober
@@ -70,7 +70,7 @@ class Session:
         """Whether there is anything to wait for."""
         return self._events is not None and "" in self._monitored.values()
 
-    def look(self, known: dict[str, Gpu], between: Callable[[], None]) -> View:
+    def poll(self, known: dict[str, Gpu], between: Callable[[], None]) -> DriverState:
         """What the driver knows now.
 
         Args:
@@ -95,7 +95,7 @@ class Session:
         lost, unknown = self._missing(known, answering, silent)
         gpus = sorted((*(gpu for _, gpu in answering.values()), *lost), key=lambda gpu: gpu.index)
         reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} has no GPU"
-        return View(tuple(gpus), self._links(answering), self._driver, self._cuda, tuple(unknown), reason)
+        return DriverState(tuple(gpus), self._links(answering), self._driver, self._cuda, tuple(unknown), reason)
 
     def wait(self, milliseconds: int) -> Iterator[Xid]:
         """The next XIDs, if there are any within the time.
@@ -122,7 +122,7 @@ class Session:
         except NvmlError as error:
             structlog.get_logger().debug("nvml session ended", reason=str(error))
 
-    def remember(self, view: View) -> None:
+    def remember(self, view: DriverState) -> None:
         """The MIG devices that events may name."""
         self._migs = {
             (gpu.uuid, mig.gpu_instance, mig.compute_instance): mig.uuid for gpu in view.gpus for mig in gpu.migs

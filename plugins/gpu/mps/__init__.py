@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from plugins.gpu.mps.control import Control, Limits, why_too_many
-from plugins.gpu.places import Places
+from plugins.gpu.mps.control import MpsDaemon, MpsLimits, why_too_many
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.programs import ProgramFailed
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.shares import Share, Sharing
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 INTERVAL = 2.0
 """Seconds between two questions whether the daemons live."""
 
-PATIENCE = 1.0
+STOP_TIMEOUT = 1.0
 """Seconds that a scan waits for the first word of the daemons. One that runs already answers within that."""
 
 
-class Daemons:
+class MpsDaemons:
     """Brings the daemons in step with what is shared, in a thread of its own: NVIDIA's program may take its time.
 
     Args:
@@ -32,11 +32,11 @@ class Daemons:
         changed: Called when the health of a daemon has changed.
     """
 
-    def __init__(self, settings: GPUSettings, places: Places, changed: Callable[[], None]) -> None:
+    def __init__(self, settings: GPUSettings, places: DriverPaths, changed: Callable[[], None]) -> None:
         self._root = settings.flags.mps_root
         self._places = places
         self._changed = changed
-        self._wanted: Mapping[str, Limits] = {}
+        self._wanted: Mapping[str, MpsLimits] = {}
         self._reasons: dict[str, str] = {}
         self._round_over = threading.Event()
         self._awake = threading.Event()
@@ -61,14 +61,14 @@ class Daemons:
         }
         self._want(
             {
-                resource: Limits.of(list(found.values()), replicas[resource])
+                resource: MpsLimits.of(list(found.values()), replicas[resource])
                 for resource, found in gpus.items()
                 if resource not in impossible
             }
         )
         return impossible | {resource: self._reasons.get(resource) for resource in self._wanted}
 
-    def _want(self, wanted: Mapping[str, Limits]) -> None:
+    def _want(self, wanted: Mapping[str, MpsLimits]) -> None:
         changed, self._wanted = wanted != self._wanted, wanted
         if changed:
             self._round_over.clear()
@@ -78,7 +78,7 @@ class Daemons:
         elif changed:
             self._awake.set()
         if changed and self._thread:
-            self._round_over.wait(PATIENCE)
+            self._round_over.wait(STOP_TIMEOUT)
 
     def _keep(self) -> None:
         while True:
@@ -101,9 +101,9 @@ class Daemons:
             if reason and reason != self._reasons.get(resource):
                 self._log.warning("mps does not work", resource=resource, reason=reason)
 
-    def _see_to(self, resource: str, limits: Limits) -> str:
+    def _see_to(self, resource: str, limits: MpsLimits) -> str:
         """Have the daemon run as it should; why it does not, if it does not."""
-        control = Control(self._places, self._root, resource)
+        control = MpsDaemon(self._places, self._root, resource)
         try:
             if not control.answers():
                 control.start(limits)
@@ -115,7 +115,7 @@ class Daemons:
 
     def _end(self, resource: str) -> None:
         try:
-            Control(self._places, self._root, resource).quit()
+            MpsDaemon(self._places, self._root, resource).quit()
         except (ProgramFailed, OSError) as failed:
             self._log.warning("mps daemon not ended", resource=resource, reason=str(failed))
 

@@ -5,7 +5,7 @@ import structlog
 
 from plugins.gpu.container.mpspaths import log_directory, pipe_directory, shm_directory
 from plugins.gpu.facts import Gpu
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.programs import ProgramFailed, run_program
 
 PROGRAM = "nvidia-cuda-mps-control"
@@ -19,7 +19,7 @@ _CLIENTS, _OLD_CLIENTS = 48, 16
 """The most clients of a GPU's server, since the Volta generation and before (NVIDIA's MPS documentation)."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class MpsLimits(msgspec.Struct, frozen=True):
     """What a client of a resource may use of each GPU.
 
     Args:
@@ -33,7 +33,7 @@ class Limits(msgspec.Struct, frozen=True):
     replicas: int
 
     @classmethod
-    def of(cls, gpus: list[Gpu], replicas: int) -> "Limits":
+    def of(cls, gpus: list[Gpu], replicas: int) -> "MpsLimits":
         """An equal part for each."""
         return cls(
             {str(gpu.index): gpu.uuid for gpu in gpus},
@@ -48,7 +48,7 @@ def why_too_many(gpu: Gpu, replicas: int) -> str:
     return f"MPS serves at most {most} clients on a {gpu.name}, and replicas is {replicas}" if replicas > most else ""
 
 
-class Control:
+class MpsDaemon:
     """The daemon of one resource. It is a process of the node's: containers that run depend on it, so it outlives us.
 
     Args:
@@ -57,7 +57,7 @@ class Control:
         resource: Whose daemon it is.
     """
 
-    def __init__(self, places: Places, root: str, resource: str) -> None:
+    def __init__(self, places: DriverPaths, root: str, resource: str) -> None:
         self._places = places
         self._root = root
         self._resource = resource
@@ -65,10 +65,10 @@ class Control:
         self._log = structlog.get_logger(resource=resource)
 
     @property
-    def set_up(self) -> Limits | None:
+    def set_up(self) -> MpsLimits | None:
         """What the daemon was last told, by whichever process of ours."""
         try:
-            return msgspec.json.decode(self._marker.read_bytes(), type=Limits)
+            return msgspec.json.decode(self._marker.read_bytes(), type=MpsLimits)
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -81,7 +81,7 @@ class Control:
             return False
         return True
 
-    def start(self, limits: Limits) -> None:
+    def start(self, limits: MpsLimits) -> None:
         """Start the daemon and tell it the limits.
 
         Raises:
@@ -99,7 +99,7 @@ class Control:
         self._log.info("mps daemon started")
         self.limit(limits)
 
-    def limit(self, limits: Limits) -> None:
+    def limit(self, limits: MpsLimits) -> None:
         """Tell a running daemon its limits; they hold for clients that come.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 
@@ -21,18 +21,18 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
     from plugins.gpu.resetting.cleaning import clean  # noqa: PLC0415 - see above
     from plugins.gpu.resetting.hardware import reset_hardware  # noqa: PLC0415 - see above
     from plugins.gpu.resetting.target import opened  # noqa: PLC0415 - see above
-    from plugins.gpu.resetting.vacancy import check_vacant  # noqa: PLC0415 - see above
+    from plugins.gpu.resetting.vacancy import require_unused  # noqa: PLC0415 - see above
 
     wishes = msgspec.convert(settings, ResetSettings)
     level = wishes.levels.get(device.id, ResetLevel.OFF)
-    places = Places(Host(device.host_root), wishes.driver_root, wishes.dev_root, wishes.container_driver_root)
+    places = DriverPaths(Host(device.host_root), wishes.driver_root, wishes.dev_root, wishes.container_driver_root)
     obstacle = ""
     if not device.broken or level is not ResetLevel.RESET:
         with opened(places, device.id) as target:
-            check_vacant(target, wishes)
+            require_unused(target, wishes)
             if level in {ResetLevel.CLEAN, ResetLevel.RESET}:
                 clean(target)
-            obstacle = target.why_no_reset() if level is ResetLevel.RESET else ""
+            obstacle = target.reset_blocked() if level is ResetLevel.RESET else ""
     if level is ResetLevel.RESET and not obstacle:
         reset_hardware(places, device.id, wishes, device.runtime)
     elif obstacle:

@@ -1,12 +1,12 @@
 """A reset of the GPU itself, by NVIDIA's own program."""
 
 from hub import ResetFailed, Runtime
-from plugins.gpu.driver.gate import alone
-from plugins.gpu.places import Places
+from plugins.gpu.driver.gate import exclusive_driver
+from plugins.gpu.places import DriverPaths
 from plugins.gpu.programs import ProgramFailed, run_program
 from plugins.gpu.resetting.settings import ResetSettings
 from plugins.gpu.resetting.target import opened
-from plugins.gpu.resetting.vacancy import check_vacant
+from plugins.gpu.resetting.vacancy import require_unused
 
 LIMIT = 16.0
 """Seconds for nvidia-smi. With all else that is done it stays within the time of a container's resets."""
@@ -15,18 +15,18 @@ LET_GO = 3.0
 """Seconds for the plugin to end its session with the driver."""
 
 
-def reset_hardware(places: Places, uuid: str, wishes: ResetSettings, runtime: Runtime) -> None:
+def reset_hardware(places: DriverPaths, uuid: str, wishes: ResetSettings, runtime: Runtime) -> None:
     """Reset the GPU, and see that it answers again.
 
     Raises:
         ResetFailed: it was not reset, or does not answer.
     """
     try:
-        with alone(runtime, LET_GO):
+        with exclusive_driver(runtime, LET_GO):
             run_program(places, "nvidia-smi", ["--gpu-reset", "-i", uuid], limit=LIMIT)
     except TimeoutError:
         raise ResetFailed(f"the plugin has not let go of the driver within {LET_GO:g} s") from None
     except ProgramFailed as failed:
         raise ResetFailed(f"the GPU was not reset: {failed}") from failed
     with opened(places, uuid) as target:
-        check_vacant(target, wishes)
+        require_unused(target, wishes)

@@ -9,7 +9,7 @@ import pynvml
 from hub import ResetFailed
 from plugins.gpu.driver.library import preload
 from plugins.gpu.driver.nvml import MISSING, Nvml, NvmlError
-from plugins.gpu.places import Places
+from plugins.gpu.places import DriverPaths
 
 _AMPERE = 8
 
@@ -23,14 +23,14 @@ class Target:
         uuid: Which device.
     """
 
-    def __init__(self, nvml: Nvml, places: Places, uuid: str) -> None:
+    def __init__(self, nvml: Nvml, places: DriverPaths, uuid: str) -> None:
         self.nvml = nvml
         self.places = places
         self.uuid = uuid
         self.handle: Any = nvml.call("nvmlDeviceGetHandleByUUID", uuid)
         self.is_mig = uuid.startswith("MIG-")
 
-    def why_no_reset(self) -> str:
+    def reset_blocked(self) -> str:
         """Why the GPU cannot be reset alone; empty when it can.
 
         GPUs that NVLink connects directly are only reset all together; those on an NVSwitch can be since the Ampere
@@ -60,7 +60,7 @@ class Target:
 
 
 @contextmanager
-def opened(places: Places, uuid: str) -> Iterator[Target]:
+def opened(places: DriverPaths, uuid: str) -> Iterator[Target]:
     """A device, in a session with the driver of its own.
 
     Raises:

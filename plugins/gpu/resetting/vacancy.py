@@ -14,7 +14,7 @@ _POLL = 0.05
 """Seconds between two looks; NVML reports no end of a process."""
 
 
-def check_vacant(target: Target, wishes: ResetSettings) -> None:
+def require_unused(target: Target, wishes: ResetSettings) -> None:
     """Wait for a short while until the device is free.
 
     Raises:

@@ -14,7 +14,7 @@ import msgspec
 from hub import Settings
 from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.selectors import check_selector
-from plugins.gpu.settings.sharing import GPU_RESOURCE, Resources, SharingSection, resource_name
+from plugins.gpu.settings.sharing import GPU_RESOURCE, ResourcePatterns, SharingSection, resource_name
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/")]
@@ -195,7 +195,7 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
     version: Literal["v1"] = "v1"
     """The version of the file's format."""
     flags: Flags = Flags()
-    resources: Resources = Resources()
+    resources: ResourcePatterns = ResourcePatterns()
     sharing: SharingSection = SharingSection()
     imex: Imex = Imex()
     dphub: HubSection = HubSection()

@@ -53,7 +53,7 @@ class Pattern(Settings, frozen=True):
         return bool(re.search(".*".join(map(re.escape, self.pattern.split("*"))), text))
 
 
-class Resources(Settings, frozen=True):
+class ResourcePatterns(Settings, frozen=True):
     """`resources`; the first pattern that matches names the resource."""
 
     gpus: tuple[Pattern, ...] = ()

@@ -40,7 +40,7 @@ function pluginFacts(plugin) {
   return facts([
     ["Process", plugin.pid ? copyable(`${plugin.pid}`) : "none"],
     ["Started", moment(plugin.started)],
-    ["Last heartbeat", moment(plugin.last_sign)],
+    ["Last heartbeat", moment(plugin.last_heartbeat)],
     ["Memory", megabytes(plugin.memory)],
     ["Starts", `${plugin.starts}`],
     ["Restarts", Object.entries(plugin.restarts).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"],
