@@ -75,8 +75,8 @@ class Plugin:
         reset: The function ("module:function") that makes a device ready for its next container, see `hub.reset`. It
             is called before each start of a container, in a process of its own.
         reset_resources: The resources whose devices are reset; None for all of them.
-        reset_clears_broken: The resources in which a reset that succeeds mends a device that is `broken`; None for all of
-            them. In others it waits for an operator.
+        reset_clears_broken: The resources in which a successful reset makes a `broken` device healthy; None for all.
+            In other resources such a device waits for an administrator.
         reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and to end
             what has not ended by then takes up to 3.
         max_reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.

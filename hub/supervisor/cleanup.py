@@ -30,9 +30,9 @@ def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
             with start_blocked(run_dir, name) as gone:
                 if gone:
                     _remove(*_sockets(plugin_dir, name, others), *_files(run_dir, name))
-                    _log.info("leftovers removed", hub=name)
+                    _log.info("stale files removed", hub=name)
         except OSError as error:
-            _log.warning("leftovers not removed", hub=name, reason=str(error))
+            _log.warning("stale files not removed", hub=name, reason=str(error))
 
 
 def _remove(*paths: Path) -> None:

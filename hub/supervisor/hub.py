@@ -125,13 +125,13 @@ def _handle_signals(arbiter: HubArbiter) -> None:
 
 def _signal_plugins(arbiter: HubArbiter, report: HubReporter) -> None:
     report.kubelet_started()
-    _log.info("kubelet started", plugins_told=arbiter.signal_plugins(signal.SIGHUP))
+    _log.info("kubelet started", plugins_notified=arbiter.signal_plugins(signal.SIGHUP))
 
 
 def _kubelet_unresponsive(report: HubReporter, settings: HubSettings, *, silent: bool) -> None:
     report.kubelet_unresponsive(silent)
     if silent:
-        _log.warning("kubelet does not answer", socket=str(settings.plugin_dir / KUBELET_SOCKET))
+        _log.warning("kubelet unresponsive", socket=str(settings.plugin_dir / KUBELET_SOCKET))
 
 
 def _check_plugin_dir(path: Path) -> None:

@@ -33,8 +33,8 @@ class KubeletWatch:
         plugin_dir: The kubelet's plugin directory; it need not exist yet, and may come and go.
         on_start: Called for each new `kubelet.sock`.
         on_end: Called when it is gone.
-        on_unresponsive: Called with True when nobody answers on it, as after a kubelet's death by SIGKILL, and with False
-            when somebody does again.
+        on_unresponsive: Called with True when no process listens on it, as after SIGKILL of the kubelet, and with False
+            when one does again.
         look: Seconds between two looks without an event.
     """
 

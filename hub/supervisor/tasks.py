@@ -45,7 +45,7 @@ async def run_forever(
         finally:
             working.cancel()
         if how != said:
-            _log.error("part of the hub failed", part=part, reason=how, exc_info=working.exception())
+            _log.error("hub task failed", task=part, reason=how, exc_info=working.exception())
         said = how
         tell(part, how)
         await asyncio.sleep(retry)

@@ -126,7 +126,7 @@ async def test_hung_hardware() -> None:
         await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
         await node.status_until(lambda status: not status.ready, "a node that is not ready")
         said = await node.dphub("logs", "stub", "--json", "-n", "0")
-        assert "plugin hangs, killing it" in said.out
+        assert "plugin unresponsive, killed" in said.out
         assert "in _hang" in said.out
         node.stub_faults()
         await node.kubelet.wait_for(STUB, 4)

@@ -240,7 +240,7 @@ def test_every_plugin_is_told_once(make_hub: Callable[[str], HubProcess], direct
     pids = [hub.plugin_pid(name) for name in "ab"]
     kubelet = Kubelet(hub.plugin_dir)
     kubelet.start()
-    assert set(hub.wait_event("kubelet started")["plugins_told"]) == {"a", "b"}
+    assert set(hub.wait_event("kubelet started")["plugins_notified"]) == {"a", "b"}
     assert all(map(is_alive, pids))
     go.touch()
     heard = [directory / name for name in "ab"]

@@ -74,7 +74,7 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
         status = reader.status(running=True)
         return status if status.hub.failures else None
 
-    hub.wait_event("part of the hub failed", part="watchdog", reason="ValueError: a fault in the watchdog")
+    hub.wait_event("hub task failed", task="watchdog", reason="ValueError: a fault in the watchdog")
     status = wait_until(told, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
     assert problem.severity is Severity.WARNING
@@ -85,4 +85,4 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a plugin that lives")
     pid = hub.plugin_pid("stub")
     os.kill(pid, signal.SIGSTOP)
-    hub.wait_event("plugin hangs, killing it", pid=pid)
+    hub.wait_event("plugin unresponsive, killed", pid=pid)

@@ -178,7 +178,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     def reject_config(self, problem: str) -> None:
         """All goes on as before, and everybody can see why."""
-        _log.error("configuration refused, all goes on as before", error=problem)
+        _log.error("configuration rejected", error=problem)
         self._report.config_rejected(problem)
 
     async def _change_to(self, plugins: list[PluginConfig]) -> ReloadResult:

@@ -201,7 +201,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
 
     def _report_start_failure(self, reason: str) -> None:
         if reason != self._start_failure:
-            self._log.error("plugin cannot be started, trying on", reason=reason)
+            self._log.error("plugin start failed", reason=reason)
         self._start_failure = reason
 
     def reaped(self, pid: int, status: int) -> None:
@@ -247,7 +247,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             await asyncio.sleep(STACK_SECONDS)
         if pid not in self.processes:
             return
-        self._log.error("plugin hangs, killing it", pid=pid, reason=why, stack=self._read_stack())
+        self._log.error("plugin unresponsive, killed", pid=pid, reason=why, stack=self._read_stack())
         os.killpg(pid, signal.SIGKILL)
 
     def _read_stack(self) -> str:
@@ -271,12 +271,12 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         grace = self.graceful_timeout if graceful_timeout is None else graceful_timeout
         if await self._has_ended(process, grace):
             return True
-        self._log.warning("plugin does not stop, killing it", pid=process.pid, grace_seconds=grace)
+        self._log.warning("plugin stop timed out", pid=process.pid, grace_seconds=grace)
         # With its children: each plugin leads a process group of its own.
         os.killpg(process.pid, signal.SIGKILL)
         if await self._has_ended(process, KILL_SECONDS):
             return True
-        self._log.error("plugin does not die, most likely it hangs in a driver", pid=process.pid)
+        self._log.error("plugin survived SIGKILL", pid=process.pid)
         return False
 
     async def _has_ended(self, process: WatchedProcess, seconds: float) -> bool:

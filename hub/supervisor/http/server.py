@@ -87,7 +87,7 @@ async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket
             said = f"cannot listen on {address}: {error.strerror}"
             if said != problem:
                 tell("", said)
-                _log.error("no http", reason=f"{said}; choose another address with --http or DPHUB_HTTP")
+                _log.error("http listen failed", reason=f"{said}; choose another address with --http or DPHUB_HTTP")
             problem = said
             await asyncio.sleep(RETRY_SECONDS)
         else:
@@ -128,7 +128,7 @@ def _application(reader: Reader) -> Application:
 
 
 def _log_request(handler: RequestHandler) -> None:
-    _log.debug("request", path=handler.request.path, status=handler.get_status())
+    _log.debug("http request served", path=handler.request.path, status=handler.get_status())
 
 
 class _Page(RequestHandler):
