@@ -121,7 +121,7 @@ def _serve(options: argparse.Namespace) -> int:
     read = ConfigState(str(config.absolute()), digest(config)) if config else None
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
-        get_logger().warning("plugin class doubtful", reason=warning)
+        get_logger().warning("plugin class questionable", reason=warning)
 
     _log_missing_kubelet(options.plugin_dir)
 

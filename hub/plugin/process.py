@@ -111,7 +111,7 @@ class PluginProcess:
     async def serve(self) -> Exit:
         """Serve until a signal says stop, or until there is no point in going on."""
         self._handle_signals()
-        self._log.info("serving", plugin_dir=str(self._directory.path), pid=os.getpid())
+        self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._state_file.mark_changed()
         self._neighbours.refresh()
         async with asyncio.TaskGroup() as self._group:
@@ -127,7 +127,7 @@ class PluginProcess:
         self._state_file.write()
         self._health.save()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._log.info("no longer serving")
+        self._log.info("process stopped")
         return self._exit
 
     def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
@@ -163,7 +163,7 @@ class PluginProcess:
 
     def _check_directory(self) -> None:
         if not self._stop.is_set() and self._directory.replaced():
-            self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._directory.path))
+            self._log.error("plugin directory replaced", plugin_dir=str(self._directory.path))
             self._end(Exit.PLUGIN_DIR_REPLACED)
 
     def _look_around(self) -> None:
@@ -171,10 +171,10 @@ class PluginProcess:
         self._neighbours.refresh()
         before, self._heir = self._heir, self._neighbours.newer
         if before and not self._heir:
-            self._log.info("hub is gone that was to follow", hub=before)
+            self._log.info("newer hub exited", hub=before)
             self._health.reload()
         elif self._heir and not before:
-            self._log.info("another hub follows", hub=self._heir)
+            self._log.info("superseded by newer hub", hub=self._heir)
         if self._scanned and not self._serves and not self._neighbours.has_older:
             self._scanner.request()
 
@@ -200,7 +200,7 @@ class PluginProcess:
             self._scanned = True
             self._state_file.mark_changed()
         if scan.needs_restart:
-            self._log.error("only a new process can go on", reason=scan.reason)
+            self._log.error("plugin requested restart", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
 
     def _acquire(self) -> None:
@@ -208,7 +208,7 @@ class PluginProcess:
         try:
             self._neighbours.acquire()
         except OSError as error:
-            self._log.warning("other hubs do not see that this plugin serves", reason=str(error))
+            self._log.warning("serving lock not acquired", reason=str(error))
         self._health.reload()
 
     def _end(self, code: Exit) -> None:

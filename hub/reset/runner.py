@@ -207,7 +207,7 @@ class ResetRunner:
 
     async def _await_end(self, job: "_Job", process: ResetProcess, patience: float) -> None:
         if not await _has_exited(process, patience):
-            get_logger(device=job.device.id).error("reset abandoned", pid=process.identity.pid)
+            get_logger(device=job.device.id).error("reset stuck", pid=process.identity.pid)
             self._on_abandoned(job.key, f"reset of {job.device.id} {_endless(process)}; given up")
 
 

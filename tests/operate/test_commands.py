@@ -272,13 +272,13 @@ async def test_logs_and_levels(node: OperatedNode) -> None:
     said = await node.dphub("log-level", "stub", "debug")
     assert said.code == 0, said
     await node.kubelet.admit("trainer", {STUB: 1})
-    await until(lambda: "allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
+    await until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
     plugin = await node.status_until(lambda status: status.plugins[2].log_level == "debug", "the level in the status")
     assert plugin.plugins[0].log_level == "info"
     said = await node.dphub("logs", "stub", "--json", "-n", "0")
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert {line["plugin"] for line in lines} == {"stub"}
-    assert {"plugin started", "registered", "allocated"} <= {line["event"] for line in lines}
+    assert {"plugin started", "registered", "devices allocated"} <= {line["event"] for line in lines}
     assert lines == sorted(lines, key=lambda line: line["timestamp"])
     said = await node.dphub("logs", "-n", "0")
     assert "hub started" in said.out

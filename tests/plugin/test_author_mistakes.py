@@ -402,7 +402,7 @@ async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, cod
     report = await asyncio.to_thread(_checked, file, scan=True)
     assert (report.problems, report.devices) == ((said,), ())
     plugin = node.spawn(f"{file}:P")
-    line = await plugin.logged("scan")
+    line = await plugin.logged("scan result changed")
     assert (line["reason"], line["level"]) == (said, "warning")
     state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the state")
     assert (state.reason, state.fault) == (said, True)
@@ -446,7 +446,7 @@ async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> N
     assert [device.id for device in report.devices or ()] == ["c"]
     plugin = node.spawn(f"{file}:P")
     await kubelet.wait_for("example.com/named", 1)
-    assert (await plugin.logged("resource left out"))["reason"] == said
+    assert (await plugin.logged("resource invalid"))["reason"] == said
 
 
 async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet) -> None:
@@ -522,7 +522,7 @@ async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: st
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.Allocate(asking_for(device))
     assert refused.value.details() == said
-    assert (await plugin.logged("allocation refused"))["reason"] == said
+    assert (await plugin.logged("allocation rejected"))["reason"] == said
     state = await plugin.resource_until(lambda state: state.rejection is not None)
     assert state.rejection
     assert state.rejection.reason == said
@@ -606,5 +606,5 @@ async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> N
     file = _written(node.directory, code)
     plugin = node.spawn(f"{file}:P")
     await kubelet.wait_for(STUB, 1)
-    (line,) = plugin.lines("plugin class doubtful")
+    (line,) = plugin.lines("plugin class questionable")
     assert line["reason"] == f"{file}:8: the hub never reads resourse; did you mean resource?"

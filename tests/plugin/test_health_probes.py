@@ -74,14 +74,14 @@ async def test_probes_that_fail_are_told_once(node: Node, kubelet: FakeKubelet) 
     await _failed(plugin, 3 + 4)
     assert len(plugin.lines("reset failed")) == 1
     assert len(plugin.lines("devices unhealthy")) == 1
-    assert not plugin.lines("container kept from starting")
+    assert not plugin.lines("prestart rejected")
     device = await until(lambda: found if (found := _device(plugin)) and found.source else None, "the fault")
     assert (device.healthy, device.source) == (False, "reset")
     assert device.health in {"unhealthy", "recovering"}
     assert begin - 1 <= device.since <= time.time() + 1
     node.faults("")
     await kubelet.wait_for(STUB, 4)
-    assert len(plugin.lines("devices healthy again")) == 1
+    assert len(plugin.lines("devices recovered")) == 1
 
 
 async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
@@ -120,10 +120,10 @@ async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
         plugin = await _plugin(node, kubelet)
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
         await _fail(node, "stub-0", "stub-1")
-        await plugin.logged("broken devices are not probed: no answer on who holds them")
+        await plugin.logged("recovery paused")
         # Some rounds more; that there are few on a slow machine does no harm.
         await asyncio.sleep(1)
-        assert len(plugin.lines("broken devices are not probed: no answer on who holds them")) == 1
+        assert len(plugin.lines("recovery paused")) == 1
         assert _counts(plugin, "failed") == 6
 
 
@@ -317,7 +317,7 @@ async def test_an_error_does_not_end_the_probes(tmp_path: Path) -> None:
         async with asyncio.timeout(PATIENCE):
             await done.wait()
         probes.cancel()
-    assert {line["event"] for line in log} == {"probes failed"}
+    assert {line["event"] for line in log} == {"recovery failed"}
 
 
 @pytest.mark.parametrize("text", ["plain " * 10_000, "\N{SNOWMAN}" * 10_000])

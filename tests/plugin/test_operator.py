@@ -121,7 +121,7 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
     )
     plugin = node.spawn(node.write_plugin(code), env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
-    line = await plugin.logged("no metrics of the plugin's own")
+    line = await plugin.logged("plugin metrics invalid")
     assert "dphub_odd" in line["reason"]
     path = RunDir(node.run_dir).heartbeat("stub")
 
@@ -132,7 +132,7 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
         )
 
     await until(measured, "figures of the process")
-    assert len(plugin.lines("no metrics of the plugin's own")) == 1
+    assert len(plugin.lines("plugin metrics invalid")) == 1
 
 
 async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:

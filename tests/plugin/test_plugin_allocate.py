@@ -116,7 +116,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
     assert details.startswith(
         f"{STUB}: allocation of 'hangs': allocate() has not returned within 5 s; it is at {node.directory}"
     )
-    assert plugin.lines("allocation refused")[0]["reason"] == details
+    assert plugin.lines("allocation rejected")[0]["reason"] == details
     assert kubelet.running
 
 
@@ -128,7 +128,7 @@ async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubel
     code, text = await refused(node, "good")
     assert code is grpc.StatusCode.INTERNAL
     assert text == f"{STUB}: allocation of 'good': 16 earlier calls of the plugin have not returned"
-    assert len(plugin.lines("allocation refused")) == 2
+    assert len(plugin.lines("allocation rejected")) == 2
     assert kubelet.running
 
 
@@ -173,7 +173,7 @@ class P(Plugin):
     said = rf"{STUB}: allocation of 'd0': allocate\(\) failed at {place}:\d+: {re.escape(words)}"
     assert re.search(said, str(error.value)), str(error.value)
     await kubelet.admit("trainer", {STUB: 1})
-    assert len(plugin.lines("allocation refused")) == 1
+    assert len(plugin.lines("allocation rejected")) == 1
 
 
 async def test_devices_that_contradict_each_other_are_refused(node: Node, kubelet: FakeKubelet) -> None:
@@ -213,7 +213,7 @@ async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet)
             await client.Allocate(asking_for("stub-0"))
     for _ in range(20):
         await refused(node, "stub-7")
-    assert [line["event"] for line in plugin.lines()[before:]] == ["allocation refused"]
+    assert [line["event"] for line in plugin.lines()[before:]] == ["allocation rejected"]
 
 
 async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
@@ -265,7 +265,7 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
     reason = reason.format(place=f"{file}:12", method=f"{file}:11", expected=expected)
     for _ in range(2):
         assert await preferred(node, 2, required=("d3",)) == [[]]
-    assert [line["reason"] for line in plugin.lines("preference left to the kubelet")] == ([reason] if reason else [])
+    assert [line["reason"] for line in plugin.lines("preference ignored")] == ([reason] if reason else [])
     await kubelet.wait_for(STUB, 5)
     await kubelet.admit("trainer", {STUB: 2})
 

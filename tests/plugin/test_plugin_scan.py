@@ -65,11 +65,11 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
     await kubelet.wait_for(STUB, 1)
     assert len(kubelet.registrations) == 1
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [2, 2, 2]
-    told = [line["reason"] for line in obedient.plugin.lines("scan")]
+    told = [line["reason"] for line in obedient.plugin.lines("scan result changed")]
     assert told == [
         f"{failed}{words}",
         f"{failed}OSError: and now the bus",
-        "all is well again",
+        "no problems",
     ]
 
 
@@ -148,7 +148,7 @@ async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKu
     await kubelet.wait_for(STUB, 0)
     node.faults("")
     await kubelet.wait_for(STUB, 2000)
-    (fallen,), (risen,) = plugin.lines("devices unhealthy"), plugin.lines("devices healthy again")
+    (fallen,), (risen,) = plugin.lines("devices unhealthy"), plugin.lines("devices recovered")
     assert re.fullmatch(r"devices\(\) failed at \S+/stub/__init__.py:\d+: RuntimeError: no driver", fallen["reason"])
     assert fallen["devices"].endswith("stub-15 and 1984 more")
     assert risen["devices"] == fallen["devices"]

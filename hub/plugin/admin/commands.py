@@ -81,7 +81,7 @@ class AdminCommands:
         released, failure = self._health.release([key] if cordoned else every)
         if not released:
             return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an operator")
-        self._log.info("device released", device=key, was=released)
+        self._log.info("device uncordoned", device=key, was=released)
         return self._kept(f"{named} is released (was: {released}){self._still(key, shares)}", failure)
 
     def _kept(self, text: str, failure: str) -> Response:
@@ -115,7 +115,7 @@ class AdminCommands:
         if held := self._preparation.holders_of(key, holders):
             having = "; ".join(holder.describe("has it") for holder in held)
             return Response(ok=False, message=f"{named} is not reset: {having}")
-        self._log.info("reset asked for", device=key)
+        self._log.info("reset requested", device=key)
         result = await self._preparation.reset_now(key)
         if result.outcome is Outcome.OK:
             return Response(ok=True, message=f"{named} is reset, in {result.seconds:.2f} s")

@@ -39,7 +39,7 @@ class AdminServer:
             self._path.unlink(missing_ok=True)
             server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         except OSError as error:
-            self._log.error("no control socket", file=str(self._path), reason=str(error))
+            self._log.error("admin socket failed", file=str(self._path), reason=str(error))
             return
         try:
             # Not serve_forever: from Python 3.12 on it waits for its clients at the end, silent ones too.
@@ -76,5 +76,5 @@ class AdminServer:
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not be the last
-            self._log.exception("request failed")
+            self._log.exception("admin request failed")
             return Response(ok=False, message=f"it failed: {error!r}; the plugin's log has more")

@@ -92,6 +92,6 @@ class Handover:
             state, reason = RegistrationStatus.WAITING, str(error)
         if state is RegistrationStatus.REJECTED:
             self._taken_over = older
-            self._log.info("taken over", hub=older)
+            self._log.info("handover complete", hub=older)
         else:
-            self._log.warning("not taken over cleanly", hub=older, reason=reason)
+            self._log.warning("handover incomplete", hub=older, reason=reason)

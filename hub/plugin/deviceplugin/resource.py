@@ -186,15 +186,15 @@ class Resource:
         if self._inventory.replace(snapshot):
             healthy = sum(not device.unhealthy for device in snapshot.devices.values())
             excuse = {"reason": snapshot.reason} if snapshot.reason else {}
-            self._log.info("devices", total=len(snapshot.devices), healthy=healthy, **excuse)
+            self._log.info("devices advertised", total=len(snapshot.devices), healthy=healthy, **excuse)
         if gone := [name for name in before.devices if name not in snapshot.devices]:
-            self._log.warning("devices gone", devices=_shown(gone))
+            self._log.warning("devices removed", devices=_shown(gone))
         if before.devices != snapshot.devices:
             self._log_health(snapshot.devices)
             self._count_turns(before.devices, snapshot.devices)
         for problem in snapshot.problems:
             if problem not in before.problems:
-                self._log.error("device left out", reason=problem)
+                self._log.error("device invalid", reason=problem)
         for warning in snapshot.warnings:
             if warning not in before.warnings:
                 self._log.warning("device file missing", reason=warning)
@@ -219,7 +219,7 @@ class Resource:
         for reason, names in fallen.items():
             self._log.warning("devices unhealthy", devices=_shown(names), reason=reason)
         if risen:
-            self._log.info("devices healthy again", devices=_shown(risen))
+            self._log.info("devices recovered", devices=_shown(risen))
 
     def _count_turns(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> None:
         """Count the devices whose health is not what it was."""

@@ -116,7 +116,7 @@ class DevicePluginServicer(Wire):
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
             except RpcError as refusal:
                 call.code = refusal.code
-                self._log_once("allocation refused", str(refusal))
+                self._log_once("allocation rejected", str(refusal))
                 self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
         self._allocated()
@@ -140,7 +140,7 @@ class DevicePluginServicer(Wire):
         try:
             return self._resolve(ids)
         except RpcError as refusal:
-            self._log_once("container kept from starting", str(refusal))
+            self._log_once("prestart rejected", str(refusal))
             raise
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
@@ -154,7 +154,7 @@ class DevicePluginServicer(Wire):
             raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{named}: {timeout}") from None
         except PluginError as failure:
             raise RpcError(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
-        self._log.debug("allocated", devices=list(ids))
+        self._log.debug("devices allocated", devices=list(ids))
         return response
 
     def _resolve(self, ids: Iterable[str]) -> list[Device]:
@@ -201,7 +201,7 @@ class DevicePluginServicer(Wire):
         return ids
 
     def _no_preference(self, reason: str) -> list[str]:
-        self._log_once("preference left to the kubelet", reason)
+        self._log_once("preference ignored", reason)
         return []
 
     async def _ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:

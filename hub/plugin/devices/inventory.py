@@ -87,7 +87,7 @@ class Inventory:
     def _explain(self, reason: str, *, fault: bool) -> None:
         if (reason, fault) != (self.reason, self.fault):
             say = self._log.warning if fault else self._log.info
-            say("scan", reason=reason or "all is well again")
+            say("scan result changed", reason=reason or "no problems")
             self.reason, self.fault = reason, fault
             self._changed()
 
@@ -99,7 +99,7 @@ class Inventory:
     def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
         for each in excluded:
             if each not in self._excluded:
-                self._log.info("left out", device=each.id, reason=each.reason)
+                self._log.info("device excluded", device=each.id, reason=each.reason)
         self._excluded = excluded
         self._changed()
 
@@ -112,6 +112,6 @@ class Inventory:
         except ConfigError as error:
             problem = str(error)
         if problem:
-            self._log.error("resource left out", resource=name, reason=problem)
+            self._log.error("resource invalid", resource=name, reason=problem)
             self._refused[name] = ResourceReport(name, "", RegistrationStatus.INVALID, time.time(), detail=problem)
             self._changed()

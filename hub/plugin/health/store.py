@@ -188,7 +188,7 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
     try:
         records = msgspec.json.decode(path.read_bytes(), type=dict[str, HealthRecord])
     except (OSError, msgspec.DecodeError) as error:
-        get_logger().error("health of earlier days lost", reason=str(error), kept=_put_aside(path))
+        get_logger().error("health file unreadable", reason=str(error), kept=_put_aside(path))
         return {}
     for record in records.values():
         record.abort_recovery()

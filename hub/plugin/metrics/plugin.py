@@ -52,7 +52,7 @@ class PluginMetrics:
         failure = str(error) if error else ""
         if failure and failure != self._failure:
             # What cannot be measured keeps no device from being used.
-            self._log.error("no metrics of the plugin's own", reason=failure)
+            self._log.error("plugin metrics invalid", reason=failure)
         self._failure = failure
         self.latest = () if error else answer.result()
         self._changed()

@@ -79,7 +79,7 @@ class Recovery:
             try:
                 await self._round()
             except Exception:  # noqa: BLE001 - one bad round must not be the last
-                self._log.exception("probes failed")
+                self._log.exception("recovery failed")
 
     def recovered(self, key: str) -> None:
         """A device works again: should it break, it is probed as if for the first time."""
@@ -131,6 +131,6 @@ class Recovery:
     def _say_blind(self, *, blind: bool) -> None:
         if blind and not self._blind:
             self._log.warning(
-                "broken devices are not probed: no answer on who holds them", socket=str(self._pod_resources)
+                "recovery paused", reason="pod resources API unavailable", socket=str(self._pod_resources)
             )
         self._blind = blind

@@ -189,7 +189,7 @@ class ResetService:
             if self._cures(self._shares().get(key, ())):
                 self._health.clear(key, BROKEN)
         elif result.outcome is Outcome.SKIPPED:
-            self._tell("info", "reset left out", key, name, result)
+            self._tell("info", "reset skipped", key, name, result)
         else:
             self._tell("warning", "reset failed", key, name, result)
             self._judge(key, result)
