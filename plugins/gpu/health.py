@@ -40,7 +40,7 @@ class XidFaults:
         """Take in an XID; whether it says anything about health."""
         meaning = self._policy.meaning(xid.code)
         say = self._log.info if meaning is XidMeaning.IGNORE else self._log.warning
-        say("xid", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid))
+        say("xid received", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid))
         uuid = xid.mig or xid.gpu
         with self._lock:
             self._counts[str(xid.code) if xid.code < KNOWN_CODES else "other"] += 1

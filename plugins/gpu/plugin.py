@@ -119,7 +119,7 @@ class GPU(Plugin):
         try:
             write_allocation_hint(self.runtime, [share.gpu.pci for share in shares])
         except OSError as error:
-            self._log.warning("others cannot prefer what is close to these GPUs", reason=str(error))
+            self._log.warning("allocation hint not written", reason=str(error))
         return given
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
@@ -131,7 +131,7 @@ class GPU(Plugin):
         offered, kept = self._found(available), self._found(required)
         chosen = prefer(topology, totals, policy, offered, kept, size)
         if not chosen:
-            self._log.warning("no preference", available=len(available), required=len(required), size=size)
+            self._log.warning("preference not found", available=len(available), required=len(required), size=size)
         by_id = {device.id: device for device in available}
         return [by_id[share.id] for share in chosen]
 

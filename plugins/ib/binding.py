@@ -50,7 +50,7 @@ class Binding:
             if now >= due and is_abandoned(self._directory, note):
                 self._tries[note.pci] = now + delay, min(2 * delay, LONGEST)
                 if not due:
-                    self._log.warning("driver is bound again, a reset was cut short", device=note.pci)
+                    self._log.warning("driver rebound", device=note.pci, reason="a reset was interrupted")
                 self._begin(note.pci)
         return _problems(known)
 

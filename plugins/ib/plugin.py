@@ -118,7 +118,7 @@ class IB(Plugin):
         totals = Counter(of[0].pci for (resource, _), (_, of) in self._members.items() if resource in resources and of)
         chosen = prefer(totals, available, required, size, self._gpus(available), self._closeness)
         if not chosen:
-            self._log.warning("no preference", available=len(available), required=len(required), size=size)
+            self._log.warning("preference not found", available=len(available), required=len(required), size=size)
         return chosen
 
     def metrics(self) -> list[Metric]:

@@ -49,7 +49,7 @@ async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> N
     got = answer(await kubelet.admit("job", {GPU: 1}))
     (gpu,) = [gpu for gpu in gpus if gpu.uuid == got.envs["NVIDIA_VISIBLE_DEVICES"]]
     assert f"/dev/nvidia{gpu.minor}" in [node.host_path for node in got.devices]
-    assert not plugin.lines("xids")
+    assert not plugin.lines("xid monitoring changed")
 
 
 async def test_clean(driver: Driver) -> None:

@@ -39,7 +39,7 @@ async def test_an_xid_is_told_at_once(node: Node, kubelet: FakeKubelet) -> None:
     uuid = gpus.uuids()[3]
     assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [uuid]
     await _told(plugin, uuid, "XID 94: a memory error that concerns one application only")
-    line = plugin.lines("xid")[0]
+    line = plugin.lines("xid received")[0]
     assert (line["gpu"], line["code"], line["meaning"]) == (uuid, 94, "recover")
 
 
@@ -51,7 +51,7 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
     gpus.driver.xid(0, code)
     gpus.driver.xid(1, 94)
     await kubelet.wait_for(GPU, 1)
-    assert [line["meaning"] for line in plugin.lines("xid")] == ["ignore", "recover"]
+    assert [line["meaning"] for line in plugin.lines("xid received")] == ["ignore", "recover"]
     assert [device.healthy for device in kubelet.devices(GPU)] == [True, False]
 
 
@@ -102,7 +102,7 @@ async def test_the_table_decides(node: Node, kubelet: FakeKubelet) -> None:
     gpus.driver.xid(0, 79)
     gpus.driver.xid(1, 13)
     await kubelet.wait_for(GPU, 7)
-    assert [line["meaning"] for line in plugin.lines("xid")] == ["ignore", "fatal"]
+    assert [line["meaning"] for line in plugin.lines("xid received")] == ["ignore", "fatal"]
     assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [gpus.uuids()[1]]
 
 
@@ -140,7 +140,7 @@ async def test_mig_devices_are_concerned(node: Node, kubelet: FakeKubelet) -> No
     await kubelet.wait_for(small, 13)
     mig = gpus.driver.gpus[0].migs[1]
     assert [device.id for device in kubelet.devices(small) if not device.healthy] == [mig.uuid]
-    assert plugin.lines("xid")[0]["mig"] == mig.uuid
+    assert plugin.lines("xid received")[0]["mig"] == mig.uuid
     gpus.driver.xid(0, 94, gi=9)
     await kubelet.wait_for(small, 12)
     gpus.driver.xid(1, 79)
@@ -248,7 +248,7 @@ async def test_listening_that_breaks_begins_anew(node: Node, kubelet: FakeKubele
     await kubelet.wait_for(GPU, 0)
     gpus.driver.mend()
     await kubelet.wait_for(GPU, 2)
-    assert [line["heard"] for line in plugin.lines("xids")] == [False, True]
+    assert [line["active"] for line in plugin.lines("xid monitoring changed")] == [False, True]
     gpus.driver.xid(0, 79)
     await kubelet.wait_for(GPU, 1)
 

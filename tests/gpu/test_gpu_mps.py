@@ -118,7 +118,7 @@ async def test_a_daemon_that_cannot_be_started(gpus: MpsNode, kubelet: FakeKubel
     await kubelet.wait_for(GPU, 0)
     gpus.order("")
     await kubelet.wait_for(GPU, 4)
-    assert len(plugin.lines("mps does not work")) == 1
+    assert len(plugin.lines("mps failed")) == 1
 
 
 async def test_a_program_that_is_missing(gpus: MpsNode, kubelet: FakeKubelet) -> None:

@@ -144,7 +144,7 @@ class Driver:
         if failure != self._deaf:
             self._deaf = failure
             say = self._log.warning if failure else self._log.info
-            say("xids", heard=not failure, reason=failure)
+            say("xid monitoring changed", active=not failure, reason=failure)
             self._woken()
 
     def _answer(self, question: _Call) -> None:
@@ -160,7 +160,7 @@ class Driver:
             question.failure = failure
         except Exception as error:  # noqa: BLE001 - whoever waits has to hear of it, and the thread has to go on
             question.failure = DriverFailure(f"the driver cannot be asked: {type(error).__name__}: {error}")
-            self._log.exception("look failed")
+            self._log.exception("driver poll failed")
         question.answered.set()
 
     def _poll(self) -> DriverState:
@@ -175,7 +175,7 @@ class Driver:
             except NvmlError as error:
                 if error.code == MISMATCH:
                     raise
-                self._log.info("session with the driver is over", reason=str(error))
+                self._log.info("driver session ended", reason=str(error))
                 self._end_session()
         else:
             preload(self._places)

@@ -120,7 +120,7 @@ class Session:
         try:
             self._nvml.call("nvmlShutdown")
         except NvmlError as error:
-            structlog.get_logger().debug("nvml session ended", reason=str(error))
+            structlog.get_logger().debug("nvml shutdown failed", reason=str(error))
 
     def remember(self, view: DriverState) -> None:
         """The MIG devices that events may name."""

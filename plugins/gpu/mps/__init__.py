@@ -99,7 +99,7 @@ class MpsDaemons:
     def _tell(self, reasons: Mapping[str, str]) -> None:
         for resource, reason in reasons.items():
             if reason and reason != self._reasons.get(resource):
-                self._log.warning("mps does not work", resource=resource, reason=reason)
+                self._log.warning("mps failed", resource=resource, reason=reason)
 
     def _see_to(self, resource: str, limits: MpsLimits) -> str:
         """Have the daemon run as it should; why it does not, if it does not."""
@@ -117,7 +117,7 @@ class MpsDaemons:
         try:
             MpsDaemon(self._places, self._root, resource).quit()
         except (ProgramFailed, OSError) as failed:
-            self._log.warning("mps daemon not ended", resource=resource, reason=str(failed))
+            self._log.warning("mps daemon not stopped", resource=resource, reason=str(failed))
 
     def _left_over(self) -> set[str]:
         """Resources whose daemons were started by us, in this process or an earlier one."""

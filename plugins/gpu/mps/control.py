@@ -77,7 +77,7 @@ class MpsDaemon:
         try:
             self._tell("get_default_active_thread_percentage")
         except ProgramFailed as failed:
-            self._log.debug("no mps daemon", reason=str(failed))
+            self._log.debug("mps daemon not ready", reason=str(failed))
             return False
         return True
 
@@ -119,7 +119,7 @@ class MpsDaemon:
         limits = self.set_up
         if self.answers():
             self._tell("quit")
-            self._log.info("mps daemon ended")
+            self._log.info("mps daemon stopped")
         for uuid in limits.gpus.values() if limits else ():
             self._set_mode(uuid, "DEFAULT")
         self._marker.unlink(missing_ok=True)
