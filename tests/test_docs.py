@@ -120,6 +120,11 @@ def test_every_log_event_is_documented() -> None:
     assert documented == _events()
 
 
+def test_log_events_are_short() -> None:
+    """At most four words, so that a list of events can be read; details are fields."""
+    assert [event for event in _events() if len(event.split()) > 4] == []
+
+
 def test_every_metric_is_documented() -> None:
     """Each that the code names is in the table, and each in the table is in the code."""
     text = (DOCS / "operating.md").read_text(encoding="utf-8")

@@ -83,7 +83,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
         plugin.on_allocate = say
         await plugin.register()
         await it.logged(event="registered", resource=STUB, socket="stub.sock")
-        await it.logged(event="devices", resource=STUB, capacity=2, allocatable=1)
+        await it.logged(event="devices updated", resource=STUB, capacity=2, allocatable=1)
         assert await it.ask("capacity") == [f"{STUB}: 1 allocatable of 2"]
         assert await it.ask(f"devices {STUB}", 2) == ["a: healthy, NUMA 0", "b: unhealthy"]
         assert await it.ask(f"admit pod {STUB}=1", 4) == [
@@ -98,7 +98,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
         )
         assert await it.ask("remove pod") == ["remove: done"]
         assert await it.ask("crash") == ["crash: done"]
-        await it.logged(event="resource gone", resource=STUB)
+        await it.logged(event="resource removed", resource=STUB)
         assert await it.ask("start") == ["start: done"]
         await it.logged(event="kubelet started", start=2)
         assert await it.ask("stop") == ["stop: done"]
@@ -114,7 +114,7 @@ async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> Non
         plugin = await WirePlugin(it.directory, "stub").serve()
         with pytest.raises(Exception, match="is invalid"):
             await plugin.register()
-        await it.logged(event="registration refused", resource="stub", error='the ResourceName "stub" is invalid')
+        await it.logged(event="registration rejected", resource="stub", error='the ResourceName "stub" is invalid')
         await plugin.close()
 
 
@@ -150,7 +150,7 @@ async def test_the_end_of_standard_input_ends_nothing() -> None:
         it.process.stdin.close()
         plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
         await plugin.register()
-        await it.logged(event="devices", allocatable=1)
+        await it.logged(event="devices updated", allocatable=1)
         await plugin.close()
         assert await it.end(signal.SIGTERM) == 0
 

@@ -108,16 +108,16 @@ async def _report(fake: FakeKubelet) -> None:
             logger.info("kubelet started", start=start)
         for call in fake.registrations[registrations:]:
             if call.error:
-                logger.warning("registration refused", resource=call.resource, error=call.error)
+                logger.warning("registration rejected", resource=call.resource, error=call.error)
             else:
                 logger.info("registered", resource=call.resource, socket=call.endpoint)
         registrations = len(fake.registrations)
         before, capacity = capacity, fake.capacity()
         for resource, now in capacity.items():
             if now != before.get(resource):
-                logger.info("devices", resource=resource, capacity=now.capacity, allocatable=now.allocatable)
+                logger.info("devices updated", resource=resource, capacity=now.capacity, allocatable=now.allocatable)
         for resource in before.keys() - capacity.keys():
-            logger.info("resource gone", resource=resource)
+            logger.info("resource removed", resource=resource)
 
 
 @dataclass(frozen=True)

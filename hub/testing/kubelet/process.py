@@ -123,7 +123,7 @@ class KubeletProcess:
         try:
             resources, pods = checkpoint.read(self._checkpoint)
         except msgspec.DecodeError as error:
-            get_logger().warning("continuing without the checkpoint", path=str(self._checkpoint), error=str(error))
+            get_logger().warning("checkpoint ignored", path=str(self._checkpoint), error=str(error))
             resources, pods = [], {}
         # The pods are the cluster's, and run on without a kubelet; which devices they hold only the checkpoint says.
         kept = {key: pod for key, pod in self._pods.items() if key in pods or not pod.holds_devices}
