@@ -7,6 +7,7 @@ from typing import Self
 
 import msgspec
 
+from hub.base import nodedir
 from hub.base.locks import is_locked, open_lock, try_lock, unlock
 
 POLL_INTERVAL = 0.02
@@ -100,7 +101,7 @@ class Runtime(msgspec.Struct, frozen=True):
             name: What distinguishes it from other files of the plugin.
             plugin: The plugin whose file it is; by default this one.
         """
-        return Path(self.run_dir, NODE_DIRECTORY, f"{plugin or self.plugin}.{name}")
+        return nodedir.node_path(Path(self.run_dir), plugin or self.plugin, name)
 
     def instance_path(self, name: str) -> Path:
         """A file that belongs to one hub: a later hub removes it when this one has gone."""
@@ -113,7 +114,3 @@ class Runtime(msgspec.Struct, frozen=True):
     def lock(self, path: Path) -> FileLock:
         """A lock on one of these files."""
         return FileLock(path)
-
-
-NODE_DIRECTORY = "node"
-"""The directory in the run directory for what belongs to the node."""

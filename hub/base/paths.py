@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.base.errors import ConfigError
+from hub.base.nodedir import node_path
 from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.wording import counted
 
@@ -61,7 +62,7 @@ class RunDir:
     @property
     def hub_heartbeat(self) -> Path:
         """An empty file whose time shows that the hub's event loop turns, see `hub.model.heartbeat`."""
-        return self.path / f"{self.instance}.pulse"
+        return self.path / f"{self.instance}.heartbeat"
 
     @property
     def hub_log(self) -> Path:
@@ -74,7 +75,7 @@ class RunDir:
 
     def heartbeat(self, plugin: str) -> Path:
         """A small file that a plugin replaces all the time while its event loop turns."""
-        return self.path / f"{self.instance}.{plugin}.pulse"
+        return self.path / f"{self.instance}.{plugin}.heartbeat"
 
     def serving(self, plugin: str) -> Path:
         """Held by a plugin process that serves."""
@@ -82,7 +83,7 @@ class RunDir:
 
     def admin_socket(self, plugin: str) -> Path:
         """The socket on which a plugin does what an operator asks."""
-        return self.path / f"{self.instance}.{plugin}.control"
+        return self.path / f"{self.instance}.{plugin}.admin"
 
     def log(self, plugin: str) -> Path:
         """A plugin's latest log lines."""
@@ -94,7 +95,7 @@ class RunDir:
 
     def health(self, plugin: str) -> Path:
         """The health of a plugin's devices. It belongs to the node, whichever hub runs."""
-        return self.path / f"{plugin}.health.json"
+        return node_path(self.path, plugin, "health.json")
 
     def check_readable(self) -> None:
         """See that this user can read it; it may not be there yet.

@@ -63,7 +63,7 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
     }
     yield (
         f"The run directory is {RUN_DIR}, or what --run-dir or DPHUB_RUN_DIR names. INSTANCE is the hub's name.",
-        [(path.name, text) for path, text in in_run_dir.items()],
+        [(str(path.relative_to(RUN_DIR)), text) for path, text in in_run_dir.items()],
     )
     yield (
         f"The kubelet's plugin directory is {PLUGIN_DIR}, or what --plugin-dir or DPHUB_PLUGIN_DIR names.",

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from hub.api.host import Host
-from hub.api.runtime import NODE_DIRECTORY, Runtime
+from hub.api.runtime import Runtime
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
+from hub.base.nodedir import NODE_DIR
 from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
@@ -152,7 +153,7 @@ def _log_missing_kubelet(plugin_dir: Path) -> None:
 def _runtime(options: argparse.Namespace) -> Runtime:
     if options.run_dir is None:
         return Runtime()
-    (options.run_dir / NODE_DIRECTORY).mkdir(exist_ok=True)
+    (options.run_dir / NODE_DIR).mkdir(exist_ok=True)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 

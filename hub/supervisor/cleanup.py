@@ -7,11 +7,9 @@ from pathlib import Path
 
 from hub.base.instances import exited_hubs, running_hubs, start_blocked
 from hub.base.log import get_logger
+from hub.base.nodedir import NODE_DIR
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served
-
-_OF_THE_NODE = (".health.json", ".health.unreadable")
-"""What is called after a plugin, which a hub may be called as too."""
 
 _WRITTEN_WITHIN = 60.0
 """Seconds."""
@@ -42,7 +40,7 @@ def _remove(*paths: Path) -> None:
 
 def _scratch(run_dir: RunDir) -> Iterator[Path]:
     """Files that a process was just writing when it was killed; nobody writes for so long."""
-    for path in run_dir.path.glob(".*"):
+    for path in (*run_dir.path.glob(".*"), *(run_dir.path / NODE_DIR).glob(".*")):
         with suppress(FileNotFoundError):
             if path.is_file() and time.time() - path.stat().st_mtime > _WRITTEN_WITHIN:
                 yield path
@@ -60,6 +58,6 @@ def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
     """The lock last: as long as it is there, the next hub goes on."""
     lock = RunDir(run_dir.path, name).lock
     for path in run_dir.path.glob(f"{name}.*"):
-        if path != lock and not path.name.endswith(_OF_THE_NODE) and not path.is_dir():
+        if path != lock and not path.is_dir():
             yield path
     yield lock

@@ -118,7 +118,7 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
         paths = [path for path in run_dir.rglob("*") if path.is_file() and not path.name.startswith(".")]
         found = {str(path.relative_to(run_dir)) for path in paths}
         assert {name for name in found if not any(p.fullmatch(name) for p in _patterns().values())} == set()
-        assert {"dphub.lock", "dphub.json", "dphub.stub.json", "dphub.stub.pulse"} <= found
+        assert {"dphub.lock", "dphub.json", "dphub.stub.json", "dphub.stub.heartbeat"} <= found
         (kubelets,) = ARCHITECTURE.tables("file")[1:]
         documented = {re.findall("`([^`]+)`", cells[0])[0] for cells in kubelets}
         found_sockets = {path.name for path in node.plugin_dir.glob("dphub-*.sock")}

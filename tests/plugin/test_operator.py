@@ -77,7 +77,7 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     """It holds, and whoever asked knows that a restart will forget it."""
     plugin = node.spawn()
     await kubelet.wait_for(STUB, 4)
-    (node.run_dir / f".stub.health.json.{plugin.pid}").mkdir()
+    (node.run_dir / "node" / f".stub.health.json.{plugin.pid}").mkdir()
     answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
     assert not answer.ok
     assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message

@@ -139,7 +139,7 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
             with pytest.raises(Exception, match="SIGSEGV"):
                 await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-2"]))
     await kubelet.wait_for(STUB, 3)
-    health = node.run_dir / "stub.health.json"
+    health = node.run_dir / "node" / "stub.health.json"
     await until(lambda: health.exists() and "SIGSEGV" in health.read_text(), "the fault in the file")
     for end in (plugin.kill, plugin.stop):
         ended = end()
@@ -153,10 +153,11 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
 
 async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubelet: FakeKubelet) -> None:
     """The plugin serves, says that it has lost what was known, and where the rest of it is."""
-    (node.run_dir / "stub.health.json").write_text("{nonsense")
+    (node.run_dir / "node").mkdir()
+    (node.run_dir / "node" / "stub.health.json").write_text("{nonsense")
     plugin = await _plugin(node, kubelet)
     line = await plugin.logged("health file unreadable")
-    assert (node.run_dir / "stub.health.unreadable").read_text() == "{nonsense"
+    assert (node.run_dir / "node" / "stub.health.unreadable").read_text() == "{nonsense"
     assert line["kept"].endswith("stub.health.unreadable")
 
 
