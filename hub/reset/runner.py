@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from hub.api.reset import ResetDevice
-from hub.base.asking import Calls
+from hub.base.calls import Calls
 from hub.base.exits import signal_name
 from hub.base.failures import PluginError, explain
 from hub.base.log import get_logger
@@ -79,7 +79,7 @@ class ResetRunner:
         self._grace = term_timeout
         self._patience = kill_timeout
         self._hurry = cancel_timeouts
-        self._asker = Calls()
+        self._calls = Calls()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(parallel)
         self._holders = dict(stuck or {})
@@ -128,7 +128,7 @@ class ResetRunner:
 
     async def _ask_settings(self, limit: float) -> object:
         try:
-            return await self._asker.call(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
+            return await self._calls.call(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
         except PluginError as failure:
             raise PluginError(f"the plugin has no settings for it: {failure}") from failure
 

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from hub.api.device import Allocation, Device
 from hub.api.plugin import Plugin, overrides, resets
-from hub.base.asking import Calls
+from hub.base.calls import Calls
 from hub.base.failures import PluginError, PluginTimeout
 from hub.base.log import get_logger
 from hub.kubelet.wire import v1beta1_pb2 as wire
@@ -66,7 +66,7 @@ class DevicePluginServicer(Wire):
         self._refused = refused
         self._muted = muted
         self._meter = meter
-        self._asker = Calls()
+        self._calls = Calls()
         self._complaint = ""
         self._log = get_logger(resource=resource)
         self.streams = Streams(lambda: None)
@@ -217,7 +217,7 @@ class DevicePluginServicer(Wire):
                 return question()
             except Exception as error:
                 raise PluginError.of(error, method) from error
-        return await self._asker.call(method, question, limit)
+        return await self._calls.call(method, question, limit)
 
     def _log_once(self, event: str, reason: str) -> None:
         """Log what went wrong with a request, but not again and again: pods are tried in loops."""

@@ -10,10 +10,10 @@ import msgspec
 
 from hub.api.device import Device, Excluded
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin, overrides
+from hub.base.calls import Calls
 from hub.base.failures import PluginError, PluginTimeout, printable
 from hub.base.log import get_logger
 from hub.base.place import place_of_function
-from hub.base.threads import place_of_call, start_call
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.validation import wrong_answer
@@ -58,6 +58,7 @@ class Scanner:
         self._plugin = plugin
         self._report = report
         self._meter = meter
+        self._calls = Calls()
         self._scans = 0
         self._scanning = False
         self._requested = asyncio.Event()
@@ -89,10 +90,10 @@ class Scanner:
     async def _scan(self) -> None:
         distrust = self._watch_failure
         self._scans, self._scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = start_call(self._plugin.devices, lambda: scan(self._plugin, distrust))
+        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, distrust))
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
-            self._report(_overdue(self._plugin, scanning))
+            self._report(_overdue(self._plugin, self._calls.place(scanning)))
         found = await scanning
         self._scanning = False
         self._meter.scan_ended(time.perf_counter() - begin)
@@ -109,7 +110,7 @@ class Scanner:
 
         while True:
             begin = loop.time()
-            watching = start_call(self._plugin.watch, lambda: self._plugin.watch(changed))
+            watching = self._calls.start(self._plugin.watch, lambda: self._plugin.watch(changed))
             await asyncio.wait([watching], timeout=delay if self._watch_failure else None)
             if not watching.done():
                 self._set_watch_failure("")
@@ -135,9 +136,10 @@ class Scanner:
 
 async def scan_in_time(plugin: Plugin) -> Scan:
     """What one scan finds, or that it takes longer than the plugin gives it."""
-    scanning = start_call(plugin.devices, lambda: scan(plugin))
+    calls = Calls()
+    scanning = calls.start(plugin.devices, lambda: scan(plugin))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
-    return scanning.result() if done else _overdue(plugin, scanning)
+    return scanning.result() if done else _overdue(plugin, calls.place(scanning))
 
 
 def scan(plugin: Plugin, distrust: str = "") -> Scan:
@@ -194,8 +196,8 @@ def _offered(plugin: Plugin) -> list[Device | Excluded]:
     return list(answer)
 
 
-def _overdue(plugin: Plugin, scanning: asyncio.Future[Scan]) -> Scan:
-    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place_of_call(scanning))
+def _overdue(plugin: Plugin, place: str) -> Scan:
+    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place)
     return Scan(reason=str(timeout), fault=True, failed=True)
 
 

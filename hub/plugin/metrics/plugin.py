@@ -8,8 +8,8 @@ import msgspec
 
 from hub.api.metrics import Histogram, Kind, Metric
 from hub.api.plugin import Plugin, overrides
+from hub.base.calls import Calls
 from hub.base.log import get_logger
-from hub.base.threads import start_call
 
 SAMPLES = 1000
 """The most values of one plugin: Prometheus keeps a time series for each."""
@@ -33,6 +33,7 @@ class PluginMetrics:
     def __init__(self, plugin: Plugin, changed: Callable[[], None]) -> None:
         self._plugin = plugin
         self._changed = changed
+        self._calls = Calls()
         self._answer: asyncio.Future[tuple[Metric, ...]] | None = None
         self._failure = ""
         self._log = get_logger()
@@ -41,7 +42,7 @@ class PluginMetrics:
     def refresh(self) -> None:
         """Ask anew."""
         if self._answer is None and overrides(self._plugin, "metrics"):
-            self._answer = start_call(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
+            self._answer = self._calls.start(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
             self._answer.add_done_callback(self._take)
 
     def _take(self, answer: asyncio.Future[tuple[Metric, ...]]) -> None:

@@ -12,7 +12,7 @@ import grpc
 from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
 from hub.api.reset import ResetDevice
-from hub.base.asking import Calls
+from hub.base.calls import Calls
 from hub.base.failures import PluginError, printable
 from hub.base.log import get_logger
 from hub.kubelet.podresources import DeviceHolders
@@ -63,7 +63,7 @@ class ResetService:
         self._ours = ours
         self._meter = meter
         self._changed = changed
-        self._asker = Calls()
+        self._calls = Calls()
         abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
         self._resetter = ResetRunner(plugin.reset, plugin.reset_settings, stuck=abandoned, on_stuck=self._fail)
         self._probes = Recovery(plugin.probing, offer, plugin_dir, self._due, self._probe)
@@ -171,7 +171,7 @@ class ResetService:
             return _obstacles(self._plugin, shares)
         limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
         try:
-            return await self._asker.call(self._plugin.reset_blocked, lambda: _obstacles(self._plugin, shares), limit)
+            return await self._calls.call(self._plugin.reset_blocked, lambda: _obstacles(self._plugin, shares), limit)
         except PluginError as failure:
             why = f"the plugin cannot tell whether it may be reset: {failure}"
         return dict.fromkeys(shares, why)

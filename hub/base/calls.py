@@ -1,0 +1,127 @@
+"""Calls of foreign code in threads: code that hangs blocks neither the event loop nor the end of the process."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from hub.base.failures import PluginError, PluginTimeout, method_name
+from hub.base.place import place_of_thread
+
+T = TypeVar("T")
+
+MAX_PENDING = 16
+"""Calls of one `Calls` that may be pending at one time. Few run at once, so when there are more, they hang; each holds
+a thread for as long as it does."""
+
+
+class Calls:
+    """Calls methods of a plugin in threads, with a limit on how many may be pending.
+
+    Threads are daemons, and there are as many as pending calls: a call that hangs in a driver keeps neither the process
+    from ending nor another call from running, as it would in a thread pool. Idle threads are used again, since starting
+    one takes several times as long as the rest of a call.
+
+    Args:
+        max_pending: Calls that may be pending at one time.
+    """
+
+    def __init__(self, max_pending: int = MAX_PENDING) -> None:
+        self._max_pending = max_pending
+        self._pending: dict[asyncio.Future[Any], _Job[Any]] = {}
+
+    async def call(self, method: Callable[..., Any], function: Callable[[], T], limit: float) -> T:
+        """Call a function and return its result.
+
+        Args:
+            method: The plugin's method that the function calls; errors name it.
+            function: Runs in a thread.
+            limit: Seconds to wait; the call stays pending after that, until it returns.
+
+        Raises:
+            PluginTimeout: the function has not returned in time.
+            PluginError: it failed, or too many calls are pending.
+        """
+        result = self.start(method, function)
+        try:
+            async with asyncio.timeout(limit):
+                # Shielded: the call is pending until its thread returns, whether or not a task still waits for it.
+                return await asyncio.shield(result)
+        except TimeoutError:
+            raise PluginTimeout(method, limit, self.place(result)) from None
+
+    def start(self, method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
+        """Start a call that may take any time, and return a future of its result.
+
+        The future raises `PluginError` for everything that the code raises. As themselves, StopIteration would never
+        reach the task that awaits the future, CancelledError would end that task, and SystemExit the process.
+
+        Raises:
+            PluginError: too many calls are pending.
+        """
+        if len(self._pending) >= self._max_pending:
+            raise PluginError(f"{self._max_pending} earlier calls of the plugin have not returned")
+        job = _Job(method, function)
+        queue = _idle.pop() if _idle else _start_thread()
+        queue.put(job)
+        future = asyncio.wrap_future(job.result)
+        self._pending[future] = job
+        future.add_done_callback(self._settle)
+        return future
+
+    def place(self, call: asyncio.Future[Any]) -> str:
+        """Return the line of the author's code that a pending call is at; empty where it is in none."""
+        job = self._pending.get(call)
+        return place_of_thread(job.thread) if job and job.thread else ""
+
+    def _settle(self, call: asyncio.Future[Any]) -> None:
+        del self._pending[call]
+        if not call.cancelled():
+            # Retrieved, so that asyncio does not complain about a failure that came after the limit.
+            call.exception()
+
+
+class _Job(Generic[T]):
+    """A call on its way to a thread and back."""
+
+    def __init__(self, method: Callable[..., Any], function: Callable[[], T]) -> None:
+        self.method = method
+        self.function = function
+        self.result: concurrent.futures.Future[T] = concurrent.futures.Future()
+        # A running thread cannot be cancelled; the future must not pretend that it can.
+        self.result.set_running_or_notify_cancel()
+        self.thread = 0
+        """The identifier of the thread that runs it; 0 before and after that."""
+
+
+_idle: list[SimpleQueue[_Job[Any]]] = []
+"""The queues of threads that wait for work, of all `Calls`. A list appends and pops atomically."""
+
+
+def _start_thread() -> SimpleQueue[_Job[Any]]:
+    queue: SimpleQueue[_Job[Any]] = SimpleQueue()
+    threading.Thread(target=_work, args=(queue,), daemon=True).start()
+    return queue
+
+
+def _work(queue: SimpleQueue[_Job[Any]]) -> None:
+    while True:
+        # In a function of its own, so that an idle thread keeps no job, and so no result, alive.
+        _run(queue.get(), queue)
+
+
+def _run(job: _Job[Any], queue: SimpleQueue[_Job[Any]]) -> None:
+    threading.current_thread().name = method_name(job.method)
+    job.thread = threading.get_ident()
+    try:
+        result = job.function()
+    except BaseException as error:  # noqa: BLE001 - the task that awaits the future handles it
+        job.thread = 0
+        _idle.append(queue)
+        job.result.set_exception(PluginError.of(error, job.method))
+    else:
+        job.thread = 0
+        _idle.append(queue)
+        job.result.set_result(result)
