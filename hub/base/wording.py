@@ -22,12 +22,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     Upper and lower case count as the same.
     """
-    from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - plugin processes only count
-
-    names = {name.lower(): name for name in islice(known, MAX_COMPARED)}
-    close = get_close_matches(word.lower(), names, MAX_SUGGESTIONS)
+    close = close_names(word, known)
     if not close:
         return ""
-    ratios = {name: SequenceMatcher(None, name, word.lower()).ratio() for name in close}
-    *others, last = (names[name] for name in close if ratios[name] >= ratios[close[0]] - MARGIN)
+    *others, last = close
     return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
+
+
+def close_names(word: str, known: Iterable[str], similarity: float = 0.6) -> list[str]:
+    """Return the known names that are about as close to a word as the closest one.
+
+    Args:
+        word: What was written. Upper and lower case count as the same.
+        known: What could have been meant.
+        similarity: Of 1, how similar a name must be at least.
+    """
+    from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - most processes never need it
+
+    names = {name.lower(): name for name in islice(known, MAX_COMPARED)}
+    close = get_close_matches(word.lower(), names, MAX_SUGGESTIONS, similarity)
+    ratios = [SequenceMatcher(None, name, word.lower()).ratio() for name in close]
+    return [names[name] for name, ratio in zip(close, ratios, strict=True) if ratio >= ratios[0] - MARGIN]

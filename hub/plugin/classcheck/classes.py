@@ -5,13 +5,13 @@
 
 import inspect
 from collections.abc import Collection, Iterator
-from difflib import get_close_matches
 from types import NoneType
 from typing import NamedTuple
 
 from hub.api.health import ProbePolicy, RecoveryPolicy
 from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
 from hub.base.place import place_of_attribute, place_of_class
+from hub.base.wording import close_names
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
 from hub.plugin.classcheck.settings import settings_problems
@@ -83,7 +83,7 @@ def _fits(value: object, types: tuple[type, ...]) -> bool:
 def _missing_methods(kind: type[Plugin]) -> Iterator[str]:
     if kind.devices is Plugin.devices:
         example = "def devices(self): yield Device(...)"
-        (close,) = get_close_matches("devices", _own_methods(kind), n=1, cutoff=_CLOSE) or [""]
+        close = _closest("devices", _own_methods(kind))
         todo = f"rename {close}() at {place_of_attribute(kind, close)} to devices()" if close else f"write {example}"
         yield f"{place_of_class(kind)}: {kind.__name__} has no method devices(), which the hub calls: {todo}"
 
@@ -141,15 +141,19 @@ def _misspelled(kind: type[Plugin]) -> Iterator[str]:
         elif known and known != "devices":
             yield f"{never}; did you mean {known}()?"
     for name, value in _own(kind):
-        close = get_close_matches(name, _ATTRIBUTES, n=1, cutoff=_CLOSE)
+        close = _closest(name, _ATTRIBUTES)
         if close and not callable(value) and not hasattr(value, "__get__"):
-            yield f"{place_of_attribute(kind, name)}: the hub never reads {name}; did you mean {close[0]}?"
+            yield f"{place_of_attribute(kind, name)}: the hub never reads {name}; did you mean {close}?"
 
 
 def _alike(name: str, known: Collection[str]) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_CLOSE)), "")
+    return _closest(name, known)
+
+
+def _closest(name: str, known: Collection[str]) -> str:
+    return next(iter(close_names(name, known, _CLOSE)), "")
 
 
 def _own(kind: type[Plugin]) -> list[tuple[str, object]]:
