@@ -41,7 +41,7 @@ class Workshop:
     def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
         """A resetter whose resets carry the mark."""
         return ResetRunner(
-            target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"grace": 0.2, **options}
+            target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"term_timeout": 0.2, **options}
         )
 
     def stub(self, faults: Mapping[str, object], **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner

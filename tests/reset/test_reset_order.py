@@ -85,7 +85,7 @@ async def test_a_cancelled_call_ends_its_resets_first(workshop: Workshop) -> Non
 
 async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
     """Nothing waits any more, and all the same everything goes."""
-    resetter = workshop.stub({"*": {"do": "hang in C"}}, grace=LONG, patience=2 * LONG)
+    resetter = workshop.stub({"*": {"do": "hang in C"}}, term_timeout=LONG, kill_timeout=2 * LONG)
     call = asyncio.create_task(reset(resetter, ["a", "b"]))
     await until(lambda: len(workshop.processes()) == 4, "resets under way")
     call.cancel()
@@ -101,7 +101,7 @@ async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
 async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
     """It gets SIGTERM, and a moment, before it is killed."""
     file = tmp_path / "note"
-    resetter = workshop.resetter("odd_resets:plead", {"file": str(file)}, grace=LONG, patience=2 * LONG)
+    resetter = workshop.resetter("odd_resets:plead", {"file": str(file)}, term_timeout=LONG, kill_timeout=2 * LONG)
     result = (await reset(resetter, "device", SHORT))["device"]
     assert result.outcome is Outcome.TIMED_OUT
     assert file.read_text() == "clean"
@@ -109,7 +109,7 @@ async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
 
 async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     """Nobody waits for it, nobody touches its device until it is gone, and then the device is free again."""
-    resetter = workshop.resetter("odd_resets:stop_guard", parallel=1, patience=0.5)
+    resetter = workshop.resetter("odd_resets:stop_guard", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
     assert "does not end, not even by SIGKILL" in result.message
@@ -136,14 +136,14 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
 async def test_an_abandoned_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
     """Who takes over knows the process, and does not take another one with the same number for it."""
     told: list[tuple[str, str]] = []
-    resetter = workshop.resetter("odd_resets:stop_guard", patience=0.5, on_stuck=lambda *what: told.append(what))
+    resetter = workshop.resetter("odd_resets:stop_guard", kill_timeout=0.5, on_stuck=lambda *what: told.append(what))
     await reset(resetter, "bad", SHORT)
     ((key, why),) = told
     assert key == "bad"
     assert "does not end, not even by SIGKILL" in why
     holder = resetter.holder("bad")
     assert holder
-    later = workshop.stub({}, abandoned={"bad": holder, "other": ProcessId(holder.pid, holder.start - 1)})
+    later = workshop.stub({}, stuck={"bad": holder, "other": ProcessId(holder.pid, holder.start - 1)})
     results = await reset(later, ["bad", "other"])
     assert [results[name].outcome for name in ("bad", "other")] == [Outcome.STUCK, Outcome.OK]
     os.kill(holder.pid, signal.SIGCONT)
@@ -156,7 +156,7 @@ async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) ->
     """Although nobody gets a result any more."""
     told: list[str] = []
     resetter = workshop.resetter(
-        "odd_resets:stop_guard", hurry=(0.1, 0.3), on_stuck=lambda device, _: told.append(device)
+        "odd_resets:stop_guard", cancel_timeouts=(0.1, 0.3), on_stuck=lambda device, _: told.append(device)
     )
     call = asyncio.create_task(reset(resetter, "bad"))
     await until(lambda: _stopped(workshop), "a guard that does not end")

@@ -158,7 +158,7 @@ def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
         "device": {"id": "a"},
         "settings": {"file": str(tmp_path / "file")},
         "limits": {},
-        "grace": 1,
+        "term_timeout": 1,
     }
     ran = subprocess.run(
         [sys.executable, "-m", "hub.reset", "odd_resets:take_a_while"],
