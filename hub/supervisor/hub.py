@@ -19,7 +19,7 @@ from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.cleanup import remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.http.server import serve_web, split_address
-from hub.supervisor.kubeletwatch import KubeletWatch
+from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.options import HubSettings
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.tasks import run_forever
@@ -50,18 +50,13 @@ def run_hub(settings: HubSettings) -> Exit:
 
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
-    report = HubReporter(settings)
-    arbiter = HubArbiter(plugins, settings, report)
-    watchdog = Watchdog(settings.run_dir, lambda: arbiter.watchers)
+    reporter = HubReporter(settings)
+    arbiter = HubArbiter(plugins, settings, reporter)
+    watchdog = Watchdog(settings.run_dir, arbiter)
     try:
-        with KubeletWatch(
-            settings.plugin_dir,
-            lambda: _signal_plugins(arbiter, report),
-            report.changed,
-            lambda silent: _kubelet_unresponsive(report, settings, silent=silent),
-        ) as watch:
+        with KubeletWatch(settings.plugin_dir) as watch:
             watchdog.beat()
-            report.write()
+            reporter.write()
             _handle_signals(arbiter)
             _log.info(
                 "hub started",
@@ -72,46 +67,66 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
                 http=settings.http or "off",
             )
             await arbiter.open()
-            replaced = await _until_stopped(arbiter, watch, _beside(settings, watchdog, report))
+            watching = asyncio.create_task(_watch_kubelet(watch, arbiter, reporter, settings))
+            tasks = [asyncio.create_task(work) for work in _hub_tasks(settings, watchdog, reporter)]
+            plugin_dir_replaced = await _until_stopped(arbiter, watching, tasks)
         if arbiter.stopping is not None:
             await arbiter.stopping
-        report.write()
+        reporter.write()
     finally:
         arbiter.close()
     _log.info("hub stopped")
-    if replaced:
+    if plugin_dir_replaced:
         return Exit.PLUGIN_DIR_REPLACED
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
-def _beside(settings: HubSettings, watchdog: Watchdog, report: HubReporter) -> Iterator[Coroutine[None, None, None]]:
-    """What the hub does beside its plugins, for ever."""
-    yield run_forever("watchdog", watchdog.run, report.task_failed)
-    yield run_forever("report", report.restore, report.task_failed)
+async def _watch_kubelet(
+    watch: KubeletWatch, arbiter: HubArbiter, reporter: HubReporter, settings: HubSettings
+) -> None:
+    """Report what happens to the kubelet, and tell plugins to register; return when the plugin directory is dead."""
+    async for event in watch:
+        match event:
+            case KubeletEvent.STARTED:
+                reporter.kubelet_started()
+                _log.info("kubelet started", plugins_notified=arbiter.signal_plugins(signal.SIGHUP))
+            case KubeletEvent.STOPPED:
+                reporter.mark_changed()
+            case KubeletEvent.UNRESPONSIVE:
+                reporter.kubelet_responds(yes=False)
+                _log.warning("kubelet unresponsive", socket=str(settings.plugin_dir / KUBELET_SOCKET))
+            case KubeletEvent.RESPONSIVE:
+                reporter.kubelet_responds(yes=True)
+
+
+def _hub_tasks(
+    settings: HubSettings, watchdog: Watchdog, reporter: HubReporter
+) -> Iterator[Coroutine[None, None, None]]:
+    """Yield what the hub does beside its plugins while it runs."""
+    yield run_forever("watchdog", watchdog.run, reporter.task_failed)
+    yield run_forever("report", reporter.restore, reporter.task_failed)
     if settings.http:
         reader = Reader(settings.run_dir)
-        yield run_forever("web", lambda: serve_web(settings.http, reader, report.listening), report.task_failed)
+        yield run_forever("web", lambda: serve_web(settings.http, reader, reporter.listening), reporter.task_failed)
 
 
 async def _until_stopped(
-    arbiter: HubArbiter, watch: KubeletWatch, beside: Iterable[Coroutine[None, None, None]]
+    arbiter: HubArbiter, watching: asyncio.Task[None], tasks: Iterable[asyncio.Task[None]]
 ) -> bool:
-    """Do the rest until all plugins have stopped; whether they did because the plugin directory is dead."""
-    watching = asyncio.create_task(watch.run())
-    watching.add_done_callback(lambda _: arbiter.stop(_why(watching)))
-    tasks = [asyncio.create_task(work) for work in beside]
+    """Wait until all plugins have stopped; return whether that is because the plugin directory is dead."""
+    watching.add_done_callback(lambda _: arbiter.stop(_stop_reason(watching)))
     await arbiter.stopped.wait()
     for task in tasks:
         task.cancel()
     if watching.done():
-        watching.result()  # raises what broke the watch
+        watching.result()  # raises the error that ended the watch
         return True
     watching.cancel()
     return False
 
 
-def _why(watching: asyncio.Task[None]) -> str:
-    """Why the hub stops when the watch has ended."""
+def _stop_reason(watching: asyncio.Task[None]) -> str:
+    """Return why the hub stops when the watch has ended."""
     error = None if watching.cancelled() else watching.exception()
     return str(error or "plugin directory removed, only a restarted container sees the new one")
 
@@ -121,17 +136,6 @@ def _handle_signals(arbiter: HubArbiter) -> None:
     loop.add_signal_handler(signal.SIGCHLD, arbiter.reap_processes)
     for signum in stop_signals():
         loop.add_signal_handler(signum, arbiter.stop, signum.name)
-
-
-def _signal_plugins(arbiter: HubArbiter, report: HubReporter) -> None:
-    report.kubelet_started()
-    _log.info("kubelet started", plugins_notified=arbiter.signal_plugins(signal.SIGHUP))
-
-
-def _kubelet_unresponsive(report: HubReporter, settings: HubSettings, *, silent: bool) -> None:
-    report.kubelet_unresponsive(silent)
-    if silent:
-        _log.warning("kubelet unresponsive", socket=str(settings.plugin_dir / KUBELET_SOCKET))
 
 
 def _check_plugin_dir(path: Path) -> None:

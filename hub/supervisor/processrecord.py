@@ -3,11 +3,11 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import msgspec
 
 from hub.base.exits import Exit, signal_name
+from hub.base.statusfile import StatusFile
 from hub.model.hub import AS_REQUESTED, LastExit, ProcessReport, RestartReason, RunState
 
 
@@ -16,21 +16,19 @@ class ProcessRecord:
 
     Args:
         name: The plugin.
-        changed: Called when `state` has changed.
-        write: Has everybody see it now.
-        wanted: Whether it is to be started with the hub.
+        file: The file that contains the record.
+        wanted: Whether the plugin starts with the hub.
     """
 
-    def __init__(self, name: str, changed: Callable[[], None], write: Callable[[], object], *, wanted: bool) -> None:
-        self._changed = changed
-        self._write = write
+    def __init__(self, name: str, file: StatusFile, *, wanted: bool) -> None:
+        self._file = file
         self.state = ProcessReport(name, RunState.STARTING if wanted else RunState.STOPPED)
         self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
 
     def show(self) -> None:
         """Have everybody see `state` now: who asked for a start or a stop looks at it when there is an answer."""
-        self._write()
+        self._file.write()
 
     def is_of(self, *, hub_plugin: bool) -> None:
         """What its command starts: a plugin process of the hub's own, or another program."""
@@ -108,7 +106,7 @@ class ProcessRecord:
             hanging,
             self.state.is_hub_plugin,
         )
-        self._changed()
+        self._file.mark_changed()
 
 
 def _why(code: int, words: str, *, ours: bool) -> str:

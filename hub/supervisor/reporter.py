@@ -34,7 +34,7 @@ class HubReporter:
         self._http = ""
         self._http_problem = ""
         self._kubelet_starts = 0
-        self._kubelet_silent = False
+        self._kubelet_unresponsive = False
         self._failures: dict[str, str] = {}
         self._config_problem = ""
         self._records: dict[str, ProcessRecord] = {}
@@ -44,14 +44,14 @@ class HubReporter:
     def record(self, plugin: PluginConfig) -> ProcessRecord:
         """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
         known = self._gone.pop(plugin.name, None)
-        record = known or ProcessRecord(plugin.name, self.changed, self.write, wanted=plugin.autostart)
+        record = known or ProcessRecord(plugin.name, self._file, wanted=plugin.autostart)
         record.is_of(hub_plugin=plugin.is_hub_plugin)
         return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
         """There is no such plugin any more, unless it comes back."""
         self._gone[plugin] = self._records.pop(plugin)
-        self.changed()
+        self.mark_changed()
 
     def listening(self, http: str, problem: str = "") -> None:
         """The hub listens there for HTTP, or cannot, and why."""
@@ -61,12 +61,12 @@ class HubReporter:
     def kubelet_started(self) -> None:
         """The hub has seen a kubelet start."""
         self._kubelet_starts += 1
-        self.changed()
+        self.mark_changed()
 
-    def kubelet_unresponsive(self, silent: bool) -> None:  # noqa: FBT001 - a fact, no switch
-        """Nobody answers on the kubelet's socket, or somebody does again."""
-        self._kubelet_silent = silent
-        self.changed()
+    def kubelet_responds(self, *, yes: bool) -> None:
+        """Record whether the kubelet listens on its socket."""
+        self._kubelet_unresponsive = not yes
+        self.mark_changed()
 
     def task_failed(self, part: str, how: str) -> None:
         """A part of the hub has failed, and is started anew; or it works again, where nothing is said."""
@@ -74,7 +74,7 @@ class HubReporter:
             self._failures[part] = how
         else:
             self._failures.pop(part, None)
-        self.changed()
+        self.mark_changed()
 
     def config_rejected(self, problem: str) -> None:
         """A reload was refused for this reason, or taken where there is none."""
@@ -88,8 +88,8 @@ class HubReporter:
             await asyncio.sleep(KEEP_SECONDS)
             self._file.restore()
 
-    def changed(self) -> None:
-        """Something is other than it was."""
+    def mark_changed(self) -> None:
+        """Write the file soon."""
         self._file.mark_changed()
 
     def write(self) -> None:
@@ -108,8 +108,8 @@ class HubReporter:
             directory=str(Path.cwd()),
             http=self._http,
             http_error=self._http_problem,
-            kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_silent else 0,
-            kubelet_unresponsive=self._kubelet_silent,
+            kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_unresponsive else 0,
+            kubelet_unresponsive=self._kubelet_unresponsive,
             kubelet_starts=self._kubelet_starts,
             config_error=self._config_problem,
             failures=dict(self._failures),

@@ -7,7 +7,6 @@ plugin for hung that had no chance to show its life either.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.model.heartbeat import INTERVAL, HeartbeatReport, heartbeat_interval, touch_heartbeat
+from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.circus.watcher import PluginWatcher
 
 
@@ -69,12 +69,12 @@ class Watchdog:
 
     Args:
         run_dir: Where the pulses are, the hub's own too.
-        watchers: Tells all plugins.
+        arbiter: Has the plugins.
     """
 
-    def __init__(self, run_dir: RunDir, watchers: Callable[[], Iterable[PluginWatcher]]) -> None:
+    def __init__(self, run_dir: RunDir, arbiter: HubArbiter) -> None:
         self._run_dir = run_dir
-        self._watchers = watchers
+        self._arbiter = arbiter
         self._watched: dict[int, ProcessMonitor] = {}
         self._killing: set[asyncio.Task[None]] = set()
         self._log = get_logger()
@@ -84,7 +84,7 @@ class Watchdog:
         while True:
             self.beat()
             interval = min(
-                (heartbeat_interval(watcher.config.watchdog) for watcher in self._watchers()), default=INTERVAL
+                (heartbeat_interval(watcher.config.watchdog) for watcher in self._arbiter.watchers), default=INTERVAL
             )
             await asyncio.sleep(interval)
             self._look(interval)
@@ -97,7 +97,7 @@ class Watchdog:
 
     def _look(self, passed: float) -> None:
         watched: dict[int, ProcessMonitor] = {}
-        for watcher in self._watchers():
+        for watcher in self._arbiter.watchers:
             limit = watcher.config.watchdog if watcher.config.is_hub_plugin else 0
             for pid in watcher.processes if limit else ():
                 sign = self._sample(watcher.name, pid)

@@ -10,30 +10,31 @@ import pytest
 from support import PATIENCE
 
 from hub.base.paths import KUBELET_SOCKET
-from hub.supervisor.kubeletwatch import KubeletWatch
+from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 
 LOOK = 0.05
 
 
 class Heard:
-    """What a watch tells, in its order."""
+    """The events of a watch, in order."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.events: list[KubeletEvent] = []
         self._changed = asyncio.Event()
 
-    def note(self, what: str) -> None:
-        """Something was told."""
-        self.told.append(what)
-        self._changed.set()
+    async def follow(self, watch: KubeletWatch) -> None:
+        """Note all that happens."""
+        async for event in watch:
+            self.events.append(event)
+            self._changed.set()
 
-    async def wait(self, *expected: str) -> None:
+    async def wait(self, *expected: KubeletEvent) -> None:
         """Wait until all of this was told, and nothing else."""
         async with asyncio.timeout(PATIENCE):
-            while len(self.told) < len(expected):
+            while len(self.events) < len(expected):
                 self._changed.clear()
                 await self._changed.wait()
-        assert self.told == list(expected)
+        assert self.events == list(expected)
 
 
 @pytest.fixture
@@ -58,14 +59,8 @@ def listening(plugin_dir: Path) -> socket.socket:
 async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[Heard]:
     """A running watch."""
     heard = Heard()
-    with KubeletWatch(
-        plugin_dir,
-        lambda: heard.note("start"),
-        lambda: heard.note("end"),
-        lambda silent: heard.note("silent" if silent else "answers"),
-        look=look,
-    ) as watch:
-        task = asyncio.create_task(watch.run())
+    with KubeletWatch(plugin_dir, interval=look) as watch:
+        task = asyncio.create_task(heard.follow(watch))
         yield heard
         task.cancel()
         await asyncio.wait({task})
@@ -76,11 +71,13 @@ async def test_a_socket_that_nobody_answers_on(plugin_dir: Path) -> None:
     first = listening(plugin_dir)
     async with watching(plugin_dir) as heard:
         first.close()
-        await heard.wait("silent")
+        await heard.wait(KubeletEvent.UNRESPONSIVE)
         second = listening(plugin_dir)
-        await heard.wait("silent", "start", "answers")
+        await heard.wait(KubeletEvent.UNRESPONSIVE, KubeletEvent.STARTED, KubeletEvent.RESPONSIVE)
         second.close()
-        await heard.wait("silent", "start", "answers", "silent")
+        await heard.wait(
+            KubeletEvent.UNRESPONSIVE, KubeletEvent.STARTED, KubeletEvent.RESPONSIVE, KubeletEvent.UNRESPONSIVE
+        )
 
 
 async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
@@ -88,9 +85,9 @@ async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
     first = listening(plugin_dir)
     async with watching(plugin_dir) as heard:
         first.close()
-        await heard.wait("silent")
+        await heard.wait(KubeletEvent.UNRESPONSIVE)
         (plugin_dir / KUBELET_SOCKET).unlink()
-        await heard.wait("silent", "end", "answers")
+        await heard.wait(KubeletEvent.UNRESPONSIVE, KubeletEvent.STOPPED, KubeletEvent.RESPONSIVE)
 
 
 async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
@@ -99,22 +96,19 @@ async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
     async with watching(plugin_dir, look=0.5) as heard:
         first.close()
         async with asyncio.timeout(PATIENCE):
-            while not heard.told:
+            while not heard.events:
                 (plugin_dir / "checkpoint").touch()
                 (plugin_dir / "checkpoint").unlink()
                 await asyncio.sleep(LOOK)
-    assert heard.told == ["silent"]
+    assert heard.events == [KubeletEvent.UNRESPONSIVE]
 
 
 def test_a_socket_that_was_just_made(plugin_dir: Path) -> None:
     """A kubelet binds its socket a moment before it listens: it has started, and is not asked before the next look."""
-    told: list[object] = []
     with (
-        KubeletWatch(plugin_dir, lambda: told.append("start"), on_unresponsive=told.append, look=0) as watch,
+        KubeletWatch(plugin_dir, interval=0) as watch,
         socket.socket(socket.AF_UNIX) as server,
     ):
         server.bind(str(plugin_dir / KUBELET_SOCKET))
-        watch._see(watch._find_kubelet())
-        assert told == ["start"]
-        watch._see(watch._find_kubelet())
-        assert told == ["start", True]
+        assert list(watch._check()) == [KubeletEvent.STARTED]
+        assert list(watch._check()) == [KubeletEvent.UNRESPONSIVE]

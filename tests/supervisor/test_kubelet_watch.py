@@ -15,7 +15,7 @@ from support import PATIENCE
 
 from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET
-from hub.supervisor.kubeletwatch import KubeletWatch
+from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 
 RECORDER = """
 import signal, sys, time
@@ -59,16 +59,18 @@ class Kubelet:
 
 
 class Starts:
-    """Counts the starts that a watch tells."""
+    """Counts the starts that a watch sees."""
 
     def __init__(self) -> None:
         self.count = 0
         self.changed = asyncio.Event()
 
-    def __call__(self) -> None:
-        """A kubelet has started."""
-        self.count += 1
-        self.changed.set()
+    async def follow(self, watch: KubeletWatch) -> None:
+        """Count until the watch ends."""
+        async for event in watch:
+            if event is KubeletEvent.STARTED:
+                self.count += 1
+                self.changed.set()
 
     async def wait(self, count: int) -> None:
         """Wait until so many were told; never more than that."""
@@ -111,8 +113,8 @@ def make(directory: Path) -> None:
 async def watching(plugin_dir: Path) -> AsyncIterator[tuple[Starts, asyncio.Task[None]]]:
     """A running watch."""
     starts = Starts()
-    with KubeletWatch(plugin_dir, starts) as watch:
-        task = asyncio.create_task(watch.run())
+    with KubeletWatch(plugin_dir) as watch:
+        task = asyncio.create_task(starts.follow(watch))
         yield starts, task
         task.cancel()
         await asyncio.wait({task})
@@ -151,9 +153,9 @@ async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: Ku
 async def test_a_start_before_the_watch_runs_is_told(plugin_dir: Path, kubelet: Kubelet) -> None:
     """What happens between the hub's first look and its first plugin is not lost."""
     starts = Starts()
-    with KubeletWatch(plugin_dir, starts) as watch:
+    with KubeletWatch(plugin_dir) as watch:
         kubelet.start()
-        task = asyncio.create_task(watch.run())
+        task = asyncio.create_task(starts.follow(watch))
         await starts.wait(1)
         task.cancel()
         await asyncio.wait({task})
