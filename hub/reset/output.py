@@ -1,7 +1,8 @@
 """What a reset prints, line by line, never more of it than a log can bear."""
 
 import os
-from collections.abc import Callable
+
+from hub.base.log import Logger
 
 LINES = 200
 """Lines of one reset that are told; the others are counted."""
@@ -17,13 +18,13 @@ class Output:
 
     Args:
         pipe: Where to read, a descriptor that does not block.
-        tell: Gets each line.
+        log: Logs each line.
     """
 
-    def __init__(self, pipe: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, pipe: int, log: Logger) -> None:
         self._pipe = pipe
-        self._tell = tell
-        self._told = 0
+        self._log = log
+        self._logged = 0
         self._dropped = 0
         self._partial = b""
 
@@ -52,14 +53,17 @@ class Output:
                 break
         self._line(self._partial)
         if self._dropped:
-            self._tell(f"... and {self._dropped} more lines")
+            self._print(f"... and {self._dropped} more lines")
 
     def _line(self, line: bytes) -> None:
         if not line:
             return
-        if self._told == LINES:
+        if self._logged == LINES:
             self._dropped += 1
             return
-        self._told += 1
+        self._logged += 1
         cut = " ..." if len(line) > LINE_BYTES else ""
-        self._tell(line[:LINE_BYTES].decode(errors="backslashreplace") + cut)
+        self._print(line[:LINE_BYTES].decode(errors="backslashreplace") + cut)
+
+    def _print(self, line: str) -> None:
+        self._log.info("reset printed", line=line)

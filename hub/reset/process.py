@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
+from hub.base.log import Logger
 from hub.base.processid import ProcessId
 from hub.reset.messages import ResetReply, ResetRequest
 from hub.reset.output import Output
@@ -27,7 +28,7 @@ class ResetProcess:
         target: The plugin's function, as "MODULE:FUNCTION".
         request: What it is given.
         environment: All of its environment.
-        tell: Gets each line that it prints.
+        log: Logs each line that the reset prints.
 
     Attributes:
         identity: The guard's process.
@@ -38,9 +39,7 @@ class ResetProcess:
         ValueError, TypeError: the request is nothing that JSON can say, or that a process can be given.
     """
 
-    def __init__(
-        self, target: str, request: ResetRequest, environment: Mapping[str, str], tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, target: str, request: ResetRequest, environment: Mapping[str, str], log: Logger) -> None:
         self.exited = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         with ExitStack() as failed, ExitStack() as theirs:
@@ -66,7 +65,7 @@ class ResetProcess:
             self._handle = os.pidfd_open(self._process.pid)
             failed.pop_all()
         self.identity = ProcessId.of(self._process.pid)
-        self._output = Output(self._printed, tell)
+        self._output = Output(self._printed, log)
         self._reply = b""
         self._loop.add_reader(self._printed, self._on_output)
         self._loop.add_reader(self._handle, self._on_exit)

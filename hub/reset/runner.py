@@ -150,7 +150,6 @@ class ResetRunner:
     async def _run(self, job: "_Job") -> ResetResult:
         loop = asyncio.get_running_loop()
         name = job.device.id
-        log = get_logger(device=name)
         begin = loop.time()
 
         def result(outcome: Outcome, what: str, why: str = "", *, begun: bool = True) -> ResetResult:
@@ -159,12 +158,9 @@ class ResetRunner:
             message = f"reset of {name} {what} after {seconds:.3g} s{why}"
             return ResetResult(outcome, message, seconds, f"reset of {name} {what}{why}", begun)
 
-        def tell(line: str) -> None:
-            log.info("reset printed", line=line)
-
         request = ResetRequest(os.getpid(), job.device, job.settings, self._limits, self._grace)
         try:
-            process = ResetProcess(self._target, request, self._environment, tell)
+            process = ResetProcess(self._target, request, self._environment, get_logger(device=name))
         except OSError as error:
             return result(Outcome.CRASHED, f"could not be started ({error.strerror}); given up", begun=False)
         except Exception as error:  # noqa: BLE001 - what plugins name need not be what a process can be given
