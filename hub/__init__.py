@@ -1,6 +1,6 @@
 """All device plugins of a node in one pod.
 
-A plugin imports this module and nothing below it; its tests also import `hub.testing`. All else is internal.
+A plugin imports this module and none below it; its tests also import `hub.testing`. Everything else is internal.
 """
 
 import importlib
@@ -69,7 +69,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is used: the hub process is in this package too, and needs none of them."""
+    """Import a public name on first use: the hub process is in this package too, and needs none of them."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)

@@ -1,8 +1,8 @@
-"""What a plugin allocated last, for other plugins that prefer devices close to those.
+"""Hints on what a plugin has just allocated, so that other plugins can prefer devices close to it.
 
-A kubelet asks for the resources of one container one after another. A plugin that writes down what it has just
-allocated lets the next one prefer devices nearby. This is a hint and no more: it may be old, of another container, or
-missing.
+The kubelet allocates the resources of one container one after another. When a plugin writes down what it has just
+allocated, the next plugin can prefer devices nearby. This is only a hint: it may be old, belong to another container,
+or be missing.
 """
 
 import time
@@ -16,14 +16,14 @@ from hub.base.jsonfile import replace_file
 HINT_NAME = "allocated.json"
 
 MAX_AGE = 2.0
-"""Seconds for which a hint is of the container that is just being admitted; a kubelet takes milliseconds."""
+"""Seconds for which a hint is taken to belong to the container that is being admitted; a kubelet takes milliseconds."""
 
 
 class AllocationHint(msgspec.Struct, frozen=True):
-    """What a container was given.
+    """The devices that a plugin allocated to a container.
 
     Args:
-        time: When, by the node's monotonic clock.
+        time: The time of the allocation, by the node's monotonic clock.
         pci: The PCI addresses of the devices.
     """
 
@@ -32,7 +32,7 @@ class AllocationHint(msgspec.Struct, frozen=True):
 
 
 def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
-    """Write down what the plugin has just allocated; without a run directory, do nothing.
+    """Write down what the plugin has just allocated; do nothing without a run directory.
 
     Raises:
         OSError: the file cannot be written.
@@ -42,7 +42,7 @@ def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
 
 
 def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None:
-    """What another plugin has allocated, if that was just now."""
+    """Return what another plugin has just allocated, or None."""
     if not runtime:
         return None
     try:

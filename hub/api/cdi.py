@@ -1,6 +1,6 @@
-"""CDI specification files (Container Device Interface): what the names in an answer stand for.
+"""CDI specification files (Container Device Interface), which define the CDI names in an `Allocation`.
 
-For plugins that write such files. Only files of one vendor are ever touched.
+For plugins that write such files. Only files of one vendor are ever changed.
 """
 
 import json
@@ -12,23 +12,23 @@ from typing import Any
 from hub.base.log import get_logger
 
 CDI_DIRECTORY = "/var/run/cdi"
-"""Where container runtimes look for specifications that are made while a node runs."""
+"""Where container runtimes look for specifications that are generated while a node runs."""
 
 VERSION = "0.5.0"
-"""The first version of the specification that knows `hostPath` of a device node."""
+"""The first version of the specification with `hostPath` for device nodes."""
 
 Edits = Mapping[str, Any]
 """What a container gets (`containerEdits`)."""
 
 
 def cdi_spec(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits | None = None) -> dict[str, Any]:
-    """A specification.
+    """Build a CDI specification.
 
     Args:
-        vendor: Whose it is, such as "example.com".
+        vendor: The vendor, such as "example.com".
         name: The class of the devices; their kind is "VENDOR/NAME".
-        devices: What a container gets with each device.
-        common: What it gets besides, with any of them.
+        devices: By name of a device, what a container gets with it.
+        common: What a container gets with any of the devices.
     """
     listed = [{"name": device, "containerEdits": edits} for device, edits in devices.items()]
     edits = {"containerEdits": common} if common else {}
@@ -36,11 +36,11 @@ def cdi_spec(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits
 
 
 class CdiSpecFiles:
-    """The files of one vendor.
+    """The CDI specification files of one vendor.
 
     Args:
-        directory: Where they are.
-        vendor: Whose.
+        directory: Where the files are.
+        vendor: The vendor, such as "example.com".
     """
 
     def __init__(self, directory: Path, vendor: str) -> None:
@@ -49,10 +49,10 @@ class CdiSpecFiles:
         self._log = get_logger()
 
     def keep(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Have these specifications, by the class of their devices, and no others of this vendor.
+        """Write these specifications, by class of devices, and remove all others of the vendor.
 
         Raises:
-            OSError: one cannot be written or removed.
+            OSError: a file cannot be written or removed.
         """
         paths = {self._directory / f"{self._vendor}-{name}.json": spec for name, spec in specs.items()}
         for path, spec in paths.items():
@@ -66,7 +66,7 @@ class CdiSpecFiles:
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
         self._directory.mkdir(parents=True, exist_ok=True)
-        # Runtimes read whatever ends in .json or .yaml; they see the old file or the new one, and never a part.
+        # Container runtimes read every .json and .yaml file; they see the old content or the new, never a part.
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(text, encoding="utf-8")
         scratch.chmod(0o644)

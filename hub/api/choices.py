@@ -1,4 +1,4 @@
-"""What a settings type allows at a place: the words and the keys, for people who wrote something else there."""
+"""The values and keys that a settings type allows at a place, for error messages."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,24 +6,24 @@ from collections.abc import Iterable, Iterator
 from msgspec import inspect
 
 _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
-"""One step of a place as msgspec writes it, such as "$.configList[1].mode": a key, or an element of something."""
+"""One step of a place as msgspec writes it, such as "$.configList[1].mode": a key, or an element of a list."""
 
 
 def allowed_values(kind: type, place: str) -> list[str]:
-    """The words that a value at a place may be; none where it is no choice of words.
+    """Return the values that an enumeration or literal at a place allows; none for other types.
 
     Args:
-        kind: The type of the whole.
+        kind: The type of the whole file.
         place: Where, as msgspec writes it.
     """
     return [str(word) for each in _found_at(kind, place) for word in _words(each)]
 
 
 def allowed_keys(kind: type, place: str) -> list[str]:
-    """The keys that an object at a place may have; none where no object with keys of its own is expected.
+    """Return the keys that an object at a place allows; none where no object with fixed keys is expected.
 
     Args:
-        kind: The type of the whole.
+        kind: The type of the whole file.
         place: Where, as msgspec writes it.
     """
     structs = (each for each in _found_at(kind, place) if isinstance(each, inspect.StructType))
@@ -42,7 +42,7 @@ def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
 
 
 def _inside(kind: inspect.Type, key: str | None) -> Iterator[inspect.Type]:
-    """What is at a key of a value of this type, or is an element of it where there is no key."""
+    """Yield the types of the value at a key, or of the elements when there is no key."""
     match kind:
         case inspect.StructType(fields=fields):
             yield from (field.type for field in fields if field.encode_name == key)

@@ -1,4 +1,4 @@
-"""What a plugin says with: devices, what a container gets with them, and what is left out."""
+"""Devices, what a container gets for them, and hardware that is excluded."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ Path = str | os.PathLike[str]
 
 
 class DeviceNode(msgspec.Struct, frozen=True):
-    """A device file that a container gets.
+    """A device file for a container.
 
     Args:
-        host_path: Where it is on the node.
-        container_path: Where the container finds it; by default at the same path.
-        permissions: What the container may do: some of r(ead), w(rite) and m(ake the node).
+        host_path: The path on the node.
+        container_path: The path in the container; by default the same.
+        permissions: What the container may do: any of r(ead), w(rite) and m(knod).
     """
 
     host_path: Path
@@ -29,12 +29,12 @@ class DeviceNode(msgspec.Struct, frozen=True):
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A file or directory of the node that a container gets.
+    """A file or directory of the node that is mounted into a container.
 
     Args:
-        host_path: Where it is on the node.
-        container_path: Where the container finds it; by default at the same path.
-        read_only: Whether the container may not write to it.
+        host_path: The path on the node.
+        container_path: The path in the container; by default the same.
+        read_only: Whether the mount is read-only.
     """
 
     host_path: Path
@@ -47,23 +47,23 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """One thing that the kubelet may hand to one container.
+    """A device that the kubelet can allocate to one container.
 
     Args:
-        id: Its name towards the kubelet, unique within the resource, at most 63 characters.
-        resource: The resource it belongs to; by default the plugin's `resource`.
-        nodes: Device files that come with it.
-        mounts: Files and directories that come with it.
-        env: Environment variables that come with it.
-        cdi: Names of CDI devices ("vendor.com/class=device") that come with it.
+        id: The id in the kubelet's API: unique within the resource, at most 63 characters.
+        resource: The resource of the device; by default the plugin's `resource`.
+        nodes: Device files that a container gets with it.
+        mounts: Files and directories that a container gets with it.
+        env: Environment variables that a container gets with it.
+        cdi: Names of CDI devices ("vendor.com/class=device") that a container gets with it.
         annotations: Annotations for the container runtime.
-        unhealthy: Why it cannot be used just now; empty when it can.
-        broken: Why it cannot be used until a reset of it succeeds or an operator says so. To say it once is enough: it
-            is kept, also across restarts.
-        numa: The NUMA nodes it is close to; empty when that is unknown.
-        physical: The id of the physical device of which this is one share among several; empty when it is a whole one.
-        pci: Its PCI addresses as sysfs writes them ("0000:3b:00.0"), for an administrator who looks for it.
-        attributes: What else an administrator wants to know of it, such as its model.
+        unhealthy: Why it cannot be used now; empty when it can.
+        broken: Why it cannot be used until a reset of it succeeds or an administrator uncordons it. Set it once: the
+            hub keeps it, also across restarts.
+        numa: The NUMA nodes that the device is close to; empty if unknown.
+        physical: The id of the physical device of which this device is one share; empty for a whole device.
+        pci: The PCI addresses as sysfs writes them ("0000:3b:00.0"), to be shown to an administrator.
+        attributes: More facts for an administrator, such as the model.
     """
 
     id: str
@@ -82,11 +82,11 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Excluded(msgspec.Struct, frozen=True):
-    """Something that is there and not advertised, for an administrator who looks for it.
+    """Hardware that exists and is not advertised, to be shown to an administrator.
 
     Args:
-        id: What it is called.
-        reason: Why it is left out.
+        id: Its name.
+        reason: Why it is excluded.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Excluded(msgspec.Struct, frozen=True):
 
 
 class Allocation(msgspec.Struct, frozen=True):
-    """What one container gets for the devices it was given."""
+    """What one container gets for its devices."""
 
     nodes: Sequence[DeviceNode] = ()
     mounts: Sequence[Mount] = ()
@@ -104,13 +104,13 @@ class Allocation(msgspec.Struct, frozen=True):
 
     @classmethod
     def merge(cls, devices: Iterable[Device]) -> Self:
-        """Everything that the devices carry, each thing once.
+        """Merge what the devices carry; duplicates appear once.
 
-        Device files with the same container path are joined, with the permissions of all. Values of the same
-        environment variable or annotation are joined by commas, each value once.
+        A device file that several devices have gets the permissions of all of them. Different values of the same
+        environment variable or annotation are joined by commas.
 
         Raises:
-            ValueError: two devices want different things at the same container path.
+            ValueError: two devices have different files at the same container path.
         """
         devices = list(devices)
         return cls(

@@ -1,25 +1,26 @@
-"""How a device comes back, and when it is tried: what a plugin may choose."""
+"""The policies that a plugin can set for unhealthy devices."""
 
 import msgspec
 
 
 class RecoveryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a device comes back."""
+    """When an unhealthy device becomes healthy again."""
 
     stable_for: float = 0
-    """Seconds without a fault before a device counts as healthy again."""
+    """Seconds without a fault before a device is healthy again."""
     max_recoveries: int = 3
-    """So many recoveries within `window` are one too many flaps: the next one waits for an operator."""
+    """The most recoveries within `window`: a device that fails again after that stays unhealthy until an administrator
+    uncordons it."""
     window: float = 3600
-    """Seconds in which recoveries are counted."""
+    """Seconds over which recoveries are counted."""
 
 
 class ProbePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """When devices that cannot be reset are tried again."""
+    """When resets of broken devices are tried again."""
 
     interval: float = 5
-    """Seconds between two rounds."""
+    """Seconds between checks of which devices are due."""
     max_interval: float = 300
-    """Seconds at most between two probes of one device; they double with each probe that fails."""
+    """The most seconds between two probes of one device; the delay doubles with each probe that fails."""
     startup_delay: float = 30
-    """Seconds after a kubelet came in which it may not know yet who holds what."""
+    """Seconds after the start of a kubelet in which it may not know yet which container uses which device."""

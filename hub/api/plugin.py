@@ -1,7 +1,7 @@
-"""What a plugin author writes against.
+"""The class that a plugin author derives from.
 
 A plugin is one class with one required method, `devices`. It is synchronous and knows its hardware; the process around
-it owns asyncio, gRPC and the kubelet. What the kubelet is told about a plugin's abilities follows from what it
+it owns asyncio, gRPC and the kubelet. The options that the kubelet receives follow from the methods that the plugin
 overrides.
 """
 
@@ -19,16 +19,16 @@ from hub.api.runtime import Runtime
 from hub.api.settings import read_settings
 
 MAX_RESET_TIMEOUT = 26.0
-"""Seconds that all resets of a container may take at most. The kubelet gives up after 30, and to end what has not ended
-by then takes up to 3."""
+"""The most seconds that all resets of a container may take. The kubelet gives up after 30, and ending the resets that
+are still running takes up to 3."""
 
 
 class NoDevices(Exception):
-    """Raised by `Plugin.devices` where there is nothing to advertise, with the reason for the administrator.
+    """Raised by `Plugin.devices` when there is nothing to advertise.
 
     Args:
-        reason: Why.
-        fault: Whether the hardware is there and cannot be used; a node without such hardware is no fault.
+        reason: Why, for the administrator.
+        fault: Whether the hardware exists but cannot be used. A node without such hardware is not a fault.
     """
 
     def __init__(self, reason: object = "", *, fault: bool = False) -> None:
@@ -37,51 +37,51 @@ class NoDevices(Exception):
 
 
 class NeedsRestart(Exception):
-    """Raised by `Plugin.devices` or `Plugin.watch` where only a new process can go on, with the reason.
+    """Raised by `Plugin.devices` or `Plugin.watch`, with the reason, when only a new process can continue.
 
-    The devices become unhealthy for that reason and the process ends; the hub starts another, after a while if that
-    happens again and again.
+    The devices become unhealthy for that reason and the process exits; the hub starts another one, with increasing
+    delays if this happens repeatedly.
     """
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of a plugin without any, and the base of those with some."""
+    """Base class of a plugin's settings; used itself by plugins without settings."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The settings that a YAML or JSON file holds.
+        """Read settings from a YAML or JSON file.
 
         Raises:
-            hub.ConfigError: the file cannot be read, or says something that these settings do not know.
+            hub.ConfigError: the file cannot be read, or contains a key or value that these settings do not allow.
         """
         return read_settings(path, cls)
 
 
 class Plugin:
-    """A device plugin: the devices of a node and what is particular about them.
+    """A device plugin: the devices of a node, and how containers use them.
 
     Attributes:
-        resource: The resource that devices belong to when they name none, and which is served even without a device.
-        settings: What the plugin's configuration file says. Annotate it with your own subclass of `Settings`, and the
-            file is decoded into that.
-        config_env: The environment variable that names the configuration file where no flag does.
+        resource: The resource of devices that name none. It is registered even while it has no devices.
+        settings: The content of the plugin's configuration file. Annotate it with your own subclass of `Settings`, and
+            the file is decoded into that.
+        config_env: The environment variable that names the configuration file when no flag does.
         host: The node's file system.
-        runtime: Where the plugin may keep files and locks; empty where there is no run directory.
-        scan_interval: Seconds between two calls of `devices`, when nothing else asks for one.
-        scan_timeout: Seconds after which a call of `devices` that has not ended makes the known devices unhealthy.
-        allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet sets no limit of its own, and
+        runtime: Where the plugin may keep files and locks; empty without a run directory.
+        scan_interval: Seconds between two calls of `devices`, unless an event requests one earlier.
+        scan_timeout: Seconds after which a call of `devices` that has not returned makes the known devices unhealthy.
+        allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet has no limit of its own, and
             admits no other pod while it waits.
-        prefer_timeout: Seconds after which the kubelet is left to its own choice.
-        reset: The function ("module:function") that makes a device ready for its next container, see `hub.reset`. It
-            is called before each start of a container, in a process of its own.
-        reset_resources: The resources whose devices are reset; None for all of them.
+        prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.
+        reset: The function ("module:function") that makes a device ready for its next container, see
+            `hub.ResetDevice`. It is called before each start of a container, in a separate process.
+        reset_resources: The resources whose devices are reset; None for all.
         reset_clears_broken: The resources in which a successful reset makes a `broken` device healthy; None for all.
             In other resources such a device waits for an administrator.
-        reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and to end
-            what has not ended by then takes up to 3.
-        max_reset_failures: So many failed resets in a row make a device unhealthy, until one succeeds.
-        recovery: How a device that was unhealthy comes back.
-        probing: When devices that cannot be reset are tried again.
+        reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and ending
+            the resets that are still running takes up to 3.
+        max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
+        recovery: When an unhealthy device becomes healthy again.
+        probing: When resets of broken devices are tried again.
     """
 
     resource: str = ""
@@ -112,62 +112,66 @@ class Plugin:
         self.runtime = runtime or Runtime()
 
     def resources(self) -> Iterable[str]:
-        """Resources to serve even while they have no device."""
+        """Return the resources to register even while they have no devices."""
         return [self.resource] if self.resource else []
 
     def devices(self) -> Iterable[Device | Excluded]:
-        """The whole truth as of now; what is not in it is gone.
+        """Yield all devices as they are now; a device that is missing counts as removed.
 
-        Called on a period, on SIGHUP and when `watch` says so, never twice at once, in a thread of its own.
+        Called at intervals, on SIGHUP, and after `watch` called `changed`. It runs in its own thread, never twice at
+        the same time.
 
         Raises:
-            NoDevices: there is nothing to advertise, and this is why.
-            NeedsRestart: only a new process can find out.
+            NoDevices: there is nothing to advertise.
+            NeedsRestart: only a new process can find the devices.
         """
         raise NotImplementedError
 
-    def watch(self, changed: Callable[[], None]) -> None:  # noqa: ARG002 - for those who override it
-        """Wait for hardware events and call `changed` at each; may block for ever, in a thread of its own.
+    def watch(self, changed: Callable[[], None]) -> None:  # noqa: ARG002 - for subclasses
+        """Wait for hardware events and call `changed` after each; may block forever, in its own thread.
 
         While it fails, the plugin's devices are unhealthy for that reason.
         """
         return
 
     def metrics(self) -> Iterable[Metric]:
-        """What the plugin counts and measures; asked every few seconds, never twice at once, in a thread of its own."""
+        """Return the plugin's own metrics.
+
+        Called every few seconds, in its own thread, never twice at the same time.
+        """
         return ()
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """What a container gets for these devices. Answers from memory, touches no hardware."""
+        """Return what a container gets for these devices. Answer from memory, without access to hardware."""
         return Allocation.merge(devices)
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """The best `size` of the available devices, the required ones among them. Answers from memory.
+        """Return the best `size` of the available devices, including the required ones. Answer from memory.
 
-        An empty answer, an error and an overrun all leave the choice to the kubelet.
+        After an empty answer, an error or a timeout, the kubelet chooses by itself.
         """
         raise NotImplementedError
 
     def reset_settings(self) -> object:
-        """What the reset function gets as its settings; anything that JSON can say. Answers within two seconds."""
+        """Return the settings for the reset function, anything that JSON can express, within two seconds."""
         return self.settings
 
     def reset_blocked(self, shares: Sequence[Device]) -> str:
-        """Why a physical device must not be reset now; empty when it may be. Answers within two seconds.
+        """Return why a physical device must not be reset now, or an empty text, within two seconds.
 
-        A reset is left out when this fails, does not answer, or answers something else than a text.
+        The reset is skipped when this method fails, does not return, or returns something other than a text.
 
         Args:
-            shares: All devices that are advertised of the physical one, in whatever resource.
+            shares: All advertised devices that are shares of the physical device, in all resources.
         """
         return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
 
 def resets(plugin: Plugin, resource: str) -> bool:
-    """Whether a plugin has the devices of a resource reset."""
+    """Return whether a plugin resets the devices of a resource."""
     return bool(plugin.reset) and (plugin.reset_resources is None or resource in plugin.reset_resources)
 
 
 def overrides(plugin: Plugin, method: str) -> bool:
-    """Whether a plugin brings an implementation of its own."""
+    """Return whether a plugin's class overrides a method of `Plugin`."""
     return getattr(type(plugin), method) is not getattr(Plugin, method)

@@ -1,7 +1,7 @@
-"""What the author of a reset writes against.
+"""The types that the reset function of a plugin uses.
 
-A reset is a function `reset(device: ResetDevice, settings: Any) -> None` in a module of the plugin. It runs in a fresh
-process of its own, which is killed when it takes too long. What it prints goes to the log.
+A reset is a function `reset(device: ResetDevice, settings: Any) -> None` in a module of the plugin. It runs in a new
+process, which is killed when it takes too long. What it prints goes to the log.
 """
 
 import msgspec
@@ -10,14 +10,15 @@ from hub.api.runtime import Runtime
 
 
 class ResetDevice(msgspec.Struct, frozen=True):
-    """The physical device to be made ready for its next container.
+    """The physical device to reset for its next container.
 
     Args:
-        id: Its id; what it is shared out as has no part in this.
-        nodes: Its device files, as paths of the node.
-        host_root: Where the reset finds the node's file system; `Host(device.host_root)` knows the way.
-        runtime: Where the plugin keeps files and locks, as its `runtime` says.
-        broken: Why it cannot be used until a reset succeeds; empty when it can. A reset that cannot mend that fails.
+        id: The id of the physical device, not of its shares.
+        nodes: Its device files, as paths on the node.
+        host_root: Where the node's file system is mounted here; use it as `Host(device.host_root)`.
+        runtime: Where the plugin keeps files and locks: its own `runtime`.
+        broken: Why the device cannot be used until a reset succeeds; empty when it can. A reset that cannot fix this
+            must fail.
     """
 
     id: str
@@ -28,7 +29,7 @@ class ResetDevice(msgspec.Struct, frozen=True):
 
 
 class ResetFailed(Exception):
-    """Raised by a reset that did not succeed; exactly this text is the reason that people see.
+    """Raised by a reset that did not succeed; people see exactly this text as the reason.
 
-    Every other exception is a failure too, and has its type's name before its text.
+    All other exceptions are failures too; their reason begins with the name of the exception's type.
     """

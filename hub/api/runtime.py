@@ -11,14 +11,14 @@ from hub.base import nodedir
 from hub.base.locks import is_locked, open_lock, try_lock, unlock
 
 POLL_INTERVAL = 0.02
-"""Seconds between two tries: the kernel wakes only those who wait for a lock without a limit."""
+"""Seconds between attempts: the kernel wakes only callers that wait for a lock without a timeout."""
 
 
 class FileLock:
-    """A lock on a file that the kernel releases however the process ends.
+    """A lock on a file, which the kernel releases however the process ends.
 
-    The file is made when the lock is first used, and stays open until `close` or the end of a `with` block. Never
-    remove it: a lock on a removed file excludes nobody.
+    The file is created when the lock is first used, and stays open until `close` or the end of a `with` block. Never
+    remove it: a lock on a removed file excludes no other process.
 
     Args:
         path: The file; its directory must exist.
@@ -35,17 +35,17 @@ class FileLock:
         self.close()
 
     def acquire(self, *, shared: bool = False, timeout: float = 0) -> bool:
-        """Lock the file, alone or with others that share it.
+        """Lock the file, exclusively or shared.
 
         Args:
             shared: Whether others may hold a shared lock at the same time.
-            timeout: Seconds to try; with 0 there is one try.
+            timeout: Seconds to keep trying; with 0 there is one attempt.
 
         Returns:
             Whether the file is locked now.
 
         Raises:
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
         end = time.monotonic() + timeout
         while not try_lock(self._file, shared=shared):
@@ -55,12 +55,12 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Unlock the file; nothing happens where it is not locked."""
+        """Unlock the file; do nothing if it is not locked."""
         unlock(self._file)
 
     @property
     def held_by_other(self) -> bool:
-        """Whether another process, or another lock of this one, holds the file, alone or shared."""
+        """Whether another process, or another lock of this process, holds the file, exclusively or shared."""
         return is_locked(self._file)
 
     def close(self) -> None:
@@ -79,10 +79,10 @@ class FileLock:
 class Runtime(msgspec.Struct, frozen=True):
     """The part of a hub's run directory that belongs to one plugin.
 
-    False where there is none: in a plugin that was started by hand without a run directory, and in `dphub check`.
+    False without a run directory: in a plugin that was started by hand without one, and in `dphub check`.
 
     Args:
-        run_dir: The hub's run directory; empty where there is none.
+        run_dir: The hub's run directory; empty if there is none.
         instance: The name of the hub.
         plugin: The name of the plugin.
     """
@@ -95,22 +95,22 @@ class Runtime(msgspec.Struct, frozen=True):
         return bool(self.run_dir)
 
     def node_path(self, name: str, *, plugin: str = "") -> Path:
-        """A file that belongs to the node, whichever hub runs: it outlives hubs.
+        """Return the path of a file that belongs to the node: it outlives hubs.
 
         Args:
-            name: What distinguishes it from other files of the plugin.
-            plugin: The plugin whose file it is; by default this one.
+            name: Distinguishes the file from other files of the plugin.
+            plugin: The plugin that owns the file; by default this one.
         """
         return nodedir.node_path(Path(self.run_dir), plugin or self.plugin, name)
 
     def instance_path(self, name: str) -> Path:
-        """A file that belongs to one hub: a later hub removes it when this one has gone."""
+        """Return the path of a file that belongs to one hub: a later hub removes it after this hub has exited."""
         return Path(self.run_dir, f"{self.instance}.{self.plugin}.{name}")
 
     def instance_paths(self, name: str) -> list[Path]:
-        """The files of this name of the same plugin, of all hubs that share the run directory."""
+        """Return the existing files of this name, of this plugin in all hubs that share the run directory."""
         return sorted(Path(self.run_dir).glob(f"*.{self.plugin}.{name}"))
 
     def lock(self, path: Path) -> FileLock:
-        """A lock on one of these files."""
+        """Return a lock on one of these files."""
         return FileLock(path)

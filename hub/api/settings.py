@@ -1,4 +1,4 @@
-"""Decoding a YAML or JSON file into a type, with errors that name the file and the place in it."""
+"""Reading settings from YAML and JSON files, with errors that name the file and the place in it."""
 
 import json
 import re
@@ -17,10 +17,10 @@ _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
-    """What a file says, as a value of some type. A key without a value is as if it were not there.
+    """Read a file as a value of a type. A key without a value counts as missing.
 
     Raises:
-        ConfigError: the file cannot be read, or says something that the type does not know.
+        ConfigError: the file cannot be read, or its content does not fit the type.
     """
     text = read_config_text(path)
     parsed = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
@@ -28,10 +28,10 @@ def read_settings(path: Path, kind: type[T]) -> T:
 
 
 def convert(value: object, kind: type[T], source: Path | str) -> T:
-    """A parsed value as one of some type.
+    """Convert a parsed value to a type.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value does not fit the type.
     """
     try:
         return msgspec.convert(value, kind)
@@ -41,8 +41,8 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
 
 
 def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
-    """What is wrong with a value that is none of some type, with what it may be or may have; and the place in it."""
-    from hub.api.choices import allowed_keys, allowed_values  # noqa: PLC0415 - half a megabyte for a mistake only
+    """Return what is wrong with a value, with the values or keys that are allowed, and the place in it."""
+    from hub.api.choices import allowed_keys, allowed_values  # noqa: PLC0415 - half a megabyte that only an error needs
 
     problem, _, place = str(error).partition(" - at ")
     place = place.strip("`")
@@ -64,36 +64,36 @@ def _parse_json(path: Path, text: str) -> object:
         names: dict[str, object] = {}
         for name, value in pairs:
             if name in names:
-                raise ConfigError(path, f'the key "{name}" is there twice')
+                raise ConfigError(path, f'duplicate key "{name}"')
             names[name] = value
         return names
 
     try:
         return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise ConfigError(path, f"no JSON: {error.msg}", where=f"line {error.lineno}") from None
+        raise ConfigError(path, f"invalid JSON: {error.msg}", where=f"line {error.lineno}") from None
 
 
 def _parse_yaml(path: Path, text: str) -> object:
     import yaml  # noqa: PLC0415 - 1 MB that a plugin without a YAML file does not need
 
     class Loader(yaml.SafeLoader):
-        """Refuses a key that is there twice, of which YAML's own loader silently keeps the last."""
+        """Rejects duplicate keys; YAML's own loader silently keeps the last one."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - yaml's own
             names = set()
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 if key.value in names:
-                    raise ConfigError(path, f'the key "{key.value}" is there twice', where=_line(key.start_mark))
+                    raise ConfigError(path, f'duplicate key "{key.value}"', where=_line(key.start_mark))
                 names.add(key.value)
             return super().construct_mapping(node, deep)
 
     try:
         return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(path, f"no YAML: {error.problem}", where=_line(error.problem_mark)) from None
+        raise ConfigError(path, f"invalid YAML: {error.problem}", where=_line(error.problem_mark)) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(path, f"no YAML: {error}") from None
+        raise ConfigError(path, f"invalid YAML: {error}") from None
 
 
 def _line(mark: Any) -> str:  # noqa: ANN401 - yaml's, which is not loaded here

@@ -156,14 +156,14 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ),
         ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" cannot be filled in'),
         ("resources: [{}, {}]", "the resource example.com/stub is there twice"),
-        ("faults: a\nresources: []\nfaults: b\n", 'line 3: the key "faults" is there twice'),
-        ("resources:\n- name: a/b\n  name: c/d\n", 'line 3: the key "name" is there twice'),
-        ("faults: a\nresources: [\n", "line 3: no YAML: "),
-        ("faults: a\n\tb: c\n", "line 2: no YAML: "),
-        ("faults: !!python/object/apply:os.system [ls]\n", "line 1: no YAML: could not determine a constructor"),
-        ("faults: \x07\n", "no YAML: "),
-        ("faults: 2026-99-99\n", "no YAML: month must be in 1..12"),
-        ("? [a, b]\n: c\n", "line 1: no YAML: found unhashable key"),
+        ("faults: a\nresources: []\nfaults: b\n", 'line 3: duplicate key "faults"'),
+        ("resources:\n- name: a/b\n  name: c/d\n", 'line 3: duplicate key "name"'),
+        ("faults: a\nresources: [\n", "line 3: invalid YAML: "),
+        ("faults: a\n\tb: c\n", "line 2: invalid YAML: "),
+        ("faults: !!python/object/apply:os.system [ls]\n", "line 1: invalid YAML: could not determine a constructor"),
+        ("faults: \x07\n", "invalid YAML: "),
+        ("faults: 2026-99-99\n", "invalid YAML: month must be in 1..12"),
+        ("? [a, b]\n: c\n", "line 1: invalid YAML: found unhashable key"),
     ],
 )
 async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None:
@@ -175,8 +175,8 @@ async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"faults": "a",\n "faults": "b"}', 'the key "faults" is there twice'),
-        ('{"faults": "a",\n "b"}', "line 2: no JSON: "),
+        ('{"faults": "a",\n "faults": "b"}', 'duplicate key "faults"'),
+        ('{"faults": "a",\n "b"}', "line 2: invalid JSON: "),
     ],
 )
 async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str) -> None:

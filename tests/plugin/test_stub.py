@@ -160,8 +160,8 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
         ("allocate: {delay: long}", "allocate.delay: Expected `float`, got `str`"),
         ("allocate: {delay: -1}", "allocate.delay: Expected `float` >= 0.0"),
         ("devices: {example.com/stub: -1}", "devices[...]: Expected `int` >= 0"),
-        ("a: 1\na: 2\n", 'line 2: the key "a" is there twice'),
-        ("scan: [\n", "line 2: no YAML: "),
+        ("a: 1\na: 2\n", 'line 2: duplicate key "a"'),
+        ("scan: [\n", "line 2: invalid YAML: "),
     ],
 )
 async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, problem: str) -> None:
