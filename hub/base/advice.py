@@ -1,4 +1,4 @@
-"""What a plugin author should write in place of a call that Python or msgspec refuses."""
+"""Advice for plugin authors on calls that Python or msgspec rejects."""
 
 import re
 
@@ -12,7 +12,7 @@ _KINDS: tuple[type[msgspec.Struct], ...] = (
     *(Device, DeviceNode, Mount, Excluded, Allocation),
     *(Metric, Sample, RecoveryPolicy, ProbePolicy),
 )
-"""What an author makes; msgspec's errors do not name the class."""
+"""The classes that an author creates; msgspec's errors do not name the class."""
 
 _UNEXPECTED = re.compile(r"Unexpected keyword argument '(\w+)'")
 _NOT_IN_HUB = re.compile(r"cannot import name '(\w+)' from 'hub' |module 'hub' has no attribute '(\w+)'")
@@ -20,11 +20,11 @@ _IMMUTABLE = re.compile(r"immutable type: '(\w+)'")
 
 
 def advice(error: BaseException, host: Host | None) -> str:
-    """What to write instead, to be added to the text of an error; empty where that is not known.
+    """Return what to write instead, to append to the text of an error; empty if that is not known.
 
     Args:
-        error: What the author's code raised.
-        host: The node's file system that the code works with, where it works with one.
+        error: The error that the author's code raised.
+        host: The node's file system that the code works with, if any.
     """
     if isinstance(error, FileNotFoundError):
         return _unread(error.filename, host) if host else ""
@@ -35,12 +35,12 @@ def advice(error: BaseException, host: Host | None) -> str:
     if match := _UNEXPECTED.fullmatch(str(error)):
         return _keyword(match[1])
     if match := _IMMUTABLE.fullmatch(str(error)):
-        return f"; a {match[1]} cannot be changed: give it all its values when you make it"
+        return f"; a {match[1]} cannot be changed: pass all values when you create it"
     return ""
 
 
 def _unread(path: object, host: Host) -> str:
-    """A path of the node that was used as one of this process."""
+    """Advise on a path of the node that was used as a path of this process."""
     if not isinstance(path, str) or not path.startswith("/") or not host.path(path).exists():
         return ""
     return f'; the node has it: read it at self.host.path("{path}")'

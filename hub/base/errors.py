@@ -1,19 +1,19 @@
-"""Errors whose text is meant for the person who runs the hub."""
+"""Errors whose text is meant for the administrator of the hub."""
 
 from pathlib import Path
 
 
 class HubError(Exception):
-    """Something a person can mend: the text says what happened, to what, and what to do."""
+    """An error that a person can fix: the text says where it is, what is wrong, and what to do."""
 
 
 class ConfigError(HubError):
     """A file or flag that cannot be used.
 
     Args:
-        source: The file (or the flag, or the environment variable) at fault.
+        source: The file, flag or environment variable.
         problem: What is wrong with it, and what was expected.
-        where: The key, section or line inside the file, if there is one.
+        where: The key, section or line in the file, if there is one.
     """
 
     def __init__(self, source: Path | str, problem: str, *, where: str = "") -> None:
@@ -21,10 +21,10 @@ class ConfigError(HubError):
 
 
 def read_config_text(path: Path) -> str:
-    """The text of a configuration file.
+    """Return the text of a configuration file.
 
     Raises:
-        ConfigError: the file is missing, unreadable, no file, empty, or not UTF-8.
+        ConfigError: the path does not exist, cannot be read, is not a file, or is empty or not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8")

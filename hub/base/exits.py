@@ -1,24 +1,24 @@
-"""Exit codes: what a process of the hub says by ending."""
+"""Exit codes of the hub and its processes."""
 
 import signal
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Why a process of ours ended; anything else is a crash."""
+    """Why a process of the hub ended; any other exit code is a crash."""
 
     meaning: str
     """In a sentence or two, for `dphub help exit-codes` and the reference."""
 
     def __new__(cls, code: int, meaning: str) -> "Exit":  # noqa: PYI034 - Self does not fit members of an enum
-        """Make a member of its number and its text."""
+        """Create a member from its number and its text."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
         return member
 
-    OK = 0, "Asked to stop, and stopped."
-    FAILED = 1, "Could not start, or could not go on; the log says why."
+    OK = 0, "Stopped as requested."
+    FAILED = 1, "Failed to start or to continue; the log says why."
     USAGE = 2, "A flag or a file is wrong; nothing was started."
     PLUGIN_DIR_REPLACED = (
         10,
@@ -29,7 +29,7 @@ class Exit(IntEnum):
 
 
 def signal_name(number: int) -> str:
-    """A signal by its name, such as "SIGSEGV"; most realtime signals have none."""
+    """Return the name of a signal, such as "SIGSEGV"; most realtime signals have none."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""What goes wrong in plugin code, in words that fit into a log, a state file and a message to the kubelet."""
+"""Failures of plugin code, as texts for the log, a report and a message to the kubelet."""
 
 import re
 from collections.abc import Callable
@@ -12,13 +12,13 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class PluginError(Exception):
-    """Plugin code did not do what it was called for; the text says what happened instead, and where."""
+    """A call of plugin code failed; the text says what happened, and where."""
 
     @classmethod
     def of(cls, error: BaseException, method: Callable[..., Any]) -> Self:
-        """The failure of a method of the plugin that this error ended.
+        """Create the failure of a method of the plugin from the error that it raised.
 
-        Where the error comes from the hub's check of what the method returned, the place is the method's.
+        If the hub's check of the return value raised the error, the place is that of the method.
         """
         failure = cls(
             printable(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}")
@@ -28,12 +28,12 @@ class PluginError(Exception):
 
 
 class PluginTimeout(PluginError):
-    """Plugin code has not returned within its limit; the text says where it is.
+    """A call of plugin code has not returned in time; the text says where it is.
 
     Args:
-        method: What was called.
+        method: The method that was called.
         limit: Seconds.
-        place: The line of the author's code that it is in.
+        place: The line of the author's code that the call is at.
     """
 
     def __init__(self, method: Callable[..., Any], limit: float, place: str) -> None:
@@ -42,32 +42,32 @@ class PluginTimeout(PluginError):
 
 
 def explain(error: BaseException) -> str:
-    """An error of an author's code in one line: where it was raised, its type, its text, and what to do if known."""
+    """Return an error of an author's code in one line: the place, the type, the text, and advice if there is any."""
     place = _at(error).strip()
     return printable(f"{place}: {_described(error)}" if place else _described(error))
 
 
 def method_name(method: Callable[..., Any]) -> str:
-    """What an author calls a method."""
+    """Return the name of a method as its author writes it."""
     return f"{getattr(method, '__name__', type(method).__name__)}()"
 
 
 def printable(text: object) -> str:
-    """A foreign text as one that UTF-8 can carry, which names of files need not be, and that can be told twice.
+    """Return a foreign text without characters that UTF-8 lacks, and without addresses of objects.
 
-    The address of an object makes a text new each time, and so a log line and a change of state.
+    Names of files need not be UTF-8. An address would make each text different, and so each of them a change.
     """
     return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()
 
 
 def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:
-    """The place with a word before it. What a `HubError` is about is an input, which its text names, and no code."""
+    """Return the place after "at". A `HubError` has none: it is about an input, which its text names."""
     place = "" if isinstance(error, HubError) else place_of_error(error) or place_of_function(method)
     return f" at {place}" if place else ""
 
 
 def _host(method: Callable[..., Any]) -> Host | None:
-    """The node's file system that a method of a plugin works with."""
+    """Return the node's file system that a method of a plugin works with, if any."""
     host = getattr(getattr(method, "__self__", None), "host", None)
     return host if isinstance(host, Host) else None
 
@@ -83,6 +83,6 @@ def _described(error: BaseException, host: Host | None = None) -> str:
 def _advice(error: BaseException, host: Host | None) -> str:
     if not isinstance(error, (TypeError, AttributeError, ImportError, FileNotFoundError)):
         return ""
-    from hub.base.advice import advice  # noqa: PLC0415 - the processes of a reset, and plugins that work, need none
+    from hub.base.advice import advice  # noqa: PLC0415 - reset processes, and plugins without an error, do not need it
 
     return advice(error, host)

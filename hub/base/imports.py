@@ -1,4 +1,4 @@
-"""Keeps libraries from loading what they only load because it is there."""
+"""Keeps libraries from loading optional packages that the hub does not need."""
 
 import sys
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def hub_only(*names: str) -> Iterator[None]:
-    """Have these packages not found by what is imported meanwhile; whoever has them or imports them later has them."""
+    """Hide these packages from what is imported in the block; earlier and later imports of them work."""
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in names}
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type] # None keeps a module from being found
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type] # with None, Python does not find a module
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""The hubs of a node: one, and for a moment of a rolling upgrade two.
+"""The hubs of a node: one, and two for a moment during a rolling upgrade.
 
-A hub holds a lock file in the run directory for as long as it lives, and writes into it since when. So each knows of
-the other, and both know which of them is to follow the other. So does each plugin from the moment when it begins to
-serve: a hub that has come may still be without a plugin that serves. Of one that came and went there is a trace.
+A running hub holds a lock file in the run directory, which contains the time of its start. So each hub knows of the
+other, and both know which of them is newer. Each plugin holds such a file too from the moment when it begins to serve,
+because the plugin of a new hub may not serve yet. The file of a hub or plugin that has exited remains as a trace.
 """
 
 import os
@@ -17,7 +17,7 @@ from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.base.paths import INSTANCE_NAME, RunDir
 
 LOCK_TIMEOUT = 1.0
-"""Seconds for a lock to become free: whoever removes what a dead hub has left holds its lock for a moment."""
+"""Seconds to wait for the lock: a hub that removes the files of an exited hub holds that hub's lock for a moment."""
 
 _POLL = 0.02
 
@@ -27,10 +27,10 @@ class AlreadyRunningError(HubError):
 
 
 class Instance(NamedTuple):
-    """A hub, or a plugin of one."""
+    """A hub, or a plugin of a hub."""
 
     since: int
-    """Nanoseconds of the node's time since boot, which no clock adjustment moves; 0 where it has not said so yet."""
+    """Start in nanoseconds since boot, which clock adjustments do not change; 0 if it has not been written yet."""
     name: str
     """The hub's name."""
     is_running: bool
@@ -38,11 +38,11 @@ class Instance(NamedTuple):
 
 @contextmanager
 def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
-    """Be the hub of this name; the kernel lets go when the process ends, however it ends.
+    """Hold the lock of the hub of this name; the kernel releases it however the process ends.
 
     Raises:
-        AlreadyRunningError: another process is.
-        ConfigError: the lock file cannot be made.
+        AlreadyRunningError: another process holds it.
+        ConfigError: the lock file cannot be created.
     """
     end = time.monotonic() + LOCK_TIMEOUT
     try:
@@ -51,7 +51,7 @@ def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
                 raise AlreadyRunningError(_already_running(run_dir))
             time.sleep(_POLL)
     except OSError as error:
-        raise ConfigError(run_dir.lock, f"cannot be the lock file: {error.strerror}") from None
+        raise ConfigError(run_dir.lock, f"cannot be used as the lock file: {error.strerror}") from None
     try:
         yield
     finally:
@@ -59,47 +59,48 @@ def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
 
 
 def acquire_serving_lock(run_dir: RunDir, plugin: str) -> None:
-    """Be a plugin that serves, until this process ends.
+    """Hold the lock of a plugin that serves, until this process ends.
 
     Raises:
-        OSError: the lock file cannot be made.
+        OSError: the lock file cannot be created.
     """
-    # Shared: a process that does not die keeps its successor from nothing. Never closed.
+    # Shared, so that a process that does not die does not block the next one. Never closed.
     _lock(run_dir.serving(plugin), shared=True)
 
 
 def running_hubs(run_dir: RunDir) -> list[Instance]:
-    """The hubs that share the run directory and live, the oldest first."""
+    """Return the running hubs that share the run directory, the oldest first."""
     return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.is_running and hub.since)
 
 
 def exited_hubs(run_dir: RunDir) -> list[str]:
-    """The names of hubs that have shared the run directory and are no more."""
+    """Return the names of hubs that have used the run directory and are not running."""
     return [hub.name for hub in _instances(run_dir, run_dir.lock) if not hub.is_running]
 
 
 def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
-    """The hubs of which this plugin serves, or has served; those with a time to come are of before the last boot."""
+    """Return the hubs whose plugin of this name serves or has served."""
+    # A time in the future was written before the last boot.
     latest = now()
     return [each for each in _instances(run_dir, run_dir.serving(plugin)) if each.since <= latest]
 
 
 @contextmanager
 def start_blocked(run_dir: RunDir, name: str) -> Iterator[bool]:
-    """Whether a hub is dead, and cannot start until the block ends."""
+    """Keep an exited hub from starting until the block ends; yield False if the hub is running."""
     with existing_lock(RunDir(run_dir.path, name).lock) as file:
         yield try_lock(file)
 
 
 def now() -> int:
-    """The time that `Instance.since` is told in."""
+    """Return the current time on the clock of `Instance.since`."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _lock(path: Path, *, shared: bool = False) -> int | None:
-    """Lock a file, and write who has it and since when; None where somebody else has it."""
+    """Lock a file and write the process and the time into it; return None if another process holds it."""
     file = open_lock(path)
-    # One that was removed meanwhile, with what a dead hub had left, is nobody's lock any more.
+    # A file that was removed meanwhile, with the other files of an exited hub, locks nothing any more.
     if not try_lock(file, shared=shared) or not _is_at(file, path):
         os.close(file)
         return None
@@ -122,7 +123,7 @@ def _already_running(run_dir: RunDir) -> str:
 
 
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:
-    """Everybody who has or had a lock like this one, whose name begins with that of the hub."""
+    """Yield all instances with a lock file of the same kind as this one."""
     suffix = lock.name.removeprefix(run_dir.instance)
     for path in run_dir.path.glob(f"*{suffix}"):
         name = path.name.removesuffix(suffix)
@@ -133,8 +134,8 @@ def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:
 def _read(path: Path, name: str) -> Instance | None:
     try:
         with existing_lock(path) as file:
-            lives = is_locked(file)
+            is_running = is_locked(file)
             since = os.pread(file, 64, 0).split()[1:]
     except OSError:
         return None
-    return Instance(int(since[0]) if since and since[0].isdigit() else 0, name, lives)
+    return Instance(int(since[0]) if since and since[0].isdigit() else 0, name, is_running)

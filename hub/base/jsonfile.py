@@ -1,4 +1,4 @@
-"""State files: JSON, replaced at once."""
+"""JSON files that are replaced atomically."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ State = TypeVar("State")
 
 
 def replace_file(path: Path, content: object) -> None:
-    """Write something as JSON; a reader sees the old file or the new one, never a part."""
+    """Write an object as JSON; a reader sees the old content or the new, never a part."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     text = msgspec.json.format(msgspec.json.encode(content), indent=1)
     try:
@@ -23,7 +23,7 @@ def replace_file(path: Path, content: object) -> None:
 
 
 def read_file(path: Path, kind: type[State]) -> State | None:
-    """What was last written, or None where nothing was."""
+    """Return the content of a file, or None if there is no file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def read_file(path: Path, kind: type[State]) -> State | None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content; empty where it cannot be read."""
+    """Return the SHA-256 of a file's content; empty if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

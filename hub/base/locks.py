@@ -1,4 +1,4 @@
-"""Locks on files. The kernel gives them back however a process ends, and others can ask about them without taking them.
+"""Locks on files, which the kernel releases however a process ends, and which can be tested without being taken.
 
 They belong to the open file, not to the process (open file description locks, man 2 fcntl).
 """
@@ -11,20 +11,20 @@ from contextlib import contextmanager
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
-    """A file to lock, made if missing.
+    """Open a file to lock, and create it if missing.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 @contextmanager
 def existing_lock(path: str | os.PathLike[str]) -> Iterator[int]:
-    """A file to lock that is there already; what the block locks is free again after it.
+    """Open an existing file to lock; a lock that is taken in the block is released at its end.
 
     Raises:
-        OSError: it is not there, or cannot be opened.
+        OSError: it does not exist, or cannot be opened.
     """
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -34,7 +34,7 @@ def existing_lock(path: str | os.PathLike[str]) -> Iterator[int]:
 
 
 def try_lock(file: int, *, shared: bool = False) -> bool:
-    """Lock a file, alone or with others; whether that was possible at once."""
+    """Try to lock a file, exclusively or shared, without waiting; return whether it is locked."""
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK if shared else fcntl.F_WRLCK))
     except (BlockingIOError, PermissionError):
@@ -43,16 +43,16 @@ def try_lock(file: int, *, shared: bool = False) -> bool:
 
 
 def unlock(file: int) -> None:
-    """Let go of a file."""
+    """Unlock a file."""
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK))
 
 
 def is_locked(file: int) -> bool:
-    """Whether somebody else has locked a file, alone or with others."""
+    """Return whether another open file holds a lock on this file, exclusively or shared."""
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
 
 def _request(kind: int) -> bytes:
-    """`struct flock` for the whole file."""
+    """Return a `struct flock` for the whole file."""
     return struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Logs: one line per event that matters, as JSON for machines or in a readable form on a terminal."""
+"""Logging: one line per event, as JSON for machines or as text on a terminal."""
 
 import logging
 import os
@@ -15,7 +15,8 @@ from hub.base.logfile import LogFile, StandardError
 if TYPE_CHECKING:
     import structlog
 else:
-    # All of rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for those who use it.
+    # structlog loads rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for programs
+    # that use it.
     with hub_only("rich", "greenlet"):
         import structlog
 
@@ -26,7 +27,7 @@ Logger = structlog.typing.FilteringBoundLogger
 
 
 class LogFormat(StrEnum):
-    """How a log line looks."""
+    """The format of log lines."""
 
     AUTO = "auto"
     """Text on a terminal, JSON elsewhere."""
@@ -35,7 +36,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe event that is logged."""
+    """The levels of log events; events below the chosen one are not logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -56,13 +57,13 @@ def configure(
     """Set up structlog, and Python's own logging through it, for this process.
 
     Args:
-        level: The least severe event to log; by default what the environment says, or info.
-        form: How lines look; by default what the environment says, or by where they go.
+        level: The least severe event to log; by default from the environment, or info.
+        form: The format of lines; by default from the environment, or by whether the output is a terminal.
         keep: A file for the latest lines, always JSON.
-        bound: Fields that every line of this process carries.
+        bound: Fields of every line of this process.
 
     Raises:
-        ConfigError: the environment says something else than a level or a format.
+        ConfigError: the environment contains an invalid level or format.
     """
     level = level or _from_environment(LEVEL_VARIABLE, LogLevel.INFO)
     form = form or _from_environment(FORMAT_VARIABLE, LogFormat.AUTO)
@@ -81,36 +82,36 @@ def configure(
 
 
 def _carrying(bound: Mapping[str, str]) -> structlog.typing.Processor:
-    """Not by context variables, which the threads of plugins and of their libraries lack."""
+    """Add fields, without context variables, which threads of plugins and of their libraries do not inherit."""
     return lambda _logger, _method, event: {**bound, **event}
 
 
 def set_level(level: LogLevel) -> None:
-    """Log from this level on."""
+    """Log events of this level and above."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
-    # Libraries say a lot at info that is no event of ours.
+    # Libraries log a lot at level info that matters to no administrator.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
     _Current.level = level
 
 
 def current_level() -> LogLevel:
-    """The least severe event that is logged."""
+    """Return the least severe level that is logged."""
     return _Current.level
 
 
 def get_logger(**bound: str) -> Logger:
-    """A logger whose lines carry the given fields."""
+    """Return a logger whose lines have these fields."""
     logger: Logger = structlog.get_logger(**bound)
     return logger
 
 
 def _from_environment(variable: str, default: Choice) -> Choice:
-    said = os.environ.get(variable, default)
+    value = os.environ.get(variable, default)
     try:
-        return type(default)(said)
+        return type(default)(value)
     except ValueError:
-        raise ConfigError(variable, f'is "{said}", expected one of {", ".join(type(default))}') from None
+        raise ConfigError(variable, f'is "{value}", expected one of {", ".join(type(default))}') from None
 
 
 def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
@@ -120,12 +121,12 @@ def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
 
 
 def console_renderer(*, colors: bool) -> structlog.typing.Processor:
-    """Makes a line for people of an event."""
+    """Return a renderer of events as text for people."""
     return structlog.dev.ConsoleRenderer(colors=colors)
 
 
 class _Keeper:
-    """Puts each event into a file besides, on its way to be rendered."""
+    """Writes each event into a file before it is rendered."""
 
     def __init__(self, path: Path) -> None:
         self._file = LogFile(path)
@@ -136,7 +137,7 @@ class _Keeper:
 
 
 class _ToStructlog(logging.Handler):
-    """Hands what libraries log through Python's logging to structlog."""
+    """Passes what libraries log with Python's logging to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         get_logger(library=record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)

@@ -1,4 +1,4 @@
-"""The latest log lines of a process in a file, for whoever comes later: `dphub logs` reads them."""
+"""A file with the latest log lines of a process, which `dphub logs` reads."""
 
 import json
 import os
@@ -9,35 +9,35 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 1024 * 1024
-"""Bytes of a file; then it becomes the former one, whose predecessor is forgotten."""
+"""The most bytes of a file. Then it is renamed to the previous one, which it replaces."""
 
 
 def rotated(path: Path) -> Path:
-    """Where the lines before those in a log file are."""
+    """Return the file with the lines before those in a log file."""
     return path.with_name(f"{path.name}.1")
 
 
 class StandardError:
-    """Takes lines for as long as somebody reads them: whoever reads the log no more has ended nobody's service.
+    """Standard error, where a failed write is ignored: a process goes on when the reader of its log has exited.
 
-    There is nowhere to say so, but that the latest lines are in a file besides.
+    There is no other place to report that failure, and the latest lines are also in a file.
     """
 
     def write(self, line: str) -> None:
-        """Write it, if somebody takes it."""
+        """Write a line, if that is possible."""
         with suppress(OSError):
             sys.stderr.write(line)
 
     def flush(self) -> None:
-        """Have it written by now."""
+        """Write buffered lines, if that is possible."""
         with suppress(OSError):
             sys.stderr.flush()
 
 
 class LogFile:
-    """A file of bounded size that log lines are appended to.
+    """A file of limited size to which log lines are appended.
 
-    A disk that is full takes no lines; they still go where all logs go, with a word about that.
+    When the disk is full, lines still go to standard error, together with a message about that.
 
     Args:
         path: The file.
@@ -51,13 +51,13 @@ class LogFile:
 
     def write(self, event: dict[str, Any]) -> None:
         """Append one event as a line of JSON."""
-        # The standard library's, which writes everything: a file name that is no UTF-8, too.
+        # The standard library's json writes everything, also file names that are not UTF-8.
         line = json.dumps(event, default=str).encode() + b"\n"
         with self._lock:
             try:
                 self._append(line)
             except OSError as error:
-                # Not through the log, which would come here again.
+                # Not through the logger, which would call this method again.
                 StandardError().write(f"log line not kept in {self._path}: {error.strerror}\n")
                 self._close()
 

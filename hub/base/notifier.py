@@ -1,21 +1,21 @@
-"""Waits for something to hold that nobody announces by itself."""
+"""Waiting for conditions that depend on several things."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Notifier:
-    """Lets one task wait for conditions, which are looked at whenever somebody says that things may have changed."""
+    """Lets one task wait for a condition, which is checked after each notification."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Things may have changed."""
+        """Have the condition checked again, because something it depends on may have changed."""
         self._changed.set()
 
     async def wait_for(self, condition: Callable[[], bool], limit: float | None = None) -> None:
-        """Wait until the condition holds, or for so many seconds; whoever cares which of the two asks again."""
+        """Wait until the condition holds, at most for `limit` seconds; the caller checks which of the two happened."""
         try:
             async with asyncio.timeout(limit):
                 while not condition():

@@ -1,7 +1,7 @@
-"""Where things are: the kubelet's directories and the hub's own run directory.
+"""Paths: the kubelet's directories and the hub's run directory.
 
-What belongs to one running hub (lock, control sockets, plugin sockets, state of its processes) carries the instance's
-name, so that during a rolling upgrade two hubs can share a node without sharing a file.
+Files that belong to one running hub (locks, sockets, reports of its processes) are named after the instance, so that
+two hubs can share a node during a rolling upgrade without sharing a file.
 """
 
 import os
@@ -17,31 +17,31 @@ from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.wording import counted
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
-"""Where the kubelet listens and expects plugin sockets, whatever its root (kubelet, devicemanager/manager.go)."""
+"""Where the kubelet listens and expects plugin sockets, whatever its root directory (devicemanager/manager.go)."""
 
 KUBELET_SOCKET = "kubelet.sock"
-"""The kubelet's own socket inside the plugin directory."""
+"""The kubelet's own socket in the plugin directory."""
 
 INSTANCE_NAME = re.compile("[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-"""What a hub may be called; an underscore would make the names of its plugins' sockets ambiguous."""
+"""The allowed names of hubs; an underscore would make the names of its plugins' sockets ambiguous."""
 
 RUN_DIR = Path("/run/dphub")
-"""Where the hub and its plugins meet."""
+"""The default run directory."""
 
 INSTANCE = "dphub"
-"""The name of a hub that shares its run directory with no other."""
+"""The default name of a hub."""
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """The directory that a hub and its plugins share, and the names of the files in it."""
+    """The directory that hubs and their plugins share, and the names of the files in it."""
 
     path: Path
     instance: str = INSTANCE
 
     @property
     def lock(self) -> Path:
-        """Held by the running hub; contains its process id."""
+        """Locked by the running hub; contains its process id."""
         return self.path / f"{self.instance}.lock"
 
     @property
@@ -56,12 +56,12 @@ class RunDir:
 
     @property
     def hub_report(self) -> Path:
-        """The state file of the hub, replaced atomically at each change."""
+        """The report of the hub, replaced atomically at each change."""
         return self.path / f"{self.instance}.json"
 
     @property
     def hub_heartbeat(self) -> Path:
-        """An empty file whose time shows that the hub's event loop turns, see `hub.model.heartbeat`."""
+        """An empty file; its time shows that the hub's event loop runs, see `hub.model.heartbeat`."""
         return self.path / f"{self.instance}.heartbeat"
 
     @property
@@ -70,19 +70,19 @@ class RunDir:
         return self.path / f"{self.instance}.log"
 
     def report(self, plugin: str) -> Path:
-        """The state file of one plugin, replaced atomically at each change."""
+        """The report of one plugin, replaced atomically at each change."""
         return self.path / f"{self.instance}.{plugin}.json"
 
     def heartbeat(self, plugin: str) -> Path:
-        """A small file that a plugin replaces all the time while its event loop turns."""
+        """A small file that a plugin replaces at short intervals while its event loop runs."""
         return self.path / f"{self.instance}.{plugin}.heartbeat"
 
     def serving(self, plugin: str) -> Path:
-        """Held by a plugin process that serves."""
+        """Locked by a plugin process that serves."""
         return self.path / f"{self.instance}.{plugin}.serving"
 
     def admin_socket(self, plugin: str) -> Path:
-        """The socket on which a plugin does what an operator asks."""
+        """The socket on which a plugin takes an administrator's commands."""
         return self.path / f"{self.instance}.{plugin}.admin"
 
     def log(self, plugin: str) -> Path:
@@ -90,18 +90,18 @@ class RunDir:
         return self.path / f"{self.instance}.{plugin}.log"
 
     def stack(self, plugin: str) -> Path:
-        """Where the threads of a plugin are, written when the hub is about to kill it or when it crashes."""
+        """The stacks of a plugin's threads, written before the hub kills it and when it crashes."""
         return self.path / f"{self.instance}.{plugin}.stack"
 
     def health(self, plugin: str) -> Path:
-        """The health of a plugin's devices. It belongs to the node, whichever hub runs."""
+        """The health of a plugin's devices. It belongs to the node, not to one hub."""
         return node_path(self.path, plugin, "health.json")
 
     def check_readable(self) -> None:
-        """See that this user can read it; it may not be there yet.
+        """Check that this user can read the directory; it need not exist yet.
 
         Raises:
-            ConfigError: something else is in its place, or it is closed to this user.
+            ConfigError: it is not a directory, or this user may not read it.
         """
         owner = self._owner()
         if owner is not None and not os.access(self.path, os.R_OK | os.X_OK):
@@ -109,14 +109,14 @@ class RunDir:
             raise ConfigError(self.path, f"permission denied: it belongs to {user}; run dphub as {user}, {_ELSEWHERE}")
 
     def create(self) -> None:
-        """Make the directory, for the owner alone.
+        """Create the directory, accessible to its owner only.
 
         Raises:
-            ConfigError: it cannot be made, belongs to somebody else, its sockets' paths would be too long, or the
-                instance has no usable name.
+            ConfigError: it cannot be created, belongs to another user, or the paths of sockets in it would be too
+                long; or the name of the instance is invalid.
         """
         if not INSTANCE_NAME.fullmatch(self.instance):
-            raise ConfigError("--instance", f'is "{self.instance}", expected small letters, digits and "-"')
+            raise ConfigError("--instance", f'is "{self.instance}", expected lower-case letters, digits and "-"')
         for path in (self.circus_socket, self.events):
             excess = len(os.fsencode(path)) - SOCKET_PATH_BYTES
             if excess > 0:
@@ -124,7 +124,7 @@ class RunDir:
                 raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
         owner = self._owner()
         if owner not in (None, os.geteuid()):
-            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, who runs the hub"
+            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, the user of the hub"
             raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,10 +133,10 @@ class RunDir:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
 
     def _owner(self) -> int | None:
-        """The user id of its owner; None where it is not there.
+        """Return the user id of the owner; None if the directory does not exist.
 
         Raises:
-            ConfigError: something else is in its place, or that cannot be seen.
+            ConfigError: it is not a directory, or its owner cannot be read.
         """
         try:
             found = self.path.stat()
@@ -155,7 +155,7 @@ _UNUSABLE = "cannot be used as the run directory"
 
 
 def user_name(uid: int) -> str:
-    """A user as messages name them: the name and the number."""
+    """Return a user as messages name them, by name and number."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:

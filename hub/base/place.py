@@ -1,4 +1,4 @@
-"""Where in a plugin author's code something is: "FILE:LINE"."""
+"""Places in a plugin author's code, as "FILE:LINE"."""
 
 import ast
 import inspect
@@ -16,23 +16,23 @@ _Step = tuple[FrameType, int]
 
 
 def place_of_error(error: BaseException) -> str:
-    """The deepest line of the author's code that an error has passed through; empty where it has passed none."""
+    """Return the innermost line of the author's code in an error's traceback; empty if there is none."""
     return _innermost(_raised_through(error.__traceback__))
 
 
 def place_of_thread(ident: int) -> str:
-    """The deepest line of the author's code that a running thread is in; empty where it is in none."""
+    """Return the innermost line of the author's code that a running thread is at; empty if there is none."""
     return _innermost(reversed(list(_called_from(sys._current_frames().get(ident)))))  # noqa: SLF001 - the documented way
 
 
 def place_of_function(function: object) -> str:
-    """Where the author defines a function or method; empty where it is not the author's, or not written in Python."""
+    """Return where a function or method is defined; empty if it is the hub's, or not written in Python."""
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     return f"{code.co_filename}:{code.co_firstlineno}" if code and not _is_hub(code) else ""
 
 
 def place_of_class(kind: type) -> str:
-    """Where a class is defined; only its module where Python cannot find the source."""
+    """Return where a class is defined; only its module if Python cannot find the source."""
     try:
         _, line = inspect.getsourcelines(kind)
         return f"{inspect.getsourcefile(kind)}:{line}"
@@ -41,7 +41,7 @@ def place_of_class(kind: type) -> str:
 
 
 def place_of_attribute(kind: type, name: str) -> str:
-    """Where a class, or one that it inherits from, defines a name; else where the class itself is."""
+    """Return where a class or one of its bases defines a name; otherwise where the class is defined."""
     owner = next((each for each in kind.__mro__ if name in vars(each)), kind)
     value = vars(owner).get(name)
     function = getattr(value, "__func__", getattr(value, "fget", value))
@@ -61,9 +61,9 @@ def _called_from(frame: FrameType | None) -> Iterator[_Step]:
 
 
 def _innermost(steps: Iterable[_Step]) -> str:
-    """The last step in the package, or directory, of the code that the hub calls.
+    """Return the last step in the package or directory of the code that the hub calls.
 
-    What that code calls may be a library, whose lines say little to the author.
+    Deeper steps may be in a library, whose lines do not help the author.
     """
     theirs = list(dropwhile(lambda step: not _is_foreign(step[0]), steps))
     if not theirs:
@@ -74,7 +74,7 @@ def _innermost(steps: Iterable[_Step]) -> str:
 
 
 def _is_foreign(frame: FrameType) -> bool:
-    """Whether a frame belongs neither to the hub nor to Python, nor to code without a file."""
+    """Return whether a frame is of code in a file that belongs neither to the hub nor to Python."""
     file = frame.f_code.co_filename
     return not (_is_hub(frame.f_code) or file.startswith("<") or _package(frame) in sys.stdlib_module_names)
 

@@ -1,4 +1,4 @@
-"""The two process attributes that Linux offers and Python does not (man 2 prctl)."""
+"""Two process attributes that Linux has and Python has no function for (man 2 prctl)."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def set_death_signal(number: int) -> None:
-    """Have this process get a signal when its parent ends, however that ends.
+    """Have the kernel send this process a signal when its parent ends, however it ends.
 
     Precisely: when the thread that started this process ends.
     """
@@ -18,7 +18,7 @@ def set_death_signal(number: int) -> None:
 
 
 def become_subreaper() -> None:
-    """Become the parent of every descendant that loses its own, also of those that left their session."""
+    """Become the parent of every orphaned descendant, also of those in another session."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

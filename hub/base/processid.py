@@ -1,4 +1,4 @@
-"""Which process a process id meant: another process gets the same number later."""
+"""Identification of processes: the kernel reuses process ids."""
 
 from pathlib import Path
 from typing import Self
@@ -7,11 +7,11 @@ import msgspec
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """One process, told from every other one of this boot.
+    """A process, distinct from all others since the boot of the node.
 
     Args:
-        pid: Its id.
-        start: When it started, in clock ticks after boot.
+        pid: Its process id.
+        start: Its start, in clock ticks after boot.
     """
 
     pid: int
@@ -19,23 +19,23 @@ class ProcessId(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The process that has this id now. One that has just ended is told from all that live."""
+        """Return the process that has this id now. One that has just ended is equal to no running process."""
         _, start = _read(pid) or ("", 0)
         return cls(pid, start)
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there; a zombie is not, for it holds nothing any more."""
+        """Whether it is still running; a zombie is not, because it holds no resources any more."""
         state, start = _read(self.pid) or ("", 0)
         return start == self.start and state not in {"", "Z", "X"}
 
 
 def _read(pid: int) -> tuple[str, int] | None:
-    """State and start of a process (fields 3 and 22 of /proc/PID/stat, man 5 proc_pid_stat)."""
+    """Return state and start of a process (fields 3 and 22 of /proc/PID/stat, man 5 proc_pid_stat)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The program's name stands in parentheses, and may hold anything.
+    # The program's name is in parentheses, and may contain any character.
     fields = text.rpartition(b")")[2].split()
     return fields[0].decode(), int(fields[19])

@@ -14,12 +14,12 @@ SOCKET_PATH_BYTES = 107
 
 
 KubeletIdentity = tuple[int, int, int]
-"""What tells one kubelet from the next: device, inode and change time (ns) of its socket. An inode number alone is used
-again by the next file."""
+"""Distinguishes one kubelet from the next: device, inode and change time (ns) of its socket. The inode number alone may
+be reused by the next file."""
 
 
 def kubelet_identity(path: Path) -> KubeletIdentity | None:
-    """The kubelet that made this socket; None where there is none."""
+    """Return the identity of the kubelet that created this socket; None if there is no socket."""
     try:
         found = path.stat()
     except OSError:
@@ -28,13 +28,13 @@ def kubelet_identity(path: Path) -> KubeletIdentity | None:
 
 
 def is_served(path: Path) -> bool:
-    """Whether somebody listens on a socket."""
+    """Return whether a process listens on a socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(0)
         try:
             client.connect(str(path))
         except BlockingIOError:
-            # Its queue is full, so there is one.
+            # The queue of a listening process is full.
             return True
         except OSError:
             return False
@@ -48,13 +48,13 @@ _DIGEST_CHARACTERS = 7
 
 
 def socket_name(resource: str, instance: str, directory: Path) -> str:
-    """The file name of a resource's socket: readable, one per resource and hub, short enough for its directory.
+    """Return the file name of a resource's socket: readable, unique per resource and hub, and short enough.
 
-    Neither a domain nor an instance has an underscore, so the name stays unique when one replaces the slash. What is
-    too long keeps its beginning and ends in a digest of the whole.
+    Neither a domain nor an instance contains an underscore, so the name stays unique when an underscore replaces the
+    slash. A name that is too long is cut and ends in a digest of the whole name.
 
     Raises:
-        ConfigError: the directory's path leaves no room, not even for a digest.
+        ConfigError: the directory's path is too long even for a digest.
     """
     stem = f"{instance}-{resource.replace('/', '_')}"
     room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)

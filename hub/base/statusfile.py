@@ -1,4 +1,4 @@
-"""Keeps a file in step with what a process knows."""
+"""A JSON file that follows the state of a process."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from hub.base.jsonfile import replace_file
 from hub.base.log import get_logger
 
 WRITE_DELAY = 0.02
-"""Seconds in which several changes become one write."""
+"""Seconds for which changes are collected into one write."""
 
 
 class StatusFile:
-    """Writes something as JSON soon after each change of it.
+    """Writes the state of a process as JSON soon after each change.
 
     Args:
-        path: The file; None where the process was started by hand and nobody reads it.
-        content: Tells what to write, as of now.
-        ours: Whether the file is this process's to write, asked each time.
+        path: The file; None in a process that was started by hand, where no file is read.
+        content: Returns what to write.
+        ours: Returns whether this process may write the file; called before each write.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class StatusFile:
         self._log = get_logger()
 
     def mark_changed(self) -> None:
-        """Something has changed."""
+        """Write the file soon, because its content has changed."""
         if self._path and not self._pending:
             self._pending = asyncio.get_running_loop().call_later(WRITE_DELAY, self.write)
 
     def restore(self) -> None:
-        """Write it soon where somebody has taken it away."""
+        """Write the file soon if it has been removed."""
         if self._path and not self._path.exists():
             self.mark_changed()
 
     def write(self) -> str:
-        """Write now. A full disk is no reason to stop serving; it is said once.
+        """Write the file now. A failure, such as a full disk, must not stop the process; it is logged once.
 
         Returns:
-            Why it could not be written; empty when it was.
+            Why the file could not be written; empty if it was.
         """
         if self._pending:
             self._pending.cancel()

@@ -1,13 +1,13 @@
-"""The signals by which a process is asked to stop."""
+"""The signals that stop a process."""
 
 import signal
 
 
 def stop_signals() -> list[signal.Signals]:
-    """SIGTERM, and SIGINT unless the process was started with it ignored.
+    """Return SIGTERM, and SIGINT unless the process was started with SIGINT ignored.
 
-    A shell starts the background jobs of a script that way, so that Ctrl-C ends the script and not them. An event
-    loop's handler would overrule that.
+    Shells ignore SIGINT in the background jobs of a script, so that Ctrl-C ends the script and not the jobs. A handler
+    of the event loop would override that.
     """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGINT]

@@ -1,4 +1,4 @@
-"""Words that messages to people share: a count with its noun, and what was probably meant."""
+"""Parts of messages to people: a count with its noun, and suggestions for misspelled names."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -6,22 +6,20 @@ from itertools import islice
 MAX_SUGGESTIONS = 3
 
 MAX_COMPARED = 2000
-"""Names that a word is compared with, the first ones: a node may have 16,384 devices, which would take seconds."""
+"""The number of names that a word is compared with, from the first: with the 16,384 devices that a node may have, all
+would take seconds."""
 
 MARGIN = 0.02
-"""How much less similar than the closest name, of 1, another one may be."""
+"""How much less similar than the closest name, of 1, another suggestion may be."""
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 device", "3 devices". The noun takes an s."""
+    """Return a number with its noun, such as "1 device" or "3 devices"; for nouns with a plural in s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The known names that are close to a word, to be added to an error; empty where none is.
-
-    Upper and lower case count as the same.
-    """
+    """Return a question with the known names that are close to a word, to append to an error; empty if none is."""
     close = close_names(word, known)
     if not close:
         return ""

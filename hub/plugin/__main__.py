@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
         if path is not None and not path.is_dir():
             raise ConfigError(path, f"is no directory, expected {purpose}")
     if not INSTANCE_NAME.fullmatch(options.instance):
-        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
+        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected lower-case letters, digits and "-"')
 
 
 def _report(options: argparse.Namespace) -> int:

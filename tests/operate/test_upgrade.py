@@ -252,7 +252,7 @@ async def test_names() -> None:
         await node.start_hub("Not-A-Name")
         assert node.hub
         assert await node.hub.wait() == 2
-        assert 'is "Not-A-Name", expected small letters, digits and "-"' in node.log.read_text()
+        assert 'is "Not-A-Name", expected lower-case letters, digits and "-"' in node.log.read_text()
         await node.start_hub("younger")
         await ready(node)
         assert '"instance": "younger"' in (await node.dphub("status", "--json")).out

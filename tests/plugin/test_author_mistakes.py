@@ -261,7 +261,7 @@ WHEN_ASKED: dict[str, Mistake] = {
         f"{RESOURCE}    def devices(self):\n        d = Device('a')\n        d.id = 'b'  # HERE\n        yield d\n",
         (
             "devices() failed at {here}: AttributeError: immutable type: 'Device'; "
-            "a Device cannot be changed: give it all its values when you make it"
+            "a Device cannot be changed: pass all values when you create it"
         ),
     ),
     "a path that is none": (
