@@ -1,20 +1,20 @@
-"""How long a crashed plugin waits before its next start."""
+"""The delay before the next start of a crashed plugin."""
 
 import time
 from collections.abc import Callable
 
 HEALTHY_SECONDS = 60.0
-"""A process that ran this long starts a new count of crashes."""
+"""After a run of this length, the delays begin again at zero."""
 
 LONGEST_SECONDS = 30.0
-"""The longest wait. Short enough that a plugin is back soon after its cause is mended."""
+"""The longest delay, short enough that a plugin is back soon after the cause of its crashes is fixed."""
 
 
 class BackOff:
-    """Delays of 0, 1, 2, 4 ... seconds, capped, for one plugin.
+    """Delays of 0, 1, 2, 4 ... seconds, up to a limit, for one plugin.
 
     Args:
-        clock: Seconds that never go back; tests bring their own.
+        clock: A monotonic clock in seconds; tests pass their own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,11 +23,11 @@ class BackOff:
         self._next = 0.0
 
     def started(self) -> None:
-        """A process was started."""
+        """Note the start of a process."""
         self._started = self._clock()
 
     def crashed(self) -> float:
-        """The process ended unasked, or could not be started.
+        """Note that the process exited without being stopped, or could not be started.
 
         Returns:
             Seconds to wait before the next start.
@@ -39,6 +39,6 @@ class BackOff:
         return delay
 
     def reset(self) -> None:
-        """Forget the crashes: an administrator wants the plugin now."""
+        """Forget earlier crashes, because an administrator starts the plugin."""
         self._started = None
         self._next = 0.0

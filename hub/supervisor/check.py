@@ -1,4 +1,4 @@
-"""Whether the plugins of a circus.ini could start, without starting one."""
+"""Checks of the plugins in a circus.ini, without starting them."""
 
 import os
 import shlex
@@ -27,20 +27,20 @@ def run_check(
     limit: float | None = None,
     quiet: bool = False,
 ) -> CheckReport:
-    """Start a plugin process that checks itself and ends.
+    """Start a plugin process that checks itself and exits.
 
     Args:
-        command: The process, with what it is to check.
-        directory: Where it runs; by default here.
+        command: The command, including the option that has it check itself.
+        directory: The working directory; by default that of this process.
         environment: All of its variables; by default those of this process.
-        limit: Seconds for it.
-        quiet: Whether what the plugin's code prints is kept back.
+        limit: Seconds for the check.
+        quiet: Whether to hide what the plugin's code prints.
 
     Raises:
-        HubError: it could not be started, or came to no result.
+        HubError: it could not be started, or gave no result.
     """
     try:
-        done = subprocess.run(  # noqa: S603 - ourselves, or what the hub would start
+        done = subprocess.run(  # noqa: S603 - this program, or a command that the hub would start
             command,
             cwd=directory,
             env=environment,
@@ -69,22 +69,22 @@ LIMIT = 20.0
 def check_plugins(
     plugins: Sequence[PluginConfig], settings: HubSettings, directory: Path | None = None
 ) -> list[CheckReport]:
-    """What is wrong with each plugin's command, class and configuration.
+    """Check the command, class and configuration of each plugin.
 
     Args:
         plugins: The plugins.
-        settings: The hub.
-        directory: Where it runs; by default here.
+        settings: The settings of the hub.
+        directory: The working directory of the hub; by default that of this process.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         return list(workers.map(lambda plugin: check_plugin(plugin, settings, directory or Path.cwd()), plugins))
 
 
 def check_plugin(plugin: PluginConfig, settings: HubSettings, directory: Path) -> CheckReport:
-    """What is wrong with one plugin.
+    """Check one plugin.
 
-    A plugin of ours loads its class and its configuration, with the variables that it would have, and ends. Of any
-    other command only its program is looked for.
+    A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
+    Of any other command, only the existence of the program is checked.
     """
     environment = parse_env_dict(settings.environment(plugin.name, parse_env_dict(plugin.env)))
     command = _words(plugin, environment)
@@ -101,6 +101,6 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, directory: Path) -
 
 
 def _words(plugin: PluginConfig, environment: dict[str, str]) -> list[str]:
-    """The command as circus would run it."""
+    """Return the words of the command as circus would run it."""
     line = " ".join(part for part in (plugin.cmd, plugin.args) if part)
     return shlex.split(replace_gnu_args(line, env=environment))

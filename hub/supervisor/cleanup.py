@@ -1,4 +1,4 @@
-"""What hubs of other names have left on the node: a pod that was killed tidies nothing up, and its name is history."""
+"""Removal of files of exited hubs: a pod that was killed removes none, and no later pod has its name."""
 
 import time
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from hub.base.nodedir import NODE_DIR
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served
 
-_WRITTEN_WITHIN = 60.0
-"""Seconds."""
+_WRITE_TIMEOUT = 60.0
+"""Seconds after which no process is still writing a temporary file."""
 
 _log = get_logger()
 
 
 def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
-    """Remove the files and sockets of hubs that are no more. What belongs to the node, such as health, stays."""
+    """Remove files and sockets of hubs that have exited. Files of the node, such as health, stay."""
     _remove(*_scratch(run_dir))
     others = {hub.name for hub in running_hubs(run_dir)} | {run_dir.instance}
     for name in exited_hubs(run_dir):
         if name in others:
             continue
         try:
-            with start_blocked(run_dir, name) as gone:
-                if gone:
+            with start_blocked(run_dir, name) as has_exited:
+                if has_exited:
                     _remove(*_sockets(plugin_dir, name, others), *_files(run_dir, name))
                     _log.info("stale files removed", hub=name)
         except OSError as error:
@@ -39,23 +39,23 @@ def _remove(*paths: Path) -> None:
 
 
 def _scratch(run_dir: RunDir) -> Iterator[Path]:
-    """Files that a process was just writing when it was killed; nobody writes for so long."""
+    """Yield temporary files that a process was writing when it was killed."""
     for path in (*run_dir.path.glob(".*"), *(run_dir.path / NODE_DIR).glob(".*")):
         with suppress(FileNotFoundError):
-            if path.is_file() and time.time() - path.stat().st_mtime > _WRITTEN_WITHIN:
+            if path.is_file() and time.time() - path.stat().st_mtime > _WRITE_TIMEOUT:
                 yield path
 
 
 def _sockets(plugin_dir: Path, name: str, others: set[str]) -> Iterator[Path]:
     for path in plugin_dir.glob(f"{name}-*.sock"):
-        # A hub may be called as another one with something behind it.
+        # The name of a running hub may begin with the name of this one.
         ours = any(path.name.startswith(f"{other}-") for other in others if other.startswith(f"{name}-"))
         if path.is_socket() and not ours and not is_served(path):
             yield path
 
 
 def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
-    """The lock last: as long as it is there, the next hub goes on."""
+    """Yield the lock last: while it exists, the next hub repeats an interrupted cleanup."""
     lock = RunDir(run_dir.path, name).lock
     for path in run_dir.path.glob(f"{name}.*"):
         if path != lock and not path.is_dir():

@@ -1,4 +1,4 @@
-"""Why a plugin process ended, as it said so itself."""
+"""Why a plugin process exited, according to its own log."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 
 RECENT = 10.0
-"""Seconds before the end in which an error may have led to it."""
+"""Seconds before the exit in which an error may have caused it."""
 
 LONGEST = 300
-"""Characters; the log has all of it."""
+"""The most characters of the reason; the log has all of it."""
 
 _TAIL_BYTES = 65536
 
@@ -23,31 +23,31 @@ class _Line(msgspec.Struct):
 
 
 def last_error(log: Path, since: float) -> str:
-    """The latest error in a plugin's log file, in a line.
+    """Return the latest error in a plugin's log file, as one line.
 
     Args:
-        log: The file, as the plugin keeps it.
-        since: Unix time; errors before that were something else.
+        log: The plugin's log file.
+        since: Unix time; earlier errors are not related.
 
     Returns:
-        Its words; empty where there is no such error.
+        The text; empty if there is no such error.
     """
     for line in reversed(_tail(log).splitlines()):
         try:
-            said = msgspec.json.decode(line, type=_Line)
+            event = msgspec.json.decode(line, type=_Line)
         except msgspec.DecodeError:
-            continue  # cut off, by where the tail begins or by a full disk
-        if said.timestamp.timestamp() < since:
+            continue  # incomplete, at the beginning of the tail or because of a full disk
+        if event.timestamp.timestamp() < since:
             break
-        if said.level == "error":
-            return _words(said)
+        if event.level == "error":
+            return _text(event)
     return ""
 
 
-def _words(said: _Line) -> str:
+def _text(line: _Line) -> str:
     # The last line of a traceback names the exception.
-    words = said.reason or said.exception.strip().rpartition("\n")[2] or said.event
-    return words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."
+    text = line.reason or line.exception.strip().rpartition("\n")[2] or line.event
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _tail(path: Path) -> bytes:

@@ -29,10 +29,10 @@ _log = get_logger()
 
 
 def run_hub(settings: HubSettings) -> Exit:
-    """Be the hub, until a signal or circusctl ends it.
+    """Run the hub until a signal or circusctl stops it.
 
     Raises:
-        ConfigError: a file or directory cannot be used; nothing was started.
+        ConfigError: a file or directory is unusable; nothing was started.
         AlreadyRunningError: another hub holds the run directory.
         HubError: the hub could not start.
     """
@@ -42,7 +42,7 @@ def run_hub(settings: HubSettings) -> Exit:
     if settings.http:
         split_address(settings.http)
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
-    # Plugins inherit it: a SIGHUP for a plugin that has no handler yet waits for one, and kills nobody.
+    # Plugins inherit the mask: a SIGHUP for a plugin that has no handler yet stays pending, instead of killing it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with acquire_hub_lock(settings.run_dir):
         remove_stale_files(settings.run_dir, settings.plugin_dir)
@@ -139,7 +139,7 @@ def _handle_signals(arbiter: HubArbiter) -> None:
 
 
 def _check_plugin_dir(path: Path) -> None:
-    """The kubelet may make it later; one that is there and closed to this user stays so."""
+    """Check the permissions of the directory; if it is missing, the kubelet may still create it."""
     another = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
     try:
         found = path.stat()
@@ -150,5 +150,5 @@ def _check_plugin_dir(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigError(path, "not a directory, expected the kubelet's plugin directory")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        problem = f"plugins cannot make sockets in it as {user_name(os.geteuid())}"
+        problem = f"plugins cannot create sockets in it as {user_name(os.geteuid())}"
         raise ConfigError(path, f"{problem}; run dphub as {user_name(found.st_uid)}, or {another}")

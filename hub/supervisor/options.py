@@ -1,4 +1,4 @@
-"""What a hub was told on its command line."""
+"""The settings of a hub, from its command line."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from hub.base.paths import RunDir
 
 @dataclass(frozen=True)
 class HubSettings:
-    """One hub: its configuration file, its directories, its logs."""
+    """The settings of one hub: configuration file, directories, logs, HTTP."""
 
     config: Path
     plugin_dir: Path
@@ -20,10 +20,10 @@ class HubSettings:
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
     http: str = ""
-    """Where to listen for HTTP, as "HOST:PORT"; empty for nowhere."""
+    """Where to listen for HTTP, as "HOST:PORT"; empty for no HTTP."""
 
     def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a plugin process: the hub's own, what circus.ini adds, and where the hub has things.
+        """Return the environment of a plugin process: the hub's own, the variables in circus.ini, and the hub's paths.
 
         Args:
             plugin: The plugin's name.
@@ -34,7 +34,7 @@ class HubSettings:
             # Plugins are small; glibc's arena per thread costs each of them 3 MB.
             "MALLOC_ARENA_MAX": "1",
             **inherited,
-            # `python` is the hub's own, wherever the hub was started from.
+            # `python` is the hub's own interpreter, however the hub was started.
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))),
             "DPHUB_PLUGIN": plugin,
             "DPHUB_PLUGIN_DIR": str(self.plugin_dir),

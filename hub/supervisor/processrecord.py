@@ -1,4 +1,4 @@
-"""What a hub remembers of one plugin's processes, for whoever asks how the plugin is."""
+"""The record of one plugin's processes in the hub's report."""
 
 import os
 import time
@@ -27,59 +27,59 @@ class ProcessRecord:
         self._restarts: Counter[RestartReason] = Counter()
 
     def show(self) -> None:
-        """Have everybody see `state` now: who asked for a start or a stop looks at it when there is an answer."""
+        """Write `state` now: a client that requested a start or stop reads it after the response."""
         self._file.write()
 
     def is_of(self, *, hub_plugin: bool) -> None:
-        """What its command starts: a plugin process of the hub's own, or another program."""
+        """Record whether the command starts a plugin process of the hub, or another program."""
         self.state = msgspec.structs.replace(self.state, is_hub_plugin=hub_plugin)
 
     def started(self, pid: int) -> None:
-        """A process runs."""
+        """Record the start of a process."""
         self._starts += 1
         self._become(RunState.RUNNING, pid=pid, started=time.time())
 
     def unresponsive(self, why: str) -> None:
-        """The process is about to be killed."""
+        """Record that the process is about to be killed."""
         self._become(RunState.RUNNING, pid=self.state.pid, started=self.state.started, hanging=why)
 
     def stopping(self) -> None:
-        """The process was asked to end."""
+        """Record that the process was asked to stop."""
         self._become(RunState.STOPPING, pid=self.state.pid, started=self.state.started)
 
     def stopped(self) -> None:
-        """There is no process, and none is wanted."""
+        """Record that no process runs, and none is to be started."""
         self._become(RunState.STOPPED)
 
     def ended(self, pid: int, status: int, hung: str = "", words: str = "") -> None:
-        """A process has ended.
+        """Record the end of a process.
 
         Args:
-            pid: Which.
-            status: What `waitpid` gave.
+            pid: Its process id.
+            status: Its status from `waitpid`.
             hung: Why the hub killed it, if it did.
-            words: Why it ended, if it said so.
+            words: The last error in its log, if any.
         """
         code = os.waitstatus_to_exitcode(status)
         if pid != self.state.pid:
-            return  # one that would not die, and has a successor
+            return  # it had survived SIGKILL, and there is a newer process
         why = f"killed by the hub: {hung}" if hung else _why(code, words, ours=self.state.is_hub_plugin)
         if self.state.run is RunState.STOPPING and code == Exit.OK:
             why = AS_REQUESTED
         self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:
-        """Another process is started after so many seconds, because the last one has ended."""
+        """Record that the next process starts after a delay, because the last one has exited."""
         self.count(reason)
         self._become(RunState.BACKING_OFF, next_start=time.time() + delay)
 
     def start_failed(self, trouble: str, delay: float) -> None:
-        """No process can be started; the next try is after so many seconds."""
+        """Record that no process could be started, and the delay before the next attempt."""
         self._starts += 1
         self._become(RunState.START_FAILED, trouble=trouble, next_start=time.time() + delay)
 
     def count(self, reason: RestartReason) -> None:
-        """The plugin is started anew."""
+        """Count a restart of the plugin."""
         self._restarts[reason] += 1
 
     def _become(
@@ -110,7 +110,7 @@ class ProcessRecord:
 
 
 def _why(code: int, words: str, *, ours: bool) -> str:
-    """What an exit code says, or the negative number of a signal, and what the process said."""
+    """Describe an exit code, or the negative number of a signal, with the last error in the log."""
     if code < 0:
         return f"killed by {signal_name(-code)}"
     known = _EXITS.get(code) if ours else None
@@ -118,11 +118,11 @@ def _why(code: int, words: str, *, ours: bool) -> str:
 
 
 def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:
-    """How a process ended, as fields of a log line.
+    """Return how a process ended, as fields of a log event.
 
     Args:
         code: Its exit code, or the negative number of a signal.
-        ours: Whether it is a plugin process of the hub's own. What another program means by a code, nobody knows.
+        ours: Whether it is a plugin process of the hub. The meaning of other programs' exit codes is unknown.
     """
     if code < 0:
         return {"signal": signal_name(-code).removeprefix("signal ")}

@@ -1,4 +1,4 @@
-"""The hub's own state file: what the hub is, and what it sees of its plugins' processes."""
+"""The hub's report: the hub itself, and the processes of its plugins."""
 
 import asyncio
 import os
@@ -15,17 +15,17 @@ from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord
 
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
-"""The node's name in Kubernetes; in a pod the host's name is the pod's."""
+"""Contains the node's name in Kubernetes, because the host name in a pod is that of the pod."""
 
 KEEP_SECONDS = 2.0
-"""Between two looks whether the file is still there."""
+"""Seconds between checks that the file still exists."""
 
 
 class HubReporter:
-    """Keeps the state file in step with what it is told.
+    """Collects what happens in the hub, and writes the report.
 
     Args:
-        settings: The hub.
+        settings: The settings of the hub.
     """
 
     def __init__(self, settings: HubSettings) -> None:
@@ -42,24 +42,24 @@ class HubReporter:
         self._file = StatusFile(settings.run_dir.hub_report, self._state)
 
     def record(self, plugin: PluginConfig) -> ProcessRecord:
-        """What is remembered of a plugin's processes; one whose configuration changes keeps its past."""
+        """Return the record of a plugin's processes; it survives a change of the plugin's configuration."""
         known = self._gone.pop(plugin.name, None)
         record = known or ProcessRecord(plugin.name, self._file, wanted=plugin.autostart)
         record.is_of(hub_plugin=plugin.is_hub_plugin)
         return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
-        """There is no such plugin any more, unless it comes back."""
+        """Remove a plugin from the report; its record is kept in case it comes back."""
         self._gone[plugin] = self._records.pop(plugin)
         self.mark_changed()
 
     def listening(self, http: str, problem: str = "") -> None:
-        """The hub listens there for HTTP, or cannot, and why."""
+        """Record where the hub listens for HTTP, or why it cannot."""
         self._http, self._http_problem = http, problem
         self.write()
 
     def kubelet_started(self) -> None:
-        """The hub has seen a kubelet start."""
+        """Count a start of the kubelet."""
         self._kubelet_starts += 1
         self.mark_changed()
 
@@ -68,22 +68,22 @@ class HubReporter:
         self._kubelet_unresponsive = not yes
         self.mark_changed()
 
-    def task_failed(self, part: str, how: str) -> None:
-        """A part of the hub has failed, and is started anew; or it works again, where nothing is said."""
-        if how:
-            self._failures[part] = how
+    def task_failed(self, name: str, failure: str) -> None:
+        """Record that a task of the hub has failed and is restarted, or, without a failure, that it works again."""
+        if failure:
+            self._failures[name] = failure
         else:
-            self._failures.pop(part, None)
+            self._failures.pop(name, None)
         self.mark_changed()
 
     def config_rejected(self, problem: str) -> None:
-        """A reload was refused for this reason, or taken where there is none."""
+        """Record why the last reload was rejected, or, without a problem, that it succeeded."""
         self._config_problem = problem
-        # Now: who asked for the reload reads the file when it has its answer.
+        # Now: a client that requested the reload reads the file after the response.
         self.write()
 
     async def restore(self) -> None:
-        """Write the file again, for ever, where somebody has taken it away."""
+        """Write the file again whenever it has been removed, until cancelled."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
             self._file.restore()

@@ -1,4 +1,4 @@
-"""Keeps the parts of the hub at work that are beside its plugins: the watchdog and the web endpoints."""
+"""Keeps the hub's own tasks running, such as the watchdog and the web endpoints."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,46 +6,46 @@ from collections.abc import Callable, Coroutine
 from hub.base.log import get_logger
 
 RETRY_SECONDS = 5.0
-"""Between the failure of a part and its next start."""
+"""Seconds between the failure of a task and its restart."""
 
 STEADY_SECONDS = 60.0
-"""A part that has worked for so long after a failure is well again."""
+"""Seconds of work after which a restarted task no longer counts as failed."""
 
 _log = get_logger()
 
 
 async def run_forever(
-    part: str,
+    name: str,
     work: Callable[[], Coroutine[None, None, None]],
-    tell: Callable[[str, str], None],
+    report: Callable[[str, str], None],
     *,
     retry: float = RETRY_SECONDS,
     steady: float = STEADY_SECONDS,
 ) -> None:
-    """Do the work of a part until cancelled, whatever happens in it: nobody would notice that it is done no more.
+    """Run a task until cancelled, and restart it after every failure, which would otherwise go unnoticed.
 
     Args:
-        part: What the part is called.
-        work: Begins it.
-        tell: Gets the part and how it has failed, and the part and nothing when it is well again.
-        retry: Seconds between a failure and the next start.
-        steady: Seconds after which it is well again.
+        name: The name of the task.
+        work: Starts the task.
+        report: Called with the name and the failure, and with the name and an empty text when the task works again.
+        retry: Seconds between a failure and the restart.
+        steady: Seconds of work after which it no longer counts as failed.
     """
-    said = ""
+    reported = ""
     while True:
         working = asyncio.create_task(work())
         try:
-            if said and not (await asyncio.wait({working}, timeout=steady))[0]:
-                said = ""
-                tell(part, said)
+            if reported and not (await asyncio.wait({working}, timeout=steady))[0]:
+                reported = ""
+                report(name, reported)
             await working
-            how = "it has ended"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the part is needed
-            how = f"{type(error).__name__}: {error}"
+            failure = "it has ended"
+        except Exception as error:  # noqa: BLE001 - the task is needed, whatever the error is
+            failure = f"{type(error).__name__}: {error}"
         finally:
             working.cancel()
-        if how != said:
-            _log.error("hub task failed", task=part, reason=how, exc_info=working.exception())
-        said = how
-        tell(part, how)
+        if failure != reported:
+            _log.error("hub task failed", task=name, reason=failure, exc_info=working.exception())
+        reported = failure
+        report(name, failure)
         await asyncio.sleep(retry)

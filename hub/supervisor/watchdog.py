@@ -1,9 +1,9 @@
-"""Notices plugin processes that live and do nothing: their event loop hangs, or their hardware does not answer.
+"""Finds plugin processes that run but are unresponsive: their event loop hangs, or their hardware does not respond.
 
-Another program than a plugin process of the hub's own is left alone: nobody knows what it does when it is well.
+Programs other than plugin processes of the hub are not watched, because their normal behavior is unknown.
 
-Time counts only while the hub itself turns and looks. So a node that was suspended, or a hub that was starved, takes no
-plugin for hung that had no chance to show its life either.
+Time counts only while the hub itself runs. So after a suspend of the node, or when the hub got no processor time, no
+plugin is called unresponsive that had no chance to show otherwise.
 """
 
 import asyncio
@@ -22,53 +22,53 @@ from hub.supervisor.circus.watcher import PluginWatcher
 
 
 class Sample(NamedTuple):
-    """What there is to see of a process at one moment."""
+    """The state of a process at one moment."""
 
     moved: int
-    """When it last showed that its event loop turns: some number that changes each time."""
+    """The time of its last heartbeat: any number that changes with each heartbeat."""
     heartbeat: bool = False
-    """Whether it has told anything yet."""
+    """Whether it has written a heartbeat file yet."""
     scan: int = 0
-    """The number of the scan that it is at; 0 for none, or none that is known."""
+    """The number of the running scan; 0 if none is running or known."""
     scan_limit: float = 0
-    """Seconds that it gives a scan."""
+    """Seconds that a scan may take."""
 
 
 class ProcessMonitor:
-    """One process under the watchdog's eyes.
+    """Decides whether one process is unresponsive.
 
     Args:
-        limit: Seconds without a sign of life.
-        at_start: What there was to see before it began.
+        limit: Seconds without a heartbeat after which it is.
+        at_start: The first sample.
     """
 
     def __init__(self, limit: float, at_start: Sample) -> None:
         self._limit = limit
-        self._begun = False
-        self._seen = at_start
-        self._silent = 0.0
-        self._scanning = 0.0
+        self._has_begun = False
+        self._last = at_start
+        self._silent_for = 0.0
+        self._scanning_for = 0.0
 
-    def look(self, sign: Sample, passed: float) -> str:
-        """Take in what there is to see, so many seconds after the last look; why it is hung, or nothing."""
-        before, self._seen = self._seen, sign
-        fresh = before.moved != sign.moved
-        self._begun |= fresh or sign.heartbeat
-        self._silent = 0 if fresh else self._silent + passed
-        self._scanning = self._scanning + passed if sign.scan and before.scan == sign.scan else 0
-        if self._silent > self._limit:
-            if self._begun:
-                return f"its event loop has not turned for {self._limit:g} s"
+    def update(self, sample: Sample, elapsed: float) -> str:
+        """Take a sample, `elapsed` seconds after the last one; return why the process is unresponsive, or nothing."""
+        before, self._last = self._last, sample
+        is_fresh = before.moved != sample.moved
+        self._has_begun |= is_fresh or sample.heartbeat
+        self._silent_for = 0 if is_fresh else self._silent_for + elapsed
+        self._scanning_for = self._scanning_for + elapsed if sample.scan and before.scan == sample.scan else 0
+        if self._silent_for > self._limit:
+            if self._has_begun:
+                return f"its event loop has not run for {self._limit:g} s"
             return f"it has not begun to serve within {self._limit:g} s"
-        scan_limit = max(self._limit, sign.scan_limit)
-        return f"its hardware has not answered for {scan_limit:g} s" if self._scanning > scan_limit else ""
+        scan_limit = max(self._limit, sample.scan_limit)
+        return f"its hardware has not responded for {scan_limit:g} s" if self._scanning_for > scan_limit else ""
 
 
 class Watchdog:
-    """Kills processes that hang, and shows that the hub itself does not.
+    """Kills unresponsive processes, and writes the hub's own heartbeat.
 
     Args:
-        run_dir: Where the pulses are, the hub's own too.
+        run_dir: Where the heartbeat files are, including that of the hub.
         arbiter: Has the plugins.
     """
 
@@ -80,38 +80,38 @@ class Watchdog:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch the plugins until cancelled."""
         while True:
             self.beat()
             interval = min(
                 (heartbeat_interval(watcher.config.watchdog) for watcher in self._arbiter.watchers), default=INTERVAL
             )
             await asyncio.sleep(interval)
-            self._look(interval)
+            self._check_plugins(interval)
 
     def beat(self) -> None:
-        """Show that the hub's own event loop turns."""
-        # A directory that takes no file is no reason to leave the plugins unwatched.
+        """Write the hub's own heartbeat."""
+        # When the directory is full, the plugins still have to be watched.
         with suppress(OSError):
             touch_heartbeat(self._run_dir.hub_heartbeat)
 
-    def _look(self, passed: float) -> None:
+    def _check_plugins(self, elapsed: float) -> None:
         watched: dict[int, ProcessMonitor] = {}
         for watcher in self._arbiter.watchers:
             limit = watcher.config.watchdog if watcher.config.is_hub_plugin else 0
             for pid in watcher.processes if limit else ():
-                sign = self._sample(watcher.name, pid)
-                if sign is None:
+                sample = self._sample(watcher.name, pid)
+                if sample is None:
                     continue
-                watched[pid] = self._watched.get(pid) or ProcessMonitor(limit, sign)
-                why = watched[pid].look(sign, passed)
-                if why:
-                    self._kill(watcher, pid, why)
-                    watched[pid] = ProcessMonitor(limit, sign)
+                watched[pid] = self._watched.get(pid) or ProcessMonitor(limit, sample)
+                reason = watched[pid].update(sample, elapsed)
+                if reason:
+                    self._kill(watcher, pid, reason)
+                    watched[pid] = ProcessMonitor(limit, sample)
         self._watched = watched
 
     def _sample(self, name: str, pid: int) -> Sample | None:
-        """What there is to see of a process; None where a directory that takes no file makes all look dead."""
+        """Return the state of a process; None if the directory is full, where all processes would look dead."""
         path = self._run_dir.heartbeat(name)
         try:
             if not path.exists():
@@ -119,13 +119,13 @@ class Watchdog:
             moved = path.stat().st_mtime_ns
         except OSError:
             return None
-        pulse = _read(path)
-        if pulse is None or pulse.pid != pid:
+        report = _read(path)
+        if report is None or report.pid != pid:
             return Sample(moved)
-        return Sample(moved, True, pulse.scan, pulse.scan_limit)  # noqa: FBT003 - as the fields are named
+        return Sample(moved, heartbeat=True, scan=report.scan, scan_limit=report.scan_limit)
 
-    def _kill(self, watcher: PluginWatcher, pid: int, why: str) -> None:
-        killing = asyncio.ensure_future(watcher.kill_unresponsive(pid, why))
+    def _kill(self, watcher: PluginWatcher, pid: int, reason: str) -> None:
+        killing = asyncio.ensure_future(watcher.kill_unresponsive(pid, reason))
         self._killing.add(killing)
         killing.add_done_callback(self._killing.discard)
 

@@ -101,7 +101,7 @@ def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
     if os.geteuid() == 0:
         os.chown(closed, 0, 0)
     ended = dphub("run", "--plugin-dir", closed, "--run-dir", own / "run")
-    _is_one_line(ended, Exit.USAGE, closed, "plugins cannot make sockets in it", PLUGIN_DIR_FLAG)
+    _is_one_line(ended, Exit.USAGE, closed, "plugins cannot create sockets in it", PLUGIN_DIR_FLAG)
     assert not (own / "run").exists()
 
 

@@ -17,7 +17,7 @@ def _process(last: str = "", **more: object) -> ProcessReport:
 
 def test_a_plugin_that_starts_again() -> None:
     """What ended its predecessor is the reason until it serves, whether it has told anything yet or not."""
-    hung = "killed by the hub: its hardware has not answered for 30 s"
+    hung = "killed by the hub: its hardware has not responded for 30 s"
     for state in (None, SILENT):
         assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"after: {hung}")
         assert condition_of(HUB, _process(), state) == (Condition.STARTING, "")
@@ -27,7 +27,7 @@ def test_a_plugin_that_starts_again() -> None:
 def test_a_plugin_that_hangs_before_it_has_told_anything() -> None:
     """It is hanging as any other."""
     why = "it has not begun to serve within 30 s"
-    assert condition_of(HUB, _process(hanging=why), None) == (Condition.UNRESPONSIVE, why)
+    assert condition_of(HUB, _process(unresponsive=why), None) == (Condition.UNRESPONSIVE, why)
 
 
 def test_another_program() -> None:

@@ -105,7 +105,7 @@ async def test_a_plugin_that_is_stopped_dead() -> None:
         status = await node.status_until(lambda status: status.plugins[2].pid not in {stub.pid, 0}, "another process")
         last = status.plugins[2].last_exit
         assert last
-        assert last.reason == f"killed by the hub: its event loop has not turned for {SHORT_WATCHDOG:g} s"
+        assert last.reason == f"killed by the hub: its event loop has not run for {SHORT_WATCHDOG:g} s"
         assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="hung") == 1
         await _mended(node)
 
@@ -121,7 +121,7 @@ async def test_hung_hardware() -> None:
         )
         last = status.plugins[2].last_exit
         assert last
-        assert last.reason == f"killed by the hub: its hardware has not answered for {SHORT_WATCHDOG:g} s"
+        assert last.reason == f"killed by the hub: its hardware has not responded for {SHORT_WATCHDOG:g} s"
         words = f"starting: after: {last.reason}"
         await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
         await node.status_until(lambda status: not status.ready, "a node that is not ready")

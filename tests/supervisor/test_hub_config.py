@@ -87,8 +87,8 @@ def test_included_files(tmp_path: Path, line: str) -> None:
     [
         (GOOD + "cmd_ = x", ["[watcher:a] cmd_", "unknown key", "graceful_timeout"]),
         (GOOD + "Cmd = x", ["[watcher:a] Cmd", "unknown key"]),
-        (GOOD + "cmd = x", ["[watcher:a] cmd", "twice", "line 3"]),
-        (GOOD + GOOD, ["[watcher:a]", "twice", "line 3"]),
+        (GOOD + "cmd = x", ["[watcher:a] cmd", "duplicate key", "line 3"]),
+        (GOOD + GOOD, ["[watcher:a]", "duplicate section", "line 3"]),
         (GOOD + "[watcher:A]\ncmd = x", ["[watcher:A]", "[watcher:a] has the same name"]),
         (GOOD + "autostart = maybe", ["[watcher:a] autostart", "'maybe'", "true or false"]),
         (GOOD + "priority = 1.5", ["[watcher:a] priority", "'1.5'", "whole number"]),
@@ -118,9 +118,9 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         (GOOD + "[plugin:flapping]\nuse = x", ["[plugin:flapping]", "unknown section"]),
         (GOOD + "[DEFAULT]\ncmd = x", ["[DEFAULT]", "unknown section"]),
         (GOOD + "[watcher]\ncmd = x", ["[watcher]", "unknown section"]),
-        ("[watcher:a]\nargs = 1", ["[watcher:a] cmd", "is missing"]),
-        ("[watcher:a]\n", ["[watcher:a] cmd", "is missing"]),
-        ("[watcher:a]\ncmd =", ["[watcher:a] cmd", "is empty"]),
+        ("[watcher:a]\nargs = 1", ["[watcher:a] cmd", "missing, expected"]),
+        ("[watcher:a]\n", ["[watcher:a] cmd", "missing, expected"]),
+        ("[watcher:a]\ncmd =", ["[watcher:a] cmd", "empty, expected"]),
         ("[watcher:a]\ncmd = sh -c 'x", ["[watcher:a] cmd", "No closing quotation"]),
         ("[watcher:../a]\ncmd = x", ["[watcher:../a]", "letters"]),
         ("[watcher:]\ncmd = x", ["[watcher:]", "letters"]),
@@ -153,12 +153,12 @@ def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
 def test_the_same_plugin_in_two_files(tmp_path: Path) -> None:
     """Two files cannot say different things of one plugin."""
     (tmp_path / "b.ini").write_text(GOOD)
-    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: is in .*circus\.ini already"):
+    with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: duplicate section, it is also in .*circus\.ini"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
 
 
 def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
     """The main file alone says which files belong to it."""
     (tmp_path / "b.ini").write_text("[circus]\ninclude = c.ini\n")
-    with pytest.raises(ConfigError, match=r"b\.ini: \[circus\]: belongs in the main file"):
+    with pytest.raises(ConfigError, match=r"b\.ini: \[circus\]: not allowed in an included file"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")

@@ -15,11 +15,11 @@ from hub.supervisor.tasks import run_forever
 
 FAILING_ONCE = """
 from hub.supervisor.watchdog import Watchdog
-look = Watchdog._look
-def fail(self, passed):
-    Watchdog._look = look
+check = Watchdog._check_plugins
+def fail(self, elapsed):
+    Watchdog._check_plugins = check
     raise ValueError("a fault in the watchdog")
-Watchdog._look = fail
+Watchdog._check_plugins = fail
 from hub.supervisor import tasks as parts
 parts.run_forever.__kwdefaults__.update(retry=0.1, steady=5.0)
 from hub.cli.commands.run import run; run()

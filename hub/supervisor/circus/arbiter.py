@@ -1,14 +1,14 @@
 """circus's arbiter, embedded: the set of plugins, and what circusctl can do with it.
 
-circus is imported in this package only, by those who replace a part of it and by the client of a running hub. It runs
-unpatched but for one name, see `_NoNameService`. What is replaced, and why:
+circus is imported in this package only, by modules that replace a part of it and by the client of a running hub. It
+runs unpatched but for one name, see `_NoNameService`. What is replaced, and why:
 
-- One lock. In circus any command, and even looking after dead children, is refused while another command runs: a
-  SIGTERM that comes during a restart is lost, and a plugin that is slow to stop keeps the others from being
-  restarted. Here each watcher takes its commands in turn, and watchers do not wait for each other.
-- The configuration. circus's own reading drops a watcher that it cannot make with a warning, and restarts all when its
-  own section changes. Here `config` reads, and a reload touches only what differs.
-- Signals. circus installs handlers that go through its lock. Here `hub` owns all signals.
+- The global lock. circus rejects every command, and even skips reaping children, while another command runs: a SIGTERM
+  during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each watcher runs
+  its own commands one after the other, and watchers do not wait for each other.
+- The configuration. circus drops a watcher that it cannot create, with a warning, and restarts everything when its own
+  section changes. Here `config` reads the file, and a reload affects only what has changed.
+- Signals. The handlers of circus need its lock. Here `hub` handles all signals.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from hub.supervisor.config.watchers import PluginConfig, plugin_from_section, re
 from hub.supervisor.options import HubSettings
 from hub.supervisor.reporter import HubReporter
 
-LOOK_SECONDS = 60.0
-"""How often dead children are looked for without a SIGCHLD: never needed, cheap to have."""
+REAP_INTERVAL = 60.0
+"""Seconds between checks for exited children without a SIGCHLD: never needed, and cheap."""
 
 _LINGER_MS = 200
-"""How long the answer to a last command may take to leave."""
+"""How long sending the response to the last command may take."""
 
 _log = get_logger()
 
 
 class _NoNameService:
-    """Stands for `socket` in circus.arbiter, which asks DNS for the host's name and would wait for a dead one."""
+    """Replaces `socket` in circus.arbiter, which looks up the host's name in DNS and would wait for a dead server."""
 
     getfqdn = gethostname = staticmethod(socket.gethostname)
 
@@ -56,7 +56,7 @@ circus.arbiter.socket = _NoNameService
 
 class _NoSignals:
     def stop(self) -> None:
-        """Nothing was installed."""
+        """Do nothing: no handler was installed."""
 
 
 class _Controller(Controller):  # type: ignore[misc] # circus has no types
@@ -65,30 +65,30 @@ class _Controller(Controller):  # type: ignore[misc] # circus has no types
 
 
 class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
-    """The plugins of one hub. To be made inside the running event loop.
+    """The plugins of one hub. Create it in the running event loop.
 
     Args:
-        plugins: What circus.ini lists.
-        settings: The hub.
-        report: Told what becomes of them, and of the configuration.
+        plugins: The plugins in circus.ini.
+        settings: The settings of the hub.
+        report: Records what happens to the plugins and to the configuration.
     """
 
     def __init__(self, plugins: Iterable[PluginConfig], settings: HubSettings, report: HubReporter) -> None:
         self._settings = settings
         self._report = report
         self.children: dict[int, PluginWatcher] = {}
-        """Every process of ours that has not been reaped, by its id."""
+        """All plugin processes that have not been reaped, by process id."""
         self.stopped = asyncio.Event()
-        """Set when all plugins have been told to stop and have ended, or will not end."""
+        """Set when all plugins were asked to stop and have ended, or will not end."""
         self.all_ended = False
         self.stopping: asyncio.Task[None] | None = None
-        """The stop, once somebody has asked for it."""
+        """The task that stops the hub, once a stop was requested."""
         self._reloading = asyncio.Lock()
         super().__init__(
             [self._watcher(plugin) for plugin in plugins],
             f"ipc://{settings.run_dir.circus_socket}",
             f"ipc://{settings.run_dir.events}",
-            check_delay=LOOK_SECONDS,
+            check_delay=REAP_INTERVAL,
             context=zmq.Context(),
             loop=IOLoop.current(),
             umask=0o077,
@@ -102,7 +102,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     @property
     def _exclusive_running_command(self) -> None:
-        """The one lock of circus, which nobody ever holds."""
+        """The global lock of circus, which is never held here."""
 
     @_exclusive_running_command.setter
     def _exclusive_running_command(self, command: str | None) -> None:
@@ -122,7 +122,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             raise HubError(f"cannot listen in {self._settings.run_dir.path}: {error.strerror}") from None
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         if self.running:
             self.ctrl.ctrl_socket.linger = _LINGER_MS
             self.stop_controller_and_close_sockets()
@@ -131,7 +131,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self.context.destroy(linger=0)
 
     def signal_plugins(self, signum: int) -> list[str]:
-        """Send a signal to every plugin that runs; their names."""
+        """Send a signal to every running plugin; return their names."""
         for pid, watcher in self.children.items():
             watcher.send_signal(pid, signum)
         return [watcher.name for watcher in self.children.values()]
@@ -139,12 +139,13 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     # For circusctl.
 
     def stop(self, reason: str = "circusctl quit") -> asyncio.Task[None]:
-        """Stop all plugins and then the hub; asked again, goes on as before."""
+        """Stop all plugins and then the hub; repeated calls change nothing."""
         if self.stopping is None:
             _log.info("hub stopping", reason=reason)
             self._stopping = True
             self.stopping = asyncio.ensure_future(self._close_watchers())
-            # Not by the task itself: who asked with --waiting is answered when it is done, and only then may all end.
+            # Not in the task itself: a client that waits gets its response when the task is done, and only then may the
+            # process end.
             self.stopping.add_done_callback(lambda _: self.stopped.set())
         return self.stopping
 
@@ -159,16 +160,16 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     def restart(
         self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None, **_circus: object
     ) -> asyncio.Future[Any]:
-        """Restart plugins in place. circus would end its own process, and rely on somebody to start it again."""
+        """Restart plugins in place. circus would end its own process, and rely on another one to start it again."""
         watchers = (watcher_iter_func or self.iter_watchers)()
         return asyncio.gather(*(watcher.restart() for watcher in watchers))
 
     def reload(self, **_circus: object) -> asyncio.Future[Any]:
-        """Restart all plugins: an old process beside a new one would take the resources from it."""
+        """Restart all plugins, never with an old process beside a new one, which would lose the resources to it."""
         return self.restart()
 
     def reload_from_config(self) -> asyncio.Task[ReloadResult]:
-        """Start what circus.ini has new, stop what it has no more, restart what it has changed."""
+        """Start added plugins of circus.ini, stop removed ones, restart changed ones."""
         try:
             plugins = read_config(self._settings.config)
         except ConfigError as error:
@@ -177,7 +178,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return asyncio.ensure_future(self._change_to(plugins))
 
     def reject_config(self, problem: str) -> None:
-        """All goes on as before, and everybody can see why."""
+        """Record why a configuration was not loaded; the plugins keep running as they were."""
         _log.error("configuration rejected", error=problem)
         self._report.config_rejected(problem)
 
@@ -185,7 +186,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
             gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
-            # What an administrator has stopped or started stays so.
+            # What an administrator has stopped or started stays stopped or started.
             running = {watcher.name: not watcher.is_stopped() for watcher in gone}
             await asyncio.gather(*(self._remove(watcher) for watcher in gone))
             kept = {watcher.name for watcher in self.watchers}
@@ -209,7 +210,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     def add_watcher(self, name: str, cmd: str, **options: object) -> PluginWatcher:
         """Add a plugin until the next reload of the configuration, checked as a section of circus.ini is."""
         if name.lower() in self._watchers_names:
-            raise AlreadyExist(f"{name} is there already")
+            raise AlreadyExist(f"plugin {name} exists already")
         given = {"cmd": cmd} | {key: str(value) for key, value in options.items() if value is not None}
         try:
             return self._add(plugin_from_section(Section(Path("circusctl add"), name, given), name))
@@ -217,10 +218,10 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             raise MessageError(str(error)) from None
 
     def rm_watcher(self, name: str, *nostop: bool) -> asyncio.Task[None]:
-        """Stop a plugin and forget it."""
+        """Stop a plugin and remove it."""
         if any(nostop):
             raise MessageError(
-                "a process that nobody looks after holds its resources against the next one; remove it without nostop"
+                "a process without a hub would keep its resources from the next one; remove the plugin without nostop"
             )
         return asyncio.ensure_future(self._remove(self.get_watcher(name)))
 
@@ -238,15 +239,15 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
 
     async def _remove(self, watcher: PluginWatcher) -> None:
         await watcher.close()
-        if watcher in self.watchers:  # not removed by two at a time
+        if watcher in self.watchers:  # not if two commands remove it at the same time
             self.watchers.remove(watcher)
             del self._watchers_names[watcher.name.lower()]
             self._report.forget(watcher.name)
 
-    # Dead children.
+    # Exited children.
 
     def reap_processes(self) -> None:
-        """Take note of every child that has ended: plugins, and the orphans that a process 1 inherits."""
+        """Reap all children that have ended: plugins, and the orphans that process 1 inherits."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -259,5 +260,5 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
                 watcher.reaped(pid, status)
 
     async def manage_watchers(self) -> None:
-        """Called by circus's timer."""
+        """Reap children; called by circus's timer."""
         self.reap_processes()

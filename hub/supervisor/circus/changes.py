@@ -1,10 +1,10 @@
-"""What a reload of the configuration did, as the hub answers it."""
+"""The result of a reload of the configuration, as the hub returns it."""
 
 from typing import TypedDict
 
 
 class ReloadResult(TypedDict):
-    """Plugins by name: sections of circus.ini that are gone, that are other than before, and that are new."""
+    """The names of plugins whose sections of circus.ini were removed, changed or added."""
 
     removed: list[str]
     changed: list[str]

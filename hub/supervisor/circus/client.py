@@ -13,34 +13,34 @@ from hub.base.paths import RunDir
 from hub.supervisor.circus.changes import ReloadResult
 
 LIMIT = 60.0
-"""Seconds for an answer: a plugin may take its whole grace time to stop, and then some to be killed."""
+"""Seconds to wait for a response: a plugin may take its whole graceful timeout to stop, and then some to be killed."""
 
-LOOK = 1000
-"""Milliseconds between two looks at the hub that is to answer."""
+CHECK_INTERVAL = 1000
+"""Milliseconds between checks that the hub still runs."""
 
 
 class CircusClient:
-    """Tells one hub what to do.
+    """Sends commands to one hub.
 
     Args:
-        run_dir: Its run directory.
-        look: Raises where there is no answer to wait for, such as for a hub that shows no life.
+        run_dir: The hub's run directory.
+        check: Raises when there is no response to wait for, such as from a hub that is unresponsive.
     """
 
-    def __init__(self, run_dir: RunDir, look: Callable[[], object]) -> None:
+    def __init__(self, run_dir: RunDir, check: Callable[[], object]) -> None:
         self._run_dir = run_dir
-        self._look = look
+        self._check = check
 
     def start(self, plugin: str) -> None:
         """Start a plugin.
 
         Raises:
-            HubError: the hub refuses, or does not answer; so with all others.
+            HubError: the hub rejects the command, or does not respond; as do the other methods.
         """
         self._send("start", name=plugin)
 
     def stop(self, plugin: str) -> None:
-        """Stop a plugin, until somebody starts it."""
+        """Stop a plugin until it is started again."""
         self._send("stop", name=plugin)
 
     def restart(self, plugin: str) -> None:
@@ -48,21 +48,21 @@ class CircusClient:
         self._send("restart", name=plugin)
 
     def reload(self) -> ReloadResult:
-        """Read circus.ini anew."""
+        """Load circus.ini again."""
         answer = self._send("reloadconfig")
         return {"removed": answer["removed"], "changed": answer["changed"], "added": answer["added"]}
 
     def reject_config(self, problem: str) -> None:
-        """Have the hub remember why a configuration was not loaded."""
-        self._send("refuse", problem=problem)
+        """Have the hub record why a configuration was not loaded."""
+        self._send("rejectconfig", problem=problem)
 
     def _send(self, command: str, **properties: str) -> dict[str, Any]:
         client = circus_client.CircusClient(endpoint=f"ipc://{self._run_dir.circus_socket}", timeout=LIMIT)
-        client.poller = _Poller(client.poller, self._look)
+        client.poller = _Poller(client.poller, self._check)
         try:
             answer: dict[str, Any] = client.send_message(command, waiting=True, **properties)
         except CallError:
-            raise HubError(f"the hub has not answered within {LIMIT:g} s on {self._run_dir.circus_socket}") from None
+            raise HubError(f"the hub has not responded within {LIMIT:g} s on {self._run_dir.circus_socket}") from None
         finally:
             client.stop()
         if answer.get("status") != "ok":
@@ -71,20 +71,20 @@ class CircusClient:
 
 
 class _Poller:
-    """Stands for the poller of a CircusClient, which would wait for a dead hub as for one that is busy.
+    """Replaces the poller of a CircusClient, which cannot tell a dead hub from a busy one.
 
     Args:
-        poller: The poller.
-        look: Raises where there is nothing to wait for.
+        poller: The original poller.
+        check: Raises when there is nothing to wait for.
     """
 
-    def __init__(self, poller: zmq.Poller, look: Callable[[], object]) -> None:
+    def __init__(self, poller: zmq.Poller, check: Callable[[], object]) -> None:
         self._poller = poller
-        self._look = look
+        self._check = check
 
     def poll(self, milliseconds: float) -> list[tuple[Any, int]]:
-        """What has arrived within this time; called by circus."""
+        """Return what has arrived within this time; called by circus."""
         end = time.monotonic() + milliseconds / 1000
-        while not (found := self._poller.poll(LOOK)) and time.monotonic() < end:
-            self._look()
+        while not (found := self._poller.poll(CHECK_INTERVAL)) and time.monotonic() < end:
+            self._check()
         return found

@@ -1,4 +1,4 @@
-"""What the hub understands beside the commands of circus, on the same socket."""
+"""Commands that the hub adds to those of circus, on the same socket."""
 
 from typing import Any, ClassVar
 
@@ -7,20 +7,20 @@ from circus.exc import MessageError
 
 
 class RejectConfig(Command):  # type: ignore[misc] # circus has no types
-    """Remember why a configuration was not loaded: who checked it found it wrong, and asks for no reload.
+    """Record why a configuration was not loaded: `dphub reload` found an error in it, and requests no reload.
 
-    circus finds commands by their class; to import this module is enough.
+    circus finds commands by their class; importing this module is enough.
     """
 
-    name = "refuse"
+    name = "rejectconfig"
     options: ClassVar[list[Any]] = []
     properties: ClassVar[list[str]] = ["problem"]
 
-    def execute(self, arbiter: Any, props: dict[str, Any]) -> None:  # noqa: ANN401 - a HubArbiter, which imports this
-        """Called by circus."""
-        arbiter.refuse_config(props["problem"])
+    def execute(self, arbiter: Any, props: dict[str, Any]) -> None:  # noqa: ANN401 - a HubArbiter, whose module imports this one
+        """Run the command; called by circus."""
+        arbiter.reject_config(props["problem"])
 
     def validate(self, props: dict[str, Any]) -> None:
-        """Called by circus."""
+        """Check the properties; called by circus."""
         if not isinstance(props.get("problem"), str):
-            raise MessageError("refuse needs a problem")
+            raise MessageError("rejectconfig needs a problem")

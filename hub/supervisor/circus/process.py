@@ -1,4 +1,4 @@
-"""How a plugin's process is started: circus's way, and a few things that its child does first."""
+"""How the process of a plugin is started: as circus does it, with a few steps in the child before its command."""
 
 import os
 import shlex
@@ -16,24 +16,24 @@ _HUB_PID = os.getpid()
 
 
 class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
-    """A child that ends with the hub, however the hub ends: it would hold its resources against the next hub."""
+    """A child that ends with the hub, however the hub ends: otherwise it would keep its resources from the next hub."""
 
     def _null_streams(self, streams: list[Any]) -> None:
-        # Runs in the child before its command does; the only place where circus lets one in.
+        # Runs in the child before its command; it is the only such hook in circus.
         super()._null_streams(streams)
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
-            os._exit(Exit.FAILED)  # the hub was gone before
+            os._exit(Exit.FAILED)  # the hub had exited before that
 
 
 def with_own_python(command: str) -> str:
-    """The command with `python` as the interpreter that runs the hub, which a PATH may not know by that name."""
+    """Replace `python` in a command by the hub's interpreter, which may not be on the PATH under that name."""
     first, _, rest = command.partition(" ")
     return f"{shlex.quote(sys.executable)} {rest}" if first == "python" else command
 
 
 def why_not_started(error: Exception) -> str:
-    """Why a process could not be started, for people."""
+    """Return why a process could not be started, as a text for people."""
     if isinstance(error, SubprocessError):
         return "its limits, user or group cannot be set"
     return str(error)

@@ -1,8 +1,8 @@
-"""One plugin process, as circus knows it (a watcher), with a life cycle of the hub's own.
+"""One plugin process, as circus knows it (a watcher), with the hub's own life cycle.
 
-Kept of circus: what a watcher tells and is told through circusctl, its events, and how it starts a process. Replaced:
-when a process is started and ended. circus polls for dead children, gives up on a command after five instant tries,
-and puts every change of any watcher behind one lock; see `arbiter` for the lock.
+circus provides a watcher's commands and options in circusctl, its events, and how it starts a process. The hub decides
+when a process is started and ended: circus polls for exited children, gives up on a command after five immediate
+attempts, and has one lock for all watchers; see `arbiter` for the lock.
 """
 
 import asyncio
@@ -30,22 +30,22 @@ from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
 
 STACK_SECONDS = 0.5
-"""How long a hung process has to write where its threads are, which takes it a millisecond when it can at all."""
+"""Seconds for an unresponsive process to write the stacks of its threads; if it still can, it takes a millisecond."""
 
 STACK_CHARACTERS = 8000
-"""The most of that in one line of the log."""
+"""The most characters of these stacks in one line of the log."""
 
 KILL_SECONDS = 2.0
-"""How long a process may take to end after SIGKILL. One that hangs in a driver may take for ever."""
+"""Seconds that a process may take to end after SIGKILL. One that hangs in a driver may never end."""
 
 
 class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
-    """Keeps one plugin process alive from a start until a stop.
+    """Keeps one plugin process running from a start until a stop.
 
     Args:
-        config: What circus.ini says about the plugin.
-        settings: The hub that it belongs to.
-        record: Told what becomes of its processes.
+        config: The plugin's section of circus.ini.
+        settings: The settings of the hub.
+        record: Records what happens to the plugin's processes.
     """
 
     def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
@@ -61,7 +61,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             stop_signal=config.stop_signal,
             rlimits=dict(config.rlimits),
         )
-        # Not through the constructor, which would add a PYTHONPATH in it to the hub's own.
+        # Not through the constructor, which would add a PYTHONPATH in the variables to the hub's own.
         self.env = settings.environment(config.name, parse_env_dict(config.env))
         self.env[WATCHDOG_VARIABLE] = f"{config.watchdog:g}"
         self.config = config
@@ -72,13 +72,13 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._log = get_logger(plugin=config.name)
         self._backoff = BackOff()
         self._next_start: asyncio.TimerHandle | None = None
-        self._turn = asyncio.Lock()  # one start, stop or restart after the other
-        self._ended = asyncio.Event()  # no process is left
+        self._turn = asyncio.Lock()  # one start, stop or restart at a time
+        self._ended = asyncio.Event()  # no process is running
         self._ended.set()
         self._closed = False
         self._start_failure = ""
 
-    # What an administrator asks for, through circus's start, stop, restart and reload.
+    # An administrator's commands: circus's start, stop, restart and reload.
 
     async def _start(self) -> None:
         async with self._turn:
@@ -103,10 +103,10 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         await self._restart()
 
     async def close(self) -> bool:
-        """Stop for good; whatever still waits for its turn starts nothing more.
+        """Stop permanently; commands that still wait for their turn start no process any more.
 
         Returns:
-            Whether the process is gone.
+            Whether the process has ended.
         """
         self._closed = True
         await self._stop()
@@ -114,14 +114,14 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
 
     def incr(self, *_circus: object) -> None:
         """Refuse: a plugin is one process."""
-        raise MessageError(f"{self.name} is one process; a second one would take its resources from it")
+        raise MessageError(f"{self.name} runs as one process; a second one would take its resources")
 
     def decr(self, *_circus: object) -> None:
         """Refuse: a plugin is one process."""
-        raise MessageError(f"{self.name} is one process; use stop")
+        raise MessageError(f"{self.name} runs as one process; use stop")
 
-    def set_opt(self, key: str, val: Any) -> Any:  # noqa: ANN401 - what circus takes and gives
-        """Change one option until the next restart of the hub; variables are added to those there are."""
+    def set_opt(self, key: str, val: Any) -> Any:  # noqa: ANN401 - as in circus
+        """Change one option until the next restart of the hub; variables are added to the existing ones."""
         if key == "numprocesses":
             self.incr()
         if key == "env":
@@ -129,12 +129,12 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return super().set_opt(key, val)
 
     async def manage_processes(self) -> None:
-        """Nothing: an ended process is seen by SIGCHLD, and its next start is scheduled then."""
+        """Do nothing: SIGCHLD reports an ended process, and its next start is scheduled then."""
 
-    # The life of a process.
+    # The life cycle of a process.
 
     def _launch(self) -> None:
-        """Start now, whatever happened before; a no-op while a process runs."""
+        """Start now, regardless of earlier crashes; do nothing while a process runs."""
         if self._closed:
             return
         self._forget_crashes()
@@ -168,7 +168,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._next_start = None
         try:
             process = self._new_process()
-        # What a bad command, directory, user or limit gives, here or in the child before its command runs.
+        # Raised for a bad command, directory, user or limit, here or in the child before its command runs.
         except (OSError, ValueError, SubprocessError) as error:
             self._report_start_failure(why_not_started(error))
             delay = self._backoff.crashed()
@@ -205,14 +205,14 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._start_failure = reason
 
     def reaped(self, pid: int, status: int) -> None:
-        """The process has ended; `status` is what `waitpid` gave."""
+        """Handle the end of the process, with its status from `waitpid`."""
         process = self.processes.pop(pid)
-        process.poll()  # lets subprocess know that it is gone
+        process.poll()  # lets subprocess know that it has ended
         code = os.waitstatus_to_exitcode(status)
         ended = exit_fields(code, ours=self.config.is_hub_plugin)
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
         hung = self._hung.pop(pid, "")
-        # One that hung has had its stack told already. Its successor empties that file.
+        # The stack of an unresponsive process was logged already. The next process empties the file.
         if code < 0 and not hung and (stack := self._read_stack()):
             ended["stack"] = stack
         self.record.ended(pid, status, hung, self._last_error(process, code))
@@ -226,7 +226,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._ended.set()
 
     def _last_error(self, process: WatchedProcess, code: int) -> str:
-        """What a process said that ended by itself."""
+        """Return the last error in the log of a process that exited by itself."""
         if code <= 0 or not self.config.is_hub_plugin:
             return ""
         return last_error(self._plugin_log, max(process.started, time.time() - RECENT))
@@ -238,7 +238,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return RestartReason.SELF_REQUESTED if needed else RestartReason.CRASHED
 
     async def kill_unresponsive(self, pid: int, why: str) -> None:
-        """End a process that does not go on, once it has written where it hangs."""
+        """Kill an unresponsive process, after it had time to write where it hangs."""
         self._hung[pid] = why
         self.record.unresponsive(why)
         if self.config.is_hub_plugin:
@@ -263,7 +263,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def kill_process(
         self, process: WatchedProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
     ) -> bool:
-        """End one process: the stop signal, and SIGKILL after the grace time."""
+        """End one process: with the stop signal, and SIGKILL after the graceful timeout."""
         try:
             self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
         except NoSuchProcess:
@@ -272,7 +272,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         if await self._has_ended(process, grace):
             return True
         self._log.warning("plugin stop timed out", pid=process.pid, grace_seconds=grace)
-        # With its children: each plugin leads a process group of its own.
+        # Including its children: each plugin leads its own process group.
         os.killpg(process.pid, signal.SIGKILL)
         if await self._has_ended(process, KILL_SECONDS):
             return True
@@ -280,7 +280,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return False
 
     async def _has_ended(self, process: WatchedProcess, seconds: float) -> bool:
-        """Wait for the end of a process, for so long."""
+        """Wait for the end of a process; return whether it has ended in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()

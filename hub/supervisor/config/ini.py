@@ -1,4 +1,4 @@
-"""The text of circus.ini and of the files that it includes, as sections; what they mean is for `config`."""
+"""Reading circus.ini and the files that it includes into sections, without interpreting them."""
 
 import configparser
 from collections.abc import Iterator, Mapping
@@ -20,21 +20,21 @@ class Section:
     items: Mapping[str, str]
 
     def error(self, problem: str, key: str = "") -> ConfigError:
-        """The error to raise about this section, or one key of it."""
+        """Return an error about this section, or about one key in it."""
         return ConfigError(self.file, problem, where=f"[{self.name}] {key}".rstrip())
 
 
 def read_sections(path: Path) -> list[Section]:
-    """All sections of a file and of what it includes.
+    """Return all sections of a file and of the files that it includes.
 
     Raises:
-        ConfigError: a file cannot be read, is no ini file, or has a section a second time.
+        ConfigError: a file cannot be read or parsed, or a section is duplicated.
     """
     sections: dict[str, Section] = {}
     for section in _with_includes(path):
         first = sections.setdefault(section.name, section)
         if first is not section:
-            raise section.error(f"is in {first.file} already")
+            raise section.error(f"duplicate section, it is also in {first.file}")
     return list(sections.values())
 
 
@@ -49,12 +49,12 @@ def _with_includes(path: Path) -> Iterator[Section]:
 def _read_included(file: Path) -> Iterator[Section]:
     for section in _read_file(file):
         if section.name == _MAIN:
-            raise section.error("belongs in the main file only, this one is included")
+            raise section.error("not allowed in an included file, only in the main file")
         yield section
 
 
 def _included(section: Section) -> Iterator[Path]:
-    """The files named by the section; relative to the file that it stands in."""
+    """Yield the files that a section names, relative to the section's file."""
     here = section.file.parent
     for pattern in section.items.get("include", "").split():
         files = sorted(_glob(here / pattern))
@@ -75,11 +75,11 @@ def _glob(pattern: Path) -> Iterator[Path]:
 
 
 def _read_file(path: Path) -> list[Section]:
-    """One file, read as circus reads it: `#` and `;` open comments, keys are case-sensitive, no interpolation."""
+    """Read one file as circus does: `#` and `;` start comments, keys are case-sensitive, no interpolation."""
     parser = configparser.RawConfigParser(
         comment_prefixes=("#", ";"),
         inline_comment_prefixes=(";",),
-        default_section="",  # circus.ini has no section that all others inherit from
+        default_section="",  # circus.ini has no section from which all others inherit
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     text = read_config_text(path)
@@ -87,14 +87,14 @@ def _read_file(path: Path) -> list[Section]:
         parser.read_string(text)
     except configparser.DuplicateOptionError as error:
         raise ConfigError(
-            path, f"is there twice (line {error.lineno})", where=f"[{error.section}] {error.option}"
+            path, f"duplicate key (line {error.lineno})", where=f"[{error.section}] {error.option}"
         ) from None
     except configparser.DuplicateSectionError as error:
-        raise ConfigError(path, f"is there twice (line {error.lineno})", where=f"[{error.section}]") from None
+        raise ConfigError(path, f"duplicate section (line {error.lineno})", where=f"[{error.section}]") from None
     except configparser.MissingSectionHeaderError as error:
         raise ConfigError(path, "expected a [section] first", where=f"line {error.lineno}") from None
     except configparser.ParsingError as error:
-        # The error has the line as well, but quoted or not depending on Python's version.
+        # The error has the line too, but whether it is quoted depends on Python's version.
         number, _ = error.errors[0]
         line = text.split("\n")[number - 1].strip()
         raise ConfigError(path, f"{line!r} is neither `key = value` nor [section]", where=f"line {number}") from None

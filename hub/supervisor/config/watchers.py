@@ -1,7 +1,7 @@
-"""What circus.ini says, checked wholly before anything is started.
+"""The plugins in circus.ini, checked completely before any of them is started.
 
-circus itself takes what it does not know, turns some mistakes into a warning and drops the plugin. Here each mistake
-is one error that names file, section and key.
+circus itself accepts unknown keys, and turns some mistakes into a warning and drops the plugin. Here each mistake is an
+error that names file, section and key.
 """
 
 import re
@@ -20,7 +20,7 @@ from hub.supervisor.config.ini import Section, read_sections
 CONFIG_NAME = "circus.ini"
 
 HUB_PLUGIN = ["-m", "hub.plugin"]
-"""What follows the interpreter in the command of a plugin that is written in Python."""
+"""The arguments after the interpreter in the command of a plugin process of the hub."""
 
 
 @dataclass(frozen=True)
@@ -28,52 +28,52 @@ class PluginConfig:
     """One `[watcher:NAME]` section: a plugin process that the hub keeps alive."""
 
     name: str
-    """Also part of the name of its state file."""
+    """The name of the plugin, also in the names of its files."""
     cmd: str
-    """The command that runs it; there has to be one. `python` is the hub's own."""
+    """The command that runs it, required. `python` is the hub's own interpreter."""
     args: str | None = None
-    """More words of the command."""
+    """More arguments of the command."""
     working_dir: str | None = None
-    """Where it runs; by default where the hub was started."""
+    """The working directory; by default that of the hub."""
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
-    """The higher, the earlier it is started."""
+    """Plugins with a higher priority start earlier."""
     graceful_timeout: float = 5.0
     """Seconds from the stop signal to SIGKILL. A plugin needs two; a pod has thirty before its kubelet kills it."""
     stop_signal: int = signal.SIGTERM
-    """What asks it to stop."""
+    """The signal that asks it to stop."""
     watchdog: float = 30.0
-    """Seconds after which a process that shows no life is killed and started anew; 0 for never."""
+    """Seconds without a heartbeat after which the process is killed and restarted; 0 for never."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
-    """From `rlimit_NAME`: any limit that `man 2 setrlimit` knows, in small letters; an empty one is none."""
+    """From `rlimit_NAME`: any limit of `man 2 setrlimit`, in lower case; an empty value means unlimited."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """From `[env]` and the `[env:NAMES]` that match; the hub's own environment is inherited besides."""
+    """From `[env]` and the matching `[env:NAMES]`; added to the hub's own environment."""
 
     @property
     def is_hub_plugin(self) -> bool:
-        """Whether the hub's own plugin process runs it, and not some other program."""
+        """Whether it is a plugin process of the hub, and not another program."""
         return shlex.split(f"{self.cmd} {self.args or ''}")[1:3] == HUB_PLUGIN
 
 
 def shipped_config() -> Path:
-    """The circus.ini that comes with the hub: inside the package where installed, at the top of a checkout."""
+    """Return the circus.ini that comes with the hub: in the installed package, or at the top of a checkout."""
     package = Path(__file__).parents[2]
     installed = package / CONFIG_NAME
     return installed if installed.is_file() else package.parent / CONFIG_NAME
 
 
 def default_config() -> Path:
-    """The configuration of a hub that was not told one: circus.ini where it was started, else the shipped one."""
+    """Return the default configuration: circus.ini in the working directory, or else the shipped one."""
     local = Path(CONFIG_NAME)
     return local if local.exists() else shipped_config()
 
 
 def read_config(path: Path) -> list[PluginConfig]:
-    """The plugins that a circus.ini lists.
+    """Return the plugins in a circus.ini.
 
     Raises:
-        ConfigError: the first mistake found.
+        ConfigError: the file has a mistake; only the first one is reported.
     """
     plugins: dict[str, tuple[Section, PluginConfig]] = {}
     environments: list[Section] = []
@@ -83,7 +83,7 @@ def read_config(path: Path) -> list[PluginConfig]:
             plugin = plugin_from_section(section, name)
             first, _ = plugins.setdefault(name.lower(), (section, plugin))
             if first is not section:
-                raise section.error(f"[{first.name}] has the same name; circusctl knows no upper and lower case")
+                raise section.error(f"[{first.name}] has the same name; circusctl ignores upper and lower case")
         elif kind == "env":
             environments.append(section)
         elif section.name == "circus":
@@ -91,18 +91,18 @@ def read_config(path: Path) -> list[PluginConfig]:
         else:
             raise section.error("unknown section, expected [watcher:NAME], [env], [env:NAMES] or [circus]")
     if not plugins:
-        raise ConfigError(path, "has no [watcher:NAME] section, expected one for each plugin")
+        raise ConfigError(path, "no [watcher:NAME] section, expected one for each plugin")
     return [_with_environment(plugin, environments) for _, plugin in plugins.values()]
 
 
 def plugin_from_section(section: Section, name: str) -> PluginConfig:
-    """What one watcher section says.
+    """Return the plugin of one watcher section.
 
     Raises:
-        ConfigError: its name or one of its keys cannot be used.
+        ConfigError: its name or one of its keys is invalid.
     """
     if not _NAME.fullmatch(name):
-        raise section.error("a plugin's name is made of letters, digits, `_`, `.` and `-`, 63 at most")
+        raise section.error("invalid plugin name, expected at most 63 letters, digits, `_`, `.` and `-`")
     values: dict[str, Any] = {"name": name, "rlimits": {}}
     for key, text in section.items.items():
         try:
@@ -115,16 +115,16 @@ def plugin_from_section(section: Section, name: str) -> PluginConfig:
         except ValueError as error:
             raise section.error(str(error), key) from None
     if "cmd" not in values:
-        raise section.error("is missing, expected the command that runs the plugin", "cmd")
+        raise section.error("missing, expected the command that runs the plugin", "cmd")
     plugin = PluginConfig(**values)
     flags = {word.partition("=")[0] for word in shlex.split(f"{plugin.cmd} {plugin.args or ''}")}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
-        raise section.error(f"{ours[0]}: the hub sets this, take it out", "cmd")
+        raise section.error(f"{ours[0]}: the hub sets this, remove it", "cmd")
     return plugin
 
 
 def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginConfig:
-    """The plugin with the variables of `[env]`, and over them those of the `[env:NAMES]` that match its name."""
+    """Return the plugin with the variables of `[env]`, overridden by those of `[env:NAMES]` that match its name."""
     env: dict[str, str] = {}
     for section in sorted(sections, key=lambda section: section.name != "env"):
         names = section.name.partition(":")[2] or "*"
@@ -136,7 +136,7 @@ def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginCo
 def _check_circus(section: Section) -> None:
     for key in section.items:
         if key in _HUB_SETS_CIRCUS:
-            raise section.error("the hub sets this, take it out", key)
+            raise section.error("the hub sets this, remove it", key)
         if key not in _CIRCUS:
             raise section.error(f"unknown key, expected {' or '.join(_CIRCUS)}", key)
 
@@ -145,13 +145,13 @@ def _converter(key: str) -> Callable[[str], object]:
     if key in _KEYS:
         return _KEYS[key]
     if key.partition(".")[0] in _HUB_SETS:
-        raise ValueError("the hub sets this, take it out")
+        raise ValueError("the hub sets this, remove it")
     raise ValueError(f"unknown key, expected one of {', '.join(sorted(_KEYS))}, {_RLIMIT}NAME")
 
 
 def _command(text: str) -> str:
     if not _words(text):
-        raise ValueError("is empty, expected the command that runs the plugin")
+        raise ValueError("empty, expected the command that runs the plugin")
     return text
 
 
@@ -159,7 +159,7 @@ def _words(text: str) -> str:
     try:
         shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no command line: {error}") from None
+        raise ValueError(f"{text!r} is not a command line: {error}") from None
     return text
 
 
@@ -196,11 +196,11 @@ def _signal(text: str) -> int:
             else signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
         )
     except (ValueError, KeyError):
-        raise ValueError(f"{text!r} is no signal, expected one such as SIGTERM or 15") from None
+        raise ValueError(f"{text!r} is not a signal, expected one such as SIGTERM or 15") from None
 
 
 def _rlimit(key: str, text: str) -> int:
-    """A limit as `resource.setrlimit` takes it; an empty one is none."""
+    """Return a limit for `resource.setrlimit`; an empty text means unlimited."""
     name = key.removeprefix(_RLIMIT)
     if not hasattr(resource, f"RLIMIT_{name.upper()}"):
         known = sorted(name.removeprefix("RLIMIT_").lower() for name in dir(resource) if name.startswith("RLIMIT_"))
@@ -234,23 +234,23 @@ _KEYS: Mapping[str, Callable[[str], object]] = {
 }
 
 _FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}
-"""Keys that circus users write from habit, and that have one right value."""
+"""Keys that circus users write by habit, and that allow one value only."""
 
 _HUB_FLAGS = {"--name", "--plugin-dir", "--run-dir"}
-"""What a plugin process is told by the hub that looks after it."""
+"""Flags that the hub itself passes to its plugin processes."""
 
 _HUB_SETS = frozenset(
     {
-        # A child's environment and streams: inherited, so that its logs are the hub's logs.
+        # A child's environment and streams are inherited, so that its logs are the hub's logs.
         *("close_child_stderr", "close_child_stdin", "close_child_stdout", "copy_env", "copy_path"),
         *("stderr_stream", "stdin_socket", "stdout_stream", "use_sockets"),
-        # When it is started and ended.
+        # The hub decides when a process is started and ended.
         *("check_flapping", "max_age", "max_age_variance", "max_retry", "on_demand", "respawn", "warmup_delay"),
-        # What would come between the hub and the plugin process: signals go to that process itself.
+        # Nothing may come between the hub and the plugin process: signals go to that process itself.
         *("executable", "send_hup", "shell", "shell_args", "stop_children", "virtualenv", "virtualenv_py_ver"),
-        # As whom it runs: as the hub does, for it writes into the kubelet's directory and into the hub's.
+        # It runs as the hub's user, because it writes into the kubelet's directory and the hub's.
         *("gid", "uid"),
-        # Code of others inside the hub process, which never blocks.
+        # Foreign code could block the hub process.
         "hooks",
     }
 )
@@ -259,10 +259,10 @@ _CIRCUS = ("include", "include_dir")
 
 _HUB_SETS_CIRCUS = frozenset(
     {
-        # Who may talk to the hub, and where: the owner of the run directory, in the run directory.
+        # The hub listens in the run directory, for its owner only.
         *("endpoint", "endpoint_owner", "fqdn_prefix", "multicast_endpoint", "pubsub_endpoint", "umask"),
         *("httpd", "httpd_host", "httpd_port", "stats_endpoint", "statsd"),
-        # `dphub run` has options for logs, and a lock instead of a file with its process id.
+        # `dphub run` has options for logs, and a lock instead of a pid file.
         *("debug", "debug_gc", "loggerconfig", "loglevel", "logoutput", "pidfile"),
         *("check_delay", "warmup_delay"),
     }
