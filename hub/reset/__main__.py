@@ -1,13 +1,13 @@
-"""`python -m hub.reset MODULE:FUNCTION`: reset one device, and leave nothing behind.
+"""`python -m hub.reset MODULE:FUNCTION`: reset one device, and leave no process behind.
 
-The plugin process starts this one, the guard, with the request on standard input. The guard forks the worker, which
-calls the plugin's function, and then only waits: for the worker's end, for SIGTERM, or for the end of the plugin
-process. The guard ends when all that the reset started has ended, killed if need be, and ends the way the worker did.
-So whoever waits for the guard has waited for everything, and a guard that does not end tells of a process that even
-SIGKILL does not reach.
+The plugin process starts this process, the guard, with the request on standard input. The guard forks the worker, which
+calls the plugin's function, and then only waits: for the end of the worker, for SIGTERM, or for the end of the plugin
+process. The guard exits when every process that the reset started has ended, killed if necessary, and exits the way the
+worker did. So waiting for the guard is waiting for everything, and a guard that does not exit means that a process
+survives SIGKILL.
 
-It is a process apart from the worker because a worker that hangs, crashes or is killed can clean up nothing, and
-because what it leaves behind would otherwise be left to the container's first process.
+The guard is separate from the worker because a worker that hangs, crashes or is killed cannot clean up, and because
+processes that it leaves behind would otherwise become children of the container's first process.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ _WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 
 
 def main() -> None:
-    """Guard one worker."""
+    """Run the guard of one worker."""
     set_death_signal(signal.SIGTERM)
     for number in _WATCHED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, _WATCHED)
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=ResetRequest)
     if os.getppid() != request.parent:
-        # It ended before the death signal was set.
+        # The parent ended before the death signal was set.
         return
     become_subreaper()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    result = _keep_result_apart()
+    result = _separate_result()
     guard = os.getpid()
     worker = os.fork()
     if not worker:
@@ -53,10 +53,10 @@ def main() -> None:
     _end_like(status or 0)
 
 
-def _keep_result_apart() -> int:
-    """Take standard output, on which the result is awaited, out of the reach of what the reset prints.
+def _separate_result() -> int:
+    """Move the pipe for the result away from standard output, so that the reset cannot print into it.
 
-    Nothing can be read from standard input any more: a reset that asks a question gets no answer.
+    Standard input is replaced too: a reset that asks a question gets no answer.
     """
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -68,16 +68,16 @@ def _keep_result_apart() -> int:
 
 def _become_worker(target: str, request: ResetRequest, guard: int, result: int) -> None:
     try:
-        from hub.reset.worker import work  # noqa: PLC0415 - the guard needs none of it
+        from hub.reset.worker import work  # noqa: PLC0415 - the guard does not need it
 
         work(target, request, guard, result)
     finally:
-        # Whatever happened, the guard's part of the program is not for the worker.
+        # The worker must never run the guard's part of the program.
         os._exit(1)
 
 
 def _wait(worker: int, seconds: float | None = None) -> int | None:
-    """The worker's status once it has ended; None when SIGTERM comes first, or the time is over."""
+    """Wait for the worker and return its status; None if SIGTERM arrives first, or after `seconds`."""
     end = None if seconds is None else time.monotonic() + seconds
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
@@ -92,9 +92,10 @@ def _wait(worker: int, seconds: float | None = None) -> int | None:
 
 
 def _end_everything() -> None:
-    """Kill what is left, and wait for it as long as it takes.
+    """Kill all remaining descendants, and wait for them as long as it takes.
 
-    Only children are looked for. Theirs become ours with their death, and are found in the next round.
+    Only children are looked up. Their children become children of this process when they die, and are found in the
+    next round.
     """
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while True:
@@ -107,12 +108,12 @@ def _end_everything() -> None:
 
 
 def _end_like(status: int) -> None:
-    """End with the worker's exit code, or by its signal."""
+    """Exit with the worker's exit code, or by its signal."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         number = -code
         with contextlib.suppress(OSError):
-            # Not to be had for SIGKILL, which needs none.
+            # Fails for SIGKILL, which has no handler.
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         os.kill(os.getpid(), number)

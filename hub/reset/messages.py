@@ -1,4 +1,4 @@
-"""What the plugin process and the processes of a reset say to each other, as JSON."""
+"""Messages between the plugin process and the processes of a reset, as JSON."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from hub.api.reset import ResetDevice
 
 
 class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reset may use at most.
+    """The limits of one reset.
 
     Args:
-        memory: Bytes of address space. Keep it below the container's memory limit: beyond that the kernel may kill
-            every process of the container, as the kubelet asks it to where cgroups have version 2.
+        memory: Bytes of address space. Keep it below the container's memory limit: above that, the kernel may kill all
+            processes of the container, as the kubelet configures it with cgroups v2.
         processor: Seconds of processor time.
         files: Open files.
     """
@@ -23,14 +23,14 @@ class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResetRequest(msgspec.Struct, frozen=True):
-    """What a reset is given.
+    """The request for one reset.
 
     Args:
-        parent: The process id of who asks. When that is no longer the parent, nobody wants the reset any more.
-        device: What to reset.
-        settings: The plugin's settings, as JSON has them.
-        limits: What it may use.
-        grace: Seconds between SIGTERM and SIGKILL when it has to end.
+        parent: The process id of the plugin process. If the parent is another one, the reset is not wanted any more.
+        device: The device to reset.
+        settings: The settings from `Plugin.reset_settings`, as JSON values.
+        limits: The limits of the reset.
+        term_timeout: Seconds between SIGTERM and SIGKILL when the reset has to end.
     """
 
     parent: int
@@ -41,11 +41,11 @@ class ResetRequest(msgspec.Struct, frozen=True):
 
 
 class ResetReply(msgspec.Struct, frozen=True):
-    """How a reset ended that came to an end of its own.
+    """The result of a reset whose function returned or raised an exception.
 
     Args:
         ok: Whether it succeeded.
-        message: Why it did not.
+        message: Why it failed.
     """
 
     ok: bool

@@ -1,23 +1,23 @@
-"""What a reset prints, line by line, never more of it than a log can bear."""
+"""Logs what a reset prints, with a limit on lines and their length."""
 
 import os
 
 from hub.base.log import Logger
 
 LINES = 200
-"""Lines of one reset that are told; the others are counted."""
+"""The most lines of one reset that are logged; further lines are counted."""
 
 LINE_BYTES = 1000
-"""Of a longer line, the rest is dropped."""
+"""The most bytes of a line that are logged."""
 
 _CHUNK = 1 << 16
 
 
 class Output:
-    """Reads a pipe without ever waiting, and without keeping more than a line of it.
+    """Reads a pipe without blocking, and without keeping more than one line.
 
     Args:
-        pipe: Where to read, a descriptor that does not block.
+        pipe: A non-blocking descriptor.
         log: Logs each line.
     """
 
@@ -29,7 +29,7 @@ class Output:
         self._partial = b""
 
     def read(self) -> bool:
-        """Take what there is, up to a limit, so that who prints without end holds up nobody; False at the end."""
+        """Read what is available, up to a limit, so that endless output blocks nothing; return False at the end."""
         try:
             chunk = os.read(self._pipe, _CHUNK)
         except BlockingIOError:
@@ -44,9 +44,9 @@ class Output:
         return bool(chunk)
 
     def finish(self) -> None:
-        """Take what is left in the pipe, which nobody writes to any more, and tell of what was dropped.
+        """Read what is left in the pipe after all its writers have ended, and log how many lines were dropped.
 
-        Should somebody write to it all the same, a full pipe is enough of that.
+        If a process still writes to it, stop after the content of a full pipe.
         """
         for _ in range(2 * (1 << 20) // _CHUNK):
             if not self.read():

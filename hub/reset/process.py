@@ -1,4 +1,4 @@
-"""The plugin process's hold on the processes of one reset."""
+"""The processes of one reset, as seen from the plugin process."""
 
 import asyncio
 import os
@@ -20,23 +20,23 @@ _REPLY_BYTES = 1 << 16
 
 
 class ResetProcess:
-    """A reset in processes of its own, from its start until everything that it started is gone.
+    """A reset in its own processes, from its start until every process that it started has ended.
 
-    It must be started in the thread of the event loop, for the processes die with the thread that started them.
+    Create it in the thread of the event loop, because the processes die with the thread that started them.
 
     Args:
         target: The plugin's function, as "MODULE:FUNCTION".
-        request: What it is given.
-        environment: All of its environment.
+        request: The request for the reset.
+        environment: The complete environment of the reset.
         log: Logs each line that the reset prints.
 
     Attributes:
         identity: The guard's process.
-        exited: Set when everything is gone.
+        exited: Set when every process has ended.
 
     Raises:
         OSError: it could not be started.
-        ValueError, TypeError: the request is nothing that JSON can say, or that a process can be given.
+        ValueError, TypeError: the request cannot be written as JSON, or the target cannot be an argument.
     """
 
     def __init__(self, target: str, request: ResetRequest, environment: Mapping[str, str], log: Logger) -> None:
@@ -48,9 +48,9 @@ class ResetProcess:
             question.seek(0)
             self._result, result = _pipe(failed, theirs)
             self._printed, printed = _pipe(failed, theirs)
-            # A reset that fills it with something else is not to hang over that.
+            # A reset that fills the pipe with something else must not block on it.
             os.set_blocking(result, False)
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            self._process = subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-u", "-P", "-m", "hub.reset", target],
                 stdin=question,
                 stdout=result,
@@ -61,7 +61,7 @@ class ResetProcess:
             )
             failed.callback(self._process.wait)
             failed.callback(self._process.kill)
-            # Unlike a process id it never comes to mean another process, and the event loop can wait for it.
+            # Unlike a process id, it never refers to another process later, and the event loop can wait for it.
             self._handle = os.pidfd_open(self._process.pid)
             failed.pop_all()
         self.identity = ProcessId.of(self._process.pid)
@@ -72,12 +72,12 @@ class ResetProcess:
 
     @property
     def status(self) -> int:
-        """The exit code, or minus the signal, as the reset's own process ended; when all is gone."""
+        """The exit code of the reset, or its negative signal number, after `exited`."""
         return self._process.returncode
 
     @property
     def reply(self) -> ResetReply | None:
-        """What the reset said, when all is gone; None when it did not come to that."""
+        """The result of the reset, after `exited`; None if it gave none."""
         if self.status:
             return None
         try:
@@ -86,7 +86,7 @@ class ResetProcess:
             return None
 
     def terminate(self) -> None:
-        """Have everything end, in peace if it can; asked again, at once."""
+        """Ask the processes to end; a second call kills them."""
         if not self.exited.is_set():
             signal.pidfd_send_signal(self._handle, signal.SIGTERM)
 
@@ -102,7 +102,7 @@ class ResetProcess:
         try:
             self._reply = os.read(self._result, _REPLY_BYTES)
         except BlockingIOError:
-            # Somebody still holds the other end, although it ought to be gone.
+            # A process still holds the other end, although all should have ended.
             self._reply = b""
         for descriptor in (self._handle, self._printed, self._result):
             os.close(descriptor)
@@ -110,7 +110,7 @@ class ResetProcess:
 
 
 def clean_environment() -> dict[str, str]:
-    """What every reset gets: the path of programs, UTF-8, and modules from where this process has them."""
+    """Return the environment of every reset: PATH, a UTF-8 locale, and the module path of this process."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",

@@ -1,4 +1,4 @@
-"""How a reset went."""
+"""The result of a reset."""
 
 from enum import StrEnum
 from typing import Self
@@ -7,30 +7,30 @@ import msgspec
 
 
 class Outcome(StrEnum):
-    """How a reset went."""
+    """The outcome of a reset."""
 
     OK = "ok"
     FAILED = "failed"
-    """It raised an exception."""
+    """The function raised an exception."""
     TIMED_OUT = "timed out"
-    """It had not ended, or not even begun, at the deadline."""
+    """It had not ended, or not begun, at the deadline."""
     CRASHED = "crashed"
     """Its process ended without a result, or could not be started."""
     STUCK = "abandoned"
-    """Its process survives SIGKILL, or that of an earlier reset of the device does."""
+    """Its process, or that of an earlier reset of the device, survives SIGKILL."""
     SKIPPED = "skipped"
-    """It was not allowed now."""
+    """It was not allowed at that time."""
 
 
 class ResetResult(msgspec.Struct, frozen=True):
     """The result of one reset.
 
     Args:
-        outcome: How it went.
-        message: The same for a person, complete: which device, what, after how long.
-        seconds: How long it took, or was waited for.
-        cause: The message without the time, so that what goes wrong again the same way is told in the same words.
-        begun: Whether the device's reset ran at all; what kept it from that is no failure of the device.
+        outcome: The outcome.
+        message: A complete sentence for people: the device, the outcome, the duration.
+        seconds: The duration, or the time spent waiting.
+        cause: The message without the duration, so that the same failure has the same text each time.
+        begun: Whether the reset ran at all; otherwise its failure says nothing about the device.
     """
 
     outcome: Outcome
@@ -41,5 +41,5 @@ class ResetResult(msgspec.Struct, frozen=True):
 
     @classmethod
     def not_begun(cls, outcome: Outcome, cause: str, seconds: float = 0) -> Self:
-        """The result of a reset that nobody ran."""
+        """Create the result of a reset that did not run."""
         return cls(outcome, cause, seconds, cause, begun=False)

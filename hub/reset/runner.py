@@ -1,4 +1,4 @@
-"""Resets of devices, each in processes of its own that end with their deadline."""
+"""Resets of devices, each in separate processes that end at its deadline."""
 
 import asyncio
 import contextlib
@@ -25,37 +25,37 @@ TERM_TIMEOUT = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 
 KILL_TIMEOUT = 3.0
-"""Seconds after SIGTERM when a process that is still there is taken for stuck in the kernel. With the 25 s that a call
-has by default, this stays inside the 30 s that the kubelet waits."""
+"""Seconds after SIGTERM after which a process that still exists counts as stuck in the kernel. Together with the
+default of 25 s for a call, this is within the 30 s that the kubelet waits."""
 
 CANCEL_TIMEOUTS = (0.3, 1.0)
-"""The same two when the call was cancelled: nobody waits for the reset any more, and the plugin may have to end."""
+"""Both timeouts for a cancelled call: no caller waits for the reset any more, and the plugin may have to exit."""
 
 SETTINGS_LIMIT = 2.0
-"""Seconds for the plugin to tell its settings, within the deadline."""
+"""Seconds for `Plugin.reset_settings`, within the deadline."""
 
 _LIMITS = ResetLimits()
 
 _HINTS: dict[int, str] = {
     signal.SIGXCPU: ": its processor time is used up",
-    signal.SIGKILL: ", perhaps for want of memory",
+    signal.SIGKILL: ", possibly because of too little memory",
 }
 
 
 class ResetRunner:
-    """Runs a plugin's resets: several devices at a time, but each device only once at a time.
+    """Runs a plugin's resets: several devices in parallel, but one reset of each device at a time.
 
     Args:
         target: The plugin's function, as "MODULE:FUNCTION".
-        settings: Tells the plugin's settings as of now, anything that can be written as JSON.
-        limits: What one reset may use.
-        parallel: How many devices are reset at a time, over all calls.
+        settings: Returns the current settings for the resets, anything that can be written as JSON.
+        limits: The limits of one reset.
+        parallel: The most devices that are reset in parallel, over all calls.
         environment: More variables for the resets.
-        grace: Seconds between SIGTERM and SIGKILL.
-        patience: Seconds after SIGTERM until a process is abandoned.
-        hurry: Both when the call was cancelled.
-        abandoned: Processes that earlier resetters have abandoned, by the device that they hold.
-        on_stuck: Gets each device whose reset is abandoned, and why; also when nobody gets a result any more.
+        term_timeout: Seconds between SIGTERM and SIGKILL.
+        kill_timeout: Seconds after SIGTERM until a process counts as stuck.
+        cancel_timeouts: Both timeouts after a cancelled call.
+        stuck: By device, the processes of earlier resets that were stuck.
+        on_stuck: Called with each device whose reset is stuck, and why; also after a cancelled call.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class ResetRunner:
     async def reset(
         self, devices: Iterable[ResetDevice] | Mapping[str, ResetDevice], deadline: float, *, bounded: bool = True
     ) -> dict[str, ResetResult]:
-        """Reset devices, and say by id how it went.
+        """Reset devices, and return the results by id.
 
-        A call that is cancelled ends its resets before it ends itself.
+        A cancelled call ends its resets before it ends itself.
 
         Args:
-            devices: What to reset; a device that is there twice is reset once. A mapping has them by something else
-                than their ids, which need not be unique then.
-            deadline: Seconds for all of it, waiting for other calls included. Ending what has not ended by then may
-                take the resetter's patience on top.
-            bounded: Whether these resets count among those that run at a time, and wait for them.
+            devices: The devices to reset; duplicates are reset once. A mapping may have other keys than ids, which need
+                not be unique then.
+            deadline: Seconds for everything, including the time spent waiting for other calls. Ending the resets that
+                still run after that may take `kill_timeout` more.
+            bounded: Whether these resets wait for, and count towards, the limit of parallel resets.
         """
         expiry = asyncio.get_running_loop().time() + deadline
         distinct = devices if isinstance(devices, Mapping) else {device.id: device for device in devices}
@@ -107,7 +107,7 @@ class ResetRunner:
             settings = await self._ask_settings(min(SETTINGS_LIMIT, deadline))
         except PluginError as failure:
             return {
-                key: ResetResult.not_begun(Outcome.FAILED, f"reset of {device.id} could not begin: {failure}")
+                key: ResetResult.not_begun(Outcome.FAILED, f"reset of {device.id} could not start: {failure}")
                 for key, device in distinct.items()
             }
         slots = self._slots if bounded else contextlib.nullcontext()
@@ -119,7 +119,7 @@ class ResetRunner:
         return {key: task.result() for key, task in resets.items()}
 
     def holder(self, device: str) -> ProcessId | None:
-        """The process of the last reset of a device, unless it has ended."""
+        """Return the process of the last reset of a device, unless it has ended."""
         process = self._holders.get(device)
         if process is None or process.alive:
             return process
@@ -130,7 +130,7 @@ class ResetRunner:
         try:
             return await self._calls.call(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
         except PluginError as failure:
-            raise PluginError(f"the plugin has no settings for it: {failure}") from failure
+            raise PluginError(f"no settings for the reset: {failure}") from failure
 
     async def _reset(self, job: "_Job", slots: AbstractAsyncContextManager[None]) -> ResetResult:
         name = job.device.id
@@ -139,11 +139,11 @@ class ResetRunner:
                 async with asyncio.timeout_at(job.expiry):
                     await turn.enter_async_context(self._turns[job.key])
                     if holder := self.holder(job.key):
-                        why = f"an earlier reset of {name} does not end, not even by SIGKILL (process {holder.pid})"
-                        return ResetResult.not_begun(Outcome.STUCK, f"reset of {name} was not tried: {why}")
+                        why = f"an earlier reset of {name} survived SIGKILL (process {holder.pid})"
+                        return ResetResult.not_begun(Outcome.STUCK, f"reset of {name} was not started: {why}")
                     await turn.enter_async_context(slots)
             except TimeoutError:
-                cause = f"reset of {name} could not begin within {job.deadline:.3g} s: others were not done"
+                cause = f"reset of {name} could not start within {job.deadline:.3g} s: other resets had not ended"
                 return ResetResult.not_begun(Outcome.TIMED_OUT, cause, job.deadline)
             return await self._run(job)
 
@@ -162,16 +162,16 @@ class ResetRunner:
         try:
             process = ResetProcess(self._target, request, self._environment, get_logger(device=name))
         except OSError as error:
-            return result(Outcome.CRASHED, f"could not be started ({error.strerror}); given up", begun=False)
-        except Exception as error:  # noqa: BLE001 - what plugins name need not be what a process can be given
+            return result(Outcome.CRASHED, f"could not be started ({error.strerror})", begun=False)
+        except Exception as error:  # noqa: BLE001 - not everything that plugins name can be given to a process
             why = explain(error)
-            return result(Outcome.FAILED, "could not be started; given up", why, begun=False)
+            return result(Outcome.FAILED, "could not be started", why, begun=False)
         self._holders[job.key] = process.identity
-        ended = await self._see_through(job, process)
+        ended = await self._wait(job, process)
         return result(*_judge(process, ended_in_time=ended))
 
-    async def _see_through(self, job: "_Job", process: ResetProcess) -> bool:
-        """Wait until a reset is over; whether that was before its time was."""
+    async def _wait(self, job: "_Job", process: ResetProcess) -> bool:
+        """Wait for the end of a reset; return whether it ended before its deadline."""
         try:
             async with asyncio.timeout_at(job.expiry):
                 await process.exited.wait()
@@ -179,7 +179,7 @@ class ResetRunner:
             await self._end(job, process)
             return False
         except asyncio.CancelledError:
-            await self._end_soon(job, process)
+            await self._end_early(job, process)
             raise
         return True
 
@@ -188,27 +188,27 @@ class ResetRunner:
         try:
             await self._await_end(job, process, self._patience)
         except asyncio.CancelledError:
-            await self._end_soon(job, process)
+            await self._end_early(job, process)
             raise
 
-    async def _end_soon(self, job: "_Job", process: ResetProcess) -> None:
+    async def _end_early(self, job: "_Job", process: ResetProcess) -> None:
         grace, patience = self._hurry
         process.terminate()
         try:
             await _has_exited(process, grace)
         finally:
-            # Asked again, it ends without the grace.
+            # The second call kills it.
             process.terminate()
         await self._await_end(job, process, patience - grace)
 
     async def _await_end(self, job: "_Job", process: ResetProcess, patience: float) -> None:
         if not await _has_exited(process, patience):
             get_logger(device=job.device.id).error("reset stuck", pid=process.identity.pid)
-            self._on_abandoned(job.key, f"reset of {job.device.id} {_endless(process)}; given up")
+            self._on_abandoned(job.key, f"reset of {job.device.id} {_survived(process)}")
 
 
 async def _has_exited(process: ResetProcess, seconds: float) -> bool:
-    """Whether everything is gone within so many seconds.
+    """Return whether every process has ended within `seconds`.
 
     Without asyncio.timeout: in a task that was cancelled, that of Python before 3.11.4 raises no TimeoutError.
     """
@@ -221,20 +221,20 @@ async def _has_exited(process: ResetProcess, seconds: float) -> bool:
 
 
 class _Job(NamedTuple):
-    """One reset that is wanted."""
+    """One requested reset."""
 
     key: str
     device: ResetDevice
     settings: object
     deadline: float
     expiry: float
-    """The deadline on the clock of the event loop."""
+    """The deadline by the clock of the event loop."""
 
 
 def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str, str]:
-    """How a reset went: the outcome, what it is called, and why, if there is more to say."""
+    """Return the outcome of a reset, its description, and the reason, if there is one."""
     if not process.exited.is_set():
-        return Outcome.STUCK, f"{_endless(process)}; given up", ""
+        return Outcome.STUCK, _survived(process), ""
     if not ended_in_time:
         return Outcome.TIMED_OUT, "did not end and was stopped", ""
     reply = process.reply
@@ -245,12 +245,12 @@ def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str,
     return Outcome.OK, "succeeded", ""
 
 
-def _endless(process: ResetProcess) -> str:
-    return f"does not end, not even by SIGKILL (process {process.identity.pid})"
+def _survived(process: ResetProcess) -> str:
+    return f"survived SIGKILL (process {process.identity.pid})"
 
 
 def _ending(status: int) -> str:
-    """How a process ended, in words."""
+    """Describe how a process ended."""
     if status >= 0:
         return f"ended with exit code {status}"
     hint = _HINTS.get(-status, "")

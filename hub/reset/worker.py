@@ -15,16 +15,16 @@ from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
-"""Characters of a failure's text; it travels in the header of a gRPC answer, and those are small."""
+"""The most characters of a failure's text; it travels in a header of a gRPC response, whose size is limited."""
 
 
 def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
-    """Run the reset, write its reply, and end.
+    """Run the reset, write its reply, and exit.
 
     Args:
         target: The function, as "MODULE:FUNCTION".
-        request: What it is given.
-        guard: The process that this one must not outlive.
+        request: The request for the reset.
+        guard: The process id of the guard, which this process must not outlive.
         result: The descriptor for the reply.
     """
     os.setsid()
@@ -32,13 +32,13 @@ def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
     if os.getppid() != guard:
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    # The log tells where it crashed, and where it was when its time was over.
+    # So that the log shows where it crashed, and where it was at the deadline.
     faulthandler.enable()
     faulthandler.register(signal.SIGTERM, chain=True)
     _limit(request.limits)
     reply = _reset(target, request)
     os.write(result, msgspec.json.encode(reply))
-    # At once: no thread is waited for, and no handler of a library can hang at exit.
+    # Immediately: without waiting for threads, and without exit handlers of libraries, which could hang.
     os._exit(0)
 
 
@@ -50,7 +50,7 @@ def _limit(limits: ResetLimits) -> None:
     ):
         _, hard = resource.getrlimit(kind)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        # At the hard limit of processor time comes SIGKILL. A second before comes SIGXCPU, which tells the reason.
+        # The hard limit of processor time sends SIGKILL. One second earlier, SIGXCPU shows the reason.
         spare = 1 if kind == resource.RLIMIT_CPU and least != hard else 0
         resource.setrlimit(kind, (least, least + spare))
 
@@ -60,7 +60,7 @@ def _reset(target: str, request: ResetRequest) -> ResetReply:
         _call(target, request)
     except ResetFailed as failed:
         return ResetReply(ok=False, message=printable(failed)[:_MESSAGE])
-    except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises is its failure
+    except BaseException as error:  # noqa: BLE001 - foreign code; every exception is a failed reset
         sys.__excepthook__(type(error), error, error.__traceback__)
         return ResetReply(ok=False, message=explain(error)[:_MESSAGE])
     return ResetReply(ok=True)
@@ -70,5 +70,5 @@ def _call(target: str, request: ResetRequest) -> None:
     module, _, function = target.partition(":")
     returned = getattr(importlib.import_module(module), function)(request.device, request.settings)
     if returned is not None:
-        # Such as False, or a coroutine that nobody awaits.
+        # Such as False, or a coroutine that is never awaited.
         raise TypeError(f"{target} returned {returned!r}, expected None")

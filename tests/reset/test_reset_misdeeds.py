@@ -27,7 +27,7 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
         CRASHED,
         r"gave no valid result: its process was killed by SIGSEGV \(Segmentation fault\) after",
     ),
-    ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, perhaps for want of memory\) after"),
+    ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, possibly because of too little memory\) after"),
     ({"do": "exit", "code": 3}, CRASHED, "its process ended with exit code 3 after"),
     ({"do": "exit", "code": 0}, CRASHED, "its process ended with exit code 0 after"),
     ({"do": "hang"}, TIMED_OUT, LATE),

@@ -62,7 +62,7 @@ async def test_waiting_counts_against_the_deadline(workshop: Workshop, tmp_path:
     second = "second" if parallel == 1 else "first"
     result = (await reset(resetter, second, SHORT))[second]
     assert result.outcome is Outcome.TIMED_OUT
-    assert result.message == f"reset of {second} could not begin within 3 s: others were not done"
+    assert result.message == f"reset of {second} could not start within 3 s: other resets had not ended"
     file.touch()
     assert (await first)["first"].outcome is Outcome.OK
 
@@ -112,7 +112,7 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     resetter = workshop.resetter("odd_resets:stop_guard", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
-    assert "does not end, not even by SIGKILL" in result.message
+    assert "survived SIGKILL" in result.message
     processes = workshop.processes()
     assert len(processes) == 2
     holder = resetter.holder("bad")
@@ -120,7 +120,7 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     assert holder.pid in processes
     again = (await reset(resetter, "bad"))["bad"]
     assert again.outcome is Outcome.STUCK
-    assert again.message.startswith("reset of bad was not tried: an earlier reset of bad does not end")
+    assert again.message.startswith("reset of bad was not started: an earlier reset of bad survived SIGKILL")
     assert workshop.processes() == processes
     other = (await reset(resetter, "other", SHORT))["other"]
     assert other.seconds, "a stuck reset takes nobody's place"
@@ -140,7 +140,7 @@ async def test_an_abandoned_reset_holds_its_device_also_for_the_next_resetter(wo
     await reset(resetter, "bad", SHORT)
     ((key, why),) = told
     assert key == "bad"
-    assert "does not end, not even by SIGKILL" in why
+    assert "survived SIGKILL" in why
     holder = resetter.holder("bad")
     assert holder
     later = workshop.stub({}, stuck={"bad": holder, "other": ProcessId(holder.pid, holder.start - 1)})
@@ -210,7 +210,7 @@ async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
     assert beat.done()
     assert result.outcome is Outcome.FAILED
     assert not result.begun
-    said = "reset of device could not begin: the plugin has no settings for it: hang() has not returned within 0.3 s"
+    said = "reset of device could not start: no settings for the reset: hang() has not returned within 0.3 s"
     assert result.message.startswith(f"{said}; it is at {__file__}:")
     assert not workshop.processes()
 
@@ -222,7 +222,7 @@ async def test_what_cannot_be_told_to_a_process_is_a_failure(workshop: Workshop)
     result = (await workshop.stub({}).reset([odd], LONG))["odd"]
     assert result.outcome is Outcome.FAILED
     assert not result.begun
-    assert "reset of odd could not be started; given up" in result.message
+    assert "reset of odd could not be started" in result.message
     assert "UnicodeEncodeError" in result.message
     assert (await reset(workshop.resetter(settings={"a": "\udcff"}), "b"))["b"].outcome is Outcome.FAILED
     assert not open_descriptors().items() - before.items()
