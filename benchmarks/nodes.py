@@ -23,7 +23,7 @@ LIMIT = 60.0
 
 @asynccontextmanager
 async def node_of_three(
-    devices: int = DEVICES, *, plugin: str = STUB, reset: bool = False, tells_sockets_apart: bool = False
+    devices: int = DEVICES, *, plugin: str = STUB, reset: bool = False, distinguishes_sockets: bool = False
 ) -> AsyncIterator[Node]:
     """A running node with three plugins, each with a resource of so many devices; all are allocatable.
 
@@ -31,7 +31,7 @@ async def node_of_three(
         devices: Of each plugin.
         plugin: Which one, three times.
         reset: Whether devices are reset before a container starts.
-        tells_sockets_apart: Whether the kubelet is one from 1.37 on.
+        distinguishes_sockets: Whether the kubelet is one from 1.37 on.
     """
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         root = Path(directory)
@@ -47,7 +47,7 @@ async def node_of_three(
         ]
         config = root / "circus.ini"
         config.write_text("\n".join(sections), encoding="utf-8")
-        kubelet = FakeKubelet(root / "device-plugins", tells_sockets_apart=tells_sockets_apart)
+        kubelet = FakeKubelet(root / "device-plugins", distinguishes_sockets=distinguishes_sockets)
         async with Node(root, config, kubelet=kubelet) as node:
             await node.start_hub()
             await all_allocatable(node.kubelet, devices=devices)

@@ -118,8 +118,8 @@ async def upgrades(samples: int, seed: int) -> list[Row]:
     """
     chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
     failures, pods, waits, gaps = 0, 0, [0.0], [0.0]
-    for tells_sockets_apart in (False, True):
-        async with node_of_three(tells_sockets_apart=tells_sockets_apart) as node:
+    for distinguishes_sockets in (False, True):
+        async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
             traffic = Traffic(node.kubelet)
             with traffic.running():
                 for number in range(samples // 2):

@@ -229,7 +229,7 @@ async def test_waiting_says_what_is_there_instead() -> None:
         with pytest.raises(TimeoutError, match=f"2 allocatable of {STUB}; {STUB} has 1 allocatable of 2"):
             await it.kubelet.wait_for(STUB, allocatable=2, timeout=0)
         await it.kubelet.stop()
-        with pytest.raises(TimeoutError, match="the gold; the kubelet does not run"):
+        with pytest.raises(TimeoutError, match="the gold; the kubelet is not running"):
             await it.kubelet.wait_until(lambda _: False, timeout=0, what="the gold")
 
 

@@ -205,7 +205,7 @@ async def test_two_pods_of_one_name_cannot_be() -> None:
     async with node() as it:
         await it.kubelet.admit("pod")
         await it.kubelet.admit("pod", namespace="other")
-        with pytest.raises(ValueError, match="there is a pod default/pod already"):
+        with pytest.raises(ValueError, match="pod default/pod exists already"):
             await it.kubelet.admit("pod")
 
 
@@ -229,5 +229,5 @@ async def test_without_a_kubelet_nobody_is_admitted() -> None:
         await it.kubelet.stop()
         with pytest.raises(AdmissionError, match="the kubelet not running"):
             await it.kubelet.admit("next")
-        with pytest.raises(RuntimeError, match="no kubelet runs"):
+        with pytest.raises(RuntimeError, match="the kubelet is not running"):
             await it.kubelet.start_container(pod)

@@ -1,4 +1,4 @@
-"""A node in a directory: a fake kubelet, and the real hub as a process of its own, for tests, trials and benchmarks."""
+"""A node in a directory: a fake kubelet, and real hubs in their own processes, for tests, demos and benchmarks."""
 
 import asyncio
 import os
@@ -14,17 +14,17 @@ from hub.base.paths import INSTANCE, RunDir
 from hub.testing.kubelet import FakeKubelet
 
 STOP_SECONDS = 30.0
-"""Until a hub that does not stop is killed, as in a pod."""
+"""Seconds after which a hub that does not stop is killed, as in a pod."""
 
 
 class Node:
-    """What a person sees of a node, between `async with` and its end.
+    """A node with a kubelet, inside an `async with` block.
 
     Args:
-        root: An empty directory with a short path, for sockets have little room.
+        root: An empty directory with a short path, because the paths of sockets are limited.
         config: The hub's circus.ini.
-        environment: Variables for the hub, besides those of this process that are not about a hub.
-        kubelet: Another kubelet than the usual one.
+        environment: Variables for the hub, in addition to those of this process that do not configure a hub.
+        kubelet: A kubelet to use instead of the default one.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Node:
         self.log = root / "hub.log"
         self.kubelet = kubelet or FakeKubelet(self.plugin_dir)
         self.hub: asyncio.subprocess.Process | None = None
-        """The hub that was started last."""
+        """The last hub that was started."""
         self._hubs: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Self:
@@ -58,7 +58,7 @@ class Node:
         await self.kubelet.__aexit__(kind, error, trace)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:
-        """Start the hub; its log goes to a file. One of another name takes over from the one that runs."""
+        """Start a hub, with its log in a file. A hub of another name takes over from the running one."""
         self.run_dir = RunDir(self.run_dir.path, instance)
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
@@ -80,7 +80,7 @@ class Node:
         self._hubs.append(self.hub)
 
     async def stop_hub(self) -> int:
-        """Ask the hub to stop and return its exit code."""
+        """Stop the hub and return its exit code."""
         return await _stop(self.hub) if self.hub else Exit.OK
 
 

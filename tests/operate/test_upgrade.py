@@ -21,11 +21,11 @@ from hub.testing.node import Node
 ALL = {GPU: 1, HCA: 1, STUB: 1}
 
 
-@pytest.mark.parametrize("tells_sockets_apart", [False, True], ids=["before-1.37", "from-1.37"])
-async def test_no_admission_fails(tells_sockets_apart: bool) -> None:  # noqa: FBT001 - a parameter of the test
+@pytest.mark.parametrize("distinguishes_sockets", [False, True], ids=["before-1.37", "from-1.37"])
+async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Pods are admitted all the time, and no resource is ever without its devices, however the older hub ends."""
     luck = chance()
-    async with node_of_three(tells_sockets_apart=tells_sockets_apart) as node:
+    async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
         traffic = Traffic(node.kubelet)
         with traffic.running():
             for number, signum in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)):

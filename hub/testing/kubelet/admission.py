@@ -1,4 +1,4 @@
-"""Admitting a pod and starting its containers: what a kubelet asks of plugins, in its order."""
+"""Admission of pods and start of containers: the kubelet's calls to plugins, in its order."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +9,11 @@ from hub.testing.kubelet.devices import DeviceManager, PluginEndpoint
 from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Container, ContainerAllocation, Pod
 
 Requests = Mapping[str, Mapping[str, int]]
-"""How many devices of which resource each container asks for, by container name."""
+"""By container and resource, the number of requested devices."""
 
 
 class Admission:
-    """Chooses devices for pods, one pod at a time, and asks their plugins."""
+    """Chooses devices for pods, one pod at a time, and calls their plugins."""
 
     def __init__(self, manager: DeviceManager, held: Callable[[str], set[str]], pre_start_timeout: float) -> None:
         self._manager = manager
@@ -23,14 +23,14 @@ class Admission:
         self._closed = False
 
     def close(self) -> None:
-        """Admit nobody any more, not even those whose turn comes."""
+        """Admit no more pods, including those that wait for their turn."""
         self._closed = True
 
     async def admit(self, pod: Pod, requests: Requests, admitted: Callable[[Pod], None]) -> None:
-        """Give the pod's containers their devices, and hand it to `admitted` before the next pod's turn.
+        """Allocate devices to the pod's containers, and pass it to `admitted` before the next pod's turn.
 
         Raises:
-            AdmissionError: there are too few devices, or a plugin refused; the pod holds nothing.
+            AdmissionError: there are too few devices, or a plugin returned an error; the pod has no devices.
         """
         async with self._one_at_a_time:
             if self._closed:
@@ -44,7 +44,7 @@ class Admission:
             admitted(pod)
 
     async def start(self, container: Container) -> None:
-        """Tell the plugins that want to know, then start the container; `started` and `error` say how it went."""
+        """Call PreStartContainer where plugins require it, start the container, and set `started` and `error`."""
         container.started, container.error = False, ""
         try:
             for resource, ids in container.devices.items():
@@ -69,10 +69,10 @@ class Admission:
         return [device for device in self._manager.healthy().get(resource, ()) if device.id not in held]
 
     def _checked(self, resource: str, size: int, pod: Pod) -> list[AdvertisedDevice]:
-        """The free devices of the resource, which are enough.
+        """Return the free devices of the resource.
 
         Raises:
-            PluginError: they are not.
+            PluginError: there are too few.
         """
         healthy = self._manager.healthy().get(resource)
         if healthy is None:
@@ -89,7 +89,7 @@ class Admission:
     async def _choose(
         self, resource: str, size: int, free: Sequence[AdvertisedDevice], near: frozenset[int]
     ) -> list[AdvertisedDevice]:
-        """Which free devices to take: near ones first, among equals those that the plugin prefers."""
+        """Choose free devices: first those on the aligned NUMA nodes, among equals those that the plugin prefers."""
         aligned = topology.on_nodes(free, near)
         if size < len(aligned):
             preferred = await self._preferred(resource, aligned, [], size)
@@ -103,7 +103,7 @@ class Admission:
     async def _preferred(
         self, resource: str, among: Sequence[AdvertisedDevice], required: Sequence[AdvertisedDevice], size: int
     ) -> list[AdvertisedDevice]:
-        """What the plugin would take, as far as it can be had; nothing where it does not want to be asked."""
+        """Return the plugin's preference, limited to known devices; empty if the plugin offers no preference."""
         endpoint = self._manager.endpoint(resource)
         if endpoint is None or not endpoint.options.get_preferred_allocation_available:
             return []
@@ -115,13 +115,13 @@ class Admission:
         endpoint = self._manager.endpoint(resource)
         if endpoint is None:
             raise PluginError(f"endpoint not found in cache for a registered resource: {resource}")
-        # After a kubelet's restart the options are not known until the plugin is back, and the call is left out.
+        # After a restart of the kubelet, the options are unknown until the plugin is back, and the call is skipped.
         if endpoint.options.pre_start_required:
             await _client(endpoint, resource).pre_start(ids, self._pre_start_timeout)
 
 
 def _client(endpoint: PluginEndpoint | None, resource: str) -> PluginClient:
-    """The connection to the resource's plugin.
+    """Return the connection to the resource's plugin.
 
     Raises:
         PluginError: there is none.
@@ -134,6 +134,6 @@ def _client(endpoint: PluginEndpoint | None, resource: str) -> PluginClient:
 
 
 def _first(size: int, *groups: Iterable[AdvertisedDevice]) -> list[AdvertisedDevice]:
-    """The first so many different devices, group after group."""
+    """Return the first `size` distinct devices, group by group."""
     distinct = {device.id: device for group in groups for device in group}
     return list(distinct.values())[:size]

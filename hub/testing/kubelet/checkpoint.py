@@ -1,7 +1,7 @@
-"""The file in which a kubelet's device manager survives: kubelet_internal_checkpoint in the plugin directory.
+"""The file that keeps a device manager's state over restarts: kubelet_internal_checkpoint in the plugin directory.
 
-The shape is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint), except that there is no checksum, and a pod is
-named by namespace and name where a cluster has a UID.
+The format is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint), but without a checksum, and with namespace
+and name of a pod instead of its UID.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,10 +49,10 @@ def write(path: Path, healthy: Mapping[str, Iterable[AdvertisedDevice]], pods: I
 
 
 def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
-    """The resources that were known and the pods that held devices, by key; nothing where there is no checkpoint.
+    """Return the known resources and the pods with devices, by key; empty if there is no checkpoint.
 
     Raises:
-        msgspec.DecodeError: the file is no checkpoint.
+        msgspec.DecodeError: the file is not a checkpoint.
     """
     try:
         data = msgspec.json.decode(path.read_bytes(), type=_Checkpoint).data

@@ -1,4 +1,4 @@
-"""A kubelet's connection to one plugin."""
+"""The kubelet's connection to one plugin."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,12 +10,12 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 
 MAX_RECEIVED_BYTES = 4 * 1024 * 1024
-"""What Go's gRPC accepts in one message, and so a kubelet."""
+"""The most bytes of one message that Go's gRPC accepts, and so a kubelet."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
     ("grpc.default_authority", "localhost"),
-    # Channels to one path would share a connection, and its back-off, with those of an earlier plugin.
+    # Otherwise channels to the same path would share the connection, and the backoff, of an earlier plugin.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -24,11 +24,11 @@ _Answer = TypeVar("_Answer")
 
 
 class PluginError(Exception):
-    """A call that a plugin did not answer well, in a kubelet's words."""
+    """A failed call of a plugin, with the kubelet's text."""
 
 
 class PluginClient:
-    """Calls one plugin's socket; usable once dialled, until closed."""
+    """Calls a plugin on its socket, between `dial` and `close`."""
 
     def __init__(self, socket: str) -> None:
         self.socket = socket
@@ -37,11 +37,11 @@ class PluginClient:
         self._calls: set[grpc.aio.Call] = set()
         self.closed = False
 
-    async def dial(self, timeout: float) -> None:  # noqa: ASYNC109 - a kubelet's own setting, not its caller's patience
-        """Connect, and try again until that works or `timeout` seconds have passed.
+    async def dial(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting of the kubelet, not of the caller
+        """Connect, and retry for `timeout` seconds.
 
         Raises:
-            PluginError: nobody answered in time, or the connection was closed meanwhile.
+            PluginError: no process answered in time, or the connection was closed meanwhile.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -49,18 +49,18 @@ class PluginClient:
         except TimeoutError:
             raise PluginError("failed to dial device plugin: context deadline exceeded") from None
         except grpc.aio.UsageError:
-            # An older plugin's end has taken this one with it already.
+            # The end of an older plugin of the resource has closed this connection too.
             raise PluginError("failed to dial device plugin: grpc: the client connection is closing") from None
 
     async def options(self) -> wire.DevicePluginOptions:
-        """What the plugin wants to be asked; there is no deadline."""
+        """Return the plugin's options; without a deadline."""
         try:
             return await self._answer(self._stub.GetDevicePluginOptions(wire.Empty()))
         except PluginError as error:
             raise PluginError(f"failed to get device plugin options: {error}") from None
 
     async def lists(self) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """Every list that the plugin sends, until the stream ends, however it ends."""
+        """Yield the plugin's lists until the stream ends, for any reason."""
         call = self._stub.ListAndWatch(wire.Empty())
         self._calls.add(call)
         try:
@@ -76,7 +76,7 @@ class PluginClient:
             call.cancel()
 
     async def preferred(self, available: Sequence[str], required: Sequence[str], size: int) -> list[str]:
-        """Which of the available devices the plugin would take; may be empty. There is no deadline."""
+        """Return the available devices that the plugin prefers, possibly none; without a deadline."""
         container = wire.ContainerPreferredAllocationRequest(
             available_deviceIDs=available, must_include_deviceIDs=required, allocation_size=size
         )
@@ -88,7 +88,7 @@ class PluginClient:
         return list(answer.container_responses[0].deviceIDs) if answer.container_responses else []
 
     async def allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
-        """What one container gets for these devices; there is no deadline."""
+        """Return what a container gets for these devices; without a deadline."""
         container = wire.ContainerAllocateRequest(devices_ids=ids)
         answer = await self._answer(self._stub.Allocate(wire.AllocateRequest(container_requests=[container])))
         if not answer.container_responses:
@@ -96,7 +96,7 @@ class PluginClient:
         return answer.container_responses[0]
 
     async def pre_start(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ASYNC109 - becomes the call's deadline
-        """Tell the plugin that a container is about to start with these devices."""
+        """Notify the plugin that a container is about to start with these devices."""
         request = wire.PreStartContainerRequest(devices_ids=ids)
         try:
             await self._answer(self._stub.PreStartContainer(request, timeout=timeout))
@@ -104,7 +104,7 @@ class PluginClient:
             raise PluginError(f"device plugin PreStartContainer rpc failed with err: {error}") from None
 
     async def close(self) -> None:
-        """End the connection and every call on it at once."""
+        """Close the connection and cancel all its calls."""
         self.closed = True
         for call in self._calls:
             call.cancel()
@@ -124,11 +124,11 @@ class PluginClient:
             self._calls.discard(call)
 
     def _closed_by_us(self) -> bool:
-        """Whether a cancellation came from closing the connection, not from somebody who cancels this task."""
+        """Return whether a cancellation comes from `close`, not from a cancelled task."""
         task = asyncio.current_task()
         return self.closed and (task is None or not task.cancelling())
 
 
 def _go_name(code: grpc.StatusCode) -> str:
-    """The code as Go spells it, in whose words a kubelet reports."""
+    """Return a status code as Go, and so a kubelet, spells it."""
     return "Canceled" if code is grpc.StatusCode.CANCELLED else code.name.title().replace("_", "")

@@ -1,4 +1,4 @@
-"""The device manager's books: which plugin answers for which resource, and which devices it has. No input or output."""
+"""The state of the device manager: the plugin and the devices of each resource. No input or output."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,44 +10,44 @@ from hub.testing.kubelet.model import AdvertisedDevice, Capacity
 
 @dataclass(slots=True)
 class PluginEndpoint:
-    """The plugin that answers for a resource."""
+    """The plugin of a resource."""
 
     client: PluginClient | None = None
-    """None where the checkpoint knows the resource, and its plugin has not come back."""
+    """None if the resource is from the checkpoint and its plugin has not registered again."""
     options: wire.DevicePluginOptions = field(default_factory=wire.DevicePluginOptions)
     stopped_at: float | None = None
-    """Since when it is gone, by time.monotonic(); None while it is connected."""
+    """When it disconnected, by time.monotonic(); None while it is connected."""
 
 
 class DeviceManager:
-    """What one kubelet knows of plugins and devices, by resource name."""
+    """The plugins and devices that one kubelet knows, by resource."""
 
     def __init__(self) -> None:
         self._endpoints: dict[str, PluginEndpoint] = {}
         self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
 
     def restore(self, resource: str, now: float) -> None:
-        """Know a resource from before the restart: with no device until its plugin comes back."""
+        """Add a resource from before the restart, without devices until its plugin registers again."""
         self._endpoints[resource] = PluginEndpoint(stopped_at=now)
         self._devices[resource] = {}
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """Let this plugin answer for the resource from now on; its devices are known once it lists them."""
+        """Set the plugin of a resource; its devices are known once the plugin lists them."""
         self._endpoints[resource] = PluginEndpoint(client, options)
 
     def listed(self, resource: str, devices: Iterable[AdvertisedDevice]) -> None:
-        """Replace what is known of the resource's devices."""
+        """Replace the resource's devices."""
         self._devices[resource] = {device.id: device for device in devices}
 
     def disconnected(self, resource: str, now: float) -> None:
-        """Hold no device of the resource for healthy any more."""
+        """Mark all devices of the resource as unhealthy."""
         if endpoint := self._endpoints.get(resource):
             endpoint.stopped_at = now
-            gone = self._devices.setdefault(resource, {})
-            self._devices[resource] = {device.id: replace(device, healthy=False) for device in gone.values()}
+            devices = self._devices.setdefault(resource, {})
+            self._devices[resource] = {device.id: replace(device, healthy=False) for device in devices.values()}
 
     def forget(self, resource: str, stopped_at: float) -> bool:
-        """Remove the resource, unless something has happened to its plugin since `stopped_at`; tell whether it went."""
+        """Remove the resource, unless its plugin has changed since `stopped_at`; return whether it was removed."""
         endpoint = self._endpoints.get(resource)
         if endpoint is None or endpoint.stopped_at != stopped_at:
             return False
@@ -56,23 +56,23 @@ class DeviceManager:
         return True
 
     def endpoint(self, resource: str) -> PluginEndpoint | None:
-        """Who answers for the resource."""
+        """Return the plugin of the resource."""
         return self._endpoints.get(resource)
 
     def devices(self, resource: str) -> list[AdvertisedDevice] | None:
-        """The resource's devices in the order of its plugin's list, or None where it is not known."""
+        """Return the resource's devices in the order of its plugin's list; None if the resource is unknown."""
         devices = self._devices.get(resource)
         return None if devices is None else list(devices.values())
 
     def healthy(self) -> dict[str, list[AdvertisedDevice]]:
-        """The healthy devices of every known resource."""
+        """Return the healthy devices of every resource."""
         return {
             resource: [device for device in devices.values() if device.healthy]
             for resource, devices in self._devices.items()
         }
 
     def capacity(self) -> dict[str, Capacity]:
-        """How many devices the node has, of every known resource."""
+        """Return the number of devices of every resource."""
         return {
             resource: Capacity(len(self._devices[resource]), len(healthy))
             for resource, healthy in self.healthy().items()

@@ -1,4 +1,4 @@
-"""What has come over the wire since the fake kubelet was made, and waking those who wait for the next change."""
+"""The messages from plugins since the fake kubelet was created, and waiting for changes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,46 +9,46 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Everything that plugins did, over all starts of the kubelet."""
+    """All messages from plugins, over all starts of the kubelet."""
 
     def __init__(self) -> None:
         self.registrations: list[Registered] = []
         self.lists: list[ListUpdate] = []
         self._next_change = asyncio.Event()
-        self._looks: set[Callable[[], None]] = set()
+        self._checks: set[Callable[[], None]] = set()
 
     def changed(self) -> None:
-        """Wake everybody who waits: something that a fake kubelet shows is not what it was."""
-        for look in tuple(self._looks):
-            look()
+        """Wake all waiting tasks, because the state of the fake kubelet has changed."""
+        for check in tuple(self._checks):
+            check()
         self._next_change.set()
         self._next_change = asyncio.Event()
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until the condition holds; each change is checked at once, so that no state is too short to be seen.
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition is true. It is checked immediately at each change, so that no short state is missed.
 
-        What the condition raises is raised here.
+        An exception of the condition is raised here.
         """
-        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def look() -> None:
-            if held.done():
+        def check() -> None:
+            if reached.done():
                 return
             try:
-                if holds():
-                    held.set_result(None)
-            except Exception as error:  # noqa: BLE001 - not of the kubelet, which calls this
-                held.set_exception(error)
+                if condition():
+                    reached.set_result(None)
+            except Exception as error:  # noqa: BLE001 - raised in the task that waits, not in the kubelet
+                reached.set_exception(error)
 
-        self._looks.add(look)
+        self._checks.add(check)
         try:
-            look()
-            await held
+            check()
+            await reached
         finally:
-            self._looks.remove(look)
+            self._checks.remove(check)
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yield at once, then after every change; a burst of changes may come as one."""
+        """Yield immediately, and then after every change; several changes may count as one."""
         while True:
             next_change = self._next_change
             yield

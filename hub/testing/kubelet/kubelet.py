@@ -1,4 +1,4 @@
-"""The fake kubelet as tests and trials use it."""
+"""The fake kubelet, as tests and demos use it."""
 
 import asyncio
 import os
@@ -21,20 +21,20 @@ from hub.testing.kubelet.model import (
 from hub.testing.kubelet.process import KubeletOptions, KubeletProcess
 
 WAIT_SECONDS = 30.0
-"""How long a test waits by default: far more than is needed, also on a busy machine."""
+"""Seconds that a test waits by default: far more than necessary, also on a busy machine."""
 
 
 class FakeKubelet:
-    """A node's kubelet, as far as device plugins can tell, between `async with` and its end.
+    """A kubelet as device plugins see it, inside an `async with` block.
 
     Args:
-        plugin_dir: Where it listens and expects plugin sockets; made if missing.
+        plugin_dir: Where it listens and expects plugin sockets; created if missing.
         pod_resources_socket: Where it serves the pod resources API; by default beside the plugin directory.
-        dial_back_timeout: Seconds in which a plugin that registers must accept a connection.
+        dial_back_timeout: Seconds within which a plugin that registers must accept a connection.
         pre_start_timeout: Seconds that PreStartContainer may take.
-        stopped_endpoint_grace: Seconds after which a resource without its plugin is forgotten.
-        tells_sockets_apart: Whether the end of a plugin leaves another one of the same resource alone, as kubelets do
-            from Kubernetes 1.37 on (kubernetes/kubernetes#135437).
+        stopped_endpoint_grace: Seconds after which a resource without a plugin is removed.
+        distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource, as in
+            kubelets since Kubernetes 1.37 (kubernetes/kubernetes#135437).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FakeKubelet:
         dial_back_timeout: float = 10.0,
         pre_start_timeout: float = 30.0,
         stopped_endpoint_grace: float = 300.0,
-        tells_sockets_apart: bool = False,
+        distinguishes_sockets: bool = False,
     ) -> None:
         self._settings = KubeletOptions(
             plugin_dir,
@@ -53,14 +53,14 @@ class FakeKubelet:
             dial_back_timeout,
             pre_start_timeout,
             stopped_endpoint_grace,
-            tells_sockets_apart,
+            distinguishes_sockets,
         )
         self._journal = Journal()
         self._pods: dict[str, Pod] = {}
         self._process: KubeletProcess | None = None
         self._socket_identity: int | None = None
         self.starts = 0
-        """How often it was started; also the number of the latest start."""
+        """The number of starts, which is also the number of the current start."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -72,15 +72,15 @@ class FakeKubelet:
         await self.stop()
         self._hold_identity(None)
 
-    # Its life.
+    # Start and stop.
 
     @property
     def running(self) -> bool:
-        """Whether there is a kubelet now."""
+        """Whether it is running."""
         return self._process is not None
 
     async def start(self) -> None:
-        """Start, as after a boot or an upgrade; nothing happens when it runs."""
+        """Start, as after a boot or an upgrade; do nothing if it is running."""
         if self._process is None:
             self.starts += 1
             process = KubeletProcess(self._settings, self._journal, self._pods, self.starts)
@@ -94,11 +94,11 @@ class FakeKubelet:
             self._journal.changed()
 
     async def stop(self) -> None:
-        """End as on SIGTERM: every connection closes and kubelet.sock goes. Nothing happens when it does not run."""
+        """Stop as on SIGTERM: close all connections and remove kubelet.sock; do nothing if it is not running."""
         await self._end(clean=True)
 
     async def crash(self) -> None:
-        """End as on SIGKILL: every connection closes, and the files stay as they are."""
+        """Stop as on SIGKILL: close all connections, and leave the files as they are."""
         await self._end(clean=False)
 
     async def restart(self) -> None:
@@ -106,11 +106,11 @@ class FakeKubelet:
         await self.stop()
         await self.start()
 
-    # What it knows.
+    # State.
 
     @property
     def registrations(self) -> list[Registered]:
-        """Every answered call of Register, over all starts."""
+        """All completed calls of Register, over all starts."""
         return self._journal.registrations
 
     @property
@@ -119,34 +119,34 @@ class FakeKubelet:
         return self._pods
 
     def lists(self, resource: str | None = None) -> list[ListUpdate]:
-        """Every ListAndWatch message, of one resource or of all, over all starts."""
+        """Return all ListAndWatch messages, of one resource or of all, over all starts."""
         return [update for update in self._journal.lists if resource in (None, update.resource)]
 
     def capacity(self) -> dict[str, Capacity]:
-        """The node's devices by resource; none while it does not run."""
+        """Return the number of devices by resource; empty while the kubelet is not running."""
         return self._process.manager.capacity() if self._process else {}
 
     def devices(self, resource: str) -> list[AdvertisedDevice]:
-        """The resource's devices as last listed; unhealthy, all of them, once the plugin is gone."""
+        """Return the last list of a resource's devices; all are unhealthy after their plugin has gone."""
         return (self._process and self._process.manager.devices(resource)) or []
 
     # Waiting.
 
     async def wait_for(self, resource: str, allocatable: int | None = None, timeout: float = WAIT_SECONDS) -> None:  # noqa: ASYNC109 - a test reads best with it
-        """Wait until the resource has so many healthy devices, or any where no number is given.
+        """Wait until the resource has this number of healthy devices, or any by default.
 
         Raises:
-            TimeoutError: it has not; the text says what there is instead.
+            TimeoutError: it has not; the text contains the actual numbers.
         """
 
-        def there(kubelet: FakeKubelet) -> bool:
+        def is_reached(kubelet: FakeKubelet) -> bool:
             found = kubelet.capacity().get(resource)
             return found is not None and (
                 found.allocatable == allocatable if allocatable is not None else found.allocatable > 0
             )
 
         wanted = "any" if allocatable is None else allocatable
-        await self.wait_until(there, timeout, f"{wanted} allocatable of {resource}")
+        await self.wait_until(is_reached, timeout, f"{wanted} allocatable of {resource}")
 
     async def wait_until(
         self,
@@ -154,10 +154,10 @@ class FakeKubelet:
         timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
-        """Wait until the predicate holds. It is called at every change, also at one that is undone at once.
+        """Wait until the predicate is true. It is called at every change, even one that is reverted immediately.
 
         Raises:
-            TimeoutError: it does not hold in time; the text says what there is instead.
+            TimeoutError: it did not become true in time; the text describes the state.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -166,7 +166,7 @@ class FakeKubelet:
             raise TimeoutError(f"waited {timeout:g} s for {what}; {self._describe()}") from None
 
     def changes(self) -> AsyncIterator[None]:
-        """Yield at once, then after every change of what this kubelet knows."""
+        """Yield immediately, and then after every change of the kubelet's state."""
         return self._journal.changes()
 
     # Pods.
@@ -183,19 +183,19 @@ class FakeKubelet:
         """Admit a pod and start its containers.
 
         Args:
-            name: The pod's.
-            requests: How many devices of which resource its one container asks for.
-            namespace: The pod's.
-            container: The name of its one container.
-            containers: The requests of several containers by name, instead of `requests` and `container`.
+            name: The name of the pod.
+            requests: By resource, the number of devices that its only container requests.
+            namespace: The namespace of the pod.
+            container: The name of its only container.
+            containers: By container, the requests of several containers, instead of `requests` and `container`.
 
         Raises:
-            AdmissionError: too few devices, or a plugin refused; the pod is gone.
-            ContainerStartError: a container did not start; the pod stays and holds its devices.
+            AdmissionError: too few devices, or a plugin returned an error; the pod was not admitted.
+            ContainerStartError: a container did not start; the pod remains and keeps its devices.
         """
         pod = Pod(name, namespace)
         if pod.key in self._pods:
-            raise ValueError(f"there is a pod {pod.key} already; remove it first")
+            raise ValueError(f"pod {pod.key} exists already; remove it first")
         process = self._process
         if process is None:
             raise AdmissionError(pod, "the kubelet not running")
@@ -209,21 +209,21 @@ class FakeKubelet:
         return pod
 
     async def start_container(self, pod: Pod, container: str = "main") -> None:
-        """Start a container again, as after its end.
+        """Start a container again, as after its exit.
 
         Raises:
-            ContainerStartError: a plugin did not let it start.
+            ContainerStartError: a plugin returned an error.
         """
         found = pod.containers[container]
         if self._process is None:
-            raise RuntimeError("no kubelet runs that could start a container")
+            raise RuntimeError("the kubelet is not running, so no container can be started")
         await self._process.admission.start(found)
         self._journal.changed()
         if not found.started:
             raise ContainerStartError(pod, found)
 
     async def remove(self, pod: Pod | str, namespace: str = "default") -> None:
-        """End a pod; its devices are free again, and no plugin is told.
+        """Remove a pod and free its devices; plugins are not notified.
 
         Raises:
             LookupError: there is no such pod.
@@ -232,7 +232,7 @@ class FakeKubelet:
         if self._pods.pop(key, None) is None:
             raise LookupError(f"there is no pod {key}")
         if self._process:
-            self._process.books_changed()
+            self._process.state_changed()
 
     async def _end(self, *, clean: bool) -> None:
         process, self._process = self._process, None
@@ -240,10 +240,9 @@ class FakeKubelet:
             await _completed(process.stop(clean=clean))
 
     def _hold_identity(self, descriptor: int | None) -> None:
-        """Keep the last kubelet.sock's inode number taken until the next one has its own.
+        """Keep the inode number of the last kubelet.sock in use until the next one has its own.
 
-        Plugins tell one kubelet from the next by inode and change time, and file systems reuse both within
-        milliseconds.
+        Plugins distinguish kubelets by inode and change time, and file systems reuse both within milliseconds.
         """
         if self._socket_identity is not None:
             os.close(self._socket_identity)
@@ -251,17 +250,17 @@ class FakeKubelet:
 
     def _describe(self) -> str:
         if not self.running:
-            return "the kubelet does not run"
+            return "the kubelet is not running"
         known = [
             f"{resource} has {found.allocatable} allocatable of {found.capacity}"
             for resource, found in self.capacity().items()
         ]
-        refused = [f"{r.resource} was refused ({r.error})" for r in self.registrations if r.error]
-        return "; ".join([*known, *refused[-1:]]) or "no resource is known"
+        rejected = [f"{r.resource} was rejected ({r.error})" for r in self.registrations if r.error]
+        return "; ".join([*known, *rejected[-1:]]) or "no resource is known"
 
 
 async def _completed(work: Coroutine[None, None, None]) -> None:
-    """Await it, and complete it also if this task is cancelled: a gRPC server must not outlive its event loop."""
+    """Complete a coroutine even if this task is cancelled: a gRPC server must not outlive its event loop."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

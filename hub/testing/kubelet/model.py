@@ -1,4 +1,4 @@
-"""What a fake kubelet knows, as plain data: devices, pods, what came over the wire, and its two refusals."""
+"""The data of a fake kubelet: devices, pods, messages from plugins, and its errors."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many devices of a resource the node has."""
+    """The number of a resource's devices on the node."""
 
     capacity: int
-    """All that are advertised."""
+    """All advertised devices."""
     allocatable: int
-    """The healthy ones, whether held by a pod or not."""
+    """The healthy devices, whether or not a pod uses them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdvertisedDevice:
-    """One device as its plugin listed it."""
+    """A device in a plugin's list."""
 
     id: str
     healthy: bool
@@ -27,42 +27,42 @@ class AdvertisedDevice:
 
     @classmethod
     def read(cls, device: wire.Device) -> "AdvertisedDevice":
-        """The device in a plugin's list; any health but "Healthy" is none."""
+        """Convert a device of the wire format; only the health "Healthy" counts as healthy."""
         return cls(device.ID, device.health == "Healthy", tuple(node.ID for node in device.topology.nodes))
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One answered call of Register."""
+    """A completed call of Register."""
 
     resource: str
     endpoint: str
-    """The socket's file name, as the plugin gave it."""
+    """The file name of the socket, as the plugin sent it."""
     start: int
-    """Which start of the kubelet answered; the first is 1."""
+    """The number of the kubelet's start, from 1."""
     time: float
-    """When it was answered, by time.monotonic()."""
+    """When the call completed, by time.monotonic()."""
     error: str = ""
-    """The kubelet's words of refusal; empty when accepted."""
+    """Why the kubelet rejected it; empty if accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListUpdate:
-    """One ListAndWatch message."""
+    """A ListAndWatch message."""
 
     resource: str
     time: float
-    """When it came, by time.monotonic()."""
+    """When it arrived, by time.monotonic()."""
     devices: tuple[AdvertisedDevice, ...]
     size: int
-    """Bytes on the wire; a kubelet takes at most 4 MiB."""
+    """Bytes on the wire; a kubelet accepts at most 4 MiB."""
     start: int
-    """Which start of the kubelet received it; the first is 1."""
+    """The number of the kubelet's start, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerMount:
-    """A path of the host that a container sees."""
+    """A path of the node that is mounted into a container."""
 
     container_path: str
     host_path: str
@@ -80,7 +80,7 @@ class ContainerDevice:
 
 @dataclass(frozen=True, slots=True)
 class ContainerResponse:
-    """What a container gets for its devices, over all its resources."""
+    """What a container gets for its devices of all resources."""
 
     envs: Mapping[str, str]
     mounts: tuple[ContainerMount, ...]
@@ -90,7 +90,7 @@ class ContainerResponse:
 
     @classmethod
     def merge(cls, responses: Iterable[wire.ContainerAllocateResponse]) -> "ContainerResponse":
-        """Put the plugins' answers together; where two disagree, the kubelet keeps the first."""
+        """Merge the plugins' responses; in a conflict, the kubelet keeps the first value."""
         envs: dict[str, str] = {}
         mounts: dict[str, ContainerMount] = {}
         devices: dict[str, ContainerDevice] = {}
@@ -111,7 +111,7 @@ class ContainerResponse:
 
 @dataclass(frozen=True, slots=True)
 class ContainerAllocation:
-    """The devices of one resource that a container holds, and what the plugin said about them."""
+    """A container's devices of one resource, with the plugin's response."""
 
     devices: tuple[AdvertisedDevice, ...]
     response: wire.ContainerAllocateResponse
@@ -119,7 +119,7 @@ class ContainerAllocation:
 
 @dataclass(slots=True)
 class Container:
-    """One container of an admitted pod."""
+    """A container of an admitted pod."""
 
     name: str
     allocations: dict[str, ContainerAllocation] = field(default_factory=dict)
@@ -127,11 +127,11 @@ class Container:
     started: bool = False
     """Whether the last attempt to start it succeeded."""
     error: str = ""
-    """What kept it from starting at the last attempt."""
+    """Why the last attempt to start it failed."""
 
     @property
     def devices(self) -> dict[str, list[str]]:
-        """The ids that it holds, by resource."""
+        """The ids of its devices, by resource."""
         return {
             resource: [device.id for device in allocation.devices] for resource, allocation in self.allocations.items()
         }
@@ -152,16 +152,16 @@ class Pod:
 
     @property
     def key(self) -> str:
-        """Namespace and name, which no two pods share."""
+        """Namespace and name, which identify a pod."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def holds_devices(self) -> bool:
-        """Whether any of its containers holds a device."""
+        """Whether any of its containers has a device."""
         return any(container.allocations for container in self.containers.values())
 
     def held(self, resource: str) -> set[str]:
-        """The ids of this resource's devices that its containers hold."""
+        """Return the ids of the resource's devices that its containers have."""
         return {
             device.id
             for container in self.containers.values()
@@ -171,7 +171,7 @@ class Pod:
 
 
 class AdmissionError(HubError):
-    """The pod was refused for good, as a pod's status shows it."""
+    """The pod was rejected permanently, with the text of the pod's status."""
 
     reason = "UnexpectedAdmissionError"
 
@@ -182,7 +182,7 @@ class AdmissionError(HubError):
 
 
 class ContainerStartError(HubError):
-    """A container of an admitted pod did not start; the pod keeps its devices, and the start can be tried again."""
+    """A container of an admitted pod did not start; the pod keeps its devices, and the start can be retried."""
 
     def __init__(self, pod: Pod, container: Container) -> None:
         self.pod = pod

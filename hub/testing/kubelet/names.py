@@ -1,4 +1,4 @@
-"""Which resource names a kubelet accepts from a plugin."""
+"""The resource names that a kubelet accepts from plugins."""
 
 import re
 
@@ -12,9 +12,9 @@ _NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 
 
 def is_extended_resource_name(name: str) -> bool:
-    """Whether a plugin may register this name.
+    """Return whether a plugin may register this name.
 
-    The kubelet asks whether "requests." and the name, as it would stand in a quota, is a qualified name
+    The kubelet checks whether "requests." plus the name, its form in a quota, is a qualified name
     (kubernetes, pkg/apis/core/v1/helper, IsExtendedResourceName).
     """
     domain, slash, rest = name.partition("/")

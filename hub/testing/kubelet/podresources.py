@@ -1,4 +1,4 @@
-"""The pod resources API of a fake kubelet: who holds which device."""
+"""The pod resources API of a fake kubelet: which container uses which device."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from hub.testing.kubelet.model import AdvertisedDevice, Container, Pod
 
 
 class PodResources(rpc.PodResourcesListerServicer):
-    """Answers from the kubelet's books as they are at the moment of the call."""
+    """Answers from the current state of the kubelet."""
 
     def __init__(self, pods: Mapping[str, Pod], healthy: Callable[[], Mapping[str, list[AdvertisedDevice]]]) -> None:
         self._pods = pods
@@ -20,14 +20,14 @@ class PodResources(rpc.PodResourcesListerServicer):
     async def List(
         self, request: wire.ListPodResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.ListPodResourcesResponse:
-        """Every pod of the node, those without devices too."""
+        """Return all pods of the node, including those without devices."""
         del request, context
         return wire.ListPodResourcesResponse(pod_resources=[_pod(pod) for pod in self._pods.values()])
 
     async def Get(
         self, request: wire.GetPodResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.GetPodResourcesResponse:
-        """One pod, or an error of code UNKNOWN, which is what a plain Go error becomes."""
+        """Return one pod, or the code UNKNOWN, which gRPC uses for a plain Go error."""
         pod = self._pods.get(f"{request.pod_namespace}/{request.pod_name}")
         if pod is None:
             words = f"pod {request.pod_name} in namespace {request.pod_namespace} not found"
@@ -37,7 +37,7 @@ class PodResources(rpc.PodResourcesListerServicer):
     async def GetAllocatableResources(
         self, request: wire.AllocatableResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.AllocatableResourcesResponse:
-        """Every healthy device, held or not."""
+        """Return all healthy devices, whether or not they are in use."""
         del request, context
         devices = [entry for resource, healthy in self._healthy().items() for entry in _devices(resource, healthy)]
         return wire.AllocatableResourcesResponse(devices=devices)
@@ -55,7 +55,7 @@ def _container(container: Container) -> wire.ContainerResources:
 
 
 def _devices(resource: str, devices: Iterable[AdvertisedDevice]) -> list[wire.ContainerDevices]:
-    """One entry per device, as a kubelet lists them."""
+    """Return one entry per device, as a kubelet does."""
     return [wire.ContainerDevices(resource_name=resource, device_ids=[d.id], topology=_topology(d)) for d in devices]
 
 

@@ -1,4 +1,4 @@
-"""One kubelet, from its start to its end."""
+"""One run of the kubelet, from its start to its end."""
 
 import asyncio
 import time
@@ -24,18 +24,18 @@ from hub.testing.kubelet.server import UnixServer
 
 @dataclass(frozen=True, slots=True)
 class KubeletOptions:
-    """What a fake kubelet is told; times in seconds."""
+    """The options of a fake kubelet; times in seconds."""
 
     plugin_dir: Path
     pod_resources_socket: Path
     dial_back_timeout: float
     pre_start_timeout: float
     stopped_endpoint_grace: float
-    tells_sockets_apart: bool
+    distinguishes_sockets: bool
 
 
 class KubeletProcess:
-    """What a crash takes away: the books, the servers, and every connection."""
+    """What a crash ends: the state in memory, the servers, and all connections."""
 
     def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
         self._settings = settings
@@ -50,7 +50,7 @@ class KubeletProcess:
             settings.plugin_dir,
             settings.dial_back_timeout,
             self,
-            tells_sockets_apart=settings.tells_sockets_apart,
+            distinguishes_sockets=settings.distinguishes_sockets,
         )
         self._server = UnixServer(
             settings.plugin_dir / KUBELET_SOCKET,
@@ -64,14 +64,14 @@ class KubeletProcess:
         )
 
     async def start(self) -> None:
-        """Come up as a kubelet does: read the checkpoint, delete every socket in the plugin directory, then listen."""
+        """Start as a kubelet does: read the checkpoint, delete all sockets in the plugin directory, then listen."""
         self._restore()
         _delete_sockets(self._settings.plugin_dir)
         await self._pod_resources.start()
         await self._server.start()
 
     async def stop(self, *, clean: bool) -> None:
-        """End; the sockets' files stay unless `clean`."""
+        """Stop; leave the socket files unless `clean`."""
         self.admission.close()
         for timer in self._timers:
             timer.cancel()
@@ -81,41 +81,41 @@ class KubeletProcess:
         self._journal.changed()
 
     def socket_identity(self) -> int:
-        """A descriptor that keeps the inode number of kubelet.sock from being used again."""
+        """Return a descriptor that keeps the inode number of kubelet.sock from being reused."""
         return self._server.identity()
 
     def admitted(self, pod: Pod) -> None:
-        """Keep a pod that got its devices."""
+        """Add a pod that has got its devices."""
         self._pods[pod.key] = pod
-        self.books_changed()
+        self.state_changed()
 
     def registered(self, request: wire.RegisterRequest, error: str) -> None:
-        """Note an answered call of Register."""
-        noted = Registered(request.resource_name, request.endpoint, self._number, time.monotonic(), error)
-        self._journal.registrations.append(noted)
+        """Record a completed call of Register."""
+        registration = Registered(request.resource_name, request.endpoint, self._number, time.monotonic(), error)
+        self._journal.registrations.append(registration)
         self._journal.changed()
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """Let a plugin answer for a resource."""
+        """Set the plugin of a resource."""
         self.manager.connected(resource, client, options)
 
     def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
-        """Take over a plugin's list, and write the checkpoint, as a kubelet does for every message."""
+        """Store a plugin's list, and write the checkpoint, as a kubelet does for every message."""
         devices = tuple(AdvertisedDevice.read(device) for device in response.devices)
         self.manager.listed(resource, devices)
         update = ListUpdate(resource, time.monotonic(), devices, response.ByteSize(), self._number)
         self._journal.lists.append(update)
-        self.books_changed()
+        self.state_changed()
 
     def disconnected(self, resource: str) -> None:
-        """Hold the resource's devices for broken, and forget them when their plugin stays away."""
+        """Mark the resource's devices as unhealthy, and remove them if their plugin does not come back."""
         now = time.monotonic()
         self.manager.disconnected(resource, now)
         self._forget_later(resource, now)
         self._journal.changed()
 
-    def books_changed(self) -> None:
-        """Write the checkpoint, and tell those who wait."""
+    def state_changed(self) -> None:
+        """Write the checkpoint, and wake waiting tasks."""
         checkpoint.write(self._checkpoint, self.manager.healthy(), self._pods.values())
         self._journal.changed()
 
@@ -125,7 +125,7 @@ class KubeletProcess:
         except msgspec.DecodeError as error:
             get_logger().warning("checkpoint ignored", path=str(self._checkpoint), error=str(error))
             resources, pods = [], {}
-        # The pods are the cluster's, and run on without a kubelet; which devices they hold only the checkpoint says.
+        # Pods belong to the cluster, and continue without a kubelet; only the checkpoint knows their devices.
         kept = {key: pod for key, pod in self._pods.items() if key in pods or not pod.holds_devices}
         self._pods.clear()
         self._pods.update({**pods, **kept})
@@ -143,11 +143,11 @@ class KubeletProcess:
 
     def _forget(self, resource: str, stopped_at: float) -> None:
         if self.manager.forget(resource, stopped_at):
-            self.books_changed()
+            self.state_changed()
 
 
 def _delete_sockets(directory: Path) -> None:
-    """Delete every socket in the directory, whoever listens there, and nothing else."""
+    """Delete all sockets in the directory, also those that are served, and no other files."""
     if directory.exists():
         for path in directory.iterdir():
             if path.is_socket():

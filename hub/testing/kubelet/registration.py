@@ -19,35 +19,35 @@ _Result = TypeVar("_Result")
 
 
 class Events(Protocol):
-    """Who wants to know what plugins do."""
+    """Receives what plugins do."""
 
     def registered(self, request: wire.RegisterRequest, error: str) -> None:
-        """A plugin was accepted, or refused with these words."""
+        """Handle a registration that was accepted, or rejected with an error."""
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """A plugin answers for a resource."""
+        """Handle a new plugin of a resource."""
 
     def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
-        """A plugin sent a list."""
+        """Handle a list from a plugin."""
 
     def disconnected(self, resource: str) -> None:
-        """The kubelet has let go of whoever answered for a resource."""
+        """Handle the end of the plugin of a resource."""
 
 
 class RegistrationService(rpc.RegistrationServicer):
-    """Accepts plugins, dials them back, and reads their lists until they end.
+    """Accepts plugins, connects to them, and reads their lists until they end.
 
     Args:
-        plugin_dir: Where their sockets are.
-        dial_back_timeout: Seconds in which a plugin must accept a connection.
-        events: Hears what they do.
-        tells_sockets_apart: Whether the end of a plugin concerns no other one of the same resource.
+        plugin_dir: Where the plugins' sockets are.
+        dial_back_timeout: Seconds within which a plugin must accept a connection.
+        events: Receives what plugins do.
+        distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource.
     """
 
     def __init__(
-        self, plugin_dir: Path, dial_back_timeout: float, events: Events, *, tells_sockets_apart: bool
+        self, plugin_dir: Path, dial_back_timeout: float, events: Events, *, distinguishes_sockets: bool
     ) -> None:
-        self._tells_sockets_apart = tells_sockets_apart
+        self._distinguishes_sockets = distinguishes_sockets
         self._plugin_dir = plugin_dir
         self._dial_back_timeout = dial_back_timeout
         self._events = events
@@ -59,9 +59,9 @@ class RegistrationService(rpc.RegistrationServicer):
     async def Register(
         self, request: wire.RegisterRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.Empty:
-        """Connect to the plugin, and answer when that is done."""
+        """Connect to the plugin before returning."""
         registering = self._spawn(self._register(request))
-        # Waiting does not end the work when the plugin gives up waiting: a kubelet goes on with it.
+        # When the plugin cancels the call, the registration continues, as in a kubelet.
         await asyncio.wait([registering])
         if registering.cancelled():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the kubelet has ended")
@@ -70,7 +70,7 @@ class RegistrationService(rpc.RegistrationServicer):
         return wire.Empty()
 
     async def close(self) -> None:
-        """Let go of every plugin at once, and take no new one."""
+        """Disconnect all plugins, and accept no new ones."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -82,8 +82,8 @@ class RegistrationService(rpc.RegistrationServicer):
                 raise failure
 
     async def _register(self, request: wire.RegisterRequest) -> str:
-        """The kubelet's words of refusal, or none."""
-        error = _objection(request)
+        """Register a plugin; return the kubelet's error, or an empty text."""
+        error = _request_error(request)
         if not error:
             try:
                 await self._connect(request.resource_name, request.endpoint)
@@ -93,10 +93,10 @@ class RegistrationService(rpc.RegistrationServicer):
         return error
 
     async def _connect(self, resource: str, endpoint: str) -> None:
-        """Make this plugin the holder of the resource's name.
+        """Make this plugin the owner of the resource's name.
 
-        The name changes hands before the plugin has answered, and a plugin that does not answer leaves it with nobody,
-        not with the one before.
+        The owner changes before the new plugin has answered. If it does not answer, the name has no owner; the earlier
+        plugin does not get it back.
 
         Raises:
             PluginError: the plugin did not answer.
@@ -110,7 +110,7 @@ class RegistrationService(rpc.RegistrationServicer):
             options = await client.options()
         except PluginError:
             self._holders.pop(resource, None)
-            if before is not None and self._tells_sockets_apart:
+            if before is not None and self._distinguishes_sockets:
                 self._holders[resource] = before
             await client.close()
             raise
@@ -118,18 +118,18 @@ class RegistrationService(rpc.RegistrationServicer):
         self._spawn(self._watch(resource, client))
 
     async def _watch(self, resource: str, client: PluginClient) -> None:
-        """Read the plugin's lists; when they end, let go of whoever holds the name by then.
+        """Read the plugin's lists; when they end, disconnect the current owner of the resource's name.
 
-        This is the kubelet's trap: an old plugin's stream that ends after a new plugin has registered takes the new
-        one down, and nothing tells the new one but the end of its own stream. Kubelets from 1.37 on let go of those
-        with the same socket only.
+        This is the kubelet's trap: if an old plugin's stream ends after a new plugin has registered, the new plugin is
+        disconnected, and sees this only by the end of its own stream. Kubelets since 1.37 disconnect only the plugin
+        with the same socket.
         """
         async for response in client.lists():
             self._events.listed(resource, response)
         holder = self._holders.get(resource)
         if holder is None:
             return
-        if self._tells_sockets_apart and holder.socket != client.socket:
+        if self._distinguishes_sockets and holder.socket != client.socket:
             await client.close()
             return
         del self._holders[resource]
@@ -145,13 +145,13 @@ class RegistrationService(rpc.RegistrationServicer):
         return task
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
-        # One that failed is kept, for close() to raise what it raised.
+        # A failed task is kept, so that close() can raise its exception.
         if task.cancelled() or task.exception() is None:
             self._tasks.discard(task)
 
 
-def _objection(request: wire.RegisterRequest) -> str:
-    """What a kubelet has against the request itself, in its words."""
+def _request_error(request: wire.RegisterRequest) -> str:
+    """Return the kubelet's error about an invalid request; empty if it is valid."""
     if request.version != VERSION:
         wanted, supported = json.dumps(request.version), json.dumps([VERSION])
         return f"requested API version {wanted} is not supported by kubelet. Supported version is {supported}"

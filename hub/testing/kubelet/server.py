@@ -1,4 +1,4 @@
-"""A gRPC server on a unix socket whose file outlives it when a crash is played."""
+"""A gRPC server on a unix socket, whose file remains after a simulated crash."""
 
 import os
 from collections.abc import Callable
@@ -9,15 +9,15 @@ import grpc.aio
 _DIRECTORY_MODE = 0o750
 
 _GRACE = 0.1
-"""Seconds for calls to send their last word. Cut off instead, gRPC leaves their tasks behind for a while."""
+"""Seconds for calls to send their last message. Without them, gRPC leaves the tasks of calls running for a while."""
 
 
 class UnixServer:
-    """Listens on `path`, which appears when the server answers.
+    """Listens on `path`, which appears when the server is ready.
 
-    A gRPC server that stops deletes the path that it was bound to, even when a newer server listens there by then. So
-    this one is bound by way of a descriptor of the directory, which leads nowhere by the time the server stops; what
-    happens to the file is decided here.
+    A gRPC server that stops deletes the path that it was bound to, even if a newer server listens there by then. So
+    this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
+    decides whether to delete the file.
     """
 
     def __init__(self, path: Path, add_service: Callable[[grpc.aio.Server], None]) -> None:
@@ -27,7 +27,7 @@ class UnixServer:
         self._directory: int | None = None
 
     async def start(self) -> None:
-        """Bind and serve; a socket that is left over from an earlier server is replaced."""
+        """Bind and serve; replace the socket of an earlier server."""
         self._path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         self._directory = os.open(self._path.parent, os.O_PATH)
@@ -35,16 +35,16 @@ class UnixServer:
         await self._server.start()
 
     def identity(self) -> int:
-        """A descriptor that keeps the socket's inode number from being given to the next one; the caller closes it."""
+        """Return a descriptor that keeps the socket's inode number from being reused; the caller closes it."""
         return os.open(self._path, os.O_PATH)
 
     async def stop(self, *, clean: bool) -> None:
-        """End every connection; take the socket's file away if `clean`."""
+        """Close all connections; remove the socket's file if `clean`."""
         if self._directory is None:
             return
         if clean:
             self._path.unlink(missing_ok=True)
-        # Not closed before the server has stopped: its number could be given to another directory.
+        # Not closed before the server has stopped: another directory could get the same number.
         nowhere = os.open(os.devnull, os.O_PATH)
         os.dup2(nowhere, self._directory, inheritable=False)
         os.close(nowhere)

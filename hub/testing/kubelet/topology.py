@@ -1,4 +1,4 @@
-"""Near which NUMA nodes a container's devices should be: the kubelet's best-effort policy. No input or output."""
+"""The NUMA nodes for a container's devices, by the kubelet's best-effort policy. No input or output."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -10,20 +10,21 @@ Devices = Mapping[str, Sequence[AdvertisedDevice]]
 """By resource."""
 
 MAX_NUMA_NODES = 8
-"""With more, the kubelet's topology manager refuses to work: the combinations are too many."""
+"""With more nodes, the kubelet's topology manager does not start, because there are too many combinations."""
 
 
 class _Hint(NamedTuple):
     nodes: frozenset[int]
     preferred: bool
-    """Whether it would take no fewer nodes on an idle machine."""
+    """Whether an idle machine would need as many nodes."""
 
 
 def affinity(known: Devices, free: Devices, sizes: Mapping[str, int]) -> frozenset[int]:
-    """The NUMA nodes on which a container's devices should be; there may be too few on them.
+    """Return the NUMA nodes on which a container's devices should be; they may have too few devices.
 
-    Every resource with NUMA nodes names the sets of nodes that would do, the sets are intersected in all combinations,
-    and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). Empty where there is nothing to align.
+    Every resource with NUMA nodes gives the sets of nodes with enough devices. The sets are intersected in all
+    combinations, and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). Empty if there is nothing
+    to align.
     """
     aligning = {resource for resource in sizes if any(device.numa for device in known[resource])}
     nodes = sorted({node for resource in aligning for device in known[resource] for node in device.numa})
@@ -41,14 +42,14 @@ def affinity(known: Devices, free: Devices, sizes: Mapping[str, int]) -> frozens
 
 
 def on_nodes(devices: Iterable[AdvertisedDevice], nodes: frozenset[int]) -> list[AdvertisedDevice]:
-    """The devices that are near one of the nodes at least."""
+    """Return the devices that are near at least one of the nodes."""
     return [device for device in devices if nodes.intersection(device.numa)]
 
 
 def _hints(
     masks: Sequence[frozenset[int]], known: Sequence[AdvertisedDevice], free: Sequence[AdvertisedDevice], size: int
 ) -> list[_Hint]:
-    """The sets of nodes that have enough free devices; preferred are the smallest that could ever have enough."""
+    """Return the sets of nodes with enough free devices; preferred are the smallest that have enough in total."""
     least = min((len(mask) for mask in masks if len(on_nodes(known, mask)) >= size), default=0)
     return [_Hint(mask, len(mask) == least) for mask in masks if len(on_nodes(free, mask)) >= size]
 
@@ -64,7 +65,7 @@ def _intersections(some: Iterable[_Hint], others: Iterable[_Hint]) -> set[_Hint]
 
 
 def _rank(hint: _Hint, widest: int) -> tuple[bool, bool, int, int]:
-    """Smaller is better: preferred and few nodes; else about as many as the most demanding resource prefers."""
+    """Return a sort key: first preferred sets with few nodes, then sets as large as the largest preferred one."""
     count = len(hint.nodes)
     wanted = 0 if hint.preferred else widest
     return not hint.preferred, count > wanted, abs(count - wanted), sum(1 << node for node in hint.nodes)
