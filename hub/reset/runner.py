@@ -76,14 +76,14 @@ class ResetRunner:
         self._settings = settings
         self._limits = limits
         self._environment = clean_environment() | dict(environment or {})
-        self._grace = term_timeout
-        self._patience = kill_timeout
-        self._hurry = cancel_timeouts
+        self._term_timeout = term_timeout
+        self._kill_timeout = kill_timeout
+        self._cancel_timeouts = cancel_timeouts
         self._calls = Calls()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._slots = asyncio.Semaphore(parallel)
+        self._parallel = asyncio.Semaphore(parallel)
         self._holders = dict(stuck or {})
-        self._on_abandoned = on_stuck
+        self._on_stuck = on_stuck
 
     async def reset(
         self, devices: Iterable[ResetDevice] | Mapping[str, ResetDevice], deadline: float, *, bounded: bool = True
@@ -104,13 +104,13 @@ class ResetRunner:
         if not distinct:
             return {}
         try:
-            settings = await self._ask_settings(min(SETTINGS_LIMIT, deadline))
+            settings = await self._read_settings(min(SETTINGS_LIMIT, deadline))
         except PluginError as failure:
             return {
                 key: ResetResult.not_begun(Outcome.FAILED, f"reset of {device.id} could not start: {failure}")
                 for key, device in distinct.items()
             }
-        slots = self._slots if bounded else contextlib.nullcontext()
+        slots = self._parallel if bounded else contextlib.nullcontext()
         async with asyncio.TaskGroup() as tasks:
             resets = {
                 key: tasks.create_task(self._reset(_Job(key, device, settings, deadline, expiry), slots))
@@ -126,7 +126,7 @@ class ResetRunner:
         del self._holders[device]
         return None
 
-    async def _ask_settings(self, limit: float) -> object:
+    async def _read_settings(self, limit: float) -> object:
         try:
             return await self._calls.call(self._settings, lambda: msgspec.to_builtins(self._settings()), limit)
         except PluginError as failure:
@@ -158,7 +158,7 @@ class ResetRunner:
             message = f"reset of {name} {what} after {seconds:.3g} s{why}"
             return ResetResult(outcome, message, seconds, f"reset of {name} {what}{why}", begun)
 
-        request = ResetRequest(os.getpid(), job.device, job.settings, self._limits, self._grace)
+        request = ResetRequest(os.getpid(), job.device, job.settings, self._limits, self._term_timeout)
         try:
             process = ResetProcess(self._target, request, self._environment, get_logger(device=name))
         except OSError as error:
@@ -186,25 +186,25 @@ class ResetRunner:
     async def _end(self, job: "_Job", process: ResetProcess) -> None:
         process.terminate()
         try:
-            await self._await_end(job, process, self._patience)
+            await self._await_end(job, process, self._kill_timeout)
         except asyncio.CancelledError:
             await self._end_early(job, process)
             raise
 
     async def _end_early(self, job: "_Job", process: ResetProcess) -> None:
-        grace, patience = self._hurry
+        term_timeout, kill_timeout = self._cancel_timeouts
         process.terminate()
         try:
-            await _has_exited(process, grace)
+            await _has_exited(process, term_timeout)
         finally:
             # The second call kills it.
             process.terminate()
-        await self._await_end(job, process, patience - grace)
+        await self._await_end(job, process, kill_timeout - term_timeout)
 
-    async def _await_end(self, job: "_Job", process: ResetProcess, patience: float) -> None:
-        if not await _has_exited(process, patience):
+    async def _await_end(self, job: "_Job", process: ResetProcess, seconds: float) -> None:
+        if not await _has_exited(process, seconds):
             get_logger(device=job.device.id).error("reset stuck", pid=process.identity.pid)
-            self._on_abandoned(job.key, f"reset of {job.device.id} {_survived(process)}")
+            self._on_stuck(job.key, f"reset of {job.device.id} {_survived(process)}")
 
 
 async def _has_exited(process: ResetProcess, seconds: float) -> bool:

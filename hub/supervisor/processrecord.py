@@ -39,9 +39,9 @@ class ProcessRecord:
         self._starts += 1
         self._become(RunState.RUNNING, pid=pid, started=time.time())
 
-    def unresponsive(self, why: str) -> None:
+    def unresponsive(self, reason: str) -> None:
         """Record that the process is about to be killed."""
-        self._become(RunState.RUNNING, pid=self.state.pid, started=self.state.started, hanging=why)
+        self._become(RunState.RUNNING, pid=self.state.pid, started=self.state.started, unresponsive=reason)
 
     def stopping(self) -> None:
         """Record that the process was asked to stop."""
@@ -51,32 +51,34 @@ class ProcessRecord:
         """Record that no process runs, and none is to be started."""
         self._become(RunState.STOPPED)
 
-    def ended(self, pid: int, status: int, hung: str = "", words: str = "") -> None:
+    def ended(self, pid: int, status: int, killed_for: str = "", error: str = "") -> None:
         """Record the end of a process.
 
         Args:
             pid: Its process id.
             status: Its status from `waitpid`.
-            hung: Why the hub killed it, if it did.
-            words: The last error in its log, if any.
+            killed_for: Why the hub killed it, if it did.
+            error: The last error in its log, if any.
         """
         code = os.waitstatus_to_exitcode(status)
         if pid != self.state.pid:
             return  # it had survived SIGKILL, and there is a newer process
-        why = f"killed by the hub: {hung}" if hung else _why(code, words, ours=self.state.is_hub_plugin)
+        reason = (
+            f"killed by the hub: {killed_for}" if killed_for else _describe(code, error, ours=self.state.is_hub_plugin)
+        )
         if self.state.run is RunState.STOPPING and code == Exit.OK:
-            why = AS_REQUESTED
-        self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), why, code))
+            reason = AS_REQUESTED
+        self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), reason, code))
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:
         """Record that the next process starts after a delay, because the last one has exited."""
         self.count(reason)
         self._become(RunState.BACKING_OFF, next_start=time.time() + delay)
 
-    def start_failed(self, trouble: str, delay: float) -> None:
+    def start_failed(self, start_error: str, delay: float) -> None:
         """Record that no process could be started, and the delay before the next attempt."""
         self._starts += 1
-        self._become(RunState.START_FAILED, trouble=trouble, next_start=time.time() + delay)
+        self._become(RunState.START_FAILED, start_error=start_error, next_start=time.time() + delay)
 
     def count(self, reason: RestartReason) -> None:
         """Count a restart of the plugin."""
@@ -90,8 +92,8 @@ class ProcessRecord:
         started: float = 0,
         last_exit: LastExit | None = None,
         next_start: float = 0,
-        trouble: str = "",
-        hanging: str = "",
+        start_error: str = "",
+        unresponsive: str = "",
     ) -> None:
         self.state = ProcessReport(
             self.state.name,
@@ -102,19 +104,19 @@ class ProcessRecord:
             dict(self._restarts),
             last_exit or self.state.last_exit,
             next_start,
-            trouble,
-            hanging,
+            start_error,
+            unresponsive,
             self.state.is_hub_plugin,
         )
         self._file.mark_changed()
 
 
-def _why(code: int, words: str, *, ours: bool) -> str:
+def _describe(code: int, error: str, *, ours: bool) -> str:
     """Describe an exit code, or the negative number of a signal, with the last error in the log."""
     if code < 0:
         return f"killed by {signal_name(-code)}"
     known = _EXITS.get(code) if ours else None
-    return f"exit code {code}" + (f" ({known})" if known else "") + (f": {words}" if words else "")
+    return f"exit code {code}" + (f" ({known})" if known else "") + (f": {error}" if error else "")
 
 
 def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:

@@ -32,30 +32,30 @@ class HubReporter:
         self._settings = settings
         self._started = time.time()
         self._http = ""
-        self._http_problem = ""
+        self._http_error = ""
         self._kubelet_starts = 0
         self._kubelet_unresponsive = False
         self._failures: dict[str, str] = {}
-        self._config_problem = ""
+        self._config_error = ""
         self._records: dict[str, ProcessRecord] = {}
-        self._gone: dict[str, ProcessRecord] = {}
-        self._file = StatusFile(settings.run_dir.hub_report, self._state)
+        self._removed: dict[str, ProcessRecord] = {}
+        self._file = StatusFile(settings.run_dir.hub_report, self._build)
 
     def record(self, plugin: PluginConfig) -> ProcessRecord:
         """Return the record of a plugin's processes; it survives a change of the plugin's configuration."""
-        known = self._gone.pop(plugin.name, None)
+        known = self._removed.pop(plugin.name, None)
         record = known or ProcessRecord(plugin.name, self._file, wanted=plugin.autostart)
         record.is_of(hub_plugin=plugin.is_hub_plugin)
         return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
         """Remove a plugin from the report; its record is kept in case it comes back."""
-        self._gone[plugin] = self._records.pop(plugin)
+        self._removed[plugin] = self._records.pop(plugin)
         self.mark_changed()
 
     def listening(self, http: str, problem: str = "") -> None:
         """Record where the hub listens for HTTP, or why it cannot."""
-        self._http, self._http_problem = http, problem
+        self._http, self._http_error = http, problem
         self.write()
 
     def kubelet_started(self) -> None:
@@ -78,7 +78,7 @@ class HubReporter:
 
     def config_rejected(self, problem: str) -> None:
         """Record why the last reload was rejected, or, without a problem, that it succeeded."""
-        self._config_problem = problem
+        self._config_error = problem
         # Now: a client that requested the reload reads the file after the response.
         self.write()
 
@@ -96,7 +96,7 @@ class HubReporter:
         """Write the file now."""
         self._file.write()
 
-    def _state(self) -> HubReport:
+    def _build(self) -> HubReport:
         kubelet = kubelet_identity(self._settings.plugin_dir / KUBELET_SOCKET)
         return HubReport(
             version=__version__,
@@ -107,11 +107,11 @@ class HubReporter:
             plugin_dir=str(self._settings.plugin_dir),
             directory=str(Path.cwd()),
             http=self._http,
-            http_error=self._http_problem,
+            http_error=self._http_error,
             kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_unresponsive else 0,
             kubelet_unresponsive=self._kubelet_unresponsive,
             kubelet_starts=self._kubelet_starts,
-            config_error=self._config_problem,
+            config_error=self._config_error,
             failures=dict(self._failures),
             processes=tuple(record.state for record in self._records.values()),
             node=os.environ.get(NODE_NAME_VARIABLE) or os.uname().nodename,

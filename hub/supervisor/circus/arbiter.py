@@ -185,10 +185,10 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     async def _change_to(self, plugins: list[PluginConfig]) -> ReloadResult:
         async with self._reloading:
             wanted = {plugin.name: plugin for plugin in plugins}
-            gone = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
+            outdated = [watcher for watcher in self.watchers if wanted.get(watcher.name) != watcher.config]
             # What an administrator has stopped or started stays stopped or started.
-            running = {watcher.name: not watcher.is_stopped() for watcher in gone}
-            await asyncio.gather(*(self._remove(watcher) for watcher in gone))
+            running = {watcher.name: not watcher.is_stopped() for watcher in outdated}
+            await asyncio.gather(*(self._remove(watcher) for watcher in outdated))
             kept = {watcher.name for watcher in self.watchers}
             added = [self._add(plugin) for plugin in plugins if plugin.name not in kept]
             for watcher in added:
@@ -197,11 +197,11 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             await asyncio.gather(
                 *(watcher.start() for watcher in added if running.get(watcher.name, watcher.autostart))
             )
-        before = {watcher.name for watcher in gone}
+        previous = {watcher.name for watcher in outdated}
         changes: ReloadResult = {
-            "removed": [name for name in before if name not in wanted],
-            "changed": [name for name in wanted if name in before],
-            "added": [watcher.name for watcher in added if watcher.name not in before],
+            "removed": [name for name in previous if name not in wanted],
+            "changed": [name for name in wanted if name in previous],
+            "added": [watcher.name for watcher in added if watcher.name not in previous],
         }
         self._report.config_rejected("")
         _log.info("configuration loaded", **changes)

@@ -68,7 +68,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self.record = record
         self._stack = settings.run_dir.stack(config.name)
         self._plugin_log = settings.run_dir.log(config.name)
-        self._hung: dict[int, str] = {}
+        self._unresponsive: dict[int, str] = {}
         self._log = get_logger(plugin=config.name)
         self._backoff = BackOff()
         self._next_start: asyncio.TimerHandle | None = None
@@ -211,16 +211,16 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         code = os.waitstatus_to_exitcode(status)
         ended = exit_fields(code, ours=self.config.is_hub_plugin)
         self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
-        hung = self._hung.pop(pid, "")
+        killed_for = self._unresponsive.pop(pid, "")
         # The stack of an unresponsive process was logged already. The next process empties the file.
-        if code < 0 and not hung and (stack := self._read_stack()):
+        if code < 0 and not killed_for and (stack := self._read_stack()):
             ended["stack"] = stack
-        self.record.ended(pid, status, hung, self._last_error(process, code))
+        self.record.ended(pid, status, killed_for, self._last_error(process, code))
         if self._status == "active":
             delay = self._backoff.crashed()
             self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
             self._respawn_later(delay)
-            self.record.backing_off(self._restart_reason(code, hung), delay)
+            self.record.backing_off(self._restart_reason(code, killed_for), delay)
         else:
             self._log.info("plugin stopped", pid=pid, **ended)
         self._ended.set()
@@ -231,23 +231,23 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             return ""
         return last_error(self._plugin_log, max(process.started, time.time() - RECENT))
 
-    def _restart_reason(self, code: int, hung: str) -> RestartReason:
-        if hung:
+    def _restart_reason(self, code: int, killed_for: str) -> RestartReason:
+        if killed_for:
             return RestartReason.UNRESPONSIVE
         needed = code == Exit.NEEDS_RESTART and self.config.is_hub_plugin
         return RestartReason.SELF_REQUESTED if needed else RestartReason.CRASHED
 
-    async def kill_unresponsive(self, pid: int, why: str) -> None:
+    async def kill_unresponsive(self, pid: int, reason: str) -> None:
         """Kill an unresponsive process, after it had time to write where it hangs."""
-        self._hung[pid] = why
-        self.record.unresponsive(why)
+        self._unresponsive[pid] = reason
+        self.record.unresponsive(reason)
         if self.config.is_hub_plugin:
             with suppress(NoSuchProcess):
                 self.send_signal(pid, STACK_SIGNAL)
             await asyncio.sleep(STACK_SECONDS)
         if pid not in self.processes:
             return
-        self._log.error("plugin unresponsive, killed", pid=pid, reason=why, stack=self._read_stack())
+        self._log.error("plugin unresponsive, killed", pid=pid, reason=reason, stack=self._read_stack())
         os.killpg(pid, signal.SIGKILL)
 
     def _read_stack(self) -> str:
