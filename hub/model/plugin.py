@@ -62,7 +62,7 @@ class ResetReport(msgspec.Struct, frozen=True):
     """The last reset of one physical device."""
 
     outcome: str
-    """ok, failed, timed out, crashed, abandoned or skipped."""
+    """ok, failed, timed out, crashed, stuck or skipped."""
     message: str
     ended: float
     """Unix time."""

@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     """It had not ended, or not begun, at the deadline."""
     CRASHED = "crashed"
     """Its process ended without a result, or could not be started."""
-    STUCK = "abandoned"
+    STUCK = "stuck"
     """Its process, or that of an earlier reset of the device, survives SIGKILL."""
     SKIPPED = "skipped"
     """It was not allowed at that time."""
