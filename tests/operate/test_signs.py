@@ -34,7 +34,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
         text = f"the hub shows no life: the event loop of process {node.hub.pid} does not turn"
         assert (said.code, text in said.out) == (1, True), said
         document = json.loads((await node.dphub("status", "--json")).out)
-        assert (document["hub"]["running"], document["hub"]["frozen"], document["ready"]) == (False, True, False)
+        assert (document["hub"]["running"], document["hub"]["unresponsive"], document["ready"]) == (False, True, False)
         for command in (["health"], ["restart", "stub"]):
             said = await node.dphub(*command)
             assert (said.code, "shows no life" in said.err) == (2, True), said

@@ -25,7 +25,7 @@ function devicesOfPlugin(plugin) {
   };
   for (const resource of plugin.resources) {
     for (const device of resource.devices) add(device.physical || `${resource.name} ${device.id}`, resource.name, device);
-    for (const [id, holder] of Object.entries(resource.unlisted)) {
+    for (const [id, holder] of Object.entries(resource.removed_in_use)) {
       const reason = "a container uses it, and the plugin does not offer it any more";
       add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed in use" });
     }

@@ -60,10 +60,10 @@ export function drawProblems(status) {
 }
 
 function list(key, problems) {
-  return h("ul", { key, class: "problems" }, problems.map(({ severity, about, text, remedy }) => h("li",
-    { key: `${about} ${text}`, class: severity },
+  return h("ul", { key, class: "problems" }, problems.map(({ severity, about, message, remedy }) => h("li",
+    { key: `${about} ${message}`, class: severity },
     h("b", {}, about),
-    h("div", {}, h("p", {}, text), remedy && h("p", { class: "remedy" },
+    h("div", {}, h("p", {}, message), remedy && h("p", { class: "remedy" },
       remedyParts(remedy).map((part) => (part.command ? copyable(part.command) : part.text)))))));
 }
 

@@ -11,7 +11,7 @@ export function drawPlugins({ plugins }) {
 }
 
 function pluginItem(plugin) {
-  const { name, condition, text, started } = plugin;
+  const { name, condition, message, started } = plugin;
   const kind = condition === "registered" ? "good" : CALM.includes(condition) ? "calm" : "bad";
   return h("li", { key: name, class: `plugin ${kind}` }, h("details", {},
     h("summary", {},
@@ -19,7 +19,7 @@ function pluginItem(plugin) {
       h("span", { class: "condition" }, condition),
       h("span", { class: "resources" }, plugin.resources.map(resourceLine)),
       h("span", { class: "up" }, started ? ["up ", since(started)] : "", restartsOf(plugin)),
-      text && h("span", { class: "reason" }, text)),
+      message && h("span", { class: "reason" }, message)),
     h("div", { class: "more" }, pluginFacts(plugin), plugin.resources.map(resourceFacts))));
 }
 
@@ -44,7 +44,7 @@ function pluginFacts(plugin) {
     ["Memory", megabytes(plugin.memory)],
     ["Starts", `${plugin.starts}`],
     ["Restarts", Object.entries(plugin.restarts).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"],
-    ["Last exit", exit && [exit.why, `, process ${exit.pid}, code ${exit.code}, `, moment(exit.ended)]],
+    ["Last exit", exit && [exit.reason, `, process ${exit.pid}, code ${exit.code}, `, moment(exit.ended)]],
     ["Next start", plugin.next_start > 0 && moment(plugin.next_start)],
     ["Log level", plugin.log_level],
     ["Devices", plugin.reason],
@@ -55,13 +55,13 @@ function pluginFacts(plugin) {
 }
 
 function resourceFacts(resource) {
-  const { refusal } = resource;
+  const { rejection } = resource;
   return h("section", { key: resource.name, class: "resource-facts" }, h("h3", {}, copyable(resource.name, "span")), facts([
     ["Registration", [resource.registration, resource.detail && `: ${resource.detail}`]],
     ["Since", moment(resource.since)],
     ["Registrations", `${resource.registrations}`],
     ["No devices", resource.reason],
     ["Invalid", resource.problems.map((problem) => h("p", {}, problem))],
-    ["Refused containers", refusal && [`${refusal.count}, the last `, moment(refusal.time), `: ${refusal.reason}`]],
+    ["Refused containers", rejection && [`${rejection.count}, the last `, moment(rejection.time), `: ${rejection.reason}`]],
   ]));
 }
