@@ -19,6 +19,9 @@ _ENDED = {
     Condition.REGISTRATION_FAILED,
     Condition.UNRESPONSIVE,
     Condition.SUPERSEDED,
+    Condition.STANDBY,
+    Condition.NO_RESOURCES,
+    Condition.EXTERNAL,
 }
 
 
@@ -51,13 +54,10 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
         echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
     said = f": {found.message}" if found.message else ""
-    if found.condition is Condition.REGISTERING and found.fault:
-        echo(f"{plugin}: {verb}, but it serves nothing{said}", error=True)
-        return False
-    if found.condition is Condition.REGISTERING:
-        echo(f"{plugin}: {verb}, and has no resource{said}")
+    if found.condition is Condition.EXTERNAL or (found.condition is Condition.NO_RESOURCES and not found.fault):
+        echo(f"{plugin}: {verb}, {found.condition}{said}")
         return True
-    echo(f"{plugin}: {verb}, but it is {found.condition}{said}", error=True)
+    echo(f"{plugin}: {verb}, but not registered ({found.condition}){said}", error=True)
     return False
 
 
@@ -66,5 +66,4 @@ def _is_settled(status: PluginStatus) -> bool:
     if status.condition is Condition.WAITING:
         # Before it has looked for a kubelet it has nothing to say.
         return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.resources)
-    idle = status.condition is Condition.REGISTERING and not status.resources
-    return idle or status.condition is Condition.REGISTERED or status.condition in _ENDED
+    return status.condition is Condition.REGISTERED or status.condition in _ENDED

@@ -14,7 +14,7 @@ class RunState(StrEnum):
     RUNNING = "running"
     BACKING_OFF = "backing off"
     """It ended unasked, and is started again after a while."""
-    START_FAILED = "cannot be started"
+    START_FAILED = "start failed"
     """The operating system does not start it; the hub tries on."""
     STOPPING = "stopping"
     STOPPED = "stopped"

@@ -123,7 +123,9 @@ class PluginReport(msgspec.Struct, frozen=True):
     started: float
     """Unix time."""
     scanned: bool = False
-    """Whether it has looked for its devices yet."""
+    """Whether it has finished its first scan."""
+    standby: bool = False
+    """Whether it leaves the devices to an older hub of the node because its first scan failed."""
     resources: tuple[ResourceReport, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""

@@ -237,6 +237,7 @@ class PluginProcess:
             pid=os.getpid(),
             started=self._started,
             scanned=self._scanned,
+            standby=self._scanned and not self._serves,
             resources=self._resources.states(),
             reason=self._resources.reason,
             fault=self._resources.fault,

@@ -34,7 +34,7 @@ def condition_of(hub: HubReport, process: ProcessReport, state: PluginReport | N
     if process.run is not RunState.RUNNING:
         return _ENDED[process.run], _why_ended(process)
     if not process.is_hub_plugin:
-        return Condition.REGISTERING, "another program, which tells nothing of itself"
+        return Condition.EXTERNAL, "not a plugin process of the hub; its state is unknown"
     if process.unresponsive:
         return Condition.UNRESPONSIVE, process.unresponsive
     if state is None:
@@ -46,7 +46,7 @@ def condition_of(hub: HubReport, process: ProcessReport, state: PluginReport | N
 
 def _of_resources(hub: HubReport, state: PluginReport) -> tuple[Condition, str]:
     if not state.resources:
-        return Condition.REGISTERING, state.reason
+        return (Condition.STANDBY if state.standby else Condition.NO_RESOURCES), state.reason
     for registration, condition in _REGISTRATIONS:
         found = [resource for resource in state.resources if resource.registration is registration]
         if found:

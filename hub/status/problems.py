@@ -20,7 +20,16 @@ _FAULTS = {
     Condition.START_FAILED,
 }
 
-_TOLD_IN_THE_LOG = {Condition.STARTING, Condition.BACKING_OFF, Condition.START_FAILED, Condition.REGISTRATION_FAILED}
+_IDLE = {Condition.NO_RESOURCES, Condition.STANDBY}
+"""Nothing to register, which is an error only where the plugin itself reports one."""
+
+_TOLD_IN_THE_LOG = {
+    Condition.STARTING,
+    Condition.BACKING_OFF,
+    Condition.START_FAILED,
+    Condition.REGISTRATION_FAILED,
+    *_IDLE,
+}
 
 _REMEDIES = {
     "cordon": ("", "dphub uncordon"),
@@ -96,10 +105,8 @@ def _of_plugin(
 ) -> Iterator[Problem]:
     about = plugin.name
     said = f": {plugin.message}" if plugin.message else ""
-    idle = plugin.condition is Condition.REGISTERING and not plugin.resources
-    if idle and plugin.fault:
-        yield Problem(Severity.ERROR, about, f"serves nothing{said}", f"dphub logs {about}")
-    elif plugin.condition in _FAULTS and not idle:
+    idle = plugin.condition in _IDLE
+    if plugin.condition in _FAULTS or (idle and plugin.fault):
         yield Problem(Severity.ERROR, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, plugins))
     elif plugin.condition is Condition.STOPPED:
         yield Problem(Severity.INFO, about, "stopped", f"dphub start {about}")

@@ -121,7 +121,7 @@ async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
     """It is not awaited for ever: the command says what the plugin waits for."""
     await node.kubelet.stop()
     said = await node.dphub("restart", "stub")
-    assert (said.code, "but it is waiting for kubelet" in said.err) == (1, True), said
+    assert (said.code, "but not registered (waiting for kubelet)" in said.err) == (1, True), said
 
 
 async def test_what_is_not_there(node: OperatedNode) -> None:

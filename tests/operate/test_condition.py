@@ -25,12 +25,20 @@ def test_a_plugin_that_starts_again() -> None:
 
 
 def test_a_plugin_that_hangs_before_it_has_told_anything() -> None:
-    """It is hanging as any other."""
+    """It is unresponsive as any other."""
     why = "it has not begun to serve within 30 s"
     assert condition_of(HUB, _process(unresponsive=why), None) == (Condition.UNRESPONSIVE, why)
 
 
 def test_another_program() -> None:
-    """It serves, and nobody knows what."""
+    """It is external: its state is unknown."""
     condition, text = condition_of(HUB, _process("exit code 1", is_hub_plugin=False), None)
-    assert (condition, text) == (Condition.REGISTERING, "another program, which tells nothing of itself")
+    assert (condition, text) == (Condition.EXTERNAL, "not a plugin process of the hub; its state is unknown")
+
+
+def test_a_plugin_without_resources() -> None:
+    """Whether its node has no such hardware, or an older hub keeps the devices, is told apart."""
+    scanned = PluginReport("stub", 2, 1.0, scanned=True, reason="no such hardware")
+    assert condition_of(HUB, _process(), scanned) == (Condition.NO_RESOURCES, "no such hardware")
+    standby = PluginReport("stub", 2, 1.0, scanned=True, standby=True, reason="no library", fault=True)
+    assert condition_of(HUB, _process(), standby) == (Condition.STANDBY, "no library")

@@ -86,5 +86,5 @@ async def test_plugins_without_resources() -> None:
     config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
     async with operated(config, files={"idle.py": idle}, wanted={}) as node:
         said = await node.dphub("restart", "idle")
-        assert (said.code, "idle: restarted, and has no resource" in said.out) == (0, True), said
-        assert await node.get("/readyz") == (200, "idle: serving\n")
+        assert (said.code, "idle: restarted, no resources" in said.out) == (0, True), said
+        assert await node.get("/readyz") == (200, "idle: no resources\n")

@@ -170,7 +170,7 @@ async def test_refused_registration(node: OperatedNode) -> None:
     """The kubelet's own words are in the status."""
     await node.kubelet.stop()
     async with OddKubelet(node, "no room for this device plugin").listening():
-        await _told(node, "stub", "refused", STUB, "no room for this device plugin")
+        await _told(node, "stub", "registration failed", STUB, "no room for this device plugin")
         await _ready(node, ready=False, says="no room for this device plugin")
         assert await node.metric("dphub_resource_registered", resource=STUB) == 0
     await node.kubelet.start()

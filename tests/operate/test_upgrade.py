@@ -13,6 +13,7 @@ from support import PATIENCE, chance, started, until
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.upgrades import Traffic, ready, upgrade
 from hub.base.instances import running_hubs
+from hub.model.node import Condition
 from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_state
 from hub.testing.kubelet import AdmissionError, ContainerStartError
@@ -173,6 +174,9 @@ async def test_a_younger_plugin_with_a_fault() -> None:
         assert older
         await node.start_hub("younger")
         await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back")
+        plugin = node.plugin("p")
+        assert plugin
+        assert plugin.condition is Condition.STANDBY
         assert (await node.dphub("status")).code == 1
         assert (await node.get("/readyz"))[0] == 503
         assert [call.endpoint.partition("-")[0] for call in node.kubelet.registrations] == ["dphub"]

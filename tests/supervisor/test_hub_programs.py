@@ -33,13 +33,16 @@ def plugin(hub: HubProcess, name: str = "other") -> PluginStatus:
 
 
 def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
-    """Nobody knows what it does: as long as it runs, it serves, and the node is ready."""
+    """What it does is unknown: as long as it runs, the node is ready."""
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
     status = wait_until(lambda: reader.hub() and (told := reader.status(running=True)).ready and told, "all is ready")
     assert [problem for problem in status.problems if problem.severity is Severity.ERROR] == []
     (found,) = status.plugins
-    assert (found.condition, found.message) == (Condition.REGISTERING, "another program, which tells nothing of itself")
+    assert (found.condition, found.message) == (
+        Condition.EXTERNAL,
+        "not a plugin process of the hub; its state is unknown",
+    )
 
 
 def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
@@ -84,10 +87,10 @@ def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
     hub.wait_plugins("other")
     hub.config.write_text(PROGRAM)
     hub.ask("reloadconfig", "--waiting")
-    assert plugin(hub).condition is Condition.REGISTERING
+    assert plugin(hub).condition is Condition.EXTERNAL
     hub.config.write_text(PLUGIN.replace("watcher:stub", "watcher:other"))
     hub.ask("reloadconfig", "--waiting")
-    assert plugin(hub).message != "another program, which tells nothing of itself"
+    assert plugin(hub).condition is not Condition.EXTERNAL
 
 
 def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:

@@ -18,8 +18,20 @@ _SEVERITIES = {
     Severity.WARNING: ("!", "bold yellow"),
     Severity.INFO: ("·", "dim"),
 }
-_GOOD = {Condition.REGISTERED: "green", Condition.STOPPED: "dim", Condition.SUPERSEDED: "dim"}
-_ON_THE_WAY = {Condition.STARTING, Condition.REGISTERING, Condition.WAITING, Condition.STOPPING}
+_GOOD = {
+    Condition.REGISTERED: "green",
+    Condition.NO_RESOURCES: "dim",
+    Condition.SUPERSEDED: "dim",
+    Condition.EXTERNAL: "dim",
+    Condition.STOPPED: "dim",
+}
+_ON_THE_WAY = {
+    Condition.STARTING,
+    Condition.REGISTERING,
+    Condition.STANDBY,
+    Condition.WAITING,
+    Condition.STOPPING,
+}
 
 ROWS = 40
 """The most devices that are shown one by one; where a driver is gone, thousands may share its reason."""

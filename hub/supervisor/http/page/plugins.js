@@ -4,7 +4,7 @@ import { copyable } from "./clipboard.js";
 import { draw, h } from "./dom.js";
 import { facts, megabytes, moment, quoted, since } from "./words.js";
 
-const CALM = ["stopped", "handed over", "waiting for kubelet", "starting", "serving", "stopping"];
+const CALM = ["starting", "registering", "no resources", "standby", "superseded", "external", "waiting for kubelet", "stopping", "stopped"];
 
 export function drawPlugins({ plugins }) {
   draw(document.getElementById("plugins"), plugins.map(pluginItem));
