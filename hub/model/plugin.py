@@ -7,20 +7,20 @@ import msgspec
 
 
 class RegistrationStatus(StrEnum):
-    """How a resource stands with the kubelet."""
+    """The state of a resource's registration with the kubelet."""
 
     WAITING = "waiting for kubelet"
     """There is no kubelet, or it does not answer yet."""
     REGISTERING = "registering"
-    """Asked; the kubelet has not opened its stream yet."""
+    """Register was called; the kubelet has not opened its stream yet."""
     REGISTERED = "registered"
     """The kubelet's ListAndWatch stream is open."""
-    REJECTED = "refused"
-    """The kubelet said no; the detail has its words."""
-    SOCKET_TAKEN = "displaced"
+    REJECTED = "rejected"
+    """The kubelet rejected it; the detail is the kubelet's error."""
+    SOCKET_TAKEN = "socket taken"
     """Another process has bound the resource's socket and serves on it; the detail has the path."""
-    SUPERSEDED = "handed over"
-    """A younger hub of the node serves it; the detail names the hub."""
+    SUPERSEDED = "superseded"
+    """A newer hub of the node serves it; the detail names the hub."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 

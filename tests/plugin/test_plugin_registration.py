@@ -100,11 +100,11 @@ async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
     """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
     async with OddKubelet(node, "no plugins on Sundays").listening() as odd:
         plugin = node.spawn()
-        refused = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
-        assert refused.detail == "no plugins on Sundays"
-        assert refused.registrations == 0
+        rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
+        assert rejected.detail == "no plugins on Sundays"
+        assert rejected.registrations == 0
         await until(lambda: len(odd.requests) > 3, "more tries")
-        (line,) = plugin.lines("refused")
+        (line,) = plugin.lines("rejected")
         assert (line["level"], line["resource"], line["detail"]) == ("warning", STUB, "no plugins on Sundays")
         odd.refusal = ""
     async with node.kubelet() as kubelet:
@@ -112,7 +112,7 @@ async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
         assert (await plugin.registered()).detail == ""
 
 
-async def test_a_refused_plugin_tries_again_when_asked(node: Node) -> None:
+async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
     """SIGHUP makes it try at once, however long the pause has become, and pause only shortly again."""
     async with OddKubelet(node, "not now").listening() as odd:
         plugin = node.spawn()
@@ -165,8 +165,8 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
     await older.registered()
     newer = node.spawn(name="newer")
     await newer.registered()
-    displaced = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
-    assert displaced.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
+    taken = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
+    assert taken.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
     settled = len(kubelet.registrations)
     older.hup()
     newer.hup()

@@ -1,13 +1,13 @@
 """Keeps one resource registered with whatever kubelet there is.
 
-Where a resource stands, and what leads on:
+The states of a resource, and what ends each:
 
-    waiting      no kubelet.sock, or nobody answers on it     -> registering, when there is one
-    registering  asked; the kubelet calls back, then answers  -> registered, refused or waiting
-    registered   the kubelet's stream is open                 -> registering, when stream, socket or kubelet goes
-    refused      the kubelet said no                          -> registering, after a while or when asked to
-    displaced    another process serves on our socket         -> waiting, when it is gone
-    handed over  a younger hub serves the resource            -> waiting, when it is gone
+    waiting       no kubelet.sock, or no answer on it           -> registering, when there is one
+    registering   Register called; the kubelet calls back       -> registered, rejected or waiting
+    registered    the kubelet's stream is open                  -> registering, when stream, socket or kubelet goes
+    rejected      the kubelet rejected the resource             -> registering, after a while or on request
+    socket taken  another process serves on our socket          -> waiting, when it is gone
+    superseded    a newer hub serves the resource               -> waiting, when it is gone
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
