@@ -45,14 +45,14 @@ class Condition(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad something is."""
+    """How bad a problem is."""
 
-    ERROR = "fault"
-    """A plugin does not serve. The node is not ready."""
-    WARNING = "degraded"
-    """All plugins serve, but something cannot be used or was refused."""
-    INFO = "note"
-    """Somebody wants it so; all is well all the same."""
+    ERROR = "error"
+    """A plugin does not work. The node is not ready."""
+    WARNING = "warning"
+    """All plugins work, but a device cannot be used, or a configuration was rejected."""
+    INFO = "info"
+    """Nothing to fix, such as a device that an administrator cordoned."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -58,6 +58,6 @@ async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
 async def test_no_problem_is_a_figure_too(node: OperatedNode) -> None:
     """All severities are there when there is nothing to tell, for what vanishes cannot be asked for."""
     _, text = await node.get("/metrics")
-    for severity in ("fault", "degraded", "note"):
+    for severity in ("error", "warning", "info"):
         assert f'dphub_problems{{severity="{severity}"}}' in text
     assert await node.metric("dphub_problems") == 0

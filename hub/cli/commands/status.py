@@ -9,7 +9,7 @@ from hub.base.exits import Exit
 from hub.cli.completing import plugins
 from hub.cli.render.text import examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
-from hub.model.node import NodeStatus
+from hub.model.node import NodeStatus, Severity
 from hub.status.problems import problems_of_plugin
 
 
@@ -32,7 +32,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
     else:
         _show(hub, plugin, watch=watch)
     problems = problems_of_plugin(plugin, now.problems) if plugin else now.problems
-    sys.exit(Exit.OK if all(problem.severity == "note" for problem in problems) else Exit.FAILED)
+    sys.exit(Exit.OK if all(problem.severity is Severity.INFO for problem in problems) else Exit.FAILED)
 
 
 def _of_plugin(status: NodeStatus, plugin: str) -> dict[str, object]:

@@ -8,13 +8,13 @@ import { amount, clock, facts, megabytes, moment, remedyParts, since } from "./w
 const PRODUCT = "Device Plugin Hub";
 const byId = (id) => document.getElementById(id);
 
-// What a person has to do something about; a note is as somebody wants it.
-const wrong = (status) => status.problems.filter((problem) => problem.severity !== "note");
+// What needs attention; info only explains what is so on purpose.
+const wrong = (status) => status.problems.filter((problem) => problem.severity !== "info");
 
 export function drawHead(status, answered) {
   const count = wrong(status).length;
   const words = count ? amount(count, "problem") : "No problems";
-  setVerdict(status.ready ? words : `${words}, not ready`, count ? wrong(status)[0].severity : "well");
+  setVerdict(status.ready ? words : `${words}, not ready`, count ? wrong(status)[0].severity : "ok");
   document.title = `${words} - ${status.node} - ${PRODUCT}`;
   draw(byId("product"), `${PRODUCT} ${status.hub.version}`);
   draw(byId("node"), status.node);
@@ -53,7 +53,7 @@ function total(name, value, bad = false) {
 
 export function drawProblems(status) {
   const problems = wrong(status);
-  const notes = status.problems.filter((problem) => problem.severity === "note");
+  const notes = status.problems.filter((problem) => problem.severity === "info");
   draw(byId("problems"),
     problems.length > 0 && [h("h2", { key: "problems" }, "Problems"), list("problems-list", problems)],
     notes.length > 0 && [h("h2", { key: "notes" }, "Notes"), list("notes-list", notes)]);
