@@ -22,13 +22,13 @@ class RunState(StrEnum):
 
 
 class RestartReason(StrEnum):
-    """Why a process was started anew."""
+    """Why a process was restarted."""
 
     CRASHED = "crashed"
-    UNRESPONSIVE = "hung"
-    SELF_REQUESTED = "needed"
-    """It said itself that only a new process can go on."""
-    REQUESTED = "asked"
+    UNRESPONSIVE = "unresponsive"
+    SELF_REQUESTED = "self_requested"
+    """It exited because only a new process can continue."""
+    REQUESTED = "requested"
     """An administrator asked for it."""
 
 

@@ -45,7 +45,7 @@ async def test_restart_stop_and_start(node: OperatedNode) -> None:
     assert [plugin and plugin.pid for plugin in others] == [
         plugin and plugin.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
     ]
-    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="asked") == 1
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="requested") == 1
 
 
 async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:

@@ -36,7 +36,7 @@ async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
     said = await node.dphub("reload")
     assert (said.code, "gpu: restarted" in said.out, "stub: loaded, not started" in said.out) == (0, True, True), said
     for plugin, count in (("gpu", 1), ("stub", 0)):
-        assert await node.metric("dphub_plugin_restarts_total", plugin=plugin, reason="asked") == count
+        assert await node.metric("dphub_plugin_restarts_total", plugin=plugin, reason="requested") == count
     assert node.kubelet.capacity()[STUB].allocatable == 0
 
 

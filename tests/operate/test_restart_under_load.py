@@ -45,7 +45,7 @@ async def test_restarts_under_load() -> None:
         after = {name: plugin.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         restarted = node.plugin("restarted")
         assert restarted
-        assert (restarted.restarts, after) == ({"asked": RESTARTS}, before)
+        assert (restarted.restarts, after) == ({"requested": RESTARTS}, before)
         assert [len(update.devices) for update in node.kubelet.lists(BUSY)] == [8, *sent]
         assert len(node.kubelet.lists("example.com/idle")) == 1
         assert admitted > 0

@@ -106,7 +106,7 @@ async def test_a_plugin_that_is_stopped_dead() -> None:
         last = status.plugins[2].last_exit
         assert last
         assert last.reason == f"killed by the hub: its event loop has not run for {SHORT_WATCHDOG:g} s"
-        assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="hung") == 1
+        assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="unresponsive") == 1
         await _mended(node)
 
 
@@ -116,7 +116,7 @@ async def test_hung_hardware() -> None:
     async with operated(slow, files={"slow.py": SLOW}, watchdog=SHORT_WATCHDOG) as node:
         node.stub_faults(hang=True)
         status = await node.status_until(
-            lambda status: status.plugins[2].restarts.get("hung", 0) > 0 and _found(status, "stub", "") is not None,
+            lambda status: status.plugins[2].restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None,
             "a plugin killed for hanging",
         )
         last = status.plugins[2].last_exit
