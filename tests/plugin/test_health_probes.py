@@ -182,7 +182,7 @@ def stopped() -> Iterator[list[psutil.Process]]:
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["at the deadline", "cancelled"])
-async def test_an_abandoned_reset(
+async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
     """Its device is unhealthy, also for the next plugin process, until it is gone; nobody touches the device."""

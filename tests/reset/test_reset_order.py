@@ -107,7 +107,7 @@ async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
     assert file.read_text() == "clean"
 
 
-async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
+async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
     """Nobody waits for it, nobody touches its device until it is gone, and then the device is free again."""
     resetter = workshop.resetter("odd_resets:stop_guard", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
@@ -133,7 +133,7 @@ async def test_a_reset_that_survives_is_abandoned(workshop: Workshop) -> None:
     await until(lambda: not workshop.processes() and not children(), "no process")
 
 
-async def test_an_abandoned_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
+async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
     """Who takes over knows the process, and does not take another one with the same number for it."""
     told: list[tuple[str, str]] = []
     resetter = workshop.resetter("odd_resets:stop_guard", kill_timeout=0.5, on_stuck=lambda *what: told.append(what))
