@@ -43,8 +43,8 @@ FLAPPING = "flapping"
 CORDON = "cordon"
 """The source of an operator's word that a device is not to be used."""
 
-ADMIN_RESET = "operator"
-"""The source of what holds for as long as an operator's command is at work."""
+ADMIN_RESET = "admin"
+"""The source of what holds while an administrator's command is at work."""
 
 UNCORDON = "dphub uncordon releases it"
 """How an operator clears it."""
