@@ -1,8 +1,8 @@
 """Metrics of a node as the text that Prometheus scrapes.
 
-From the state of all processes, not with the client library's multi-process mode: that one wants each process to load
-the library and to keep files that its dead predecessors leave behind, and it knows no gauge that only one process has.
-Here a process writes plain figures into its pulse, and what is in the status comes from the status: so metrics,
+They come from the reports of all processes, not from the client library's multi-process mode, which loads the library
+in each process, keeps files of processes that have exited, and has no gauge that belongs to one process. Here a process
+writes plain numbers into its heartbeat, and everything that is in the status comes from the status, so that metrics,
 `/status` and `/readyz` cannot disagree.
 """
 
@@ -26,16 +26,16 @@ from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
 __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 
 
-def expose(status: NodeStatus, pulses: Mapping[str, HeartbeatReport]) -> bytes:
-    """The text for one scrape.
+def expose(status: NodeStatus, heartbeats: Mapping[str, HeartbeatReport]) -> bytes:
+    """Write the text for one scrape.
 
     Args:
         status: The node.
-        pulses: By plugin, the last pulses of the processes that run.
+        heartbeats: By plugin, the last heartbeat of each running process.
     """
     registry = CollectorRegistry(auto_describe=False)
     of_node = list(_of_node(status))
-    registry.register(_Collector([*of_node, *_of_plugins(pulses, {metric.name for metric in of_node})]))
+    registry.register(_Collector([*of_node, *_of_plugins(heartbeats, {metric.name for metric in of_node})]))
     return generate_latest(registry)
 
 
@@ -51,19 +51,19 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     hub, plugins = status.hub, status.plugins
     yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.version})])
     yield _gauge(
-        "dphub_ready", "Whether every plugin is registered, or is not for a reason that is no fault.", status.ready
+        "dphub_ready",
+        "Whether every plugin is registered, or has a reason not to be that is not an error.",
+        status.ready,
     )
-    yield _gauge("dphub_well", "Whether there is nothing to mend.", status.ok)
+    yield _gauge("dphub_ok", "Whether nothing needs to be fixed.", status.ok)
     severities = Counter(problem.severity for problem in status.problems)
     samples = [Sample(severities[severity], {"severity": severity}) for severity in Severity]
-    yield Metric("dphub_problems", "Things that an administrator should know.", samples)
-    yield _gauge("dphub_start_time_seconds", "Unix time at which the hub started.", hub.started)
+    yield Metric("dphub_problems", "Problems in the status, by severity.", samples)
+    yield _gauge("dphub_start_time_seconds", "Start of the hub, in Unix time.", hub.started)
     yield _gauge("dphub_kubelet_up", "Whether there is a kubelet that answers.", hub.kubelet_since > 0)
-    yield _counter(
-        "dphub_kubelet_starts_total", "Starts of a kubelet that the hub has seen.", [Sample(hub.kubelet_starts)]
-    )
+    yield _counter("dphub_kubelet_starts_total", "Kubelet starts that the hub has seen.", [Sample(hub.kubelet_starts)])
     accepted = not hub.config_error
-    yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was taken.", accepted)
+    yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was accepted.", accepted)
     yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
     yield from _of_processes(plugins)
     yield from _of_resources(plugins)
@@ -80,16 +80,16 @@ def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
         for plugin in plugins
         for condition in Condition
     ]
-    yield Metric("dphub_plugin_condition", "1 for the condition that a plugin is in.", conditions)
-    signs = [Sample(plugin.last_heartbeat, {"plugin": plugin.name}) for plugin in plugins if plugin.last_heartbeat]
-    text = "Unix time of the last sign of life of a plugin's process."
-    yield Metric("dphub_plugin_last_sign_timestamp_seconds", text, signs)
+    yield Metric("dphub_plugin_condition", "1 for the condition of a plugin, 0 for all others.", conditions)
+    last = [Sample(plugin.last_heartbeat, {"plugin": plugin.name}) for plugin in plugins if plugin.last_heartbeat]
+    text = "Last heartbeat of a plugin's process, in Unix time."
+    yield Metric("dphub_plugin_last_heartbeat_timestamp_seconds", text, last)
     restarts = [
         Sample(plugin.restarts.get(reason, 0), {"plugin": plugin.name, "reason": reason})
         for plugin in plugins
         for reason in RestartReason
     ]
-    yield _counter("dphub_plugin_restarts_total", "Processes started anew, by reason.", restarts)
+    yield _counter("dphub_plugin_restarts_total", "Restarts of a plugin's process, by reason.", restarts)
 
 
 def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
@@ -103,13 +103,13 @@ def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
         for labels, resource in found
         for health, count in _by_health(resource.total, resource.healthy)
     ]
-    yield Metric("dphub_devices", "Devices as they are advertised, by health.", devices)
+    yield Metric("dphub_devices", "Advertised devices, by health.", devices)
     allocated = [Sample(resource.allocated, labels) for labels, resource in found if resource.allocated is not None]
-    yield Metric("dphub_devices_allocated", "Devices that a container holds.", allocated)
+    yield Metric("dphub_devices_allocated", "Devices that a container uses.", allocated)
     cordoned = [Sample(len(plugin.cordons), {"plugin": plugin.name}) for plugin in plugins]
-    yield Metric("dphub_devices_cordoned", "Physical devices that an operator took out of use.", cordoned)
+    yield Metric("dphub_devices_cordoned", "Physical devices that an administrator cordoned.", cordoned)
     registered = [Sample(resource.registration == "registered", labels) for labels, resource in found]
-    yield Metric("dphub_resource_registered", "Whether the kubelet listens to a resource.", registered)
+    yield Metric("dphub_resource_registered", "Whether a resource is registered with the kubelet.", registered)
     registrations = [Sample(resource.registrations, labels) for labels, resource in found]
     text = "Registrations that the kubelet accepted since the plugin's process started."
     yield _counter("dphub_registrations_total", text, registrations)
@@ -119,14 +119,14 @@ def _by_health(total: int, healthy: int) -> Sequence[tuple[str, int]]:
     return ("healthy", healthy), ("unhealthy", total - healthy)
 
 
-def _of_plugins(pulses: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
-    """What the plugins' processes count, with the plugin as a label; of one name, all in one metric.
+def _of_plugins(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
+    """Label the metrics of the plugins' processes with the plugin, and merge those of one name.
 
-    A plugin's own that have a name of the node's, or one that the process uses itself, are left out.
+    A plugin's own metric is dropped if its name is one of the node's, or one of its process.
     """
     merged: dict[str, Metric] = {}
-    for plugin, pulse in pulses.items():
-        first = {metric.name: metric for metric in reversed(pulse.metrics) if metric.name not in taken}
+    for plugin, heartbeat in heartbeats.items():
+        first = {metric.name: metric for metric in reversed(heartbeat.metrics) if metric.name not in taken}
         for metric in first.values():
             samples = [Sample(sample.value, {"plugin": plugin, **sample.labels}) for sample in metric.samples]
             known = merged.get(metric.name)
@@ -145,7 +145,7 @@ def _counter(name: str, text: str, samples: Sequence[Sample]) -> Metric:
 
 
 def _family(metric: Metric) -> Family:
-    """The client library's form of a metric. Samples that lack a label of another one have it empty."""
+    """Convert a metric for the client library. A sample without one of the labels gets an empty value for it."""
     labels = sorted({label for sample in metric.samples for label in sample.labels})
     if metric.kind is Kind.HISTOGRAM:
         histograms = HistogramMetricFamily(metric.name, metric.help, labels=labels)

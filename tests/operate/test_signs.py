@@ -17,7 +17,7 @@ async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -
     signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
     assert sorted(signs) == ["gpu", "ib", "stub"]
     assert all(time.time() - 60 < sign <= time.time() for sign in signs.values())
-    assert await node.metric("dphub_plugin_last_sign_timestamp_seconds", plugin="stub") >= signs["stub"]
+    assert await node.metric("dphub_plugin_last_heartbeat_timestamp_seconds", plugin="stub") >= signs["stub"]
     await node.next_pulse()
     document = json.loads((await node.get("/status"))[1])
     assert all(plugin["last_heartbeat"] > signs[plugin["name"]] for plugin in document["plugins"])

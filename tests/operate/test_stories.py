@@ -46,7 +46,7 @@ async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
     code, text = await node.get("/readyz")
     assert (code, says in text) == (200 if ready else 503, True), text
     assert await node.metric("dphub_ready") == ready
-    assert await node.metric("dphub_well") == 0
+    assert await node.metric("dphub_ok") == 0
 
 
 async def _mended(node: OperatedNode) -> None:
@@ -55,7 +55,7 @@ async def _mended(node: OperatedNode) -> None:
     said = await node.dphub("status")
     assert (said.code, "No problems" in said.out) == (0, True), said
     assert await node.get("/readyz") == (200, "gpu: registered\nib: registered\nstub: registered\n")
-    assert (await node.metric("dphub_ready"), await node.metric("dphub_well")) == (1, 1)
+    assert (await node.metric("dphub_ready"), await node.metric("dphub_ok")) == (1, 1)
 
 
 async def test_driver_gone(node: OperatedNode) -> None:
@@ -116,7 +116,9 @@ async def test_hung_hardware() -> None:
     async with operated(slow, files={"slow.py": SLOW}, watchdog=SHORT_WATCHDOG) as node:
         node.stub_faults(hang=True)
         status = await node.status_until(
-            lambda status: status.plugins[2].restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None,
+            lambda status: (
+                status.plugins[2].restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None
+            ),
             "a plugin killed for hanging",
         )
         last = status.plugins[2].last_exit

@@ -71,10 +71,10 @@ class ProcessMetrics:
         """All figures."""
         return [
             _metric("dphub_rpc_duration_seconds", "Calls of the kubelet, by method and status code.", self._calls),
-            _metric("dphub_device_lists_sent_total", "Lists of devices sent to the kubelet.", self._lists),
+            _metric("dphub_list_and_watch_responses_total", "Device lists sent to the kubelet.", self._lists),
             _metric(
                 "dphub_device_health_transitions_total",
-                "Devices that became healthy or unhealthy, by who said so.",
+                "Devices that became healthy or unhealthy, by source.",
                 self._transitions,
             ),
             _metric(
