@@ -14,7 +14,7 @@ from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipp
 from benchmarks.rows import Row, times
 from hub.base.jsonfile import read_file
 from hub.cli.waiting import wait_for_state
-from hub.model.hub import HubReport
+from hub.model.hub import InstanceReport
 from hub.model.plugin import PluginReport
 from hub.testing.node import Node
 
@@ -66,11 +66,11 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
 
 async def _get(node: Node, path: str) -> float:
     """Seconds until the hub has answered."""
-    hub = read_file(node.run_dir.hub_report, HubReport)
-    if hub is None:
+    instance = read_file(node.run_dir.hub_report, InstanceReport)
+    if instance is None:
         raise RuntimeError("the hub has no state")
     begin = time.monotonic()
-    await AsyncHTTPClient().fetch(f"http://{hub.http}{path}")
+    await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}")
     return time.monotonic() - begin
 
 

@@ -100,8 +100,8 @@ async def ready(node: Node) -> None:
     reader = Reader(node.run_dir)
 
     def is_ready() -> bool | None:
-        hub = reader.hub()
-        if not (hub and node.hub and hub.pid == node.hub.pid):
+        instance = reader.instance()
+        if not (instance and node.hub and instance.hub.pid == node.hub.pid):
             return None
         plugins = reader.status(running=True).plugins
         return (all(plugin.condition is Condition.REGISTERED for plugin in plugins) and bool(plugins)) or None

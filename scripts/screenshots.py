@@ -45,7 +45,7 @@ async def main() -> None:
         await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
         status = await node.status_until(lambda status: len(status.problems) == 3, "three problems")  # noqa: PLR2004
         _terminal(node_screen(status), IMAGES / "status.svg")
-        page = f"http://{status.hub.http}/"
+        page = f"http://{status.hub.report.http}/"
         await _shoot(browser, page, IMAGES / "page.png", README, dark=False, whole=False)
         if everything:
             everything.mkdir(exist_ok=True)

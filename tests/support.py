@@ -22,8 +22,8 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from hub.model.plugin import PluginReport, RegistrationStatus, ResourceReport
-from hub.status.reader import read_state
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
+from hub.status.reader import read_report
 from hub.testing.kubelet import FakeKubelet
 
 if TYPE_CHECKING:
@@ -182,19 +182,19 @@ class PluginUnderTest:
         path = self.run_dir.report(self.name)
         modified = path.stat().st_mtime_ns if path.exists() else 0
         if modified != self._state[0]:
-            self._state = modified, read_state(path)
+            self._state = modified, read_report(path)
         state = self._state[1]
         return state if state and state.pid == self.pid else None
 
-    def resource(self, name: str = STUB) -> ResourceReport | None:
+    def resource(self, name: str = STUB) -> ResourceStatus | None:
         """The state of one of its resources, if it has it yet."""
         state = self.state()
         return next((each for each in state.resources if each.name == name), None) if state else None
 
-    async def resource_until(self, holds: Callable[[ResourceReport], bool], name: str = STUB) -> ResourceReport:
+    async def resource_until(self, holds: Callable[[ResourceStatus], bool], name: str = STUB) -> ResourceStatus:
         """The first state of a resource for which something holds."""
 
-        def found() -> ResourceReport | None:
+        def found() -> ResourceStatus | None:
             self._check_alive()
             state = self.resource(name)
             return state if state and holds(state) else None
@@ -204,7 +204,7 @@ class PluginUnderTest:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {self.resource(name)}; log:\n{self.log}") from None
 
-    async def registered(self, name: str = STUB) -> ResourceReport:
+    async def registered(self, name: str = STUB) -> ResourceStatus:
         """The state of a resource once it is registered."""
         return await self.resource_until(lambda state: state.registration is RegistrationStatus.REGISTERED, name)
 

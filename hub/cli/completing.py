@@ -40,8 +40,8 @@ def _plugins(status: NodeStatus, _begun: str = "") -> Iterator[tuple[str, str]]:
 
 def _resources(status: NodeStatus) -> Iterator[tuple[str, str]]:
     for plugin in status.plugins:
-        for resource in plugin.resources:
-            yield resource.name, f"resource {resource.healthy} of {resource.total} healthy"
+        for resource in plugin.report.resources:
+            yield resource.name, f"resource {resource.allocatable} of {resource.capacity} healthy"
 
 
 def _devices(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
@@ -50,7 +50,7 @@ def _devices(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
 
 
 def _releasable(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
-    cordons = {(plugin.name, key): reason for plugin in status.plugins for key, reason in plugin.cordons.items()}
+    cordons = {(plugin.name, key): reason for plugin in status.plugins for key, reason in plugin.report.cordons.items()}
     for known in known_devices(status):
         cordoned = cordons.pop(known.key, "")
         if cordoned or known.device.source in _RELEASABLE:

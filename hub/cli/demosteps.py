@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.waiting import wait_for_state
-from hub.model.plugin import PluginReport, RegistrationStatus, ResourceReport
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 from hub.testing.kubelet import FakeKubelet, Pod
 from hub.testing.node import Node
 
@@ -123,7 +123,7 @@ async def _restart_kubelet(node: Node, plugins: Sequence[str]) -> Step:
     return Step("The kubelet restarts", text, rows, time.monotonic() - begin)
 
 
-async def _listed(node: Node, resources: Sequence[ResourceReport]) -> None:
+async def _listed(node: Node, resources: Sequence[ResourceStatus]) -> None:
     """Wait until the kubelet has the devices of each; registration alone does not give it any."""
     names = {resource.name for resource in resources}
 

@@ -41,7 +41,7 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
 
     def settled() -> PluginStatus | None:
         status = plugin_of(hub.status(), plugin)
-        return status if status.starts > before and _is_settled(status) else None
+        return status if status.process.starts > before and _is_settled(status) else None
 
     found = asyncio.run(wait_for(hub.run_dir.path, settled, LIMIT))
     took = time.monotonic() - begin
@@ -50,11 +50,11 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
         echo(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", error=True)
         return False
     if found.condition is Condition.REGISTERED:
-        resources = ", ".join(f"{each.name} ({each.healthy} of {each.total})" for each in found.resources)
+        resources = ", ".join(f"{each.name} ({each.allocatable} of {each.capacity})" for each in found.report.resources)
         echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
     said = f": {found.message}" if found.message else ""
-    if found.condition is Condition.EXTERNAL or (found.condition is Condition.NO_RESOURCES and not found.fault):
+    if found.condition is Condition.EXTERNAL or (found.condition is Condition.NO_RESOURCES and not found.report.fault):
         echo(f"{plugin}: {verb}, {found.condition}{said}")
         return True
     echo(f"{plugin}: {verb}, but not registered ({found.condition}){said}", error=True)
@@ -65,5 +65,5 @@ def _is_settled(status: PluginStatus) -> bool:
     """Whether nothing else comes by itself soon."""
     if status.condition is Condition.WAITING:
         # Before it has looked for a kubelet it has nothing to say.
-        return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.resources)
+        return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.report.resources)
     return status.condition is Condition.REGISTERED or status.condition in _ENDED

@@ -106,7 +106,7 @@ class TargetHub:
             there = f"there are {', '.join(others)}{did_you_mean(name, others)}"
             raise HubError(f"there is no hub {name} in {path}; {there}")
         return self._reader.status(
-            running=self.running, frozen=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER
+            running=self.running, unresponsive=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER
         )
 
     def status_with_holders(self) -> NodeStatus:
@@ -126,7 +126,7 @@ class TargetHub:
                 send(self.run_dir.admin_socket(name), RefreshHolders(), HOLDERS_SECONDS)
 
         with ThreadPoolExecutor() as workers:
-            list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.pid]))
+            list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.process.pid]))
         return self.status()
 
     def live_status(self) -> NodeStatus:
@@ -137,7 +137,7 @@ class TargetHub:
         """
         status = self.status()
         if status.hub.unresponsive:
-            hub = f"the hub in {self.run_dir.path} (process {status.hub.pid})"
+            hub = f"the hub in {self.run_dir.path} (process {status.hub.report.pid})"
             raise HubError(f"{hub} shows no life; end that process; in a pod, it is restarted")
         if not status.hub.running:
             raise HubError(f"no hub is running in {self.run_dir.path}; start one with dphub run")
@@ -173,8 +173,8 @@ class TargetHub:
         return ""
 
     def _why_silent(self, plugin: str) -> str:
-        hub = self._reader.hub()
-        for process in hub.processes if hub else ():
+        instance = self._reader.instance()
+        for process in instance.processes if instance else ():
             if process.name == plugin:
                 return _why_silent(process)
         return ""

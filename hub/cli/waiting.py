@@ -9,7 +9,7 @@ from asyncinotify import Inotify, Mask
 
 from hub.base.paths import RunDir
 from hub.model.plugin import PluginReport
-from hub.status.reader import read_state
+from hub.status.reader import read_report
 
 T = TypeVar("T")
 
@@ -41,11 +41,11 @@ async def wait_for_state(
     """
 
     def find() -> PluginReport | None:
-        state = read_state(run_dir.report(plugin))
+        state = read_report(run_dir.report(plugin))
         return state if state is not None and holds(state) else None
 
     found = await wait_for(run_dir.path, find, limit)
     if found is None:
-        state = read_state(run_dir.report(plugin))
+        state = read_report(run_dir.report(plugin))
         raise TimeoutError(f"plugin {plugin} is not where it should be after {limit:g} s; its state: {state}")
     return found

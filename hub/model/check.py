@@ -5,6 +5,8 @@ The process is another one because a plugin's code may crash, hang, and print wh
 
 import msgspec
 
+from hub.model.plugin import ExcludedDevice
+
 
 class FoundDevice(msgspec.Struct, frozen=True):
     """A device that the plugin would offer."""
@@ -16,13 +18,6 @@ class FoundDevice(msgspec.Struct, frozen=True):
     numa: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
     """Its device files, and the files and directories that come with it, as paths of the node."""
-
-
-class ExcludedDevice(msgspec.Struct, frozen=True):
-    """Something that the plugin leaves out on purpose."""
-
-    id: str
-    reason: str
 
 
 class CheckReport(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What the hub tells about itself and the processes that it looks after."""
+"""What the hub reports about itself and the processes that it supervises."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,18 +7,18 @@ import msgspec
 
 
 class RunState(StrEnum):
-    """How a plugin's process stands with the hub."""
+    """The state of a plugin's process."""
 
     STARTING = "starting"
     """The hub is about to start it for the first time."""
     RUNNING = "running"
     BACKING_OFF = "backing off"
-    """It ended unasked, and is started again after a while."""
+    """It exited unexpectedly, and is restarted after a delay."""
     START_FAILED = "start failed"
-    """The operating system does not start it; the hub tries on."""
+    """The operating system cannot start its command; the hub keeps trying."""
     STOPPING = "stopping"
     STOPPED = "stopped"
-    """An administrator stopped it, or it is not to start by itself."""
+    """An administrator stopped it, or it is configured not to start with the hub."""
 
 
 class RestartReason(StrEnum):
@@ -32,8 +32,8 @@ class RestartReason(StrEnum):
     """An administrator asked for it."""
 
 
-AS_REQUESTED = "stopped as asked"
-"""Why a process has ended that was asked to, and did."""
+AS_REQUESTED = "stopped as requested"
+"""The reason of an exit that was requested."""
 
 
 class LastExit(msgspec.Struct, frozen=True):
@@ -52,24 +52,25 @@ class ProcessReport(msgspec.Struct, frozen=True):
     """One plugin's process."""
 
     name: str
+    """The plugin."""
     run: RunState
     pid: int = 0
-    """0 when there is none."""
+    """0 when there is no process."""
     started: float = 0
     """Unix time; 0 when there is no process."""
     starts: int = 0
-    """How often it was started, or tried to be, since the hub started."""
+    """Starts and failed attempts since the hub started."""
     restarts: Mapping[RestartReason, int] = {}
     """Since the hub started, or since the plugin was added."""
     last_exit: LastExit | None = None
     next_start: float = 0
-    """Unix time; 0 when none is planned."""
+    """Unix time of the next start; 0 when none is planned."""
     start_error: str = ""
     """Why it cannot be started."""
     unresponsive: str = ""
     """Why it is about to be killed."""
     is_hub_plugin: bool = True
-    """Whether it is a plugin process of the hub's own, and not another program, which tells nothing of itself."""
+    """Whether it is a plugin process of the hub, rather than some other program, which reports nothing."""
 
 
 class HubReport(msgspec.Struct, frozen=True):
@@ -80,25 +81,33 @@ class HubReport(msgspec.Struct, frozen=True):
     started: float
     """Unix time."""
     instance: str
+    """Its name."""
     config: str
     """Its circus.ini."""
     plugin_dir: str
+    """The kubelet's plugin directory."""
     directory: str
-    """Where it was started, which relative paths in circus.ini start from."""
+    """Its working directory, to which paths in circus.ini are relative."""
+    node: str = ""
+    """The node's name: `DPHUB_NODE_NAME`, which the DaemonSet sets, or else the host's name."""
     http: str = ""
     """Where it listens, as "127.0.0.1:9880"; empty when it does not."""
     http_error: str = ""
-    """Why it cannot listen where it should; empty when it can."""
+    """Why it cannot listen on the configured address; empty when it can."""
     kubelet_since: float = 0
-    """Unix time at which the kubelet made its socket; 0 when there is none, or nobody answers on it."""
+    """Unix time at which the kubelet created its socket; 0 when there is no kubelet, or it does not answer."""
     kubelet_unresponsive: bool = False
-    """Whether its socket is there, and nobody answers on it."""
+    """Whether the kubelet's socket exists and does not answer."""
     kubelet_starts: int = 0
-    """Starts of a kubelet that the hub has seen."""
+    """Kubelet starts that the hub has seen."""
     config_error: str = ""
-    """Why the last reload was refused; empty when it was not."""
+    """Why the last reload was rejected; empty when it was accepted."""
     failures: Mapping[str, str] = {}
-    """The parts of the hub that failed of late, and how. They are started anew."""
+    """The tasks of the hub that failed recently and were restarted, each with its error."""
+
+
+class InstanceReport(msgspec.Struct, frozen=True):
+    """The file of one hub: itself, and the processes that it supervises."""
+
+    hub: HubReport
     processes: tuple[ProcessReport, ...] = ()
-    node: str = ""
-    """The name of the node that it runs on."""

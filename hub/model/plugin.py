@@ -1,4 +1,4 @@
-"""What a plugin process tells about itself and its devices."""
+"""What a plugin process reports about itself and its devices."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -44,15 +44,15 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()
-    """The PCI bridges between the processor and it, the outermost first; of several addresses those of the first."""
+    """The PCI bridges between the processor and the device, outermost first; for the first of several addresses."""
     attributes: Mapping[str, str] = {}
-    """What the plugin tells about it, such as its model."""
+    """What the plugin adds, such as the model."""
     holder: str = ""
-    """Who has it, as "namespace/pod/container"; empty when nobody has it, or nobody can tell."""
+    """The container that uses it, as "namespace/pod/container"; empty when none does, or that is unknown."""
 
 
 class ExcludedDevice(msgspec.Struct, frozen=True):
-    """Something that is there and not advertised."""
+    """Something that exists and is deliberately not advertised."""
 
     id: str
     reason: str
@@ -71,7 +71,7 @@ class ResetReport(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """That containers did not get their devices, or were kept from starting."""
+    """Containers that did not get their devices, or could not start."""
 
     reason: str
     """Of the last one."""
@@ -81,7 +81,7 @@ class Rejection(msgspec.Struct, frozen=True):
     """Since the process started."""
 
 
-class ResourceReport(msgspec.Struct, frozen=True):
+class ResourceStatus(msgspec.Struct, frozen=True):
     """One resource of a plugin."""
 
     name: str
@@ -91,55 +91,61 @@ class ResourceReport(msgspec.Struct, frozen=True):
     since: float
     """Unix time of the last change of `registration`."""
     registrations: int = 0
-    """How often the kubelet accepted this resource since the process started."""
+    """Registrations that the kubelet accepted since the process started."""
     detail: str = ""
-    """The kubelet's words, or what is awaited."""
+    """The kubelet's error, or what the registration is waiting for."""
+    capacity: int = 0
+    """Its devices."""
+    allocatable: int = 0
+    """Those that are healthy."""
+    allocated: int | None = 0
+    """Those that a container uses; null where that is unknown."""
     reason: str = ""
     """Why there is no device, if there is none."""
     problems: tuple[str, ...] = ()
     """What the plugin offered that cannot be sent to a kubelet."""
     warnings: tuple[str, ...] = ()
-    """What will go wrong with devices that are advertised, such as device files that do not exist."""
+    """What will go wrong with advertised devices, such as device files that do not exist."""
     devices: tuple[DeviceStatus, ...] = ()
     removed_in_use: Mapping[str, str] = {}
-    """What somebody still holds and the plugin does not offer any more: device id to holder."""
+    """Devices that the plugin no longer offers and a container still uses: device id to container."""
     rejection: Rejection | None = None
-    """None where no container was refused."""
+    """null where no container was rejected."""
 
 
-class ConfigState(msgspec.Struct, frozen=True):
+class ConfigFile(msgspec.Struct, frozen=True):
     """The configuration file that a plugin has read."""
 
     path: str
     digest: str
-    """SHA-256 of its content as it was read."""
+    """SHA-256 of the content that was read."""
 
 
 class PluginReport(msgspec.Struct, frozen=True):
     """One plugin process."""
 
     plugin: str
-    pid: int
-    started: float
+    pid: int = 0
+    started: float = 0
     """Unix time."""
     scanned: bool = False
     """Whether it has finished its first scan."""
     standby: bool = False
     """Whether it leaves the devices to an older hub of the node because its first scan failed."""
-    resources: tuple[ResourceReport, ...] = ()
+    resources: tuple[ResourceStatus, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
     fault: bool = False
-    """Whether that is a fault, and not just a node without such hardware."""
+    """Whether that is an error, and not just a node without such hardware."""
     excluded: tuple[ExcludedDevice, ...] = ()
-    """What is there and not advertised."""
+    """What exists and is deliberately not advertised."""
     resets: Mapping[str, ResetReport] = {}
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}
     """Resets since the process started, by outcome."""
-    config: ConfigState | None = None
-    """None where it has read no file."""
+    config: ConfigFile | None = None
+    """null where it has read no file."""
     holders_known: bool = True
-    """Whether the kubelet tells who holds what; its pod resources API may be off or not mounted."""
+    """Whether it is known which container uses which device: the kubelet's pod resources API answers."""
     cordons: Mapping[str, str] = {}
-    """The reasons of an operator by physical device, of those too that are not there just now."""
+    """The administrators' reasons by physical device, also of devices that are absent at the moment."""

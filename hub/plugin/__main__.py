@@ -18,7 +18,7 @@ from hub.base.nodedir import NODE_DIR
 from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
-from hub.model.plugin import ConfigState
+from hub.model.plugin import ConfigFile
 
 
 def main() -> int:
@@ -119,7 +119,7 @@ def _serve(options: argparse.Namespace) -> int:
     plugin_class = load_plugin(options.plugin)
     config = settings_path(plugin_class, options.config)
     # Before it is read: should it change meanwhile, it counts as changed.
-    read = ConfigState(str(config.absolute()), digest(config)) if config else None
+    read = ConfigFile(str(config.absolute()), digest(config)) if config else None
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
         get_logger().warning("plugin class questionable", reason=warning)

@@ -13,7 +13,7 @@ from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.model.admin import Request, Response
 from hub.model.heartbeat import heartbeat_interval
-from hub.model.plugin import ConfigState, PluginReport
+from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
 from hub.plugin.admin.server import AdminServer
 from hub.plugin.deviceplugin.resource import Resource, Surroundings
@@ -56,7 +56,7 @@ class PluginProcess:
         *,
         keep_state: bool,
         watchdog: float = 0,
-        config: ConfigState | None = None,
+        config: ConfigFile | None = None,
     ) -> None:
         self._plugin = plugin
         self._name = name

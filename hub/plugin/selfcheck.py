@@ -12,7 +12,8 @@ from hub.api.plugin import Plugin
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.failures import PluginError, explain
-from hub.model.check import CheckReport, ExcludedDevice, FoundDevice
+from hub.model.check import CheckReport, FoundDevice
+from hub.model.plugin import ExcludedDevice
 from hub.plugin.devices.scanner import Scan, scan_in_time
 from hub.plugin.devices.validation import validate_resource, validate_resource_name
 from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path

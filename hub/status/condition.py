@@ -2,7 +2,7 @@
 
 from hub.model.hub import AS_REQUESTED, HubReport, ProcessReport, RunState
 from hub.model.node import Condition
-from hub.model.plugin import PluginReport, RegistrationStatus, ResourceReport
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 
 _ENDED = {
     RunState.STARTING: Condition.STARTING,
@@ -70,5 +70,5 @@ def _after(process: ProcessReport) -> str:
     return f"after: {last.reason}" if last and last.reason != AS_REQUESTED else ""
 
 
-def _words(resource: ResourceReport) -> str:
+def _words(resource: ResourceStatus) -> str:
     return ": ".join(filter(None, (resource.name, resource.detail)))

@@ -55,7 +55,7 @@ def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, els
         raise HubError("the name of the device is empty; dphub devices shows those there are")
     known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
     asked = [each for each in status.plugins if plugin in (None, each.name)]
-    cordoned = [(each.name, key) for each in asked for key in each.cordons]
+    cordoned = [(each.name, key) for each in asked for key in each.report.cordons]
     exact = dict.fromkeys(each.key for each in known if said in each.names)
     exact |= dict.fromkeys(key for key in cordoned if said in (key[1], key[1].rpartition(" ")[2]))
     begun = dict.fromkeys(each.key for each in known if each.device.id.startswith(said))
@@ -95,7 +95,7 @@ def group_names(status: NodeStatus) -> list[str]:
     return [
         name
         for plugin in status.plugins
-        for name in (plugin.name, *(each.name for each in plugin.resources if each.name))
+        for name in (plugin.name, *(each.name for each in plugin.report.resources if each.name))
     ]
 
 
@@ -104,7 +104,7 @@ def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
     offered = [
         (plugin.name, resource.name, device)
         for plugin in status.plugins
-        for resource in plugin.resources
+        for resource in plugin.report.resources
         for device in resource.devices
     ]
     counts = Counter(device.id for _, _, device in offered)
@@ -123,14 +123,14 @@ def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
 
 def excluded(plugins: Iterable[PluginStatus], said: str) -> str:
     """Why something is not a device although it is there, to be added to a text; empty where it is not there."""
-    reasons = [each.reason for plugin in plugins for each in plugin.excluded if each.id == said]
+    reasons = [each.reason for plugin in plugins for each in plugin.report.excluded if each.id == said]
     return f": it is left out: {reasons[0]}" if reasons else ""
 
 
 def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
     """Those that a container holds and their plugin does not offer any more."""
     for plugin in status.plugins:
-        for resource in plugin.resources:
+        for resource in plugin.report.resources:
             for name, holder in resource.removed_in_use.items():
                 device = DeviceStatus(name, healthy=False, health="unhealthy", reason=REMOVED_IN_USE, holder=holder)
                 yield KnownDevice(plugin.name, resource.name, device, (name, f"{resource.name} {name}"))
@@ -138,7 +138,7 @@ def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
     """Whose devices nobody knows just now, to be added to a text; empty where that is nobody's."""
-    silent = [plugin for plugin in plugins if not plugin.pid or plugin.condition is Condition.STARTING]
+    silent = [plugin for plugin in plugins if not plugin.process.pid or plugin.condition is Condition.STARTING]
     return "".join(
         f"; {plugin.name} is {plugin.condition}, and its devices are not known{_starting(plugin)}" for plugin in silent
     )

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from hub.base.wording import counted
-from hub.model.node import Condition, HubStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus
+from hub.model.node import Condition, HubStatus, PluginStatus, Problem, Severity
+from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus, ResourceStatus
 
 _ORDER = list(Severity)
 
@@ -74,28 +74,30 @@ def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Proble
 def _of_hub(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     if not hub.running:
         text = (
-            f"the hub shows no life: the event loop of process {hub.pid} does not turn" if hub.unresponsive else _NO_HUB
+            f"the hub shows no life: the event loop of process {hub.report.pid} does not turn"
+            if hub.unresponsive
+            else _NO_HUB
         )
         start = "start one with dphub run; in a pod, its container ends with it and is restarted"
-        remedy = f"end process {hub.pid}; in a pod, it is restarted" if hub.unresponsive else start
+        remedy = f"end process {hub.report.pid}; in a pod, it is restarted" if hub.unresponsive else start
         yield Problem(Severity.ERROR, "hub", text, remedy)
         return
-    if hub.config_error:
-        text = f"the last reload was refused, all goes on as before: {hub.config_error}"
+    if hub.report.config_error:
+        text = f"the last reload was refused, all goes on as before: {hub.report.config_error}"
         yield Problem(Severity.WARNING, "hub", text, "mend the file, then dphub reload")
-    if hub.http_error:
+    if hub.report.http_error:
         remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
-        yield Problem(Severity.WARNING, "hub", f"{hub.http_error}; it is tried again", remedy)
-    for part, how in hub.failures.items():
+        yield Problem(Severity.WARNING, "hub", f"{hub.report.http_error}; it is tried again", remedy)
+    for part, how in hub.report.failures.items():
         text = f"its {part} has failed of late and was started anew: {how}"
         yield Problem(Severity.WARNING, "hub", text, "dphub logs")
-    if not hub.kubelet_since:
+    if not hub.report.kubelet_since:
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
-        silent = f"nobody answers on {hub.plugin_dir}/kubelet.sock, as after a kubelet's sudden death"
-        text = silent if hub.kubelet_unresponsive else f"there is no kubelet at {hub.plugin_dir}"
+        silent = f"nobody answers on {hub.report.plugin_dir}/kubelet.sock, as after a kubelet's sudden death"
+        text = silent if hub.report.kubelet_unresponsive else f"there is no kubelet at {hub.report.plugin_dir}"
         text += f"; {', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it" if waiting else ""
         yield Problem(Severity.WARNING, "kubelet", text, "start the kubelet")
-    elif any(plugin.resources and not plugin.holders_known for plugin in plugins):
+    elif any(plugin.report.resources and not plugin.report.holders_known for plugin in plugins):
         text = "who holds which device is not known: its pod resources API does not answer"
         yield Problem(Severity.INFO, "kubelet", text)
 
@@ -106,24 +108,24 @@ def _of_plugin(
     about = plugin.name
     said = f": {plugin.message}" if plugin.message else ""
     idle = plugin.condition in _IDLE
-    if plugin.condition in _FAULTS or (idle and plugin.fault):
+    if plugin.condition in _FAULTS or (idle and plugin.report.fault):
         yield Problem(Severity.ERROR, about, f"{plugin.condition}{said}", _remedy_of_fault(plugin, plugins))
     elif plugin.condition is Condition.STOPPED:
         yield Problem(Severity.INFO, about, "stopped", f"dphub start {about}")
-    elif plugin.condition is Condition.WAITING and hub.kubelet_since:
+    elif plugin.condition is Condition.WAITING and hub.report.kubelet_since:
         yield Problem(Severity.WARNING, about, f"{plugin.condition}{said}")
-    if plugin.reason and not (idle and plugin.fault):
-        yield Problem(Severity.WARNING if plugin.fault else Severity.INFO, about, plugin.reason)
-    for resource in plugin.resources:
+    if plugin.report.reason and not (idle and plugin.report.fault):
+        yield Problem(Severity.WARNING if plugin.report.fault else Severity.INFO, about, plugin.report.reason)
+    for resource in plugin.report.resources:
         yield from _of_resource(plugin, resource)
         yield from _of_devices(about, resource, ambiguous)
-    yield from _of_excluded(about, plugin.excluded)
+    yield from _of_excluded(about, plugin.report.excluded)
 
 
 def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
     """Other plugins of the hub that offer a resource of the same name."""
-    names = {resource.name for resource in plugin.resources}
-    return [each.name for each in plugins if each is not plugin and names & {one.name for one in each.resources}]
+    names = {resource.name for resource in plugin.report.resources}
+    return [each.name for each in plugins if each is not plugin and names & {one.name for one in each.report.resources}]
 
 
 def _remedy_of_fault(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> str:
@@ -146,7 +148,7 @@ def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Pro
         text = f"{refused} since the plugin started: {refusal.reason}"
         yield Problem(Severity.INFO, about, text)
     never_offered = resource.registration is RegistrationStatus.INVALID
-    if not (never_offered or resource.devices or resource.reason or plugin.reason):
+    if not (never_offered or resource.devices or resource.reason or plugin.report.reason):
         yield Problem(Severity.INFO, about, f"{resource.name}: the plugin finds no device for it")
 
 
@@ -157,7 +159,7 @@ def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]
         if not device.healthy:
             groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
     worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
-    of_all = f"of {counted(resource.total, 'device')} of {resource.name} not healthy"
+    of_all = f"of {counted(resource.capacity, 'device')} of {resource.name} not healthy"
     for (wanted, source, reason), devices in worst[:REASONS]:
         text = f"{len(devices)} {of_all} ({_named(device.id for device in devices)}): {reason}"
         keys = dict.fromkeys(device.physical or _said(resource.name, device.id, ambiguous) for device in devices)
@@ -197,7 +199,7 @@ def _remedy(source: str, keys: Sequence[str]) -> str:
 
 def _ambiguous(plugins: Iterable[PluginStatus]) -> set[str]:
     """The ids that more than one resource has, such as the numbers of pools."""
-    resources = [resource for plugin in plugins for resource in plugin.resources]
+    resources = [resource for plugin in plugins for resource in plugin.report.resources]
     counts = Counter(device.id for resource in resources for device in resource.devices if not device.physical)
     return {name for name, count in counts.items() if count > 1}
 

@@ -49,7 +49,7 @@ class _Collector:
 
 def _of_node(status: NodeStatus) -> Iterator[Metric]:
     hub, plugins = status.hub, status.plugins
-    yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.version})])
+    yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.report.version})])
     yield _gauge(
         "dphub_ready",
         "Whether every plugin is registered, or has a reason not to be that is not an error.",
@@ -59,10 +59,12 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     severities = Counter(problem.severity for problem in status.problems)
     samples = [Sample(severities[severity], {"severity": severity}) for severity in Severity]
     yield Metric("dphub_problems", "Problems in the status, by severity.", samples)
-    yield _gauge("dphub_start_time_seconds", "Start of the hub, in Unix time.", hub.started)
-    yield _gauge("dphub_kubelet_up", "Whether there is a kubelet that answers.", hub.kubelet_since > 0)
-    yield _counter("dphub_kubelet_starts_total", "Kubelet starts that the hub has seen.", [Sample(hub.kubelet_starts)])
-    accepted = not hub.config_error
+    yield _gauge("dphub_start_time_seconds", "Start of the hub, in Unix time.", hub.report.started)
+    yield _gauge("dphub_kubelet_up", "Whether there is a kubelet that answers.", hub.report.kubelet_since > 0)
+    yield _counter(
+        "dphub_kubelet_starts_total", "Kubelet starts that the hub has seen.", [Sample(hub.report.kubelet_starts)]
+    )
+    accepted = not hub.report.config_error
     yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was accepted.", accepted)
     yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
     yield from _of_processes(plugins)
@@ -85,7 +87,7 @@ def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     text = "Last heartbeat of a plugin's process, in Unix time."
     yield Metric("dphub_plugin_last_heartbeat_timestamp_seconds", text, last)
     restarts = [
-        Sample(plugin.restarts.get(reason, 0), {"plugin": plugin.name, "reason": reason})
+        Sample(plugin.process.restarts.get(reason, 0), {"plugin": plugin.name, "reason": reason})
         for plugin in plugins
         for reason in RestartReason
     ]
@@ -96,17 +98,17 @@ def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     found = [
         ({"plugin": plugin.name, "resource": resource.name}, resource)
         for plugin in plugins
-        for resource in plugin.resources
+        for resource in plugin.report.resources
     ]
     devices = [
         Sample(count, labels | {"health": health})
         for labels, resource in found
-        for health, count in _by_health(resource.total, resource.healthy)
+        for health, count in _by_health(resource.capacity, resource.allocatable)
     ]
     yield Metric("dphub_devices", "Advertised devices, by health.", devices)
     allocated = [Sample(resource.allocated, labels) for labels, resource in found if resource.allocated is not None]
     yield Metric("dphub_devices_allocated", "Devices that a container uses.", allocated)
-    cordoned = [Sample(len(plugin.cordons), {"plugin": plugin.name}) for plugin in plugins]
+    cordoned = [Sample(len(plugin.report.cordons), {"plugin": plugin.name}) for plugin in plugins]
     yield Metric("dphub_devices_cordoned", "Physical devices that an administrator cordoned.", cordoned)
     registered = [Sample(resource.registration == "registered", labels) for labels, resource in found]
     yield Metric("dphub_resource_registered", "Whether a resource is registered with the kubelet.", registered)
@@ -115,8 +117,8 @@ def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     yield _counter("dphub_registrations_total", text, registrations)
 
 
-def _by_health(total: int, healthy: int) -> Sequence[tuple[str, int]]:
-    return ("healthy", healthy), ("unhealthy", total - healthy)
+def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:
+    return ("healthy", allocatable), ("unhealthy", capacity - allocatable)
 
 
 def _of_plugins(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:

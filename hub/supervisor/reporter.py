@@ -9,7 +9,7 @@ from hub._version import __version__
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import kubelet_identity
 from hub.base.statusfile import StatusFile
-from hub.model.hub import HubReport
+from hub.model.hub import HubReport, InstanceReport
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord
@@ -96,7 +96,10 @@ class HubReporter:
         """Write the file now."""
         self._file.write()
 
-    def _build(self) -> HubReport:
+    def _build(self) -> InstanceReport:
+        return InstanceReport(self._hub(), tuple(record.state for record in self._records.values()))
+
+    def _hub(self) -> HubReport:
         kubelet = kubelet_identity(self._settings.plugin_dir / KUBELET_SOCKET)
         return HubReport(
             version=__version__,
@@ -113,6 +116,5 @@ class HubReporter:
             kubelet_starts=self._kubelet_starts,
             config_error=self._config_error,
             failures=dict(self._failures),
-            processes=tuple(record.state for record in self._records.values()),
             node=os.environ.get(NODE_NAME_VARIABLE) or os.uname().nodename,
         )

@@ -10,8 +10,8 @@ import pytest
 
 from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubReport, ProcessReport, RunState
-from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceReport
+from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
 
 DPHUB = Path(sys.executable).with_name("dphub")
 GPU, POOL = "nvidia.com/gpu", "rdma/pool"
@@ -37,7 +37,7 @@ def run_dir(tmp_path: Path) -> RunDir:
         ProcessReport(name, RunState.RUNNING if pid else RunState.STOPPED, pid) for name, pid in pids.items()
     )
     run_dir.lock.touch()
-    replace_file(run_dir.hub_report, HubReport("1", 1, 1.0, "dphub", "/c.ini", "/p", "/", processes=processes))
+    replace_file(run_dir.hub_report, InstanceReport(HubReport("1", 1, 1.0, "dphub", "/c.ini", "/p", "/"), processes))
     cordoned = {"healthy": False, "health": "unhealthy", "reason": "cordoned: hot", "source": "cordon"}
     gpus = (
         DeviceStatus("GPU-7f00", healthy=True, pci=("0000:1b:00.0",), attributes={"index": "0"}),
@@ -55,8 +55,10 @@ def run_dir(tmp_path: Path) -> RunDir:
     return run_dir
 
 
-def _resource(name: str, *devices: DeviceStatus) -> ResourceReport:
-    return ResourceReport(name, f"{name}.sock", RegistrationStatus.REGISTERED, 1.0, devices=devices)
+def _resource(name: str, *devices: DeviceStatus) -> ResourceStatus:
+    healthy = sum(device.healthy for device in devices)
+    counts = {"capacity": len(devices), "allocatable": healthy}
+    return ResourceStatus(name, f"{name}.sock", RegistrationStatus.REGISTERED, 1.0, devices=devices, **counts)
 
 
 def _asked(run_dir: Path, line: str) -> list[str]:

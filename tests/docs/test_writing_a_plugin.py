@@ -25,7 +25,7 @@ from hub.api.plugin import MAX_RESET_TIMEOUT
 from hub.base.exits import Exit
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubReport
+from hub.model.hub import InstanceReport
 from hub.plugin.devices.validation import ID_CHARACTERS
 from hub.plugin.metrics.plugin import SAMPLES
 from hub.reset.messages import ResetLimits
@@ -243,9 +243,9 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         assert "last reset of" in status
         run_dir = RunDir(here / RUN_DIR)
         await until(lambda: _has_metric(run_dir), "the plugin's own figures in its pulse")
-        state = read_file(run_dir.hub_report, HubReport)
+        state = read_file(run_dir.hub_report, InstanceReport)
         assert state
-        answer = await AsyncHTTPClient().fetch(f"http://{state.http}/metrics")
+        answer = await AsyncHTTPClient().fetch(f"http://{state.hub.http}/metrics")
         assert 'serial_adapters_in_use{plugin="serial"} 0.0' in answer.body.decode()
 
 

@@ -14,7 +14,7 @@ from gpu_support import GPU
 from simulator import SimulatedNode
 from support import PATIENCE, STUB, until
 
-from hub.status.reader import read_state
+from hub.status.reader import read_report
 from hub.testing.node import Node
 
 CONFIG = """
@@ -44,7 +44,7 @@ def _lines(node: Node, event: str) -> list[dict[str, Any]]:
 
 
 def _pid(node: Node, plugin: str) -> int:
-    state = read_state(node.run_dir.report(plugin))
+    state = read_report(node.run_dir.report(plugin))
     return state.pid if state else 0
 
 
@@ -66,7 +66,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         driver.hang()
         exits = await until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
-        state = await until(lambda: read_state(node.run_dir.report("gpu")), "the plugin's state")
+        state = await until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
         driver.mend()
         await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)

@@ -16,7 +16,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from hub.base.jsonfile import read_file
 from hub.base.paths import INSTANCE
-from hub.model.hub import HubReport
+from hub.model.hub import InstanceReport
 from hub.model.node import NodeStatus, PluginStatus
 from hub.status.reader import Reader
 from hub.testing.node import Node
@@ -153,8 +153,8 @@ class OperatedNode(Node):
 
     def status(self) -> NodeStatus | None:
         """The node's condition, once the hub that runs has told it."""
-        hub = self._reader.hub()
-        return self._reader.status(running=True) if hub and self.hub and hub.pid == self.hub.pid else None
+        instance = self._reader.instance()
+        return self._reader.status(running=True) if instance and self.hub and instance.hub.pid == self.hub.pid else None
 
     def plugin(self, name: str) -> PluginStatus | None:
         """How a plugin is, once there is a status."""
@@ -194,9 +194,9 @@ class OperatedNode(Node):
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
         """What the hub answers over HTTP: status and text."""
-        hub = read_file(self.run_dir.hub_report, HubReport)
-        assert hub
-        answer = await AsyncHTTPClient().fetch(f"http://{hub.http}{path}", raise_error=False, **request)
+        instance = read_file(self.run_dir.hub_report, InstanceReport)
+        assert instance
+        answer = await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}", raise_error=False, **request)
         return answer.code, answer.body.decode()
 
     async def metric(self, name: str, **labels: str) -> float:

@@ -11,8 +11,8 @@ from support import until
 
 from hub.base.jsonfile import replace_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubReport, LastExit, ProcessReport, RestartReason, RunState
-from hub.model.plugin import DeviceStatus, ExcludedDevice, PluginReport, RegistrationStatus, ResetReport, ResourceReport
+from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RestartReason, RunState
+from hub.model.plugin import DeviceStatus, ExcludedDevice, PluginReport, RegistrationStatus, ResetReport, ResourceStatus
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_web
 
@@ -32,10 +32,25 @@ def bad(number: int, reason: str, **more: object) -> DeviceStatus:
     return device(number, **{**unhealthy, "reason": reason, **more})
 
 
+def counts(devices: Sequence[DeviceStatus]) -> dict[str, int]:
+    """What a plugin writes about so many devices."""
+    return {
+        "capacity": len(devices),
+        "allocatable": sum(each.healthy for each in devices),
+        "allocated": sum(bool(each.holder) for each in devices),
+    }
+
+
 def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
     """A plugin with one resource."""
-    resource = ResourceReport(
-        RESOURCE, "stub.sock", RegistrationStatus.REGISTERED, time.time() - 60, 1, devices=tuple(devices)
+    resource = ResourceStatus(
+        RESOURCE,
+        "stub.sock",
+        RegistrationStatus.REGISTERED,
+        time.time() - 60,
+        1,
+        devices=tuple(devices),
+        **counts(devices),
     )
     told = {
         "plugin": "stub",
@@ -108,10 +123,9 @@ class PageNode:
             http="127.0.0.1:9880",
             kubelet_since=time.time() - 90_000 if kubelet else 0,
             kubelet_starts=1,
-            processes=(process,),
             node="node-a",
         )
-        replace_file(self._run_dir.hub_report, hub)
+        replace_file(self._run_dir.hub_report, InstanceReport(hub, (process,)))
         replace_file(self._run_dir.report("stub"), state)
 
     @asynccontextmanager

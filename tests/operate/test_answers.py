@@ -106,7 +106,7 @@ async def test_a_second_cordon(node: OperatedNode) -> None:
         assert (said.code, f"; it was already cordoned: {was}" in said.out) == (0, True), said
         stub = node.plugin("stub")
         assert stub
-        assert stub.cordons == {f"{STUB} stub-1": f"cordoned: {reason}"}
+        assert stub.report.cordons == {f"{STUB} stub-1": f"cordoned: {reason}"}
 
 
 async def test_every_new_log_level_is_logged(node: OperatedNode) -> None:
@@ -144,7 +144,7 @@ async def test_plugins_that_do_not_answer() -> None:
         assert (said.code, "odd is another program than a plugin of the hub's" in said.err) == (2, True), said
         stub = node.plugin("stub")
         assert stub
-        os.kill(stub.pid, signal.SIGSTOP)
+        os.kill(stub.process.pid, signal.SIGSTOP)
         said = await node.dphub("log-level", "stub", "debug")
         words = "stub: the plugin ended before it had answered; try again when it is back\n"
         assert (said.code, said.err) == (2, f"dphub: {words}"), said

@@ -15,7 +15,7 @@ from hub.testing.kubelet import AdmissionError
 
 
 def _device(status: NodeStatus, name: str) -> DeviceStatus:
-    found = [device for plugin in status.plugins for each in plugin.resources for device in each.devices]
+    found = [device for plugin in status.plugins for each in plugin.report.resources for device in each.devices]
     return next(device for device in found if name in {device.id, *device.pci})
 
 
@@ -42,8 +42,8 @@ async def test_restart_stop_and_start(node: OperatedNode) -> None:
     assert (said.code, said.out.startswith("stub: started, registered after ")) == (0, True), said
     said = await node.dphub("start", "stub")
     assert (said.code, said.out.startswith("stub: runs already, registered after ")) == (0, True), said
-    assert [plugin and plugin.pid for plugin in others] == [
-        plugin and plugin.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
+    assert [plugin and plugin.process.pid for plugin in others] == [
+        plugin and plugin.process.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
     ]
     assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="requested") == 1
 
@@ -204,8 +204,10 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
     assert _stub(node, 1).source == "cordon"
     stub = node.plugin("stub")
     assert stub
-    os.kill(stub.pid, signal.SIGKILL)
-    await node.status_until(lambda status: status.plugins[2].pid not in {0, stub.pid} and status.ready, "it is back")
+    os.kill(stub.process.pid, signal.SIGKILL)
+    await node.status_until(
+        lambda status: status.plugins[2].process.pid not in {0, stub.process.pid} and status.ready, "it is back"
+    )
     assert _stub(node, 1).source == "cordon"
     await node.stop_hub()
     await node.start_hub()

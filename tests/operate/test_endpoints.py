@@ -27,7 +27,7 @@ async def test_floods(node: OperatedNode) -> None:
         assert code in {400, 405, 599}
     status = node.status()
     assert status
-    host, _, port = status.hub.http.partition(":")
+    host, _, port = status.hub.report.http.partition(":")
     streams = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
     closed = await until(lambda: sum(reader.at_eof() for reader, _ in streams) >= 100, "refused connections")
     assert closed
@@ -72,13 +72,13 @@ async def test_the_status_is_packed(node: OperatedNode) -> None:
     """For who takes that: thousands of devices are megabytes, and somebody may ask every two seconds."""
     status = node.status()
     assert status
-    client, url = AsyncHTTPClient(), f"http://{status.hub.http}/status"
+    client, url = AsyncHTTPClient(), f"http://{status.hub.report.http}/status"
     packed = await client.fetch(url, decompress_response=False, headers={"Accept-Encoding": "gzip, br"})
     plain = await client.fetch(url, decompress_response=False)
     assert (packed.headers["Content-Encoding"], "Content-Encoding" in plain.headers) == ("gzip", False)
     assert len(packed.body) < len(plain.body) / 3
     unpacked = json.loads(gzip.decompress(packed.body))
-    assert unpacked["plugins"][0]["resources"] == json.loads(plain.body)["plugins"][0]["resources"]
+    assert unpacked["plugins"][0]["report"] == json.loads(plain.body)["plugins"][0]["report"]
 
 
 async def test_other_addresses(node: OperatedNode) -> None:

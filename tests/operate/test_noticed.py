@@ -48,8 +48,8 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
     """The log has the stack of a crash, which the plugin's next process does not keep."""
     stub = node.plugin("stub")
     assert stub
-    os.kill(stub.pid, signal.SIGSEGV)
-    await node.status_until(lambda status: any(each.restarts for each in status.plugins), "the crash")
+    os.kill(stub.process.pid, signal.SIGSEGV)
+    await node.status_until(lambda status: any(each.process.restarts for each in status.plugins), "the crash")
     await node.kubelet.wait_for(STUB)
     said = await node.dphub("logs", "stub", "--json", "-n", "0")
     (exited,) = (line for line in said.out.splitlines() if '"plugin exited"' in line)
@@ -66,7 +66,11 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
 
     def allocated() -> bool:
         status = node.status()
-        found = {each.name: each.allocated for plugin in status.plugins for each in plugin.resources} if status else {}
+        found = (
+            {each.name: each.allocated for plugin in status.plugins for each in plugin.report.resources}
+            if status
+            else {}
+        )
         seen.add(found.get(STUB))
         return found.get(STUB) == 2 and found.get(GPU) == 1
 

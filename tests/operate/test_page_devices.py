@@ -89,7 +89,7 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
         shown = await page.locator("body").inner_text()
         answer = await page.request.get(f"{page_node.url}status")
         (told,) = (await answer.json())["plugins"]
-        for resource in told["resources"]:
+        for resource in told["report"]["resources"]:
             for text in _texts(resource["devices"]):
                 assert text in shown, text
         for text in ("stub-99", "killed by SIGSEGV", "code -11", "failed, took 1.50 s", "no answer", "1 crashed"):

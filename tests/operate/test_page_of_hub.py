@@ -6,7 +6,7 @@ from operated import GPU, operated
 from playwright.async_api import Browser, expect
 
 from hub.base.jsonfile import read_file
-from hub.model.hub import HubReport
+from hub.model.hub import InstanceReport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,9 +18,9 @@ async def test_the_topology_of_a_node(browser: Browser) -> None:
         (held,) = pod.containers["main"].devices[GPU]
         node.hcas.set_port("mlx5_7", "DOWN")
         await node.status_until(lambda status: not status.ok, "a port that is down")
-        hub = read_file(node.run_dir.hub_report, HubReport)
-        assert hub
-        async with opened(browser, f"http://{hub.http}/#view=topology") as page:
+        instance = read_file(node.run_dir.hub_report, InstanceReport)
+        assert instance
+        async with opened(browser, f"http://{instance.hub.http}/#view=topology") as page:
             await expect(page).to_have_title("1 problem - node-a - Device Plugin Hub")
             await expect(page.locator(".numa > h3")).to_have_text(["NUMA node 0", "NUMA node 1"])
             switches = page.locator(".switch")

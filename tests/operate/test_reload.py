@@ -25,7 +25,9 @@ async def test_reload_changes_what_changed(node: OperatedNode) -> None:
     node.rewrite("circus.ini", before)
     said = await node.dphub("reload")
     assert (said.code, said.out) == (0, "extra: stopped and removed\n"), said
-    assert (gpu and gpu.pid, ib and ib.pid) == tuple(each and each.pid for each in map(node.plugin, ("gpu", "ib")))
+    assert (gpu and gpu.process.pid, ib and ib.process.pid) == tuple(
+        each and each.process.pid for each in map(node.plugin, ("gpu", "ib"))
+    )
 
 
 async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
@@ -57,8 +59,8 @@ async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) ->
     """A plugin that comes back from a crash at that moment has not been restarted by the reload."""
     stub = node.plugin("stub")
     assert stub
-    assert stub.pid
-    os.kill(stub.pid, signal.SIGKILL)
+    assert stub.process.pid
+    os.kill(stub.process.pid, signal.SIGKILL)
     assert (await node.dphub("reload")).out == "nothing has changed\n"
     await node.kubelet.wait_for(STUB)
 
@@ -68,11 +70,11 @@ async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> N
     good = node.rewrite("stub.yaml", "resources: 7")
     stub = node.plugin("stub")
     assert stub
-    os.kill(stub.pid, signal.SIGKILL)
+    os.kill(stub.process.pid, signal.SIGKILL)
 
     def waits(status: NodeStatus) -> bool:
         stub = status.plugins[2]
-        return stub.condition is Condition.BACKING_OFF and stub.next_start > time.time() + 5
+        return stub.condition is Condition.BACKING_OFF and stub.process.next_start > time.time() + 5
 
     await node.status_until(waits, "the stub to wait for long")
     node.rewrite("stub.yaml", good)

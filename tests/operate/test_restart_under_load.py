@@ -32,7 +32,7 @@ async def test_restarts_under_load() -> None:
     """200 restarts: each change of another plugin's devices reaches the kubelet once, in order; its process stays."""
     wanted = {"example.com/stub": 4, "example.com/idle": 2, BUSY: 8}
     async with operated(BUSY_CONFIG, files=FILES, wanted=wanted) as node:
-        before = {name: plugin.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
+        before = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         end = asyncio.Event()
         load = asyncio.create_task(_change_devices(node, end))
         pods = asyncio.create_task(_admit_pods(node, end, chance()))
@@ -42,10 +42,10 @@ async def test_restarts_under_load() -> None:
         end.set()
         sent, admitted = await load, await pods
         await node.all_well()
-        after = {name: plugin.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
+        after = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
         restarted = node.plugin("restarted")
         assert restarted
-        assert (restarted.restarts, after) == ({"requested": RESTARTS}, before)
+        assert (restarted.process.restarts, after) == ({"requested": RESTARTS}, before)
         assert [len(update.devices) for update in node.kubelet.lists(BUSY)] == [8, *sent]
         assert len(node.kubelet.lists("example.com/idle")) == 1
         assert admitted > 0

@@ -101,9 +101,11 @@ async def test_a_plugin_that_is_stopped_dead() -> None:
     async with operated(watchdog=SHORT_WATCHDOG) as node:
         stub = node.plugin("stub")
         assert stub
-        os.kill(stub.pid, signal.SIGSTOP)
-        status = await node.status_until(lambda status: status.plugins[2].pid not in {stub.pid, 0}, "another process")
-        last = status.plugins[2].last_exit
+        os.kill(stub.process.pid, signal.SIGSTOP)
+        status = await node.status_until(
+            lambda status: status.plugins[2].process.pid not in {stub.process.pid, 0}, "another process"
+        )
+        last = status.plugins[2].process.last_exit
         assert last
         assert last.reason == f"killed by the hub: its event loop has not run for {SHORT_WATCHDOG:g} s"
         assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="unresponsive") == 1
@@ -117,11 +119,11 @@ async def test_hung_hardware() -> None:
         node.stub_faults(hang=True)
         status = await node.status_until(
             lambda status: (
-                status.plugins[2].restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None
+                status.plugins[2].process.restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None
             ),
             "a plugin killed for hanging",
         )
-        last = status.plugins[2].last_exit
+        last = status.plugins[2].process.last_exit
         assert last
         assert last.reason == f"killed by the hub: its hardware has not responded for {SHORT_WATCHDOG:g} s"
         words = f"starting: after: {last.reason}"
@@ -141,7 +143,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
     await _told(node, "stub", "backing off", "exit code 7")
     # Long enough for what follows: the pauses double.
     await node.status_until(
-        lambda status: any(plugin.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
+        lambda status: any(plugin.process.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
     )
     await _ready(node, ready=False, says="stub: backing off: exit code 7")
     assert await node.metric("dphub_plugin_condition", plugin="stub", condition=Condition.BACKING_OFF) == 1
@@ -201,7 +203,7 @@ async def test_kubelet_killed(node: OperatedNode) -> None:
     status = node.status()
     assert status
     assert [problem.about for problem in status.problems] == ["kubelet"]
-    assert (status.hub.kubelet_since, status.hub.kubelet_unresponsive) == (0, True)
+    assert (status.hub.report.kubelet_since, status.hub.report.kubelet_unresponsive) == (0, True)
     assert "kubelet up" not in (await node.dphub("status", width=400)).out
     await _ready(node, ready=True, says="stub: waiting for kubelet")
     assert await node.metric("dphub_kubelet_up") == 0
@@ -238,4 +240,4 @@ async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: 
     after = node.status()
     assert before
     assert after
-    assert [plugin.pid for plugin in before.plugins] == [plugin.pid for plugin in after.plugins]
+    assert [plugin.process.pid for plugin in before.plugins] == [plugin.process.pid for plugin in after.plugins]

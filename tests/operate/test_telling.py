@@ -20,7 +20,9 @@ QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
 
 def _flaps(node: OperatedNode) -> bool:
     gpu = node.plugin("gpu")
-    return bool(gpu) and "flapping" in {device.source for resource in gpu.resources for device in resource.devices}
+    return bool(gpu) and "flapping" in {
+        device.source for resource in gpu.report.resources for device in resource.devices
+    }
 
 
 async def _until_it_flaps(node: OperatedNode, total: int) -> None:
@@ -109,7 +111,7 @@ async def test_how_old_the_last_known_state_is() -> None:
         os.utime(node.run_dir.hub_report, (minutes_ago, minutes_ago))
         node.run_dir.hub_heartbeat.unlink()
         status = Reader(node.run_dir).status(running=False)
-        assert status.hub.last_heartbeat == pytest.approx(max(minutes_ago, status.hub.started), abs=1)
+        assert status.hub.last_heartbeat == pytest.approx(max(minutes_ago, status.hub.report.started), abs=1)
         future = time.monotonic_ns() + 10**15
         node.run_dir.hub_heartbeat.touch()
         os.utime(node.run_dir.hub_heartbeat, ns=(future, future))
@@ -142,7 +144,7 @@ async def test_a_device_whose_file_is_missing() -> None:
     async with operated() as node:
         node.rewrite("stub.yaml", "resources: [{devices: 2, nodes: [{host_path: /dev/no-such-file}]}]")
         assert (await node.dphub("restart", "stub")).code == 0
-        await node.status_until(lambda status: bool(status.plugins[2].resources[0].warnings), "the warning")
+        await node.status_until(lambda status: bool(status.plugins[2].report.resources[0].warnings), "the warning")
         said = await node.dphub("devices", "stub-1", width=200)
         words = "/dev/no-such-file does not exist, no container with device stub-0, stub-1 can start"
         assert re.search(f"^warning +{words}$", said.out, re.MULTILINE), said.out

@@ -15,7 +15,7 @@ from benchmarks.upgrades import Traffic, ready, upgrade
 from hub.base.instances import running_hubs
 from hub.model.node import Condition
 from hub.model.plugin import RegistrationStatus
-from hub.status.reader import read_state
+from hub.status.reader import read_report
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
 
@@ -62,7 +62,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
         await all_allocatable(node.kubelet)
 
         def handed_over() -> bool:
-            states = [read_state(older_dir.report(name.partition("/")[2])) for name in RESOURCES]
+            states = [read_report(older_dir.report(name.partition("/")[2])) for name in RESOURCES]
             found = [resource.registration for state in states if state for resource in state.resources]
             return found == [RegistrationStatus.SUPERSEDED] * len(RESOURCES)
 
@@ -141,7 +141,7 @@ async def test_a_younger_plugin_that_goes() -> None:
         await _admitted_by(node, "dphub")
 
         def registered() -> bool:
-            state = read_state(older_dir.report("red"))
+            state = read_report(older_dir.report("red"))
             return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
         await until(registered, "the older hub to say so")
@@ -199,12 +199,12 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
         assert cordoned.code == 0, cordoned
         assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
         assert "the fan is loud" in older_dir.health("p").read_text()
-        before = read_state(older_dir.report("p"))
+        before = read_report(older_dir.report("p"))
         assert before
         os.kill(before.pid, signal.SIGKILL)
 
         def replaced() -> bool:
-            state = read_state(older_dir.report("p"))
+            state = read_report(older_dir.report("p"))
             return bool(state and state.pid != before.pid and state.resources)
 
         await until(replaced, "the older hub's plugin after its restart")

@@ -21,7 +21,7 @@ from hub.model.admin import Uncordon
 from hub.model.plugin import DeviceStatus
 from hub.plugin.deviceplugin.errors import RpcError
 from hub.plugin.resets.recovery import Recovery
-from hub.status.reader import read_state
+from hub.status.reader import read_report
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 
 QUICK = (
@@ -229,7 +229,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
             await call
     _, alive = psutil.wait_procs(family, timeout=PATIENCE)
     assert not alive
-    state = read_state(plugin.run_dir.report("stub"))
+    state = read_report(plugin.run_dir.report("stub"))
     assert state
     assert all(device.healthy for device in state.resources[0].devices)
 

@@ -597,7 +597,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": ":0"})
     hub.wait_plugins("a")
     reader = Reader(RunDir(hub.run_dir))
-    http = wait_until(lambda: (told := reader.hub()) and told.http, "the hub to listen")
+    http = wait_until(lambda: (told := reader.instance()) and told.hub.http, "the hub to listen")
     port = int(http.rpartition(":")[2])
     for address in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
         with closing(HTTPConnection(address, port, timeout=PATIENCE)) as client:
@@ -632,7 +632,7 @@ def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
         assert hub.wait_event("http listen failed")["reason"] == reason
         remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
         assert remedy in {problem.remedy for problem in Reader(RunDir(hub.run_dir)).status(running=True).problems}
-    wait_until(lambda: Reader(RunDir(hub.run_dir)).status(running=True).hub.http == address, "the hub to listen")
+    wait_until(lambda: Reader(RunDir(hub.run_dir)).status(running=True).hub.report.http == address, "the hub to listen")
     hub.stop()
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "nowhere"})
     assert hub.wait_ended() == Exit.USAGE

@@ -10,7 +10,7 @@ from hub_process import HubProcess, is_alive, wait_until
 
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
-from hub.model.hub import HubReport, RestartReason, RunState
+from hub.model.hub import InstanceReport, RestartReason, RunState
 from hub.model.node import Condition, PluginStatus, Severity
 from hub.status.reader import Reader
 
@@ -36,7 +36,9 @@ def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
     """What it does is unknown: as long as it runs, the node is ready."""
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
-    status = wait_until(lambda: reader.hub() and (told := reader.status(running=True)).ready and told, "all is ready")
+    status = wait_until(
+        lambda: reader.instance() and (told := reader.status(running=True)).ready and told, "all is ready"
+    )
     assert [problem for problem in status.problems if problem.severity is Severity.ERROR] == []
     (found,) = status.plugins
     assert (found.condition, found.message) == (
@@ -54,7 +56,7 @@ def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
     hub.config.write_text(PROGRAM.replace("1000", "2000"))
     said = dphub(hub, "reload")
     assert (said.returncode, "other: restarted" in said.stdout) == (0, True), said
-    assert plugin(hub).restarts == {RestartReason.REQUESTED: 2}
+    assert plugin(hub).process.restarts == {RestartReason.REQUESTED: 2}
 
 
 def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
@@ -62,10 +64,10 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
     hub = make_hub(ENDS).start()
     ended = hub.wait_event("plugin exited", plugin="other")
     assert (ended["exit_code"], "meaning" in ended) == (12, False)
-    last = wait_until(lambda: plugin(hub).last_exit, "an end")
+    last = wait_until(lambda: plugin(hub).process.last_exit, "an end")
     assert last.reason == "exit code 12"
-    wait_until(lambda: plugin(hub).restarts.get(RestartReason.CRASHED), "a crash that was counted")
-    assert RestartReason.SELF_REQUESTED not in plugin(hub).restarts
+    wait_until(lambda: plugin(hub).process.restarts.get(RestartReason.CRASHED), "a crash that was counted")
+    assert RestartReason.SELF_REQUESTED not in plugin(hub).process.restarts
 
 
 def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
@@ -98,13 +100,13 @@ def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     path = RunDir(hub.run_dir).hub_report
-    wait_until(lambda: (told := read_file(path, HubReport)) and told.processes[0].starts == 1, "the first start")
+    wait_until(lambda: (told := read_file(path, InstanceReport)) and told.processes[0].starts == 1, "the first start")
     for turn in range(10):
         for command, run in (("stop", RunState.STOPPED), ("start", RunState.RUNNING), ("restart", RunState.RUNNING)):
-            before = read_file(path, HubReport)
+            before = read_file(path, InstanceReport)
             assert before
             hub.call(command, name="other", waiting=True)
-            after = read_file(path, HubReport)
+            after = read_file(path, InstanceReport)
             assert after
             expected = before.processes[0].starts + (command != "stop")
             assert (turn, command, after.processes[0].run, after.processes[0].starts) == (turn, command, run, expected)

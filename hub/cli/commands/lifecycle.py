@@ -32,7 +32,7 @@ _SHOWN = 8
 @hub_options
 def restart(plugin: str, hub: TargetHub) -> None:
     """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
-    before, begin = hub.plugin(plugin).starts, time.monotonic()
+    before, begin = hub.plugin(plugin).process.starts, time.monotonic()
     _client(hub).restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
 
@@ -44,9 +44,9 @@ def start(plugin: str, hub: TargetHub) -> None:
     """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
     before, begin = hub.plugin(plugin), time.monotonic()
     _client(hub).start(plugin)
-    if before.pid:
+    if before.process.pid:
         _exit(done=report_start(hub, plugin, begin=begin, verb="runs already"))
-    _exit(done=report_start(hub, plugin, begin=begin, before=before.starts, verb="started"))
+    _exit(done=report_start(hub, plugin, begin=begin, before=before.process.starts, verb="started"))
 
 
 @click.command(epilog=examples("dphub stop gpu"))
@@ -78,7 +78,7 @@ def stop(plugin: str, hub: TargetHub) -> None:
 def _consequences(status: NodeStatus, plugin: str) -> list[str]:
     """What it means that a plugin was stopped, for containers that have its devices and for new pods."""
     stopped = plugin_of(status, plugin)
-    if not stopped.resources:
+    if not stopped.report.resources:
         return []
     lines = []
     held = [each.device for each in matching_devices(status, plugin) if each.device.holder]
@@ -87,9 +87,9 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
         more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
         keep = "its container keeps it" if len(held) == 1 else "their containers keep them"
         lines.append(f"{counted(len(held), 'device')} in use, {keep}: {shown}{more}")
-    elif not stopped.holders_known:
+    elif not stopped.report.holders_known:
         lines.append("containers that have its devices keep them; which do is unknown without the pod resources API")
-    resources = ", ".join(each.name for each in stopped.resources)
+    resources = ", ".join(each.name for each in stopped.report.resources)
     return [*lines, f"new pods cannot get {resources} until: dphub start {plugin}"]
 
 

@@ -48,18 +48,18 @@ def _faults(hub: TargetHub, status: NodeStatus) -> list[str]:
     """What is wrong with the configuration, everything at once."""
     from hub.supervisor.check import check_plugins  # noqa: PLC0415 - likewise
 
-    settings = HubSettings(Path(status.hub.config), Path(status.hub.plugin_dir), hub.run_dir)
+    settings = HubSettings(Path(status.hub.report.config), Path(status.hub.report.plugin_dir), hub.run_dir)
     try:
         plugins = read_config(settings.config)
     except ConfigError as error:
         return [str(error)]
-    found = zip(plugins, check_plugins(plugins, settings, Path(status.hub.directory)), strict=True)
+    found = zip(plugins, check_plugins(plugins, settings, Path(status.hub.report.directory)), strict=True)
     return [f"{plugin.name}: {problem}" for plugin, report in found for problem in report.problems]
 
 
 def _with_changed_files(status: NodeStatus) -> set[str]:
     """The plugins whose own configuration file is not the one that they have read."""
-    read = [(plugin.name, plugin.config) for plugin in status.plugins if plugin.config]
+    read = [(plugin.name, plugin.report.config) for plugin in status.plugins if plugin.report.config]
     return {name for name, config in read if digest(Path(config.path)) != config.digest}
 
 
@@ -68,7 +68,9 @@ def _kept_from_starting(status: NodeStatus) -> set[str]:
     return {
         plugin.name
         for plugin in status.plugins
-        if plugin.condition is Condition.BACKING_OFF and plugin.last_exit and plugin.last_exit.code == Exit.USAGE
+        if plugin.condition is Condition.BACKING_OFF
+        and plugin.process.last_exit
+        and plugin.process.last_exit.code == Exit.USAGE
     }
 
 
@@ -84,7 +86,7 @@ def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
 
 def _report(hub: TargetHub, client: CircusClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
     """Restart what circus.ini did not change but its own file did, and tell what became of everything."""
-    starts = {plugin.name: plugin.starts for plugin in before.plugins}
+    starts = {plugin.name: plugin.process.starts for plugin in before.plugins}
     after = {plugin.name: plugin for plugin in hub.live_status().plugins}
     good = True
     for name, verb in verbs.items():
@@ -94,7 +96,7 @@ def _report(hub: TargetHub, client: CircusClient, before: NodeStatus, verbs: dic
             echo(f"{name}: loaded, not started")
         else:
             was = starts.get(name, -1)
-            if after[name].starts == was:
+            if after[name].process.starts == was:
                 client.restart(name)
             good &= report_start(hub, name, begin=begin, before=was, verb=verb)
     if not verbs:

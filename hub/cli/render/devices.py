@@ -98,10 +98,10 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     yield from device.attributes.items()
     names = {each.resource for each in shares}
     owner = next((each for each in status.plugins if each.name == plugin), None)
-    resources = [each for each in owner.resources if each.name in names] if owner else []
+    resources = [each for each in owner.report.resources if each.name in names] if owner else []
     # Those of the whole resource: where many devices share a file that is missing, a warning names only some of them.
     yield from (("warning", Text(printable(text), "yellow")) for each in resources for text in each.warnings)
-    reset = owner.resets.get(key) if owner else None
+    reset = owner.report.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""
 
 
@@ -121,7 +121,7 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
 
 
 def _holders_known(status: NodeStatus, plugin: str) -> bool:
-    return any(each.holders_known for each in status.plugins if each.name == plugin)
+    return any(each.report.holders_known for each in status.plugins if each.name == plugin)
 
 
 def _style(status: NodeStatus) -> str:

@@ -8,8 +8,8 @@ from rich.text import Text
 from hub.base.wording import counted
 from hub.cli.render.table import Column, Table
 from hub.cli.render.text import ago, megabytes, printable
-from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, ResourceStatus, Severity
-from hub.model.plugin import DeviceStatus
+from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, Severity
+from hub.model.plugin import DeviceStatus, ResourceStatus
 from hub.status.lookup import REMOVED_IN_USE
 from hub.status.problems import problems_of_plugin
 
@@ -61,7 +61,9 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
     if status.hub.running:
         return
     why = (
-        f"process {status.hub.pid} of the hub does not respond" if status.hub.unresponsive else "the hub is not running"
+        f"process {status.hub.report.pid} of the hub does not respond"
+        if status.hub.unresponsive
+        else "the hub is not running"
     )
     # A table of one cell, for rich leaves spaces where it breaks a text.
     table = Table(Column("", least=1))
@@ -80,11 +82,11 @@ def health_of(device: DeviceStatus) -> Text:
 
 def _headline(status: NodeStatus) -> RenderableType:
     hub = status.hub
-    line = Text.assemble(("Device Plugin Hub ", "bold"), printable(hub.version))
+    line = Text.assemble(("Device Plugin Hub ", "bold"), printable(hub.report.version))
     if hub.running:
-        line.append(f"  up {ago(hub.started)}, process {hub.pid}, {megabytes(hub.memory)}")
-        line.append(f"  kubelet {f'up {ago(hub.kubelet_since)}' if hub.kubelet_since else 'not there'}")
-        line.append(f"  {printable(hub.http) or 'no HTTP'}", "dim")
+        line.append(f"  up {ago(hub.report.started)}, process {hub.report.pid}, {megabytes(hub.memory)}")
+        line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'not there'}")
+        line.append(f"  {printable(hub.report.http) or 'no HTTP'}", "dim")
     # A table of one cell, for rich leaves spaces where it breaks a text.
     table = Table(Column("", least=1))
     table.add(line)
@@ -112,7 +114,7 @@ def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] =
 def _details(status: NodeStatus, plugins: Sequence[PluginStatus]) -> Iterator[RenderableType]:
     style = "" if status.hub.running else "dim"
     yield _plugins(plugins) if status.hub.running else _former_plugins(plugins)
-    resources = [resource for plugin in plugins for resource in plugin.resources]
+    resources = [resource for plugin in plugins for resource in plugin.report.resources]
     if resources:
         yield Text()
         yield _resources(resources, style)
@@ -139,9 +141,9 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
         table.add(
             Text(printable(plugin.name), "bold"),
             Text(plugin.condition, _style(plugin.condition)),
-            str(plugin.pid or "-"),
-            ago(plugin.started),
-            str(sum(plugin.restarts.values())),
+            str(plugin.process.pid or "-"),
+            ago(plugin.process.started),
+            str(sum(plugin.process.restarts.values())),
             _last_exit(plugin),
             megabytes(plugin.memory),
             "" if plugin.log_level == USUAL_LEVEL else plugin.log_level,
@@ -158,18 +160,22 @@ def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 
 def _last_exit(plugin: PluginStatus) -> str:
-    return f"{ago(plugin.last_exit.ended)} ago: {plugin.last_exit.reason}" if plugin.last_exit else "-"
+    return (
+        f"{ago(plugin.process.last_exit.ended)} ago: {plugin.process.last_exit.reason}"
+        if plugin.process.last_exit
+        else "-"
+    )
 
 
 def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableType:
     columns = Column("resource"), Column("registration", least=12), Column("healthy"), Column("allocated")
     table = Table(*columns, style=style)
     for resource in resources:
-        short = resource.healthy < resource.total
+        short = resource.allocatable < resource.capacity
         table.add(
             Text(printable(resource.name), "bold"),
             Text(resource.registration, "green" if resource.registration == "registered" else "yellow"),
-            Text(f"{resource.healthy} of {resource.total}", "yellow" if short else ""),
+            Text(f"{resource.allocatable} of {resource.capacity}", "yellow" if short else ""),
             "unknown" if resource.allocated is None else str(resource.allocated),
         )
     return table
@@ -197,7 +203,7 @@ def _resets(plugin: PluginStatus) -> Iterator[RenderableType]:
         Column("took", leaves=3),
         Column("message", least=24, leaves=4),
     )
-    latest = sorted(plugin.resets.items(), key=lambda reset: -reset[1].ended)
+    latest = sorted(plugin.report.resets.items(), key=lambda reset: -reset[1].ended)
     for name, reset in latest[:ROWS]:
         table.add(name, reset.outcome, ago(reset.ended), f"{reset.seconds:.2f} s", reset.message)
     if latest:

@@ -10,7 +10,7 @@ from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import socket_name
-from hub.model.plugin import DeviceStatus, Rejection, ResourceReport
+from hub.model.plugin import DeviceStatus, Rejection, ResourceStatus
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.registrar import Registrar
 from hub.plugin.deviceplugin.server import DevicePluginServer
@@ -131,17 +131,21 @@ class Resource:
         """Make sure of the registration now."""
         self._registrar.reregister()
 
-    def state(self) -> ResourceReport:
+    def state(self) -> ResourceStatus:
         """The resource as others see it."""
         snapshot, registrar = self._inventory.snapshot, self._registrar
         holders = self._around.holding.of(self.name)
-        return ResourceReport(
+        known = self._around.holding.known
+        return ResourceStatus(
             name=self.name,
             socket=self._endpoint.path.name,
             registration=registrar.state,
             since=registrar.since,
             registrations=registrar.registrations,
             detail=registrar.detail,
+            capacity=len(snapshot.devices),
+            allocatable=sum(not device.unhealthy for device in snapshot.devices.values()),
+            allocated=len(holders) if known else None,
             reason=snapshot.reason,
             problems=snapshot.problems,
             warnings=snapshot.warnings,

@@ -8,7 +8,7 @@ from hub.api.device import Device, Excluded
 from hub.api.plugin import Plugin
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
-from hub.model.plugin import ExcludedDevice, RegistrationStatus, ResourceReport
+from hub.model.plugin import ExcludedDevice, RegistrationStatus, ResourceStatus
 from hub.plugin.deviceplugin.messages import Snapshot
 from hub.plugin.deviceplugin.resource import Resource
 from hub.plugin.devices.scanner import Scan
@@ -33,7 +33,7 @@ class Inventory:
         self._kind = kind
         self._changed = changed
         self._served: dict[str, Resource] = {}
-        self._refused: dict[str, ResourceReport] = {}
+        self._refused: dict[str, ResourceStatus] = {}
         self._excluded: tuple[Excluded, ...] = ()
         self._judging: asyncio.Handle | None = None
         self.reason = ""
@@ -76,7 +76,7 @@ class Inventory:
         if self._judging is None:
             self._judging = asyncio.get_running_loop().call_soon(self._judge)
 
-    def states(self) -> tuple[ResourceReport, ...]:
+    def states(self) -> tuple[ResourceStatus, ...]:
         """The resources as others see them."""
         return (*(resource.state() for resource in self), *self._refused.values())
 
@@ -113,5 +113,5 @@ class Inventory:
             problem = str(error)
         if problem:
             self._log.error("resource invalid", resource=name, reason=problem)
-            self._refused[name] = ResourceReport(name, "", RegistrationStatus.INVALID, time.time(), detail=problem)
+            self._refused[name] = ResourceStatus(name, "", RegistrationStatus.INVALID, time.time(), detail=problem)
             self._changed()

@@ -204,7 +204,7 @@ class _Metrics(_Page):
         from hub.status.prometheus import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
 
         status = self._read_status()
-        found = ((plugin.name, self._reader.heartbeat(plugin)) for plugin in status.plugins)
+        found = ((plugin.name, self._reader.heartbeat(plugin.process)) for plugin in status.plugins)
         heartbeats = {name: heartbeat for name, heartbeat in found if heartbeat}
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(expose(status, heartbeats))

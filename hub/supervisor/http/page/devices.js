@@ -13,24 +13,24 @@ export function devicesOf(plugins) {
   return found.sort((a, b) => a.rank - b.rank);
 }
 
-function devicesOfPlugin(plugin) {
+function devicesOfPlugin({ name: plugin, report }) {
   const found = new Map();
   const add = (key, resource, share, more = {}) => {
     if (!found.has(key)) {
-      found.set(key, { key: `${plugin.name} ${key}`, ref: key, plugin: plugin.name, first: share, shares: [], resources: new Set(),
-        holdersKnown: plugin.holders_known, reset: plugin.resets[key], cordon: plugin.cordons[key], ...more });
+      found.set(key, { key: `${plugin} ${key}`, ref: key, plugin, first: share, shares: [], resources: new Set(),
+        holdersKnown: report.holders_known, reset: report.resets[key], cordon: report.cordons[key], ...more });
     }
     found.get(key).shares.push(share);
     if (resource) found.get(key).resources.add(resource);
   };
-  for (const resource of plugin.resources) {
+  for (const resource of report.resources) {
     for (const device of resource.devices) add(device.physical || `${resource.name} ${device.id}`, resource.name, device);
     for (const [id, holder] of Object.entries(resource.removed_in_use)) {
       const reason = "a container uses it, and the plugin does not offer it any more";
       add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed in use" });
     }
   }
-  for (const { id, reason } of plugin.excluded) {
+  for (const { id, reason } of report.excluded) {
     add(`excluded ${id} ${reason}`, "", { id, reason, healthy: false }, { state: "excluded" });
   }
   return [...found.values()].map(judged);

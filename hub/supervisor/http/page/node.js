@@ -16,7 +16,7 @@ export function drawHead(status, answered) {
   const words = count ? amount(count, "problem") : "No problems";
   setVerdict(status.ready ? words : `${words}, not ready`, count ? wrong(status)[0].severity : "ok");
   document.title = `${words} - ${status.node} - ${PRODUCT}`;
-  draw(byId("product"), `${PRODUCT} ${status.hub.version}`);
+  draw(byId("product"), `${PRODUCT} ${status.hub.report.version}`);
   draw(byId("node"), status.node);
   draw(byId("updated"), "Last update ", clock(answered));
 }
@@ -34,17 +34,18 @@ function setVerdict(words, kind) {
 export function drawTotals(status, devices) {
   const count = (test) => devices.filter(test).length;
   const bad = count(isBad);
-  const known = status.plugins.every((plugin) => plugin.holders_known || !plugin.resources.length);
+  const known = status.plugins.every((plugin) => plugin.report.holders_known || !plugin.report.resources.length);
   const offered = count((device) => device.state !== "excluded");
-  const shares = status.plugins.flatMap((plugin) => plugin.resources).reduce((sum, resource) => sum + resource.total, 0);
+  const shares = status.plugins.flatMap((plugin) => plugin.report.resources).reduce((sum, resource) => sum + resource.capacity, 0);
   const registered = status.plugins.filter((plugin) => plugin.condition === "registered").length;
+  const kubelet = status.hub.report.kubelet_since;
   draw(byId("totals"),
     total("Devices", [offered.toLocaleString("en"), shares > offered && h("small", {}, ` ${shares.toLocaleString("en")} with shares`)]),
     total("Not healthy", bad.toLocaleString("en"), bad > 0),
     total("In use", known ? count((device) => device.held > 0).toLocaleString("en") : "unknown"),
     total("Plugins registered", `${registered} of ${status.plugins.length}`),
-    total("Hub up", since(status.hub.started)),
-    total("Kubelet up", status.hub.kubelet_since ? since(status.hub.kubelet_since) : "no kubelet", !status.hub.kubelet_since));
+    total("Hub up", since(status.hub.report.started)),
+    total("Kubelet up", kubelet ? since(kubelet) : "no kubelet", !kubelet));
 }
 
 function total(name, value, bad = false) {
@@ -67,13 +68,13 @@ function list(key, problems) {
       remedyParts(remedy).map((part) => (part.command ? copyable(part.command) : part.text)))))));
 }
 
-export function drawHub({ hub }) {
+export function drawHub({ hub: { memory, report: hub } }) {
   draw(byId("hub"), h("details", {}, h("summary", {}, h("h2", {}, "Hub")), facts([
     ["Version", hub.version],
     ["Instance", copyable(hub.instance)],
     ["Process", hub.pid],
     ["Started", moment(hub.started)],
-    ["Memory", megabytes(hub.memory)],
+    ["Memory", megabytes(memory)],
     ["Configuration", copyable(hub.config)],
     ["Working directory", copyable(hub.directory)],
     ["Plugin directory", copyable(hub.plugin_dir)],

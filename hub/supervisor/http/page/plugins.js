@@ -11,16 +11,16 @@ export function drawPlugins({ plugins }) {
 }
 
 function pluginItem(plugin) {
-  const { name, condition, message, started } = plugin;
+  const { name, condition, message, process, report } = plugin;
   const kind = condition === "registered" ? "good" : CALM.includes(condition) ? "calm" : "bad";
   return h("li", { key: name, class: `plugin ${kind}` }, h("details", {},
     h("summary", {},
       h("b", { class: "name" }, name),
       h("span", { class: "condition" }, condition),
-      h("span", { class: "resources" }, plugin.resources.map(resourceLine)),
-      h("span", { class: "up" }, started ? ["up ", since(started)] : "", restartsOf(plugin)),
+      h("span", { class: "resources" }, report.resources.map(resourceLine)),
+      h("span", { class: "up" }, process.started ? ["up ", since(process.started)] : "", restartsOf(process)),
       message && h("span", { class: "reason" }, message)),
-    h("div", { class: "more" }, pluginFacts(plugin), plugin.resources.map(resourceFacts))));
+    h("div", { class: "more" }, pluginFacts(plugin), report.resources.map(resourceFacts))));
 }
 
 function restartsOf({ restarts }) {
@@ -28,26 +28,27 @@ function restartsOf({ restarts }) {
   return count ? h("span", { class: "restarts" }, `restarted ${count === 1 ? "once" : `${count} times`}`) : "";
 }
 
-function resourceLine({ name, healthy, total, allocated }) {
-  const short = healthy < total;
+function resourceLine({ name, capacity, allocatable, allocated }) {
+  const short = allocatable < capacity;
   return h("span", { key: name, class: "resource" }, h("span", {}, name), " ",
-    h("span", { class: short ? "short" : "" }, `${healthy} of ${total} healthy`),
+    h("span", { class: short ? "short" : "" }, `${allocatable} of ${capacity} healthy`),
     allocated === null ? ", use unknown" : `, ${allocated} in use`);
 }
 
-function pluginFacts(plugin) {
-  const { name, last_exit: exit, config } = plugin;
+function pluginFacts({ name, last_heartbeat: heartbeat, log_level: level, memory, process, report }) {
+  const { last_exit: exit } = process;
+  const { config } = report;
   return facts([
-    ["Process", plugin.pid ? copyable(`${plugin.pid}`) : "none"],
-    ["Started", moment(plugin.started)],
-    ["Last heartbeat", moment(plugin.last_heartbeat)],
-    ["Memory", megabytes(plugin.memory)],
-    ["Starts", `${plugin.starts}`],
-    ["Restarts", Object.entries(plugin.restarts).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"],
+    ["Process", process.pid ? copyable(`${process.pid}`) : "none"],
+    ["Started", moment(process.started)],
+    ["Last heartbeat", moment(heartbeat)],
+    ["Memory", megabytes(memory)],
+    ["Starts", `${process.starts}`],
+    ["Restarts", Object.entries(process.restarts).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none"],
     ["Last exit", exit && [exit.reason, `, process ${exit.pid}, code ${exit.code}, `, moment(exit.ended)]],
-    ["Next start", plugin.next_start > 0 && moment(plugin.next_start)],
-    ["Log level", plugin.log_level],
-    ["Devices", plugin.reason],
+    ["Next start", process.next_start > 0 && moment(process.next_start)],
+    ["Log level", level],
+    ["Devices", report.reason],
     ["Configuration", config && copyable(config.path)],
     ["Its SHA-256", config && copyable(config.digest)],
     ["Commands", ["logs", "restart"].map((verb) => copyable(`dphub ${verb} ${quoted(name)}`))],
