@@ -1,5 +1,5 @@
-"""The condition of a node: what all its processes tell about themselves, put together and judged.
+"""The status of a node: the reports of all its processes, combined and judged.
 
-Made from the files in the run directory alone, so it works for the command line, for the web endpoints, and also when
-the hub is gone.
+It comes from the files in the run directory alone, so it works for the command line and the web endpoints, and also
+when the hub is gone.
 """

@@ -1,10 +1,10 @@
-"""How a plugin is, in one word and a reason."""
+"""Derives a plugin's condition and the reason for it."""
 
 from hub.model.hub import AS_REQUESTED, HubReport, ProcessReport, RunState
 from hub.model.node import Condition
 from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 
-_ENDED = {
+_NOT_RUNNING = {
     RunState.STARTING: Condition.STARTING,
     RunState.BACKING_OFF: Condition.BACKING_OFF,
     RunState.START_FAILED: Condition.START_FAILED,
@@ -20,43 +20,43 @@ _REGISTRATIONS = (
     (RegistrationStatus.REGISTERING, Condition.REGISTERING),
     (RegistrationStatus.SUPERSEDED, Condition.SUPERSEDED),
 )
-"""From the worst to the best; what is left is registered."""
+"""From the worst to the best; a plugin with none of them is registered."""
 
 
-def condition_of(hub: HubReport, process: ProcessReport, state: PluginReport | None) -> tuple[Condition, str]:
-    """How a plugin is, and why, where there is more to say.
+def condition_of(hub: HubReport, process: ProcessReport, report: PluginReport | None) -> tuple[Condition, str]:
+    """Derive a plugin's condition, and the reason where there is more to say.
 
     Args:
-        hub: The hub that it belongs to.
-        process: Its process, as the hub sees it.
-        state: What the process tells, if it has told anything yet.
+        hub: The hub of the plugin.
+        process: The plugin's process, as the hub sees it.
+        report: What the process reported, if it has reported anything yet.
     """
     if process.run is not RunState.RUNNING:
-        return _ENDED[process.run], _why_ended(process)
+        return _NOT_RUNNING[process.run], _why_not_running(process)
     if not process.is_hub_plugin:
         return Condition.EXTERNAL, "not a plugin process of the hub; its state is unknown"
     if process.unresponsive:
         return Condition.UNRESPONSIVE, process.unresponsive
-    if state is None:
-        return Condition.STARTING, _after(process)
-    if not state.resources and not state.scanned:
-        return Condition.STARTING, state.reason or _after(process)
-    return _of_resources(hub, state)
+    if report is None:
+        return Condition.STARTING, _previous_exit(process)
+    if not report.resources and not report.scanned:
+        return Condition.STARTING, report.reason or _previous_exit(process)
+    return _of_resources(hub, report)
 
 
-def _of_resources(hub: HubReport, state: PluginReport) -> tuple[Condition, str]:
-    if not state.resources:
-        return (Condition.STANDBY if state.standby else Condition.NO_RESOURCES), state.reason
+def _of_resources(hub: HubReport, report: PluginReport) -> tuple[Condition, str]:
+    if not report.resources:
+        return (Condition.STANDBY if report.standby else Condition.NO_RESOURCES), report.reason
     for registration, condition in _REGISTRATIONS:
-        found = [resource for resource in state.resources if resource.registration is registration]
+        found = [resource for resource in report.resources if resource.registration is registration]
         if found:
-            # A kubelet that is gone is the reason, however far a resource had come.
-            gone = condition is Condition.REGISTERING and not hub.kubelet_since
-            return (Condition.WAITING if gone else condition), "; ".join(map(_words, found))
+            # A missing kubelet is the reason, however far the registration of a resource had come.
+            waits = condition is Condition.REGISTERING and not hub.kubelet_since
+            return (Condition.WAITING if waits else condition), "; ".join(map(_message, found))
     return Condition.REGISTERED, ""
 
 
-def _why_ended(process: ProcessReport) -> str:
+def _why_not_running(process: ProcessReport) -> str:
     if process.start_error:
         return process.start_error
     if process.run is RunState.BACKING_OFF and process.last_exit:
@@ -64,11 +64,11 @@ def _why_ended(process: ProcessReport) -> str:
     return ""
 
 
-def _after(process: ProcessReport) -> str:
-    """What ended the process before, as long as its successor has nothing to say."""
+def _previous_exit(process: ProcessReport) -> str:
+    """Say how the previous process ended, for as long as the new one has nothing to report."""
     last = process.last_exit
     return f"after: {last.reason}" if last and last.reason != AS_REQUESTED else ""
 
 
-def _words(resource: ResourceStatus) -> str:
+def _message(resource: ResourceStatus) -> str:
     return ": ".join(filter(None, (resource.name, resource.detail)))

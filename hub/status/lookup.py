@@ -1,4 +1,4 @@
-"""Finds what a person means: a device, or the devices of a plugin or a resource."""
+"""Finds what a user names: one device, or the devices of a plugin or a resource."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,76 +10,76 @@ from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.model.plugin import DeviceStatus
 
 _SHORTEST = 8
-"""Characters of the beginning of an id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
+"""Characters of an abbreviated id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
 
 _SHOWN = 8
 
-REMOVED_IN_USE = "no longer offered, still held"
-"""How a device is that a container has and its plugin does not offer any more."""
+REMOVED_IN_USE = "removed by the plugin, still in use"
+"""The reason of a device that a container uses and its plugin no longer offers."""
 
 Key = tuple[str, str]
-"""A plugin, and what it calls a physical device: its `physical`, or "RESOURCE ID" where it has none."""
+"""A plugin, and its name for a physical device: the device's `physical`, or "RESOURCE ID" where it has none."""
 
 
 class KnownDevice(NamedTuple):
-    """A device with everything that it may be called."""
+    """A device with all its names."""
 
     plugin: str
     resource: str
     device: DeviceStatus
     names: tuple[str, ...]
-    """The first is the shortest that is certain: its physical device, its id, or "RESOURCE ID"."""
+    """The first is the shortest that is unique: its physical device, its id, or "RESOURCE ID"."""
 
     @property
     def key(self) -> Key:
-        """What its plugin calls the physical device."""
+        """The plugin's name for the physical device."""
         return self.plugin, self.device.physical or f"{self.resource} {self.device.id}"
 
 
-def find_device(status: NodeStatus, said: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
-    """The one physical device that a text names.
+def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, elsewhere: str = "") -> Key:
+    """Find the one physical device that has a name.
 
-    That is its id or the first eight or more characters of it, "RESOURCE ID", its physical device, its PCI address, or
-    its name.
+    The name is the device's id or the first eight or more characters of it, "RESOURCE ID", its physical device, its PCI
+    address, or its `name`.
 
     Args:
         status: The node.
-        said: The text.
-        plugin: Look among the devices of this plugin only.
-        elsewhere: Where else it may be, to be added to the text of an error.
+        name: The name.
+        plugin: Search only the devices of this plugin.
+        elsewhere: Where else the device may be, for the text of an error.
 
     Raises:
-        HubError: there is none, or more than one.
+        HubError: there is no such device, or more than one.
     """
-    if not said.strip():
-        raise HubError("the name of the device is empty; dphub devices shows those there are")
+    if not name.strip():
+        raise HubError("the device name is empty; dphub devices lists the devices")
     known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
     asked = [each for each in status.plugins if plugin in (None, each.name)]
     cordoned = [(each.name, key) for each in asked for key in each.report.cordons]
-    exact = dict.fromkeys(each.key for each in known if said in each.names)
-    exact |= dict.fromkeys(key for key in cordoned if said in (key[1], key[1].rpartition(" ")[2]))
-    begun = dict.fromkeys(each.key for each in known if each.device.id.startswith(said))
-    found = list(exact or begun)
-    shown = ", ".join(f"{key} of {name}" for name, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    if found and not exact and len(said) < _SHORTEST:
-        raise HubError(f"{said} is too little of an id, say {_SHORTEST} characters or more; it may be {shown}")
+    exact = dict.fromkeys(each.key for each in known if name in each.names)
+    exact |= dict.fromkeys(key for key in cordoned if name in (key[1], key[1].rpartition(" ")[2]))
+    abbreviated = dict.fromkeys(each.key for each in known if each.device.id.startswith(name))
+    found = list(exact or abbreviated)
+    shown = ", ".join(f"{key} of {owner}" for owner, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    if found and not exact and len(name) < _SHORTEST:
+        raise HubError(f"{name} is too short, expected at least {_SHORTEST} characters of an id; it matches {shown}")
     if len(found) == 1:
         return found[0]
     if found:
-        more = "say --plugin NAME" if len({name for name, _ in found}) > 1 else "say more"
-        raise HubError(f"{said} is {counted(len(found), 'device')} ({shown}); {more}")
-    lacking = f"{plugin} has no device {said}" if plugin else f"there is no device {said}"
-    meant = did_you_mean(said, display_names(known))
-    left_out = excluded(asked, said)
-    raise HubError(f"{lacking}{left_out}; dphub devices shows those there are{unknown(asked)}{elsewhere}{meant}")
+        more = "add --plugin NAME" if len({owner for owner, _ in found}) > 1 else "give a longer or more exact name"
+        raise HubError(f"{name} matches {counted(len(found), 'device')} ({shown}); {more}")
+    missing = f"{plugin} has no device {name}" if plugin else f"there is no device {name}"
+    meant = did_you_mean(name, display_names(known))
+    listed = f"dphub devices lists the devices{unknown(asked)}{elsewhere}{meant}"
+    raise HubError(f"{missing}{excluded(asked, name)}; {listed}")
 
 
 def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[KnownDevice]:
-    """All devices, also those that are held and no longer offered.
+    """List devices, also those that were removed and are still in use.
 
     Args:
         status: The node.
-        wanted: Only those of this plugin or resource, or else those that it names, or else whose id begins with it.
+        wanted: A plugin, a resource, the name of a device, or the beginning of an id; all devices where it is None.
     """
     known = [*known_devices(status), *_removed(status)]
     if wanted is None:
@@ -91,7 +91,7 @@ def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[Know
 
 
 def group_names(status: NodeStatus) -> list[str]:
-    """The plugins, each with its resources after it."""
+    """List the plugins, each followed by its resources."""
     return [
         name
         for plugin in status.plugins
@@ -100,7 +100,7 @@ def group_names(status: NodeStatus) -> list[str]:
 
 
 def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
-    """All devices that are offered."""
+    """Iterate over all devices that plugins offer."""
     offered = [
         (plugin.name, resource.name, device)
         for plugin in status.plugins
@@ -109,26 +109,26 @@ def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
     ]
     counts = Counter(device.id for _, _, device in offered)
     for plugin, resource, device in offered:
-        whole = f"{resource} {device.id}"
-        best = device.physical or (device.id if counts[device.id] == 1 else whole)
+        full = f"{resource} {device.id}"
+        best = device.physical or (device.id if counts[device.id] == 1 else full)
         short = [address.removeprefix("0000:") for address in device.pci]
-        names = (best, device.id, device.attributes.get("name", ""), *device.pci, *short, whole)
+        names = (best, device.id, device.attributes.get("name", ""), *device.pci, *short, full)
         yield KnownDevice(plugin, resource, device, tuple(name for name in dict.fromkeys(names) if name))
 
 
 def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
-    """What devices are called in one word."""
+    """Iterate over the names of devices that are one word."""
     return (name for each in known for name in each.names if " " not in name)
 
 
-def excluded(plugins: Iterable[PluginStatus], said: str) -> str:
-    """Why something is not a device although it is there, to be added to a text; empty where it is not there."""
-    reasons = [each.reason for plugin in plugins for each in plugin.report.excluded if each.id == said]
-    return f": it is left out: {reasons[0]}" if reasons else ""
+def excluded(plugins: Iterable[PluginStatus], name: str) -> str:
+    """Say why something that exists is not a device, for the end of a text; empty where it does not exist."""
+    reasons = [each.reason for plugin in plugins for each in plugin.report.excluded if each.id == name]
+    return f": it is excluded: {reasons[0]}" if reasons else ""
 
 
 def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
-    """Those that a container holds and their plugin does not offer any more."""
+    """Iterate over the devices that a container uses and their plugin no longer offers."""
     for plugin in status.plugins:
         for resource in plugin.report.resources:
             for name, holder in resource.removed_in_use.items():
@@ -137,13 +137,11 @@ def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
 
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
-    """Whose devices nobody knows just now, to be added to a text; empty where that is nobody's."""
-    silent = [plugin for plugin in plugins if not plugin.process.pid or plugin.condition is Condition.STARTING]
-    return "".join(
-        f"; {plugin.name} is {plugin.condition}, and its devices are not known{_starting(plugin)}" for plugin in silent
-    )
+    """Name the plugins whose devices are unknown at the moment, for the end of a text; empty where there is none."""
+    silent = [each for each in plugins if not each.process.pid or each.condition is Condition.STARTING]
+    return "".join(f"; the devices of {each.name} are unknown ({each.condition}{_start(each)})" for each in silent)
 
 
-def _starting(plugin: PluginStatus) -> str:
-    """How to start a plugin that is stopped, to be added to a text."""
-    return f" (dphub start {plugin.name} starts it)" if plugin.condition is Condition.STOPPED else ""
+def _start(plugin: PluginStatus) -> str:
+    """Say how to start a plugin that is stopped, for the end of a text."""
+    return f"; start it with dphub start {plugin.name}" if plugin.condition is Condition.STOPPED else ""

@@ -89,7 +89,7 @@ async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> N
         waiting = asyncio.create_task(asyncio.to_thread(CircusClient(hub.run_dir, hub.live_status).restart, "stub"))
         long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
         os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
-        with pytest.raises(HubError, match=rf"process {node.hub.pid}\) shows no life; end that process"):
+        with pytest.raises(HubError, match=rf"process {node.hub.pid}\) does not respond; end that process"):
             await waiting
     finally:
         node.hub.send_signal(signal.SIGCONT)
@@ -139,7 +139,7 @@ async def test_plugins_that_do_not_answer() -> None:
     """One that is stopped, one that was just killed, and another program are told apart; so are devices of one name."""
     async with operated(CONFIG + OTHERS, files=TWIN, watchdog=SHORT_WATCHDOG) as node:
         said = await node.dphub("cordon", "stub-1")
-        assert (said.code, said.err.endswith("; say --plugin NAME\n")) == (2, True), said
+        assert (said.code, said.err.endswith("; add --plugin NAME\n")) == (2, True), said
         said = await node.dphub("log-level", "odd", "debug")
         assert (said.code, "odd is another program than a plugin of the hub's" in said.err) == (2, True), said
         stub = node.plugin("stub")

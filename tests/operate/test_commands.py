@@ -138,7 +138,7 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; there are dphub"),
         (
             ["cordon", "stub-"],
-            "stub- is too little of an id, say 8 characters or more; it may be ",
+            "stub- is too short, expected at least 8 characters of an id; it matches ",
         ),
         (["uncordon", "stub-1"], "stub-1 is not cordoned"),
         (["log-level", "stub", "loud"], "'loud' is not one of"),

@@ -29,7 +29,7 @@ async def test_a_device_that_goes_while_somebody_has_it(node: OperatedNode) -> N
     (held,) = pod.containers["main"].devices[HCA]
     name = next(hca for hca in node.hcas.names if node.hcas.pci(hca) == held)
     node.hcas.remove(name)
-    found = await _noticed(node, f"{HCA}: held, and no longer offered: {held} of default/trainer/main")
+    found = await _noticed(node, f"{HCA}: removed, but still in use: {held} by default/trainer/main")
     assert (found.severity, found.about) == (Severity.WARNING, "ib")
     said = await node.dphub("logs", "ib", "-n", "0")
     assert "devices removed" in said.out
@@ -98,7 +98,9 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
     await node.dphub("reload")
     found = await _noticed(node, "another process serves")
     other = {"stub": "twin", "twin": "stub"}[found.about]
-    assert found.remedy == f"{other} of this hub serves the same: take one out of circus.ini, then dphub reload"
+    assert (
+        found.remedy == f"{other} of this hub serves the same resource: remove one from circus.ini, then dphub reload"
+    )
 
 
 async def test_containers_that_get_nothing(node: OperatedNode) -> None:
@@ -116,7 +118,7 @@ async def test_a_kubelet_that_does_not_tell_who_has_what(node: OperatedNode) -> 
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     for number, resource in enumerate((GPU, HCA, STUB)):
         await node.kubelet.admit(f"pod-{number}", {resource: 1})
-    await _noticed(node, "who holds which device is not known: its pod resources API does not answer")
+    await _noticed(node, "it is unknown which containers use which devices: the pod resources API is unavailable")
     assert (await node.dphub("status")).code == 0
 
 
@@ -124,4 +126,4 @@ async def test_a_pool_that_selects_nothing() -> None:
     """Its resource is registered, and has no device: the status says whose it is."""
     files = {"ib.yaml": "configList: [{resourceName: hca, mode: hca, selectors: {vendors: ['beef']}}]"}
     async with operated(files=files, wanted={STUB: 4}) as node:
-        await _noticed(node, f"{HCA}: the plugin finds no device for it")
+        await _noticed(node, f"{HCA}: the plugin found no device for it")

@@ -31,13 +31,13 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
         long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
         os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
         said = await node.dphub("status", width=300)
-        text = f"the hub shows no life: the event loop of process {node.hub.pid} does not turn"
+        text = f"the hub does not respond: the event loop of process {node.hub.pid} is blocked"
         assert (said.code, text in said.out) == (1, True), said
         document = json.loads((await node.dphub("status", "--json")).out)
         assert (document["hub"]["running"], document["hub"]["unresponsive"], document["ready"]) == (False, True, False)
         for command in (["health"], ["restart", "stub"]):
             said = await node.dphub(*command)
-            assert (said.code, "shows no life" in said.err) == (2, True), said
+            assert (said.code, "does not respond" in said.err) == (2, True), said
     finally:
         node.hub.send_signal(signal.SIGCONT)
     await until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")

@@ -75,7 +75,7 @@ async def test_xid(node: OperatedNode) -> None:
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
     problem = await _told(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
-    assert problem.remedy == f"once mended: dphub uncordon {gpu.uuid}"
+    assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
     await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
@@ -199,7 +199,9 @@ async def test_kubelet_down(node: OperatedNode) -> None:
 async def test_kubelet_killed(node: OperatedNode) -> None:
     """It leaves its socket behind: everybody says that nobody answers on it, once and not of each plugin."""
     await node.kubelet.crash()
-    await _told(node, "kubelet", f"nobody answers on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it")
+    await _told(
+        node, "kubelet", f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it"
+    )
     status = node.status()
     assert status
     assert [problem.about for problem in status.problems] == ["kubelet"]
@@ -230,7 +232,7 @@ async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: 
     good = node.rewrite(name, text)
     said = await node.dphub("reload")
     assert (said.code, [word for word in words if word not in said.err]) == (2, []), said
-    await _told(node, "hub", "the last reload was refused", *words)
+    await _told(node, "hub", "the last reload was rejected", *words)
     await _ready(node, ready=True)
     assert await node.metric("dphub_config_last_reload_successful") == 0
     node.rewrite(name, good)

@@ -133,10 +133,10 @@ async def test_devices_of_a_plugin_that_does_not_run() -> None:
         assert (await node.dphub("stop", "stub")).code == 0
         refused = await node.dphub("cordon", "stub-1")
         assert refused.code == 2
-        words = "stub is stopped, and its devices are not known (dphub start stub starts it)"
+        words = "the devices of stub are unknown (stopped; start it with dphub start stub)"
         assert words in refused.err
         for wanted in ([], ["stub"]):
-            assert (await node.dphub("devices", *wanted)).err == f"Not all is shown: {words}.\n"
+            assert (await node.dphub("devices", *wanted)).err == f"Incomplete: {words}.\n"
 
 
 async def test_a_device_whose_file_is_missing() -> None:

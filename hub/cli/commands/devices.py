@@ -65,7 +65,7 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
         return Exit.FAILED
     asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
     if silent := unknown(asked).removeprefix("; "):
-        click.echo(f"Not all is shown: {silent}.", err=True)
+        click.echo(f"Incomplete: {silent}.", err=True)
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):
         click.echo("Who holds what is not known: the kubelet's pod resources API does not answer.", err=True)
     return Exit.OK
