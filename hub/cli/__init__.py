@@ -45,7 +45,7 @@ SECTIONS = {
     },
     "Try": {
         "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
-        "kubelet": ("kubelet", "Run a fake kubelet to try plugins against."),
+        "kubelet": ("fake_kubelet", "Run a fake kubelet to try plugins against."),
     },
     "Help": {
         "help": ("help", "Show the help of a command, or explain a topic: dphub help -h lists them."),
