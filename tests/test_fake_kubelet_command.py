@@ -1,4 +1,4 @@
-"""`dphub kubelet` is a fake kubelet that a person can talk to."""
+"""`dphub fake-kubelet` is a fake kubelet that a person can talk to."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from wire_plugin import STUB, WirePlugin, allocated, device
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 
-COMMAND = [sys.executable, "-m", "hub", "kubelet"]
+COMMAND = [sys.executable, "-m", "hub", "fake-kubelet"]
 
 
 class Session:
@@ -73,7 +73,7 @@ async def session() -> AsyncIterator[Session]:
 async def test_a_person_can_follow_and_direct_it() -> None:
     """Registrations and changes are logged; every verb is answered readably."""
     async with session() as it:
-        assert await it.ask("capacity") == ["no resource is known"]
+        assert await it.ask("capacity") == ["no resources"]
         plugin = await WirePlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
 
         async def say(*_: object) -> wire.AllocateResponse:
@@ -130,8 +130,8 @@ async def test_help_names_every_verb() -> None:
 async def test_a_mistake_is_answered_and_ends_nothing() -> None:
     """Every odd line gets one that says what is wrong."""
     async with session() as it:
-        assert await it.ask("frobnicate") == ["frobnicate: no such command, try help"]
-        assert await it.ask("restrat") == ["restrat: no such command, try help; did you mean restart?"]
+        assert await it.ask("frobnicate") == ["unknown command frobnicate, try help"]
+        assert await it.ask("restrat") == ["unknown command restrat, try help; did you mean restart?"]
         assert await it.ask("devices") == ["usage: devices RESOURCE"]
         assert await it.ask("capacity x") == ["usage: capacity"]
         assert await it.ask("admit pod example.com/stub") == [

@@ -45,7 +45,7 @@ SECTIONS = {
     },
     "Try": {
         "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
-        "kubelet": ("fake_kubelet", "Run a fake kubelet to try plugins against."),
+        "fake-kubelet": ("fake_kubelet", "Run a fake kubelet to test plugins against."),
     },
     "Help": {
         "help": ("help", "Show the help of a command, or explain a topic: dphub help -h lists them."),

@@ -92,7 +92,7 @@ def _asked(run_dir: Path, line: str) -> list[str]:
         ("dphub help ex", ["exit-codes"]),
         ("dphub completion ", ["bash", "zsh", "fish"]),
         ("dphub run --config ", ["compopt -o default"]),
-        ("dphub kubelet --plugin-dir ", ["compopt -o dirnames"]),
+        ("dphub fake-kubelet --plugin-dir ", ["compopt -o dirnames"]),
     ],
 )
 def test_names(run_dir: RunDir, line: str, expected: list[str]) -> None:
@@ -144,7 +144,14 @@ def test_nothing_slow_is_loaded(run_dir: RunDir) -> None:
     ask = "import os, sys; os.environ['COMP_LINE'] = sys.argv[1]; import hub.cli.commands.completion as c; "
     ask += "c.Bash(c.cli, {}, 'dphub', '_').complete(); "
     ask += "sys.exit(str({'grpc', 'circus', 'zmq', 'tornado'} & set(sys.modules) or ''))"
-    for line in ("dphub ", "dphub restart ", "dphub stop ", "dphub kubelet --", "dphub demo --", "dphub reload --"):
+    for line in (
+        "dphub ",
+        "dphub restart ",
+        "dphub stop ",
+        "dphub fake-kubelet --",
+        "dphub demo --",
+        "dphub reload --",
+    ):
         done = subprocess.run(
             [sys.executable, "-c", ask, line],
             env={**os.environ, "DPHUB_RUN_DIR": str(run_dir.path)},

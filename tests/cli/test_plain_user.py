@@ -71,7 +71,7 @@ def test_check() -> None:
 async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
     """A fake kubelet and a hub with all its plugins; status and devices show them."""
     directories = ("--run-dir", own / "run", "--plugin-dir", own / "kubelet" / "device-plugins")
-    with _running("kubelet", *directories[2:]), _running("run", *directories, "--http", "off"):
+    with _running("fake-kubelet", *directories[2:]), _running("run", *directories, "--http", "off"):
 
         def registered() -> NodeStatus | None:
             try:
@@ -107,11 +107,11 @@ def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
 
 def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> None:
     """Each of its two directories is named with the flag that names another."""
-    ended = dphub("kubelet", "--plugin-dir", closed)
-    _is_one_line(ended, Exit.USAGE, closed, "is not writable", PLUGIN_DIR_FLAG)
-    ended = dphub("kubelet", "--plugin-dir", closed / "device-plugins")
+    ended = dphub("fake-kubelet", "--plugin-dir", closed)
+    _is_one_line(ended, Exit.USAGE, closed, "not writable", PLUGIN_DIR_FLAG)
+    ended = dphub("fake-kubelet", "--plugin-dir", closed / "device-plugins")
     _is_one_line(ended, Exit.USAGE, closed / "device-plugins", "cannot be created: Permission denied", PLUGIN_DIR_FLAG)
-    ended = dphub("kubelet", "--plugin-dir", own, "--pod-resources-socket", closed / "pods" / "kubelet.sock")
+    ended = dphub("fake-kubelet", "--plugin-dir", own, "--pod-resources-socket", closed / "pods" / "kubelet.sock")
     _is_one_line(ended, Exit.USAGE, closed / "pods", "cannot be created", "--pod-resources-socket")
 
 

@@ -29,7 +29,7 @@ COMMANDS = README.commands
 
 TESTED = {
     "make demo": "below",
-    ".venv/bin/dphub kubelet ": "below",
+    ".venv/bin/dphub fake-kubelet ": "below",
     ".venv/bin/dphub run ": "below",
     **dict.fromkeys(
         (f"dphub {name}" for name in ("status", "devices", "logs", "restart", "cordon", "uncordon", "reload")),

@@ -78,7 +78,7 @@ def _command(beginning: str) -> str:
 
 
 SET_UP = [_command("mkdir -p host"), _command("touch host/dev")]
-KUBELET = _command("dphub kubelet")
+KUBELET = _command("dphub fake-kubelet")
 PLUGIN, PLUGIN_WITH_SETTINGS = (command for command in TUTORIAL.commands if command.startswith("python -m hub.plugin "))
 SCAN = _command("dphub check --plugin serial_adapters:Serial --scan")
 WRONG = _command("dphub check --plugin wrong:")

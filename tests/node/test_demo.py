@@ -108,7 +108,9 @@ def test_an_unknown_command_is_one_clear_error() -> None:
     assert "dmeo" in failed.stderr
 
 
-@pytest.mark.parametrize("flags", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["kubelet", "-h"]])
+@pytest.mark.parametrize(
+    "flags", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["fake-kubelet", "-h"]]
+)
 def test_every_command_explains_itself(flags: list[str]) -> None:
     """Help and version work without a node, a kubelet or a run directory."""
     shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""`dphub kubelet`: a fake kubelet in the foreground, for trying plugins without a cluster."""
+"""`dphub fake-kubelet`: a fake kubelet in the foreground, for testing plugins without a cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STDIN = 0
 _ANOTHER = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
 
 
-@click.command(epilog=examples("dphub kubelet --plugin-dir /tmp/node/device-plugins"))
+@click.command("fake-kubelet", epilog=examples("dphub fake-kubelet --plugin-dir /tmp/node/device-plugins"))
 @click.option(
     "--plugin-dir",
     type=click.Path(path_type=Path, file_okay=False, readable=False),
@@ -40,20 +40,20 @@ _ANOTHER = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
     envvar="DPHUB_PLUGIN_DIR",
     show_default=True,
     show_envvar=True,
-    help="Where to listen and to expect the sockets of plugins; made if missing.",
+    help="Where to listen, and where plugins have their sockets; created if missing.",
 )
 @click.option(
     "--pod-resources-socket",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock beside the plugin directory]",
 )
-def kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
+def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     """Run a fake kubelet until SIGINT or SIGTERM.
 
-    Registrations and changes of devices are logged as they come. Commands are read from standard input, one per line;
+    It logs registrations and changes of devices as they happen, and reads commands from standard input, one per line;
     "help" lists them.
     """
-    from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - gRPC takes 0.2 s, which completion can do without
+    from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - gRPC takes 0.2 s, which completion does not need
 
     plugin_dir = plugin_dir.absolute()
     pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
@@ -62,17 +62,17 @@ def kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     try:
         asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
     except (OSError, RuntimeError) as error:
-        click.echo(f"dphub kubelet: cannot work in {plugin_dir}: {error}", err=True)
+        click.echo(f"dphub fake-kubelet: cannot work in {plugin_dir}: {error}", err=True)
         sys.exit(Exit.FAILED)
 
 
 def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
-    """Refuse what cannot work before anything is done.
+    """Check and create the directories before anything else is done.
 
-    A kubelet that starts deletes all sockets in the plugin directory, so one that is in use is left alone.
+    A kubelet deletes all sockets in its plugin directory when it starts, so a directory that is in use is rejected.
     """
     if is_served(plugin_dir / KUBELET_SOCKET):
-        problem = f"a kubelet is running there and would lose its plugins; {_ANOTHER}"
+        problem = f"a kubelet is running there, and would lose its plugins; {_ANOTHER}"
         raise ConfigError(plugin_dir, problem)
     for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, "choose one with --pod-resources-socket")):
         try:
@@ -80,11 +80,11 @@ def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
         except OSError as error:
             raise ConfigError(directory, f"cannot be created: {error.strerror}; {flag}") from None
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            raise ConfigError(directory, f"is not writable for {user_name(os.geteuid())}; {flag}")
+            raise ConfigError(directory, f"not writable for {user_name(os.geteuid())}; {flag}")
 
 
 async def _run(fake: FakeKubelet) -> None:
-    """Run until a signal comes, or until one of the parts fails."""
+    """Run until a signal arrives or a task fails."""
     stop = asyncio.Event()
     for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -99,7 +99,7 @@ async def _run(fake: FakeKubelet) -> None:
 
 
 async def _report(fake: FakeKubelet) -> None:
-    """Log every start, every registration, and every change of what the node has."""
+    """Log every start, every registration, and every change of the node's devices."""
     logger = log.get_logger()
     start, registrations, capacity = 0, 0, fake.capacity()
     async for _ in fake.changes():
@@ -123,10 +123,10 @@ async def _report(fake: FakeKubelet) -> None:
 @dataclass(frozen=True)
 class _Verb:
     arguments: str
-    """As the help shows them; dots at the end stand for any number."""
+    """As the help shows them; "..." at the end stands for any number."""
     summary: str
     action: Callable[..., Awaitable[Iterable[str] | None]]
-    """Does it, and returns the lines of the answer, if there are any."""
+    """Runs the command and returns the lines of its output, if there are any."""
 
     def accepts(self, count: int) -> bool:
         wanted = len(self.arguments.removesuffix(" ...").split())
@@ -134,32 +134,32 @@ class _Verb:
 
 
 class Console:
-    """Does what the lines on standard input say, one after the other."""
+    """Runs the commands that standard input has, one after the other."""
 
     def __init__(self, fake: FakeKubelet) -> None:
         self._fake = fake
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._verbs = {
-            "capacity": _Verb("", "how many devices of each resource there are", self._capacity),
-            "devices": _Verb("RESOURCE", "each device of a resource", self._devices),
-            "admit": _Verb("POD RESOURCE=N ...", "admit a pod with one container, and start it", self._admit),
-            "remove": _Verb("POD", "end a pod, and free its devices", fake.remove),
-            "restart": _Verb("", "stop and start the kubelet", fake.restart),
-            "stop": _Verb("", "end the kubelet as SIGTERM does", fake.stop),
-            "start": _Verb("", "start it", fake.start),
-            "crash": _Verb("", "end the kubelet as SIGKILL does", fake.crash),
+            "capacity": _Verb("", "show how many devices each resource has", self._capacity),
+            "devices": _Verb("RESOURCE", "show each device of a resource", self._devices),
+            "admit": _Verb("POD RESOURCE=N ...", "admit a pod with one container and start it", self._admit),
+            "remove": _Verb("POD", "remove a pod and free its devices", fake.remove),
+            "restart": _Verb("", "restart the kubelet", fake.restart),
+            "stop": _Verb("", "stop the kubelet as with SIGTERM", fake.stop),
+            "start": _Verb("", "start the kubelet", fake.start),
+            "crash": _Verb("", "stop the kubelet as with SIGKILL", fake.crash),
             "help": _Verb("", "show this list", self._help),
         }
 
     async def run(self) -> None:
-        """Read and answer, for ever; the end of standard input ends nothing."""
+        """Run commands until cancelled; the end of standard input stops nothing."""
         threading.Thread(target=self._read, args=[asyncio.get_running_loop()], daemon=True).start()
         while True:
             await self._answer(await self._lines.get())
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         # A thread, since an event loop cannot wait for a standard input that is a file. Unbuffered, since a buffer's
-        # lock held by this thread would abort the interpreter's exit. A closed loop has nobody who listens.
+        # lock held by this thread would abort the interpreter's exit. A closed loop takes no more lines.
         with open(_STDIN, "rb", buffering=0, closefd=False) as lines, contextlib.suppress(RuntimeError):
             for line in lines:
                 loop.call_soon_threadsafe(self._lines.put_nowait, line.decode(errors="replace"))
@@ -176,7 +176,7 @@ class Console:
     async def _do(self, name: str, *arguments: str) -> Iterable[str]:
         verb = self._verbs.get(name)
         if verb is None:
-            raise ValueError(f"{name}: no such command, try help{did_you_mean(name, self._verbs)}")
+            raise ValueError(f"unknown command {name}, try help{did_you_mean(name, self._verbs)}")
         if not verb.accepts(len(arguments)):
             raise ValueError(f"usage: {name} {verb.arguments}")
         lines = await verb.action(*arguments)
@@ -185,7 +185,7 @@ class Console:
     async def _capacity(self) -> list[str]:
         known = sorted(self._fake.capacity().items())
         lines = [f"{resource}: {found.allocatable} allocatable of {found.capacity}" for resource, found in known]
-        return lines or ["no resource is known"]
+        return lines or ["no resources"]
 
     async def _devices(self, resource: str) -> list[str]:
         devices = self._fake.devices(resource)
