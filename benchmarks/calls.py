@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.nodes import LIMIT, NAMES, PLAIN, RESOURCES, STUB, node_of_three
 from benchmarks.rows import Row, times
-from hub.cli.waiting import wait_for_state
+from hub.cli.waiting import wait_for_report
 from hub.kubelet.wire.v1beta1_pb2 import PreStartContainerRequest
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 from hub.testing.kubelet import FakeKubelet
@@ -49,7 +49,7 @@ async def allocate_while_resets_hang(count: int) -> list[Row]:
 
 async def _workers(node: Node, count: int) -> None:
     """Wait until so many resets run."""
-    state = await wait_for_state(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
+    state = await wait_for_report(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
     while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - nobody tells of a process that starts
         await asyncio.sleep(0.01)
 

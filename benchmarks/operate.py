@@ -13,7 +13,7 @@ from benchmarks.footprint import proportional_size
 from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipped_node
 from benchmarks.rows import Row, times
 from hub.base.jsonfile import read_file
-from hub.cli.waiting import wait_for_state
+from hub.cli.waiting import wait_for_report
 from hub.model.hub import InstanceReport
 from hub.model.plugin import PluginReport
 from hub.testing.node import Node
@@ -61,7 +61,7 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
         devices = [device for resource in state.resources for device in resource.devices]
         return {device.id: device.reason for device in devices if not device.healthy} == unhealthy
 
-    await wait_for_state(node.run_dir, name, told, LIMIT)
+    await wait_for_report(node.run_dir, name, told, LIMIT)
 
 
 async def _get(node: Node, path: str) -> float:

@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.nodes import NAMES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
-from hub.cli.waiting import wait_for_state
+from hub.cli.waiting import wait_for_report
 from hub.model.plugin import PluginReport, RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
@@ -101,7 +101,7 @@ async def _kill_one(node: Node, chance: random.Random) -> str:
 
 async def _kill_plugin(node: Node, name: str) -> float:
     resource = f"example.com/{name}"
-    state = await wait_for_state(node.run_dir, name, _serves, LIMIT)
+    state = await wait_for_report(node.run_dir, name, _serves, LIMIT)
     seen = len(node.kubelet.lists(resource))
     begin = time.monotonic()
     os.kill(state.pid, signal.SIGKILL)

@@ -20,40 +20,40 @@ if TYPE_CHECKING:
 HELP = ["-h", "--help"]
 
 COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
-"""In it a shell asks for completions."""
+"""With this variable a shell asks for completions."""
 
 SECTIONS = {
     "Run": {
-        "run": ("run", "Run the hub: every plugin of this node under one supervisor."),
-        "check": ("check", "Check the configuration of the hub and its plugins, and start nothing."),
+        "run": ("run", "Run the hub: all plugins of this node under one supervisor."),
+        "check": ("check", "Check the configuration of the hub and its plugins; start nothing."),
     },
-    "Look": {
-        "status": ("status", "Show how the hub, its plugins and their resources are, and what is wrong."),
-        "devices": ("devices", "Show every device and who holds it."),
-        "logs": ("logs", "Show the latest log lines of a plugin, or of all."),
-        "health": ("health", "Say whether the hub lives, for a container's health check."),
+    "Inspect": {
+        "status": ("status", "Show the hub, its plugins and resources, and what is wrong."),
+        "devices": ("devices", "Show every device and the container that uses it."),
+        "logs": ("logs", "Show the latest log lines of one plugin or of all."),
+        "health": ("health", "Check that the hub responds, for a container's health check."),
     },
-    "Operate": {
-        "restart": ("lifecycle", "Stop a plugin and start it; the others do not notice."),
+    "Manage": {
+        "restart": ("lifecycle", "Restart a plugin; the other plugins keep running."),
         "stop": ("lifecycle", "Stop a plugin."),
         "start": ("lifecycle", "Start a plugin that was stopped."),
-        "reload": ("reload", "Check the configuration and load what has changed."),
-        "cordon": ("admin", "Take a device out of use; who has it keeps it."),
-        "uncordon": ("admin", "Let a device be used again."),
-        "reset": ("admin", "Reset a device now, if nobody holds it."),
-        "log-level": ("admin", "Change what a plugin logs, until it is restarted."),
+        "reload": ("reload", "Check the configuration, then apply its changes."),
+        "cordon": ("admin", "Mark a device unschedulable; containers that use it keep it."),
+        "uncordon": ("admin", "Make a device schedulable again."),
+        "reset": ("admin", "Reset a device now, if no container uses it."),
+        "log-level": ("admin", "Change a plugin's log level until it is restarted."),
     },
-    "Try": {
+    "Develop": {
         "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
         "fake-kubelet": ("fake_kubelet", "Run a fake kubelet to test plugins against."),
     },
     "Help": {
-        "help": ("help", "Show the help of a command, or explain a topic: dphub help -h lists them."),
-        "completion": ("completion", "Print the script that lets bash, zsh or fish complete commands and names."),
+        "help": ("help", "Show the help of a command or topic; dphub help -h lists the topics."),
+        "completion": ("completion", "Print the script that completes commands and names in bash, zsh or fish."),
     },
 }
-"""The commands: the module below `hub.cli.commands` that each is in, and what it is for. A module is imported when its
-command is used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
+"""The commands, each with its module below `hub.cli.commands` and its purpose. A module is imported when its command is
+used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
 
 COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}
 
@@ -64,14 +64,14 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"hub.cli.commands.{module}"), cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             return None
-        # click builds a command's help option once, by the first context that asks for it.
+        # click builds a command's help option only once, for the first context that needs it.
         command.get_help_option(click.Context(command, help_option_names=HELP))
         return command
 
@@ -84,13 +84,13 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
-        """The commands without importing them, and the options."""
+        """Complete commands without importing them, and options."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - only completion needs it
 
         begun = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
         return begun + click.Command.shell_complete(self, ctx, incomplete)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
@@ -103,11 +103,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; a fault that a person can mend is one line and exit code 2."""
+    """Run a command; an error that the user can fix is one line and exit code 2."""
     _flush_output()
     try:
         if COMPLETE_VARIABLE in os.environ:
-            # It has this project's own completion for bash.
+            # This module registers the completion for bash.
             importlib.import_module("hub.cli.commands.completion")
         cli.main(prog_name="dphub", complete_var=COMPLETE_VARIABLE, standalone_mode=True)
     except HubError as error:
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _flush_output() -> None:
-    """Have a terminal that knows few characters show the others as escapes."""
+    """Escape characters that the terminal's encoding does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Sends an administrator's requests to a plugin process, and waits for the answers."""
+"""Sends an administrator's requests to a plugin process."""
 
 import socket
 from pathlib import Path
@@ -8,15 +8,15 @@ import msgspec
 from hub.base.errors import HubError
 from hub.model.admin import LINE_BYTES, Request, Response
 
-ANSWER_SECONDS = 60.0
-"""How long an answer may take: a reset has 26 seconds, and may have to wait for another one of the same device."""
+RESPONSE_SECONDS = 60.0
+"""The time limit of a response: a reset has 26 seconds, and may wait for another one of the same device."""
 
 
-def send(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Response:
-    """Send a request to the plugin that serves on a socket, and wait for the answer.
+def send(path: Path, request: Request, limit: float = RESPONSE_SECONDS) -> Response:
+    """Send a request to the plugin that listens on a socket, and wait for the response.
 
     Raises:
-        HubError: nobody answers.
+        HubError: there is no response.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(limit)
@@ -26,8 +26,8 @@ def send(path: Path, request: Request, limit: float = ANSWER_SECONDS) -> Respons
             with client.makefile("rb") as lines:
                 return msgspec.json.decode(lines.readline(LINE_BYTES), type=Response)
         except TimeoutError:
-            raise HubError(f"the plugin has not answered within {limit:g} s; see dphub status") from None
+            raise HubError(f"the plugin did not answer within {limit:g} s; see dphub status") from None
         except (ConnectionResetError, BrokenPipeError, msgspec.DecodeError):
-            raise HubError("the plugin ended before it had answered; try again when it is back") from None
+            raise HubError("the plugin exited before it answered; retry when it is running again") from None
         except OSError as error:
             raise HubError(f"the plugin does not answer on {path}: {error.strerror}; see dphub status") from None

@@ -1,6 +1,6 @@
-"""What a shell can complete: plugins, resources and devices, from the files in the run directory.
+"""Completes plugins, resources and devices in a shell, from the files in the run directory.
 
-A shell asks while somebody types. So nothing slow is asked, and a mistake shows nothing.
+A shell asks while the user types, so nothing slow is read, and an error shows nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,17 +16,17 @@ from hub.status.lookup import KnownDevice, known_devices
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 
 _RELEASABLE = {"cordon", "flapping", "broken"}
-"""Sources of a fault that `dphub uncordon` ends."""
+"""The sources of faults that `dphub uncordon` clears."""
 
 
 def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) -> Complete:
-    """A completion by names and what is said about each, which zsh and fish show; fish up to a comma."""
+    """Complete names, each with a description, which zsh and fish show; fish up to a comma."""
 
     def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem[str]]:
         try:
             found = dict(find(hub_of(context).status(), begun))
         except (HubError, OSError):
-            # There is no hub, or this user may not read its files: a shell has no place to say so.
+            # There is no hub, or this user may not read its files: a shell cannot show that.
             return []
         return [CompletionItem(name, help=text) for name, text in found.items() if name.startswith(begun)]
 
@@ -55,17 +55,17 @@ def _releasable(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
         cordoned = cordons.pop(known.key, "")
         if cordoned or known.device.source in _RELEASABLE:
             yield _best_name(known, begun), cordoned or known.device.reason
-    # Those that are not there just now.
+    # Devices that are absent at the moment.
     yield from ((key, reason) for (_, key), reason in cordons.items())
 
 
 def _best_name(known: KnownDevice, begun: str) -> str:
-    """The name that the user has begun to type; what a command calls the device where none is."""
+    """Choose the name that the user has begun to type, or else the one that commands print."""
     best, *others = known.names
     if " " in best:
-        # Several devices have its id.
+        # Other devices have the same id.
         others.remove(known.device.id)
-    # "RESOURCE ID", which every device has, only once its blank is typed.
+    # Every device has a "RESOURCE ID"; it is offered only once its space is typed.
     fitting = (name for name in others if begun and name.startswith(begun) and (" " not in name or " " in begun))
     return best if best.startswith(begun) else next(fitting, best)
 

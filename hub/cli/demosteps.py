@@ -1,4 +1,4 @@
-"""The story that `dphub demo` tells: what a node goes through, done for real, step by step."""
+"""The steps of `dphub demo`: what happens on a node, run for real."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from hub.base.exits import Exit
-from hub.cli.waiting import wait_for_state
+from hub.cli.waiting import wait_for_report
 from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 from hub.testing.kubelet import FakeKubelet, Pod
 from hub.testing.node import Node
@@ -16,29 +16,29 @@ from hub.testing.node import Node
 STUB = "stub"
 RESOURCE = "example.com/stub"
 LIMIT = 60.0
-"""Seconds that any step may take. On a machine with nothing else to do, each takes a fraction of one."""
+"""Seconds that a step may take; on an idle machine, each takes a fraction of one."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing that happened."""
+    """One step that was done."""
 
     title: str
     text: str
     rows: Sequence[dict[str, str]] = ()
     seconds: float | None = None
-    """How long it took, where that matters."""
+    """How long it took, if that matters."""
 
 
 async def run_demo(node: Node, plugins: Sequence[str]) -> AsyncIterator[Step]:
-    """Let everything happen that the project exists for.
+    """Run all steps, one after the other.
 
     Raises:
-        TimeoutError: something did not happen; the text says what.
+        TimeoutError: a step did not succeed; the text says which.
     """
     yield await _start(node, plugins)
     yield await _devices(node, plugins)
     yield await _admit(node)
-    yield await _health(node, {"stub-3": "pulled out by the demo"}, "A device fails", 3)
+    yield await _health(node, {"stub-3": "unplugged by the demo"}, "A device fails", 3)
     yield await _health(node, {}, "The device recovers", 4)
     yield await _restart_kubelet(node, plugins)
     yield await _kill_plugin(node)
@@ -54,7 +54,7 @@ async def _start(node: Node, plugins: Sequence[str]) -> Step:
         for state in states
         for resource in state.resources
     ]
-    text = "One hub, each plugin in a process of its own with its own sockets, all registered with the kubelet."
+    text = "One hub; each plugin has its own process and sockets, and is registered with the kubelet."
     return Step("The hub starts", text, rows, time.monotonic() - begin)
 
 
@@ -72,13 +72,13 @@ async def _devices(node: Node, plugins: Sequence[str]) -> Step:
         for state in states
         for resource in state.resources
     ]
-    return Step("What the kubelet sees", "A resource without a device says why.", rows)
+    return Step("What the kubelet sees", "A resource without devices shows the reason.", rows)
 
 
 async def _admit(node: Node) -> Step:
     pod = await node.kubelet.admit("trainer", {RESOURCE: 2})
     rows = _container_rows(pod)
-    return Step("A pod is admitted", f"It asked for 2 of {RESOURCE}; this is what its container gets.", rows)
+    return Step("A pod is admitted", f"It requests 2 of {RESOURCE}; this is what its container gets.", rows)
 
 
 def _container_rows(pod: Pod) -> list[dict[str, str]]:
@@ -100,9 +100,9 @@ async def _health(node: Node, unhealthy: dict[str, str], title: str, allocatable
     scratch.replace(faults)
     await node.kubelet.wait_for(RESOURCE, allocatable, LIMIT)
     took = time.monotonic() - begin
-    state = await wait_for_state(node.run_dir, STUB, lambda state: _unhealthy(state) == unhealthy, LIMIT)
-    rows = [{"device": name, "not healthy because": reason} for name, reason in _unhealthy(state).items()]
-    return Step(title, f"The kubelet has {allocatable} allocatable devices of {RESOURCE} now.", rows, took)
+    state = await wait_for_report(node.run_dir, STUB, lambda state: _unhealthy(state) == unhealthy, LIMIT)
+    rows = [{"device": name, "unhealthy because": reason} for name, reason in _unhealthy(state).items()]
+    return Step(title, f"The kubelet now has {allocatable} allocatable devices of {RESOURCE}.", rows, took)
 
 
 def _unhealthy(state: PluginReport) -> dict[str, str]:
@@ -119,12 +119,12 @@ async def _restart_kubelet(node: Node, plugins: Sequence[str]) -> Step:
     for resource in resources:
         listed = next(update for update in kubelet.lists(resource.name) if update.start == kubelet.starts)
         rows.append({"resource": resource.name, "back after": _milliseconds(listed.time - begin)})
-    text = "It deleted every socket. Each plugin bound its sockets anew, and registered once."
+    text = "It deleted every socket. Each plugin created its sockets again and registered once."
     return Step("The kubelet restarts", text, rows, time.monotonic() - begin)
 
 
 async def _listed(node: Node, resources: Sequence[ResourceStatus]) -> None:
-    """Wait until the kubelet has the devices of each; registration alone does not give it any."""
+    """Wait until the kubelet has the devices of each resource; registration alone does not provide them."""
     names = {resource.name for resource in resources}
 
     def all_listed(kubelet: FakeKubelet) -> bool:
@@ -144,9 +144,14 @@ async def _kill_plugin(node: Node) -> Step:
         f"{RESOURCE} to return",
     )
     took = time.monotonic() - begin
-    back = await wait_for_state(node.run_dir, STUB, lambda state: state.pid != killed.pid, LIMIT)
+    back = await wait_for_report(node.run_dir, STUB, lambda state: state.pid != killed.pid, LIMIT)
     rows = [{"plugin": STUB, "killed process": str(killed.pid), "new process": str(back.pid)}]
-    return Step("A plugin is killed", "The others did not notice. It is back, and so are its devices.", rows, took)
+    return Step(
+        "A plugin is killed",
+        "The hub restarted it, and its devices are back. The other plugins kept running.",
+        rows,
+        took,
+    )
 
 
 async def _stop(node: Node) -> Step:
@@ -155,8 +160,8 @@ async def _stop(node: Node) -> Step:
     took = time.monotonic() - begin
     left = [path.name for path in node.plugin_dir.glob("dphub-*")]
     if code != Exit.OK or left:
-        raise RuntimeError(f"the hub ended with exit code {code} and left {left or 'no socket'} behind; see {node.log}")
-    return Step("The hub stops", "Exit code 0, no process and no socket left behind.", (), took)
+        raise RuntimeError(f"the hub exited with code {code} and left {left or 'no socket'} behind; see {node.log}")
+    return Step("The hub stops", "Exit code 0; no process and no socket is left.", (), took)
 
 
 async def _registered(node: Node, plugin: str) -> PluginReport:
@@ -164,7 +169,7 @@ async def _registered(node: Node, plugin: str) -> PluginReport:
         known = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
         return bool(known) and all(known)
 
-    return await wait_for_state(node.run_dir, plugin, registered, LIMIT)
+    return await wait_for_report(node.run_dir, plugin, registered, LIMIT)
 
 
 def _milliseconds(seconds: float) -> str:

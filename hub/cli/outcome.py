@@ -1,4 +1,4 @@
-"""Waits until it is known what became of a plugin that was started."""
+"""Waits for the outcome of starting a plugin."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from hub.model.node import Condition, PluginStatus
 from hub.model.plugin import RegistrationStatus
 
 LIMIT = 60.0
-"""Seconds until the outcome is reported as not known yet."""
+"""Seconds until the outcome is reported as unknown."""
 
 _ENDED = {
     Condition.BACKING_OFF,
@@ -26,14 +26,14 @@ _ENDED = {
 
 
 def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1, verb: str = "started") -> bool:
-    """Wait for a plugin that was started and say how it went.
+    """Wait for a plugin that was started, and report the outcome.
 
     Args:
         hub: Its hub.
         plugin: Its name.
-        begin: When that was asked for, as of `time.monotonic`.
-        before: How often it had been started before.
-        verb: What was done.
+        begin: The time of the request, by `time.monotonic`.
+        before: Its number of starts before the request.
+        verb: What was done, such as "restarted".
 
     Returns:
         Whether all its resources are registered.
@@ -53,17 +53,17 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
         resources = ", ".join(f"{each.name} ({each.allocatable} of {each.capacity})" for each in found.report.resources)
         echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
-    said = f": {found.message}" if found.message else ""
+    reason = f": {found.message}" if found.message else ""
     if found.condition is Condition.EXTERNAL or (found.condition is Condition.NO_RESOURCES and not found.report.fault):
-        echo(f"{plugin}: {verb}, {found.condition}{said}")
+        echo(f"{plugin}: {verb}, {found.condition}{reason}")
         return True
-    echo(f"{plugin}: {verb}, but not registered ({found.condition}){said}", error=True)
+    echo(f"{plugin}: {verb}, but not registered ({found.condition}){reason}", error=True)
     return False
 
 
 def _is_settled(status: PluginStatus) -> bool:
-    """Whether nothing else comes by itself soon."""
+    """Whether the condition will not change by itself soon."""
     if status.condition is Condition.WAITING:
-        # Before it has looked for a kubelet it has nothing to say.
+        # It has a detail once it has looked for a kubelet.
         return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.report.resources)
     return status.condition is Condition.REGISTERED or status.condition in _ENDED

@@ -1,4 +1,4 @@
-"""The hub that a command is about."""
+"""The hub that a command addresses."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +24,15 @@ from hub.status.reader import Reader
 Function = Callable[..., None]
 
 HOLDERS_SECONDS = 3.0
-"""How long a plugin has to find out who holds what; its kubelet has two."""
+"""The time limit for a plugin to ask which containers use its devices; its kubelet has two seconds."""
 
 
 def hub_options(function: Function) -> Function:
-    """Give a command the options that say which hub it is about, and that hub as its argument `hub`."""
+    """Give a command the options that select a hub, and that hub as its argument `hub`."""
 
     @click.option(
         "--run-dir",
-        # One that cannot be read gets an error of its own, which says whose it is.
+        # A directory that cannot be read gets an error of its own, which names its owner.
         type=click.Path(path_type=Path, readable=False),
         default=RUN_DIR,
         envvar="DPHUB_RUN_DIR",
@@ -45,7 +45,7 @@ def hub_options(function: Function) -> Function:
         envvar="DPHUB_INSTANCE",
         show_envvar=True,
         shell_complete=_complete_instance,
-        help="The hub's name, where two share the run directory.  [default: the younger one]",
+        help="The hub's name, where two share the run directory.  [default: the newer one]",
     )
     @wraps(function)
     def command(*arguments: object, run_dir: Path, instance: str | None, **options: object) -> None:
@@ -56,29 +56,29 @@ def hub_options(function: Function) -> Function:
 
 
 def hub_of(context: click.Context) -> "TargetHub":
-    """The hub that a command line is about, as far as it is typed.
+    """Find the hub that an unfinished command line addresses.
 
     Raises:
         HubError: its run directory cannot be read.
     """
-    said = context.params
-    return TargetHub(Path(said.get("run_dir") or RUN_DIR).absolute(), said.get("instance"))
+    typed = context.params
+    return TargetHub(Path(typed.get("run_dir") or RUN_DIR).absolute(), typed.get("instance"))
 
 
 def _complete_instance(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     try:
         return [name for name in hub_of(context).instances() if name.startswith(begun)]
     except HubError:
-        # A shell has no place to say so.
+        # A shell cannot show the error.
         return []
 
 
 class TargetHub:
-    """A hub as a command sees it.
+    """The hub that a command addresses.
 
     Args:
         path: Its run directory.
-        name: Its name; by default the youngest one's that lives.
+        name: Its name; by default that of the newest running hub.
 
     Raises:
         ConfigError: the run directory cannot be read.
@@ -86,33 +86,33 @@ class TargetHub:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         RunDir(path).check_readable()
-        youngest = next((hub.name for hub in reversed(running_hubs(RunDir(path)))), INSTANCE)
-        self.run_dir = RunDir(path, name or youngest)
+        newest = next((hub.name for hub in reversed(running_hubs(RunDir(path)))), INSTANCE)
+        self.run_dir = RunDir(path, name or newest)
         self._reader = Reader(self.run_dir)
 
     @property
     def running(self) -> bool:
-        """Whether somebody listens on its control socket."""
+        """Whether a process listens on its control socket."""
         return is_served(self.run_dir.circus_socket)
 
     def status(self) -> NodeStatus:
-        """The node's condition.
+        """Read the status of the node.
 
         Raises:
             HubError: there has never been such a hub.
         """
         if not self.run_dir.hub_report.exists() and (others := self._others()):
             name, path = self.run_dir.instance, self.run_dir.path
-            there = f"there are {', '.join(others)}{did_you_mean(name, others)}"
-            raise HubError(f"there is no hub {name} in {path}; {there}")
+            known = f"the hubs there are {', '.join(others)}{did_you_mean(name, others)}"
+            raise HubError(f"there is no hub {name} in {path}; {known}")
         return self._reader.status(
             running=self.running, unresponsive=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER
         )
 
     def status_with_holders(self) -> NodeStatus:
-        """The node's condition, once every plugin has asked the kubelet which container uses what.
+        """Read the status after every plugin has asked the kubelet which containers use its devices.
 
-        From a plugin that cannot ask, what it knew last is in it.
+        A plugin that cannot ask reports what it knew last.
 
         Raises:
             HubError: there has never been such a hub.
@@ -130,10 +130,10 @@ class TargetHub:
         return self.status()
 
     def live_status(self) -> NodeStatus:
-        """The node's condition, where a command needs a hub that runs.
+        """Read the status for a command that needs a running hub.
 
         Raises:
-            HubError: there is none.
+            HubError: the hub is not running, or does not respond.
         """
         status = self.status()
         if status.hub.unresponsive:
@@ -144,32 +144,32 @@ class TargetHub:
         return status
 
     def plugin(self, name: str) -> PluginStatus:
-        """How one plugin is.
+        """Read the status of one plugin.
 
         Raises:
-            HubError: the hub does not run, or has no such plugin.
+            HubError: the hub is not running, or has no such plugin.
         """
         return plugin_of(self.live_status(), name)
 
     def send(self, plugin: str, request: Request) -> Response:
-        """What a plugin's process answers.
+        """Send a request to a plugin's process, and return the response.
 
         Raises:
-            HubError: it does not, and why.
+            HubError: there is no response; the text says why.
         """
-        if why := self._why_silent(plugin):
-            raise HubError(f"{plugin} {why}")
+        if reason := self._why_silent(plugin):
+            raise HubError(f"{plugin} {reason}")
         try:
             return send(self.run_dir.admin_socket(plugin), request)
         except HubError as error:
             raise HubError(f"{plugin}: {error}") from None
 
     def other_hub(self, plugins: Iterable[str]) -> str:
-        """Another hub of the node that serves one of these plugins where ours does not, to be added to a text."""
+        """Name another hub of the node that serves one of these plugins where ours does not, for the end of a text."""
         for plugin in plugins:
             names = [hub.name for hub in serving(self.run_dir, plugin) if hub.is_running]
             if names and self.run_dir.instance not in names:
-                return f"; another hub of this node, {names[-1]}, still serves: --instance {names[-1]}"
+                return f"; hub {names[-1]} of this node still serves it: repeat the command with --instance {names[-1]}"
         return ""
 
     def _why_silent(self, plugin: str) -> str:
@@ -180,7 +180,7 @@ class TargetHub:
         return ""
 
     def instances(self) -> list[str]:
-        """The hubs that share the run directory, or have shared it."""
+        """List the hubs that share the run directory, or have shared it."""
         return [*(hub.name for hub in running_hubs(self.run_dir)), *exited_hubs(self.run_dir)]
 
     def _others(self) -> list[str]:
@@ -188,16 +188,16 @@ class TargetHub:
 
 
 def _why_silent(process: ProcessReport) -> str:
-    """Why a plugin's process does not answer an operator; empty where it should."""
+    """Say why a plugin's process cannot respond to an administrator; empty where it should."""
     if not process.is_hub_plugin:
-        return "is another program than a plugin of the hub's, and does nothing for an operator"
+        return "is not a plugin process of the hub, and takes no commands"
     if process.run is RunState.STOPPED:
         return f"is stopped → dphub start {process.name}"
-    return "" if process.pid else f"is {process.run} → dphub status {process.name}"
+    return "" if process.pid else f"is not running ({process.run}) → dphub status {process.name}"
 
 
 def plugin_of(status: NodeStatus, name: str) -> PluginStatus:
-    """One plugin of a node.
+    """Find one plugin of a node.
 
     Raises:
         HubError: the hub has no such plugin.
@@ -206,5 +206,5 @@ def plugin_of(status: NodeStatus, name: str) -> PluginStatus:
         if plugin.name == name:
             return plugin
     known = [plugin.name for plugin in status.plugins]
-    there = f"; there are {', '.join(known)}" if known else ""
-    raise HubError(f"there is no plugin {name}{there}{did_you_mean(name, known)}")
+    plugins = f"; the plugins are {', '.join(known)}" if known else ""
+    raise HubError(f"there is no plugin {name}{plugins}{did_you_mean(name, known)}")

@@ -1,4 +1,4 @@
-"""The state files of a run directory as something to wait for."""
+"""Waits for changes of the files in a run directory."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 async def wait_for(directory: Path, find: Callable[[], T | None], limit: float) -> T | None:
-    """The first that is found, looked for whenever a file in the directory is replaced.
+    """Call a function whenever a file in the directory is replaced, until it returns something.
 
     Returns:
-        What was found; None when there was nothing within the limit, in seconds.
+        What it returned; None when the limit, in seconds, was over.
     """
     with Inotify() as inotify:
         inotify.add_watch(directory, Mask.MOVED_TO)
@@ -31,21 +31,21 @@ async def wait_for(directory: Path, find: Callable[[], T | None], limit: float) 
         return found
 
 
-async def wait_for_state(
+async def wait_for_report(
     run_dir: RunDir, plugin: str, holds: Callable[[PluginReport], bool], limit: float
 ) -> PluginReport:
-    """The plugin's first state that holds, looked at whenever a state file is replaced.
+    """Wait for a report of the plugin for which a condition holds.
 
     Raises:
-        TimeoutError: there was none within the limit, in seconds; the text has the last state.
+        TimeoutError: there was none within the limit, in seconds; the text has the last report.
     """
 
     def find() -> PluginReport | None:
-        state = read_report(run_dir.report(plugin))
-        return state if state is not None and holds(state) else None
+        report = read_report(run_dir.report(plugin))
+        return report if report is not None and holds(report) else None
 
     found = await wait_for(run_dir.path, find, limit)
     if found is None:
-        state = read_report(run_dir.report(plugin))
-        raise TimeoutError(f"plugin {plugin} is not where it should be after {limit:g} s; its state: {state}")
+        last = read_report(run_dir.report(plugin))
+        raise TimeoutError(f"plugin {plugin} has not reached the expected state after {limit:g} s; its report: {last}")
     return found

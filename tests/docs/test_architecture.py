@@ -21,7 +21,7 @@ from hub.api import plugin as contract
 from hub.api.plugin import Plugin
 from hub.base import sockets
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
-from hub.cli.waiting import wait_for_state
+from hub.cli.waiting import wait_for_report
 from hub.model.heartbeat import UNRESPONSIVE_AFTER
 from hub.model.plugin import RegistrationStatus
 from hub.plugin import process
@@ -110,7 +110,7 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
         await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
-        state = await wait_for_state(node.run_dir, "stub", lambda state: bool(state.resources), 60)
+        state = await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)
         os.kill(state.pid, 9)
         await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=PATIENCE)
         await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
@@ -192,7 +192,7 @@ async def test_circusctl_works(root: Path) -> None:
     """Each of its commands does what it says to a hub that runs, and the plugin's state can be looked at."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
-        await wait_for_state(node.run_dir, "stub", lambda state: bool(state.resources), 60)
+        await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)
         run_dir = str(node.run_dir.path)
         name, _, its_endpoint = EXPORT.removeprefix("export ").partition("=")
         variables = {name: its_endpoint.replace(str(RUN_DIR), run_dir)}

@@ -60,7 +60,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
         (f"$DPHUB check {file} >/dev/full", 1, full),
         (f"$DPHUB status --run-dir {file}", 2, f"dphub: {no_directory}"),
         (f"$DPHUB run --run-dir {file} --plugin-dir {node.directory}", 2, f"dphub run: {no_directory}"),
-        ("$DPHUB logs nope", 2, "dphub: there is no plugin nope; there are gpu, ib, stub\n"),
+        ("$DPHUB logs nope", 2, "dphub: there is no plugin nope; the plugins are gpu, ib, stub\n"),
     ):
         done = await asyncio.to_thread(_shell, node, command)
         assert (done.returncode, done.stderr) == (code, words), command
@@ -68,7 +68,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     await node.dphub("cordon", "stub-1")
     done = await asyncio.to_thread(_shell, node, "PYTHONIOENCODING=ascii $DPHUB status")
-    assert (done.returncode, done.stderr, "No problems." in done.stdout) == (0, "", True), done
+    assert (done.returncode, done.stderr, "No problems found." in done.stdout) == (0, "", True), done
     assert "\n----" in done.stdout
 
 
@@ -141,12 +141,12 @@ async def test_plugins_that_do_not_answer() -> None:
         said = await node.dphub("cordon", "stub-1")
         assert (said.code, said.err.endswith("; add --plugin NAME\n")) == (2, True), said
         said = await node.dphub("log-level", "odd", "debug")
-        assert (said.code, "odd is another program than a plugin of the hub's" in said.err) == (2, True), said
+        assert (said.code, "odd is not a plugin process of the hub" in said.err) == (2, True), said
         stub = node.plugin("stub")
         assert stub
         os.kill(stub.process.pid, signal.SIGSTOP)
         said = await node.dphub("log-level", "stub", "debug")
-        words = "stub: the plugin ended before it had answered; try again when it is back\n"
+        words = "stub: the plugin exited before it answered; retry when it is running again\n"
         assert (said.code, said.err) == (2, f"dphub: {words}"), said
         await node.dphub("stop", "stub")
         said = await node.dphub("log-level", "stub", "debug")
@@ -162,12 +162,12 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         await node.start_hub("younger")
         await until(lambda: len(running_hubs(older)) > 1 and node.status(), "the younger hub")
         said = await node.dphub("cordon", "stub-1")
-        words = "; another hub of this node, dphub, still serves: --instance dphub\n"
+        words = "; hub dphub of this node still serves it: repeat the command with --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
         said = await node.dphub("cordon", "stub-1", "--instance", "dphub")
         assert said.code == 0, said
         said = await node.dphub("status", "--instance", "nope")
-        assert "; there are dphub, younger\n" in said.err
+        assert "; the hubs there are dphub, younger\n" in said.err
 
 
 async def test_health_without_http(node: OperatedNode) -> None:

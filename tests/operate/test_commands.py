@@ -35,13 +35,13 @@ async def test_restart_stop_and_start(node: OperatedNode) -> None:
     assert (said.code, said.out.startswith("stub: stopped after ")) == (0, True), said
     await node.kubelet.wait_for(STUB, 0)
     said = await node.dphub("status", "stub")
-    assert (said.code, said.out.startswith("No problems; 1 plugin is stopped.\n")) == (0, True), said
+    assert (said.code, said.out.startswith("No problems found; 1 plugin is stopped.\n")) == (0, True), said
     assert "dphub start stub" in said.out
     assert (await node.get("/readyz")) == (200, "gpu: registered\nib: registered\nstub: stopped\n")
     said = await node.dphub("start", "stub")
     assert (said.code, said.out.startswith("stub: started, registered after ")) == (0, True), said
     said = await node.dphub("start", "stub")
-    assert (said.code, said.out.startswith("stub: runs already, registered after ")) == (0, True), said
+    assert (said.code, said.out.startswith("stub: already running, registered after ")) == (0, True), said
     assert [plugin and plugin.process.pid for plugin in others] == [
         plugin and plugin.process.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
     ]
@@ -56,9 +56,9 @@ async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
     first, held, until_started = said.out.splitlines()
     assert (said.code, first.startswith("stub: stopped after ")) == (0, True), said
     assert held == f"stub: 1 device in use, its container keeps it: {device} (default/trainer/main)"
-    assert until_started == f"stub: new pods cannot get {STUB} until: dphub start stub"
+    assert until_started == f"stub: new pods cannot get {STUB} until it is started again: dphub start stub"
     said = await node.dphub("stop", "stub")
-    assert (said.code, said.out) == (0, "stub: was stopped already\n"), said
+    assert (said.code, said.out) == (0, "stub: already stopped\n"), said
     await node.dphub("start", "stub")
     await node.kubelet.remove("trainer")
     said = await node.dphub("stop", "stub")
@@ -69,7 +69,7 @@ async def test_stop_where_nobody_knows_what_holds_devices(node: OperatedNode) ->
     """It says so, and stops the plugin."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("stop", "stub")
-    assert (said.code, "which do is unknown without the pod resources API" in said.out) == (0, True), said
+    assert (said.code, "which ones is unknown: the pod resources API is unavailable" in said.out) == (0, True), said
 
 
 async def test_one_device(node: OperatedNode) -> None:
@@ -83,7 +83,7 @@ async def test_one_device(node: OperatedNode) -> None:
         assert facts["device"] == gpu.uuid, said
         assert (facts["resource"], facts["plugin"], facts["health"]) == (GPU, "gpu", "healthy")
         assert (facts["model"], facts["PCI address"]) == (gpu.name, gpu.pci)
-        assert facts["held by"] == "default/trainer/main"
+        assert facts["used by"] == "default/trainer/main"
         lines = (await node.dphub("devices", name, "--json")).out.splitlines()
         assert [json.loads(line)["id"] for line in lines] == [gpu.uuid]
     said = await node.dphub("devices", "mlx5_0", width=200)
@@ -127,15 +127,15 @@ async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
 async def test_what_is_not_there(node: OperatedNode) -> None:
     """A plugin, a device or a level that does not exist is named, with those that do; nothing happens."""
     for words, expected in [
-        (["restart", "gpus"], "there is no plugin gpus; there are gpu, ib, stub"),
+        (["restart", "gpus"], "there is no plugin gpus; the plugins are gpu, ib, stub"),
         (["status", "gpus"], "there is no plugin gpus"),
         (["logs", "gpus"], "there is no plugin gpus"),
         (["devices", "gpus"], "there is no plugin, resource or device gpus"),
         (["cordon", "stub-9"], "there is no device stub-9"),
-        (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; there are gpu, ib, stub"),
+        (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; the plugins are gpu, ib, stub"),
         (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
         (["cordon", ""], "the name of the device is empty"),
-        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; there are dphub"),
+        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; the hubs there are dphub"),
         (
             ["cordon", "stub-"],
             "stub- is too short, expected at least 8 characters of an id; it matches ",
@@ -184,7 +184,11 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
     """Where the kubelet does not tell who holds what, that is said, and all else is shown."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("devices", width=200)
-    assert (said.code, "stub-3" in said.out, "Who holds what is not known" in said.err) == (0, True, True), said
+    assert (said.code, "stub-3" in said.out, "It is unknown which containers use which devices" in said.err) == (
+        0,
+        True,
+        True,
+    ), said
     said = await node.dphub("reset", "stub-1")
     assert (said.code, "nobody can tell whether it is free" in said.err) == (1, True), said
 

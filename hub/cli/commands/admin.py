@@ -1,4 +1,4 @@
-"""`dphub cordon`, `uncordon`, `reset` and `log-level`: what a running plugin does for an operator."""
+"""`dphub cordon`, `uncordon`, `reset` and `log-level`: the commands to a running plugin."""
 
 import sys
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.status.lookup import find_device
 
 LONGEST_REASON = 500
-"""Characters of a reason, which stands in a line of the status; a plugin takes a request of 64 KiB."""
+"""Characters of a reason, which is part of a line in the status; a plugin accepts a request of 64 KiB."""
 
 
-def _reason(_context: click.Context, _parameter: click.Parameter, said: str) -> str:
-    if len(said) > LONGEST_REASON:
-        raise click.BadParameter(f"it has {len(said)} characters, and may have {LONGEST_REASON}")
-    return printable(said)
+def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -> str:
+    if len(reason) > LONGEST_REASON:
+        raise click.BadParameter(f"it has {len(reason)} characters, at most {LONGEST_REASON} are allowed")
+    return printable(reason)
 
 
 _plugin = click.option(
-    "--plugin", shell_complete=plugins, help="Whose device it is, where several plugins have one of that name."
+    "--plugin", shell_complete=plugins, help="The device's plugin, where several plugins have a device of that name."
 )
 
 
@@ -34,15 +34,15 @@ _plugin = click.option(
     )
 )
 @click.argument("device", shell_complete=devices)
-@click.option("--reason", default="", callback=_reason, help="Why; it is shown in the status.")
+@click.option("--reason", default="", callback=_reason, help="Why; shown in the status.")
 @_plugin
 @hub_options
 def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None:
-    """Take DEVICE out of use, with all its shares, until it is uncordoned: also across restarts of plugin, hub and pod.
+    """Mark DEVICE and all its shares unschedulable until it is uncordoned. Containers that use it keep it.
 
-    DEVICE is an id or the first eight or more characters of it, a physical device, a PCI address, or a name such as
-    mlx5_0; "RESOURCE ID" is one, too, as for the numbers of pools. A pod that has it keeps it. An earlier reason stays
-    where none is given.
+    The cordon persists across restarts of the plugin, the hub and the pod. DEVICE is an id or at least its first eight
+    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID", as for the numbers of pools.
+    Without --reason, an earlier reason is kept.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 
@@ -52,7 +52,7 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
 @_plugin
 @hub_options
 def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
-    """Let DEVICE be used again: one that was cordoned, that recovered too often, or that is broken and was mended."""
+    """Make DEVICE schedulable again: one that was cordoned, that recovered too often, or that has been repaired."""
     _do_to(device, plugin, hub, Uncordon)
 
 
@@ -61,7 +61,7 @@ def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
 @_plugin
 @hub_options
 def reset(device: str, plugin: str | None, hub: TargetHub) -> None:
-    """Reset DEVICE now, as before the start of a container, if nobody holds it or a share of it."""
+    """Reset DEVICE now, as before the start of a container, if no container uses it or a share of it."""
     _do_to(device, plugin, hub, Reset)
 
 
@@ -70,13 +70,13 @@ def reset(device: str, plugin: str | None, hub: TargetHub) -> None:
 @click.argument("level", metavar="LEVEL", type=click.Choice([level.value for level in LogLevel]))
 @hub_options
 def log_level(plugin: str, level: str, hub: TargetHub) -> None:
-    """Log everything of PLUGIN from LEVEL on (debug, info, warning or error), until it is restarted."""
+    """Set the log level of PLUGIN to LEVEL (debug, info, warning or error) until it is restarted."""
     hub.plugin(plugin)
     _do(hub, plugin, SetLogLevel(LogLevel(level)))
 
 
 def _do_to(device: str, plugin: str | None, hub: TargetHub, request: Callable[[str], Request]) -> None:
-    """Find the device, and ask the plugin that has it."""
+    """Find the device, and send a request to its plugin."""
     status = hub.live_status()
     asked = [plugin_of(status, plugin)] if plugin is not None else status.plugins
     name, key = find_device(status, device, plugin, elsewhere=hub.other_hub(each.name for each in asked))
@@ -84,6 +84,6 @@ def _do_to(device: str, plugin: str | None, hub: TargetHub, request: Callable[[s
 
 
 def _do(hub: TargetHub, plugin: str, request: Request) -> None:
-    answer = hub.send(plugin, request)
-    echo(f"{plugin}: {answer.message}", error=not answer.ok)
-    sys.exit(Exit.OK if answer.ok else Exit.FAILED)
+    response = hub.send(plugin, request)
+    echo(f"{plugin}: {response.message}", error=not response.ok)
+    sys.exit(Exit.OK if response.ok else Exit.FAILED)

@@ -1,4 +1,4 @@
-"""`dphub check`: is the configuration right, and would a plugin work?"""
+"""`dphub check`: checks the configuration, and whether a plugin would work."""
 
 import os
 import sys
@@ -30,17 +30,22 @@ _PATH = click.Path(path_type=Path, readable=False)
     )
 )
 @click.argument("file", type=_PATH, required=False)
-@click.option("--plugin", metavar="MODULE:CLASS", help="FILE is the configuration of this plugin, not a circus.ini.")
-@click.option("--scan", is_flag=True, help="Also ask the plugin for its devices once, and list what it would offer.")
-@click.option("--json", "as_json", is_flag=True, help="With --scan: the same as JSON.")
 @click.option(
-    "--host-root", type=_PATH, help="With --plugin: where the node's file system is.", envvar="DPHUB_HOST_ROOT"
+    "--plugin", metavar="MODULE:CLASS", help="Check this plugin; FILE is its configuration, not a circus.ini."
+)
+@click.option("--scan", is_flag=True, help="Also scan for devices once, and list what the plugin would offer.")
+@click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
+@click.option(
+    "--host-root",
+    type=_PATH,
+    help="With --plugin: the directory with the node's file system.",
+    envvar="DPHUB_HOST_ROOT",
 )
 @click_errors()
 def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, host_root: Path | None) -> None:
     """Check a circus.ini and every plugin in it, or one plugin and its configuration; start nothing.
 
-    FILE is a circus.ini; by default the one that `dphub run` would take.
+    FILE is a circus.ini; by default the one that `dphub run` would use.
     """
     if plugin:
         sys.exit(_check_plugin(plugin, file, host_root, scan=scan, as_json=as_json))
@@ -69,7 +74,7 @@ def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, sca
 
 
 def _check_hub(config: Path) -> int:
-    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
+    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - circus takes 0.1 s, which --help does not need
 
     settings = HubSettings(
         config.absolute(),
@@ -79,7 +84,7 @@ def _check_hub(config: Path) -> int:
     plugins = read_config(settings.config)
     reports = check_plugins(plugins, settings)
     for plugin, report in zip(plugins, reports, strict=True):
-        note = "" if plugin.autostart else " (autostart is off)"
+        note = "" if plugin.autostart else " (autostart = false)"
         _print_findings(report, f"{plugin.name}: ", note)
         if not report.problems:
             click.echo(f"{plugin.name}: ok{note}")
@@ -93,7 +98,7 @@ def _print(report: CheckReport) -> None:
     if report.devices is not None:
         _print_devices(report.devices, report.reason)
     for each in report.excluded:
-        echo(f"left out: {each.id}: {each.reason}")
+        echo(f"excluded: {each.id}: {each.reason}")
     _print_findings(report)
 
 
@@ -109,7 +114,7 @@ def _print_devices(devices: Sequence[FoundDevice], reason: str) -> None:
         echo(f"no devices: {reason}" if reason else "no devices")
         return
     columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
-    table = Table(*columns, Column("why", below=True, label=""))
+    table = Table(*columns, Column("reason", below=True, label=""))
     for each in devices:
         health = "unhealthy" if each.unhealthy else "healthy"
         table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)

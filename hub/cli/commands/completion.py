@@ -33,15 +33,15 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 class Bash(ShellComplete):
     """Completion for bash 4.4 and later. Unlike click's own, it completes words with a colon, such as PCI addresses.
 
-    bash ends a word at each character of COMP_WORDBREAKS, where ":" and "=" are among, and replaces what follows the
-    last of them only. So the whole line is read here, and the part before is left out of the answer.
+    bash splits words at each character of COMP_WORDBREAKS, which include ":" and "=", and replaces only what follows
+    the last of them. So this class reads the whole line, and omits the part before from the completion.
     """
 
     name = "bash"
     source_template = _SCRIPT
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one at the cursor, and that one."""
+        """Return the words before the cursor's, and the word at the cursor."""
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)[1:]
         if _open_quote(line) or not line[-1:].isspace():
@@ -49,7 +49,7 @@ class Bash(ShellComplete):
         return words, ""
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        """One line of the answer."""
+        """Write one completion as a line."""
         line = os.environ["COMP_LINE"]
         if _open_quote(line):
             return f"{item.type},{item.value}"
@@ -62,14 +62,14 @@ class Bash(ShellComplete):
 
 
 def _open_quote(line: str) -> bool:
-    """Whether the last word of a line begins with a quote that is not closed yet."""
+    """Whether the last word of a line begins with a quote that is not closed."""
     lexer = shlex.shlex(line, posix=True)
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
         list(lexer)
     except ValueError as error:
-        # The other error is a backslash at the end.
+        # The other ValueError is a backslash at the end.
         return "quotation" in str(error)
     return False
 
@@ -83,10 +83,10 @@ def _open_quote(line: str) -> bool:
 )
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options, plugins, devices and resources.
+    """Print the script that completes commands, options, plugins, devices and resources in SHELL.
 
-    Names come from the files in the run directory, so they are completed for users who may read it, and also while no
-    hub is running.
+    Names come from the files in the run directory, so they are completed for users who can read it, also while no hub
+    is running.
     """
     made = click.shell_completion.get_completion_class(shell)
     if made is None:

@@ -1,4 +1,4 @@
-"""`dphub demo`: a node on any machine."""
+"""`dphub demo`: shows the hub at work on any machine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from hub.cli.demosteps import Step
 
 ROOT_BYTES = SOCKET_PATH_BYTES - len("/device-plugins/dphub-example.com_stub.sock")
-"""The longest path of the directory of the demo."""
+"""The longest path of the demo's directory."""
 
 
 @click.command(epilog=examples("dphub demo", "dphub demo --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON document.")
 def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
-    """Show a kubelet, the hub and its plugins at work, in a temporary directory: without hardware or root."""
+    """Show a kubelet, the hub and its plugins at work in a temporary directory; needs no hardware and no root."""
     from hub.testing.kubelet import AdmissionError, ContainerStartError  # noqa: PLC0415 - gRPC takes 0.2 s to load
 
     with _temporary_directory() as root:
@@ -53,16 +53,16 @@ def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
     try:
         root = tempfile.TemporaryDirectory(prefix="dphub-")
     except OSError as error:
-        raise ConfigError("TMPDIR", f"no directory for temporary files can be used: {error.strerror}") from None
+        raise ConfigError("TMPDIR", f"cannot use any directory for temporary files: {error.strerror}") from None
     if len(os.fsencode(root.name)) > ROOT_BYTES:
         root.cleanup()
-        raise ConfigError("TMPDIR", f"{root.name} is too long a path for sockets in it; choose another, such as /tmp")
+        raise ConfigError("TMPDIR", f"the path {root.name} is too long for sockets; choose a shorter one, such as /tmp")
     return root
 
 
 async def _run(root: Path, show: _Screen | _Document) -> None:
-    from hub.cli.demosteps import run_demo  # noqa: PLC0415 - likewise
-    from hub.testing.node import Node  # noqa: PLC0415 - likewise
+    from hub.cli.demosteps import run_demo  # noqa: PLC0415 - as above
+    from hub.testing.node import Node  # noqa: PLC0415 - as above
 
     _stop_on_signals()
     config = shipped_config()
@@ -73,9 +73,9 @@ async def _run(root: Path, show: _Screen | _Document) -> None:
 
 
 def _stop_on_signals() -> None:
-    """Stop at the first signal also where one would end this process at once, and leave the hub running.
+    """Stop the demo at the first signal, since one that ended this process at once would leave the hub running.
 
-    Those that follow have no effect: the hub stops within its limit, and its directory is removed after that.
+    Later signals have no effect: the hub stops within its time limit, and its directory is removed after that.
     """
     task = asyncio.current_task()
 
@@ -89,7 +89,7 @@ def _stop_on_signals() -> None:
 
 
 class _Screen:
-    """For people: each step as it happens."""
+    """Output for people: each step as it happens."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -108,12 +108,12 @@ class _Screen:
 
     def end(self) -> None:
         self._console.print(
-            "\nThat is all. How to write a plugin: docs/writing-a-plugin.md; to run the hub on nodes: docs/install.md."
+            "\nDone. To write a plugin, see docs/writing-a-plugin.md; to run the hub on nodes, see docs/install.md."
         )
 
 
 class _Document:
-    """For machines: everything at the end."""
+    """Output for programs: one document at the end."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []

@@ -1,4 +1,4 @@
-"""`dphub devices`: every device of a node, and who has it."""
+"""`dphub devices`: every device of a node, and the container that uses it."""
 
 import sys
 from collections.abc import Iterable
@@ -21,19 +21,19 @@ from hub.status.lookup import KnownDevice, display_names, excluded, group_names,
 )
 @click.argument("wanted", metavar="[PLUGIN|RESOURCE|DEVICE]", required=False, shell_complete=everything)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
-@click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
+@click.option("--watch", is_flag=True, help="Keep the output on the screen and up to date until interrupted.")
 @hub_options
 def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
-    """Show every device, or those of one PLUGIN or RESOURCE: its health, where it is, what it is, and who holds it.
+    """Show every device, or those of one PLUGIN or RESOURCE: health, location, attributes, and the container using it.
 
     For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
     its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
     a PCI address, or a name such as mlx5_0.
 
-    The exit code is 1 when the hub is not running, and what is shown is the last known state.
+    The exit code is 1 when the hub is not running; the last known state is shown then.
     """
     if as_json and watch:
-        raise click.UsageError("--json prints once, and cannot be combined with --watch")
+        raise click.UsageError("--json prints once and cannot be combined with --watch")
     status = hub.status_with_holders()
     if wanted is not None:
         _check(status, wanted)
@@ -41,38 +41,38 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
         for line in _lines(status, wanted):
             sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     else:
-        from hub.cli.render.devices import device_screen  # noqa: PLC0415 - JSON can do without the terminal library
-        from hub.cli.render.live import show  # noqa: PLC0415 - likewise
+        from hub.cli.render.devices import device_screen  # noqa: PLC0415 - JSON does not need the terminal library
+        from hub.cli.render.live import show  # noqa: PLC0415 - as above
 
         show(lambda: device_screen(hub.status_with_holders() if watch else status, wanted), watch=watch)
     sys.exit(_print_missing(hub.status(), wanted))
 
 
 def _check(status: NodeStatus, wanted: str) -> None:
-    """Refuse what nothing on the node is called."""
+    """Raise an error unless something on the node has this name."""
     groups = group_names(status)
     if wanted in groups or matching_devices(status, wanted):
         return
-    left_out = excluded(status.plugins, wanted)
-    there = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
+    reason = excluded(status.plugins, wanted)
+    known = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
     meant = did_you_mean(wanted, (*groups, *display_names(matching_devices(status))))
-    raise HubError(f"there is no plugin, resource or device {wanted}{left_out}; {there}{meant}")
+    raise HubError(f"there is no plugin, resource or device {wanted}{reason}; {known}{meant}")
 
 
 def _print_missing(status: NodeStatus, wanted: str | None) -> int:
-    """What the list cannot tell, and the exit code."""
+    """Print what the list lacks, and return the exit code."""
     if not status.hub.running:
         return Exit.FAILED
     asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
     if silent := unknown(asked).removeprefix("; "):
         click.echo(f"Incomplete: {silent}.", err=True)
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):
-        click.echo("Who holds what is not known: the kubelet's pod resources API does not answer.", err=True)
+        click.echo("It is unknown which containers use which devices: the pod resources API is unavailable.", err=True)
     return Exit.OK
 
 
 def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:
-    """One for each device, and for each that is held and not offered any more."""
+    """One line for each device, and for each that was removed and is still in use."""
     return (_line(status, device) for device in matching_devices(status, wanted))
 
 

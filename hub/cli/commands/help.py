@@ -34,5 +34,5 @@ def help(ctx: click.Context, topic: str | None) -> None:  # noqa: A001 - the com
     elif command := cli.get_command(of_dphub, topic):
         click.echo(command.get_help(click.Context(command, of_dphub, info_name=topic)))
     else:
-        words = f"there is no command or topic {topic}; the topics are {', '.join(TOPICS)}"
-        raise click.UsageError(f"{words}{did_you_mean(topic, [*COMMANDS, *TOPICS])}")
+        text = f"there is no command or topic {topic}; the topics are {', '.join(TOPICS)}"
+        raise click.UsageError(f"{text}{did_you_mean(topic, [*COMMANDS, *TOPICS])}")

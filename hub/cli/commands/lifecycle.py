@@ -1,4 +1,4 @@
-"""`dphub restart`, `stop` and `start`: one plugin, while the others run on."""
+"""`dphub restart`, `stop` and `start`: one plugin, while the others keep running."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from hub.supervisor.circus.client import CircusClient
 
 _SHOWN = 8
-"""The most devices that are named one by one."""
+"""The most devices that are listed one by one."""
 
 
 @click.command(epilog=examples("dphub restart gpu"))
 @click.argument("plugin", shell_complete=plugins)
 @hub_options
 def restart(plugin: str, hub: TargetHub) -> None:
-    """Stop PLUGIN and start it; end when its resources are registered again, or with the reason why they are not."""
+    """Restart PLUGIN; wait until its resources are registered again, or report why they are not."""
     before, begin = hub.plugin(plugin).process.starts, time.monotonic()
     _client(hub).restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
@@ -41,11 +41,11 @@ def restart(plugin: str, hub: TargetHub) -> None:
 @click.argument("plugin", shell_complete=plugins)
 @hub_options
 def start(plugin: str, hub: TargetHub) -> None:
-    """Start PLUGIN; end when its resources are registered, or with the reason why they are not."""
+    """Start PLUGIN; wait until its resources are registered, or report why they are not."""
     before, begin = hub.plugin(plugin), time.monotonic()
     _client(hub).start(plugin)
     if before.process.pid:
-        _exit(done=report_start(hub, plugin, begin=begin, verb="runs already"))
+        _exit(done=report_start(hub, plugin, begin=begin, verb="already running"))
     _exit(done=report_start(hub, plugin, begin=begin, before=before.process.starts, verb="started"))
 
 
@@ -55,10 +55,10 @@ def start(plugin: str, hub: TargetHub) -> None:
 def stop(plugin: str, hub: TargetHub) -> None:
     """Stop PLUGIN until it is started again.
 
-    Containers keep the devices that they have, and are named. New pods cannot get devices of the plugin meanwhile.
+    Containers keep the devices that they use, and are listed. New pods cannot get devices of the plugin until then.
     """
     if hub.plugin(plugin).condition is Condition.STOPPED:
-        echo(f"{plugin}: was stopped already")
+        echo(f"{plugin}: already stopped")
         return
     before = hub.status_with_holders()
     begin = time.monotonic()
@@ -69,32 +69,32 @@ def stop(plugin: str, hub: TargetHub) -> None:
         return status if status.condition is Condition.STOPPED else None
 
     if asyncio.run(wait_for(hub.run_dir.path, stopped, LIMIT)) is None:
-        raise HubError(f"{plugin} has not stopped within {LIMIT:g} s; it may hang in a driver, see dphub logs {plugin}")
+        raise HubError(f"{plugin} did not stop within {LIMIT:g} s; it may hang in a driver, see dphub logs {plugin}")
     echo(f"{plugin}: stopped after {time.monotonic() - begin:.2f} s")
     for line in _consequences(before, plugin):
         echo(f"{plugin}: {line}")
 
 
 def _consequences(status: NodeStatus, plugin: str) -> list[str]:
-    """What it means that a plugin was stopped, for containers that have its devices and for new pods."""
+    """Describe the consequences of stopping a plugin, for containers that use its devices and for new pods."""
     stopped = plugin_of(status, plugin)
     if not stopped.report.resources:
         return []
     lines = []
-    held = [each.device for each in matching_devices(status, plugin) if each.device.holder]
-    if held:
-        shown = ", ".join(f"{device.id} ({device.holder})" for device in held[:_SHOWN])
-        more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
-        keep = "its container keeps it" if len(held) == 1 else "their containers keep them"
-        lines.append(f"{counted(len(held), 'device')} in use, {keep}: {shown}{more}")
+    used = [each.device for each in matching_devices(status, plugin) if each.device.holder]
+    if used:
+        shown = ", ".join(f"{device.id} ({device.holder})" for device in used[:_SHOWN])
+        more = f" and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
+        keep = "its container keeps it" if len(used) == 1 else "their containers keep them"
+        lines.append(f"{counted(len(used), 'device')} in use, {keep}: {shown}{more}")
     elif not stopped.report.holders_known:
-        lines.append("containers that have its devices keep them; which do is unknown without the pod resources API")
+        lines.append("containers keep its devices; which ones is unknown: the pod resources API is unavailable")
     resources = ", ".join(each.name for each in stopped.report.resources)
-    return [*lines, f"new pods cannot get {resources} until: dphub start {plugin}"]
+    return [*lines, f"new pods cannot get {resources} until it is started again: dphub start {plugin}"]
 
 
 def _client(hub: TargetHub) -> CircusClient:
-    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion does not need
 
     return CircusClient(hub.run_dir, hub.live_status)
 

@@ -1,4 +1,4 @@
-"""`dphub logs`: what the processes of a node have logged of late."""
+"""`dphub logs`: the latest log lines of a node's processes."""
 
 import asyncio
 import sys
@@ -22,19 +22,19 @@ Line = dict[str, Any]
 
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
 @click.argument("plugin", required=False, shell_complete=plugins)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until interrupted.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="How many of the latest lines; 0 for all.",
+    help="The number of lines, the latest ones; 0 for all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the lines as they are kept, one JSON object each.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as they are stored, one JSON object each.")
 @hub_options
 def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: TargetHub) -> None:
-    """Show the latest log lines of PLUGIN, and what the hub logged about it; without PLUGIN those of all."""
+    """Show the latest log lines of PLUGIN and what the hub logged about it, or of the hub and all plugins."""
     status = hub.status()
     names = [each.name for each in status.plugins]
     if plugin is not None and not hub.run_dir.log(plugin).exists():
@@ -57,7 +57,7 @@ def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: Ta
 
 
 class _Tail:
-    """The lines of a log file, those that were read before left out; a file that was put aside is read to its end.
+    """Reads the new lines of a log file; a file that was rotated is read to its end.
 
     Args:
         path: The file.
@@ -70,7 +70,7 @@ class _Tail:
         self._read = 0
 
     def lines(self) -> Iterator[Line]:
-        """The new ones."""
+        """Read the lines that were not read before."""
         if self._first:
             self._first = False
             yield from _decoded(_bytes(rotated(self._path)))
@@ -100,7 +100,7 @@ def _sorted(tails: Iterable[_Tail]) -> list[Line]:
 
 
 def _decoded(content: bytes) -> Iterator[Line]:
-    """The lines of a file; one that was cut off by a full disk is not there."""
+    """Decode the lines of a file, without those that a full disk has cut off."""
     for line in content.splitlines():
         try:
             yield msgspec.json.decode(line, type=dict[str, Any])

@@ -1,4 +1,4 @@
-"""`dphub reload`: load what has changed in the configuration, if all of it is right."""
+"""`dphub reload`: applies changes of the configuration, if all of it is valid."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("dphub check", "dphub reload"))
 @hub_options
 def reload(hub: TargetHub) -> None:
-    """Check circus.ini and the plugins' files, then start, stop and restart what has changed, and nothing else."""
-    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion can do without
+    """Check circus.ini and the plugins' files, then start, stop and restart only the plugins that changed."""
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion does not need
 
     status = hub.live_status()
     client = CircusClient(hub.run_dir, hub.live_status)
-    if faults := _faults(hub, status):
-        for fault in faults:
-            echo(fault, error=True)
-        client.reject_config("; ".join(faults))
+    if errors := _errors(hub, status):
+        for error in errors:
+            echo(error, error=True)
+        client.reject_config("; ".join(errors))
         echo("dphub reload: nothing was changed", error=True)
         sys.exit(Exit.USAGE)
     begin = time.monotonic()
@@ -44,9 +44,9 @@ def reload(hub: TargetHub) -> None:
     sys.exit(Exit.OK if _report(hub, client, status, verbs, begin) else Exit.FAILED)
 
 
-def _faults(hub: TargetHub, status: NodeStatus) -> list[str]:
-    """What is wrong with the configuration, everything at once."""
-    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - likewise
+def _errors(hub: TargetHub, status: NodeStatus) -> list[str]:
+    """Check the configuration, and list all errors at once."""
+    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - as above
 
     settings = HubSettings(Path(status.hub.report.config), Path(status.hub.report.plugin_dir), hub.run_dir)
     try:
@@ -58,13 +58,13 @@ def _faults(hub: TargetHub, status: NodeStatus) -> list[str]:
 
 
 def _with_changed_files(status: NodeStatus) -> set[str]:
-    """The plugins whose own configuration file is not the one that they have read."""
+    """Find the plugins whose configuration file has changed since they read it."""
     read = [(plugin.name, plugin.report.config) for plugin in status.plugins if plugin.report.config]
     return {name for name, config in read if digest(Path(config.path)) != config.digest}
 
 
 def _kept_from_starting(status: NodeStatus) -> set[str]:
-    """The plugins that have ended because of their configuration, which is right by now; they need not wait longer."""
+    """Find the plugins that exited because of their configuration, which is valid now; they need not wait longer."""
     return {
         plugin.name
         for plugin in status.plugins
@@ -75,7 +75,7 @@ def _kept_from_starting(status: NodeStatus) -> set[str]:
 
 
 def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
-    """What happens to whom. A plugin that is stopped stays so, whatever has changed."""
+    """Say what happens to which plugin. A plugin that is stopped stays stopped, whatever has changed."""
     return (
         dict.fromkeys(sorted(stale), "restarted")
         | dict.fromkeys(changes["changed"], "restarted")
@@ -85,7 +85,7 @@ def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
 
 
 def _report(hub: TargetHub, client: CircusClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
-    """Restart what circus.ini did not change but its own file did, and tell what became of everything."""
+    """Restart the plugins whose own file alone has changed, and report the outcome of all changes."""
     starts = {plugin.name: plugin.process.starts for plugin in before.plugins}
     after = {plugin.name: plugin for plugin in hub.live_status().plugins}
     good = True

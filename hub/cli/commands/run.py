@@ -16,16 +16,20 @@ from hub.supervisor.config.watchers import default_config
 from hub.supervisor.options import HubSettings
 
 HTTP = "127.0.0.1:9880"
-"""Where the hub listens when it is told nothing else: seen on its own node only."""
+"""Where the hub listens by default: reachable from its own node only."""
 
 _PATH = click.Path(path_type=Path, readable=False)
-"""One that cannot be read gets an error of its own; access(2), which click asks, does not count capabilities."""
+"""A path that cannot be read gets an error of its own: access(2), which click uses, ignores capabilities."""
 
 
 @click.command(
     epilog=examples("dphub run", "dphub run --run-dir /tmp/node/run --plugin-dir /tmp/node/device-plugins --http off")
 )
-@click.option("--config", type=_PATH, help="Lists the plugins.  [default: ./circus.ini if there, else the shipped one]")
+@click.option(
+    "--config",
+    type=_PATH,
+    help="The file that lists the plugins.  [default: ./circus.ini if it exists, else the shipped file]",
+)
 @click.option(
     "--plugin-dir",
     type=_PATH,
@@ -42,7 +46,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar="DPHUB_RUN_DIR",
     show_default=True,
     show_envvar=True,
-    help="Where the hub and its plugins meet: control sockets, lock, state.",
+    help="Where the hub and its plugins keep sockets, locks, status and logs.",
 )
 @click.option(
     "--instance",
@@ -50,7 +54,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar="DPHUB_INSTANCE",
     show_default=True,
     show_envvar=True,
-    help="This hub's name. During an upgrade two of different names share a node.",
+    help="This hub's name. During an upgrade two hubs with different names share a node.",
 )
 @click.option(
     "--log-level",
@@ -59,7 +63,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar=LEVEL_VARIABLE,
     show_default=True,
     show_envvar=True,
-    help="The least severe event that is logged.",
+    help="The lowest level that is logged.",
 )
 @click.option(
     "--log-format",
@@ -68,7 +72,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar=FORMAT_VARIABLE,
     show_default=True,
     show_envvar=True,
-    help="How log lines look; auto is text on a terminal, JSON elsewhere.",
+    help="The format of log lines; auto is text on a terminal and JSON elsewhere.",
 )
 @click.option(
     "--http",
@@ -77,7 +81,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     show_default=True,
     show_envvar=True,
     metavar="HOST:PORT",
-    help='Where to listen for HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" for nowhere.',
+    help='Where to serve HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" to serve none.',
 )
 def run(
     *,
@@ -89,13 +93,13 @@ def run(
     log_format: str,
     http: str,
 ) -> None:
-    """Run the hub: start all plugins, keep them alive and registered, until SIGTERM or SIGINT.
+    """Run the hub: start all plugins and keep them running and registered, until SIGTERM or SIGINT.
 
-    It needs no root in directories of your own, which the second example shows.
+    With directories of your own it does not need root, as in the second example.
     """
-    # circus loads YAML, 2 MB, for a kind of log configuration that is not used here.
+    # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
     with hub_only("yaml"):
-        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help can do without
+        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help does not need
 
     settings = HubSettings(
         config=(config or default_config()).absolute(),

@@ -1,4 +1,4 @@
-"""`dphub status`: how a node is, and what is wrong."""
+"""`dphub status`: the status of a node, and what is wrong."""
 
 import sys
 
@@ -15,16 +15,16 @@ from hub.status.problems import problems_of_plugin
 
 @click.command(epilog=examples("dphub status", "dphub status gpu", "dphub status --json"))
 @click.argument("plugin", required=False, shell_complete=plugins)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document, see docs/operating.md.")
-@click.option("--watch", is_flag=True, help="Keep it on the screen and up to date, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; see docs/operating.md.")
+@click.option("--watch", is_flag=True, help="Keep the output on the screen and up to date until interrupted.")
 @hub_options
 def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
-    """Show how the hub, its plugins and their resources are, or one PLUGIN; what is wrong comes first.
+    """Show the hub, its plugins and their resources, or one PLUGIN; problems come first.
 
     The exit code is 0 when nothing needs attention, and 1 when something does.
     """
     if as_json and watch:
-        raise click.UsageError("--json prints once, and cannot be combined with --watch")
+        raise click.UsageError("--json prints once and cannot be combined with --watch")
     now = hub.status()
     subject = _of_plugin(now, plugin) if plugin else now
     if as_json:
@@ -36,14 +36,14 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
 
 
 def _of_plugin(status: NodeStatus, plugin: str) -> dict[str, object]:
-    """A plugin's status, and whether it is of now or of the past."""
-    told: dict[str, object] = msgspec.to_builtins(plugin_of(status, plugin))
-    return {"hub_running": status.hub.running} | told
+    """Convert a plugin's status, with whether it is current or the last known state."""
+    fields: dict[str, object] = msgspec.to_builtins(plugin_of(status, plugin))
+    return {"hub_running": status.hub.running} | fields
 
 
 def _show(hub: TargetHub, plugin: str | None, *, watch: bool) -> None:
-    from hub.cli.render.live import show  # noqa: PLC0415 - likewise
-    from hub.cli.render.node import node_screen, plugin_screen  # noqa: PLC0415 - JSON can do without the terminal library
+    from hub.cli.render.live import show  # noqa: PLC0415 - as below
+    from hub.cli.render.node import node_screen, plugin_screen  # noqa: PLC0415 - JSON does not need the terminal library
 
     if plugin:
         show(lambda: plugin_screen(now := hub.status(), plugin_of(now, plugin)), watch=watch)

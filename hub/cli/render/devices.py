@@ -1,4 +1,4 @@
-"""Every device of a node on a terminal, or one in detail."""
+"""Shows all devices of a node on a terminal, or one in detail."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -14,7 +14,7 @@ from hub.status.problems import problems_of_plugin
 
 
 def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
-    """Every device, those of one resource or plugin, or one in detail."""
+    """Show all devices, those of one resource or plugin, or one in detail."""
     found = matching_devices(status, wanted)
     if wanted is None or wanted in group_names(status):
         return Group(*_past(status), _table(status, found))
@@ -29,7 +29,7 @@ def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
 
 
 def _past(status: NodeStatus) -> list[RenderableType]:
-    """Where the hub is not running: how old this is, why, and what to do."""
+    """Where the hub is not running, say how old the status is, why, and what to do."""
     if status.hub.running:
         return []
     return [*last_known(status), *problem_table(problems_of_plugin("hub", status.problems)), Text()]
@@ -42,9 +42,9 @@ def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
         Column("health" if status.hub.running else "health (last known)"),
         Column("NUMA", leaves=3),
         Column("PCI", leaves=4),
-        Column("held by", least=20, leaves=5),
-        Column("why", below=True, label=""),
-        Column("what it is", least=30, leaves=6, label=""),
+        Column("used by", least=20, leaves=5),
+        Column("reason", below=True, label=""),
+        Column("attributes", least=30, leaves=6, label=""),
         style=_style(status),
     )
     for known in found:
@@ -69,7 +69,7 @@ def _attributes(attributes: Mapping[str, str]) -> Text:
 
 
 def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[RenderableType]:
-    """A physical device: what is true of all its shares, and below each of them where there are several."""
+    """Show a physical device: what its shares have in common, and below that each share, if there are several."""
     table = Table(Column(""), Column("", least=20), style=_style(status))
     for name, value in _facts(status, shares):
         if str(value):
@@ -90,8 +90,8 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     if not others:
         yield "health", health_of(device)
         yield "since", f"{ago(device.since)} ago" if device.since else ""
-        yield "why", Text(printable(device.reason), "yellow")
-        yield "held by", device.holder or ("nobody" if _holders_known(status, plugin) else "unknown")
+        yield "reason", Text(printable(device.reason), "yellow")
+        yield "used by", device.holder or ("no container" if _holders_known(status, plugin) else "unknown")
     yield "NUMA node", ", ".join(map(str, device.numa))
     yield "PCI address", ", ".join(device.pci)
     yield "PCI bridges", ", ".join(device.upstream)
@@ -99,7 +99,7 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     names = {each.resource for each in shares}
     owner = next((each for each in status.plugins if each.name == plugin), None)
     resources = [each for each in owner.report.resources if each.name in names] if owner else []
-    # Those of the whole resource: where many devices share a file that is missing, a warning names only some of them.
+    # The warnings of the whole resource: where many devices share a missing file, a warning names only some of them.
     yield from (("warning", Text(printable(text), "yellow")) for each in resources for text in each.warnings)
     reset = owner.report.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""
@@ -110,8 +110,8 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
         Column("share"),
         Column("resource", leaves=1, label=""),
         Column("health"),
-        Column("held by", least=20, leaves=2),
-        Column("why", below=True, label=""),
+        Column("used by", least=20, leaves=2),
+        Column("reason", below=True, label=""),
         style=_style(status),
     )
     for each in shares:

@@ -1,4 +1,4 @@
-"""Shows something once, or again and again."""
+"""Shows output once, or keeps it up to date."""
 
 import asyncio
 import os
@@ -10,14 +10,14 @@ from rich.live import Live
 PIPE_WIDTH = 1000
 
 REFRESH = 1.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
-    """Print it; to watch it, keep it on the screen until interrupted."""
+    """Print the output once, or keep it on the screen until interrupted."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        # A pipe has no edge: what is searched for or copied is in one piece.
+        # A pipe has no width: text that is searched or copied stays in one piece.
         console.width = PIPE_WIDTH
     if not watch:
         console.print(render())

@@ -1,4 +1,4 @@
-"""A node's condition on a terminal."""
+"""Shows the status of a node on a terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,13 +34,13 @@ _ON_THE_WAY = {
 }
 
 ROWS = 40
-"""The most devices that are shown one by one; where a driver is gone, thousands may share its reason."""
+"""The most devices that are listed one by one; where a driver is missing, thousands may share the reason."""
 
 USUAL_LEVEL = "info"
 
 
 def node_screen(status: NodeStatus) -> RenderableType:
-    """The whole node."""
+    """Show the whole node."""
     return Group(
         *last_known(status),
         _headline(status),
@@ -51,13 +51,13 @@ def node_screen(status: NodeStatus) -> RenderableType:
 
 
 def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
-    """One plugin."""
+    """Show one plugin."""
     problems = problem_table(problems_of_plugin(plugin.name, status.problems), [plugin])
     return Group(*last_known(status), *problems, Text(), *_details(status, [plugin]), *_resets(plugin))
 
 
 def last_known(status: NodeStatus) -> Iterator[RenderableType]:
-    """The line above everything that is of the past; nothing where the hub is running."""
+    """Show a first line that says how old the status is; nothing where the hub is running."""
     if status.hub.running:
         return
     why = (
@@ -65,18 +65,18 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
         if status.hub.unresponsive
         else "the hub is not running"
     )
-    # A table of one cell, for rich leaves spaces where it breaks a text.
+    # A table of one cell, because rich leaves trailing spaces where it wraps a text.
     table = Table(Column("", least=1))
     table.add(Text(f"Last known state, {ago(status.hub.last_heartbeat)} old: {why}.", "bold red"))
     yield table
 
 
 def health_of(device: DeviceStatus) -> Text:
-    """How a device is, in a word."""
+    """Describe a device's health in one word."""
     if device.healthy:
         return Text("healthy", "green")
     if device.reason == REMOVED_IN_USE:
-        return Text("gone", "red")
+        return Text("removed", "red")
     return Text(printable(device.health) if device.source != "cordon" else "cordoned", "yellow")
 
 
@@ -85,21 +85,21 @@ def _headline(status: NodeStatus) -> RenderableType:
     line = Text.assemble(("Device Plugin Hub ", "bold"), printable(hub.report.version))
     if hub.running:
         line.append(f"  up {ago(hub.report.started)}, process {hub.report.pid}, {megabytes(hub.memory)}")
-        line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'not there'}")
+        line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'down'}")
         line.append(f"  {printable(hub.report.http) or 'no HTTP'}", "dim")
-    # A table of one cell, for rich leaves spaces where it breaks a text.
+    # A table of one cell, because rich leaves trailing spaces where it wraps a text.
     table = Table(Column("", least=1))
     table.add(line)
     return table
 
 
 def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] = ()) -> Iterator[RenderableType]:
-    """What is wrong; or that nothing is, and how many of these plugins are stopped, since that is no problem."""
+    """List the problems; where nothing is wrong, say so and count the stopped plugins, which are not a problem."""
     if all(problem.severity is Severity.INFO for problem in problems):
         stopped = sum(plugin.condition is Condition.STOPPED for plugin in plugins)
         are = "is" if stopped == 1 else "are"
         more = f"; {counted(stopped, 'plugin')} {are} stopped" if stopped else ""
-        yield Text(f"No problems{more}.", "bold green")
+        yield Text(f"No problems found{more}.", "bold green")
     table = Table(Column(""), Column(""), Column("", least=20))
     for problem in problems:
         sign, style = _SEVERITIES[problem.severity]
@@ -152,7 +152,7 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 
 def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
-    """Those of a hub that is dead: how they were, and nothing of processes that are no more."""
+    """Show the plugins of a hub that is not running: their last condition, and nothing of their former processes."""
     table = Table(Column("plugin"), Column("condition (last known)", least=11), Column("last exit", 24, 1), style="dim")
     for plugin in plugins:
         table.add(plugin.name, plugin.condition, _last_exit(plugin))
@@ -186,8 +186,8 @@ def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
         Column("not healthy"),
         Column("health", leaves=1, label=""),
         Column("for", leaves=2),
-        Column("why", least=24, leaves=4, label=""),
-        Column("held by", least=16, leaves=3),
+        Column("reason", least=24, leaves=4, label=""),
+        Column("used by", least=16, leaves=3),
         style=style,
     )
     for device in devices[:ROWS]:

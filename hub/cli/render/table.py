@@ -1,7 +1,7 @@
-"""Tables that fit any terminal: what has no room in a column stands below its row.
+"""Tables that fit any terminal: columns for which there is no room move below their row.
 
-rich's own tables measure each cell several times, which takes half a minute for ten thousand devices, and break words
-where they are too narrow.
+rich's own tables measure each cell several times, which takes half a minute for ten thousand devices, and they break
+words where they are too narrow.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ _INDENT = 2
 _NOTHING = ("", "-")
 
 Cell = str | Text
-"""A Text is taken as it is, a str made plain."""
+"""A Text is used as it is; a str loses its control characters."""
 
 _Line = list[Segment]
 _Widths = Mapping[int, int]
-"""By the number of a column; those that are left out stand below the rows."""
+"""By the number of the column; columns without a width are below the rows."""
 
 
 class Column(NamedTuple):
@@ -31,13 +31,13 @@ class Column(NamedTuple):
 
     title: str
     least: int = 0
-    """The width from which on its text may take several lines; 0 where it never may."""
+    """The minimum width, from which its text may wrap; 0 where it never wraps."""
     leaves: int = 0
-    """Where the table is too wide, the columns with the highest number leave it first; those with 0 stay."""
+    """Where the table is too wide, the columns with the highest number move below first; those with 0 stay."""
     label: str | None = None
-    """What stands before its text below a row, if not the title."""
+    """The label of its text below a row, if not the title."""
     below: bool = False
-    """Whether it stands there in any case."""
+    """Whether it is always below the row."""
 
 
 class Table:
@@ -45,7 +45,7 @@ class Table:
 
     Args:
         columns: The columns.
-        style: How all of it looks.
+        style: The style of the whole table.
     """
 
     def __init__(self, *columns: Column, style: str = "") -> None:
@@ -90,7 +90,7 @@ class Table:
                 yield [Segment(" " * _INDENT), *line]
 
     def _layout(self, room: int) -> _Widths:
-        """Which columns there is room for, and how wide they are."""
+        """Choose the columns for which there is room, and their widths."""
         shown = [at for at, column in enumerate(self._columns) if not column.below]
         natural = {at: self._natural(at) for at in shown}
         widths = {at: min(natural[at], self._columns[at].least or natural[at]) for at in shown}
@@ -99,7 +99,7 @@ class Table:
                 break
             del widths[at]
         spare = max(0, room - _total(widths.values()))
-        # Those that lack least first: what they leave is for the others.
+        # The columns that need least come first, and leave the rest of the space to the others.
         lacking = sorted(widths, key=lambda at: natural[at] - widths[at])
         for place, at in enumerate(lacking):
             more = min(natural[at] - widths[at], spare // (len(lacking) - place))
@@ -116,7 +116,7 @@ def _total(widths: Collection[int]) -> int:
 
 
 def _split(console: Console, cell: Cell, width: int, least: int) -> list[_Line]:
-    """The lines of a cell."""
+    """Split a cell into lines."""
     if not least or cell_len(str(cell)) <= width:
         return [_segments(console, cell)]
     text = Text(cell) if isinstance(cell, str) else cell
@@ -129,12 +129,12 @@ def _split(console: Console, cell: Cell, width: int, least: int) -> list[_Line]:
 def _segments(console: Console, cell: Cell) -> _Line:
     if isinstance(cell, str):
         return [Segment(cell)]
-    # A text without spans renders without the style of its own.
+    # A Text without spans renders without its own style.
     return list(Segment.apply_style(cell.render(console), console.get_style(cell.style)))
 
 
 def _joined(cells: Sequence[_Line], widths: _Widths) -> _Line:
-    """One line of all columns, without spaces at its end."""
+    """Join the columns of one line, without trailing spaces."""
     line: _Line = []
     lacking = 0
     for cell, width in zip(cells, widths.values(), strict=True):

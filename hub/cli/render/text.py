@@ -1,4 +1,4 @@
-"""Times, amounts and foreign texts as a terminal can show them."""
+"""Formats times, amounts and foreign texts for a terminal."""
 
 import os
 import sys
@@ -14,55 +14,55 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def printable(text: str) -> str:
-    """A text in one line that does nothing to a terminal: what an operator or a driver said may hold anything."""
+    """Make a text one line without control characters: a text of a user or a driver may contain anything."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
 def echo(text: str, *, error: bool = False) -> None:
-    """Print a text, its lines as they are and otherwise made plain; as an error where it is one."""
+    """Print a text, each line without control characters; to standard error where `error` is set."""
     click.echo("\n".join(map(printable, text.splitlines())), err=error)
 
 
 def examples(*commands: str) -> str:
-    """Commands as the last part of a command's help."""
+    """Format commands as the last part of a command's help."""
     return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
 
 
 @contextmanager
 def click_errors() -> Iterator[None]:
-    """Where a file cannot be read, or what is said not be written, one line says so, and the exit code is 1."""
+    """Where a file cannot be read or output cannot be written, print one line and exit with code 1."""
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads has seen enough.
+        # The reader has closed the pipe, such as head.
         _silence_output()
         sys.exit(Exit.FAILED)
     except OSError as error:
         _silence_output()
-        # Of the standard output Python tells no name.
+        # For standard output, Python sets no file name.
         echo(f"dphub: {error.filename or 'reading or writing failed'}: {error.strerror}", error=True)
         sys.exit(Exit.FAILED)
 
 
 def _silence_output() -> None:
-    """Python writes at its end what could not be written before, and would complain once more."""
+    """Redirect standard output: at exit Python flushes what could not be written, and would report that again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def ago(moment: float) -> str:
-    """How long ago a Unix time is, in the two largest units: "3 d 4 h"; a dash for no time at all."""
+    """Format how long ago a Unix time is, in the two largest units: "3 d 4 h"; a dash for 0."""
     return duration(time.time() - moment) if moment else "-"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units."""
+    """Format seconds in the two largest units."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for unit, size in _UNITS:
@@ -75,5 +75,5 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(size: int | None) -> str:
-    """Bytes as megabytes; a dash where they are unknown."""
+    """Format bytes as megabytes; a dash where they are unknown."""
     return "-" if size is None else f"{size / 1e6:.0f} MB"
