@@ -34,7 +34,7 @@ class Condition(StrEnum):
     REGISTRATION_FAILED = "registration failed"
     """A resource cannot be registered; the message says why."""
     UNRESPONSIVE = "unresponsive"
-    """It shows no sign of life; the hub is about to kill it."""
+    """Its heartbeat has stopped, or a scan does not end; the hub is about to kill it."""
     BACKING_OFF = "backing off"
     """It exited unexpectedly, and is restarted after a delay."""
     START_FAILED = "start failed"
@@ -89,7 +89,7 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The hub: what it reports, and whether that is current."""
 
     running: bool
-    """Whether its process runs and shows signs of life."""
+    """Whether its process runs and responds."""
     unresponsive: bool
     """Whether its process runs, and its event loop has been blocked for long."""
     last_heartbeat: float

@@ -61,7 +61,7 @@ class Reader:
 
         Args:
             running: Whether the hub's process exists, which its file cannot tell.
-            unresponsive: Whether that process has shown no sign of life for long, which it cannot report itself.
+            unresponsive: Whether that process has had no heartbeat for long, which it cannot report itself.
 
         Raises:
             HubError: there has never been a hub.

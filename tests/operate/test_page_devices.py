@@ -94,7 +94,7 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
                 assert text in shown, text
         for text in ("stub-99", "killed by SIGSEGV", "code -11", "failed, took 1.50 s", "no answer", "1 crashed"):
             assert text in shown, text
-        assert f"Process\n{told['pid']}" in shown
+        assert f"Process\n{told['process']['pid']}" in shown
         await expect(page.locator("[title]")).to_have_count(0)
 
 
