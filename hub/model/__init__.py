@@ -1,1 +1,1 @@
-"""The structs that processes write and others read: data only."""
+"""The structs that processes write and other processes read: data only."""

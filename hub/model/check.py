@@ -1,6 +1,6 @@
-"""What a plugin process that only checks itself has found, and how to have that done.
+"""The result of a plugin's self-check.
 
-The process is another one because a plugin's code may crash, hang, and print whatever it likes.
+The check runs in a process of its own because a plugin's code may crash, hang, and print anything.
 """
 
 import msgspec
@@ -17,18 +17,18 @@ class FoundDevice(msgspec.Struct, frozen=True):
     """Why it cannot be used; empty when it can."""
     numa: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
-    """Its device files, and the files and directories that come with it, as paths of the node."""
+    """Its device files and mounts, as paths of the node."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """What is wrong with a plugin, and what it would offer."""
+    """The errors of a plugin, and the devices that it would offer."""
 
     problems: tuple[str, ...] = ()
     """What will certainly fail."""
     warnings: tuple[str, ...] = ()
-    """What is most likely a mistake, or will go wrong later."""
+    """What is probably a mistake, or will fail later."""
     devices: tuple[FoundDevice, ...] | None = None
-    """None where nobody asked for them."""
+    """None where no scan was requested."""
     excluded: tuple[ExcludedDevice, ...] = ()
     reason: str = ""
-    """Why there is no device, where that is no fault."""
+    """Why there is no device, where that is not an error."""

@@ -1,4 +1,4 @@
-"""What changes all the time in a process: that it lives, and what it counts."""
+"""What changes constantly in a process: that it is alive, and its metrics."""
 
 import os
 import signal
@@ -10,35 +10,36 @@ import msgspec
 from hub.api.metrics import Metric
 
 INTERVAL = 10.0
-"""Seconds between two pulses at most; a shorter watchdog asks for shorter ones."""
+"""The most seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
-"""In it the hub tells a plugin after how many seconds without a pulse it kills it; 0 for never."""
+"""The variable in which a plugin gets the watchdog's limit: the hub kills it after so many seconds without a heartbeat;
+0 for never."""
 
 STACK_SIGNAL = signal.SIGUSR2
-"""It makes a plugin process write where its threads are."""
+"""Makes a plugin process write the stacks of its threads."""
 
 
 def heartbeat_interval(watchdog: float) -> float:
-    """Seconds between two pulses, or two looks at them, for a watchdog that waits so many seconds."""
+    """Return the seconds between two heartbeats, or two checks of them, for a watchdog's limit in seconds."""
     return min(INTERVAL, watchdog / 3) if watchdog else INTERVAL
 
 
 UNRESPONSIVE_AFTER = 30.0
-"""Seconds after which a hub that has shown no life is taken for dead, whoever still listens on its sockets."""
+"""Seconds without a heartbeat after which a hub counts as unresponsive, even if its sockets accept connections."""
 
 
 def touch_heartbeat(path: Path) -> None:
-    """Set a file's time to now, by the clock that neither an adjustment nor the sleep of a node moves.
+    """Set a file's time to now, by the clock that neither adjustments nor a suspended node change.
 
-    Only the time is written, which needs no room on a disk.
+    Writing only the time needs no space on a disk.
     """
     path.touch(mode=0o600)
     os.utime(path, ns=(time.monotonic_ns(),) * 2)
 
 
 def heartbeat_age(path: Path) -> float:
-    """Seconds since a file's time was set so; 0 where there is no such file."""
+    """Return the seconds since `touch_heartbeat` of a file; 0 where there is no such file."""
     try:
         return (time.monotonic_ns() - path.stat().st_mtime_ns) / 1e9
     except FileNotFoundError:
@@ -46,12 +47,12 @@ def heartbeat_age(path: Path) -> float:
 
 
 class HeartbeatReport(msgspec.Struct, frozen=True):
-    """Written by the event loop of a plugin process. That the file's time changes shows that the loop turns."""
+    """Written by the event loop of a plugin process. A change of the file's time shows that the loop runs."""
 
     pid: int
     scan: int = 0
-    """The number of the scan that runs, which asks the hardware; 0 when none runs."""
+    """The number of the running hardware scan; 0 when none is running."""
     scan_limit: float = 0
-    """Seconds that the plugin itself gives a scan."""
+    """The plugin's own time limit for a scan, in seconds."""
     log_level: str = ""
     metrics: tuple[Metric, ...] = ()

@@ -50,7 +50,7 @@ async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: Pag
     page_node.says(plugin([device(0)], resources=(), reason="the driver does not answer", fault=True))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator("#verdict")).to_have_text("1 problem, not ready")
-        await expect(page.locator("#devices-title ~ p").first).to_have_text("No plugin has a device here.")
+        await expect(page.locator("#devices-title ~ p").first).to_have_text("No plugin has devices on this node.")
         page_node.says(plugin([device(0)]), kubelet=False)
         await expect(page.locator("#problems")).to_contain_text("there is no kubelet at /plugins")
 

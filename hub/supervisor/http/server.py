@@ -1,4 +1,4 @@
-"""The hub's web endpoints: for the kubelet's probes, for Prometheus, and for people."""
+"""The hub's HTTP endpoints: for the kubelet's probes, Prometheus and people."""
 
 import asyncio
 import gzip
@@ -20,34 +20,34 @@ from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
 
 CONNECTIONS = 64
-"""At one time; of more, the oldest is closed."""
+"""The most that are open at a time; with more, the oldest is closed."""
 
 IDLE_SECONDS = 30.0
-"""A connection on which nothing comes for so long is closed."""
+"""A connection without traffic is closed after this time."""
 
-RESPONSE_TIMEOUT = 1
-"""How thoroughly gzip packs; the more thorough ways take longer, and save next to nothing here."""
+COMPRESSION_LEVEL = 1
+"""Of gzip; higher levels take longer and save hardly anything here."""
 
 PAGE = files("hub.supervisor.http") / "page"
-"""The files of the page; each is served under its name."""
+"""The files of the page, each served under its name."""
 
 RETRY_SECONDS = 5.0
-"""Between two tries to listen where somebody else does."""
+"""Between two attempts to listen on an address that another process uses."""
 
 _log = get_logger()
 
 
-async def serve_web(address: str, reader: Reader, tell: Callable[[str, str], None]) -> None:
-    """Listen until cancelled. Where somebody else does, try again and again: plugins are served meanwhile.
+async def serve_web(address: str, reader: Reader, report: Callable[[str, str], None]) -> None:
+    """Serve until cancelled. While another process uses the address, keep trying: the plugins work without it.
 
     Args:
-        address: "HOST:PORT"; port 0 is any free one.
-        reader: Reads the node's condition.
-        tell: Gets where it listens, as "HOST:PORT", or else why it cannot.
+        address: "HOST:PORT"; port 0 is any free port.
+        reader: Reads the status of the node.
+        report: Called with the address, as "HOST:PORT", or else with "" and the reason why it cannot listen.
     """
     server = _Server(
         _application(reader),
-        # Questions are small, and whoever asks may be anybody: what they can have the hub keep is bounded.
+        # Any process may be a client, and requests are small: the memory that clients can occupy is bounded.
         max_header_size=16 * 1024,
         max_buffer_size=64 * 1024,
         max_body_size=1024,
@@ -55,7 +55,7 @@ async def serve_web(address: str, reader: Reader, tell: Callable[[str, str], Non
         body_timeout=IDLE_SECONDS,
     )
     try:
-        server.add_sockets(await _listen(address, tell))
+        server.add_sockets(await _listen(address, report))
         await asyncio.Event().wait()
     finally:
         server.stop()
@@ -67,9 +67,9 @@ class _Server(HTTPServer):
         self._open: list[IOStream] = []
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        """Take a connection, and end another where so many would leave the plugins without file descriptors.
+        """Accept a connection, and close the oldest one where more would leave the plugins without file descriptors.
 
-        The oldest, never the new one: that may be the kubelet's, which kills a hub that does not answer.
+        Never the new one: it may be the kubelet's, which kills a hub that does not answer.
         """
         self._open = [*(each for each in self._open if not each.closed()), stream]
         if len(self._open) > CONNECTIONS:
@@ -77,29 +77,29 @@ class _Server(HTTPServer):
         super().handle_stream(stream, address)
 
 
-async def _listen(address: str, tell: Callable[[str, str], None]) -> list[socket.socket]:
+async def _listen(address: str, report: Callable[[str, str], None]) -> list[socket.socket]:
     host, port = split_address(address)
-    problem = ""
+    before = ""
     while True:
         try:
             sockets = bind_sockets(port, host)
         except OSError as error:
-            said = f"cannot listen on {address}: {error.strerror}"
-            if said != problem:
-                tell("", said)
-                _log.error("http listen failed", reason=f"{said}; choose another address with --http or DPHUB_HTTP")
-            problem = said
+            reason = f"cannot listen on {address}: {error.strerror}"
+            if reason != before:
+                report("", reason)
+                _log.error("http listen failed", reason=f"{reason}; choose another address with --http or DPHUB_HTTP")
+            before = reason
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            tell(_named(sockets[0]), "")
+            report(_address_of(sockets[0]), "")
             return sockets
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT" or "[HOST]:PORT"; ":PORT" is on all addresses, which is no host.
+    """Split "HOST:PORT" or "[HOST]:PORT"; ":PORT" means all addresses, and an empty host.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it has neither form.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
@@ -107,7 +107,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _named(listening: socket.socket) -> str:
+def _address_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -121,9 +121,9 @@ def _application(reader: Reader) -> Application:
         ("/", _Picture),
         (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _Picture),
     ]
-    given = {"status": lambda: reader.status(running=True), "reader": reader}
+    arguments = {"status": lambda: reader.status(running=True), "reader": reader}
     return Application(
-        [(path, page, given) for path, page in pages], default_handler_class=_NotFound, log_function=_log_request
+        [(path, page, arguments) for path, page in pages], default_handler_class=_NotFound, log_function=_log_request
     )
 
 
@@ -142,65 +142,65 @@ class _Page(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def compute_etag(self) -> None:
-        """None: what is asked for here is another thing each time, and nobody keeps it."""
+        """Send no ETag: each response differs, and none is cached."""
 
     def head(self, *path: str) -> None:
-        """As GET, without its text."""
+        """Respond as to GET; Tornado omits the body."""
         self.get(*path)
 
     def write_error(self, status_code: int, **_details: Any) -> None:  # noqa: ANN401 - tornado's signature
-        """A line instead of tornado's page."""
+        """Write a line instead of Tornado's page."""
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(f"{status_code} {self._reason}\n")
 
-    def _say(self, text: str, kind: str = "text/plain") -> None:
+    def _write_text(self, text: str, kind: str = "text/plain") -> None:
         self.set_header("Content-Type", f"{kind}; charset=UTF-8")
         self.finish(text)
 
 
 class _NotFound(_Page):
     def initialize(self) -> None:  # type: ignore[override] # tornado gives a default handler nothing
-        """There is nothing here."""
+        """Take no arguments."""
 
     def prepare(self) -> None:
-        """Whatever is asked for."""
+        """Respond to any method."""
         self.set_status(404)
-        self._say("there is nothing here; there are /, /status, /metrics, /healthz and /readyz\n")
+        self._write_text("not found; the paths are /, /status, /metrics, /healthz and /readyz\n")
 
 
 class _Healthz(_Page):
     def get(self) -> None:
-        """The hub lives, and its event loop turns: else nobody would answer."""
-        self._say("ok\n")
+        """Respond, which shows that the hub's event loop runs."""
+        self._write_text("ok\n")
 
 
 class _Readyz(_Page):
     def get(self) -> None:
-        """Whether every plugin is registered, or is not for a reason that is no fault."""
+        """Respond with 200 if every plugin is registered, or has a reason not to be that is not an error."""
         status = self._read_status()
-        faults = [problem for problem in status.problems if problem.severity is Severity.ERROR]
-        lines = [f"{problem.about}: {problem.message}" for problem in faults]
+        errors = [problem for problem in status.problems if problem.severity is Severity.ERROR]
+        lines = [f"{problem.about}: {problem.message}" for problem in errors]
         lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
         self.set_status(200 if status.ready else 503)
-        self._say("".join(f"{line}\n" for line in lines))
+        self._write_text("".join(f"{line}\n" for line in lines))
 
 
 class _Status(_Page):
     def get(self) -> None:
-        """The node's condition as JSON; packed for who takes that, for thousands of devices are megabytes."""
+        """Write the status as JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
         text = msgspec.json.encode(self._read_status())
         self.set_header("Content-Type", "application/json")
         self.set_header("Vary", "Accept-Encoding")
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
             self.set_header("Content-Encoding", "gzip")
-            text = gzip.compress(text, RESPONSE_TIMEOUT)
+            text = gzip.compress(text, COMPRESSION_LEVEL)
         self.finish(text)
 
 
 class _Metrics(_Page):
     def get(self) -> None:
-        """For Prometheus."""
-        # Loaded by the first scrape: a node that nobody scrapes need not carry it.
+        """Write the metrics for Prometheus."""
+        # Loaded by the first scrape, to save memory on nodes that are not scraped.
         from hub.status.prometheus import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
 
         status = self._read_status()
@@ -212,8 +212,8 @@ class _Metrics(_Page):
 
 class _Picture(_Page):
     def get(self, name: str = "index.html") -> None:
-        """The page for people, and its parts."""
-        # Nothing is loaded from elsewhere, and nobody else's page may frame it.
+        """Write a file of the page."""
+        # The page loads nothing from elsewhere, and other pages may not frame it.
         self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
-        self._say((PAGE / name).read_text(encoding="utf-8"), kind)
+        self._write_text((PAGE / name).read_text(encoding="utf-8"), kind)

@@ -1,4 +1,4 @@
-// Copies ids and commands. Browsers have navigator.clipboard on https and localhost only, and a hub is often elsewhere.
+// Copies ids and commands. Browsers have navigator.clipboard only on https and localhost, and most hubs use neither.
 
 import { h } from "./dom.js";
 
@@ -28,7 +28,7 @@ async function copied(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copiedByCommand(text); // no secure context, or the person did not allow it
+    return copiedByCommand(text); // no secure context, or no permission
   }
 }
 

@@ -1,4 +1,4 @@
-// One device: a line, and all that is known of it below the line once that is opened.
+// One device: a line, and all facts about it below the line once it is opened.
 
 import { copyable } from "./clipboard.js";
 import { h, lazy } from "./dom.js";
@@ -17,12 +17,12 @@ export function deviceItem(device) {
 function line(device) {
   const { first, shares, title, state, worst, bad } = device;
   const id = first.physical || first.id;
-  const told = [title, ...(first.pci || [])].includes(id); // by the rest of the line
+  const shown = [title, ...(first.pci || [])].includes(id); // elsewhere in the line
   const some = bad && bad < shares.length ? `${bad} of ${shares.length} ` : "";
   const place = [[...device.resources].join(", "), shares.length > 1 && `${shares.length} shares`].filter(Boolean).join(", ");
   return h("summary", {},
     h("span", { class: "state" }, `${some}${state}`, worst?.since && h("span", { class: "for" }, "for ", since(worst.since))),
-    h("span", { class: "name" }, h("b", {}, title), !told && h("span", { class: "id" }, id)),
+    h("span", { class: "name" }, h("b", {}, title), !shown && h("span", { class: "id" }, id)),
     h("span", { class: "place" }, place, h("span", { class: "id" }, whereOf(first))),
     h("span", { class: "use" }, worst?.reason && h("span", { class: "reason" }, worst.reason), holderLine(device)));
 }

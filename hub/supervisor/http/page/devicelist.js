@@ -1,4 +1,4 @@
-// The devices that a person has chosen to see, the worst first, as a list or where they are.
+// The devices that match the filters, as a list with the worst first, or by topology.
 
 import { deviceItem } from "./device.js";
 import { SHOWN, matches } from "./devices.js";
@@ -7,10 +7,10 @@ import { topology } from "./topology.js";
 import { amount } from "./words.js";
 
 export const STEP = 200; // devices that are drawn at first
-const MOST = 2000; // devices that are added at once: a browser takes seconds for many more
+const MOST = 2000; // devices that are added at once: a browser takes seconds to draw more
 const byId = (id) => document.getElementById(id);
 
-// What does not depend on the search: how many devices a filter would show, and the resources there are.
+// What does not depend on the search: how many devices each filter would show, and the resources.
 export function overviewOf(devices) {
   const counts = new Map([...SHOWN].map(([name, test]) => [name, devices.filter(test).length]));
   const resources = new Set();
@@ -18,7 +18,7 @@ export function overviewOf(devices) {
   return { devices, counts, resources };
 }
 
-// Draws so many of the chosen devices, and returns those.
+// Draws the devices that match, up to a limit, and returns those drawn.
 export function drawDevices({ devices, counts, resources }, filters, limit) {
   drawFilters(counts, resources, filters);
   const words = filters.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -54,7 +54,7 @@ function drawCount(counts, chosen, drawn, filters) {
   const filtered = filters.q || filters.resource || filters.show !== "all";
   const excluded = counts.get("excluded");
   const total = amount(counts.get("all") - excluded, "device") + (excluded ? ` and ${excluded.toLocaleString("en")} excluded` : "");
-  const text = !counts.get("all") ? "No plugin has a device here." :
+  const text = !counts.get("all") ? "No plugin has devices on this node." :
     filtered ? `${chosen.toLocaleString("en")} of ${total} ${chosen === 1 ? "matches" : "match"}` : total;
   const sorted = chosen > 1 && filters.view === "list" ? ", worst first" : "";
   const order = drawn < chosen ? `; the worst ${drawn.toLocaleString("en")} are shown` : sorted;

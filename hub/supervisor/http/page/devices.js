@@ -1,8 +1,8 @@
-// From the status to one entry for each physical device, the worst first; and what can be asked of an entry.
+// Converts the status to one entry for each physical device, the worst first, and searches the entries.
 
 import { quoted } from "./words.js";
 
-// From the worst to what needs nobody's attention.
+// From the worst to those that need no attention.
 export const STATES = ["removed in use", "unhealthy", "recovering", "cordoned", "healthy", "excluded"];
 const BAD = new Set(STATES.slice(0, 4));
 
@@ -26,17 +26,17 @@ function devicesOfPlugin({ name: plugin, report }) {
   for (const resource of report.resources) {
     for (const device of resource.devices) add(device.physical || `${resource.name} ${device.id}`, resource.name, device);
     for (const [id, holder] of Object.entries(resource.removed_in_use)) {
-      const reason = "a container uses it, and the plugin does not offer it any more";
+      const reason = "removed by the plugin, still in use";
       add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed in use" });
     }
   }
   for (const { id, reason } of report.excluded) {
     add(`excluded ${id} ${reason}`, "", { id, reason, healthy: false }, { state: "excluded" });
   }
-  return [...found.values()].map(judged);
+  return [...found.values()].map(withState);
 }
 
-function judged(device) {
+function withState(device) {
   const bad = device.shares.filter((share) => !share.healthy);
   const stateOf = (share) => (share.source === "cordon" ? "cordoned" : share.health);
   const ranked = bad.map((share) => ({ share, rank: STATES.indexOf(stateOf(share)) })).sort((a, b) => a.rank - b.rank);
@@ -64,7 +64,7 @@ function nameForCommands(devices) {
 
 export const isBad = (device) => BAD.has(device.state);
 
-// What a person may want to see; each with its test.
+// The filters, each with its test.
 export const SHOWN = new Map([
   ["all", () => true],
   ...STATES.map((state) => [state, (device) => device.state === state]),
@@ -72,7 +72,7 @@ export const SHOWN = new Map([
   ["free", (device) => device.state === "healthy" && device.holdersKnown && device.held === 0],
 ]);
 
-// All words have to be in what is known of the device.
+// All words must occur in the device's facts.
 export function matches(device, words) {
   if (!words.length) return true;
   const { plugin, title, state, shares, resources, ref, cordon = "" } = device;

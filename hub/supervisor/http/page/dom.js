@@ -1,26 +1,26 @@
-// Draws a tree of nodes, and changes only what differs: focus, selection and opened details stay.
-// Text goes in as text, never as markup, because reasons and names come from outside.
+// Draws a tree of nodes, and changes only what differs, so that focus, selection and opened details stay.
+// Text is inserted as text, never as markup, because reasons and names come from outside.
 
 const drawn = new WeakMap(); // element -> the node it was drawn from
-const KEPT = new Set(["open"]); // belongs to the person who reads
+const KEPT = new Set(["open"]); // set by the user
 
-// A node. An attribute `key` identifies it among its siblings; falsy children are left out.
+// Makes a node. An attribute `key` identifies it among its siblings; falsy children are dropped.
 export function h(tag, attributes = {}, ...children) {
   const { key, ...rest } = attributes;
   const kept = children.flat(Infinity).filter(Boolean);
   return { tag, key, attributes: rest, children: kept.map((child) => (child.tag || child.build ? child : `${child}`)) };
 }
 
-// A node that is built only where its fingerprint is another one than before.
+// Makes a node that is built only if its fingerprint has changed.
 export function lazy(key, print, build) {
   return { key, print, build };
 }
 
-// Make these nodes the children of an element.
+// Makes these nodes the children of an element.
 export function draw(container, ...nodes) {
   const focused = document.activeElement;
   drawChildren(container, nodes.flat(Infinity).filter(Boolean));
-  // An element that was moved loses the focus.
+  // An element that is moved loses the focus.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
@@ -48,7 +48,7 @@ function drawChildren(container, nodes) {
   }
 }
 
-// What is there without a key can become any node of the same kind.
+// An element without a key can become any node of the same kind.
 function fitting(live, node) {
   if (!live || drawn.get(live)?.key) return null;
   return live.nodeName.toLowerCase() === (node.tag || "#text") ? live : null;

@@ -1,21 +1,21 @@
-// What a person has chosen to see. It is in the address, so that a link shows the same to somebody else.
+// The filters that the user has chosen. They are in the address, so that a link shows the same to others.
 
 import { SHOWN } from "./devices.js";
 
-const USUAL = { q: "", show: "all", resource: "", view: "list" };
+const DEFAULTS = { q: "", show: "all", resource: "", view: "list" };
 
 export function readFilters() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const filters = Object.fromEntries(Object.entries(USUAL).map(([name, usual]) => [name, given.get(name) ?? usual]));
-  if (!SHOWN.has(filters.show)) filters.show = USUAL.show;
-  if (filters.view !== "topology") filters.view = USUAL.view;
+  const filters = Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, given.get(name) ?? value]));
+  if (!SHOWN.has(filters.show)) filters.show = DEFAULTS.show;
+  if (filters.view !== "topology") filters.view = DEFAULTS.view;
   return filters;
 }
 
 export function writeFilters(filters) {
-  const chosen = Object.entries(filters).filter(([name, value]) => value !== USUAL[name]);
+  const chosen = Object.entries(filters).filter(([name, value]) => value !== DEFAULTS[name]);
   const hash = new URLSearchParams(chosen).toString();
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
 
-export const noFilters = (view) => ({ ...USUAL, view });
+export const noFilters = (view) => ({ ...DEFAULTS, view });

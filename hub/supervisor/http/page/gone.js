@@ -1,16 +1,16 @@
-// What is said while the hub does not answer: since when, and how old the rest of the page is.
+// The notice while the hub does not answer: since when, and how old the rest of the page is.
 
 import { draw } from "./dom.js";
 import { ago, clock } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
-// Args: since when, why and how many tries ago the hub stopped to answer, or null; Unix time of its last answer, or 0.
+// Args: since when, why and for how many tries the hub has not answered, or null; Unix time of its last answer, or 0.
 export function drawGone(gone, answered) {
   document.body.classList.toggle("is-gone", Boolean(gone));
   byId("gone-next").hidden = !gone;
   draw(byId("gone-since"), gone && ["The hub has not answered since ", clock(gone.since), ` (${gone.why}). `,
-    answered ? ["All below is as of ", clock(answered), "."] : "It has not answered this page yet."]);
+    answered ? ["The page shows the status as of ", clock(answered), "."] : "This page has had no answer yet."]);
 }
 
 export function drawNextTry(at) {

@@ -1,4 +1,4 @@
-// Asks the hub for its status again and again, and draws what it says.
+// Polls the hub for its status, and draws it.
 
 import { copyOnClick } from "./clipboard.js";
 import { opened } from "./device.js";
@@ -10,18 +10,18 @@ import { drawGone, drawNextTry } from "./gone.js";
 import { drawPlugins } from "./plugins.js";
 import { setClock, tick } from "./words.js";
 
-const EVERY = 2000; // milliseconds between two questions
-const HIDDEN = 15000; // the same while nobody looks
-const SHARE = 10; // a question that took long is asked less often: at most a tenth of the time
-const PATIENCE = 10000; // milliseconds for an answer
-const LONGEST = 30000; // milliseconds between two questions to a hub that does not answer
+const EVERY = 2000; // milliseconds between two requests
+const HIDDEN = 15000; // the same while the page is hidden
+const SHARE = 10; // slow requests are less frequent: they take at most a tenth of the time
+const TIMEOUT = 10000; // milliseconds for a response
+const LONGEST = 30000; // milliseconds between two requests to a hub that does not answer
 
 const byId = (id) => document.getElementById(id);
 
-let status = null; // what the hub said last
-let overview = null; // of its devices
-let answered = 0; // Unix time of that, by the clock of the browser
-let gone = null; // since when, why and how many tries ago the hub stopped to answer
+let status = null; // the hub's last answer
+let overview = null; // of the devices in it
+let answered = 0; // Unix time of that answer, by the browser's clock
+let gone = null; // since when, why and for how many tries the hub has not answered
 let filters = readFilters();
 let limit = STEP;
 let timer = 0;
@@ -29,7 +29,7 @@ let nextTry = 0; // Unix time
 let asking = false;
 
 async function ask() {
-  const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT) });
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
   return answer.json();
 }
@@ -90,7 +90,7 @@ function showMore(count) {
   const next = limit;
   limit += count;
   const drawn = drawDevices(overview, filters, limit);
-  // The button may be gone: the first of the devices that came takes the focus.
+  // The button may be gone: the first of the added devices takes the focus.
   const { key } = drawn[next];
   byId("devices").querySelector(`[data-device="${CSS.escape(key)}"] > summary`).focus();
 }

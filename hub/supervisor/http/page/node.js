@@ -1,4 +1,4 @@
-// The node as a whole: how it is, its totals, what is wrong, and the hub itself.
+// The node as a whole: its status, totals and problems, and the hub itself.
 
 import { copyable } from "./clipboard.js";
 import { isBad } from "./devices.js";

@@ -1,4 +1,4 @@
-// The plugins, with their resources; what else is known of one is below it once that is opened.
+// The plugins with their resources; all facts about a plugin are below it once it is opened.
 
 import { copyable } from "./clipboard.js";
 import { draw, h } from "./dom.js";
@@ -50,7 +50,7 @@ function pluginFacts({ name, last_heartbeat: heartbeat, log_level: level, memory
     ["Log level", level],
     ["Devices", report.reason],
     ["Configuration", config && copyable(config.path)],
-    ["Its SHA-256", config && copyable(config.digest)],
+    ["Configuration SHA-256", config && copyable(config.digest)],
     ["Commands", ["logs", "restart"].map((verb) => copyable(`dphub ${verb} ${quoted(name)}`))],
   ]);
 }
@@ -62,7 +62,7 @@ function resourceFacts(resource) {
     ["Since", moment(resource.since)],
     ["Registrations", `${resource.registrations}`],
     ["No devices", resource.reason],
-    ["Invalid", resource.problems.map((problem) => h("p", {}, problem))],
-    ["Refused containers", rejection && [`${rejection.count}, the last `, moment(rejection.time), `: ${rejection.reason}`]],
+    ["Problems", resource.problems.map((problem) => h("p", {}, problem))],
+    ["Rejected containers", rejection && [`${rejection.count}, the last `, moment(rejection.time), `: ${rejection.reason}`]],
   ]));
 }

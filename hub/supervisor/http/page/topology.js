@@ -1,4 +1,4 @@
-// What is where: NUMA nodes, in them PCIe switches, in those the devices.
+// The topology: NUMA nodes, in them PCIe switches, in those the devices.
 
 import { deviceItem } from "./device.js";
 import { h } from "./dom.js";
@@ -34,7 +34,7 @@ function byNuma(devices) {
   return [...nodes].sort(([a], [b]) => unknown(a) - unknown(b) || a.localeCompare(b, undefined, { numeric: true }));
 }
 
-// The tree of bridges, without those that lead to one thing only: what is left are switches.
+// The tree of bridges, without bridges that lead to one thing only, which leaves the switches.
 function bridgeTree(devices) {
   const root = { address: "", bridges: new Map(), devices: [] };
   for (const device of devices) {

@@ -1,8 +1,8 @@
-// Times, amounts and commands in words.
+// Formats times, amounts and commands.
 
 import { h } from "./dom.js";
 
-let ahead = 0; // seconds by which the clock of the hub is ahead of the browser's
+let ahead = 0; // seconds by which the hub's clock is ahead of the browser's
 
 export function setClock(hubTime) {
   ahead = hubTime - Date.now() / 1000;
@@ -20,7 +20,7 @@ export function ago(seconds) {
   return parts.join(" ");
 }
 
-// How long ago something was; counts on without the hub's help until the hub is gone.
+// How long ago something was; `tick` updates it between the hub's answers.
 export function since(moment) {
   return moment ? h("span", { "data-since": moment }, ago(Date.now() / 1000 + ahead - moment)) : "-";
 }
@@ -32,7 +32,7 @@ export function tick() {
   }
 }
 
-// A moment of the browser's clock; the day only where it is not today.
+// A time by the browser's clock; with the date unless it is today.
 export function clock(moment) {
   const date = new Date(moment * 1000);
   const today = date.toDateString() === new Date().toDateString();
@@ -40,7 +40,7 @@ export function clock(moment) {
   return h("time", { datetime: date.toISOString() }, text);
 }
 
-// A moment of the hub's clock and how long ago it was.
+// A time by the hub's clock, and how long ago it was.
 export function moment(time) {
   return time ? [clock(time - ahead), " (", since(time), " ago)"] : null;
 }
@@ -53,12 +53,12 @@ export function megabytes(bytes) {
   return bytes === null ? "unknown" : `${Math.round(bytes / 1e6)} MB`;
 }
 
-// As a shell takes it in one piece.
+// Quotes a text as one word for a shell.
 export function quoted(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }
 
-// The parts of a remedy: text, and commands such as "dphub uncordon 'a b'". `dphub run` is only ever spoken of.
+// The parts of a remedy: text, and commands such as "dphub uncordon 'a b'"; `dphub run` only occurs within text.
 export function remedyParts(remedy) {
   const command = /\bdphub (?!run\b)[a-z-]+(?: (?:'(?:[^']|'"'"')*'|[^\s;,']+))*/g;
   const parts = [];
@@ -70,8 +70,8 @@ export function remedyParts(remedy) {
   return [...parts, { text: remedy.slice(from) }].filter((part) => part.command || part.text);
 }
 
-// Names and values, without those that have no value.
+// Names and values, without empty values.
 export function facts(rows) {
-  const told = rows.filter(([, value]) => value && value.length !== 0);
-  return h("dl", { class: "facts" }, told.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const shown = rows.filter(([, value]) => value && value.length !== 0);
+  return h("dl", { class: "facts" }, shown.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
