@@ -26,7 +26,7 @@ def make_schema() -> str:
         for field, described in definition.get("properties", {}).items():
             if text := told.get(name, {}).get(field):
                 described["description"] = text
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The condition of a node", **schema}
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The status of a node", **schema}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
