@@ -15,10 +15,10 @@ import psutil
 from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub.testing.kubelet import FakeKubelet
-from plugins.gpu.facts import Ancestor, Gpu, Link, Topology
+from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, Topology
 from plugins.gpu.preference import group_of, prefer
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import AllocationPolicy
-from plugins.gpu.shares import Share, Sharing
 
 # The simulated driver is test equipment.
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "gpu")]

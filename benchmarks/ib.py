@@ -13,7 +13,7 @@ from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub import Host
 from hub.testing.kubelet import FakeKubelet
-from plugins.ib.sysfs import read_hcas
+from plugins.ib.discovery.sysfs import read_hcas
 
 # The tree is test equipment.
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "ib")]

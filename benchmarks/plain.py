@@ -1,7 +1,7 @@
 """A plugin that leaves to the hub what a container gets, as most do."""
 
 from hub import Plugin
-from plugins.stub import Stub
+from plugins.stub.plugin import Stub
 
 
 class Plain(Stub):

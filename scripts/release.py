@@ -24,7 +24,7 @@ CHANGELOG = ROOT / "CHANGELOG.md"
 NEEDED = [
     *("hub/circus.ini", "hub/py.typed", "hub/supervisor/http/page/index.html"),
     *("hub/supervisor/http/page/main.js", "hub/supervisor/http/page/style.css"),
-    *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/__init__.py"),
+    *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/plugin.py"),
 ]
 """Files without which what is installed does not work, and that are easily left out of a package."""
 

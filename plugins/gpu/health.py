@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 
 import structlog
 
-from plugins.gpu.driver import Xid
-from plugins.gpu.facts import DriverState, Gpu
+from plugins.gpu.discovery.facts import DriverState, Gpu
+from plugins.gpu.nvml import Xid
+from plugins.gpu.resources import Share
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
-from plugins.gpu.shares import Share
 
 KNOWN_CODES = 1000
 """XIDs are numbered below; the driver could report any number."""

@@ -22,22 +22,22 @@ from hub import (
     Sample,
     write_allocation_hint,
 )
+from plugins.gpu.allocation import ContainerEdits
+from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.container import ContainerEdits
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.devwatch import watch_device_files
-from plugins.gpu.driver import Driver, DriverFailure, Xid
-from plugins.gpu.driver.gate import DriverLock
-from plugins.gpu.facts import DriverState
+from plugins.gpu.discovery.devwatch import watch_device_files
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import XidFaults
 from plugins.gpu.mps import MpsDaemons
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.nvml import Driver, DriverFailure, Xid
+from plugins.gpu.nvml.driverlock import DriverLock
 from plugins.gpu.preference import group_of, prefer
-from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.reset.settings import ResetSettings
+from plugins.gpu.resources import Share, Sharing, attributes, plan
 from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.environment import apply_environment
 from plugins.gpu.settings.xids import XidPolicy
-from plugins.gpu.shares import Share, Sharing, attributes, plan
 
 SLACK = 10.0
 """Seconds that a scan may take beside what the driver does."""
@@ -162,7 +162,7 @@ class GPU(Plugin):
         self.reset_resources = [name for name, level in levels.items() if level is not ResetLevel.OFF]
         self.reset_clears_broken = [name for name, level in levels.items() if level is ResetLevel.RESET]
         if self.reset_resources:
-            self.reset = "plugins.gpu.resetting:reset"
+            self.reset = "plugins.gpu.reset:reset"
 
     def _look(self) -> DriverState:
         """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""

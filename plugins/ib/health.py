@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from plugins.ib.facts import Hca, Port
+from plugins.ib.discovery.facts import Hca, Port
 from plugins.ib.settings import PoolHealth, PortRule
 
 GOOD_STATES = {"ACTIVE", "ACTIVE_DEFER"}

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from hub import Host, Kind, Metric, Sample
-from plugins.ib.facts import Hca, Port
+from plugins.ib.discovery.facts import Hca, Port
+from plugins.ib.discovery.sysfs import read_counters
 from plugins.ib.health import GOOD_STATES
-from plugins.ib.sysfs import read_counters
 
 PORTS = 64
 """The most ports with metrics; no node has more of physical functions."""

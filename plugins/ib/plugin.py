@@ -9,19 +9,19 @@ import msgspec
 import structlog
 
 from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, RecoveryPolicy, read_allocation_hint
-from plugins.ib.answers import answer, device_nodes
-from plugins.ib.binding import Binding
+from plugins.ib.allocation import answer, device_nodes
 from plugins.ib.cdi import CdiNames
-from plugins.ib.facts import Hca
+from plugins.ib.discovery.facts import Hca
+from plugins.ib.discovery.routes import default_route_interfaces
+from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
-from plugins.ib.pools import PoolMembers, assign_pools
 from plugins.ib.preference import prefer
-from plugins.ib.resetting import VfResetSettings
-from plugins.ib.routes import default_route_interfaces
+from plugins.ib.reset import VfResetSettings
+from plugins.ib.reset.binding import Binding
+from plugins.ib.reset.unbound import unbound_directory
+from plugins.ib.resources import PoolMembers, assign_pools
 from plugins.ib.settings import IBSettings, Mode, Pool
-from plugins.ib.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
-from plugins.ib.unbound import unbound_directory
 
 LOOK = 1.0
 """Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
@@ -47,7 +47,7 @@ class IB(Plugin):
         self.scan_interval = self.settings.periodic_update_interval or NEVER
         self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
         if self.reset_resources:
-            self.reset = "plugins.ib.resetting:reset"
+            self.reset = "plugins.ib.reset:reset"
         self._binding = Binding(self.host, unbound_directory(self.runtime))
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)

@@ -9,7 +9,7 @@ from typing import Any
 from simulator import SimulatedNode
 from support import Node, PluginUnderTest
 
-from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.discovery.facts import Gpu, MigDevice
 
 GPU = "nvidia.com/gpu"
 

@@ -10,12 +10,12 @@ from gpu_support import facts
 from simulator import SimulatedNode
 
 from hub import Allocation, DeviceNode, Host, Mount
-from plugins.gpu.container import ContainerEdits
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.allocation import ContainerEdits
+from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.resources import plan
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.file import Imex
-from plugins.gpu.shares import plan
 
 CDI = "k8s.device-plugin.nvidia.com"
 VOLUMES = "/var/run/nvidia-container-devices"

@@ -11,10 +11,10 @@ from gpu_support import facts
 from simulator import DRIVER, SimulatedNode
 
 from hub import Host
+from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.facts import Gpu
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu
 from plugins.gpu.settings import GPUSettings
 
 VENDOR = "k8s.device-plugin.nvidia.com"

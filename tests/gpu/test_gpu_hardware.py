@@ -10,9 +10,9 @@ from hub import Host, ResetDevice
 from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import FakeKubelet
-from plugins.gpu.driver import Driver
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml import Driver
+from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings import ResetLevel
 
 pytestmark = [
@@ -56,7 +56,7 @@ async def test_clean(driver: Driver) -> None:
     """A free GPU is checked and cleaned; what the card cannot do is skipped."""
     gpu = driver.poll(30).gpus[0]
     settings = ResetSettings(levels={gpu.uuid: ResetLevel.CLEAN})
-    resetter = ResetRunner("plugins.gpu.resetting:reset", lambda: settings)
+    resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings)
     result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
     assert result.outcome is Outcome.OK, result.message
 

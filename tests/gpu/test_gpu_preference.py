@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from simulator import SimulatedGpu
 from simulator.profiles import ancestor, make_profile
 
-from plugins.gpu.facts import Ancestor, Gpu, Link, MigDevice, Topology
+from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, MigDevice, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.preference.connected import best_connected, score
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import AllocationPolicy
-from plugins.gpu.shares import Share, Sharing
 
 DISTRIBUTED, PACKED = AllocationPolicy.DISTRIBUTED, AllocationPolicy.PACKED
 

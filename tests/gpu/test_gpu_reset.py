@@ -14,10 +14,10 @@ from hub import Host, ResetDevice, Runtime
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from plugins.gpu.driver.gate import DriverLock, exclusive_driver
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.resetting import hardware
-from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml.driverlock import DriverLock, exclusive_driver
+from plugins.gpu.reset import hardware
+from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings import ResetLevel
 
 CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
@@ -45,7 +45,7 @@ class Bay:
         settings = ResetSettings(levels={uuid: level}, patience=patience)
         device = ResetDevice(uuid, (), str(self.driver.root), broken)
         with capture_logs() as log:
-            resetter = ResetRunner("plugins.gpu.resetting:reset", lambda: settings, term_timeout=0.1)
+            resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings, term_timeout=0.1)
             result = (await resetter.reset([device], deadline))[uuid]
         self.printed = [str(line["line"]) for line in log if line["event"] == "reset printed"]
         return result

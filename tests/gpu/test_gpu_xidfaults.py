@@ -4,12 +4,12 @@ import pytest
 from gpu_support import facts
 from simulator import SimulatedNode
 
-from plugins.gpu.driver import Xid
-from plugins.gpu.facts import DriverState
+from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import XidFaults
+from plugins.gpu.nvml import Xid
+from plugins.gpu.resources import Share
 from plugins.gpu.settings.file import XidTable
 from plugins.gpu.settings.xids import XidPolicy
-from plugins.gpu.shares import Share
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.ib.facts import Hca, Port
+from plugins.ib.discovery.facts import Hca, Port
 from plugins.ib.health import PortWatch
 from plugins.ib.settings import PoolHealth, PortRule
 

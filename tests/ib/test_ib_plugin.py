@@ -10,7 +10,7 @@ from support import PATIENCE, Node, PluginUnderTest, chance, until
 from hub import Host
 from hub.base.exits import Exit
 from hub.testing.kubelet import FakeKubelet
-from plugins.ib.routes import default_route_interfaces
+from plugins.ib.discovery.routes import default_route_interfaces
 
 HCA = "rdma/hca"
 EACH = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}

@@ -7,10 +7,10 @@ import pytest
 from rdma_tree import RdmaTree, sixty_four_vfs, two_connectx6
 
 from hub import Host
-from plugins.ib.facts import Hca
-from plugins.ib.pools import assign_pools
+from plugins.ib.discovery.facts import Hca
+from plugins.ib.discovery.sysfs import read_hcas
+from plugins.ib.resources import assign_pools
 from plugins.ib.settings import IBSettings, Mode
-from plugins.ib.sysfs import read_hcas
 
 
 def _read(tree: RdmaTree) -> list[Hca]:

@@ -16,8 +16,7 @@ from hub import ResetDevice, ResetFailed
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from plugins.ib import unbound
-from plugins.ib.resetting import VfResetSettings, VfTimeouts
+from plugins.ib.reset import VfResetSettings, VfTimeouts, unbound
 
 VF = "0000:07:00.1"
 PATIENT = VfTimeouts(unbind=5, reset=5, bind=5, ready=5)
@@ -90,7 +89,7 @@ def kernel(node: Node) -> Iterator[Kernel]:
 async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) -> ResetResult:
     nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
     device = ResetDevice(pci, nodes, str(kernel.tree.root))
-    resetter = ResetRunner("plugins.ib.resetting:reset", lambda: VfResetSettings(limits), term_timeout=0.1)
+    resetter = ResetRunner("plugins.ib.reset:reset", lambda: VfResetSettings(limits), term_timeout=0.1)
     return (await resetter.reset([device], 20))[pci]
 
 

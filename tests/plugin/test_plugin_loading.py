@@ -107,7 +107,10 @@ async def refusal(plugin: PluginUnderTest) -> str:
                 f"json has no plugin (it is {json.__file__})"
             ),
         ),
-        ("plugins.stub:os", 'plugin "plugins.stub:os": os is not a subclass of hub.Plugin; plugins.stub has Stub'),
+        (
+            "plugins.stub.plugin:os",
+            'plugin "plugins.stub.plugin:os": os is not a subclass of hub.Plugin; plugins.stub.plugin has Stub',
+        ),
         ("/nowhere/p.py:P", "/nowhere/p.py: no such file"),
         ("d.py:P", "d.py: is a directory, expected a file"),
         ("empty.py:P", "empty.py: is empty"),

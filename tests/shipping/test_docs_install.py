@@ -28,7 +28,7 @@ from support import Node
 
 from hub import CDI_DIRECTORY as CDI
 from hub.testing.kubelet import FakeKubelet
-from plugins.gpu.container import CDI_VENDOR
+from plugins.gpu.allocation import CDI_VENDOR
 from plugins.ib.cdi import VENDOR as RDMA_VENDOR
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())

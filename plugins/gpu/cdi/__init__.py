@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from hub import CDI_DIRECTORY, CdiSpecFiles
+from plugins.gpu.allocation import CDI_VENDOR
+from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.spec import make_specs
-from plugins.gpu.container import CDI_VENDOR
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.facts import Gpu
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu
 from plugins.gpu.settings import DeviceListStrategy, GPUSettings
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
 
 LIBRARY_DIRECTORIES = (
     "/usr/lib64",

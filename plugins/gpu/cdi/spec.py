@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hub import cdi_spec
+from plugins.gpu.allocation import CDI_VENDOR
+from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
-from plugins.gpu.container import CDI_VENDOR
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.settings import DeviceIDStrategy, GPUSettings
 
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from plugins.gpu.mps.control import MpsDaemon, MpsLimits, why_too_many
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.programs import ProgramFailed
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, why_too_many
+from plugins.gpu.nvml.programs import ProgramFailed
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import GPUSettings
-from plugins.gpu.shares import Share, Sharing
 
 if TYPE_CHECKING:
-    from plugins.gpu.facts import Gpu
+    from plugins.gpu.discovery.facts import Gpu
 
 INTERVAL = 2.0
 """Seconds between two questions whether the daemons live."""

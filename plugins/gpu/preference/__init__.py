@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from plugins.gpu.facts import Topology
+from plugins.gpu.discovery.facts import Topology
 from plugins.gpu.preference.connected import best_connected
 from plugins.gpu.preference.spread import group_of, spread
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import AllocationPolicy
-from plugins.gpu.shares import Share, Sharing
 
 __all__ = ["group_of", "prefer"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 
-from plugins.gpu.facts import Ancestor, Link, Topology
+from plugins.gpu.discovery.facts import Ancestor, Link, Topology
 
 ANCESTOR_SCORE = {
     Ancestor.SYSTEM: 10,

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import AllocationPolicy
-from plugins.gpu.shares import Share, Sharing
 
 
 def group_of(share: Share) -> str:

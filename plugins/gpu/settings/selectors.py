@@ -2,7 +2,7 @@
 
 import re
 
-from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.discovery.facts import Gpu, MigDevice
 
 _HEX = "[0-9a-fA-F]"
 _UUID = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"

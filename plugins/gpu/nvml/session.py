@@ -8,12 +8,12 @@ import msgspec
 import pynvml
 import structlog
 
-from plugins.gpu.driver.nvml import GONE, LOST, MISMATCH, MISSING, TIMEOUT, Nvml, NvmlError
-from plugins.gpu.driver.probing import Prober
-from plugins.gpu.driver.reading import read_gpu
-from plugins.gpu.driver.topology import read_topology
-from plugins.gpu.facts import DriverState, Gpu, Topology
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import DriverState, Gpu, Topology
+from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, MISSING, TIMEOUT, Nvml, NvmlError
+from plugins.gpu.nvml.probing import Prober
+from plugins.gpu.nvml.reading import read_gpu
+from plugins.gpu.nvml.topology import read_topology
 
 _EVERYTHING = 0xFFFFFFFF
 """The instance that an event names when it concerns the whole GPU."""

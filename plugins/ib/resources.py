@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from plugins.ib.facts import Hca
+from plugins.ib.discovery.facts import Hca
 from plugins.ib.settings import Mode, Pool
 
 

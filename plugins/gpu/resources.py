@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from plugins.gpu.facts import Gpu, MigDevice
+from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.file import MigStrategy
 from plugins.gpu.settings.selectors import selects

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pynvml
 
-from plugins.gpu.driver.nvml import MISSING, NvmlError
-from plugins.gpu.resetting import say
-from plugins.gpu.resetting.target import Target
+from plugins.gpu.nvml.calls import MISSING, NvmlError
+from plugins.gpu.reset import say
+from plugins.gpu.reset.target import Target
 
 
 def clean(target: Target) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pynvml
 
-from plugins.gpu.driver.nvml import Nvml
-from plugins.gpu.facts import Gpu
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.nvml.calls import Nvml
 
 _ACTIONS = {
     1: "a reset of the GPU",

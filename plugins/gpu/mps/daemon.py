@@ -3,10 +3,10 @@
 import msgspec
 import structlog
 
-from plugins.gpu.container.mpspaths import log_directory, pipe_directory, shm_directory
-from plugins.gpu.facts import Gpu
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.programs import ProgramFailed, run_program
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.mps.paths import log_directory, pipe_directory, shm_directory
+from plugins.gpu.nvml.programs import ProgramFailed, run_program
 
 PROGRAM = "nvidia-cuda-mps-control"
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.settings.file import Imex
 
 CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from hub import Allocation, DeviceNode, Host
-from plugins.ib.facts import Hca
+from plugins.ib.discovery.facts import Hca
 from plugins.ib.settings import ExtraNode, Mode, Pool
 
 DIRECTORY = "/dev/infiniband"

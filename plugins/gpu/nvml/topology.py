@@ -7,9 +7,9 @@ from typing import Any
 
 import pynvml
 
-from plugins.gpu.driver.nvml import Nvml, NvmlError
-from plugins.gpu.driver.reading import sysfs_address
-from plugins.gpu.facts import Ancestor, Gpu, Link, Topology
+from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, Topology
+from plugins.gpu.nvml.calls import Nvml, NvmlError
+from plugins.gpu.nvml.reading import sysfs_address
 
 _SWITCH = pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pynvml
 
-from plugins.gpu.driver.nvml import Nvml, NvmlError
-from plugins.gpu.facts import Gpu, MigDevice
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu, MigDevice
+from plugins.gpu.nvml.calls import Nvml, NvmlError
 
 _NO_SUCH_MIG = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}
 _MEMORY_V2 = pynvml.nvmlMemory_v2

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pynvml
 
 from hub import ResetFailed
-from plugins.gpu.driver.nvml import NvmlError
-from plugins.gpu.resetting.settings import ResetSettings
-from plugins.gpu.resetting.target import Target
+from plugins.gpu.nvml.calls import NvmlError
+from plugins.gpu.reset.settings import ResetSettings
+from plugins.gpu.reset.target import Target
 
 _POLL = 0.05
 """Seconds between two looks; NVML reports no end of a process."""

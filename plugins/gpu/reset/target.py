@@ -7,9 +7,9 @@ from typing import Any
 import pynvml
 
 from hub import ResetFailed
-from plugins.gpu.driver.library import preload
-from plugins.gpu.driver.nvml import MISSING, Nvml, NvmlError
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml.calls import MISSING, Nvml, NvmlError
+from plugins.gpu.nvml.library import preload
 
 _AMPERE = 8
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
 
 
 def watch_device_files(places: DriverPaths, changed: Callable[[], None]) -> None:

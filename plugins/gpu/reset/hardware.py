@@ -1,12 +1,12 @@
 """A reset of the GPU itself, by NVIDIA's own program."""
 
 from hub import ResetFailed, Runtime
-from plugins.gpu.driver.gate import exclusive_driver
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.programs import ProgramFailed, run_program
-from plugins.gpu.resetting.settings import ResetSettings
-from plugins.gpu.resetting.target import opened
-from plugins.gpu.resetting.vacancy import require_unused
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml.driverlock import exclusive_driver
+from plugins.gpu.nvml.programs import ProgramFailed, run_program
+from plugins.gpu.reset.settings import ResetSettings
+from plugins.gpu.reset.target import opened
+from plugins.gpu.reset.vacancy import require_unused
 
 LIMIT = 16.0
 """Seconds for nvidia-smi. With all else that is done it stays within the time of a container's resets."""

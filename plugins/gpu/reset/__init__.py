@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
-from plugins.gpu.places import DriverPaths
-from plugins.gpu.resetting.settings import ResetSettings
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 
 
@@ -18,10 +18,10 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
         ResetFailed: it is not, and the container must not start.
     """
     # Imported here: what loads this module only to find the function need not load NVML.
-    from plugins.gpu.resetting.cleaning import clean  # noqa: PLC0415 - see above
-    from plugins.gpu.resetting.hardware import reset_hardware  # noqa: PLC0415 - see above
-    from plugins.gpu.resetting.target import opened  # noqa: PLC0415 - see above
-    from plugins.gpu.resetting.vacancy import require_unused  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.cleaning import clean  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.hardware import reset_hardware  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.target import opened  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.vacancy import require_unused  # noqa: PLC0415 - see above
 
     wishes = msgspec.convert(settings, ResetSettings)
     level = wishes.levels.get(device.id, ResetLevel.OFF)

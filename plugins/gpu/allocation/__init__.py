@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Sequence
 
 from hub import Allocation, DeviceNode, Mount
-from plugins.gpu.container.mpspaths import IN_CONTAINER, pipe_directory, shm_directory
-from plugins.gpu.container.nodes import DeviceFiles
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.mps.paths import IN_CONTAINER, pipe_directory, shm_directory
+from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings import DeviceIDStrategy, DeviceListStrategy, GPUSettings
-from plugins.gpu.shares import Share, Sharing
 
 VOLUMES = "/var/run/nvidia-container-devices"
 """Where NVIDIA's container runtime looks for devices that are asked for by mounts."""

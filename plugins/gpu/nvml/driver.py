@@ -8,13 +8,13 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from hub import Runtime
-from plugins.gpu.driver.gate import DriverLock
-from plugins.gpu.driver.library import DIRECTORIES, SONAME, preload
-from plugins.gpu.driver.nvml import MISMATCH, Nvml, NvmlError
-from plugins.gpu.driver.probing import Prober
-from plugins.gpu.driver.session import Session, Xid
-from plugins.gpu.facts import DriverState, Gpu
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import DriverState, Gpu
+from plugins.gpu.nvml.calls import MISMATCH, Nvml, NvmlError
+from plugins.gpu.nvml.driverlock import DriverLock
+from plugins.gpu.nvml.library import DIRECTORIES, SONAME, preload
+from plugins.gpu.nvml.probing import Prober
+from plugins.gpu.nvml.session import Session, Xid
 
 SLICE = 500
 """Milliseconds that the thread waits for events before it looks whether anybody wants something else. An event ends the

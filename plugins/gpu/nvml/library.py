@@ -2,7 +2,7 @@
 
 import ctypes
 
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
 
 SONAME = "libnvidia-ml.so.1"
 

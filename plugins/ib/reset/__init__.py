@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
-from plugins.ib.function import Function
-from plugins.ib.unbound import record, unbound_directory
+from plugins.ib.reset.function import Function
+from plugins.ib.reset.unbound import record, unbound_directory
 
 
 class VfTimeouts(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Binds the drivers of functions again whose reset was cut short.
 
 Each in a process of its own, for a driver may hang there for good: then that function is left alone, and nobody else
-has to wait. This file is that process too: `python -m plugins.ib.binding HOST_ROOT DIRECTORY PCI`.
+has to wait. This file is that process too: `python -m plugins.ib.reset.binding HOST_ROOT DIRECTORY PCI`.
 """
 
 import subprocess
@@ -13,8 +13,8 @@ from pathlib import Path
 import structlog
 
 from hub import Host, ResetFailed
-from plugins.ib.function import Function
-from plugins.ib.unbound import UnboundRecord, is_abandoned, records, settle, taken
+from plugins.ib.reset.function import Function
+from plugins.ib.reset.unbound import UnboundRecord, is_abandoned, records, settle, taken
 
 LIMIT = 6.0
 """Seconds that a driver has to take a function again."""

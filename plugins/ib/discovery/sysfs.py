@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hub import Host
-from plugins.ib.facts import Hca, Port
+from plugins.ib.discovery.facts import Hca, Port
 
 RDMA_DEVICES = "/sys/class/infiniband"
 """One entry for each RDMA device; there as long as the kernel's RDMA core is loaded."""

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from plugins.gpu.driver.library import DIRECTORIES
-from plugins.gpu.places import DriverPaths
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml.library import DIRECTORIES
 
 _NOTHING: Mapping[str, str] = {}
 

@@ -1,0 +1,1 @@
+"""Which GPUs a node has, and where its driver is."""

@@ -1,0 +1,1 @@
+"""Which RDMA devices a node has, as its kernel shows them."""
