@@ -18,7 +18,7 @@ from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import AllocationPolicy
+from plugins.gpu.settings.file import AllocationPolicy
 
 # The simulated driver is test equipment.
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "gpu")]

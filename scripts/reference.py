@@ -22,8 +22,8 @@ from hub.base.exits import Exit
 from hub.cli import SECTIONS, cli
 from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
 from hub.supervisor.config import watchers as config
-from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES
+from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
 from plugins.stub.faults import Faults
 from plugins.stub.settings import StubSettings

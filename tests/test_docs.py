@@ -9,7 +9,8 @@ import pytest
 
 from hub.model.node import Condition, Severity
 from hub.model.plugin import RegistrationStatus
-from plugins.gpu.settings import GPUSettings, ResetLevel
+from plugins.gpu.settings.file import GPUSettings
+from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.xids import FATAL, IGNORED
 from plugins.ib.settings import IBSettings, Pool, PoolHealth
 

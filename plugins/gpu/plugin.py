@@ -30,13 +30,15 @@ from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import XidFaults
 from plugins.gpu.mps import MpsDaemons
-from plugins.gpu.nvml import Driver, DriverFailure, Xid
+from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
+from plugins.gpu.nvml.session import Xid
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.resources import Share, Sharing, attributes, plan
-from plugins.gpu.settings import GPUSettings, ResetLevel
 from plugins.gpu.settings.environment import apply_environment
+from plugins.gpu.settings.file import GPUSettings
+from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.xids import XidPolicy
 
 SLACK = 10.0

@@ -7,8 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from plugins.gpu.discovery.facts import Gpu, MigDevice
-from plugins.gpu.settings import GPUSettings
-from plugins.gpu.settings.file import MigStrategy
+from plugins.gpu.settings.file import GPUSettings, MigStrategy
 from plugins.gpu.settings.selectors import selects
 from plugins.gpu.settings.sharing import GPU_RESOURCE, Pattern, SharedResource, SharingMode
 

@@ -17,8 +17,8 @@ from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, re
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
 from plugins.ib.preference import prefer
-from plugins.ib.reset import VfResetSettings
 from plugins.ib.reset.binding import Binding
+from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import unbound_directory
 from plugins.ib.resources import PoolMembers, assign_pools
 from plugins.ib.settings import IBSettings, Mode, Pool

@@ -14,8 +14,7 @@ from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.resources import plan
-from plugins.gpu.settings import GPUSettings
-from plugins.gpu.settings.file import Imex
+from plugins.gpu.settings.file import GPUSettings, Imex
 
 CDI = "k8s.device-plugin.nvidia.com"
 VOLUMES = "/var/run/nvidia-container-devices"

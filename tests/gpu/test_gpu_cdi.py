@@ -15,7 +15,7 @@ from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import GPUSettings
 
 VENDOR = "k8s.device-plugin.nvidia.com"
 SCHEMA = json.loads((Path(__file__).parent / "cdi_schema.json").read_text())

@@ -11,9 +11,9 @@ from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.nvml import Driver
+from plugins.gpu.nvml.driver import Driver
 from plugins.gpu.reset.settings import ResetSettings
-from plugins.gpu.settings import ResetLevel
+from plugins.gpu.settings.levels import ResetLevel
 
 pytestmark = [
     pytest.mark.hardware,

@@ -16,7 +16,7 @@ from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, MigDevice, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.preference.connected import best_connected, score
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import AllocationPolicy
+from plugins.gpu.settings.file import AllocationPolicy
 
 DISTRIBUTED, PACKED = AllocationPolicy.DISTRIBUTED, AllocationPolicy.PACKED
 

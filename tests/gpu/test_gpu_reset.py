@@ -18,7 +18,7 @@ from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.driverlock import DriverLock, exclusive_driver
 from plugins.gpu.reset import hardware
 from plugins.gpu.reset.settings import ResetSettings
-from plugins.gpu.settings import ResetLevel
+from plugins.gpu.settings.levels import ResetLevel
 
 CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
 GB = 1 << 30

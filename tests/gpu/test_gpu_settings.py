@@ -7,9 +7,8 @@ import msgspec
 import pytest
 
 from hub.base.errors import ConfigError
-from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
-from plugins.gpu.settings.file import HealthSettings, XidTable
+from plugins.gpu.settings.file import GPUSettings, HealthSettings, XidTable
 from plugins.gpu.settings.xids import FATAL, IGNORED, OTHERS, XidMeaning, XidPolicy, describe
 
 GPU_UUID = "GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"

@@ -9,7 +9,7 @@ from simulator.profiles import make_profile
 
 from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.resources import Plan, plan
-from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import GPUSettings
 
 
 def _gpu(index: int, *profiles: str, mig: bool = False, name: str = "NVIDIA A100-SXM4-40GB") -> Gpu:

@@ -16,7 +16,8 @@ from hub import ResetDevice, ResetFailed
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from plugins.ib.reset import VfResetSettings, VfTimeouts, unbound
+from plugins.ib.reset import unbound
+from plugins.ib.reset.settings import VfResetSettings, VfTimeouts
 
 VF = "0000:07:00.1"
 PATIENT = VfTimeouts(unbind=5, reset=5, bind=5, ready=5)

@@ -20,7 +20,7 @@ from manifest_tools import NAME, run
 
 from hub.cli import cli
 from hub.supervisor.config.watchers import read_config
-from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
 
 OWN = "container/overlays/my-cluster"

@@ -8,9 +8,8 @@ import pytest
 import yaml
 from docs_tools import blocks, codes, page, rows
 
-from plugins.gpu.settings import GPUSettings
 from plugins.gpu.settings.environment import VARIABLES
-from plugins.gpu.settings.file import Flags, Imex, PluginFlags
+from plugins.gpu.settings.file import Flags, GPUSettings, Imex, PluginFlags
 from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
 from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors

@@ -8,7 +8,7 @@ from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.paths import IN_CONTAINER, pipe_directory, shm_directory
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import DeviceIDStrategy, DeviceListStrategy, GPUSettings
+from plugins.gpu.settings.file import DeviceIDStrategy, DeviceListStrategy, GPUSettings
 
 VOLUMES = "/var/run/nvidia-container-devices"
 """Where NVIDIA's container runtime looks for devices that are asked for by mounts."""

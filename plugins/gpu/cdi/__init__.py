@@ -8,7 +8,7 @@ from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.settings import DeviceListStrategy, GPUSettings
+from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 
 class CdiFiles:

@@ -9,7 +9,7 @@ from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.driverfiles import firmware, libraries, programs, sockets
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu, MigDevice
-from plugins.gpu.settings import DeviceIDStrategy, GPUSettings
+from plugins.gpu.settings.file import DeviceIDStrategy, GPUSettings
 
 _OPTIONS = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
 

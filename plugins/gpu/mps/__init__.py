@@ -11,7 +11,7 @@ from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, why_too_many
 from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import GPUSettings
+from plugins.gpu.settings.file import GPUSettings
 
 if TYPE_CHECKING:
     from plugins.gpu.discovery.facts import Gpu

@@ -1,6 +1,1 @@
-"""The driver, asked in one thread: nobody else ever waits for NVML without a limit."""
-
-from plugins.gpu.nvml.driver import Driver, DriverFailure, DriverMismatch, DriverTimeout
-from plugins.gpu.nvml.session import Xid
-
-__all__ = ["Driver", "DriverFailure", "DriverMismatch", "DriverTimeout", "Xid"]
+"""The NVIDIA driver: its library NVML, called in one thread so that nothing else waits for it without a limit."""

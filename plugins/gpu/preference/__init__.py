@@ -6,7 +6,7 @@ from plugins.gpu.discovery.facts import Topology
 from plugins.gpu.preference.connected import best_connected
 from plugins.gpu.preference.spread import group_of, spread
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import AllocationPolicy
+from plugins.gpu.settings.file import AllocationPolicy
 
 __all__ = ["group_of", "prefer"]
 

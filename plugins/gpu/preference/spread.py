@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
 from plugins.gpu.resources import Share, Sharing
-from plugins.gpu.settings import AllocationPolicy
+from plugins.gpu.settings.file import AllocationPolicy
 
 
 def group_of(share: Share) -> str:

@@ -1,12 +1,12 @@
 """Resets of GPUs before a container starts. This runs in a process of its own, see `hub.reset`."""
 
-import sys
 from typing import Any
 
 import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
 from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.reset.output import say
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 
@@ -39,8 +39,3 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
         say(f"the GPU itself was not reset: {obstacle}")
     if device.broken and level is not ResetLevel.RESET:
         raise ResetFailed(f"{device.broken}; only a reset of the GPU mends that, and level {level} does none")
-
-
-def say(line: str) -> None:
-    """Tell something to who reads the log: what a reset prints goes there."""
-    sys.stdout.write(f"{line}\n")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pynvml
 
 from plugins.gpu.nvml.calls import MISSING, NvmlError
-from plugins.gpu.reset import say
+from plugins.gpu.reset.output import say
 from plugins.gpu.reset.target import Target
 
 

@@ -11,22 +11,8 @@ import msgspec
 
 from hub import Host, ResetDevice, ResetFailed
 from plugins.ib.reset.function import Function
+from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import record, unbound_directory
-
-
-class VfTimeouts(msgspec.Struct, frozen=True):
-    """Seconds that each write and each wait may take; the time of a container's resets bounds all of them together."""
-
-    unbind: float = 5
-    reset: float = 6
-    bind: float = 6
-    ready: float = 4
-
-
-class VfResetSettings(msgspec.Struct, frozen=True):
-    """What a reset needs to know."""
-
-    limits: VfTimeouts = VfTimeouts()
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of VfResetSettings
