@@ -1,11 +1,11 @@
-"""How a reset gets the GPUs for itself.
+"""Locks by which a reset gets the GPUs for itself.
 
-A GPU is not reset while any process has the driver open, and the plugin has, for it listens to the driver's reports.
-So a reset asks it to release the driver, by locks on files, which the kernel releases however a process ends:
+A GPU is not reset while any process has the driver open, and the plugin has: it listens to the driver's reports. So a
+reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process ends:
 
-- the reset lock, shared by all resets that want the GPUs: a plugin finds it taken, and releases the driver;
-- a driver lock for each hub: the plugin holds it while it has a session with the driver. Resets wait for all of them:
-  in a rolling upgrade there are two plugins.
+- the reset lock, shared by all resets that want the GPUs: a plugin that finds it taken releases the driver;
+- a driver lock for each hub: the plugin holds it during its session with the driver. Resets wait for all of them: in a
+  rolling upgrade there are two plugins.
 """
 
 import time
@@ -35,47 +35,46 @@ class DriverLock:
         """Whether a reset wants the GPUs."""
         return self._used and self._reset.held_by_other
 
-    def acquire(self, patience: float = 0) -> bool:
-        """Whether a session may begin, within so many seconds; it may not while a reset has the GPUs."""
-        end = time.monotonic() + patience
-        while not self._try_acquire():
-            if time.monotonic() >= end:
-                return False
-            time.sleep(_POLL)
-        return True
+    def acquire(self, timeout: float = 0) -> bool:
+        """Take the driver for a session, unless a reset has the GPUs.
 
-    def _try_acquire(self) -> bool:
+        Args:
+            timeout: Seconds to wait for the end of resets.
+
+        Returns:
+            Whether a session may begin.
+        """
         if not self._used:
             return True
-        if not self._session.acquire():
+        # Held alone, the reset lock keeps new resets away until they can see this session.
+        if not self._reset.acquire(timeout=timeout):
             return False
-        if self.wanted:
-            # A reset that came just now may not have seen this session.
-            self._session.release()
-            return False
-        return True
+        try:
+            return self._session.acquire()
+        finally:
+            self._reset.release()
 
     def release(self) -> None:
-        """The session is over."""
+        """Release the driver after a session."""
         if self._used:
             self._session.release()
 
 
 @contextmanager
-def exclusive_driver(runtime: Runtime, patience: float) -> Iterator[None]:
-    """Have the GPUs without a plugin.
+def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
+    """Hold the GPUs without a plugin.
 
     Args:
-        runtime: As for the gate.
-        patience: Seconds that the plugins have to release the driver.
+        runtime: Where the locks are; an empty one where no plugin runs.
+        timeout: Seconds that the plugins have to release the driver.
 
     Raises:
-        TimeoutError: one did not.
+        TimeoutError: a plugin did not.
     """
     if not runtime:
         yield
         return
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     with ExitStack() as closing:
 
         def acquire(lock: FileLock) -> None:
@@ -84,11 +83,7 @@ def exclusive_driver(runtime: Runtime, patience: float) -> Iterator[None]:
                 raise TimeoutError
 
         acquire(runtime.lock(runtime.node_path(RESET_LOCK)))
-        # After the reset lock: a session that begins now finds that one taken.
+        # After the reset lock: a session that would begin now finds that one taken.
         for path in runtime.instance_paths(DRIVER_LOCK):
             acquire(runtime.lock(path))
         yield
-
-
-_POLL = 0.02
-"""Seconds between two tries."""
