@@ -55,10 +55,10 @@ class XidFaults:
         with self._lock:
             return dict(self._counts)
 
-    def settle(self, view: DriverState) -> None:
+    def settle(self, state: DriverState) -> None:
         """Forget the XIDs of GPUs and MIG devices with which a new look found nothing wrong."""
         with self._lock:
-            for uuid in _sound(view.gpus):
+            for uuid in _sound(state.gpus):
                 told = self._recovering.pop(uuid, {})
                 if untold := {code: False for code, was_told in told.items() if not was_told}:
                     self._recovering[uuid] = untold

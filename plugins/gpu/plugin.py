@@ -61,7 +61,7 @@ class GPU(Plugin):
         self.recovery = RecoveryPolicy(stable_for=health.quiet)
         self._set_resets(settings.dphub.reset_levels)
         flags = settings.flags
-        self._places = DriverPaths(
+        self._paths = DriverPaths(
             self.host,
             flags.nvidia_driver_root,
             flags.nvidia_dev_root or flags.nvidia_driver_root,
@@ -70,18 +70,18 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
-        gate = DriverLock(self.runtime if self.reset else Runtime())
-        self._driver = Driver(self._places, self._hear, self._wake, listen=policy.listens, gate=gate)
-        self._files = DeviceFiles(self._places, settings.imex)
-        self._answers = ContainerEdits(settings, self._places, self._files)
-        self._cdi = CdiFiles(settings, self._places, self._files)
-        self._daemons = MpsDaemons(settings, self._places, changed=self._wake)
+        lock = DriverLock(self.runtime if self.reset else Runtime())
+        self._driver = Driver(self._paths, self._on_xid, self._on_change, listen=policy.listens, lock=lock)
+        self._files = DeviceFiles(self._paths, settings.imex)
+        self._edits = ContainerEdits(settings, self._paths, self._files)
+        self._cdi = CdiFiles(settings, self._paths, self._files)
+        self._daemons = MpsDaemons(settings, self._paths, changed=self._on_change)
         self._plan = plan(settings, [])
         self._shares: Mapping[tuple[str, str], Share] = {}
-        self._view = DriverState()
-        self._met_driver = False
-        self._news = threading.Event()
-        self._stale = threading.Event()
+        self._state = DriverState()
+        self._driver_seen = False
+        self._xid_pending = threading.Event()
+        self._poll_pending = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._log = structlog.get_logger()
 
@@ -91,46 +91,46 @@ class GPU(Plugin):
 
     def devices(self) -> Iterator[Device | Excluded]:
         """GPUs and MIG devices as the settings want them, each as healthy as is known."""
-        view = self._look()
-        self._plan = planned = plan(self.settings, view.gpus)
+        state = self._poll()
+        self._plan = planned = plan(self.settings, state.gpus)
         self._shares = {(share.resource, share.id): share for share in planned.shares}
-        self._files.refresh(view.gpus)
-        self._cdi.update(view.gpus, view.driver)
-        if view.reason:
-            raise NoDevices(view.reason, fault=self._met_driver or self._places.has_gpus())
+        self._files.refresh(state.gpus)
+        self._cdi.update(state.gpus, state.driver)
+        if state.reason:
+            raise NoDevices(state.reason, fault=self._driver_seen or self._paths.has_gpus())
         troubles = self._daemons.ensure(planned.shares)
         for share in planned.shares:
             trouble = troubles.get(share.resource, "")
             # While nobody knows yet, it is neither healthy nor broken.
             if trouble is not None:
                 yield self._device(share, trouble)
-        for name, reason in (*planned.excluded, *view.unknown):
+        for name, reason in (*planned.excluded, *state.unknown):
             yield Excluded(name, reason)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Device files that come and go; what the driver itself reports comes by its own thread."""
         self._changed = changed
-        if self._news.is_set():
+        if self._xid_pending.is_set():
             changed()
-        watch_device_files(self._places, self._wake)
+        watch_device_files(self._paths, self._on_change)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """What NVIDIA's plugin gives a container for these devices."""
-        shares = self._found(devices)
-        given = self._answers.allocation(shares)
+        shares = self._shares_of(devices)
+        allocation = self._edits.allocation(shares)
         try:
             write_allocation_hint(self.runtime, [share.gpu.pci for share in shares])
         except OSError as error:
             self._log.warning("allocation hint not written", reason=str(error))
-        return given
+        return allocation
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """The GPUs that are best connected, and shares of as many GPUs as possible."""
         resources = {device.resource for device in available}
         totals = Counter(group_of(share) for share in self._plan.shares if share.resource in resources)
         policy = self.settings.flags.plugin.shared_devices_allocation_policy
-        topology = self._view.topology
-        offered, kept = self._found(available), self._found(required)
+        topology = self._state.topology
+        offered, kept = self._shares_of(available), self._shares_of(required)
         chosen = prefer(topology, totals, policy, offered, kept, size)
         if not chosen:
             self._log.warning("preference not found", available=len(available), required=len(required), size=size)
@@ -155,7 +155,7 @@ class GPU(Plugin):
 
     def reset_blocked(self, shares: Sequence[Device]) -> str:
         """A GPU that others may be using is never reset."""
-        shared = {share.sharing for share in self._found(shares)} - {Sharing.NONE}
+        shared = {share.sharing for share in self._shares_of(shares)} - {Sharing.NONE}
         if shared:
             return f"it is shared ({', '.join(sorted(shared))}), and others may be using it"
         return super().reset_blocked(shares)
@@ -166,25 +166,25 @@ class GPU(Plugin):
         if self.reset_resources:
             self.reset = "plugins.gpu.reset:reset"
 
-    def _look(self) -> DriverState:
+    def _poll(self) -> DriverState:
         """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""
-        if self._news.is_set():
-            self._news.clear()
-            if self._stale.is_set():
+        if self._xid_pending.is_set():
+            self._xid_pending.clear()
+            if self._poll_pending.is_set():
                 # A look was wanted too, and comes right after.
                 self._changed()
-            return self._view
-        self._stale.clear()
+            return self._state
+        self._poll_pending.clear()
         try:
-            view = self._driver.poll(self.settings.dphub.health.driver_timeout)
+            state = self._driver.poll(self.settings.dphub.health.driver_timeout)
         except DriverFailure as failure:
             raise NeedsRestart(str(failure)) from failure
-        if view.reason and self.settings.flags.fail_on_init_error and not self._met_driver:
-            raise NeedsRestart(f"{view.reason} (and flags.failOnInitError is true)")
-        self._met_driver = self._met_driver or bool(view.driver)
-        self._xids.settle(view)
-        self._view = view
-        return view
+        if state.reason and self.settings.flags.fail_on_init_error and not self._driver_seen:
+            raise NeedsRestart(f"{state.reason} (and flags.failOnInitError is true)")
+        self._driver_seen = self._driver_seen or bool(state.driver)
+        self._xids.settle(state)
+        self._state = state
+        return state
 
     def _device(self, share: Share, trouble: str) -> Device:
         probed = (share.gpu.fault, share.mig.fault if share.mig else "")
@@ -206,7 +206,7 @@ class GPU(Plugin):
             attributes=attributes(share),
         )
 
-    def _found(self, devices: Sequence[Device]) -> list[Share]:
+    def _shares_of(self, devices: Sequence[Device]) -> list[Share]:
         """What is behind devices of the kubelet's.
 
         Raises:
@@ -218,13 +218,13 @@ class GPU(Plugin):
             raise ValueError(f"{', '.join(gone)} went just now")
         return [share for share in shares if share is not None]
 
-    def _hear(self, xid: Xid) -> None:
+    def _on_xid(self, xid: Xid) -> None:
         """Called in the driver's thread."""
         if self._xids.report(xid):
-            self._news.set()
+            self._xid_pending.set()
             self._changed()
 
-    def _wake(self) -> None:
+    def _on_change(self) -> None:
         """Something may be other than it was known to be; called in any thread."""
-        self._stale.set()
+        self._poll_pending.set()
         self._changed()

@@ -37,12 +37,12 @@ class Desk:
         channel.touch()
         settings = msgspec.convert(sections, GPUSettings)
         flags = settings.flags
-        places = DriverPaths(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
-        files = DeviceFiles(places, settings.imex)
+        paths = DriverPaths(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
+        files = DeviceFiles(paths, settings.imex)
         gpus = facts(self.driver)
         files.refresh(gpus)
         self.shares = plan(settings, gpus).shares
-        self._answers = ContainerEdits(settings, places, files)
+        self._answers = ContainerEdits(settings, paths, files)
 
     def give(self, *numbers: int) -> Allocation:
         """What a container gets for shares by their place in the list."""

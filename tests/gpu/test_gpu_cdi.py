@@ -36,9 +36,9 @@ class Press:
         sections.setdefault("flags", {"plugin": {"deviceListStrategy": "cdi-cri"}})
         settings = msgspec.convert(sections, GPUSettings)
         driver_root = settings.flags.nvidia_driver_root
-        places = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
-        self._node_files = DeviceFiles(places, settings.imex)
-        self.files = CdiFiles(settings, places, self._node_files)
+        paths = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
+        self._node_files = DeviceFiles(paths, settings.imex)
+        self.files = CdiFiles(settings, paths, self._node_files)
         self.directory = root / "var/run/cdi"
 
     def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:

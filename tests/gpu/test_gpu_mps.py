@@ -125,7 +125,7 @@ async def test_a_program_that_is_missing(gpus: MpsNode, kubelet: FakeKubelet) ->
     """A clear reason for this resource alone."""
     (gpus.root / "usr/bin/nvidia-cuda-mps-control").unlink()
     plugin = gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
-    await _unhealthy(plugin, "MPS: there is no nvidia-cuda-mps-control on this node", "nvidia.com/part")
+    await _unhealthy(plugin, "MPS: nvidia-cuda-mps-control is missing on this node", "nvidia.com/part")
     await kubelet.wait_for(GPU, 1)
 
 
@@ -134,7 +134,7 @@ async def test_a_program_that_hangs(gpus: MpsNode, kubelet: FakeKubelet) -> None
     plugin = gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
     await kubelet.wait_for("nvidia.com/part", 2)
     gpus.order("hang")
-    await _unhealthy(plugin, "nvidia-cuda-mps-control has not answered within", "nvidia.com/part")
+    await _unhealthy(plugin, "nvidia-cuda-mps-control did not finish within", "nvidia.com/part")
     await kubelet.admit("other", {GPU: 1})
     gpus.driver.xid(1, 94)
     await kubelet.wait_for(GPU, 0)

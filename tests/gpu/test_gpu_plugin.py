@@ -64,7 +64,7 @@ async def test_no_library(node: Node, kubelet: FakeKubelet) -> None:
     library = gpus.root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
     library.rename(library.with_name("elsewhere"))
     plugin = gpus.start(QUICK)
-    assert "/usr/lib64" in await _reason(plugin, "libnvidia-ml.so.1 is not found")
+    assert "/usr/lib64" in await _reason(plugin, "libnvidia-ml.so.1 was not found")
     library.with_name("elsewhere").rename(library)
     await kubelet.wait_for(GPU, 2)
 
@@ -73,7 +73,7 @@ async def test_no_gpu(node: Node, kubelet: FakeKubelet) -> None:
     """A driver without a GPU is no fault."""
     plugin = GpuNode(node, "none").start(QUICK)
     await kubelet.wait_for(GPU, 0)
-    await _reason(plugin, "the NVIDIA driver 580.82.07 has no GPU")
+    await _reason(plugin, "the NVIDIA driver 580.82.07 finds no GPU")
 
 
 async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # noqa: ARG001 - it runs
@@ -104,7 +104,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
     await kubelet.wait_for(GPU, 2)
     gpus.driver.mismatch()
     assert await plugin.exited() == Exit.NEEDS_RESTART
-    assert "the driver was exchanged" in plugin.lines("plugin requested restart")[0]["reason"]
+    assert "the driver was replaced" in plugin.lines("plugin requested restart")[0]["reason"]
     gpus.driver.mend()
     gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)

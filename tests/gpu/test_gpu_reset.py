@@ -42,7 +42,7 @@ class Bay:
     ) -> ResetResult:
         """How the reset of a device goes, the first GPU where none is named."""
         uuid = uuid or self.driver.gpus[0].uuid
-        settings = ResetSettings(levels={uuid: level}, patience=patience)
+        settings = ResetSettings(levels={uuid: level}, timeout=patience)
         device = ResetDevice(uuid, (), str(self.driver.root), broken)
         with capture_logs() as log:
             resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings, term_timeout=0.1)
@@ -183,7 +183,7 @@ async def test_nvidia_smi_that_is_missing(tmp_path: Path) -> None:
     """The reason says where it was looked for."""
     bay = Bay(tmp_path)
     (tmp_path / "usr/bin/nvidia-smi").unlink()
-    assert "there is no nvidia-smi on this node: /usr/bin/nvidia-smi is missing" in (await bay.reset(RESET)).message
+    assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await bay.reset(RESET)).message
 
 
 def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     driver = SimulatedNode(tmp_path, "single")
     driver.nvidia_smi("hang")
     monkeypatch.setattr(hardware, "LIMIT", 0.2)
-    with pytest.raises(Exception, match=r"nvidia-smi has not answered within 0.2 s"):
+    with pytest.raises(Exception, match=r"nvidia-smi did not finish within 0.2 s"):
         hardware.reset_hardware(DriverPaths(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
 
 

@@ -23,13 +23,13 @@ class ContainerEdits:
 
     Args:
         settings: What is asked for.
-        places: Where the device files are.
+        paths: Where the device files are.
         files: Which there are.
     """
 
-    def __init__(self, settings: GPUSettings, places: DriverPaths, files: DeviceFiles) -> None:
+    def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
         self._settings = settings
-        self._places = places
+        self._paths = paths
         self._files = files
         self._strategies = frozenset(settings.flags.plugin.device_lists)
 
@@ -82,11 +82,11 @@ class ContainerEdits:
         return [Mount("/dev/null", f"{VOLUMES}/{name}", read_only=False) for name in names]
 
     def _nodes(self, shares: Sequence[Share]) -> list[DeviceNode]:
-        paths = [*self._files.control]
+        files = [*self._files.control]
         for share in shares:
-            paths += self._files.of(share.gpu, share.mig)
-        paths += self._files.channels.values()
-        return [DeviceNode(self._places.device_on_node(path), path, "rw") for path in dict.fromkeys(paths)]
+            files += self._files.of(share.gpu, share.mig)
+        files += self._files.channels.values()
+        return [DeviceNode(self._paths.device_on_node(path), path, "rw") for path in dict.fromkeys(files)]
 
     def _cdi_names(self, ids: Sequence[str]) -> list[str]:
         flags = self._settings.flags

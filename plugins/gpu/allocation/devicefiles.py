@@ -24,12 +24,12 @@ class DeviceFiles:
     """Which device files there are, as of the last `refresh`.
 
     Args:
-        places: Where they are.
+        paths: Where they are.
         imex: The IMEX channels that containers are to have.
     """
 
-    def __init__(self, places: DriverPaths, imex: Imex) -> None:
-        self._places = places
+    def __init__(self, paths: DriverPaths, imex: Imex) -> None:
+        self._paths = paths
         self._imex = imex
         self._channels: tuple[int, ...] = ()
         self._control: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class DeviceFiles:
 
     def refresh(self, gpus: Sequence[Gpu]) -> None:
         """Look again."""
-        self._control = tuple(node for node in CONTROL_NODES if self._places.device(node).exists())
-        self._channels = tuple(n for n in self._imex.channel_ids if self._places.device(_channel(n)).exists())
+        self._control = tuple(node for node in CONTROL_NODES if self._paths.device(node).exists())
+        self._channels = tuple(n for n in self._imex.channel_ids if self._paths.device(_channel(n)).exists())
         wanted = {key for gpu in gpus for mig in gpu.migs for key in _capability_keys(gpu, mig)}
         self._capabilities = self._read_capabilities(wanted) if wanted else {}
 
@@ -69,14 +69,14 @@ class DeviceFiles:
                     yield f"/dev/nvidia-caps/nvidia-cap{self._capabilities[key]}"
 
     def _read_capabilities(self, wanted: set[str]) -> Mapping[str, int]:
-        listed = self._places.host.path(MIG_MINORS)
+        listed = self._paths.host.path(MIG_MINORS)
         if listed.exists():
             pairs = (line.split() for line in listed.read_text().splitlines())
             return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - a pair
         found = {}
         for key in wanted:
             gpu, rest = key.split("/", 1)
-            path = self._places.host.path(f"{CAPABILITIES}/{gpu}/mig/{rest}")
+            path = self._paths.host.path(f"{CAPABILITIES}/{gpu}/mig/{rest}")
             number = re.search(r"DeviceFileMinor:\s*(\d+)", path.read_text()) if path.exists() else None
             if number:
                 found[key] = int(number[1])

@@ -18,18 +18,18 @@ class CdiFiles:
         problem: Why containers cannot use the names, if they cannot.
     """
 
-    def __init__(self, settings: GPUSettings, places: DriverPaths, files: DeviceFiles) -> None:
+    def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
         self._settings = settings
-        self._places = places
+        self._paths = paths
         self._files = files
         strategies = set(settings.flags.plugin.device_lists)
         self._wanted = bool(strategies & {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI})
-        self._specifications = CdiSpecFiles(places.host.path(CDI_DIRECTORY), CDI_VENDOR)
+        self._specifications = CdiSpecFiles(paths.host.path(CDI_DIRECTORY), CDI_VENDOR)
         self.problem = ""
 
     def update(self, gpus: Sequence[Gpu], driver: str) -> None:
         """Bring the files in step with these GPUs and this driver."""
-        specs = make_specs(self._settings, self._places, self._files, gpus, driver) if self._wanted else {}
+        specs = make_specs(self._settings, self._paths, self._files, gpus, driver) if self._wanted else {}
         try:
             self._specifications.keep(specs)
         except OSError as error:

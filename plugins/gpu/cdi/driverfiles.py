@@ -25,37 +25,37 @@ PROGRAMS = (
 SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
 
 
-def libraries(places: DriverPaths, version: str) -> list[str]:
+def libraries(paths: DriverPaths, version: str) -> list[str]:
     """The libraries of a driver's version: all that carry it in their names."""
-    return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(places, directory, version)})
+    return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(paths, directory, version)})
 
 
-def programs(places: DriverPaths) -> list[str]:
+def programs(paths: DriverPaths) -> list[str]:
     """The driver's programs."""
-    return [f"/usr/bin/{name}" for name in PROGRAMS if places.driver(f"/usr/bin/{name}").exists()]
+    return [f"/usr/bin/{name}" for name in PROGRAMS if paths.driver(f"/usr/bin/{name}").exists()]
 
 
-def sockets(places: DriverPaths) -> list[str]:
+def sockets(paths: DriverPaths) -> list[str]:
     """Sockets of the driver's services."""
-    return [path for path in SOCKETS if places.driver(path).exists()]
+    return [path for path in SOCKETS if paths.driver(path).exists()]
 
 
-def firmware(places: DriverPaths, version: str) -> list[str]:
+def firmware(paths: DriverPaths, version: str) -> list[str]:
     """What the GPUs' own processors run."""
     directory = f"/lib/firmware/nvidia/{version}"
-    found = places.driver(directory)
+    found = paths.driver(directory)
     return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))] if found.is_dir() else []
 
 
-def _matching(places: DriverPaths, directory: str, version: str) -> Iterator[str]:
-    here = places.driver(directory)
-    if not version or not here.is_dir() or _is_second_name(here, places, directory):
+def _matching(paths: DriverPaths, directory: str, version: str) -> Iterator[str]:
+    here = paths.driver(directory)
+    if not version or not here.is_dir() or _is_second_name(here, paths, directory):
         return
     for path in here.glob(f"lib*.so.{version}"):
         yield f"{directory}/{path.name}"
 
 
-def _is_second_name(here: Path, places: DriverPaths, directory: str) -> bool:
+def _is_second_name(here: Path, paths: DriverPaths, directory: str) -> bool:
     """Whether this is a link to another of the directories, such as /lib64 to /usr/lib64."""
     earlier = LIBRARY_DIRECTORIES[: LIBRARY_DIRECTORIES.index(directory)]
-    return any(places.driver(other).is_dir() and here.samefile(places.driver(other)) for other in earlier)
+    return any(paths.driver(other).is_dir() and here.samefile(paths.driver(other)) for other in earlier)

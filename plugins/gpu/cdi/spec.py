@@ -17,7 +17,7 @@ Spec = dict[str, Any]
 
 
 def make_specs(
-    settings: GPUSettings, places: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
+    settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
 ) -> dict[str, Spec]:
     """All specifications that containers may be given names of, by class."""
     if not gpus:
@@ -25,12 +25,12 @@ def make_specs(
     flags = settings.flags
     specs = {
         "gpu": cdi_spec(
-            CDI_VENDOR, "gpu", _gpu_devices(settings, places, files, gpus), _common(settings, places, files, driver)
+            CDI_VENDOR, "gpu", _gpu_devices(settings, paths, files, gpus), _common(settings, paths, files, driver)
         )
     }
     if files.channels:
         channels = {name: [path] for name, path in files.channels.items()}
-        specs["imex-channel"] = cdi_spec(CDI_VENDOR, "imex-channel", _with_nodes(places, channels))
+        specs["imex-channel"] = cdi_spec(CDI_VENDOR, "imex-channel", _with_nodes(paths, channels))
     extras = {
         "gds": (flags.gds_enabled, "/dev", "nvidia-fs*"),
         "mofed": (flags.mofed_enabled, "/dev/infiniband", "*"),
@@ -38,18 +38,18 @@ def make_specs(
     }
     for name, (wanted, directory, pattern) in extras.items():
         if wanted:
-            found = [f"{directory}/{path.name}" for path in sorted(places.device(directory).glob(pattern))]
-            specs[name] = cdi_spec(CDI_VENDOR, name, _with_nodes(places, {"all": found}))
+            found = [f"{directory}/{path.name}" for path in sorted(paths.device(directory).glob(pattern))]
+            specs[name] = cdi_spec(CDI_VENDOR, name, _with_nodes(paths, {"all": found}))
     return specs
 
 
-def _with_nodes(places: DriverPaths, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
+def _with_nodes(paths: DriverPaths, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
     """Devices that are nothing but device files; without one they bring a variable, for edits may not be empty."""
-    return {name: _nodes(places, paths) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, paths in nodes.items()}
+    return {name: _nodes(paths, files) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, files in nodes.items()}
 
 
-def _nodes(places: DriverPaths, paths: Iterable[str]) -> Spec:
-    nodes = [{"path": path, **_elsewhere(path, str(places.device_on_node(path)))} for path in paths]
+def _nodes(paths: DriverPaths, files: Iterable[str]) -> Spec:
+    nodes = [{"path": path, **_elsewhere(path, str(paths.device_on_node(path)))} for path in files]
     return {"deviceNodes": nodes} if nodes else {}
 
 
@@ -57,44 +57,42 @@ def _elsewhere(path: str, host_path: str) -> Spec:
     return {"hostPath": host_path} if host_path != path else {}
 
 
-def _gpu_devices(
-    settings: GPUSettings, places: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu]
-) -> dict[str, Spec]:
+def _gpu_devices(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu]) -> dict[str, Spec]:
     by_index = settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX
     nodes: dict[str, list[str]] = {}
     for gpu in gpus:
         nodes[str(gpu.index) if by_index else gpu.uuid] = list(files.of(gpu))
         for mig in gpu.migs:
             nodes[_mig_name(gpu, mig) if by_index else mig.uuid] = list(files.of(gpu, mig))
-    nodes["all"] = list(dict.fromkeys(path for paths in nodes.values() for path in paths))
-    return _with_nodes(places, nodes)
+    nodes["all"] = list(dict.fromkeys(path for files in nodes.values() for path in files))
+    return _with_nodes(paths, nodes)
 
 
 def _mig_name(gpu: Gpu, mig: MigDevice) -> str:
     return f"{gpu.index}:{mig.index}"
 
 
-def _common(settings: GPUSettings, places: DriverPaths, files: DeviceFiles, driver: str) -> Spec:
+def _common(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, driver: str) -> Spec:
     """What every container with a GPU gets: control nodes, the driver, and what makes the loader find it."""
-    found = libraries(places, driver)
-    paths = [*found, *programs(places), *sockets(places), *firmware(places, driver)]
+    found = libraries(paths, driver)
+    mounted = [*found, *programs(paths), *sockets(paths), *firmware(paths, driver)]
     tool = settings.flags.plugin.nvidia_ctk_path
-    hooks = _hooks(tool, found, driver) if places.host.path(tool).exists() else []
-    mounts = [_mount(places, path) for path in paths]
+    hooks = _hooks(tool, found, driver) if paths.host.path(tool).exists() else []
+    mounts = [_mount(paths, path) for path in mounted]
     if not hooks:
         # Nobody will make the links that programs look for: the libraries are mounted under those names too.
-        mounts += [_mount(places, path, _soname(path)) for path in found]
+        mounts += [_mount(paths, path, _soname(path)) for path in found]
     return {
         # Keeps NVIDIA's own container runtime from doing the same again.
         "env": ["NVIDIA_VISIBLE_DEVICES=void"],
-        **_nodes(places, files.control),
+        **_nodes(paths, files.control),
         **({"mounts": mounts} if mounts else {}),
         **({"hooks": hooks} if hooks else {}),
     }
 
 
-def _mount(places: DriverPaths, path: str, container_path: str = "") -> Spec:
-    host_path = str(places.driver_on_node(path))
+def _mount(paths: DriverPaths, path: str, container_path: str = "") -> Spec:
+    host_path = str(paths.driver_on_node(path))
     return {"hostPath": host_path, "containerPath": container_path or path, "options": _OPTIONS}
 
 

@@ -1,4 +1,4 @@
-"""Where the files of the NVIDIA driver are: for the node, and for this process."""
+"""Paths of the NVIDIA driver's files: on the node, and in this process."""
 
 import os
 from pathlib import Path
@@ -9,13 +9,13 @@ Path_ = str | os.PathLike[str]
 
 
 class DriverPaths:
-    """The driver's files on the node, whose root may be a directory of its own (NVIDIA's driver container).
+    """The driver's files, whose root on the node may be a separate directory (NVIDIA's driver container).
 
     Args:
         host: The node's file system.
         driver_root: The directory on the node below which the driver's libraries and programs are.
         dev_root: The directory on the node below which the device files are ("/" for /dev/nvidia0).
-        container_driver_root: Where this process finds `driver_root`, if that is a directory here.
+        container_driver_root: Where this process sees `driver_root`; ignored if it is not a directory.
     """
 
     def __init__(
@@ -28,28 +28,28 @@ class DriverPaths:
         self._driver_root_here = mounted if mounted and mounted.is_dir() else host.path(self.driver_root)
 
     def has_gpus(self) -> bool:
-        """Whether there is a GPU of NVIDIA's on the PCI bus that its driver is to serve, and no virtual machine has."""
+        """Whether the PCI bus has an NVIDIA GPU that is not passed through to a virtual machine."""
         return any(_is_gpu(self.host.path(path)) for path in self.host.glob("/sys/bus/pci/devices/*"))
 
     def driver(self, path: Path_) -> Path:
-        """Where this process finds a file of the driver, given as it would be with the driver root at "/"."""
+        """The path in this process of a file of the driver, given relative to the driver root."""
         return self._driver_root_here / Path(path).relative_to("/")
 
     def driver_on_node(self, path: Path_) -> Path:
-        """Where the node has the same file."""
+        """The path on the node of the same file."""
         return self.driver_root / Path(path).relative_to("/")
 
     def device_on_node(self, path: Path_) -> Path:
-        """Where the node has a device file such as "/dev/nvidia0"."""
+        """The path on the node of a device file such as "/dev/nvidia0"."""
         return self.dev_root / Path(path).relative_to("/")
 
     def device(self, path: Path_) -> Path:
-        """Where this process finds the same device file."""
+        """The path in this process of the same device file."""
         return self.host.path(self.device_on_node(path))
 
 
 def _is_gpu(function: Path) -> bool:
-    """Whether a PCI function is a display controller (class 03) of NVIDIA's that is not handed to virtual machines."""
+    """Whether a PCI function is an NVIDIA display controller (class 03) not passed through to virtual machines."""
     driver = (function / "driver").resolve().name if (function / "driver").exists() else ""
     return (
         _text(function / "vendor") == "0x10de" and _text(function / "class").startswith("0x03") and driver != "vfio-pci"

@@ -1,4 +1,4 @@
-"""What is known of the GPUs of a node: values that a driver session reads and everything else works with."""
+"""Facts about the GPUs of a node: values that a driver session reads and all other rooms use."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -7,14 +7,14 @@ import msgspec
 
 
 class MigDevice(msgspec.Struct, frozen=True):
-    """A part of a GPU with memory and processors of its own (Multi-Instance GPU)."""
+    """A part of a GPU with its own memory and processors (Multi-Instance GPU)."""
 
     uuid: str
     """ "MIG-..."."""
     index: int
-    """Its number on its GPU; with the GPU's own it is written "0:1"."""
+    """Its number on its GPU; "0:1" with the GPU's index before it."""
     profile: str
-    """What NVIDIA calls its size, such as "1g.5gb", "1c.3g.20gb" or "1g.5gb+me"."""
+    """NVIDIA's name for its size, such as "1g.5gb", "1c.3g.20gb" or "1g.5gb+me"."""
     gpu_instance: int
     compute_instance: int
     gpu_slices: int
@@ -22,7 +22,7 @@ class MigDevice(msgspec.Struct, frozen=True):
     memory: int
     """Bytes."""
     fault: str = ""
-    """What is wrong with it as of the last probe; empty when nothing is."""
+    """Its fault at the last probe; empty if there is none."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Gpu(msgspec.Struct, frozen=True):
     uuid: str
     """ "GPU-..."."""
     index: int
-    """The driver's number for it, which changes when another GPU goes or comes."""
+    """Its number in the driver, which may change when GPUs are added or removed."""
     minor: int
     """The N of /dev/nvidiaN, which is not its index."""
     name: str
@@ -41,13 +41,13 @@ class Gpu(msgspec.Struct, frozen=True):
     memory: int
     """Bytes."""
     numa: int | None
-    """Its NUMA node; None where that is unknown."""
+    """Its NUMA node; None if unknown."""
     compute_capability: tuple[int, int]
     mig: bool = False
-    """Whether it is divided into MIG devices, of which there may be none yet."""
+    """Whether MIG is enabled; there may be no MIG devices yet."""
     migs: tuple[MigDevice, ...] = ()
     fault: str = ""
-    """What is wrong with it as of the last probe; empty when nothing is."""
+    """Its fault at the last probe; empty if there is none."""
 
 
 class Ancestor(IntEnum):
@@ -62,34 +62,34 @@ class Ancestor(IntEnum):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """What connects two GPUs."""
+    """The connection of two GPUs."""
 
     ancestor: Ancestor = Ancestor.SYSTEM
     nvlinks: int = 0
-    """NVLinks between them, those through a switch that both are on included."""
+    """NVLinks between them, including those through a common switch."""
 
 
 class Topology(msgspec.Struct, frozen=True):
     """How the GPUs are connected. It does not change while a driver runs."""
 
     links: Mapping[tuple[str, str], Link] = {}
-    """By the UUIDs of a pair, the smaller one first."""
+    """By pair of UUIDs, the smaller one first."""
 
     def link(self, one: str, other: str) -> Link:
-        """What connects two GPUs; the loosest connection where nothing is known."""
+        """Return the connection of two GPUs; the weakest one if it is unknown."""
         return self.links.get((min(one, other), max(one, other)), Link())
 
 
 class DriverState(msgspec.Struct, frozen=True):
-    """What a driver session knows as of its last look."""
+    """The state of all GPUs at a poll of the driver."""
 
     gpus: tuple[Gpu, ...] = ()
     topology: Topology = Topology()
     driver: str = ""
-    """The driver's version; empty where there is none."""
+    """The driver's version; empty without a driver."""
     cuda: tuple[int, int] = (0, 0)
     """The newest CUDA that the driver supports."""
     unknown: tuple[tuple[str, str], ...] = ()
-    """GPUs that the driver counts and cannot name: what they are called here, such as "gpu-index-3", and why."""
+    """GPUs that the driver counts but cannot identify: a name such as "gpu-index-3", and the reason."""
     reason: str = ""
-    """Why there is no GPU, where there is none."""
+    """Why there is no GPU; empty if there is one."""

@@ -1,4 +1,4 @@
-"""The control daemons of MPS: one for each resource that is shared so, kept alive."""
+"""The daemon daemons of MPS: one for each resource that is shared so, kept alive."""
 
 import threading
 from collections import defaultdict
@@ -20,7 +20,7 @@ INTERVAL = 2.0
 """Seconds between two questions whether the daemons live."""
 
 STOP_TIMEOUT = 1.0
-"""Seconds that a scan waits for the first word of the daemons. One that runs already answers within that."""
+"""Seconds that a scan waits for the first word of the daemons. One that runs already is_running within that."""
 
 
 class MpsDaemons:
@@ -28,13 +28,13 @@ class MpsDaemons:
 
     Args:
         settings: Where their directory is.
-        places: Where the driver is.
+        paths: Where the driver is.
         changed: Called when the health of a daemon has changed.
     """
 
-    def __init__(self, settings: GPUSettings, places: DriverPaths, changed: Callable[[], None]) -> None:
+    def __init__(self, settings: GPUSettings, paths: DriverPaths, changed: Callable[[], None]) -> None:
         self._root = settings.flags.mps_root
-        self._places = places
+        self._paths = paths
         self._changed = changed
         self._wanted: Mapping[str, MpsLimits] = {}
         self._reasons: dict[str, str] = {}
@@ -59,7 +59,7 @@ class MpsDaemons:
             for resource, found in gpus.items()
             if (why := next(filter(None, (why_too_many(gpu, replicas[resource]) for gpu in found.values())), ""))
         }
-        self._want(
+        self._set_wanted(
             {
                 resource: MpsLimits.of(list(found.values()), replicas[resource])
                 for resource, found in gpus.items()
@@ -68,27 +68,27 @@ class MpsDaemons:
         )
         return impossible | {resource: self._reasons.get(resource) for resource in self._wanted}
 
-    def _want(self, wanted: Mapping[str, MpsLimits]) -> None:
+    def _set_wanted(self, wanted: Mapping[str, MpsLimits]) -> None:
         changed, self._wanted = wanted != self._wanted, wanted
         if changed:
             self._round_over.clear()
-        if self._thread is None and (wanted or self._left_over()):
-            self._thread = threading.Thread(target=self._keep, name="mps", daemon=True)
+        if self._thread is None and (wanted or self._started()):
+            self._thread = threading.Thread(target=self._run, name="mps", daemon=True)
             self._thread.start()
         elif changed:
             self._awake.set()
         if changed and self._thread:
             self._round_over.wait(STOP_TIMEOUT)
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         while True:
             self._awake.clear()
             wanted = self._wanted
-            reasons = {resource: self._see_to(resource, limits) for resource, limits in wanted.items()}
-            for resource in self._left_over() - wanted.keys():
-                self._end(resource)
+            reasons = {resource: self._keep_running(resource, limits) for resource, limits in wanted.items()}
+            for resource in self._started() - wanted.keys():
+                self._quit(resource)
             if reasons != self._reasons:
-                self._tell(reasons)
+                self._log_reasons(reasons)
                 self._reasons = reasons
                 self._changed()
             if wanted == self._wanted:
@@ -96,30 +96,30 @@ class MpsDaemons:
             # Without daemons there is nothing to look after until somebody wants one.
             self._awake.wait(INTERVAL if wanted else None)
 
-    def _tell(self, reasons: Mapping[str, str]) -> None:
+    def _log_reasons(self, reasons: Mapping[str, str]) -> None:
         for resource, reason in reasons.items():
             if reason and reason != self._reasons.get(resource):
                 self._log.warning("mps failed", resource=resource, reason=reason)
 
-    def _see_to(self, resource: str, limits: MpsLimits) -> str:
+    def _keep_running(self, resource: str, limits: MpsLimits) -> str:
         """Have the daemon run as it should; why it does not, if it does not."""
-        control = MpsDaemon(self._places, self._root, resource)
+        daemon = MpsDaemon(self._paths, self._root, resource)
         try:
-            if not control.answers():
-                control.start(limits)
-            elif control.set_up != limits:
-                control.limit(limits)
+            if not daemon.is_running():
+                daemon.start(limits)
+            elif daemon.limits != limits:
+                daemon.set_limits(limits)
         except (ProgramFailed, OSError) as failed:
             return f"MPS: {failed}"
         return ""
 
-    def _end(self, resource: str) -> None:
+    def _quit(self, resource: str) -> None:
         try:
-            MpsDaemon(self._places, self._root, resource).quit()
+            MpsDaemon(self._paths, self._root, resource).quit()
         except (ProgramFailed, OSError) as failed:
             self._log.warning("mps daemon not stopped", resource=resource, reason=str(failed))
 
-    def _left_over(self) -> set[str]:
+    def _started(self) -> set[str]:
         """Resources whose daemons were started by us, in this process or an earlier one."""
-        root = self._places.host.path(self._root)
+        root = self._paths.host.path(self._root)
         return {str(marker.parent.relative_to(root)) for marker in root.glob("*/*/.dphub")}

@@ -12,7 +12,7 @@ PROGRAM = "nvidia-cuda-mps-control"
 
 _START_LIMIT = 10.0
 _ANSWER_LIMIT = 3.0
-"""Seconds. A daemon answers from memory."""
+"""Seconds. A daemon is_running from memory."""
 
 _VOLTA = 7
 _CLIENTS, _OLD_CLIENTS = 48, 16
@@ -52,30 +52,30 @@ class MpsDaemon:
     """The daemon of one resource. It is a process of the node's: containers that run depend on it, so it outlives us.
 
     Args:
-        places: Where the driver is.
+        paths: Where the driver is.
         root: The directory on the node for all daemons.
         resource: Whose daemon it is.
     """
 
-    def __init__(self, places: DriverPaths, root: str, resource: str) -> None:
-        self._places = places
+    def __init__(self, paths: DriverPaths, root: str, resource: str) -> None:
+        self._paths = paths
         self._root = root
         self._resource = resource
-        self._marker = places.host.path(f"{root}/{resource}/.dphub")
+        self._marker = paths.host.path(f"{root}/{resource}/.dphub")
         self._log = structlog.get_logger(resource=resource)
 
     @property
-    def set_up(self) -> MpsLimits | None:
+    def limits(self) -> MpsLimits | None:
         """What the daemon was last told, by whichever process of ours."""
         try:
             return msgspec.json.decode(self._marker.read_bytes(), type=MpsLimits)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def answers(self) -> bool:
+    def is_running(self) -> bool:
         """Whether there is a daemon."""
         try:
-            self._tell("get_default_active_thread_percentage")
+            self._send("get_default_active_thread_percentage")
         except ProgramFailed as failed:
             self._log.debug("mps daemon not ready", reason=str(failed))
             return False
@@ -94,20 +94,20 @@ class MpsDaemon:
             log_directory(self._root, self._resource),
             shm_directory(self._root),
         ):
-            self._places.host.path(directory).mkdir(parents=True, exist_ok=True)
-        run_program(self._places, PROGRAM, ["-d"], limit=_START_LIMIT, environment=self._environment())
+            self._paths.host.path(directory).mkdir(parents=True, exist_ok=True)
+        run_program(self._paths, PROGRAM, ["-d"], timeout=_START_LIMIT, environment=self._environment())
         self._log.info("mps daemon started")
-        self.limit(limits)
+        self.set_limits(limits)
 
-    def limit(self, limits: MpsLimits) -> None:
+    def set_limits(self, limits: MpsLimits) -> None:
         """Tell a running daemon its limits; they hold for clients that come.
 
         Raises:
             ProgramFailed: it does not take them.
         """
         for index, memory in limits.memory.items():
-            self._tell(f"set_default_device_pinned_mem_limit {index} {memory}M")
-        self._tell(f"set_default_active_thread_percentage {100 // limits.replicas}")
+            self._send(f"set_default_device_pinned_mem_limit {index} {memory}M")
+        self._send(f"set_default_active_thread_percentage {100 // limits.replicas}")
         self._marker.write_bytes(msgspec.json.encode(limits))
 
     def quit(self) -> None:
@@ -116,29 +116,29 @@ class MpsDaemon:
         Raises:
             ProgramFailed: that did not work.
         """
-        limits = self.set_up
-        if self.answers():
-            self._tell("quit")
+        limits = self.limits
+        if self.is_running():
+            self._send("quit")
             self._log.info("mps daemon stopped")
         for uuid in limits.gpus.values() if limits else ():
             self._set_mode(uuid, "DEFAULT")
         self._marker.unlink(missing_ok=True)
 
-    def _tell(self, command: str) -> str:
+    def _send(self, command: str) -> str:
         return run_program(
-            self._places,
+            self._paths,
             PROGRAM,
             [],
-            limit=_ANSWER_LIMIT,
-            question=f"{command}\n",
+            timeout=_ANSWER_LIMIT,
+            stdin=f"{command}\n",
             environment=self._environment(),
         )
 
     def _set_mode(self, uuid: str, mode: str) -> None:
-        run_program(self._places, "nvidia-smi", ["-i", uuid, "-c", mode], limit=_START_LIMIT)
+        run_program(self._paths, "nvidia-smi", ["-i", uuid, "-c", mode], timeout=_START_LIMIT)
 
     def _environment(self) -> dict[str, str]:
-        path = self._places.host.path
+        path = self._paths.host.path
         return {
             "CUDA_MPS_PIPE_DIRECTORY": str(path(pipe_directory(self._root, self._resource))),
             "CUDA_MPS_LOG_DIRECTORY": str(path(log_directory(self._root, self._resource))),

@@ -1,4 +1,4 @@
-"""Calls of NVML, with a note of the one that is going on."""
+"""Calls of NVML, with a record of the current one."""
 
 import time
 from typing import Any
@@ -12,10 +12,10 @@ LOST = pynvml.NVML_ERROR_GPU_IS_LOST
 MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
 
 GONE = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
-"""What a session says whose driver was unloaded."""
+"""Errors of a session whose driver was unloaded."""
 
 MISSING = {pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION}
-"""What a card or a driver says that does not have something."""
+"""Errors for something that the card or the driver does not have."""
 
 
 class NvmlError(Exception):
@@ -24,27 +24,27 @@ class NvmlError(Exception):
     Args:
         function: The function's name.
         code: What it returned (nvmlReturn_t).
-        words: The same in words.
+        message: NVML's text for the code.
     """
 
-    def __init__(self, function: str, code: int, words: str) -> None:
-        super().__init__(f"{function}: {words}")
+    def __init__(self, function: str, code: int, message: str) -> None:
+        super().__init__(f"{function}: {message}")
         self.code = code
 
 
 class Nvml:
-    """NVML, to be used in one thread.
+    """NVML, for use in one thread.
 
     Attributes:
-        current: The call that is going on, and since when (by time.monotonic); without a name when there is none, and
-            since when there is none.
+        current: The name of the current call and its start (time.monotonic); between calls, no name and the end of the
+            last call.
     """
 
     def __init__(self) -> None:
         self.current: tuple[str, float] = ("", 0.0)
 
-    def call(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - whatever the function takes and gives
-        """Call a function of pynvml by its name.
+    def call(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - the function's own types
+        """Call a function of pynvml by name.
 
         Raises:
             NvmlError: it failed.
@@ -58,7 +58,7 @@ class Nvml:
             self.current = ("", time.monotonic())
 
     def ask(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - as above
-        """The same, and None where the card or the driver has no such thing."""
+        """Call a function; None if the card or the driver does not support it."""
         try:
             return self.call(function, *args)
         except NvmlError as error:

@@ -1,4 +1,4 @@
-"""Finding the driver's library, which may be below a root of its own."""
+"""Find the driver's library, which may be below a separate root directory."""
 
 import ctypes
 
@@ -16,20 +16,20 @@ DIRECTORIES = (
     "/usr/local/nvidia/lib64",
     "/usr/lib",
 )
-"""Where distributions and NVIDIA's driver container put it."""
+"""Where distributions and NVIDIA's driver container install it."""
 
 
-def preload(places: DriverPaths) -> None:
-    """Load the driver's own library, so that NVIDIA's bindings find it by its name.
+def preload(paths: DriverPaths) -> None:
+    """Load the driver's library, so that NVIDIA's bindings find it by its name.
 
-    Where there is none, the system's loader is left to look for it.
+    If it is in none of these directories, the system's loader searches for it.
     """
     for directory in DIRECTORIES:
-        path = places.driver(f"{directory}/{SONAME}")
+        path = paths.driver(f"{directory}/{SONAME}")
         if path.exists():
             try:
                 ctypes.CDLL(str(path))
             except OSError:
-                # Made for another machine (32 bit), or broken; the next one may not be.
+                # Built for another architecture (32 bit), or damaged; the next one may work.
                 continue
             return

@@ -1,4 +1,4 @@
-"""What is wrong with a GPU that answers."""
+"""Faults of a GPU that answers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +12,9 @@ from plugins.gpu.nvml.calls import Nvml
 _ACTIONS = {
     1: "a reset of the GPU",
     2: "a restart of the node",
-    3: "that its peer-to-peer traffic is drained",
-    4: "that its work is drained, and a reset",
-    5: "that the IMEX domain recovers",
+    3: "its peer-to-peer traffic drained",
+    4: "its work drained and a reset",
+    5: "a recovery of the IMEX domain",
     6: "a reset of its PCIe bus",
     7: "a restart of the system",
 }
@@ -22,15 +22,15 @@ _ACTIONS = {
 
 
 class Prober:
-    """Probes GPUs and remembers their counters from one look to the next."""
+    """Probes GPUs, and keeps their counters from one poll to the next."""
 
-    def __init__(self, nvml: Nvml, places: DriverPaths) -> None:
+    def __init__(self, nvml: Nvml, paths: DriverPaths) -> None:
         self._nvml = nvml
-        self._places = places
+        self._paths = paths
         self._uncorrected: dict[str, int] = {}
 
     def fault(self, handle: Any, gpu: Gpu) -> str:  # noqa: ANN401 - NVML's handle
-        """What is wrong with a GPU; empty when nothing is. What its card cannot tell is left out.
+        """Describe the faults of a GPU; empty if there are none. What its card does not support is skipped.
 
         Raises:
             NvmlError: it does not answer.
@@ -41,9 +41,9 @@ class Prober:
         yield from self._memory_faults(handle, gpu)
         yield from self._recovery_faults(handle)
         node = f"/dev/nvidia{gpu.minor}"
-        # Where not even the driver's control node is seen, the node's device files are not shown to this process.
-        if self._places.device("/dev/nvidiactl").exists() and not self._places.device(node).exists():
-            yield f"its device file is gone: {self._places.device_on_node(node)}"
+        # Without the driver's control node, this process does not see the node's device files at all.
+        if self._paths.device("/dev/nvidiactl").exists() and not self._paths.device(node).exists():
+            yield f"its device file is gone: {self._paths.device_on_node(node)}"
 
     def _memory_faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
         errors = self._nvml.ask(
@@ -53,7 +53,7 @@ class Prober:
             pynvml.NVML_VOLATILE_ECC,
         )
         if errors is not None:
-            # Told once, when it grew: the quiet time begins then. A reset sets the counter back.
+            # Reported once per increase: the recovery time starts then. A reset clears the counter.
             before, self._uncorrected[gpu.uuid] = self._uncorrected.get(gpu.uuid, errors), errors
             if errors > before:
                 yield f"{errors - before} new memory errors that could not be corrected (ECC)"

@@ -10,7 +10,7 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class ProgramFailed(Exception):
-    """A program did not do what it was called for; the text says what happened instead."""
+    """A program failed; the text says how."""
 
 
 class ProgramMissing(ProgramFailed):
@@ -18,54 +18,54 @@ class ProgramMissing(ProgramFailed):
 
 
 def run_program(
-    places: DriverPaths,
+    paths: DriverPaths,
     name: str,
     args: Sequence[str],
     *,
-    limit: float,
-    question: str = "",
+    timeout: float,
+    stdin: str = "",
     environment: Mapping[str, str] = _NOTHING,
 ) -> str:
-    """Run a program of the driver's and return what it says.
+    """Run a program of the driver and return its output.
 
-    It runs in a session of its own, so that what it leaves running outlives this process and its group.
+    It runs in its own session: what it leaves running outlives this process and its group.
 
     Args:
-        places: Where the driver is.
+        paths: Where the driver is.
         name: The program.
         args: Its arguments.
-        limit: Seconds that it may take.
-        question: What it reads.
-        environment: More variables.
+        timeout: Seconds that it may take.
+        stdin: Its standard input.
+        environment: Additional variables.
 
     Raises:
-        ProgramFailed: it is not there, failed, or was not done in time.
+        ProgramFailed: it is missing, failed, or took too long.
     """
-    # Imported here: 1 MB that a plugin process needs only if it runs one.
+    # Imported here: it takes 1 MB, which a plugin process needs only if it runs a program.
     import subprocess  # noqa: PLC0415 - see above
 
-    program = places.driver(f"/usr/bin/{name}")
+    program = paths.driver(f"/usr/bin/{name}")
     if not program.exists():
-        raise ProgramMissing(f"there is no {name} on this node: {places.driver_on_node(f'/usr/bin/{name}')} is missing")
-    libraries = [str(places.driver(directory)) for directory in DIRECTORIES]
+        raise ProgramMissing(f"{name} is missing on this node: there is no {paths.driver_on_node(f'/usr/bin/{name}')}")
+    libraries = [str(paths.driver(directory)) for directory in DIRECTORIES]
     path = ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *libraries])
     try:
-        done = subprocess.run(  # noqa: S603 - the driver's own program
+        done = subprocess.run(  # noqa: S603 - a program of the driver
             [str(program), *args],
-            input=question,
+            input=stdin,
             env={**os.environ, "LD_LIBRARY_PATH": path, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=limit,
+            timeout=timeout,
             check=False,
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise ProgramFailed(f"{name} has not answered within {limit:g} s") from None
+        raise ProgramFailed(f"{name} did not finish within {timeout:g} s") from None
     except OSError as error:
-        raise ProgramFailed(f"{name} cannot be run: {error.strerror}") from None
-    said = " ".join(done.stdout.split())
+        raise ProgramFailed(f"{name} cannot be executed: {error.strerror}") from None
+    output = " ".join(done.stdout.split())
     if done.returncode:
-        raise ProgramFailed(f"{name} failed (exit code {done.returncode}): {said or 'without a word'}")
-    return said
+        raise ProgramFailed(f"{name} failed (exit code {done.returncode}): {output or 'no output'}")
+    return output

@@ -1,4 +1,4 @@
-"""What the driver says of a GPU and its MIG devices."""
+"""Read a GPU and its MIG devices from the driver."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +13,8 @@ _NO_SUCH_MIG = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}
 _MEMORY_V2 = pynvml.nvmlMemory_v2
 
 
-def read_gpu(nvml: Nvml, places: DriverPaths, handle: Any, index: int) -> Gpu:  # noqa: ANN401 - NVML's handle
-    """Everything about a GPU but its health.
+def read_gpu(nvml: Nvml, paths: DriverPaths, handle: Any, index: int) -> Gpu:  # noqa: ANN401 - NVML's handle
+    """Read everything about a GPU except its health.
 
     Raises:
         NvmlError: it does not answer.
@@ -29,7 +29,7 @@ def read_gpu(nvml: Nvml, places: DriverPaths, handle: Any, index: int) -> Gpu:  
         name=nvml.call("nvmlDeviceGetName", handle),
         pci=pci,
         memory=nvml.call("nvmlDeviceGetMemoryInfo", handle, _MEMORY_V2).total,
-        numa=_numa_node(places, pci),
+        numa=_numa_node(paths, pci),
         compute_capability=tuple(nvml.call("nvmlDeviceGetCudaComputeCapability", handle)),
         mig=mig,
         migs=tuple(_read_migs(nvml, handle)) if mig else (),
@@ -37,16 +37,16 @@ def read_gpu(nvml: Nvml, places: DriverPaths, handle: Any, index: int) -> Gpu:  
 
 
 def sysfs_address(bus_id: str | bytes) -> str:
-    """A PCI address as sysfs writes it; NVML's has eight digits of domain, and is in upper case."""
+    """Convert a PCI address to that of sysfs; NVML writes eight domain digits, in upper case."""
     text = bus_id.decode() if isinstance(bus_id, bytes) else bus_id
     domain, _, rest = text.lower().partition(":")
     return f"{domain[-4:]}:{rest}"
 
 
-def _numa_node(places: DriverPaths, pci: str) -> int | None:
-    """The node in sysfs, which is below 0 where there is none."""
+def _numa_node(paths: DriverPaths, pci: str) -> int | None:
+    """Read the NUMA node from sysfs, where a negative number means none."""
     try:
-        node = int(places.host.path(f"/sys/bus/pci/devices/{pci}/numa_node").read_text())
+        node = int(paths.host.path(f"/sys/bus/pci/devices/{pci}/numa_node").read_text())
     except (OSError, ValueError):
         return None
     return node if node >= 0 else None

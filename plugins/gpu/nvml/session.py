@@ -16,7 +16,7 @@ from plugins.gpu.nvml.reading import read_gpu
 from plugins.gpu.nvml.topology import read_topology
 
 _EVERYTHING = 0xFFFFFFFF
-"""The instance that an event names when it concerns the whole GPU."""
+"""The instance of an event that concerns the whole GPU."""
 
 
 class Xid(msgspec.Struct, frozen=True):
@@ -26,25 +26,25 @@ class Xid(msgspec.Struct, frozen=True):
     """The GPU's UUID."""
     code: int
     mig: str = ""
-    """The MIG device's UUID, where the report names one."""
+    """The MIG device's UUID, if the report names one."""
 
 
 class Session:
-    """NVML while one driver is loaded.
+    """A session with NVML while one driver is loaded.
 
     Args:
         nvml: The library.
-        places: Where the driver's files are.
-        prober: Looks after the GPUs' health.
-        xids: Whether anybody wants to hear of XIDs.
+        paths: Where the driver's files are.
+        prober: Checks the GPUs' health.
+        xids: Whether to listen for XIDs.
 
     Raises:
-        NvmlError: there is no driver, or it does not want us.
+        NvmlError: there is no driver, or it refuses the session.
     """
 
-    def __init__(self, nvml: Nvml, places: DriverPaths, prober: Prober, *, xids: bool) -> None:
+    def __init__(self, nvml: Nvml, paths: DriverPaths, prober: Prober, *, xids: bool) -> None:
         self._nvml = nvml
-        self._places = places
+        self._paths = paths
         self._prober = prober
         self._xids = xids
         nvml.call("nvmlInit")
@@ -56,10 +56,10 @@ class Session:
             raise
         self._cuda = (cuda // 1000, cuda % 1000 // 10)
         self._events: Any = None
-        self._deaf = ""
-        """Why no XID at all was heard when it was last tried."""
+        self._listen_error = ""
+        """Why listening for XIDs failed for all GPUs at the last attempt."""
         self._monitored: dict[str, str] = {}
-        """By UUID, why its XIDs are not heard; empty when they are."""
+        """By UUID, why XIDs cannot be received; empty if they can."""
         self._names: dict[int | None, str] = {}
         self._migs: dict[tuple[str, int, int], str] = {}
         self._topology: Topology | None = None
@@ -67,25 +67,25 @@ class Session:
 
     @property
     def listens(self) -> bool:
-        """Whether there is anything to wait for."""
+        """Whether the session receives XIDs of any GPU."""
         return self._events is not None and "" in self._monitored.values()
 
     def poll(self, known: dict[str, Gpu], between: Callable[[], None]) -> DriverState:
-        """What the driver knows now.
+        """Read the state of all GPUs.
 
         Args:
-            known: The GPUs of earlier looks by UUID, for those that do not answer any more.
-            between: Called after each GPU: to ask many takes a while, and XIDs should not wait for it.
+            known: The GPUs of earlier polls by UUID, for those that no longer answer.
+            between: Called after each GPU: reading many takes a while, and XIDs should not wait for it.
 
         Raises:
-            NvmlError: the session is over.
+            NvmlError: the session has ended.
         """
         answering: dict[str, tuple[Any, Gpu]] = {}
         silent: dict[int, str] = {}
         for index in range(self._nvml.call("nvmlDeviceGetCount")):
             try:
                 handle = self._nvml.call("nvmlDeviceGetHandleByIndex", index)
-                gpu = read_gpu(self._nvml, self._places, handle, index)
+                gpu = read_gpu(self._nvml, self._paths, handle, index)
                 answering[gpu.uuid] = handle, self._probed(handle, gpu)
             except NvmlError as error:
                 if error.code in GONE or error.code == MISMATCH:
@@ -94,14 +94,14 @@ class Session:
             between()
         lost, unknown = self._missing(known, answering, silent)
         gpus = sorted((*(gpu for _, gpu in answering.values()), *lost), key=lambda gpu: gpu.index)
-        reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} has no GPU"
+        reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} finds no GPU"
         return DriverState(tuple(gpus), self._links(answering), self._driver, self._cuda, tuple(unknown), reason)
 
     def wait(self, milliseconds: int) -> Iterator[Xid]:
-        """The next XIDs, if there are any within the time.
+        """Wait for the next XIDs.
 
         Raises:
-            NvmlError: nothing can be heard until the next look.
+            NvmlError: no XID can be received until the next poll.
         """
         try:
             event = self._nvml.call("nvmlEventSetWait_v2", self._events, milliseconds)
@@ -110,32 +110,32 @@ class Session:
                 self._stop_listening(error)
                 raise
             event = None
-        self._deaf = ""
+        self._listen_error = ""
         if event is not None:
             uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
             yield from self._attributed(uuid, event)
 
     def close(self) -> None:
-        """End the session; a driver that is gone need not agree."""
+        """End the session; an error of a driver that is gone is only logged."""
         try:
             self._nvml.call("nvmlShutdown")
         except NvmlError as error:
             structlog.get_logger().debug("nvml shutdown failed", reason=str(error))
 
-    def remember(self, view: DriverState) -> None:
-        """The MIG devices that events may name."""
+    def remember(self, state: DriverState) -> None:
+        """Store the MIG devices that events may name."""
         self._migs = {
-            (gpu.uuid, mig.gpu_instance, mig.compute_instance): mig.uuid for gpu in view.gpus for mig in gpu.migs
+            (gpu.uuid, mig.gpu_instance, mig.compute_instance): mig.uuid for gpu in state.gpus for mig in gpu.migs
         }
 
     def _probed(self, handle: Any, gpu: Gpu) -> Gpu:  # noqa: ANN401 - NVML's handle
         fault = self._prober.fault(handle, gpu)
         self._names[_address(handle)] = gpu.uuid
-        deaf = self._monitor(handle, gpu.uuid) if self._xids else ""
-        return msgspec.structs.replace(gpu, fault="; ".join(part for part in (fault, deaf) if part))
+        unheard = self._monitor(handle, gpu.uuid) if self._xids else ""
+        return msgspec.structs.replace(gpu, fault="; ".join(part for part in (fault, unheard) if part))
 
     def _monitor(self, handle: Any, uuid: str) -> str:  # noqa: ANN401 - NVML's handle
-        """Listen to a GPU's XIDs; why that is not possible, where it is not."""
+        """Listen for a GPU's XIDs; the reason if that is impossible, else empty."""
         if self._events is None:
             self._events = self._nvml.call("nvmlEventSetCreate")
             self._monitored.clear()
@@ -146,14 +146,14 @@ class Session:
             except NvmlError as error:
                 if error.code in GONE or error.code in {LOST, MISMATCH}:
                     raise
-                self._monitored[uuid] = "the card reports none" if error.code in MISSING else str(error)
-        why = self._monitored[uuid] or self._deaf
-        return f"nobody watches its errors: XIDs cannot be heard ({why})" if why else ""
+                self._monitored[uuid] = "the card does not report them" if error.code in MISSING else str(error)
+        why = self._monitored[uuid] or self._listen_error
+        return f"its errors (XIDs) cannot be monitored: {why}" if why else ""
 
     def _stop_listening(self, error: NvmlError) -> None:
-        """Until the next look, which begins to listen anew."""
-        # A GPU that is lost says so itself, and the others can be heard without it.
-        self._deaf = "" if error.code == LOST else str(error)
+        """Stop listening until the next poll, which starts again."""
+        # A lost GPU is reported by the poll, and the others can still be monitored.
+        self._listen_error = "" if error.code == LOST else str(error)
         try:
             self._nvml.call("nvmlEventSetFree", self._events)
         except NvmlError as unfreed:
@@ -173,28 +173,28 @@ class Session:
     def _missing(
         self, known: dict[str, Gpu], answering: dict[str, tuple[Any, Gpu]], silent: dict[int, str]
     ) -> tuple[list[Gpu], list[tuple[str, str]]]:
-        """Who is behind the indices that do not answer, and who is not counted any more."""
+        """Find the GPUs behind indices that do not answer, and those that the driver no longer counts."""
         missing = {gpu.index: gpu for uuid, gpu in known.items() if uuid not in answering}
         missing = {index: gpu for index, gpu in missing.items() if self._is_on_bus(gpu)}
         lost, unknown = [], []
         for index, fault in silent.items():
             if missing:
-                # The one that had this index, or else the next: indices move up when a GPU goes.
+                # The GPU that had this index, or else the next: indices shift when a GPU disappears.
                 gpu = missing.pop(index if index in missing else min(missing))
                 lost.append(msgspec.structs.replace(gpu, index=index, fault=fault))
             else:
                 unknown.append((f"gpu-index-{index}", fault))
         unknown += [
-            (gpu.uuid, "the driver does not list it any more, and it is on the bus") for gpu in missing.values()
+            (gpu.uuid, "the driver no longer lists it, although it is on the PCI bus") for gpu in missing.values()
         ]
         return lost, unknown
 
     def _is_on_bus(self, gpu: Gpu) -> bool:
-        bus = self._places.host.path("/sys/bus/pci/devices")
+        bus = self._paths.host.path("/sys/bus/pci/devices")
         return (bus / gpu.pci).exists() or not bus.is_dir()
 
     def _links(self, answering: dict[str, tuple[Any, Gpu]]) -> Topology:
-        """Read when a GPU is there for the first time; otherwise it stays as it was."""
+        """Read the topology if there is a new GPU; otherwise keep it."""
         if self._topology is None or not answering.keys() <= self._linked:
             self._topology = read_topology(self._nvml, answering)
             self._linked = set(answering)

@@ -1,4 +1,4 @@
-"""How the GPUs are connected."""
+"""Read how the GPUs are connected."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ _SWITCH = pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH
 
 
 def read_topology(nvml: Nvml, gpus: Mapping[str, tuple[Any, Gpu]]) -> Topology:
-    """The links between all pairs of GPUs; what a pair does not tell counts as the loosest connection.
+    """Read the links between all pairs of GPUs; an unknown one counts as the weakest connection.
 
     Args:
-        nvml: Who knows.
+        nvml: The driver.
         gpus: Handle and facts by UUID.
     """
     ends = {uuid: _ends(nvml, handle) for uuid, (handle, _) in gpus.items()}
@@ -38,9 +38,9 @@ def _ancestor(nvml: Nvml, one: Any, other: Any) -> Ancestor:  # noqa: ANN401 - N
 
 
 def _ends(nvml: Nvml, handle: Any) -> Counter[str]:  # noqa: ANN401 - NVML's handle
-    """Where a GPU's active NVLinks lead: how many to each PCI address, and by "" to NVSwitches.
+    """Count the active NVLinks of a GPU by the PCI address at the other end; "" stands for NVSwitches.
 
-    All GPUs of a node are on the same switches, so that each reaches every other by all of its links to them.
+    All GPUs of a node are on the same switches, so each reaches every other through all of its links to them.
     """
     ends: Counter[str] = Counter()
     for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
@@ -52,6 +52,6 @@ def _ends(nvml: Nvml, handle: Any) -> Counter[str]:  # noqa: ANN401 - NVML's han
             else:
                 ends[sysfs_address(nvml.call("nvmlDeviceGetNvLinkRemotePciInfo", handle, link).busId)] += 1
         except NvmlError:
-            # Links are numbered from 0; the card has no more of them, or none at all.
+            # Links are numbered from 0: the card has no further ones, or none at all.
             break
     return ends

@@ -20,21 +20,21 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
     # Imported here: what loads this module only to find the function need not load NVML.
     from plugins.gpu.reset.cleaning import clean  # noqa: PLC0415 - see above
     from plugins.gpu.reset.hardware import reset_hardware  # noqa: PLC0415 - see above
-    from plugins.gpu.reset.target import opened  # noqa: PLC0415 - see above
-    from plugins.gpu.reset.vacancy import require_unused  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.target import open_target  # noqa: PLC0415 - see above
+    from plugins.gpu.reset.unused import require_unused  # noqa: PLC0415 - see above
 
-    wishes = msgspec.convert(settings, ResetSettings)
-    level = wishes.levels.get(device.id, ResetLevel.OFF)
-    places = DriverPaths(Host(device.host_root), wishes.driver_root, wishes.dev_root, wishes.container_driver_root)
+    settings = msgspec.convert(settings, ResetSettings)
+    level = settings.levels.get(device.id, ResetLevel.OFF)
+    paths = DriverPaths(Host(device.host_root), settings.driver_root, settings.dev_root, settings.container_driver_root)
     obstacle = ""
     if not device.broken or level is not ResetLevel.RESET:
-        with opened(places, device.id) as target:
-            require_unused(target, wishes)
+        with open_target(paths, device.id) as target:
+            require_unused(target, settings)
             if level in {ResetLevel.CLEAN, ResetLevel.RESET}:
                 clean(target)
             obstacle = target.reset_blocked() if level is ResetLevel.RESET else ""
     if level is ResetLevel.RESET and not obstacle:
-        reset_hardware(places, device.id, wishes, device.runtime)
+        reset_hardware(paths, device.id, settings, device.runtime)
     elif obstacle:
         say(f"the GPU itself was not reset: {obstacle}")
     if device.broken and level is not ResetLevel.RESET:

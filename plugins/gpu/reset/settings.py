@@ -19,7 +19,7 @@ class ResetSettings(msgspec.Struct, frozen=True):
         dev_root: Where the node has the device files.
         container_driver_root: Where the plugin's process finds the driver root.
         memory_slack: Bytes that may be in use on a free GPU.
-        patience: Seconds that a process or memory of the last container may take to go.
+        timeout: Seconds that a process or memory of the last container may take to go.
     """
 
     levels: Mapping[str, ResetLevel] = {}
@@ -27,4 +27,4 @@ class ResetSettings(msgspec.Struct, frozen=True):
     dev_root: str = "/"
     container_driver_root: str = ""
     memory_slack: int = MEMORY_SLACK
-    patience: float = 3
+    timeout: float = 3

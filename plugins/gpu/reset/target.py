@@ -19,13 +19,13 @@ class Target:
 
     Args:
         nvml: The driver.
-        places: Where the driver's files are.
+        paths: Where the driver's files are.
         uuid: Which device.
     """
 
-    def __init__(self, nvml: Nvml, places: DriverPaths, uuid: str) -> None:
+    def __init__(self, nvml: Nvml, paths: DriverPaths, uuid: str) -> None:
         self.nvml = nvml
-        self.places = places
+        self.paths = paths
         self.uuid = uuid
         self.handle: Any = nvml.call("nvmlDeviceGetHandleByUUID", uuid)
         self.is_mig = uuid.startswith("MIG-")
@@ -60,17 +60,17 @@ class Target:
 
 
 @contextmanager
-def opened(places: DriverPaths, uuid: str) -> Iterator[Target]:
+def open_target(paths: DriverPaths, uuid: str) -> Iterator[Target]:
     """A device, in a session with the driver of its own.
 
     Raises:
         ResetFailed: the driver or the device does not answer, now or while it is used.
     """
     nvml = Nvml()
-    preload(places)
+    preload(paths)
     try:
         nvml.call("nvmlInit")
-        yield Target(nvml, places, uuid)
+        yield Target(nvml, paths, uuid)
         nvml.call("nvmlShutdown")
     except NvmlError as error:
         raise ResetFailed(f"the driver does not do what it is asked ({error})") from error

@@ -14,16 +14,16 @@ _POLL = 0.05
 """Seconds between two looks; NVML reports no end of a process."""
 
 
-def require_unused(target: Target, wishes: ResetSettings) -> None:
+def require_unused(target: Target, settings: ResetSettings) -> None:
     """Wait for a short while until the device is free.
 
     Raises:
         ResetFailed: it is not; the text names the holders.
     """
-    end = time.monotonic() + wishes.patience
-    while why := _occupied(target, wishes.memory_slack):
+    end = time.monotonic() + settings.timeout
+    while why := _occupied(target, settings.memory_slack):
         if time.monotonic() > end:
-            raise ResetFailed(f"{why}, and was for {wishes.patience:g} s")
+            raise ResetFailed(f"{why}, and was for {settings.timeout:g} s")
         time.sleep(_POLL)
 
 
@@ -45,7 +45,7 @@ def _holders(target: Target) -> Iterator[str]:
 
 def _name(target: Target, pid: int) -> str:
     """A process's name, from the node or from the driver; who runs in another pid namespace is seen by the driver."""
-    own = target.places.host.path(f"/proc/{pid}/comm")
+    own = target.paths.host.path(f"/proc/{pid}/comm")
     try:
         return own.read_text().strip()
     except OSError:
