@@ -1,0 +1,120 @@
+"""The project is written in plain English: words that it has retired stay out of code, documentation and manifests."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from scripts.words import RETIRED, ROOT, Finding, retired_words, text_files
+
+NOT_YET = (
+    ".github/",
+    "CHANGELOG.md",
+    "benchmarks/",
+    "container/",
+    "SECURITY.md",
+    "circus.ini",
+    "docs/architecture.md",
+    "docs/decisions/",
+    "docs/gpu.md",
+    "docs/ib.md",
+    "docs/images/",
+    "docs/install.md",
+    "docs/logs.md",
+    "docs/moving-over.md",
+    "docs/operating.md",
+    "docs/reference.md",
+    "docs/security.md",
+    "docs/status.schema.json",
+    "docs/troubleshooting.md",
+    "docs/upgrading.md",
+    "docs/writing-a-plugin.md",
+    "hub/__init__.py",
+    "hub/api/",
+    "hub/base/",
+    "hub/cli/",
+    "hub/kubelet/",
+    "hub/model/",
+    "hub/plugin/",
+    "hub/reset/",
+    "hub/status/",
+    "hub/supervisor/",
+    "hub/testing/",
+    "plugins/",
+    "pyproject.toml",
+    "scripts/",
+    "tests/conftest.py",
+    "tests/process",
+    "tests/support.py",
+    "tests/test_",
+    "tests/tools.py",
+    "tests/wire_plugin.py",
+    "tests/cli/",
+    "tests/docs/",
+    "tests/gpu/",
+    "tests/ib/",
+    "tests/image/",
+    "tests/node/",
+    "tests/operate/",
+    "tests/plugin/",
+    "tests/reset/",
+    "tests/shipping/",
+    "tests/supervisor/",
+)
+"""Files that are still to be rewritten, by how their paths begin. Delete a line when its files are done."""
+
+WORD_LISTS = ("scripts/words.py", "tests/docs/test_words.py")
+"""The list of retired words and its test, which name them."""
+
+ALLOWED = {
+    "tells_sockets_apart": "the name of an option of the fake kubelet",
+}
+"""Parts of lines that may contain a retired word, and why."""
+
+
+@cache
+def _findings() -> dict[str, list[Finding]]:
+    """Return the retired words in each file that is not exempt."""
+    names = {str(path.relative_to(ROOT)): path for path in text_files()}
+    return {
+        name: list(retired_words(path.read_text(encoding="utf-8")))
+        for name, path in names.items()
+        if not name.startswith((*NOT_YET, *WORD_LISTS))
+    }
+
+
+def _allowed(finding: Finding) -> Iterator[str]:
+    return (part for part in ALLOWED if part in finding.text)
+
+
+def test_no_retired_word_is_used() -> None:
+    """Each is reported with its file and line, and with what to write instead."""
+    wrong = [f"{name}:{each}" for name, found in _findings().items() for each in found if not any(_allowed(each))]
+    assert not wrong, "\n".join(["retired words:", *wrong])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Whoever mends it, tells it anew.", ["Whoever", "mends", "tells", "anew"]),
+        ("told_of = nobody_is(MUTED)", ["told", "nobody", "MUTED"]),
+        ("commended, retold, storyteller, immuted, wishbone, elsewhere", []),
+    ],
+)
+def test_retired_words_are_found(text: str, words: list[str]) -> None:
+    """In prose and in names, capitals or not, and not inside of other words."""
+    assert [finding.word for finding in retired_words(text)] == words
+
+
+def test_a_finding_says_what_to_write() -> None:
+    """With its line; each retired word has such a text."""
+    (finding,) = retired_words("one\n  two was mended\n")
+    assert str(finding) == "2: mended: write instead: fix"
+    assert finding.text == "two was mended"
+    assert all(RETIRED.values())
+
+
+def test_files_to_be_rewritten_are_there() -> None:
+    """A line of `NOT_YET` that matches no file is deleted."""
+    names = [str(path.relative_to(ROOT)) for path in text_files()]
+    assert [part for part in NOT_YET if not any(name.startswith(part) for name in names)] == []

@@ -1,0 +1,44 @@
+"""The measures of the structure are what they say."""
+
+import pytest
+
+from scripts import structure
+from scripts.structure import between_rooms, circles, import_graph, imports_below, longest_chain
+
+IMPORTS = {
+    "a": {"a.one", "a.two.x"},
+    "a.one": {"a.two.x"},
+    "a.two.x": {"a.two.y"},
+    "a.two.y": {"a.two.z"},
+    "a.two.z": {"a.two.y"},
+}
+
+
+def test_circles_and_chains() -> None:
+    """Modules that reach each other are a circle, which counts as one link of a chain."""
+    assert circles(IMPORTS) == [frozenset({"a.two.y", "a.two.z"})]
+    assert longest_chain(IMPORTS) == ["a", "a.one", "a.two.x", "a.two.y"]
+    assert circles({"a": set()}) == []
+
+
+def test_imports_between_rooms() -> None:
+    """Those within a room, and those of the package itself, do not count."""
+    assert between_rooms(IMPORTS, "a") == {("a.one", "a.two")}
+
+
+def test_the_graph_is_that_of_the_code() -> None:
+    """It has the imports of modules at run time, and no generated code."""
+    imports = imports_below(import_graph(), "hub")
+    assert "hub.base.paths" in imports["hub.base.instances"]
+    assert [module for module in imports if "_pb2" in module] == []
+
+
+@pytest.mark.parametrize("options", [[], ["--details"]])
+def test_the_table_has_a_figure_in_each_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Details stand below the figures."""
+    assert structure.main(options) == 0
+    printed = capsys.readouterr().out.splitlines()
+    figures = [line for line in printed if not line.startswith(" ")]
+    assert len(figures) > 20
+    assert all(line.split()[-1].isdigit() for line in figures)
+    assert bool(options) == (len(printed) > len(figures))
