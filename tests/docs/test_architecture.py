@@ -145,10 +145,10 @@ def test_times_are_those_of_the_code() -> None:
     """Those that an administrator may wait for."""
     words = ARCHITECTURE.words
     said = {
-        "finds out by itself within two seconds": process.CHECK_INTERVAL == 2,
+        "by itself within two seconds": process.CHECK_INTERVAL == 2,
         "a lost event is found five seconds later": kubeletwatch.CHECK_INTERVAL == 5,
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
-        "after up to 30 seconds, or when asked to": registrar.RETRY_REFUSED == 30,
+        "after up to 30 seconds, or on request": registrar.RETRY_REFUSED == 30,
         "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
         "A second after the older's socket is gone": registrar.SETTLE == 1,
         "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,
