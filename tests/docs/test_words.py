@@ -12,7 +12,6 @@ NOT_YET = (
     "CHANGELOG.md",
     "benchmarks/",
     "container/",
-    "SECURITY.md",
     "circus.ini",
     "docs/decisions/",
     "docs/gpu.md",
