@@ -13,7 +13,6 @@ NOT_YET = (
     "benchmarks/",
     "container/",
     "circus.ini",
-    "docs/decisions/",
     "docs/gpu.md",
     "docs/ib.md",
     "docs/images/",
