@@ -24,7 +24,6 @@ NOT_YET = (
     "docs/security.md",
     "docs/status.schema.json",
     "docs/troubleshooting.md",
-    "docs/upgrading.md",
     "docs/writing-a-plugin.md",
     "hub/__init__.py",
     "hub/api/",
