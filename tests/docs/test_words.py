@@ -16,7 +16,6 @@ NOT_YET = (
     "docs/gpu.md",
     "docs/ib.md",
     "docs/images/",
-    "docs/install.md",
     "docs/logs.md",
     "docs/moving-over.md",
     "docs/operating.md",

@@ -146,7 +146,7 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
 
 def test_what_stays_on_a_node() -> None:
     """Each directory that the pods may write to is in the list of what stays, but the kubelet's own."""
-    stays = " ".join(codes(" ".join(cell for row in rows("install", "what stays on a node") for cell in row)))
+    stays = " ".join(codes(" ".join(cell for row in rows("install", "left on a node") for cell in row)))
     options = {name: {"enabled": True} for name in ("mps", "resets")}
     writable = {
         mount["hostPath"]["path"]
