@@ -365,7 +365,7 @@ def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
     tutorial.write(GROWN)
     typed(ADD_SECTIONS, tutorial.directory)
     file = tutorial.directory / "kustomization.yaml"
-    (after, before) = re.findall(r"say `(- circus\.ini=\S+)` in place of `(- circus\.ini)`", TUTORIAL.text)[0]
+    (after, before) = re.findall(r"write `(- circus\.ini=\S+)` instead of `(- circus\.ini)`", TUTORIAL.text)[0]
     file.write_text(file.read_text().replace(f"{before}\n", f"{after}\n"))
     etc = tutorial.directory / "etc"
     etc.mkdir()
