@@ -1,23 +1,23 @@
 # shellcheck shell=sh
-# What setup.sh and tools.sh share: messages, and what only root can install.
+# Functions of setup.sh and tools.sh: messages, and installations that need root.
 
 say() {
     echo "setup: $*" >&2
 }
 
-# Whether apt knows a package. It knows none before the first `apt-get update`, and none on other distributions.
+# Return whether apt knows a package. It knows none before the first `apt-get update`, and none on other distributions.
 in_archive() {
     [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]
 }
 
-# sudo is used where it asks for no password, or where a person can type one.
+# Return whether sudo works: it needs no password, or a person can type one.
 sudo_works() {
     command -v sudo >/dev/null || return 1
     sudo -n true 2>/dev/null && return
     [ -t 0 ] && sudo -v
 }
 
-# Run a command as root after saying why. Where that is not possible, print the command to run and stop.
+# Print the reason and run a command as root. If that is not possible, print the command to run and stop.
 as_root() {
     why=$1 command=$2
     say "$why; as root: $command"
@@ -37,7 +37,7 @@ install_packages() {
     why=$1
     shift
     if ! command -v apt-get >/dev/null; then
-        say "$why; there is no apt-get here, so install what Debian calls $* by other means, then repeat make"
+        say "$why; there is no apt-get here: install the equivalents of Debian's packages $*, then repeat make"
         exit 1
     fi
     as_root "$why" "apt-get update && apt-get install --yes --no-install-recommends $*"

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Try this checkout's last commit on a bare machine:
+# Test this checkout's last commit on a bare machine:
 #
 #   scripts/bare.sh ROOTFS demo         `make demo` as a plain user, as root, and as a plain user again
-#   scripts/bare.sh ROOTFS 'make test'  this, or another command, as root
+#   scripts/bare.sh ROOTFS 'make test'  this or another command, as root
 #
-# ROOTFS is the root file system of a machine that has nothing but git, make, Python and certificates, such as
+# ROOTFS is the root file system of a machine that has only git, make, Python and certificates, such as
 #
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 trixie ROOTFS
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 --components=main,universe noble ROOTFS
 #
-# It is not changed: what is installed goes to a layer above it that is removed in the end. This machine's resolver,
-# certificates and settings of pip hold inside. The script needs root, and shows for each command how long it took and
-# what is installed before and after it.
+# It is not changed: everything is installed in a layer above it, which is removed in the end. This machine's resolver,
+# certificates and pip settings apply inside. The script needs root. For each command it shows the time it took, and the
+# installed packages before and after it.
 set -eu
 
 mount_root() {
@@ -37,7 +37,7 @@ installed() {
         awk '{ size += $1 } END { printf "%d packages of the distribution, %d MB", NR, size / 1024 }'
 }
 
-# Run a command in a user's clone and show its cost; returns its exit code.
+# Run a command in a user's clone, show its cost, and return its exit code.
 try() {
     user=$1 command=$2
     echo "== $command as $user, before: $(installed)"
@@ -73,7 +73,7 @@ if [ "${1-}" != --inside ]; then
     scratch=$(mktemp --directory --tmpdir=/var/tmp bare.XXXXXX)
     trap 'rm -rf "$scratch"' EXIT
     trap 'exit 130' INT TERM
-    # A mount and a process that are left go away with their namespaces.
+    # Leftover mounts and processes disappear with their namespaces.
     unshare --mount --pid --fork --kill-child --mount-proc "$0" --inside "$scratch" "$@"
     exit
 fi

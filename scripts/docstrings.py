@@ -1,4 +1,4 @@
-"""The texts that stand below the fields of classes, which Python itself does not keep."""
+"""Read the docstrings below the fields of classes, which Python itself does not keep."""
 
 import ast
 import inspect
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def field_texts(module: ModuleType) -> dict[str, dict[str, str]]:
-    """The classes of a module by name, and what is said below each of their fields or members, in one line."""
+    """Return, by class, the docstrings of all fields and members of a module's classes, each in one line."""
     classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
     return {each.name: dict(_fields(each.body)) for each in classes}
 
@@ -24,7 +24,7 @@ def _fields(body: list[ast.stmt]) -> list[tuple[str, str]]:
 
 
 def _name(statement: ast.stmt) -> str:
-    """The field that a statement makes; empty where it makes none."""
+    """Return the field that a statement defines; empty if it defines none."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
             return name

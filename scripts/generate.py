@@ -1,6 +1,6 @@
-"""Make the Python code of the wire APIs anew from hub/kubelet/wire/*.proto.
+"""Generate the Python code of the wire APIs from hub/kubelet/wire/*.proto.
 
-`generate.py` writes it; `generate.py --check` fails when what is committed differs.
+`generate.py` writes it; `generate.py --check` fails if the committed code differs.
 """
 
 import argparse
@@ -15,7 +15,7 @@ PROTOS = sorted((ROOT / "hub/kubelet/wire").glob("*.proto"))
 
 
 def generate(into: Path) -> None:
-    """Write the code for every proto below `into`, laid out as in the repository."""
+    """Write the code for every .proto file below `into`, laid out as in the repository."""
     outputs = [f"--{kind}_out={into}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     plugins = [f"--plugin={Path(sys.executable).with_name(f'protoc-gen-{kind}')}" for kind in ("mypy", "mypy_grpc")]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}"]
@@ -23,7 +23,7 @@ def generate(into: Path) -> None:
 
 
 def differing(fresh: Path) -> list[str]:
-    """Name the generated files that are not committed as they are below `fresh`."""
+    """Return the generated files that differ between the repository and `fresh`."""
     made = [path.relative_to(fresh) for path in sorted(fresh.rglob("*_pb2*.py*"))]
     kept = [path.relative_to(ROOT) for path in sorted((ROOT / "hub").rglob("*_pb2*.py*")) if path.suffix != ".pyc"]
     stale = [path for path in kept if path not in made]
@@ -35,7 +35,7 @@ def differing(fresh: Path) -> list[str]:
 
 
 def main() -> int:
-    """Generate, or check."""
+    """Generate the code, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
     if not parser.parse_args().check:
@@ -45,7 +45,7 @@ def main() -> int:
         generate(Path(scratch))
         changed = differing(Path(scratch))
     for path in changed:
-        print(f"{path}: differs from what its .proto makes; run scripts/generate.py", file=sys.stderr)
+        print(f"{path}: differs from its .proto file; run scripts/generate.py", file=sys.stderr)
     return 1 if changed else 0
 
 

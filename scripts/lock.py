@@ -1,10 +1,10 @@
-"""Lock what the container image installs: `python -m scripts.lock`, and with --check see whether that is up to date.
+"""Lock the packages of the container image: `python -m scripts.lock`; with --check, check that the lock is up to date.
 
-uv resolves once for every Python and processor, which pip can do only for its own. What it finds is reduced to what an
-image can use: the wheels for CPython on Linux. A package that has none for one of the Pythons and processors below is
-an error here, before anybody builds there.
+uv resolves once for every Python and processor, which pip can do only for its own. The result is reduced to the wheels
+that an image can use: CPython on Linux. A package without a wheel for one of the Pythons and processors below is an
+error here, before an image is built there.
 
---check asks no index. The lock is out of date when pyproject.toml has changed, never because there is a new release.
+--check queries no index. The lock is out of date if pyproject.toml has changed, never because of a new release.
 """
 
 import argparse
@@ -31,14 +31,14 @@ BUILD = ROOT / "container" / "requirements-build.txt"
 PYTHONS = [(3, 11), (3, 12), (3, 13), (3, 14), (3, 15)]
 MACHINES = ["x86_64", "aarch64"]
 GLIBC = 36
-"""The newest glibc 2.x that a wheel may ask for: Debian 12's."""
+"""The newest glibc 2.x that a wheel may require: Debian 12's."""
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 _DIGEST = re.compile(r"^# pyproject\.toml: sha256:([0-9a-f]{64})$", re.MULTILINE)
 
 
 class NoWheelError(Exception):
-    """A package cannot be installed everywhere; the text says which one and where."""
+    """A package cannot be installed everywhere; the text names the package and the target."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Target:
         return f"CPython {self.python[0]}.{self.python[1]} on {self.machine}"
 
     def markers(self) -> dict[str, str]:
-        """What environment markers see there."""
+        """Return the values of environment markers on this target."""
         version = f"{self.python[0]}.{self.python[1]}"
         return {
             "implementation_name": "cpython",
@@ -69,7 +69,7 @@ class Target:
         }
 
     def tags(self) -> frozenset[Tag]:
-        """The tags of the wheels that run there."""
+        """Return the tags of the wheels that run on this target."""
         platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in range(GLIBC, 4, -1)]
         platforms += [f"manylinux{old}_{self.machine}" for old in ("2014", "2010", "1")]
         interpreter = f"cp{self.python[0]}{self.python[1]}"
@@ -81,15 +81,15 @@ TARGETS = [Target(python, machine) for python in PYTHONS for machine in MACHINES
 
 
 def lock(requirements: Sequence[str]) -> str:
-    """The lines of a lock for these requirements and all that they need."""
+    """Return the lines of a lock for these requirements and all their dependencies."""
     return "".join(line for package in _resolve(requirements) for line in pinned(package))
 
 
 def pinned(package: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of one resolved package; none where no target needs it.
+    """Yield the lines of one resolved package; none if no target needs it.
 
     Raises:
-        NoWheelError: a target needs it and there is no wheel for it.
+        NoWheelError: a target needs it, and it has no wheel for this target.
     """
     name, version = package["name"], package["version"]
     marker = package.get("marker")
@@ -129,18 +129,18 @@ def _resolve(requirements: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def wanted(pyproject: str) -> dict[Path, list[str]]:
-    """What pyproject.toml asks for, by the lock that answers it."""
+    """Return the requirements in pyproject.toml, by lock."""
     project = tomllib.loads(pyproject)
     return {RUNTIME: project["project"]["dependencies"], BUILD: project["build-system"]["requires"]}
 
 
 def digest(requirements: Sequence[str]) -> str:
-    """What tells one list of requirements from another."""
+    """Return a digest that identifies a list of requirements."""
     return hashlib.sha256(json.dumps(sorted(requirements)).encode()).hexdigest()
 
 
 def drift(requirements: Sequence[str], text: str) -> list[str]:
-    """How a lock differs from what is asked for."""
+    """Return the differences between a lock and the requirements."""
     pins = {canonicalize_name(name): version for name, version in _PIN.findall(text)}
     found = []
     for requirement in map(Requirement, requirements):
@@ -148,17 +148,17 @@ def drift(requirements: Sequence[str], text: str) -> list[str]:
         if version is None:
             found.append(f"{requirement.name} is not in it")
         elif not requirement.specifier.contains(version, prereleases=True):
-            found.append(f"it has {requirement.name} {version}, and {requirement} is asked for")
+            found.append(f"it has {requirement.name} {version}, but {requirement} is required")
     made_of = _DIGEST.search(text)
     if not found and (made_of is None or made_of[1] != digest(requirements)):
-        found.append("it was made for other requirements")
+        found.append("it was generated for other requirements")
     return found
 
 
 def _header(requirements: Sequence[str], what: str) -> str:
     oldest, newest = (".".join(map(str, python)) for python in (PYTHONS[0], PYTHONS[-1]))
     return (
-        f"# {what}, made by `python -m scripts.lock`.\n"
+        f"# {what}, generated by `python -m scripts.lock`.\n"
         f"# Wheels for CPython {oldest} to {newest} on Linux (glibc 2.{GLIBC} or older), {' and '.join(MACHINES)}.\n"
         f"# pyproject.toml: sha256:{digest(requirements)}\n"
     )
@@ -175,13 +175,13 @@ def _check(lists: Mapping[Path, Sequence[str]]) -> int:
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write the locks, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference; needs no network")
     lists = wanted((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     if parser.parse_args().check:
         return _check(lists)
-    about = {RUNTIME: "What the image contains", BUILD: "What builds the project's wheel for the image"}
+    about = {RUNTIME: "Packages in the image", BUILD: "Packages that build the project's wheel for the image"}
     try:
         texts = {path: _header(needs, about[path]) + lock(needs) for path, needs in lists.items()}
     except NoWheelError as error:

@@ -1,6 +1,6 @@
-"""Make docs/reference.md, every key, command, variable and exit code, from the code.
+"""Generate docs/reference.md, with every key, command, variable and exit code, from the code.
 
-`python -m scripts.reference` writes it; with `--check` it fails when what is committed differs.
+`python -m scripts.reference` writes it; with `--check` it fails if the committed page differs.
 """
 
 import argparse
@@ -36,51 +36,51 @@ TARGET = ROOT / "docs" / "reference.md"
 HEAD = """\
 # Reference
 
-Every key of every file, every command, variable and exit code. This page is made from the code by
-`python -m scripts.reference`; what is missing here is not there.
+Every key of every file, every command, variable and exit code. This page is complete: `python -m scripts.reference`
+generates it from the code.
 
-A key that a file has and that is not listed here is refused, with its place in the file. `dphub check` finds that
-without starting anything. A key without a value is as if it were not there.
+A key that is not listed here is an error that names its place in the file. `dphub check` finds it without starting
+anything. A key without a value counts as missing.
 
 ## circus.ini
 
-What the hub runs. `#` and `;` at the beginning of a line open a comment.
+The plugins that the hub runs. `#` and `;` at the beginning of a line start a comment.
 
 ### `[watcher:NAME]`
 
-One plugin; NAME is made of letters, digits, `_`, `.` and `-`, 63 characters at most.
+One plugin. NAME consists of letters, digits, `_`, `.` and `-`, 63 characters at most.
 """
 
 CIRCUS_SECTIONS = """\
-`numprocesses = 1` and `singleton = true` are taken, and are so anyway. Other keys of circus are refused, with the words
-that the hub sets them or that they are unknown.
+`numprocesses = 1` and `singleton = true` are accepted, and have no effect. Other keys of circus are rejected; the error
+says whether the hub sets them or they are unknown.
 
 ### `[env]`, `[env:NAMES]`
 
-Variables for all plugins, or for those whose names match one of NAMES (`gpu`, `gpu,ib`, `my-*`). The hub's own
-environment is inherited besides.
+Variables for all plugins, or for those whose names match one of NAMES (`gpu`, `gpu,ib`, `my-*`). Plugins also inherit
+the hub's own environment.
 
 ### `[circus]`
 
 | key | meaning |
 |---|---|
-| `include` | More files, by name or pattern; relative to this one. |
-| `include_dir` | Directories of which all `*.ini` are read. |
+| `include` | More files, by name or pattern, relative to this one. |
+| `include_dir` | Directories from which all `*.ini` are read. |
 """
 
 GPU_YAML = """\
-The file of `plugins.gpu:GPU`, YAML or JSON: that of NVIDIA's device plugin, and the key `dphub`. See
+The file of `plugins.gpu:GPU`, YAML or JSON: the file of NVIDIA's device plugin, with the additional key `dphub`. See
 [NVIDIA GPUs](gpu.md)."""
 
 IB_YAML = """\
-The file of `plugins.ib:IB`, YAML or JSON: that of the RDMA shared device plugin, and more keys. See
+The file of `plugins.ib:IB`, YAML or JSON: the file of the RDMA shared device plugin, with additional keys. See
 [RDMA devices](ib.md)."""
 
 STUB_YAML = "The file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
-What the stub does wrong, for trying how a node and its alerts take it. A change of it counts at once. It is where
-`faults` in stub.yaml says, by default in the run directory."""
+Faults that the stub simulates, to try out how a node and its alerts react. A change takes effect at once. `faults` in
+stub.yaml sets the path, by default in the run directory."""
 
 FILES: dict[str, tuple[Struct, str]] = {
     "gpu.yaml": (GPUSettings, GPU_YAML),
@@ -92,7 +92,7 @@ FILES: dict[str, tuple[Struct, str]] = {
 GPU_VARIABLES = """\
 ### Variables
 
-They override the file, as those of NVIDIA's plugin do; an empty one does not.
+They override the file, as those of NVIDIA's plugin do. An empty variable has no effect.
 """
 
 PLUGIN_PROCESS = """\
@@ -100,30 +100,30 @@ PLUGIN_PROCESS = """\
 
 `python -m hub.plugin MODULE:CLASS [OPTIONS]`
 
-One plugin process. Under the hub it is what `cmd` in circus.ini says, and the hub tells it the rest by variables; by
-hand it serves a kubelet without a hub.
+One plugin process. The hub starts it by `cmd` in circus.ini, and passes the rest in variables. Started by hand, it
+serves a kubelet without a hub.
 """
 
 VARIABLES_HEAD = """\
 ## Variables
 
-A flag wins over its variable. Those that set keys of gpu.yaml are listed there.
+A flag overrides its variable. The variables that set keys of gpu.yaml are listed there.
 """
 
 NOT_OF_PLUGINS = {"DPHUB_HTTP"}
-"""Variables that a flag of `dphub run` has, and that no plugin reads."""
+"""Variables of flags of `dphub run` that no plugin reads."""
 
 EXIT_CODES = """\
 ## Exit codes
 
-Of `dphub run` and of plugins; other commands end with 0, 1 or 2.
+These are for `dphub run` and plugins; other commands end with 0, 1 or 2.
 """
 
 Row = tuple[str, ...]
 
 
 def make_reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [HEAD, *_circus_ini()]
     for name, (kind, text) in FILES.items():
         parts += _file(name, kind, text)
@@ -140,10 +140,10 @@ def _code(text: object) -> str:
 
 
 def _circus_ini() -> Iterator[str]:
-    told = field_texts(config)["PluginConfig"]
+    texts = field_texts(config)["PluginConfig"]
     known = [field for field in fields(config.PluginConfig) if field.name not in {"name", "env", "rlimits"}]
-    rows = [(_code(field.name), _ini_default(field), told[field.name]) for field in known]
-    key, _, meaning = told["rlimits"].removeprefix("From ").partition(": ")
+    rows = [(_code(field.name), _ini_default(field), texts[field.name]) for field in known]
+    key, _, meaning = texts["rlimits"].removeprefix("From ").partition(": ")
     yield _table(("key", "default", "meaning"), [*rows, (key, "", meaning[0].upper() + meaning[1:])])
     yield CIRCUS_SECTIONS
 
@@ -163,7 +163,7 @@ def _file(name: str, kind: Struct, text: str) -> Iterator[str]:
     yield f"## {name}\n\n{text}\n"
     for cls, places in sections(kind).items():
         rows = [(_code(key.name), key.value, key.default, key.meaning) for key in keys(cls)]
-        # What has no rows has sections only, and those are named in full.
+        # A section without rows contains only sections, which are listed with their full names.
         if rows and places != [()]:
             yield "### " + ", ".join(_code(".".join(place).replace(".[]", "[]")) for place in places) + "\n"
             said = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
@@ -183,7 +183,7 @@ def _commands() -> Iterator[str]:
     common = {row: None for row, count in counts.items() if count > len(commands) / 2}
     others = either([_code(name) for name in commands if common.keys().isdisjoint(rows[name])]).replace(" or ", " and ")
     head = ("option", "variable", "default", "meaning")
-    yield f"## Commands\n\nWhich hub a command is about is said by these; all but {others} have them.\n"
+    yield f"## Commands\n\nThese options select the hub of a command; all but {others} have them.\n"
     yield _table(head, common)
     for name, command in commands.items():
         usage = " ".join(["dphub", name, *command.collect_usage_pieces(click.Context(command))])
@@ -198,7 +198,7 @@ def _commands() -> Iterator[str]:
 def _command(name: str) -> click.Command:
     command = cli.get_command(click.Context(cli), name)
     if command is None:
-        raise LookupError(f"dphub lists {name}, and has no such command")
+        raise LookupError(f"dphub lists the command {name}, but does not have it")
     return command
 
 
@@ -219,7 +219,7 @@ def _option_row(option: click.Option) -> Row:
 
 
 def _plugin_flags() -> Iterator[Row]:
-    """The options of a plugin process, which argparse has and keeps to itself."""
+    """Yield the options of a plugin process, from its source: argparse does not offer them."""
     source = inspect.getsource(importlib.import_module("hub.plugin.__main__"))
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -249,7 +249,7 @@ def _exit_codes() -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write, or check."""
+    """Write the page, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
     if not parser.parse_args(arguments).check:
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if TARGET.read_text(encoding="utf-8") == make_reference():
         return 0
-    print(f"{TARGET}: is not what the code says; run python -m scripts.reference", file=sys.stderr)
+    print(f"{TARGET}: differs from the code; run python -m scripts.reference", file=sys.stderr)
     return 1
 
 

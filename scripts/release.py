@@ -1,7 +1,7 @@
-"""See whether this checkout can be released: `make release-check`.
+"""Check whether this checkout can be released: `make release-check`.
 
-The version is in hub/_version.py and nowhere else by hand; the tests of the manifests hold the rest to it. What is left
-for a release is looked at here: the changelog, the metadata, the state of the checkout, and the packages that it makes.
+The version is written by hand in hub/_version.py only; the tests of the manifests compare all other places with it.
+This script checks the rest: the changelog, the metadata, the state of the checkout, and the packages built from it.
 """
 
 import re
@@ -26,13 +26,13 @@ NEEDED = [
     *("hub/supervisor/http/page/main.js", "hub/supervisor/http/page/style.css"),
     *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/stub/plugin.py"),
 ]
-"""Files without which what is installed does not work, and that are easily left out of a package."""
+"""Files that an installation needs, and that are easily left out of a package."""
 
 LICENCE = "LICENSE"
-"""The terms of use, which every package has to contain."""
+"""The terms of use, which every package must contain."""
 
 URLS = ("Source", "Issues")
-"""What users of a package look for in its metadata."""
+"""Addresses that users of a package look for in its metadata."""
 
 _HEADING = re.compile(r"^## (\S+) \((.+)\)$", re.MULTILINE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -40,7 +40,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def changelog_problems(text: str, version: str) -> Iterator[str]:
-    """What keeps a changelog from being that of a version: it is about what users notice, the newest first."""
+    """Yield the reasons why a changelog is not that of a version, whose entry has to come first."""
     if not _VERSION.fullmatch(version):
         yield f"hub/_version.py says {version}, expected three numbers such as 1.2.3"
     latest = _HEADING.search(text)
@@ -48,7 +48,7 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
         yield "CHANGELOG.md has no heading such as `## 1.2.3 (2026-01-31)`"
         return
     if latest[1] != version:
-        yield f"CHANGELOG.md begins with {latest[1]}, and hub/_version.py says {version}"
+        yield f"CHANGELOG.md begins with {latest[1]}, but hub/_version.py says {version}"
     if not _DATE.fullmatch(latest[2]):
         yield f'CHANGELOG.md says "{latest[2]}" of {latest[1]}, expected the day of the release'
     if not text[latest.end() :].partition("\n## ")[0].strip():
@@ -56,7 +56,7 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
 
 
 def metadata_problems(project: Mapping[str, Any]) -> Iterator[str]:
-    """What the `[project]` table of pyproject.toml does not say yet. A checkout does not know where it is published."""
+    """Yield what is missing in the `[project]` table of pyproject.toml: a checkout does not know its address."""
     given = project.get("urls", {})
     for name in URLS:
         if not str(given.get(name, "")).startswith("https://"):
@@ -64,15 +64,15 @@ def metadata_problems(project: Mapping[str, Any]) -> Iterator[str]:
 
 
 def checkout_problems(version: str) -> Iterator[str]:
-    """What keeps the checkout from being a release."""
+    """Yield the reasons why the checkout cannot be released."""
     if changed := _git("status", "--porcelain"):
-        yield f"the checkout has changes that are not committed:\n{changed}"
+        yield f"the checkout has uncommitted changes:\n{changed}"
     if _git("tag", "--list", f"v{version}"):
-        yield f"there is a tag v{version} already; raise the version in hub/_version.py"
+        yield f"the tag v{version} already exists; raise the version in hub/_version.py"
 
 
 def package_problems(directory: Path) -> Iterator[str]:
-    """What is wrong with the packages that the checkout makes, which are left in the directory."""
+    """Build the checkout's packages in a directory, and yield what is wrong with them."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(directory), str(ROOT)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = directory.glob("*.whl")
@@ -95,7 +95,7 @@ def _git(*words: str) -> str:
 
 
 def main() -> int:
-    """Print what is in the way of a release."""
+    """Print the problems that prevent a release."""
     changelog = CHANGELOG.read_text(encoding="utf-8")
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     problems = [

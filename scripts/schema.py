@@ -1,6 +1,6 @@
-"""Make docs/status.schema.json, what `dphub status --json` and `/status` say, from the code.
+"""Generate docs/status.schema.json, the schema of `dphub status --json` and `/status`, from the code.
 
-`schema.py` writes it; `schema.py --check` fails when what is committed differs.
+`python -m scripts.schema` writes it; with `--check` it fails if the committed file differs.
 """
 
 import argparse
@@ -19,19 +19,19 @@ TARGET = ROOT / "docs" / "status.schema.json"
 
 
 def make_schema() -> str:
-    """The JSON schema, with what the code's docstrings say of each field."""
+    """Return the JSON schema, with the docstring of each field."""
     schema = msgspec.json.schema(model.NodeStatus)
-    told = {name: fields for module in (model, plugin, hub) for name, fields in field_texts(module).items()}
+    texts = {name: fields for module in (model, plugin, hub) for name, fields in field_texts(module).items()}
     for name, definition in schema["$defs"].items():
         for field, described in definition.get("properties", {}).items():
-            if text := told.get(name, {}).get(field):
+            if text := texts.get(name, {}).get(field):
                 described["description"] = text
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "The status of a node", **schema}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write the file, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
     if not parser.parse_args().check:
@@ -39,7 +39,7 @@ def main() -> int:
         return 0
     if TARGET.read_text() == make_schema():
         return 0
-    print(f"{TARGET}: is not what the code says; run scripts/schema.py", file=sys.stderr)
+    print(f"{TARGET}: differs from the code; run python -m scripts.schema", file=sys.stderr)
     return 1
 
 

@@ -1,6 +1,6 @@
-"""Make the pictures of the README from a simulated node: `python -m scripts.screenshots`.
+"""Take the pictures for the README from a simulated node: `python -m scripts.screenshots`.
 
-With `--all DIRECTORY` page and terminal in many widths and states, light and dark, to be looked at.
+With `--all DIRECTORY`, also take page and terminal in many widths and states, light and dark, for inspection.
 """
 
 import argparse
@@ -29,9 +29,9 @@ WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
 
 
 async def main() -> None:
-    """Break a few things on a node with eight GPUs and eight HCAs, and look at it."""
+    """Cause a few faults on a node with eight GPUs and eight HCAs, and take the pictures."""
     from browser import chromium  # noqa: PLC0415 - found on the path that was just extended
-    from operated import GPU, HCA, STUB, operated  # noqa: PLC0415 - likewise
+    from operated import GPU, HCA, STUB, operated  # noqa: PLC0415 - the same
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="DIRECTORY")
@@ -54,7 +54,7 @@ async def main() -> None:
 
 
 async def _shoot_pages(browser: Browser, page: str, directory: Path) -> None:
-    """The page in all widths, views and states, of this node and of one with a thousand devices."""
+    """Take the page in all widths, views and states, of this node and of one with a thousand devices."""
     from page_node import PageNode, large_node  # noqa: PLC0415 - found on the path that was just extended
 
     for name, size in (("wide", WIDE), ("500", (500, 900)), ("320", (320, 900))):
@@ -87,7 +87,7 @@ def _terminal(
     console = Console(width=width, record=True, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(screen)
     target.parent.mkdir(exist_ok=True)
-    # Without the fonts that rich would have a reader fetch from elsewhere.
+    # Without the fonts that rich would make a reader's browser download.
     form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     console.save_svg(str(target), title="dphub", code_format=form, theme=theme)
 
@@ -112,7 +112,7 @@ async def _shoot(
         await page.goto(url)
         await page.wait_for_selector(".device")
     else:
-        await page.set_content(Path(url).read_text())  # noqa: ASYNC240 - nothing else waits
+        await page.set_content(Path(url).read_text())  # noqa: ASYNC240 - no other task is waiting
     if opened:
         for line in ("#plugins summary", ".device summary"):
             await page.locator(line).first.click()

@@ -1,4 +1,4 @@
-"""What the keys of a configuration file take, in words, from the types that the file is decoded into."""
+"""Describe the keys of a configuration file in words, from the types that the file is decoded into."""
 
 import json
 import sys
@@ -12,11 +12,11 @@ from msgspec import inspect as types
 from scripts.docstrings import field_texts
 
 SHOWN = 24
-"""The longest pattern that tells a person more than that there is one."""
+"""The longest pattern that is shown: a person cannot read longer ones."""
 
 Struct = type[msgspec.Struct]
 Place = tuple[str, ...]
-"""The keys that lead to a section; "[]" is any of a list, "NAME" any key."""
+"""The keys that lead to a section; "[]" is any item of a list, "NAME" any key."""
 
 
 class Key(NamedTuple):
@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 
 def sections(kind: Struct) -> Mapping[Struct, list[Place]]:
-    """The structs that a file is made of, and where each may stand."""
+    """Return the structs of a file, and the places where each may be."""
     found: dict[Struct, list[Place]] = {}
 
     def visit(cls: Struct, place: Place) -> None:
@@ -43,15 +43,15 @@ def sections(kind: Struct) -> Mapping[Struct, list[Place]]:
 
 
 def keys(cls: Struct) -> list[Key]:
-    """The keys of a section, without those that are nothing but sections.
+    """Return the keys of a section, without those that only contain sections.
 
     Raises:
-        LookupError: the code does not say what one means.
+        LookupError: a key has no docstring.
     """
-    told = field_texts(sys.modules[cls.__module__]).get(cls.__name__, {})
+    texts = field_texts(sys.modules[cls.__module__]).get(cls.__name__, {})
     found = []
     for field in _fields(cls):
-        meaning = told.get(field.name, "")
+        meaning = texts.get(field.name, "")
         if meaning:
             members = "".join(f" {word}" for word in _members(field.type))
             found.append(Key(field.encode_name, _value(field.type), _default(field), meaning + members))
@@ -61,7 +61,7 @@ def keys(cls: Struct) -> list[Key]:
 
 
 def either(words: Sequence[str]) -> str:
-    """Words as a list of which one is meant."""
+    """Join alternatives by commas and "or"."""
     return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
@@ -75,7 +75,7 @@ def _options(kind: types.Type) -> tuple[types.Type, ...]:
 
 
 def _structs(kind: types.Type) -> Iterator[tuple[Struct, Place]]:
-    """The structs in a type, and how they are reached from it."""
+    """Yield the structs in a type, with the place of each in it."""
     match kind:
         case types.StructType(cls=cls):
             yield cls, ()
@@ -89,13 +89,13 @@ def _structs(kind: types.Type) -> Iterator[tuple[Struct, Place]]:
 
 
 def _value(kind: types.Type, plural: str = "") -> str:
-    """What a key takes."""
+    """Return what a key takes."""
     options = [option for option in _options(kind) if not isinstance(option, types.NoneType)]
     return either([word for option in options for word in _words(option, options, plural)])
 
 
 def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Sequence[str]:
-    """What one alternative of a key is, or which ones."""
+    """Return the words for one alternative of a key."""
     match kind:
         case types.VarTupleType(item_type=item):
             return ["a list of them" if item in beside else f"list of {_value(item, 's')}"]
@@ -142,7 +142,7 @@ def _default(field: types.Field) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value as a file has it, without what is so by default."""
+    """Return a value as a file contains it, without defaults."""
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: _plain(mine)
@@ -155,11 +155,11 @@ def _plain(value: object) -> object:
 
 
 def _members(kind: types.Type) -> Iterator[str]:
-    """What each of the words means that a key takes."""
+    """Yield the meaning of each word that a key takes."""
     match kind:
         case types.EnumType(cls=cls):
-            told = field_texts(sys.modules[cls.__module__])[cls.__name__]
-            yield from (f"`{member.value}`: {_begun(told[member.name])}" for member in cls if member.name in told)
+            texts = field_texts(sys.modules[cls.__module__])[cls.__name__]
+            yield from (f"`{member.value}`: {_begun(texts[member.name])}" for member in cls if member.name in texts)
         case types.VarTupleType(item_type=inner) | types.DictType(value_type=inner):
             yield from _members(inner)
         case types.UnionType(types=options):
@@ -167,6 +167,6 @@ def _members(kind: types.Type) -> Iterator[str]:
 
 
 def _begun(text: str) -> str:
-    """A sentence after a colon; a name keeps its capitals."""
+    """Return a sentence for use after a colon; a name in capitals keeps them."""
     word = text.split(maxsplit=1)[0]
     return text if len(word) > 1 and word.isupper() else text[0].lower() + text[1:]

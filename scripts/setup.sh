@@ -1,17 +1,17 @@
 #!/bin/sh
 # Set up the virtual environment VENV: scripts/setup.sh VENV demo|dev
 #
-#   demo  the package and what it needs at run time
+#   demo  the package and its dependencies
 #   dev   the same, and the Python packages for development
 #
-# Neither needs root where Python has venv; Debian and Ubuntu keep it in a package of its own. The file VENV/demo or
-# VENV/dev says that the set-up is complete; an interrupted one is started over.
+# Neither needs root if Python has venv, which is a separate package in Debian and Ubuntu. The file VENV/demo or VENV/dev
+# marks a complete set-up; an interrupted one starts over.
 set -eu
 venv=$1 part=$2
 # shellcheck source=scripts/apt.sh
 . "$(dirname "$0")/apt.sh"
 
-# The first Python 3.11 or newer.
+# Print the first Python 3.11 or newer.
 find_python() {
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -22,7 +22,7 @@ find_python() {
     return 1
 }
 
-# The oldest Python of the archive that is new enough; the default one where apt does not know yet what there is.
+# Print the oldest Python in the archive that is new enough; the default one if apt has no package lists yet.
 python_in_archive() {
     for package in python3.11-venv python3.12-venv python3.13-venv python3.14-venv; do
         if in_archive "$package"; then
@@ -52,10 +52,10 @@ make_venv() {
     elif "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         return
     elif [ -e "$venv" ]; then
-        say "$venv has no Python with pip; remove it (rm -r $venv), and the set-up makes it again"
+        say "$venv has no Python with pip; remove it (rm -r $venv), then repeat make"
         exit 1
     fi
-    say "making the virtual environment $venv with $("$python" --version)"
+    say "creating the virtual environment $venv with $("$python" --version)"
     mkdir "$venv"
     : >"$venv/unfinished"
     "$python" -m venv "$venv"

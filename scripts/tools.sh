@@ -1,10 +1,10 @@
 #!/bin/sh
 # Install the programs that tests start: scripts/tools.sh VENV
 #
-# A C compiler for the GPU driver that they simulate, Chromium for the hub's page, promtool for its metrics and alerts,
-# kubectl and helm for its manifests. All but the compiler are in VENV/bin afterwards. Where this distribution or machine
-# does not have one, VENV/missing/NAME says why, and the tests that need it are skipped with that reason. One that could
-# be installed and was not is an error. The file VENV/tools says that this is complete.
+# A C compiler for the simulated GPU driver, Chromium for the hub's page, promtool for its metrics and alerts, kubectl and
+# helm for its manifests. Afterwards, all but the compiler are in VENV/bin. If a program is not available for this
+# distribution or machine, VENV/missing/NAME contains the reason, and the tests that need it are skipped with that reason.
+# A failed installation of an available program is an error. The file VENV/tools marks a complete installation.
 set -eu
 venv=$1
 scripts=$(dirname "$0")
@@ -24,11 +24,11 @@ distribution() {
     sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release
 }
 
-# Without lists a package would look like one that does not exist. gcc is in every archive.
+# Without package lists, every package would seem not to exist. gcc is in every archive.
 need_lists() {
     if have apt-get && ! in_archive gcc; then
         as_root "apt has no package lists" "apt-get update"
-        in_archive gcc || { say "apt-get update brought no package lists"; exit 1; }
+        in_archive gcc || { say "apt has no package lists after apt-get update"; exit 1; }
     fi
 }
 
@@ -37,7 +37,7 @@ real_chromium() {
     command -v chromium | grep -v '^/snap/' || true
 }
 
-# In one go, so that there is one command for those who are not root.
+# In one step, so that a user without root has only one command to run.
 install_compiler_and_chromium() {
     packages=
     have cc || packages="gcc libc6-dev"
@@ -50,7 +50,7 @@ install_compiler_and_chromium() {
 
 find_chromium() {
     if [ -n "$(real_chromium)" ]; then
-        # Where VENV/bin is in PATH, this is the link of an earlier set-up, which must not come to point to itself.
+        # If VENV/bin is in PATH, this finds the link of an earlier set-up, which must not be replaced by a link to itself.
         ln -sf "$(readlink -f "$(real_chromium)")" "$venv/bin/chromium"
     elif in_archive chromium-browser; then
         missing chromium "$(distribution) has it only as a snap"
@@ -59,8 +59,8 @@ find_chromium() {
     fi
 }
 
-# Debian 13 has a package of it; before, and on Ubuntu, it is part of `prometheus`. Unpacked, not installed: the latter
-# would start a server. For root, apt downloads as a user who may not write to the scratch directory.
+# Debian 13 has a package of promtool; older releases and Ubuntu have it in `prometheus`. The package is unpacked, not
+# installed, since that would start a server. For root, apt downloads as a user that cannot write to the scratch directory.
 find_promtool() {
     if have promtool; then
         ln -sf "$(command -v promtool)" "$venv/bin/promtool"
@@ -95,8 +95,8 @@ find_chromium
 if [ "$(uname -m)" = x86_64 ]; then
     "$scripts/kubetools.sh" "$venv"
 else
-    missing kubectl "the package that it comes from is for x86_64 only"
-    missing helm "the package that it comes from is for x86_64 only"
+    missing kubectl "its package is for x86_64 only"
+    missing helm "its package is for x86_64 only"
 fi
 say "the programs for the tests are ready after $(($(date +%s) - started)) s"
 touch "$venv/tools"

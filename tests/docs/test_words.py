@@ -35,7 +35,6 @@ NOT_YET = (
     "hub/testing/",
     "plugins/",
     "pyproject.toml",
-    "scripts/",
     "tests/conftest.py",
     "tests/process",
     "tests/support.py",
