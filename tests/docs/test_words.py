@@ -11,7 +11,6 @@ NOT_YET = (
     ".github/",
     "CHANGELOG.md",
     "benchmarks/",
-    "container/",
     "circus.ini",
     "docs/gpu.md",
     "docs/ib.md",

@@ -1,10 +1,10 @@
-{{/* What selects the pods of this release; all its objects carry it. */}}
+{{/* The labels that select the pods of this release; all its objects have them. */}}
 {{- define "dphub.labels" -}}
 app.kubernetes.io/name: device-plugin-hub
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Of what is called as the release is and belongs to its namespace. */}}
+{{/* The metadata of objects that have the name of the release and belong to its namespace. */}}
 {{- define "dphub.metadata" -}}
 name: {{ .Release.Name | quote }}
 namespace: {{ .Release.Namespace | quote }}
