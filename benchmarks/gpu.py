@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -19,15 +18,11 @@ from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import AllocationPolicy
-
-# The simulated driver is test equipment.
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "gpu")]
-
-from gpu_faults import PLUGIN, Turmoil  # noqa: E402 - see above
-from gpu_support import GPU, GpuNode  # noqa: E402 - see above
-from rack import Rack, neighbours  # noqa: E402 - see above
-from simulator.profiles import CUBE_MESH, ancestor, make_profile  # noqa: E402 - see above
-from support import Node, PluginUnderTest  # noqa: E402 - see above
+from tests.harness.gpu_support import GPU, GpuNode
+from tests.harness.support import Node, PluginUnderTest
+from tests.integration.gpu.gpu_faults import PLUGIN, Turmoil
+from tests.integration.gpu.rack import Rack, neighbours
+from tests.simulators.nvml.profiles import CUBE_MESH, ancestor, make_profile
 
 QUIET = "dphub: {health: {interval: 1000, quiet: 0}}"
 SIXTEEN = 16

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -14,12 +13,8 @@ from benchmarks.rows import Row, times
 from hub import Host
 from hub.testing.kubelet import FakeKubelet
 from plugins.ib.discovery.sysfs import read_hcas
-
-# The tree is test equipment.
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("", "ib")]
-
-from rdma_tree import RdmaTree, sixty_four_vfs  # noqa: E402 - see above
-from support import Node, PluginUnderTest  # noqa: E402 - see above
+from tests.harness.support import Node, PluginUnderTest
+from tests.simulators.rdma.tree import RdmaTree, sixty_four_vfs
 
 VF = "rdma/vf"
 PLUGIN = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"

@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import io
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, Termin
 from hub.cli.render.devices import device_screen
 from hub.cli.render.node import node_screen
 from hub.model.node import NodeStatus
+from tests.harness.operated import GPU, HCA, STUB, operated
+from tests.integration.page.browser import chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "operate")]
 
 WIDE, README = (1400, 900), (1360, 1200)
 WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
@@ -30,9 +30,6 @@ WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
 
 async def main() -> None:
     """Cause a few faults on a node with eight GPUs and eight HCAs, and take the pictures."""
-    from browser import chromium  # noqa: PLC0415 - found on the path that was just extended
-    from operated import GPU, HCA, STUB, operated  # noqa: PLC0415 - the same
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="DIRECTORY")
     everything = parser.parse_args().all
@@ -55,7 +52,7 @@ async def main() -> None:
 
 async def _shoot_pages(browser: Browser, page: str, directory: Path) -> None:
     """Take the page in all widths, views and states, of this node and of one with a thousand devices."""
-    from page_node import PageNode, large_node  # noqa: PLC0415 - found on the path that was just extended
+    from tests.integration.page.page_node import PageNode, large_node  # noqa: PLC0415 - found on the path that was just extended
 
     for name, size in (("wide", WIDE), ("500", (500, 900)), ("320", (320, 900))):
         for dark in (False, True):

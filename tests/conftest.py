@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support import Node
 
 from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import Node
 
-pytest_plugins = ["process_leaks"]
+pytest_plugins = ["tests.harness.process_leaks"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +34,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say how to repeat the order of the tests."""
     if config.pluginmanager.hasplugin("randomly"):
         terminalreporter.write_line(f"to repeat the order of the tests: --randomly-seed={config.option.randomly_seed}")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a path short enough for unix sockets."""
+    path = Path(tempfile.mkdtemp(prefix="hub", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from support import PATIENCE, ended, started
+from tests.harness.support import PATIENCE, ended, started
 
 BIN = Path(sys.executable).parent
 

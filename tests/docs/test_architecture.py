@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import ARCHITECTURE, ROOT
-from support import PATIENCE
-from terminal import typed, typed_beside
 
 import benchmarks.__main__ as benchmarks
 from hub.api import plugin as contract
@@ -33,6 +30,9 @@ from hub.supervisor import backoff, kubeletwatch
 from hub.supervisor.circus import watcher
 from hub.supervisor.config.watchers import PluginConfig, shipped_config
 from hub.testing.node import Node
+from tests.docs.pages import ARCHITECTURE, ROOT
+from tests.docs.terminal import typed, typed_beside
+from tests.harness.support import PATIENCE
 
 CAT = ARCHITECTURE.command("cat ")
 EXPORT = ARCHITECTURE.command("export ")
@@ -206,7 +206,7 @@ async def test_circusctl_works(root: Path) -> None:
 
 
 def test_one_benchmark_can_be_run_alone() -> None:
-    """By the options that the page names; tests/node/test_benchmarks.py runs them."""
+    """By the options that the page names; tests/integration/benchmarks/test_benchmarks.py runs them."""
     words = shlex.split(BENCHMARKS)
     context = benchmarks.main.make_context("benchmarks", words[words.index("benchmarks") + 1 :])
     assert context.params["only"] in _benchmarks()

@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ROOT, Page
-from support import PATIENCE
-from terminal import environment, typed
+
+from tests.docs.pages import ROOT, Page
+from tests.docs.terminal import environment, typed
+from tests.harness.support import PATIENCE
 
 CONTRIBUTING = Page("CONTRIBUTING.md")
 EXERCISE = CONTRIBUTING.command("sed -i ")
-TESTS = CONTRIBUTING.command(".venv/bin/pytest tests/supervisor/test_backoff.py ")
+TESTS = CONTRIBUTING.command(".venv/bin/pytest tests/unit/supervisor/test_backoff.py ")
 NOT_TYPED = {
     "make ": "makes a virtual environment and takes minutes; the targets are looked at below",
-    ".venv/bin/pytest tests/supervisor --numprocesses 2": "takes a minute, and `make test` runs these tests",
+    ".venv/bin/pytest tests/integration/hub --numprocesses 2": "takes a minute, and `make test` runs these tests",
     "git restore ": "needs the repository of the checkout, which it would change",
-    "pre-commit install": "needs pre-commit; tests/shipping/test_project.py has the hooks",
+    "pre-commit install": "needs pre-commit; tests/deploy/test_project.py has the hooks",
 }
 """Commands that are not typed here, and why."""
 
@@ -48,7 +49,7 @@ def test_the_exercise(checkout: Path) -> None:
     )
     assert done.returncode == 1, done.stdout
     failed = re.findall(r"^FAILED (\S+?)::", done.stdout, re.MULTILINE)
-    assert sorted(failed) == ["tests/docs/test_architecture.py", *["tests/supervisor/test_backoff.py"] * 2]
+    assert sorted(failed) == ["tests/docs/test_architecture.py", *["tests/unit/supervisor/test_backoff.py"] * 2]
 
 
 def test_every_command_is_known_to_these_tests() -> None:

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from pages import ROOT, Page
+
+from tests.docs.pages import ROOT, Page
 
 INDEX = Page("docs/decisions/README.md")
 RECORDS = [Page(str(path.relative_to(ROOT))) for path in sorted(INDEX.path.parent.glob("*.md")) if path != INDEX.path]

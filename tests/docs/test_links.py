@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from pages import README, ROOT, Page, every_page
+
+from tests.docs.pages import README, ROOT, Page, every_page
 
 PAGES = every_page()
 

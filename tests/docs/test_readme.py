@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import README, ROOT
-from support import PATIENCE, ended, started
-from terminal import terminal
 
 from hub._version import __version__
 from hub.supervisor.config.watchers import read_config, shipped_config
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
+from tests.docs.pages import README, ROOT
+from tests.docs.terminal import terminal
+from tests.harness.support import PATIENCE, ended, started
 
 BIN = Path(sys.executable).parent
 HOST_ROOT = "DPHUB_HOST_ROOT"
@@ -33,14 +33,14 @@ TESTED = {
     ".venv/bin/dphub run ": "below",
     **dict.fromkeys(
         (f"dphub {name}" for name in ("status", "devices", "logs", "restart", "cordon", "uncordon", "reload")),
-        "tests/operate/test_documented_commands.py",
+        "tests/docs/test_documented_commands.py",
     ),
 }
 NOT_TYPED = {
     "docker build --file container/Containerfile ": "make test-image builds the image, without docker",
     "docker push ": "needs a registry",
-    "cp -r container/overlays/kubernetes ": "changes the checkout; tests/shipping/test_manifests.py has the overlay",
-    "python3 -m venv /opt/dphub": "is outside of the checkout; tests/shipping/test_release.py installs the wheel",
+    "cp -r container/overlays/kubernetes ": "changes the checkout; tests/deploy/test_manifests.py has the overlay",
+    "python3 -m venv /opt/dphub": "is outside of the checkout; tests/deploy/test_release.py installs the wheel",
     "/opt/dphub/bin/pip install ": "likewise",
     "/opt/dphub/bin/dphub run": "likewise; what the command does without a word more is below",
     "kubectl apply ": "needs a cluster",

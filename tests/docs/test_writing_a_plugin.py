@@ -3,7 +3,6 @@
 import inspect
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,6 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 import yaml
-from pages import README, ROOT, TUTORIAL
-from support import PATIENCE, until
-from terminal import environment, terminal, typed, typed_beside
 from tornado.httpclient import AsyncHTTPClient
 
 import hub
@@ -33,11 +29,11 @@ from hub.supervisor.config.watchers import read_config
 from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.node import Node
 from plugins.stub.faults import Faults
-
-sys.path.append(str(ROOT / "tests" / "shipping"))
-
-from manifest_tools import CONTAINER, Object, container, kustomized, mounts, only, pod
-from manifest_validity import mistakes
+from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, mounts, only, pod
+from tests.deploy.manifest_validity import mistakes
+from tests.docs.pages import README, ROOT, TUTORIAL
+from tests.docs.terminal import environment, terminal, typed, typed_beside
+from tests.harness.support import PATIENCE, until
 
 SERIAL = "example.com/serial"
 FIRST, GROWN = TUTORIAL.versions("serial_adapters.py")
@@ -49,7 +45,7 @@ NOT_TYPED = {
     "mkdir serial && cd serial": "the directory of the test stands for it",
     "python3 -m venv venv": "tests have a virtual environment already",
     ". venv/bin/activate": "likewise",
-    "pip install ../device-plugin-hub": "needs a package index; tests/shipping/test_release.py installs the wheel",
+    "pip install ../device-plugin-hub": "needs a package index; tests/deploy/test_release.py installs the wheel",
     "pip install pytest": "needs a package index",
     "kubectl apply ": "needs a cluster",
     "kubectl get ": "needs a cluster",

@@ -1,6 +1,6 @@
 """What the tests of the container image share.
 
-Those in test_image_*.py need root and an image that was built, so they run where this directory is named, as
+They need root and an image that was built, so they run where this directory is named, as
 `make test-image` does, and not among all tests.
 """
 
@@ -10,18 +10,18 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from pod import Image, Pod, StartPod, Wanted
 
 from hub.testing.kubelet import FakeKubelet
 from scripts import image as built
+from tests.image.pod import Image, Pod, StartPod, Wanted
 
 HERE = Path(__file__).parent
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Leave out what needs an image where it was not asked for by name."""
     asked_for = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
-    if not collection_path.name.startswith("test_image_") or any(path.is_relative_to(HERE) for path in asked_for):
+    if any(path.is_relative_to(HERE) for path in asked_for):
         return None
     return True
 

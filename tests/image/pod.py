@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from support import PATIENCE, until
+
+from tests.harness.support import PATIENCE, until
 
 GRACE = 30.0
 """Seconds that a kubelet gives a pod to end before it kills it."""

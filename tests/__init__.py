@@ -1,0 +1,1 @@
+"""Tests; CONTRIBUTING.md says how they are run."""

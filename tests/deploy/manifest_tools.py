@@ -1,0 +1,157 @@
+"""The manifests as a cluster would get them: made by kustomize, and by Helm from the chart."""
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.harness.tools import tool
+
+CONTAINER = Path(__file__).parents[2] / "container"
+CHART = CONTAINER / "chart" / "device-plugin-hub"
+COMPONENTS = sorted(path.name for path in (CONTAINER / "components").iterdir())
+NAME = "device-plugin-hub"
+"""Of all objects, of their namespace, and of the chart's release."""
+
+Object = dict[str, Any]
+Values = Mapping[str, Any]
+
+KUBERNETES: Values = {}
+OPENSHIFT: Values = {"openshift": {"enabled": True}}
+OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHIFT}
+"""The overlays, and what has the chart make the same."""
+
+VALUES: Mapping[str, Values] = {
+    "alerts": {"alerts": {"enabled": True}},
+    "driver-root": {"driverRoot": "/run/nvidia/driver"},
+    "kubelet-root": {"kubeletRoot": "/var/lib/k0s/kubelet"},
+    "mps": {"mps": {"enabled": True}},
+    "pod-monitor": {"podMonitor": {"enabled": True}},
+    "priority-quota": {"priorityQuota": {"enabled": True}},
+    "resets": {"resets": {"enabled": True}},
+    "unprivileged": {"unprivileged": {"enabled": True}},
+}
+"""The components, and what has the chart make the same."""
+
+ALL_OPTIONS = [name for name in VALUES if name != "unprivileged"]
+"""The components that go together."""
+
+
+def run(program: str, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run kubectl or helm; where there is none, the test is skipped."""
+    __tracebackhide__ = True
+    return subprocess.run([tool(program), *words], input=text, capture_output=True, text=True, check=False)
+
+
+def kustomized(directory: Path) -> list[Object]:
+    """What kustomize makes of a directory."""
+    return _objects(run("kubectl", "kustomize", directory))
+
+
+def with_components(tree: Path, overlay: str, components: Iterable[str]) -> list[Object]:
+    """What an overlay becomes with components.
+
+    Args:
+        tree: A copy of container/.
+        overlay: Which.
+        components: Their names.
+    """
+    directory = tree / "overlays" / "-".join(["test", overlay, *components])
+    directory.mkdir(exist_ok=True)
+    wanted = {"resources": [f"../{overlay}"], "components": [f"../../components/{name}" for name in components]}
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+    return kustomized(directory)
+
+
+def helm(*values: Values, chart: Path = CHART, release: str = NAME) -> subprocess.CompletedProcess[str]:
+    """Have Helm render the chart."""
+    text = yaml.safe_dump(_merged(values))
+    return run("helm", "template", release, chart, "--namespace", NAME, "--values", "-", text=text)
+
+
+def charted(*values: Values, chart: Path = CHART, release: str = NAME) -> list[Object]:
+    """What the chart becomes with values."""
+    return _objects(helm(*values, chart=chart, release=release))
+
+
+def _objects(done: subprocess.CompletedProcess[str]) -> list[Object]:
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def _merged(values: Sequence[Values]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for each in values:
+        merged |= each
+    return merged
+
+
+def only(objects: Iterable[Object], kind: str) -> Object:
+    """The one object of a kind."""
+    (found,) = [each for each in objects if each["kind"] == kind]
+    return found
+
+
+def pod(objects: Iterable[Object]) -> dict[str, Any]:
+    """The specification of the hub's pods."""
+    spec: dict[str, Any] = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    return spec
+
+
+def container(objects: Iterable[Object]) -> dict[str, Any]:
+    """The one container of the hub's pods."""
+    (hub,) = pod(objects)["containers"]
+    found: dict[str, Any] = hub
+    return found
+
+
+def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
+    """What the container has of the node, by its path there: the mount, and of its volume `hostPath`."""
+    volumes = {volume["name"]: volume.get("hostPath") for volume in pod(objects)["volumes"]}
+    return {
+        mount["mountPath"]: mount | {"hostPath": volumes[mount["name"]]}
+        for mount in container(objects)["volumeMounts"]
+        if volumes[mount["name"]]
+    }
+
+
+def comparable(objects: Iterable[Object]) -> dict[tuple[str, str], Object]:
+    """Objects by kind and name, without the three things in which kustomize and Helm have to differ.
+
+    - The namespace: Helm wants it before it installs anything.
+    - How a changed file is rolled out: kustomize puts a hash into the ConfigMap's name, the chart into an annotation.
+    - The order of what Kubernetes knows by its name: kustomize puts what a patch adds or changes first.
+    """
+    found = {}
+    for original in objects:
+        each = deepcopy(original)
+        each["metadata"]["name"] = _without_hash(each["metadata"]["name"])
+        if each["kind"] == "DaemonSet":
+            template = each["spec"]["template"]
+            annotations = template["metadata"].pop("annotations", {})
+            assert set(annotations) <= {"checksum/config"}
+            for volume in template["spec"]["volumes"]:
+                if "configMap" in volume:
+                    volume["configMap"]["name"] = _without_hash(volume["configMap"]["name"])
+            template["spec"]["volumes"].sort(key=lambda volume: volume["name"])
+            for hub in template["spec"]["containers"]:
+                hub["env"].sort(key=lambda variable: variable["name"])
+                hub["volumeMounts"].sort(key=lambda mount: mount["mountPath"])
+        if each["kind"] != "Namespace":
+            found[each["kind"], each["metadata"]["name"]] = each
+    return found
+
+
+def _without_hash(name: str) -> str:
+    return re.sub("(-config)-[a-z0-9]{10}$", r"\1", name)
+
+
+@cache
+def default() -> list[Object]:
+    """What a Kubernetes cluster gets when nothing is changed."""
+    return kustomized(CONTAINER / "overlays" / "kubernetes")

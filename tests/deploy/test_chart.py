@@ -1,0 +1,228 @@
+"""The Helm chart: its values, what they change, and which it refuses."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hub._version import __version__
+from hub.base.log import LogLevel
+from tests.deploy.manifest_tools import (
+    CHART,
+    CONTAINER,
+    NAME,
+    OPENSHIFT,
+    VALUES,
+    Values,
+    charted,
+    comparable,
+    container,
+    helm,
+    kustomized,
+    mounts,
+    only,
+    pod,
+    run,
+)
+from tests.deploy.manifest_validity import mistakes
+
+DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+FOREIGN = {
+    *("config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"),
+    *("podMonitor.labels", "alerts.labels"),
+}
+"""Values whose keys are not the chart's."""
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+
+REFUSED: list[tuple[Values, str]] = [
+    ({"podmonitor": {"enabled": True}}, "additional properties 'podmonitor' not allowed"),
+    ({"image": {"name": "x"}}, "'/image': additional properties 'name' not allowed"),
+    ({"image": {"digest": "sha256:1"}}, "'/image/digest': 'sha256:1' does not match pattern"),
+    ({"image": {"repository": "a host/x"}}, "'/image/repository': 'a host/x' does not match pattern"),
+    ({"mps": {"enabled": "yes"}}, "'/mps/enabled': got string, want boolean"),
+    ({"httpPort": 65536}, "'/httpPort': maximum: got 65,536, want 65,535"),
+    ({"logLevel": "loud"}, "'/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
+    ({"kubeletRoot": "/var/lib/kubelet/"}, "'/kubeletRoot': '/var/lib/kubelet/' does not match pattern"),
+    ({"runDir": "run"}, "'/runDir': 'run' does not match pattern"),
+    ({"driverRoot": ""}, "'/driverRoot': value must be '/'"),
+    ({"config": {"circusIni": ""}}, "'/config/circusIni': minLength"),
+    ({"config": {"plugins": {"gpu.yaml": {"version": "v1"}}}}, "'/config/plugins/gpu.yaml': got object, want string"),
+    ({"config": {"plugins": {"circus.ini": ""}}}, "invalid propertyName 'circus.ini'"),
+    ({"env": [{"name": "A", "val": "b"}]}, "'/env/0': additional properties 'val' not allowed"),
+    ({"tolerations": [{"operator": "Exist"}]}, "'/tolerations/0/operator': value must be one of 'Exists', 'Equal'"),
+    ({"resources": {"limits": {"memory": "much"}}}, "'/resources/limits/memory': 'much' does not match pattern"),
+    ({"updateStrategy": {"maxSurge": -1}}, "'/updateStrategy/maxSurge': minimum: got -1, want 0"),
+    ({"updateStrategy": {"maxUnavailable": 1}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
+    ({"updateStrategy": {"maxSurge": 0}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
+    ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged goes with neither mps nor resets"),
+    ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged goes with neither mps nor resets"),
+]
+
+
+@pytest.mark.parametrize(("values", "why"), REFUSED, ids=lambda part: "" if isinstance(part, str) else json.dumps(part))
+def test_wrong_values_are_refused(values: Values, why: str) -> None:
+    """Whatever is misspelt or impossible, with its place, before anything reaches the cluster."""
+    done = helm(values)
+    assert done.returncode != 0
+    assert why in done.stderr
+
+
+def test_a_release_with_a_dot_is_refused() -> None:
+    """Its pods could not be hubs."""
+    assert "the release has a dot in its name" in helm(release="node.devices").stderr
+
+
+def test_helm_finds_nothing_to_say() -> None:
+    """Its own check passes, warnings included."""
+    done = run("helm", "lint", "--strict", CHART)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_version() -> None:
+    """The chart and what it installs are of the version of the hub."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_every_value_is_in_the_schema() -> None:
+    """And none is in the schema alone; `global` is Helm's own. The levels of the log are the hub's."""
+    assert set(_paths(SCHEMA)) - {"global"} == set(_keys(DEFAULTS))
+    assert SCHEMA["properties"]["logLevel"]["enum"] == [level.value for level in LogLevel]
+
+
+def _paths(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """What the schema knows, by path."""
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    properties = (SCHEMA["definitions"][reference] if reference else schema).get("properties")
+    if not properties or path in FOREIGN:
+        yield path
+        return
+    for name, inner in properties.items():
+        yield from _paths(inner, f"{path}.{name}".lstrip("."))
+
+
+def _keys(values: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - what YAML has
+    """The values, by path."""
+    if not isinstance(values, dict) or path in FOREIGN:
+        yield path
+        return
+    for name, inner in values.items():
+        yield from _keys(inner, f"{path}.{name}".lstrip("."))
+
+
+def test_values_arrive() -> None:
+    """Each value that is no option changes what it says, and leaves a valid DaemonSet."""
+    objects = charted(
+        {
+            "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3"},
+            "imagePullSecrets": [{"name": "pull"}],
+            "config": {"circusIni": "[watcher:own]\ncmd = own --config own.yaml\n", "plugins": {"own.yaml": "a: 1\n"}},
+            "env": [{"name": "MIG_STRATEGY", "value": "mixed"}],
+            "logLevel": "debug",
+            "httpPort": 8080,
+            "runDir": "/var/lib/dphub",
+            "updateStrategy": {"maxSurge": 0, "maxUnavailable": "10%", "minReadySeconds": 30},
+            "resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": 2}},
+            "priorityClassName": "high",
+            "nodeSelector": {"example.com/gpus": "yes"},
+            "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
+        },
+        VALUES["priority-quota"],
+    )
+    assert mistakes(objects) == []
+    spec, hub = only(objects, "DaemonSet")["spec"], container(objects)
+    assert spec["updateStrategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "10%"}
+    assert spec["minReadySeconds"] == 30
+    assert hub["image"] == "registry.example:5000/team/hub:1.2.3"
+    assert pod(objects)["imagePullSecrets"] == [{"name": "pull"}]
+    assert only(objects, "ConfigMap")["data"].keys() == {"circus.ini", "own.yaml", "gpu.yaml", "ib.yaml", "stub.yaml"}
+    variables = {variable["name"]: variable.get("value") for variable in hub["env"]}
+    assert variables["MIG_STRATEGY"] == "mixed"
+    assert variables["DPHUB_LOG_LEVEL"] == "debug"
+    assert variables["DPHUB_HTTP"].endswith(":8080")
+    assert [port["containerPort"] for port in hub["ports"]] == [8080]
+    assert mounts(objects)["/run/dphub"]["hostPath"]["path"] == "/var/lib/dphub"
+    assert hub["resources"] == {"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "3Gi"}}
+    assert pod(objects)["priorityClassName"] == "high"
+    assert only(objects, "ResourceQuota")["spec"]["scopeSelector"]["matchExpressions"][0]["values"] == ["high"]
+    for kind in ("PodMonitor", "PrometheusRule"):
+        labels = only(objects, kind)["metadata"]["labels"]
+        assert (labels["release"], labels["app.kubernetes.io/instance"]) == ("prometheus", NAME)
+    assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "example.com/gpus": "yes"}
+    assert pod(objects)["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_defaults_can_be_taken_out() -> None:
+    """A file, a limit, the tolerations: with null, or with nothing."""
+    objects = charted(
+        {
+            "config": {"plugins": {"stub.yaml": None}},
+            "resources": {"limits": None},
+            "affinity": None,
+            "nodeSelector": None,
+            "tolerations": [],
+        }
+    )
+    assert mistakes(objects) == []
+    assert "stub.yaml" not in only(objects, "ConfigMap")["data"]
+    assert "limits" not in container(objects)["resources"]
+    assert pod(objects).keys().isdisjoint({"affinity", "nodeSelector", "tolerations"})
+
+
+def test_an_image_by_its_digest(tmp_path: Path) -> None:
+    """In place of the tag; as kustomize has it by `digest`."""
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    objects = charted({"image": {"repository": "registry.example/hub", "tag": "1.2.3", "digest": digest}})
+    assert mistakes(objects) == []
+    assert container(objects)["image"] == f"registry.example/hub@{digest}"
+    shutil.copytree(CONTAINER, tmp_path / "container", symlinks=True)
+    own = tmp_path / "container" / "overlays" / "own"
+    own.mkdir()
+    images = [{"name": NAME, "newName": "registry.example/hub", "digest": digest}]
+    (own / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../kubernetes"], "images": images}))
+    assert container(kustomized(own))["image"] == container(objects)["image"]
+
+
+def test_another_kubelet_root_moves_one_directory() -> None:
+    """That of the pod resources API; what is documented of the other one is true."""
+    plain, moved = mounts(charted()), mounts(charted({"kubeletRoot": "/data/kubelet"}))
+    changed = {path for path in plain if plain[path] != moved[path]}
+    assert changed == {"/var/lib/kubelet/pod-resources"}
+    assert moved[changed.pop()]["hostPath"]["path"] == "/data/kubelet/pod-resources"
+
+
+def test_a_changed_file_is_rolled_out() -> None:
+    """Another text gives pods of another template; the same text does not."""
+    templates = [
+        only(objects, "DaemonSet")["spec"]["template"]
+        for objects in (charted(), charted(), charted({"config": {"plugins": {"stub.yaml": "resources: []\n"}}}))
+    ]
+    assert templates[0] == templates[1] != templates[2]
+
+
+def test_two_releases_share_a_cluster() -> None:
+    """For two kinds of nodes: no object of one is one of the other, and neither takes the other's pods."""
+    options = (OPENSHIFT, *(VALUES[name] for name in ("alerts", "pod-monitor", "priority-quota")))
+    one, other = charted(*options), charted(*options, release="7")
+    assert mistakes(other) == []
+    assert comparable(one).keys().isdisjoint(comparable(other).keys())
+    assert {each["metadata"]["name"] for each in other} == {"7", "7-config"}
+    for objects in (one, other):
+        selector = only(objects, "DaemonSet")["spec"]["selector"]["matchLabels"]
+        assert selector == only(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
+        assert selector["app.kubernetes.io/instance"] == only(objects, "DaemonSet")["metadata"]["name"]
+
+
+def test_the_package_is_whole(tmp_path: Path) -> None:
+    """What `helm package` makes of it has all that the directory has, though the alerts are kept elsewhere."""
+    done = run("helm", "package", CHART, "--destination", tmp_path)
+    assert done.returncode == 0, done.stderr
+    options = (OPENSHIFT, VALUES["alerts"], VALUES["pod-monitor"])
+    assert charted(*options, chart=tmp_path / f"{NAME}-{__version__}.tgz") == charted(*options)

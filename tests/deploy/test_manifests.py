@@ -1,0 +1,383 @@
+"""The manifests in container/: what a cluster gets from them, and what it can rely on."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hub import CDI_DIRECTORY as CDI
+from hub._version import __version__
+from hub.base.exits import Exit
+from hub.base.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
+from hub.cli.commands.run import run as dphub_run
+from hub.kubelet.podresources import pod_resources_socket
+from hub.reset.messages import ResetLimits
+from hub.supervisor.circus.watcher import KILL_SECONDS
+from hub.supervisor.config.watchers import read_config
+from hub.supervisor.http.server import split_address
+from hub.supervisor.reporter import NODE_NAME_VARIABLE
+from plugins.gpu.container.mpspaths import shm_directory
+from plugins.gpu.mps.paths import shm_directory
+from plugins.gpu.settings.environment import VARIABLES
+from plugins.gpu.settings.file import Flags
+from plugins.ib.discovery.routes import VARIABLE as NODE_NET
+from plugins.ib.routes import VARIABLE as NODE_NET
+from tests.deploy.manifest_tools import (
+    ALL_OPTIONS,
+    COMPONENTS,
+    CONTAINER,
+    NAME,
+    OVERLAYS,
+    VALUES,
+    Object,
+    charted,
+    comparable,
+    container,
+    default,
+    kustomized,
+    mounts,
+    only,
+    pod,
+    with_components,
+)
+from tests.deploy.manifest_validity import mistakes
+
+CASES = [
+    *((overlay, [name]) for overlay in OVERLAYS for name in COMPONENTS),
+    *((overlay, [*ALL_OPTIONS]) for overlay in OVERLAYS),
+    *((overlay, []) for overlay in OVERLAYS),
+]
+BASE = CONTAINER / "base"
+SOURCES = [path for path in sorted(CONTAINER.rglob("*.yaml")) if path.parents[0].name != "templates"]
+
+PRIVILEGES = {
+    *("privileged", "runAsUser", "hostPID", "hostNetwork", "hostIPC", "seLinuxOptions"),
+    *("allowPrivilegedContainer", "allowPrivilegeEscalation", "allowHostDirVolumePlugin"),
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what kustomize reads, to have overlays of one's own in."""
+    copy = tmp_path_factory.mktemp("container")
+    for name in ("base", "components", "overlays"):
+        shutil.copytree(CONTAINER / name, copy / name)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("overlay", "components"), CASES, ids=lambda part: part if isinstance(part, str) else "+".join(part) or "alone"
+)
+def test_kustomize_and_helm_make_the_same(tree: Path, overlay: str, components: list[str]) -> None:
+    """An overlay with any component, and the chart with the values for it, are valid and equal."""
+    kustomize = with_components(tree, overlay, components)
+    helm = charted(OVERLAYS[overlay], *(VALUES[name] for name in components))
+    assert mistakes([*kustomize, *helm]) == []
+    assert comparable(kustomize) == comparable(helm)
+
+
+def test_every_component_has_its_values() -> None:
+    """So that the test above leaves none out, and the overlay names them all."""
+    assert sorted(VALUES) == COMPONENTS
+    overlay = (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text()
+    assert re.findall(r"#   - \.\./\.\./components/(\S+)", overlay) == COMPONENTS
+
+
+def test_mistakes_are_found() -> None:
+    """An unknown key, in Kubernetes' own objects and in those of others."""
+    daemonset = only(charted(), "DaemonSet")
+    daemonset["spec"]["template"]["spec"]["hostPid"] = True
+    constraints = only(charted(OVERLAYS["openshift"]), "SecurityContextConstraints")
+    constraints["allowHostPid"] = True
+    del constraints["allowHostIPC"]
+    found = mistakes([daemonset, constraints])
+    assert len(found) == 4
+    assert all("hostpid" in problem.lower() or "allowHostIPC" in problem for problem in found)
+
+
+def test_what_a_cluster_gets() -> None:
+    """A namespace, an account without rights, the files and a DaemonSet; on OpenShift the right to run it."""
+    kinds = {each["kind"] for each in default()}
+    assert kinds == {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"}
+    openshift = {each["kind"] for each in kustomized(CONTAINER / "overlays" / "openshift")}
+    assert openshift - kinds == {"SecurityContextConstraints", "Role", "RoleBinding"}
+    assert only(default(), "ServiceAccount")["automountServiceAccountToken"] is False
+    assert pod(default())["automountServiceAccountToken"] is False
+
+
+def test_openshift_grants_the_account_one_thing() -> None:
+    """To use the constraints, which allow what the pods need, and no more."""
+    objects = kustomized(CONTAINER / "overlays" / "openshift")
+    (rule,) = only(objects, "Role")["rules"]
+    constraints = only(objects, "SecurityContextConstraints")
+    assert (rule["verbs"], rule["resourceNames"]) == (["use"], [constraints["metadata"]["name"]])
+    (subject,) = only(objects, "RoleBinding")["subjects"]
+    assert (subject["kind"], subject["name"]) == ("ServiceAccount", pod(objects)["serviceAccountName"])
+    assert {kind for volume in pod(objects)["volumes"] for kind in volume if kind != "name"} == set(
+        constraints["volumes"]
+    )
+
+
+def test_the_version() -> None:
+    """The image and the labels are those of this version, and the image is on no registry: that is for the overlay."""
+    daemonset = only(default(), "DaemonSet")
+    assert container(default())["image"] == f"{NAME}:{__version__}"
+    for metadata in (daemonset["metadata"], daemonset["spec"]["template"]["metadata"]):
+        assert metadata["labels"]["app.kubernetes.io/version"] == __version__
+
+
+def test_no_registry_and_no_latest() -> None:
+    """No file names a host to pull from, or a version that changes under its name."""
+    for source in (path for path in CONTAINER.rglob("*") if path.is_file() and path.suffix in {".yaml", ".tpl"}):
+        for image in re.findall(
+            r"^[\s#-]*(?:image|repository|newName|newTag): *(.*)$", source.read_text(), re.MULTILINE
+        ):
+            assert not re.search(r"latest|[a-z0-9]\.[a-z]{2,}/|:\d+/", image), f"{source}: {image}"
+
+
+COMMENTED = {
+    key: re.sub("^# ", "", text, flags=re.MULTILINE)
+    for text, key in re.findall(
+        r"^(# (\w+):\n(?:#   .*\n)+)",
+        (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text(),
+        re.MULTILINE,
+    )
+}
+"""What the overlay shows in comments, by its key, as it is without `# `."""
+
+
+def test_what_is_commented_out_can_be_used(tree: Path) -> None:
+    """In its place, each part alone and all together: a key that is there twice, or has two values, is no YAML."""
+    assert COMMENTED.keys() == {"components", "images", "configMapGenerator"}
+    source = tree / "overlays" / "kubernetes"
+    for parts in (*([key] for key in COMMENTED), COMMENTED.keys()):
+        directory = tree / "overlays" / "-".join(["uncommented", *parts])
+        shutil.copytree(source, directory)
+        (directory / "gpu.yaml").write_text("version: v1\n")
+        text = (source / "kustomization.yaml").read_text()
+        for key in parts:
+            commented = re.sub("^", "# ", COMMENTED[key].rstrip("\n"), flags=re.MULTILINE)
+            text = text.replace(commented, COMMENTED[key].rstrip("\n"))
+        (directory / "kustomization.yaml").write_text(text)
+        assert yaml.safe_load(text).keys() >= set(parts)
+        assert mistakes(kustomized(directory)) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_of_ones_own(tree: Path, overlay: str) -> None:
+    """As the overlay's comments say: another namespace, a registry, files of one's own. All objects follow."""
+    directory = tree / "overlays" / f"own-{overlay}"
+    shutil.copytree(tree / "overlays" / overlay, directory)
+    (directory / "gpu.yaml").write_text("version: v1\nflags: {migStrategy: mixed}\n")
+    text = (directory / "kustomization.yaml").read_text()
+    text = re.sub(f"^(# )?namespace: {NAME}$", "namespace: devices", text, flags=re.MULTILINE)
+    text += "".join(COMMENTED[key] for key in ("images", "configMapGenerator")).replace("REGISTRY", "registry.example")
+    (directory / "kustomization.yaml").write_text(text)
+    objects = kustomized(directory)
+    assert mistakes(objects) == []
+    assert container(objects)["image"] == f"registry.example/{NAME}:{__version__}"
+    files = only(objects, "ConfigMap")["data"]
+    assert files["gpu.yaml"] == "version: v1\nflags: {migStrategy: mixed}\n"
+    assert files["circus.ini"] == (BASE / "circus.ini").read_text()
+    namespaces = {each["metadata"].get("namespace", "devices") for each in objects}
+    assert namespaces == {"devices"}
+    assert only(objects, "Namespace")["metadata"]["name"] == "devices"
+    subjects = [subject for each in objects for subject in each.get("subjects", [])]
+    assert {subject["namespace"] for subject in subjects} <= {"devices"}
+
+
+def test_the_files_are_right(tmp_path: Path) -> None:
+    """`dphub check` takes circus.ini and the file of every plugin, and there is no file that no plugin reads."""
+    files = only(default(), "ConfigMap")["data"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (volume,) = [each["name"] for each in pod(default())["volumes"] if "configMap" in each]
+    (directory,) = [each["mountPath"] for each in container(default())["volumeMounts"] if each["name"] == volume]
+    # Files are named without a directory, so what is right here is right there.
+    assert container(default())["workingDir"] == directory
+    command, option, config = container(default())["args"]
+    assert (command, option) == ("run", "--config")
+    done = subprocess.run(
+        [sys.executable, "-m", "hub", "check", config.removeprefix(f"{directory}/")],
+        cwd=tmp_path,
+        env=_environment(default()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+    assert done.stdout.splitlines() == [
+        *("gpu: ok", "ib: ok", "stub: ok (autostart is off)"),
+        "circus.ini: ok, 3 plugins",
+    ]
+    assert set(re.findall(r"--config (\S+)", files["circus.ini"])) == files.keys() - {"circus.ini"}
+
+
+def _environment(objects: list[Object]) -> dict[str, str]:
+    variables = container(objects)["env"]
+    return {variable["name"]: variable.get("value", "a-pod") for variable in variables} | {
+        "PYTHONPATH": str(CONTAINER.parent)
+    }
+
+
+def test_the_variables_are_known(tree: Path) -> None:
+    """Each is one that `dphub run` or a plugin reads."""
+    known = {option.envvar for option in dphub_run.params} | VARIABLES.keys() | {NODE_NET, NODE_NAME_VARIABLE}
+    for components in ([], ALL_OPTIONS):
+        assert _environment(with_components(tree, "kubernetes", components)).keys() - {"PYTHONPATH"} <= known
+
+
+def test_each_pod_is_a_hub_of_its_own_name(tree: Path) -> None:
+    """So that an old and a new one share a node; the name is the pod's, which a hub can have."""
+    (name,) = [each for each in container(default())["env"] if each["name"] == "DPHUB_INSTANCE"]
+    assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert INSTANCE_NAME.fullmatch(f"{only(default(), 'DaemonSet')['metadata']['name']}-x7k2p")
+    for components in ([], ALL_OPTIONS):
+        spec = pod(with_components(tree, "openshift", components))
+        assert "hostNetwork" not in spec
+        assert not [port for hub in spec["containers"] for port in hub["ports"] if "hostPort" in port]
+
+
+def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
+    """On every address of the pod, at the port that probes and PodMonitor name; under all options."""
+    for components in ([], ALL_OPTIONS):
+        objects = with_components(tree, "kubernetes", components)
+        hub = container(objects)
+        (port,) = hub["ports"]
+        assert split_address(_environment(objects)["DPHUB_HTTP"]) == ("", port["containerPort"])
+        probes = {probe: hub[probe]["httpGet"] for probe in hub if probe.endswith("Probe")}
+        assert {probe["port"] for probe in probes.values()} == {port["name"]}
+        assert {name: probe["path"] for name, probe in probes.items()} == {
+            "startupProbe": "/healthz",
+            "livenessProbe": "/healthz",
+            "readinessProbe": "/readyz",
+        }
+    monitor = only(objects, "PodMonitor")["spec"]
+    assert [(each["port"], each["path"]) for each in monitor["podMetricsEndpoints"]] == [(port["name"], "/metrics")]
+    labels = only(objects, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_an_upgrade_leaves_no_gap() -> None:
+    """The new pod is ready before the old one goes, on every node."""
+    spec = only(default(), "DaemonSet")["spec"]
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert spec["minReadySeconds"] == 5
+
+
+def test_mps_is_never_ended_by_an_upgrade(tree: Path) -> None:
+    """Its daemons end with the pod, so only an administrator replaces one."""
+    spec = only(with_components(tree, "kubernetes", ["mps"]), "DaemonSet")["spec"]
+    assert spec["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_the_hub_has_time_to_stop(tmp_path: Path) -> None:
+    """More than twice as long as its slowest plugin, which may be stopped while it is just being restarted."""
+    (tmp_path / "circus.ini").write_text(only(default(), "ConfigMap")["data"]["circus.ini"])
+    slowest = max(plugin.graceful_timeout for plugin in read_config(tmp_path / "circus.ini")) + KILL_SECONDS
+    assert pod(default())["terminationGracePeriodSeconds"] > 2 * slowest
+
+
+def test_a_reset_cannot_end_the_pod() -> None:
+    """The memory that it may take is within the pod's; processor time has no limit."""
+    limits = dict(container(default())["resources"]["limits"])
+    (gib,) = re.findall(r"^(\d+)Gi$", limits.pop("memory"))
+    assert int(gib) << 30 > ResetLimits().memory + (512 << 20)
+    assert limits == {}
+
+
+def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
+    """The directories of the node are mounted at the paths that the code has, under every kubelet's root.
+
+    A kubelet's plugin directory does not follow its root: its path is a constant (pkg/kubelet/cm/devicemanager).
+    """
+    for components, root in (([], "/var/lib/kubelet"), (ALL_OPTIONS, "/var/lib/k0s/kubelet")):
+        found = mounts(with_components(tree, "kubernetes", components))
+        on_node = {path: mount["hostPath"]["path"] for path, mount in found.items()}
+        assert on_node[str(PLUGIN_DIR)] == str(PLUGIN_DIR)
+        assert on_node[str(pod_resources_socket(PLUGIN_DIR).parent)] == f"{root}/pod-resources"
+        assert on_node[str(RUN_DIR)] == str(RUN_DIR)
+        assert on_node[CDI] == CDI
+        assert on_node[Flags().plugin.container_driver_root] == ("/run/nvidia/driver" if components else "/")
+        assert (on_node["/dev"], on_node["/sys"]) == ("/dev", "/sys")
+    assert on_node[Flags().mps_root] == Flags().mps_root
+    assert on_node["/dev/shm"] == shm_directory(Flags().mps_root)  # noqa: S108 - the pod's
+
+
+def test_what_the_pod_may_write_to(tree: Path) -> None:
+    """Only to what it has to; nothing of its own, and to /sys where devices are reset."""
+    assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
+    writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
+    assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
+    with_resets = mounts(with_components(tree, "kubernetes", ["resets"]))
+    assert {path for path, mount in with_resets.items() if not mount.get("readOnly")} == {*writable, "/sys"}
+
+
+def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:
+    """It would have to make the file for the last words of the container there, and could not: it is read-only."""
+    message = Path(container(default())["terminationMessagePath"])
+    assert not any(message.is_relative_to(path) for path in mounts(default()))
+
+
+def test_a_wrong_kubelet_root_is_no_silent_pod() -> None:
+    """The kubelet's directories have to be there; those that nobody else makes are made."""
+    types = {path: mount["hostPath"]["type"] for path, mount in mounts(default()).items()}
+    made = {path for path, kind in types.items() if kind == "DirectoryOrCreate"}
+    assert made == {str(RUN_DIR), CDI}
+    assert set(types.values()) == {"Directory", "DirectoryOrCreate"}
+
+
+def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
+    """No capability, no way to get one, and not all files of the node."""
+    for overlay in OVERLAYS:
+        objects = with_components(tree, overlay, ["unprivileged"])
+        context = container(objects)["securityContext"]
+        assert (context["privileged"], context["allowPrivilegeEscalation"]) == (False, False)
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "/" not in {mount["hostPath"]["path"] for mount in mounts(objects).values()}
+    constraints = only(objects, "SecurityContextConstraints")
+    assert (constraints["allowPrivilegedContainer"], constraints["allowPrivilegeEscalation"]) == (False, False)
+
+
+def test_every_privilege_has_a_reason() -> None:
+    """A comment stands over each directory of the node, how it is mounted, and each right that a pod has."""
+    unexplained = []
+    explained = 0
+    for source in SOURCES:
+        lines = source.read_text().splitlines()
+        for node in yaml.compose_all(source.read_text()):
+            for what, line in _privileges(node):
+                explained += 1
+                if not lines[line - 1].strip().startswith("#"):
+                    unexplained.append(f"{source.relative_to(CONTAINER)}: {what}")
+    assert unexplained == []
+    assert explained > 20
+
+
+def _privileges(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """What wants a reason, and its line."""
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _privileges(each)
+    elif isinstance(node, yaml.MappingNode):
+        pairs = {key.value: value for key, value in node.value}
+        name = pairs.get("name", pairs.get("mountPath"))
+        if "hostPath" in pairs or ("mountPath" in pairs and name.value != "config"):
+            yield f"{'volume' if 'hostPath' in pairs else 'mount'} {name.value}", node.start_mark.line
+        for key, value in node.value:
+            if key.value in PRIVILEGES and value.value not in ("false", []):
+                yield key.value, key.start_mark.line
+            yield from _privileges(value)
+
+
+def test_the_alerts_are_the_projects() -> None:
+    """The PrometheusRule has what container/monitoring/rules.yaml has."""
+    rules = yaml.safe_load((CONTAINER / "monitoring" / "rules.yaml").read_text())
+    copy = yaml.safe_load((CONTAINER / "components" / "alerts" / "prometheus-rule.yaml").read_text())
+    assert copy["spec"] == rules

@@ -1,0 +1,42 @@
+"""The commands that the documentation shows an operator."""
+
+import re
+import shlex
+
+from tests.harness.operated import operated
+from tests.harness.support import PROJECT
+
+DOCUMENTS = ("README.md", "docs/operating.md")
+NEED_A_HUB = (
+    "status",
+    "devices",
+    "logs",
+    "restart",
+    "stop",
+    "start",
+    "cordon",
+    "uncordon",
+    "reload",
+    "log-level",
+    "reset",
+)
+
+
+def _commands() -> list[list[str]]:
+    """Those for a hub that runs, in their order."""
+    found = []
+    for name in DOCUMENTS:
+        text = (PROJECT / name).read_text()
+        for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            found += [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
+    return [words[1:] for words in found if words[0] == "dphub" and words[1] in NEED_A_HUB]
+
+
+async def test_they_work_as_they_stand() -> None:
+    """One after the other, on a node where all is well."""
+    commands = _commands()
+    assert {words[0] for words in commands} >= set(NEED_A_HUB) - {"reset"}
+    async with operated() as node:
+        for words in commands:
+            said = await node.dphub(*words)
+            assert said.code == 0, (words, said)

@@ -1,0 +1,179 @@
+"""docs/install.md: who follows it gets what it says."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hub import CDI_DIRECTORY as CDI
+from hub.testing.kubelet import FakeKubelet
+from plugins.gpu.allocation import CDI_VENDOR
+from plugins.gpu.container import CDI_VENDOR
+from plugins.ib.cdi import VENDOR as RDMA_VENDOR
+from tests.deploy.manifest_tools import (
+    CHART,
+    COMPONENTS,
+    CONTAINER,
+    NAME,
+    OVERLAYS,
+    Object,
+    charted,
+    container,
+    kustomized,
+    mounts,
+    only,
+    pod,
+)
+from tests.deploy.manifest_validity import OLDEST, mistakes
+from tests.docs.docs_tools import blocks, codes, page, rows
+from tests.harness.support import Node
+
+DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"}
+"""Values whose keys are not the chart's."""
+
+IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
+"""Values whose defaults are too long for the table."""
+
+KUSTOMIZATION, PATCH, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_example_overlay_works(tmp_path: Path, overlay: str) -> None:
+    """A copy of either overlay, changed as the page shows: valid objects, the image and the file of one's own."""
+    objects = _overlay(tmp_path, overlay, yaml.safe_load(KUSTOMIZATION.replace("REGISTRY", "registry.example")))
+    assert container(objects)["image"].startswith(f"registry.example/{NAME}:")
+    assert only(objects, "ConfigMap")["data"]["gpu.yaml"] == "version: v1\n"
+    assert {each["kind"] for each in objects}.isdisjoint({"PodMonitor", "PrometheusRule"})
+
+
+def test_the_example_overlay_has_what_it_comments_out(tmp_path: Path) -> None:
+    """Without `# ` before them, the two components for the Prometheus operator are there."""
+    objects = _overlay(tmp_path, "kubernetes", yaml.safe_load(re.sub("(?m)^# (?=[c ])", "", KUSTOMIZATION)))
+    assert {"PodMonitor", "PrometheusRule"} <= {each["kind"] for each in objects}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
+    """It adds to what is there: a label of the nodes, a Secret, a variable."""
+    objects = _overlay(tmp_path, overlay, yaml.safe_load(PATCH))
+    assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "device-plugin-hub": "true"}
+    assert pod(objects)["imagePullSecrets"] == [{"name": "my-registry"}]
+    variables = {variable["name"] for variable in container(objects)["env"]}
+    assert variables == {"MIG_STRATEGY", *(variable["name"] for variable in container(charted())["env"])}
+
+
+def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> None:
+    """The second one's have the other name, and its role allows their use."""
+    objects = _overlay(tmp_path, "openshift", yaml.safe_load(CONSTRAINTS))
+    name = only(objects, "SecurityContextConstraints")["metadata"]["name"]
+    assert name == f"{NAME}-2"
+    assert only(objects, "Role")["rules"][0]["resourceNames"] == [name]
+
+
+def _overlay(tmp_path: Path, overlay: str, wanted: dict[str, Any]) -> list[Object]:
+    """What a copy of an overlay becomes with what the page shows, which has to be valid."""
+    tree = tmp_path / "container"
+    shutil.copytree(CONTAINER, tree, symlinks=True)
+    own = tree / "overlays" / "my-cluster"
+    shutil.copytree(tree / "overlays" / overlay, own)
+    (own / "gpu.yaml").write_text("version: v1\n")
+    before = yaml.safe_load((own / "kustomization.yaml").read_text())
+    patches = [*before.get("patches", []), *wanted.get("patches", [])]
+    merged = before | wanted | {"resources": before["resources"], "patches": patches}
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(merged))
+    objects = kustomized(own)
+    assert mistakes(objects) == []
+    return objects
+
+
+def test_every_value_is_documented() -> None:
+    """Each value of the chart is in the table with its default, and each in the table is the chart's."""
+    documented = {codes(value)[0]: default for value, default, _ in rows("install", "value", "default", "meaning")}
+    values = dict(_values(DEFAULTS))
+    assert list(documented) == list(values)
+    for name in values.keys() - IN_WORDS:
+        assert yaml.safe_load(codes(documented[name])[0]) == values[name], name
+
+
+def _values(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in values.items():
+        here = f"{path}{name}"
+        if isinstance(inner, dict) and inner and here not in WHOLE:
+            yield from _values(inner, f"{here}.")
+        else:
+            yield here, inner
+
+
+def test_every_component_is_documented() -> None:
+    """With the Helm value that does the same."""
+    table = rows("install", "component", "Helm", "when")
+    assert [codes(name)[0] for name, _, _ in table] == COMPONENTS
+    values = dict(_values(DEFAULTS))
+    assert all(codes(helm)[0] in values for _, helm, _ in table)
+
+
+def test_the_requirements_are_those_of_the_manifests() -> None:
+    """The oldest Kubernetes, and what a node needs."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert OLDEST in chart["kubeVersion"]
+    assert f"| Kubernetes | {OLDEST} or newer" in page("install")
+    resources = container(charted())["resources"]
+    assert resources == {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
+    assert "128 MiB of memory and 0.05 of a processor" in page("install")
+    assert "may take 3 GiB" in page("install")
+
+
+async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKubelet, tmp_path: Path) -> None:
+    """It is a valid pod, and what it asks for is what the stub of the manifests has; its log is as the page says."""
+    wanted = yaml.safe_load(STUB_POD)
+    assert mistakes([wanted]) == []
+    (main,) = wanted["spec"]["containers"]
+    settings = tmp_path / "stub.yaml"
+    settings.write_text(only(charted(), "ConfigMap")["data"]["stub.yaml"])
+    node.spawn(config=settings)
+    await kubelet.wait_for("example.com/stub", 4)
+    limits = {name: int(count) for name, count in main["resources"]["limits"].items()}
+    response = (await kubelet.admit("stub-test", limits)).containers["main"].response
+    assert response.envs == {"STUB_DEVICES": "stub-0,stub-1"}
+    files = [device.container_path for device in response.devices]
+    assert all(text in page("install") for text in ("stub-0,stub-1", *files))
+    assert "$STUB_DEVICES" in main["command"][-1]
+
+
+def test_what_stays_on_a_node() -> None:
+    """Each directory that the pods may write to is in the list of what stays, but the kubelet's own."""
+    stays = " ".join(codes(" ".join(cell for row in rows("install", "left on a node") for cell in row)))
+    options = {name: {"enabled": True} for name in ("mps", "resets")}
+    writable = {
+        mount["hostPath"]["path"]
+        for mount in mounts(charted(options)).values()
+        if not mount.get("readOnly") and mount["hostPath"]["path"] not in {"/var/lib/kubelet/device-plugins", "/sys"}
+    }
+    assert [path for path in writable if path.removesuffix("/shm") not in stays] == []
+    for vendor in (CDI_VENDOR, RDMA_VENDOR):
+        assert f"{vendor}-*.json" in stays
+    assert str(CDI) in stays
+
+
+def test_the_page_can_be_forwarded() -> None:
+    """The hub listens where the page says, on all addresses of its pod."""
+    (http,) = [each["value"] for each in container(charted())["env"] if each["name"] == "DPHUB_HTTP"]
+    assert f"`DPHUB_HTTP` is `{http}`" in page("install")
+    assert f"port-forward POD {http.removeprefix(':')}" in page("install")
+
+
+def test_the_service_account_and_the_namespace_are_as_the_commands_have_them() -> None:
+    """The name of the DaemonSet, the namespace and the label of the pods in the commands are those of the manifests."""
+    daemonset = only(charted(), "DaemonSet")
+    assert (daemonset["metadata"]["name"], daemonset["metadata"]["namespace"]) == (NAME, NAME)
+    assert f"rollout status daemonset/{NAME}" in page("install")
+    assert (
+        f"app.kubernetes.io/name={daemonset['spec']['template']['metadata']['labels']['app.kubernetes.io/name']}"
+        in page("install")
+    )
+    assert pod(charted())["priorityClassName"] in page("install")

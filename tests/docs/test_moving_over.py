@@ -1,0 +1,100 @@
+"""docs/moving-over.md: no setting of the other plugins is without an answer."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from plugins.gpu.settings.environment import VARIABLES
+from plugins.gpu.settings.file import Flags, GPUSettings, Imex, PluginFlags
+from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
+from plugins.gpu.settings.xids import DISABLE, ENABLE
+from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
+from tests.docs.docs_tools import blocks, codes, page, rows
+
+NVIDIA = rows("moving-over", "key of the file", "variable", "Helm value of their chart", "here")
+SHARED = page("moving-over").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
+SRIOV = page("moving-over").partition("## From the SR-IOV network device plugin")[2]
+
+SHARED_KEYS = {
+    *("periodicUpdateInterval", "configList", "resourceName", "resourcePrefix", "rdmaHcaMax", "devices"),
+    *(f"selectors.{name}" for name in ("vendors", "deviceIDs", "drivers", "ifNames", "linkTypes")),
+}
+"""What the file of the RDMA shared device plugin has."""
+
+
+def _keys(kind: type[msgspec.Struct], place: str = "") -> set[str]:
+    return {f"{place}{field.encode_name}" for field in msgspec.structs.fields(kind)}
+
+
+def test_every_key_of_nvidias_file_is_there() -> None:
+    """All that the code accepts but `dphub`, which NVIDIA's file does not know."""
+    documented = {key for row in NVIDIA for key in codes(row[0])}
+    accepted = {
+        *(_keys(GPUSettings) - {"flags", "resources", "sharing", "imex", "dphub"}),
+        *(_keys(Flags, "flags.") - {"flags.plugin"}),
+        *_keys(PluginFlags, "flags.plugin."),
+        *_keys(ResourcePatterns, "resources."),
+        *_keys(SharingSection, "sharing."),
+        *_keys(Imex, "imex."),
+    }
+    assert documented == accepted
+
+
+def test_every_variable_of_nvidias_plugin_is_there() -> None:
+    """In the row of the key that it sets, or in one of its own."""
+    documented = {variable: codes(row[0]) for row in NVIDIA for variable in codes(row[1])}
+    assert VARIABLES.keys() | {DISABLE, ENABLE, "CONFIG_FILE", "RESOURCE_PREFIX"} <= documented.keys()
+    assert {name: documented[name] for name in VARIABLES} == {name: [key] for name, (key, _) in VARIABLES.items()}
+
+
+def test_every_key_of_the_shared_plugins_file_is_there() -> None:
+    """And the code accepts each of them."""
+    documented = {key for row in rows("moving-over", "theirs", "here") for key in codes(row[0])}
+    table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
+    assert documented
+    assert table >= SHARED_KEYS
+    accepted = {*_keys(IBSettings), *_keys(Pool), *_keys(Selectors, "selectors.")}
+    assert accepted >= SHARED_KEYS
+
+
+def test_what_is_said_to_be_as_before_is(tmp_path: Path) -> None:
+    """The settings that bring back what the shared plugin does are taken together."""
+    wanted = [
+        text
+        for line in SHARED.splitlines()
+        for text in codes(line)
+        if text.startswith(("nodes:", "permissions:", "health:"))
+    ]
+    assert len(wanted) == 3
+    pool = {"resourceName": "hca", "devices": ["ib0"]}
+    for text in wanted:
+        pool |= yaml.safe_load(text)
+    (tmp_path / "ib.yaml").write_text(yaml.safe_dump({"configList": [pool], "cdi": ["annotations"]}))
+    IBSettings.read(tmp_path / "ib.yaml")
+
+
+@pytest.mark.parametrize("indent", [None, 2], ids=["compact", "indented"])
+def test_a_json_file_can_be_named_yaml(tmp_path: Path, indent: int | None) -> None:
+    """The shared plugin's config.json is taken as ib.yaml, unless it is indented by tabs."""
+    config = {"configList": [{"resourceName": "a", "rdmaHcaMax": 1000, "devices": ["ib0"]}]}
+    (tmp_path / "ib.yaml").write_text(json.dumps(config, indent=indent))
+    (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list
+    assert (pool.resource, pool.rdma_hca_max) == ("rdma/a", 1000)
+    (tmp_path / "ib.json").write_text(json.dumps(config, indent="\t"))
+    assert IBSettings.read(tmp_path / "ib.json").config_list == (pool,)
+
+
+def test_the_example_for_virtual_functions_is_right(tmp_path: Path) -> None:
+    """A pool of mode vf, with the selectors of the SR-IOV plugin; what is said not to be there is not."""
+    (text,) = [block for block in blocks("moving-over", "yaml") if "configList" in block]
+    (tmp_path / "ib.yaml").write_text(text)
+    (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list
+    assert pool.mode is Mode.VF
+    selectors = _keys(Selectors)
+    assert {"vendors", "drivers", "pciAddresses", "pfNames", "rootDevices", "linkTypes", "pKeys", "isRdma"} <= selectors
+    absent = ("acpiIndexes", "ddpProfiles", "needVhostNet", "vdpaType")
+    assert selectors.isdisjoint(absent)
+    assert all(name in SRIOV for name in absent)

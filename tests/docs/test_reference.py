@@ -1,0 +1,129 @@
+"""docs/reference.md is made from the code, and misses nothing."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub.base.exits import Exit
+from hub.supervisor.config import watchers as config
+from plugins.gpu.settings.environment import VARIABLES
+from plugins.ib.settings import IBSettings
+from scripts import docstrings, reference, settingswords
+from tests.docs.docs_tools import ROOT, page
+
+CODE = [path for package in ("hub", "plugins") for path in (ROOT / package).rglob("*.py")]
+
+
+def test_it_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is committed is what the code says."""
+    assert reference.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page that says something else fails the check, with what to do; writing it mends that."""
+    stale = tmp_path / "reference.md"
+    stale.write_text(page("reference").replace("`migStrategy`", "`migPolicy`"))
+    monkeypatch.setattr(reference, "TARGET", stale)
+    assert reference.main(["--check"]) == 1
+    assert "run python -m scripts.reference" in capsys.readouterr().err
+    assert reference.main([]) == 0
+    assert reference.main(["--check"]) == 0
+
+
+def test_a_key_without_a_meaning_is_refused() -> None:
+    """So that no key comes into a file without a word about it."""
+
+    class Mute(msgspec.Struct):
+        silent: int = 1
+
+    with pytest.raises(LookupError, match="silent has no docstring: say what it means"):
+        settingswords.keys(Mute)
+
+
+def test_every_variable_is_there() -> None:
+    """All of the hub's own that the code names, and all that gpu.yaml has."""
+    named = {name for path in CODE for name in re.findall(r'"(DPHUB_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    missing = [name for name in sorted(named | VARIABLES.keys()) if f"| `{name}` |" not in page("reference")]
+    assert missing == []
+
+
+def test_every_variable_that_is_read_is_there() -> None:
+    """Whatever `os.environ` is asked for by name."""
+    asked = {
+        name
+        for path in CODE
+        for name in re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text(encoding="utf-8"))
+    }
+    # Handed on to programs, as every process does; and what a shell tells its completion.
+    assert {name for name in asked if f"| `{name}` |" not in page("reference")} == {
+        "PATH",
+        "COMP_LINE",
+        "COMP_WORDBREAKS",
+    }
+
+
+def test_every_key_of_circus_ini_is_there() -> None:
+    """With its default."""
+    section = page("reference").partition("## circus.ini")[2].partition("\n## ")[0]
+    assert all(f"| `{key}` | " in section for key in (*config._KEYS, "rlimit_NAME"))
+    assert all(f"`{key} = " in section for key in config._FIXED)
+    assert all(f"| `{key}` | " in section for key in config._CIRCUS)
+
+
+def test_every_exit_code_is_there() -> None:
+    """With what it means."""
+    section = page("reference").partition("## Exit codes")[2]
+    assert re.findall(r"^\| (\d+) \|", section, re.MULTILINE) == [str(code.value) for code in Exit]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "default"),
+    [
+        ("mode", "`pool`, `hca` or `vf`", "`pool`"),
+        ("rdmaHcaMax", "whole number from 0", "`1`"),
+        ("permissions", "text like `^rwm?$`", "`rw`"),
+        ("nodes", "list of `umad`, `issm` or `rdma_cm`", '`["umad", "rdma_cm"]`'),
+        ("resourceName", "text like `^[a-zA-Z0-9_]+$`", "required"),
+    ],
+)
+def test_types_are_told_in_words(key: str, value: str, default: str) -> None:
+    """What a key takes, and what it is where nothing is said."""
+    ((pool, places),) = [
+        item for item in settingswords.sections(IBSettings).items() if item[1] == [("configList", "[]")]
+    ]
+    assert places
+    (row,) = [row for row in settingswords.keys(pool) if row.name == key]
+    assert (row.value, row.default) == (value, default)
+
+
+def test_texts_below_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of annotated fields, and of members of an enumeration; in one line, and no others."""
+    (tmp_path / "sample.py").write_text(
+        'class A:\n    x: int = 1\n    """One\n    and more."""\n    y: int = 2\n\n    z = 3\n    """Three."""\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("sample")
+    assert docstrings.field_texts(module) == {"A": {"x": "One and more.", "z": "Three."}}
+
+
+def test_words_of_a_key_are_explained() -> None:
+    """Where the code says what each of them means, so does the page."""
+    for path in (ROOT / "plugins").glob("*/settings*/**/*.py"):
+        for name, texts in _documented_members(path).items():
+            for text in texts:
+                assert text[1:].rstrip(".") in page("reference"), (path, name)
+
+
+def _documented_members(path: Path) -> dict[str, list[str]]:
+    """The enumerations of a module, and what they say of their members."""
+    module = __import__(".".join(path.relative_to(ROOT).with_suffix("").parts), fromlist=["_"])
+    return {
+        name: list(texts.values())
+        for name, texts in docstrings.field_texts(module).items()
+        if isinstance(kind := getattr(module, name), type)
+        and issubclass(kind, StrEnum)
+        and name != "XidMeaning"  # a result, and nothing that a file says
+    }

@@ -1,0 +1,142 @@
+"""What the documentation says is what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub.model.node import Condition, Severity
+from hub.model.plugin import RegistrationStatus
+from plugins.gpu.settings.file import GPUSettings
+from plugins.gpu.settings.levels import ResetLevel
+from plugins.gpu.settings.xids import FATAL, IGNORED
+from plugins.ib.settings import IBSettings, Pool, PoolHealth
+
+DOCS = Path(__file__).parents[2] / "docs"
+GPU = (DOCS / "gpu.md").read_text(encoding="utf-8")
+IB = (DOCS / "ib.md").read_text(encoding="utf-8")
+
+
+def _rows(text: str, column: str) -> list[list[str]]:
+    """The rows of the table whose first column has this head."""
+    table = text.partition(f"| {column} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_example_for_gpus_is_right(tmp_path: Path) -> None:
+    """It passes the check, and uses every part of the file."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", GPU, re.MULTILINE | re.DOTALL)
+    (tmp_path / "gpu.yaml").write_text(example)
+    settings = GPUSettings.read(tmp_path / "gpu.yaml")
+    assert settings.dphub.exclude
+    assert settings.sharing.mode
+
+
+def test_every_key_of_ours_is_documented() -> None:
+    """With its default."""
+    defaults = msgspec.to_builtins(GPUSettings().dphub)
+    documented = {}
+    for keys, default, _ in _rows(GPU, "key"):
+        first, *more = re.findall(r"`([^`]+)`", keys)
+        section = first.rpartition(".")[0]
+        for key in (first, *(f"{section}{name}" for name in more)):
+            documented[key] = default.strip("`")
+    expected = {}
+    for name, value in defaults.items():
+        for key, inner in value.items() if name == "health" else [("", value)]:
+            path = f"{name}.{key}" if key else name
+            if key == "xids":
+                expected |= {f"{path}.{kind}": "[]" for kind in inner}
+            else:
+                expected[path] = str(list(inner) if isinstance(inner, tuple) else inner)
+    assert documented == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "words"), [(IGNORED, "an XID that applications cause"), (FATAL, "that needs a reset")]
+)
+def test_the_xids_are_those_of_the_code(table: dict[int, str], words: str) -> None:
+    """Each in the row that says what follows from it."""
+    (row,) = [cells[0] for cells in _rows(GPU, "what is seen") if words in cells[0]]
+    assert [int(code) for code in re.findall(r"\d+", row)] == sorted(table)
+
+
+def test_the_reset_levels_are_those_of_the_code() -> None:
+    """In their order."""
+    assert [row[0].strip("`") for row in _rows(GPU, "level")] == list(ResetLevel)
+
+
+def test_the_example_for_rdma_is_right(tmp_path: Path) -> None:
+    """It passes the check."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", IB, re.MULTILINE | re.DOTALL)
+    (tmp_path / "ib.yaml").write_text(example)
+    assert len(IBSettings.read(tmp_path / "ib.yaml").config_list) == 2
+
+
+def test_every_key_of_a_pool_is_documented() -> None:
+    """Those of the shared plugin and those of ours."""
+    keys = {field.encode_name for field in msgspec.structs.fields(Pool)} - {"health"}
+    documented = set(re.findall(r"`([a-zA-Z.]+)`", IB))
+    assert keys <= documented
+    assert {f"health.{field.encode_name}" for field in msgspec.structs.fields(PoolHealth)} <= documented
+
+
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "hub/supervisor/config/watchers.py")
+"""Modules of the fake kubelet, and with methods that are called as levels are."""
+
+
+def _events() -> set[str]:
+    """The events that the code logs, those with a level that is chosen at run time included."""
+    found = {state.value for state in RegistrationStatus if state is not RegistrationStatus.INVALID}
+    for path in (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")):
+        if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                found |= _event(node)
+    return found
+
+
+def _event(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]) if level in LEVELS:
+            return {event}
+        case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(value=str(event)), *_]):
+            return {event} if "," not in event else set()
+        case ast.Call(func=ast.Attribute(attr="_log_once"), args=[ast.Constant(value=str(event)), *_]):
+            return {event}
+        case ast.Call(
+            func=ast.Attribute(attr="_tell"), args=[ast.Constant(value=level), ast.Constant(value=str(event)), *_]
+        ) if level in LEVELS:
+            return {event}
+    return set()
+
+
+def test_every_log_event_is_documented() -> None:
+    """Each that the code has is in a table, and each in a table is in the code."""
+    text = (DOCS / "logs.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    documented = {event for cell in cells for event in re.findall(r"`([^`]+)`", cell)}
+    assert documented == _events()
+
+
+def test_log_events_are_short() -> None:
+    """At most four words, so that a list of events can be read; details are fields."""
+    assert [event for event in _events() if len(event.split()) > 4] == []
+
+
+def test_every_metric_is_documented() -> None:
+    """Each that the code names is in the table, and each in the table is in the code."""
+    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    documented = {cells[0].strip("`") for cells in _rows(text, "metric")}
+    code = [*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")]
+    named = {name for path in code for name in re.findall(r'"(dphub_[a-z_]+)"', path.read_text(encoding="utf-8"))}
+    assert documented == named
+
+
+def test_every_condition_is_documented() -> None:
+    """With what it means."""
+    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    assert [cells[0] for cells in _rows(text, "condition of a plugin")] == [condition.value for condition in Condition]
+    assert [cells[0] for cells in _rows(text, "severity")] == [severity.value for severity in Severity]

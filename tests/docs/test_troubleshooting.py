@@ -1,0 +1,124 @@
+"""docs/troubleshooting.md: what it quotes is what the hub says."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hub.base.exits import Exit
+from hub.model.node import Condition
+from hub.model.plugin import RegistrationStatus
+from tests.docs.docs_tools import ROOT, blocks, codes, page
+
+NAMES = {
+    *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),
+    *("desc", "code", "Internal", "DeadlineExceeded", "reason", "version"),
+}
+"""Names of plugins, programs and fields, which stand where a text has a hole."""
+
+BY_OTHERS = (
+    # The scheduler, the API server and the kubelet.
+    *("nodes are available", "Insufficient", "insufficient quota to match these scopes", "violates PodSecurity"),
+    *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
+    *("Readiness probe failed", "HTTP probe failed with statuscode", "avc: denied", "rpc error"),
+    # What a story has somebody say: the stub, a kubelet, an operator, and files that are wrong.
+    *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
+    *("Object contains unknown field `modus`", "Invalid enum value 'v2'", "RuntimeError"),
+    # The operating system and NVML.
+    *(
+        "Address already in use",
+        "Permission denied",
+        "Driver Not Loaded",
+        "NVML Shared Library Not Found",
+        "is missing",
+    ),
+)
+"""Words that come from elsewhere."""
+
+QUOTES = [
+    *(line for block in blocks("troubleshooting", "text") for line in block.splitlines()),
+    # Its tables are not sentences.
+    *(
+        line
+        for block in blocks("install", "text")
+        for line in block.splitlines()
+        if line.startswith(("✗", "!", "·", "All"))
+    ),
+]
+
+INLINE = [
+    code
+    for code in dict.fromkeys(
+        codes(re.sub(r"^```.*?^```$", "", page("troubleshooting"), flags=re.MULTILINE | re.DOTALL))
+    )
+    if " " in code and not code.startswith(("kubectl ", "dphub ", "nvidia-smi ", "health: {", "autostart = "))
+]
+
+ONE_WORD = {*(each.value for each in (*Condition, *RegistrationStatus)), *(code.name.lower() for code in Exit)}
+
+
+@cache
+def _pieces() -> frozenset[str]:
+    """What is fixed in the texts that the code of the hub and its plugins makes, docstrings aside.
+
+    One word alone counts only where it stands beside a hole, or is a condition: constants of one word are everywhere.
+    """
+    found: set[str] = set(ONE_WORD)
+    for package in ("hub", "plugins"):
+        for path in (ROOT / package).rglob("*.py"):
+            found |= _of_module(path)
+    return frozenset(found)
+
+
+def _of_module(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    fixed = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            pieces = {piece.strip(" ()'") for piece in re.split(r"[:;] |\n", node.value)}
+            found |= {piece for piece in pieces if " " in piece or (id(node) in fixed and piece.isalpha())}
+    return found
+
+
+def _unknown(line: str) -> list[str]:
+    """The words of a line that no text of the code has."""
+    if any(line in piece for piece in _pieces()):
+        return []
+    covered: set[int] = set()
+    for words in (*_pieces(), *BY_OTHERS):
+        for match in re.finditer(rf"(?<![A-Za-z]){re.escape(words)}(?![A-Za-z])", line):
+            covered |= set(range(*match.span()))
+    # What has anything but letters in it is an id, a path, a number.
+    words_alone = re.finditer(r"(?<![^\s(`'\"])[A-Za-z]{2,}(?=[.,;:)`'\"]*(?:\s|$))", line)
+    return [match[0] for match in words_alone if match.start() not in covered and match[0] not in NAMES]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys([*QUOTES, *INLINE]))
+def test_what_is_quoted_is_said_by_the_code(line: str) -> None:
+    """Every fixed word of it is in a text of the code, or is somebody else's."""
+    assert _unknown("!  gpu  the weather is too hot for this adapter")
+    (line, *_) = [quote for quote in QUOTES if "backing off" in quote]
+    assert "resting" in _unknown(line.replace("backing off", "resting"))
+
+
+def test_every_link_within_the_page_leads_somewhere() -> None:
+    """And every section is reached from a table, or follows another one."""
+    text = page("troubleshooting")
+    headings = {
+        re.sub("[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall("^## (.*)$", text, re.MULTILINE)
+    }
+    links = set(re.findall(r"\]\(#([^)]+)\)", text))
+    assert links <= headings
+
+
+def test_every_exit_code_that_a_pod_may_have_is_there() -> None:
+    """Those of `dphub run`; that of a plugin is with the plugins."""
+    table = page("troubleshooting").partition("| exit code or event |")[2].partition("\n\n")[0]
+    found = {int(code) for code in re.findall(r"^\| (\d+)\b", table, re.MULTILINE)}
+    assert {code.value for code in Exit} - {Exit.OK, Exit.NEEDS_RESTART} <= found
+    assert f"Exit code {Exit.NEEDS_RESTART.value} is a plugin" in page("troubleshooting")

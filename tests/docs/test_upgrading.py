@@ -1,0 +1,54 @@
+"""docs/upgrading.md: what it says of the manifests is what they are."""
+
+import inspect
+import re
+
+import yaml
+
+from hub.base.paths import RUN_DIR, RunDir
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.process import CHECK_INTERVAL
+from tests.deploy.manifest_tools import NAME, VALUES, charted, default, only
+from tests.docs.docs_tools import page, rows
+
+UPGRADING = page("upgrading")
+
+
+def test_the_figures_are_those_of_the_manifests() -> None:
+    """How many nodes at a time, how long a pod has to be ready, and how many versions back there are."""
+    spec = only(default(), "DaemonSet")["spec"]
+    assert f"`maxSurge: {spec['updateStrategy']['rollingUpdate']['maxSurge']}`" in UPGRADING
+    words = {3: "three", 5: "five"}
+    assert f"After {words[spec['minReadySeconds']]} seconds more (`minReadySeconds`)" in UPGRADING
+    assert f"the last {words[spec['revisionHistoryLimit']]} are kept" in UPGRADING
+    mps = only(charted(VALUES["mps"]), "DaemonSet")["spec"]
+    assert f"`updateStrategy: {mps['updateStrategy']['type']}`" in UPGRADING
+
+
+def test_a_change_is_rolled_out_as_described() -> None:
+    """With kustomize by the ConfigMap's name, with Helm by an annotation while the name stays."""
+    (volume,) = [
+        each for each in only(default(), "DaemonSet")["spec"]["template"]["spec"]["volumes"] if "configMap" in each
+    ]
+    assert re.fullmatch(rf"{NAME}-config-[a-z0-9]{{10}}", volume["configMap"]["name"])
+    changed = [only(charted({"config": {"plugins": {"stub.yaml": text}}}), "DaemonSet") for text in ("a: 1", "a: 2")]
+    one, other = (each["spec"]["template"] for each in changed)
+    assert one["metadata"]["annotations"] != other["metadata"]["annotations"]
+    assert yaml.safe_dump(one["spec"]) == yaml.safe_dump(other["spec"])
+
+
+def test_what_a_new_plugin_with_a_fault_says() -> None:
+    """It is quoted as the code says it, and how soon an old plugin has its resources again as the code looks."""
+    assert "an older hub goes on serving" in inspect.getsource(Inventory.leave_to_others)
+    assert UPGRADING.count("`an older hub goes on serving`") == 2
+    assert (CHECK_INTERVAL, "within about two seconds" in UPGRADING) == (2, True)
+
+
+def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
+    """Health by the plugin's name; all else by that of the hub, which is the pod's."""
+    run_dir = RunDir(RUN_DIR, "POD")
+    text = " ".join(rows("upgrading", f"in `{RUN_DIR}`", "whose", "an upgrade", "a boot")[1])
+    assert run_dir.health("NAME") == run_dir.path / "node/NAME.health.json"
+    assert "`node/NAME.health.json`" in UPGRADING
+    files = (run_dir.lock, run_dir.hub_report, run_dir.hub_log, run_dir.hub_heartbeat, run_dir.circus_socket)
+    assert all(f"`{file.name.removeprefix('POD')}`" in text or f"`{file.name}`" in text for file in files)

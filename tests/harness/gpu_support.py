@@ -1,0 +1,92 @@
+"""A GPU plugin on a node with a simulated driver."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from plugins.gpu.discovery.facts import Gpu, MigDevice
+from tests.harness.support import Node, PluginUnderTest
+from tests.simulators.nvml import SimulatedNode
+
+GPU = "nvidia.com/gpu"
+
+
+class GpuNode:
+    """A simulated node, and the plugin on it.
+
+    Args:
+        node: Where the kubelet and the plugin run.
+        profile: The GPUs.
+        mig: Their MIG layouts.
+    """
+
+    def __init__(self, node: Node, profile: str = "switch8", mig: str | dict[int, str] | None = None) -> None:
+        self.node = node
+        self.root = node.directory / "root"
+        self.root.mkdir()
+        self.driver = SimulatedNode(self.root, profile, mig)
+
+    def start(
+        self, config: str | Path | None = None, *, target: str = "plugins.gpu:GPU", **env: str
+    ) -> PluginUnderTest:
+        """A plugin process with this configuration file."""
+        environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
+        return self.node.spawn(target, name="gpu", config=config, env=environment)
+
+    def daemons(self) -> list[int]:
+        """The processes of this node's MPS program."""
+        program = str(self.root / "usr/bin/nvidia-cuda-mps-control").encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and program in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def end_daemons(self) -> None:
+        """Leave none behind; the plugins, which would start others, have ended."""
+        for pid in self.daemons():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def uuids(self) -> list[str]:
+        """The GPUs' UUIDs in the driver's order."""
+        return [gpu.uuid for gpu in self.driver.gpus]
+
+
+def answer(pod: Any, container: str = "main") -> Any:  # noqa: ANN401 - the kubelet's message
+    """What a container of an admitted pod got."""
+    return pod.containers[container].response
+
+
+def facts(driver: SimulatedNode) -> list[Gpu]:
+    """What a right look at the driver finds."""
+    return [
+        Gpu(
+            gpu.uuid,
+            index,
+            gpu.minor,
+            gpu.name,
+            gpu.pci,
+            gpu.memory,
+            gpu.numa,
+            (int(gpu.cc[0]), int(gpu.cc[2])),
+            gpu.mig,
+            tuple(
+                MigDevice(
+                    mig.uuid,
+                    mig.index,
+                    mig.profile,
+                    mig.gi,
+                    mig.ci,
+                    mig.gpu_slices,
+                    mig.compute_slices,
+                    mig.memory,
+                )
+                for mig in gpu.migs
+            ),
+        )
+        for index, gpu in enumerate(driver.gpus)
+    ]

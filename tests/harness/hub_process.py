@@ -1,0 +1,202 @@
+"""A real hub as a process, and what a test asks of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from circus.client import CircusClient
+
+from tests.harness.support import PATIENCE
+
+HUB = "from hub.cli.commands.run import run; run()"
+STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
+"""A shell script that does not stop when asked to."""
+
+T = TypeVar("T")
+Event = dict[str, Any]
+
+
+def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """The first true value of the condition."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not seen in {patience} s: {what}")
+
+
+class HubProcess:
+    """`dphub run` in a directory of its own.
+
+    Args:
+        directory: Holds everything: circus.ini, the log, the plugin directory, the run directory.
+        config: The text of circus.ini.
+    """
+
+    def __init__(self, directory: Path, config: str) -> None:
+        self.directory = directory
+        self.plugin_dir = directory / "plugins"
+        self.run_dir = directory / "run"
+        self.config = directory / "circus.ini"
+        self.log = directory / "log"
+        self.config.write_text(config)
+        self.plugin_dir.mkdir(exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, code: str = HUB, env: Mapping[str, str] | None = None) -> "HubProcess":
+        """Start it; `code` is the Python that runs the command."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, *self.arguments()],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**_clean_environment(), **(env or {})},
+            )
+        return self
+
+    def arguments(self) -> list[str]:
+        """The flags for this hub's directories."""
+        flags = {"--config": self.config, "--plugin-dir": self.plugin_dir, "--run-dir": self.run_dir}
+        return [str(word) for flag in flags.items() for word in flag]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the hub."""
+        assert self.process is not None
+        return self.process.pid
+
+    def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run circusctl against this hub."""
+        circusctl = Path(sys.executable).with_name("circusctl")
+        return subprocess.run(
+            [circusctl, "--endpoint", f"ipc://{self.run_dir}/dphub.control", "--timeout", f"{PATIENCE:g}", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def ask(self, *words: str) -> str:
+        """What circusctl answers to a command that must succeed."""
+        answer = self.ctl(*words)
+        assert answer.returncode == 0, answer
+        return answer.stdout.strip()
+
+    def call(self, command: str, **properties: object) -> dict[str, Any]:
+        """Say to the hub what circusctl has no words for."""
+        client = CircusClient(endpoint=f"ipc://{self.run_dir}/dphub.control", timeout=PATIENCE)
+        try:
+            answer: dict[str, Any] = client.send_message(command, **properties)
+        finally:
+            client.stop()
+        return answer
+
+    def events(self, event: str = "", **fields: object) -> list[Event]:
+        """The log lines so far that have the given event and fields."""
+        found = []
+        for line in self.text().splitlines():
+            if line.startswith("{"):
+                said = json.loads(line)
+                if event in {"", said.get("event")} and fields.items() <= said.items():
+                    found.append(said)
+        return found
+
+    def text(self) -> str:
+        """All that the hub and its plugins printed."""
+        return self.log.read_text()
+
+    def wait_event(self, event: str, *, count: int = 1, **fields: object) -> Event:
+        """Wait for the given number of such events; the last one."""
+        wait_until(
+            lambda: len(self.events(event, **fields)) >= count or self.has_ended(),
+            f"{count} x {event} {fields} in\n{self.text()}",
+        )
+        found = self.events(event, **fields)
+        assert len(found) >= count, self.text()
+        return found[count - 1]
+
+    def wait_plugins(self, *names: str) -> None:
+        """Wait until each of these plugins has been started."""
+        for name in names:
+            self.wait_event("plugin started", plugin=name)
+
+    def has_ended(self) -> bool:
+        """Whether the hub is no more."""
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    def plugin_pid(self, name: str) -> int:
+        """The process id that the plugin was last started with."""
+        self.wait_plugins(name)
+        pid: int = self.events("plugin started", plugin=name)[-1]["pid"]
+        return pid
+
+    def wait_ended(self) -> int:
+        """The exit code of the hub, once it has ended."""
+        assert self.process is not None
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the hub does not end\n{self.text()}") from None
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """End the hub by a signal; its exit code."""
+        os.kill(self.pid, signum)
+        return self.wait_ended()
+
+    def kill(self) -> None:
+        """Leave nothing behind."""
+        if self.process is not None:
+            family = [] if self.has_ended() else psutil.Process(self.pid).children(recursive=True)
+            self.process.kill()
+            self.process.wait()
+            for child in family:
+                with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                    # Its group, with what it has started since it was found.
+                    os.killpg(child.pid, signal.SIGKILL)
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
+def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A hub that is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", HUB, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=PATIENCE,
+        env={**_clean_environment(), **env},
+    )
+
+
+def seconds_between(first: Event, second: Event) -> float:
+    """How much later the second line was logged."""
+    times = [datetime.fromisoformat(event["timestamp"]) for event in (first, second)]
+    return (times[1] - times[0]).total_seconds()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _clean_environment() -> dict[str, str]:
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
+    # Many hubs run at one time.
+    return {**mine, "DPHUB_HTTP": "127.0.0.1:0"}

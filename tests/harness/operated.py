@@ -1,0 +1,246 @@
+"""A whole node under the hub: GPUs, HCAs and stub devices, and an operator at its command line."""
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient
+
+from hub.base.jsonfile import read_file
+from hub.base.paths import INSTANCE
+from hub.model.hub import InstanceReport
+from hub.model.node import NodeStatus, PluginStatus
+from hub.status.reader import Reader
+from hub.testing.node import Node
+from tests.harness.support import PATIENCE, ended, replace, started, until
+from tests.simulators.nvml import SimulatedNode
+from tests.simulators.rdma.tree import RdmaTree, beside_gpus
+
+GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
+WATCHDOG = 9.0
+"""Seconds. The shipped limit makes the plugins' figures too rare for a test; a busy machine starts a plugin in less."""
+
+SHORT_WATCHDOG = 4.0
+"""Seconds, for a test that waits until a plugin is killed."""
+
+CONFIG = """
+[watcher:gpu]
+cmd = python -m hub.plugin plugins.gpu:GPU --config {directory}/gpu.yaml
+watchdog = {watchdog}
+[watcher:ib]
+cmd = python -m hub.plugin plugins.ib:IB --config {directory}/ib.yaml
+watchdog = {watchdog}
+[watcher:stub]
+cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/stub.yaml
+watchdog = {watchdog}
+[env]
+DPHUB_HOST_ROOT = {directory}/root
+"""
+FILES = {
+    "gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0, driver_timeout: 5}}",
+    "ib.yaml": json.dumps(
+        {
+            "configList": [
+                {
+                    "resourceName": "hca",
+                    "mode": "hca",
+                    "selectors": {"vendors": ["15b3"]},
+                    "health": {"down": 0, "up": 0},
+                }
+            ]
+        }
+    ),
+    "stub.yaml": "{reset: true, resources: [{numa: [0, 1]}]}",
+}
+
+
+class Said:
+    """What a command printed, and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    def __repr__(self) -> str:
+        """All of it, for a test that fails."""
+        return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+
+class Lines:
+    """What a command prints while it runs.
+
+    Args:
+        stream: Its standard output.
+    """
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+
+    async def until(self, words: str) -> None:
+        """Read on until a line has these words."""
+        seen = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while line := (await self._stream.readline()).decode():
+                    seen.append(line)
+                    if words in line:
+                        return
+        except TimeoutError:
+            raise AssertionError(f"{words!r} is not in {seen}") from None
+        raise AssertionError(f"it ended without {words!r}: {seen}")
+
+
+class OperatedNode(Node):
+    """The node; `root` has its file system, whose hardware the tests break.
+
+    Args:
+        directory: Holds everything.
+        config: The text of circus.ini.
+        gpus: Which GPUs.
+        files: More files.
+        watchdog: The plugins' limit in seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: str = CONFIG,
+        gpus: str = "switch8",
+        files: Mapping[str, str] | None = None,
+        watchdog: float = WATCHDOG,
+    ) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.root.mkdir()
+        self.gpus = SimulatedNode(self.root, gpus)
+        self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
+        # What the stub gives to containers.
+        (self.root / "dev/null").touch()
+        (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
+        for name, text in (FILES | dict(files or {})).items():
+            (directory / name).write_text(text.replace("FAULTS", f"{directory}/run/stub-faults.yaml"))
+        super().__init__(directory, directory / "circus.ini", {"DPHUB_NODE_NAME": "node-a"})
+        self._reader = Reader(self.run_dir)
+
+    async def start_hub(self, instance: str = INSTANCE) -> None:
+        """Start the hub, or another one beside it; what is told of the node is told by the latest."""
+        await super().start_hub(instance)
+        self._reader = Reader(self.run_dir)
+
+    async def dphub(self, *words: str, width: int = 120) -> Said:
+        """Run a command as an operator does."""
+        async with started(
+            *(sys.executable, "-m", "hub", *words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": str(width)},
+        ) as process:
+            out, err = await process.communicate()
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
+    def status(self) -> NodeStatus | None:
+        """The node's condition, once the hub that runs has told it."""
+        instance = self._reader.instance()
+        return self._reader.status(running=True) if instance and self.hub and instance.hub.pid == self.hub.pid else None
+
+    def plugin(self, name: str) -> PluginStatus | None:
+        """How a plugin is, once there is a status."""
+        status = self.status()
+        return next((plugin for plugin in status.plugins if plugin.name == name), None) if status else None
+
+    async def status_until(self, holds: Callable[[NodeStatus], bool], what: str) -> NodeStatus:
+        """The first status of which something holds."""
+
+        def found() -> NodeStatus | None:
+            status = self.status()
+            return status if status and holds(status) else None
+
+        try:
+            return await until(found, what)
+        except AssertionError as error:
+            status = self.status()
+            problems = status.problems if status else ()
+            raise AssertionError(f"{error}; problems: {problems}; log:\n{self.log.read_text()[-4000:]}") from None
+
+    async def all_well(self) -> NodeStatus:
+        """The first status without anything to mend."""
+        return await self.status_until(lambda status: status.ok and bool(status.plugins), "all is well")
+
+    @asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator["Lines"]:
+        """A command that goes on until the block ends."""
+        async with started(
+            *(sys.executable, "-m", "hub", *words),
+            stdout=asyncio.subprocess.PIPE,
+            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": "200"},
+        ) as process:
+            assert process.stdout
+            yield Lines(process.stdout)
+            process.send_signal(signal.SIGINT)
+            await ended(process)
+
+    async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
+        """What the hub answers over HTTP: status and text."""
+        instance = read_file(self.run_dir.hub_report, InstanceReport)
+        assert instance
+        answer = await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}", raise_error=False, **request)
+        return answer.code, answer.body.decode()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's values with these labels."""
+        code, text = await self.get("/metrics")
+        assert code == 200, text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} "))
+            and all(f'{label}="{value}"' in line for label, value in labels.items())
+        )
+
+    async def next_pulse(self) -> None:
+        """Wait until every plugin has written its figures anew."""
+        for plugin in ("gpu", "ib", "stub"):
+            file = self.run_dir.heartbeat(plugin)
+            before = file.stat().st_mtime_ns
+            await until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
+
+    def rewrite(self, name: str, text: str) -> str:
+        """Change one of the configuration files; what it said before."""
+        file = self.directory / name
+        before = file.read_text()
+        replace(file, text)
+        return before
+
+    def stub_faults(self, **faults: Any) -> None:  # noqa: ANN401 - what the stub's fault file takes
+        """What the stub does wrong from now on."""
+        replace(self.run_dir.path / "stub-faults.yaml", json.dumps(faults))
+
+
+@asynccontextmanager
+async def operated(
+    config: str = CONFIG,
+    gpus: str = "switch8",
+    files: Mapping[str, str] | None = None,
+    wanted: Mapping[str, int] | None = None,
+    watchdog: float = WATCHDOG,
+) -> AsyncIterator[OperatedNode]:
+    """A node with a kubelet and a hub, once these numbers of devices can be allocated, by default all there are."""
+    directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
+    try:
+        async with OperatedNode(directory, config, gpus, files, watchdog) as node:
+            await node.start_hub()
+            await node.all_well()
+            there = {GPU: len(node.gpus.gpus), HCA: len(node.hcas.names), STUB: 4}
+            for resource, count in (there if wanted is None else wanted).items():
+                await node.kubelet.wait_for(resource, count)
+            yield node
+    finally:
+        shutil.rmtree(directory)

@@ -1,0 +1,45 @@
+"""The benchmarks themselves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+LIMIT = 1200.0
+"""Seconds; a minute on a machine with nothing else to do."""
+
+
+@pytest.mark.longest
+@pytest.mark.timeout(1.1 * LIMIT)
+def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
+    """Every row of the budget table is measured, into a table and JSON; a missed budget shows in the exit code."""
+    result = tmp_path / "result.json"
+    command = [sys.executable, "-m", "benchmarks", "--scale=0.001", "--seed=1", f"--json={result}"]
+    ran = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=LIMIT)
+    assert result.exists(), ran.stderr
+    document = json.loads(result.read_bytes())
+    missed = [row for row in document["rows"] if row["budget"] is not None and row["value"] > row["budget"]]
+    assert ran.returncode == (1 if missed else 0)
+    assert document["seed"] == 1
+    assert {row["what"] for row in document["rows"]} >= {
+        "kubelet restart to every resource allocatable, three plugins",
+        "hub's cold start to every resource allocatable",
+        "a plugin killed with SIGKILL to allocatable again",
+        "Allocate",
+        "16384 devices: change to list received",
+        "memory of the hub and three plugins, proportional set size",
+        "processor time when idle, all processes",
+        "16384 devices: scrape of /metrics after a change",
+        "XID to list received",
+        "preferred allocation, any size out of 16 GPUs, NVLink mesh",
+        "preferred allocation out of 1,600 replicas",
+        "reading 64 VFs from sysfs",
+        "GPU fault sequences, each ended with a true list",
+    }
+    for row in document["rows"]:
+        assert row["what"] in ran.stdout

@@ -1,0 +1,86 @@
+"""Commands as a plain user runs them, whoever runs the tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.support import PATIENCE
+
+NOBODY = 65534
+
+needs_setpriv = pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv to become a plain user"
+)
+
+_BECOME = (
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    # It may read everything, for the interpreter and the project may lie in root's home; it may write nothing more.
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+)
+
+_READ_NOTHING = f"""
+import os, sys
+import hub.cli.commands.devices, hub.cli.commands.logs, hub.cli.commands.admin, hub.cli.commands.status
+from hub.cli import main
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+main()
+"""
+
+
+def command(*words: str | Path) -> list[str]:
+    """`dphub` with these words, as a plain user."""
+    become = _BECOME if os.geteuid() == 0 else ()
+    return [*become, sys.executable, "-m", "hub", *map(str, words)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """That of this process without what is about a hub."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
+    return {**mine, "DPHUB_LOG_FORMAT": "json", **variables}
+
+
+def dphub(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as a plain user."""
+    return _run(command(*words), **variables)
+
+
+def dphub_that_reads_nothing(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same as a user to whom directories of others are closed; what it needs is loaded before."""
+    return _run([sys.executable, "-c", _READ_NOTHING, *map(str, words)])
+
+
+@contextmanager
+def own_directory() -> Iterator[Path]:
+    """A directory of the plain user's, with a short path."""
+    directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
+    try:
+        if os.geteuid() == 0:
+            os.chown(directory, NOBODY, NOBODY)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _run(words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        env=environment(**variables),
+        cwd=Path(__file__).parents[3],
+    )

@@ -1,0 +1,312 @@
+"""What an operator does with a running node, and what the commands say."""
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+
+from hub.model.node import NodeStatus
+from hub.model.plugin import DeviceStatus
+from hub.testing.kubelet import AdmissionError
+from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
+from tests.harness.support import until
+
+
+def _device(status: NodeStatus, name: str) -> DeviceStatus:
+    found = [device for plugin in status.plugins for each in plugin.report.resources for device in each.devices]
+    return next(device for device in found if name in {device.id, *device.pci})
+
+
+def _stub(node: OperatedNode, number: int) -> DeviceStatus:
+    status = node.status()
+    assert status
+    return _device(status, f"stub-{number}")
+
+
+async def test_restart_stop_and_start(node: OperatedNode) -> None:
+    """Each ends when its outcome is known and says so, and the other plugins keep their processes."""
+    others = [node.plugin(name) for name in ("gpu", "ib")]
+    said = await node.dphub("restart", "stub")
+    assert (said.code, said.out.startswith("stub: restarted, registered after ")) == (0, True), said
+    assert node.kubelet.capacity()[STUB].allocatable == 4
+    said = await node.dphub("stop", "stub")
+    assert (said.code, said.out.startswith("stub: stopped after ")) == (0, True), said
+    await node.kubelet.wait_for(STUB, 0)
+    said = await node.dphub("status", "stub")
+    assert (said.code, said.out.startswith("No problems found; 1 plugin is stopped.\n")) == (0, True), said
+    assert "dphub start stub" in said.out
+    assert (await node.get("/readyz")) == (200, "gpu: registered\nib: registered\nstub: stopped\n")
+    said = await node.dphub("start", "stub")
+    assert (said.code, said.out.startswith("stub: started, registered after ")) == (0, True), said
+    said = await node.dphub("start", "stub")
+    assert (said.code, said.out.startswith("stub: already running, registered after ")) == (0, True), said
+    assert [plugin and plugin.process.pid for plugin in others] == [
+        plugin and plugin.process.pid for plugin in (node.plugin("gpu"), node.plugin("ib"))
+    ]
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="requested") == 1
+
+
+async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
+    """The containers that keep their devices, and that new pods get none until the plugin is started."""
+    pod = await node.kubelet.admit("trainer", {STUB: 1})
+    (device,) = pod.held(STUB)
+    said = await node.dphub("stop", "stub")
+    first, held, until_started = said.out.splitlines()
+    assert (said.code, first.startswith("stub: stopped after ")) == (0, True), said
+    assert held == f"stub: 1 device in use, its container keeps it: {device} (default/trainer/main)"
+    assert until_started == f"stub: new pods cannot get {STUB} until it is started again: dphub start stub"
+    said = await node.dphub("stop", "stub")
+    assert (said.code, said.out) == (0, "stub: already stopped\n"), said
+    await node.dphub("start", "stub")
+    await node.kubelet.remove("trainer")
+    said = await node.dphub("stop", "stub")
+    assert "in use" not in said.out
+
+
+async def test_stop_where_nobody_knows_what_holds_devices(node: OperatedNode) -> None:
+    """It says so, and stops the plugin."""
+    (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
+    said = await node.dphub("stop", "stub")
+    assert (said.code, "which ones is unknown: the pod resources API is unavailable" in said.out) == (0, True), said
+
+
+async def test_one_device(node: OperatedNode) -> None:
+    """Everything that is known about it, by whichever of its names; and the same as JSON."""
+    pod = await node.kubelet.admit("trainer", {GPU: 1})
+    (held,) = pod.held(GPU)
+    gpu = next(each for each in node.gpus.gpus if each.uuid == held)
+    for name in (gpu.uuid, gpu.uuid[:12], gpu.pci, f"{GPU} {gpu.uuid}"):
+        said = await node.dphub("devices", name, width=200)
+        facts = {line[:16].strip(): line[16:].strip() for line in said.out.splitlines()}
+        assert facts["device"] == gpu.uuid, said
+        assert (facts["resource"], facts["plugin"], facts["health"]) == (GPU, "gpu", "healthy")
+        assert (facts["model"], facts["PCI address"]) == (gpu.name, gpu.pci)
+        assert facts["used by"] == "default/trainer/main"
+        lines = (await node.dphub("devices", name, "--json")).out.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [gpu.uuid]
+    said = await node.dphub("devices", "mlx5_0", width=200)
+    assert node.hcas.pci("mlx5_0") in said.out
+    await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
+    said = await node.dphub("devices", "stub-1")
+    assert "cordoned: the fan is loud" in said.out
+
+
+async def test_one_device_of_several_shares() -> None:
+    """What is true of all shares once, and below it each share with its holder."""
+    shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
+    async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
+        await node.kubelet.admit("trainer", {GPU: 1})
+        gpu = node.gpus.gpus[0]
+        said = await node.dphub("devices", gpu.pci, width=200)
+        assert (said.code, said.out.count(f"{gpu.uuid}::")) == (0, 4), said
+        assert said.out.count(gpu.name) == 1
+
+
+async def test_a_name_that_is_nearly_right(node: OperatedNode) -> None:
+    """Plugins, resources, devices and hubs: what was probably meant is said."""
+    for words, meant in [
+        (["restart", "stbu"], "did you mean stub?"),
+        (["logs", "gpuu"], "did you mean gpu?"),
+        (["devices", "example.com/stbu"], f"did you mean {STUB}?"),
+        (["cordon", "mlx5-0"], "did you mean mlx5_0?"),
+        (["status", "--instance", "dphbu"], "did you mean dphub?"),
+    ]:
+        said = await node.dphub(*words)
+        assert (said.code, meant in said.err) == (2, True), said
+
+
+async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
+    """It is not awaited for ever: the command says what the plugin waits for."""
+    await node.kubelet.stop()
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "but not registered (waiting for kubelet)" in said.err) == (1, True), said
+
+
+async def test_what_is_not_there(node: OperatedNode) -> None:
+    """A plugin, a device or a level that does not exist is named, with those that do; nothing happens."""
+    for words, expected in [
+        (["restart", "gpus"], "there is no plugin gpus; the plugins are gpu, ib, stub"),
+        (["status", "gpus"], "there is no plugin gpus"),
+        (["logs", "gpus"], "there is no plugin gpus"),
+        (["devices", "gpus"], "there is no plugin, resource or device gpus"),
+        (["cordon", "stub-9"], "there is no device stub-9"),
+        (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; the plugins are gpu, ib, stub"),
+        (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
+        (["cordon", ""], "the name of the device is empty"),
+        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; the hubs there are dphub"),
+        (
+            ["cordon", "stub-"],
+            "stub- is too short, expected at least 8 characters of an id; it matches ",
+        ),
+        (["uncordon", "stub-1"], "stub-1 is not cordoned"),
+        (["log-level", "stub", "loud"], "'loud' is not one of"),
+    ]:
+        said = await node.dphub(*words)
+        assert (said.code in {1, 2}, expected in said.err) == (True, True), said
+
+
+async def test_no_hub() -> None:
+    """Without a hub, what it last told is still shown, and commands that need one say so."""
+    async with operated() as node:
+        await node.stop_hub()
+        said = await node.dphub("status")
+        assert (said.code, "the hub is not running" in said.out) == (1, True), said
+        said = await node.dphub("restart", "stub")
+        assert (said.code, "start one with dphub run" in said.err) == (2, True), said
+        said = await node.dphub("status", "--run-dir", str(node.directory))
+        assert (said.code, "no hub has ever run in" in said.err) == (2, True), said
+
+
+async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
+    """Every device with its place and what it is, joined with the kubelet's word on who has it."""
+    pod = await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
+    said = await node.dphub("devices", "--json")
+    devices = {device["id"]: device for device in map(json.loads, said.out.splitlines())}
+    held = {name for name, device in devices.items() if device.get("holder") == "default/trainer/main"}
+    assert held == {name for names in pod.containers["main"].devices.values() for name in names}
+    gpu = devices[node.gpus.gpus[0].uuid]
+    assert gpu["attributes"]["model"] == node.gpus.gpus[0].name
+    assert gpu["pci"] == [node.gpus.gpus[0].pci]
+    assert len(gpu["upstream"]) > 1
+    assert "200 Gb/s ACTIVE" in devices[node.hcas.pci("mlx5_0")]["attributes"]["ports"]
+    said = await node.dphub("devices", HCA, width=200)
+    assert "default/trainer/main" in said.out
+    assert STUB not in said.out
+    await node.kubelet.remove("trainer")
+    said = await node.dphub("devices", width=200)
+    assert "trainer" not in said.out
+    assert await node.metric("dphub_devices_allocated") == 0
+
+
+async def test_devices_without_pod_resources(node: OperatedNode) -> None:
+    """Where the kubelet does not tell who holds what, that is said, and all else is shown."""
+    (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
+    said = await node.dphub("devices", width=200)
+    assert (said.code, "stub-3" in said.out, "It is unknown which containers use which devices" in said.err) == (
+        0,
+        True,
+        True,
+    ), said
+    said = await node.dphub("reset", "stub-1")
+    assert (said.code, "nobody can tell whether it is free" in said.err) == (1, True), said
+
+
+async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
+    """Nobody gets the device, who has it keeps it; neither a restart nor a new hub forgets it, and uncordon ends it."""
+    await node.kubelet.admit("early", {STUB: 4})
+    said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
+    assert (said.code, "default/early/main goes on with it" in said.out) == (0, True), said
+    await node.kubelet.wait_for(STUB, 3)
+    assert _stub(node, 1).reason == "cordoned: fan is loud"
+    assert (await node.dphub("status")).code == 0
+    await node.kubelet.remove("early")
+    with pytest.raises(AdmissionError):
+        await node.kubelet.admit("greedy", {STUB: 4})
+    await node.dphub("restart", "stub")
+    assert _stub(node, 1).source == "cordon"
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.process.pid, signal.SIGKILL)
+    await node.status_until(
+        lambda status: status.plugins[2].process.pid not in {0, stub.process.pid} and status.ready, "it is back"
+    )
+    assert _stub(node, 1).source == "cordon"
+    await node.stop_hub()
+    await node.start_hub()
+    await node.all_well()
+    await until(lambda: node.plugin("stub"), "the stub")
+    assert _stub(node, 1).source == "cordon"
+    assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1
+    said = await node.dphub("uncordon", "stub-1")
+    assert (said.code, "is released (was: cordoned: fan is loud)" in said.out) == (0, True), said
+    assert _stub(node, 1).healthy
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_a_cordoned_device_that_is_gone(node: OperatedNode) -> None:
+    """It can be uncordoned by its name although it is not there."""
+    await node.dphub("cordon", "stub-3")
+    node.stub_faults(devices={STUB: 3})
+    await node.kubelet.wait_for(STUB, 3)
+    said = await node.dphub("uncordon", "stub-3")
+    assert said.code == 0, said
+    node.stub_faults()
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_a_cordon_takes_all_shares() -> None:
+    """A GPU that is shared out is cordoned as a whole, by its PCI address."""
+    shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
+    async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
+        said = await node.dphub("cordon", node.gpus.gpus[1].pci)
+        assert (said.code, f"is cordoned (4 devices of {GPU})" in said.out) == (0, True), said
+        await node.kubelet.wait_for(GPU, 4)
+
+
+async def test_reset(node: OperatedNode) -> None:
+    """A free device is reset by the plugin's own reset; one that is held is not, and the holder is named."""
+    pod = await node.kubelet.admit("trainer", {STUB: 1})
+    (held,) = pod.containers["main"].devices[STUB]
+    said = await node.dphub("reset", held)
+    assert (said.code, "is not reset: default/trainer/main has it" in said.err) == (1, True), said
+    free = next(name for name in ("stub-0", "stub-1") if name != held)
+    said = await node.dphub("reset", free)
+    assert (said.code, f"{STUB} {free} is reset, in " in said.out) == (0, True), said
+    node.stub_faults(reset={free: {"do": "fail", "text": "it smokes"}})
+    said = await node.dphub("reset", free)
+    assert (said.code, "it smokes" in said.err) == (1, True), said
+    said = await node.dphub("status", "stub", width=200)
+    assert "it smokes" in said.out
+    said = await node.dphub("reset", node.hcas.pci("mlx5_0"))
+    assert (said.code, f"resets of {HCA} are not configured" in said.err) == (1, True), said
+    assert _stub(node, int(free[-1])).healthy
+
+
+async def test_nobody_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
+    """From the question who has it until the end of the reset, the kubelet does not give it away."""
+    node.stub_faults(reset={"stub-0": {"seconds": 1}})
+    reset = node.dphub("reset", "stub-0")
+    said, _ = await asyncio.gather(reset, node.kubelet.wait_for(STUB, 3))
+    assert said.code == 0, said
+    await node.kubelet.wait_for(STUB, 4)
+
+
+async def test_logs_and_levels(node: OperatedNode) -> None:
+    """The latest lines of a plugin, with what the hub says about it; the level changes at once, until a restart."""
+    said = await node.dphub("log-level", "stub", "debug")
+    assert said.code == 0, said
+    await node.kubelet.admit("trainer", {STUB: 1})
+    await until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
+    plugin = await node.status_until(lambda status: status.plugins[2].log_level == "debug", "the level in the status")
+    assert plugin.plugins[0].log_level == "info"
+    said = await node.dphub("logs", "stub", "--json", "-n", "0")
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert {line["plugin"] for line in lines} == {"stub"}
+    assert {"plugin started", "registered", "devices allocated"} <= {line["event"] for line in lines}
+    assert lines == sorted(lines, key=lambda line: line["timestamp"])
+    said = await node.dphub("logs", "-n", "0")
+    assert "hub started" in said.out
+    assert "plugin=gpu" in said.out
+    await node.dphub("restart", "stub")
+    await node.status_until(lambda status: status.plugins[2].log_level == "info", "the level that was configured")
+
+
+async def test_following_logs(node: OperatedNode) -> None:
+    """What is logged from now on, whoever logs it, also after a restart of the plugin."""
+    async with node.running("logs", "stub", "-f", "-n", "1") as lines:
+        await lines.until("registered")
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await lines.until("pulled out")
+        await node.dphub("restart", "stub")
+        await lines.until("plugin stopped")
+        await lines.until("registered")
+
+
+async def test_watching_the_status(node: OperatedNode) -> None:
+    """It keeps itself up to date, until interrupted."""
+    async with node.running("status", "--watch") as lines:
+        await lines.until("No problems")
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await lines.until("pulled out")

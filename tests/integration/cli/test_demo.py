@@ -1,0 +1,118 @@
+"""`dphub demo`: what a person and a machine see of it."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness.support import PATIENCE, started, until
+
+DPHUB = Path(sys.executable).with_name("dphub")
+STEPS = [
+    "The hub starts",
+    "What the kubelet sees",
+    "A pod is admitted",
+    "A device fails",
+    "The device recovers",
+    "The kubelet restarts",
+    "A plugin is killed",
+    "The hub stops",
+]
+
+
+def _demo(*flags: str) -> str:
+    return subprocess.run(
+        [DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=4 * PATIENCE
+    ).stdout
+
+
+def test_a_person_can_follow_the_story() -> None:
+    """Every step has its title, and a resource without a device says why."""
+    told = " ".join(_demo().split())
+    for title in STEPS:
+        assert title in told
+    assert "no NVIDIA driver" in told or "NVIDIA driver is loaded" in told
+
+
+def test_a_machine_gets_one_document() -> None:
+    """With --json every step is there with its rows and times, and nothing else is printed."""
+    document = json.loads(_demo("--json"))
+    assert document["ok"] is True
+    assert [step["title"] for step in document["steps"]] == STEPS
+    by_title = {step["title"]: step for step in document["steps"]}
+    assert {row["plugin"] for row in by_title["The hub starts"]["rows"]} == {"gpu", "ib", "stub"}
+    assert {"what": "variable", "value": "STUB_DEVICES=stub-0,stub-1"} in by_title["A pod is admitted"]["rows"]
+    assert by_title["A device fails"]["rows"] == [{"device": "stub-3", "not healthy because": "pulled out by the demo"}]
+    assert by_title["The kubelet restarts"]["seconds"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals) -> None:
+    """Ctrl-C in the middle, a stop signal or a closed terminal ends the demo, the hub and every plugin."""
+    pipe = asyncio.subprocess.PIPE
+    async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True) as demo:
+        assert demo.stdout
+        async for line in demo.stdout:
+            if b"A pod is admitted" in line:
+                break
+        family = psutil.Process(demo.pid).children(recursive=True)
+        assert family
+        demo.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            _, said = await demo.communicate()
+        assert (demo.returncode, said.strip()) == (1, b"Aborted!")
+        gone, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        assert not alive, gone
+
+
+async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
+    """Ctrl-C once more while it stops changes nothing: it stops in order, and its directory is gone."""
+    pipe = asyncio.subprocess.PIPE
+    with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
+        environment = {**os.environ, "TMPDIR": directory}
+        async with started(DPHUB, "demo", stdout=pipe, stderr=pipe, start_new_session=True, env=environment) as demo:
+            assert demo.stdout
+            # The first step: the hub has started, and ends only after all others.
+            async for line in demo.stdout:
+                if b"The hub starts" in line:
+                    break
+            (hub,) = psutil.Process(demo.pid).children()
+            hub.suspend()
+            demo.send_signal(signal.SIGINT)
+            await until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
+            demo.send_signal(signal.SIGINT)
+            hub.resume()
+            async with asyncio.timeout(PATIENCE):
+                _, said = await demo.communicate()
+        assert (demo.returncode, said.strip()) == (1, b"Aborted!")
+        assert os.listdir(directory) == []  # noqa: PTH208 - nothing of the event loop waits for it
+
+
+def _has_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process, as it does while that is suspended."""
+    (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_an_unknown_command_is_one_clear_error() -> None:
+    """A typing error names the word, exits with 2, and starts nothing."""
+    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert failed.returncode == 2
+    assert "dmeo" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "flags", [["--help"], ["--version"], ["run", "--help"], ["demo", "--help"], ["fake-kubelet", "-h"]]
+)
+def test_every_command_explains_itself(flags: list[str]) -> None:
+    """Help and version work without a node, a kubelet or a run directory."""
+    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=PATIENCE)
+    assert "dphub" in shown.stdout

@@ -1,0 +1,192 @@
+"""What commands tell when things are odd: hostile texts, dead hubs, narrow terminals, and devices nobody trusts."""
+
+import io
+import json
+import os
+import re
+import time
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from hub.cli.render.table import Column, Table
+from hub.status.reader import Reader
+from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
+from tests.harness.support import until
+
+QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
+
+
+def _flaps(node: OperatedNode) -> bool:
+    gpu = node.plugin("gpu")
+    return bool(gpu) and "flapping" in {
+        device.source for resource in gpu.report.resources for device in resource.devices
+    }
+
+
+async def _until_it_flaps(node: OperatedNode, total: int) -> None:
+    """Have the first GPU report an error that passes, until its recoveries are no longer trusted."""
+    while not _flaps(node):
+        seen = len(node.kubelet.lists(GPU))
+        node.gpus.xid(0, 12)
+        await until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to fall")
+        await until(lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to rise")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
+    """By its UUID or its PCI address, whether it is one device or several shares; until then it stays unhealthy."""
+    sharing = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n" if replicas > 1 else ""
+    files = {"gpu.yaml": f"version: v1\n{sharing}{QUICK['gpu.yaml']}"}
+    total = 8 * replicas
+    async with operated(files=files, wanted={GPU: total}) as node:
+        await _until_it_flaps(node, total)
+        gpu = node.gpus.gpus[0]
+        status = await node.dphub("status", "gpu")
+        assert f"dphub uncordon {gpu.uuid}" in status.out
+        released = await node.dphub("uncordon", gpu.pci.lower()[-12:])
+        assert released.code == 0, released
+        await node.kubelet.wait_for(GPU, total)
+
+
+async def test_texts_of_others_are_only_texts() -> None:
+    """What looks like markup is shown as it is, and nothing reaches the terminal that would move its cursor."""
+    async with operated() as node:
+        said = await node.dphub("cordon", "stub-1", "--reason", "see [/ticket] [red]now \x1b[2J")
+        assert said.code == 0, said
+        for command in (["status"], ["status", "stub"], ["devices"]):
+            shown = await node.dphub(*command)
+            assert shown.code == 0, shown
+            assert "\x1b" not in shown.out
+        assert "see [/ticket] [red]now" in (await node.dphub("status")).out
+        refused = await node.dphub("cordon", "stub-2", "--reason", "x" * 501)
+        assert (refused.code, "at most 500" in refused.err) == (2, True)
+
+
+async def test_a_hub_that_is_dead() -> None:
+    """Everything that is shown says that it is of the past, and the exit code is not that of a node that is well."""
+    async with operated() as node:
+        assert node.hub
+        node.hub.kill()
+        await node.hub.wait()
+        for command in (["status"], ["status", "stub"]):
+            told = await node.dphub(*command)
+            assert told.code == 1
+            _is_marked_as_past(told.out)
+        listed = await node.dphub("devices")
+        assert (listed.code, listed.err) == (1, ""), listed
+        _is_marked_as_past(listed.out)
+        assert "stub-3" in listed.out
+        status = json.loads((await node.dphub("status", "--json")).out)
+        assert (status["hub"]["running"], status["hub"]["last_heartbeat"] <= status["time"]) == (False, True)
+        assert json.loads((await node.dphub("status", "stub", "--json")).out)["hub_running"] is False
+        lines = (await node.dphub("devices", "stub", "--json")).out.splitlines()
+        assert [json.loads(line)["hub_running"] for line in lines] == [False] * 4
+
+
+async def test_the_devices_of_a_hub_that_was_stopped() -> None:
+    """After a clean stop they are still listed, as the last known state."""
+    async with operated() as node:
+        await node.stop_hub()
+        listed = await node.dphub("devices")
+        _is_marked_as_past(listed.out)
+        assert "stub-3" in listed.out
+        assert "stub-3" in (await node.dphub("devices", "stub-3")).out
+        _is_marked_as_past((await node.dphub("status")).out)
+
+
+def _is_marked_as_past(shown: str) -> None:
+    """The first line says so and how old it is, the next one what is wrong and what to do."""
+    first, *others = shown.splitlines()
+    assert re.fullmatch(r"Last known state, \d+ (s|min( \d+ s)?) old: the hub is not running\.", first), shown
+    assert re.search(r"hub\s+the hub is not running\s+→ start one with dphub run", " ".join(others)), shown
+
+
+async def test_how_old_the_last_known_state_is() -> None:
+    """As old as the hub's last sign of life, or its file where the time of that sign is of an earlier boot."""
+    async with operated() as node:
+        await node.stop_hub()
+        minutes_ago = time.time() - 3 * 60 - 5
+        os.utime(node.run_dir.hub_report, (minutes_ago, minutes_ago))
+        node.run_dir.hub_heartbeat.unlink()
+        status = Reader(node.run_dir).status(running=False)
+        assert status.hub.last_heartbeat == pytest.approx(max(minutes_ago, status.hub.report.started), abs=1)
+        future = time.monotonic_ns() + 10**15
+        node.run_dir.hub_heartbeat.touch()
+        os.utime(node.run_dir.hub_heartbeat, ns=(future, future))
+        assert Reader(node.run_dir).status(running=False).hub.last_heartbeat == status.hub.last_heartbeat
+
+
+async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
+    """Its status says why it is not, with the exit code of the node."""
+    async with operated() as node:
+        await node.kubelet.stop()
+        await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
+        told = await node.dphub("status", "stub")
+        assert (told.code, "there is no kubelet" in told.out) == (1, True)
+
+
+async def test_devices_of_a_plugin_that_does_not_run() -> None:
+    """They are not simply missing: it is said why nobody knows them."""
+    async with operated() as node:
+        assert (await node.dphub("stop", "stub")).code == 0
+        refused = await node.dphub("cordon", "stub-1")
+        assert refused.code == 2
+        words = "the devices of stub are unknown (stopped; start it with dphub start stub)"
+        assert words in refused.err
+        for wanted in ([], ["stub"]):
+            assert (await node.dphub("devices", *wanted)).err == f"Incomplete: {words}.\n"
+
+
+async def test_a_device_whose_file_is_missing() -> None:
+    """Whoever asks about the device reads that no container with it can start, as in the status."""
+    async with operated() as node:
+        node.rewrite("stub.yaml", "resources: [{devices: 2, nodes: [{host_path: /dev/no-such-file}]}]")
+        assert (await node.dphub("restart", "stub")).code == 0
+        await node.status_until(lambda status: bool(status.plugins[2].report.resources[0].warnings), "the warning")
+        said = await node.dphub("devices", "stub-1", width=200)
+        words = "/dev/no-such-file does not exist, no container with device stub-0, stub-1 can start"
+        assert re.search(f"^warning +{words}$", said.out, re.MULTILINE), said.out
+
+
+async def test_what_a_script_reads() -> None:
+    """Ids and addresses are in one piece, what is held and gone is listed, and what makes no sense is refused."""
+    async with operated() as node:
+        listed = await node.dphub("devices", width=60)
+        for gpu in node.gpus.gpus:
+            assert gpu.uuid in listed.out
+        pod = await node.kubelet.admit("job", {HCA: 1})
+        (device,) = pod.held(HCA)
+        name = node.hcas.name_of(device)
+        node.hcas.remove(name)
+        await until(lambda: device not in {each.id for each in node.kubelet.devices(HCA)}, "the HCA to go")
+        lines = [json.loads(line) for line in (await node.dphub("devices", HCA, "--json")).out.splitlines()]
+        (gone,) = [line for line in lines if line["id"] == device]
+        assert (gone["healthy"], gone["holder"]) == (False, "default/job/main")
+        for command in (["devices", "--json", "--watch"], ["status", "--json", "--watch"], ["logs", "-n", "-5"]):
+            assert (await node.dphub(*command)).code == 2
+
+
+async def test_a_narrow_terminal() -> None:
+    """No line is wider than it, and no word is broken."""
+    async with operated() as node:
+        await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
+        shown = await node.dphub("status", width=50)
+        assert max(map(len, shown.out.splitlines())) <= 50
+        for word in ("condition", "registered", "registration", "allocated", STUB, "cordoned"):
+            assert word in shown.out
+        shown = await node.dphub("devices", width=50)
+        assert max(map(len, shown.out.splitlines())) <= 50
+        assert "cordoned: the fan is loud" in " ".join(shown.out.split())
+
+
+def test_colours_say_how_bad_it_is() -> None:
+    """On a terminal: a cell has the style of its text, and the style of the table where it has none of its own."""
+    table = Table(Column("health"), Column("why"), style="dim")
+    table.add(Text("unhealthy", "red"), "the fan is loud")
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard")
+    screen.print(table)
+    assert isinstance(screen.file, io.StringIO)
+    assert "\x1b[2;31munhealthy" in screen.file.getvalue()
+    assert "\x1b[2mthe fan is loud" in screen.file.getvalue()

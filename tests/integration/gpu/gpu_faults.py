@@ -1,0 +1,185 @@
+"""Random faults of GPUs, driver, plugin and kubelet, and what is true when they are over."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.gpu_support import GPU, GpuNode
+from tests.harness.support import Node, PluginUnderTest
+from tests.simulators.nvml import LOST, UNKNOWN, SimulatedGpu, make_gpu
+
+PLUGIN = """
+from plugins.gpu import GPU
+class P(GPU):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.recovery = RecoveryPolicy(stable_for=0, max_recoveries=10**9)
+"""
+CONFIG = "dphub: {health: {interval: 0.05, quiet: 0, driver_timeout: 1}}"
+HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)
+PATIENCE = 60.0
+"""Seconds until the list has to be true; far more than it takes."""
+
+
+@dataclass
+class Turmoil:
+    """A node on which everything goes wrong, one thing after the other.
+
+    Args:
+        node: Where.
+        kubelet: Its kubelet.
+        chance: Decides what goes wrong.
+    """
+
+    node: Node
+    kubelet: FakeKubelet
+    chance: random.Random
+    gpus: GpuNode = field(init=False)
+    plugin: PluginUnderTest = field(init=False)
+    unplugged: list[SimulatedGpu] = field(default_factory=list)
+    deeds: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gpus = GpuNode(self.node, "switch8")
+        self._target = self.node.write_plugin(PLUGIN)
+        self._start()
+
+    async def sequence(self) -> None:
+        """Do a few things, let the driver be well, and see that the kubelet's list is true."""
+        self.deeds.clear()
+        for _ in range(self.chance.randint(2, 8)):
+            deed = self.chance.choice(_DEEDS)
+            self.deeds.append(deed.__name__.strip("_"))
+            await _finished(deed(self))
+            await asyncio.sleep(self.chance.choice([0, 0, 0.01, 0.1]))
+            self._keep_alive()
+        self.gpus.driver.mend()
+        self.node.plugins[:] = self.node.plugins[-3:]
+        await self._wait_for_truth()
+
+    async def _wait_for_truth(self) -> None:
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while not self._is_true():
+            self._keep_alive()
+            if asyncio.get_running_loop().time() > end:
+                found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
+                raise AssertionError(f"after {self.deeds}: expected {self._truth()}, found {found}\n{self.plugin.log}")
+            await asyncio.sleep(0.01)
+
+    def _truth(self) -> dict[str, bool]:
+        return {gpu.uuid: not (gpu.failures or _is_ill(gpu)) for gpu in self.gpus.driver.gpus}
+
+    def _is_true(self) -> bool:
+        """A GPU that does not answer has no name for a process that never saw it, and may be missing."""
+        truth = self._truth()
+        silent = {gpu.uuid for gpu in self.gpus.driver.gpus if gpu.failures}
+        found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
+        return truth == dict.fromkeys(silent, False) | found
+
+    def _start(self) -> None:
+        self.plugin = self.gpus.start(CONFIG, target=self._target)
+
+    def _keep_alive(self) -> None:
+        """What the hub does."""
+        if self.plugin.process.poll() is not None:
+            self._start()
+
+    # What goes wrong, and right again.
+
+    def _some(self) -> int:
+        return self.chance.randrange(len(self.gpus.driver.gpus))
+
+    def _xid(self) -> None:
+        if self.gpus.driver.gpus:
+            self.gpus.driver.xid(self._some(), self.chance.choice(HARMLESS + PASSING))
+
+    def _lose(self) -> None:
+        if self.gpus.driver.gpus:
+            self.gpus.driver.gpus[self._some()].failures["*"] = self.chance.choice([LOST, UNKNOWN])
+            self.gpus.driver.apply()
+
+    def _ail(self) -> None:
+        if self.gpus.driver.gpus:
+            illness = self.chance.choice(["remap_failed", "recovery", "ecc_volatile"])
+            self.gpus.driver.set(self._some(), **{illness: 1})
+
+    def _lose_device_file(self) -> None:
+        if self.gpus.driver.gpus:
+            self.gpus.driver.gpus[self._some()].node = False
+            self.gpus.driver.apply()
+
+    def _heal(self) -> None:
+        if self.gpus.driver.gpus:
+            self.gpus.driver.heal(self._some())
+
+    def _unplug(self) -> None:
+        if len(self.gpus.driver.gpus) > 1:
+            self.unplugged.append(self.gpus.driver.unplug(self._some()))
+
+    def _plug(self) -> None:
+        if self.unplugged:
+            self.gpus.driver.plug(self.unplugged.pop())
+        elif len(self.gpus.driver.gpus) < 12:
+            used = {gpu.uuid for gpu in self.gpus.driver.gpus}
+            fresh = next(gpu for n in range(8, 16) if (gpu := make_gpu(n, 32)).uuid not in used)
+            self.gpus.driver.plug(fresh)
+
+    def _unload(self) -> None:
+        self.gpus.driver.unload()
+
+    def _mismatch(self) -> None:
+        self.gpus.driver.mismatch()
+
+    def _mend(self) -> None:
+        self.gpus.driver.mend()
+
+    async def _hang(self) -> None:
+        """Shorter or longer than the plugin has patience."""
+        self.gpus.driver.hang(self.chance.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
+        await asyncio.sleep(self.chance.choice([0.05, 0.3, 1.3]))
+        self._keep_alive()
+        self.gpus.driver.mend()
+
+    def _hup(self) -> None:
+        # A process that has just been started would die of it; the hub starts them with the signal blocked.
+        if self.plugin.lines("process started"):
+            self.plugin.hup()
+
+    def _kill(self) -> None:
+        self.plugin.signal(signal.SIGKILL)
+        self.plugin.process.wait()
+
+    async def _restart_kubelet(self) -> None:
+        await self.kubelet.restart()
+
+
+_DEEDS: list[Callable[[Turmoil], object]] = [
+    Turmoil._xid,
+    Turmoil._xid,
+    Turmoil._lose,
+    Turmoil._ail,
+    Turmoil._lose_device_file,
+    Turmoil._heal,
+    Turmoil._heal,
+    Turmoil._unplug,
+    Turmoil._plug,
+    Turmoil._unload,
+    Turmoil._mismatch,
+    Turmoil._mend,
+    Turmoil._hang,
+    Turmoil._hup,
+    Turmoil._kill,
+    Turmoil._restart_kubelet,
+]
+
+
+async def _finished(result: object) -> None:
+    if asyncio.iscoroutine(result):
+        await result
+
+
+def _is_ill(gpu: SimulatedGpu) -> bool:
+    return bool(gpu.values.get("remap_failed") or gpu.values.get("recovery") or not gpu.node)

@@ -1,0 +1,15 @@
+"""Whatever goes wrong with GPUs, driver, plugin and kubelet: in the end the kubelet's list is true."""
+
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import Node, chance
+from tests.integration.gpu.gpu_faults import Turmoil
+
+SEQUENCES = 20
+"""The benchmark does a thousand."""
+
+
+async def test_random_faults(node: Node, kubelet: FakeKubelet) -> None:
+    """After each of many random sequences every GPU is listed as healthy as it is, and nothing hangs."""
+    turmoil = Turmoil(node, kubelet, chance())
+    for _ in range(SEQUENCES):
+        await turmoil.sequence()

@@ -1,0 +1,29 @@
+"""GPUs and HCAs for one container: on the same PCIe switches, where that is possible."""
+
+import pytest
+
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.gpu_support import GPU
+from tests.harness.support import Node, chance
+from tests.integration.gpu.rack import HCA, Rack, neighbours
+
+PODS = 40
+"""The benchmark admits 200."""
+
+
+async def test_hcas_on_the_switches_of_the_gpus(node: Node, kubelet: FakeKubelet) -> None:
+    """Whenever the GPUs' own switches have free HCAs, the container gets those."""
+    possible, got = await neighbours(Rack(node, near=True), kubelet, chance(), PODS)
+    assert possible > PODS // 2
+    assert got == possible
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_hint_is_no_more_than_that(node: Node, kubelet: FakeKubelet, *, near: bool) -> None:
+    """Where no HCA is close, or nobody is to look, a container gets others; and those without GPUs are served too."""
+    rack = Rack(node, near=near)
+    await kubelet.wait_for(GPU, 8)
+    await kubelet.wait_for(HCA, 8)
+    await kubelet.admit("network", {HCA: 6})
+    pod = await kubelet.admit("both", {GPU: 2, HCA: 2})
+    assert rack.switches(pod, HCA).total() == 2

@@ -1,0 +1,274 @@
+"""GPUs that break: noticed at once or at the next probe, with the reason, and given back when they are well again."""
+
+import pytest
+
+from hub.model.plugin import DeviceStatus
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.gpu_support import GPU, GpuNode
+from tests.harness.support import Node, PluginUnderTest, until
+from tests.simulators.nvml import NOT_SUPPORTED, UNKNOWN
+
+QUICK = "dphub: {health: {interval: 0.1, quiet: 0}}"
+CALM = "dphub: {health: {interval: 1000, quiet: 1000}}"
+"""No probe and no recovery while the test lasts."""
+
+
+async def _told(plugin: PluginUnderTest, uuid: str, words: str) -> DeviceStatus:
+    """A device once its reason has these words."""
+
+    def told() -> DeviceStatus | None:
+        state = plugin.state()
+        devices = [device for resource in state.resources for device in resource.devices] if state else []
+        return next((device for device in devices if device.id == uuid and words in device.reason), None)
+
+    return await until(told, words)
+
+
+async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env: str) -> PluginUnderTest:
+    plugin = gpus.start(config, **env)
+    await kubelet.wait_for(GPU, len(gpus.driver.gpus))
+    return plugin
+
+
+async def test_an_xid_is_told_at_once(node: Node, kubelet: FakeKubelet) -> None:
+    """Without waiting for a probe, and with what it means."""
+    gpus = GpuNode(node)
+    plugin = await _start(gpus, kubelet, CALM)
+    gpus.driver.xid(3, 94)
+    await kubelet.wait_for(GPU, 7)
+    uuid = gpus.uuids()[3]
+    assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [uuid]
+    await _told(plugin, uuid, "XID 94: a memory error that concerns one application only")
+    line = plugin.lines("xid received")[0]
+    assert (line["gpu"], line["code"], line["meaning"]) == (uuid, 94, "recover")
+
+
+@pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 109])
+async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubelet, code: int) -> None:
+    """They are logged, and the GPU stays healthy."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet, CALM)
+    gpus.driver.xid(0, code)
+    gpus.driver.xid(1, 94)
+    await kubelet.wait_for(GPU, 1)
+    assert [line["meaning"] for line in plugin.lines("xid received")] == ["ignore", "recover"]
+    assert [device.healthy for device in kubelet.devices(GPU)] == [True, False]
+
+
+async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
+    """After a probe that finds nothing wrong, and a quiet time."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 2}}")
+    gpus.driver.xid(0, 94)
+    await kubelet.wait_for(GPU, 1)
+    await _told(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
+    await kubelet.wait_for(GPU, 2)
+    await plugin.logged("devices recovered")
+
+
+async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:
+    """The XID counts until a probe finds the GPU in order."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.set(0, recovery=1)
+    await _told(plugin, gpus.uuids()[0], "it needs a reset of the GPU")
+    gpus.driver.xid(0, 94)
+    await _told(plugin, gpus.uuids()[0], "XID 94")
+    gpus.driver.heal(0)
+    await kubelet.wait_for(GPU, 2)
+
+
+async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
+    """Also when the plugin is restarted, until an operator removes the record."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.xid(0, 79)
+    device = await _told(plugin, gpus.uuids()[0], "XID 79: the GPU has fallen off the bus")
+    assert device.source == "broken"
+    await plugin.stop()
+    plugin = gpus.start(QUICK)
+    await plugin.registered(GPU)
+    await _told(plugin, gpus.uuids()[0], "XID 79")
+    await kubelet.wait_for(GPU, 1)
+    await plugin.stop()
+    plugin.run_dir.health("gpu").unlink()
+    await _start(gpus, kubelet)
+
+
+async def test_the_table_decides(node: Node, kubelet: FakeKubelet) -> None:
+    """The settings say what an XID means."""
+    gpus = GpuNode(node)
+    plugin = await _start(gpus, kubelet, "dphub: {health: {quiet: 1000, xids: {ignore: [79], fatal: [13]}}}")
+    gpus.driver.xid(0, 79)
+    gpus.driver.xid(1, 13)
+    await kubelet.wait_for(GPU, 7)
+    assert [line["meaning"] for line in plugin.lines("xid received")] == ["ignore", "fatal"]
+    assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [gpus.uuids()[1]]
+
+
+async def test_health_checks_can_be_switched_off(node: Node, kubelet: FakeKubelet) -> None:
+    """By NVIDIA's variable: neither XIDs nor probes count."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet, QUICK, DP_DISABLE_HEALTHCHECKS="all")
+    gpus.driver.xid(0, 79)
+    gpus.driver.set(1, remap_failed=1)
+    gpus.driver.unplug(0)
+    await kubelet.wait_for(GPU, 1)
+    assert kubelet.devices(GPU)[0].id == gpus.uuids()[0]
+    assert not plugin.lines("devices unhealthy")
+
+
+async def test_every_replica_is_concerned(node: Node, kubelet: FakeKubelet) -> None:
+    """All shares of a GPU, and none of another."""
+    gpus = GpuNode(node, "pair")
+    config = f"sharing: {{timeSlicing: {{resources: [{{name: nvidia.com/gpu, replicas: 3}}]}}}}\n{CALM}"
+    gpus.start(config)
+    await kubelet.wait_for(GPU, 6)
+    gpus.driver.xid(0, 94)
+    await kubelet.wait_for(GPU, 3)
+    gpus.driver.xid(1, 79)
+    await kubelet.wait_for(GPU, 0)
+
+
+async def test_mig_devices_are_concerned(node: Node, kubelet: FakeKubelet) -> None:
+    """All of a GPU's; only the one that the report names, where it names one."""
+    gpus = GpuNode(node, "a100x2", "1g")
+    plugin = gpus.start(f"flags: {{migStrategy: mixed}}\n{CALM}")
+    small = "nvidia.com/mig-1g.5gb"
+    await kubelet.wait_for(small, 14)
+    gpus.driver.xid(0, 94, gi=8, ci=0)
+    await kubelet.wait_for(small, 13)
+    mig = gpus.driver.gpus[0].migs[1]
+    assert [device.id for device in kubelet.devices(small) if not device.healthy] == [mig.uuid]
+    assert plugin.lines("xid received")[0]["mig"] == mig.uuid
+    gpus.driver.xid(0, 94, gi=9)
+    await kubelet.wait_for(small, 12)
+    gpus.driver.xid(1, 79)
+    await kubelet.wait_for(small, 5)
+
+
+async def test_a_new_mig_device_of_a_broken_gpu(node: Node, kubelet: FakeKubelet) -> None:
+    """Another division of the GPU does not make it whole."""
+    gpus = GpuNode(node, "a100x2", {1: "1g"})
+    gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
+    await kubelet.wait_for("nvidia.com/mig-1g.5gb", 7)
+    gpus.driver.xid(1, 79)
+    await kubelet.wait_for("nvidia.com/mig-1g.5gb", 0)
+    gpus.driver.divide(1, "mixed")
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices("nvidia.com/mig-3g.20gb")) == 1)
+    await kubelet.wait_for("nvidia.com/mig-3g.20gb", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"remap_failed": 1}, "row remapping failed"),
+        ({"recovery": 2}, "it needs a restart of the node"),
+        ({"recovery": 4}, "its work is drained, and a reset"),
+        ({"recovery": 99}, "what NVML calls action 99"),
+    ],
+)
+async def test_what_a_probe_finds(node: Node, kubelet: FakeKubelet, values: dict[str, int], words: str) -> None:
+    """The GPU is unhealthy for as long as the driver says so."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.set(1, **values)
+    await kubelet.wait_for(GPU, 1)
+    await _told(plugin, gpus.uuids()[1], words)
+    gpus.driver.heal(1)
+    await kubelet.wait_for(GPU, 2)
+
+
+async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
+    """New uncorrected ones count, those from before do not; the quiet time begins with the last one."""
+    gpus = GpuNode(node, "pair")
+    gpus.driver.set(0, ecc_volatile=7)
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 0.3}}")
+    gpus.driver.set(0, ecc_volatile=9)
+    await kubelet.wait_for(GPU, 1)
+    line = await plugin.logged("devices unhealthy")
+    assert line["reason"] == "2 new memory errors that could not be corrected (ECC)"
+    await kubelet.wait_for(GPU, 2)
+
+
+async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
+    """No event comes, and it is noticed all the same; the others can be had meanwhile."""
+    gpus = GpuNode(node)
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.lose(5)
+    await kubelet.wait_for(GPU, 7)
+    await _told(plugin, gpus.uuids()[5], "the GPU is lost")
+    await kubelet.admit("others", {GPU: 7})
+    gpus.driver.heal(5)
+    await kubelet.wait_for(GPU, 8)
+
+
+async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
+    """The reason has the call and what the driver says."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN
+    gpus.driver.apply()
+    await kubelet.wait_for(GPU, 1)
+    await _told(plugin, gpus.uuids()[0], "the GPU does not answer (nvmlDeviceGetName: ")
+
+
+async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> None:
+    """The GPU cannot be given to a container; it is noticed by the file, not only at the next probe."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 1000, quiet: 0}}")
+    gpus.driver.gpus[0].node = False
+    gpus.driver.apply()
+    await kubelet.wait_for(GPU, 1)
+    await _told(plugin, gpus.uuids()[0], "its device file is gone: /dev/nvidia1")
+    gpus.driver.heal(0)
+    await kubelet.wait_for(GPU, 2)
+
+
+async def test_without_a_monitor_nothing_is_healthy(node: Node, kubelet: FakeKubelet) -> None:
+    """A GPU whose XIDs nobody can hear says so; it is healthy when they can be heard."""
+    gpus = GpuNode(node, "pair")
+    gpus.driver.gpus[0].failures["nvmlDeviceRegisterEvents"] = UNKNOWN
+    gpus.driver.apply()
+    plugin = gpus.start(QUICK)
+    await kubelet.wait_for(GPU, 1)
+    await _told(plugin, gpus.uuids()[0], "its errors (XIDs) cannot be monitored: nvmlDeviceRegisterEvents")
+    gpus.driver.heal(0)
+    await kubelet.wait_for(GPU, 2)
+    gpus.driver.xid(0, 79)
+    await kubelet.wait_for(GPU, 1)
+
+
+async def test_listening_that_breaks_begins_anew(node: Node, kubelet: FakeKubelet) -> None:
+    """While nobody can hear of errors no GPU is healthy; XIDs are heard again after that."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    gpus.driver.fail("nvmlEventSetWait_v2", UNKNOWN)
+    await _told(plugin, gpus.uuids()[1], "its errors (XIDs) cannot be monitored: nvmlEventSetWait_v2: ")
+    await kubelet.wait_for(GPU, 0)
+    gpus.driver.mend()
+    await kubelet.wait_for(GPU, 2)
+    assert [line["active"] for line in plugin.lines("xid monitoring changed")] == [False, True]
+    gpus.driver.xid(0, 79)
+    await kubelet.wait_for(GPU, 1)
+
+
+async def test_cards_that_cannot_tell(node: Node, kubelet: FakeKubelet) -> None:
+    """What a card does not support is no fault."""
+    gpus = GpuNode(node, "pair")
+    for name in ("GetTotalEccErrors", "GetRemappedRows", "GetFieldValues", "GetMigMode", "GetNvLinkState"):
+        gpus.driver.gpus[0].failures[f"nvmlDevice{name}"] = NOT_SUPPORTED
+    gpus.driver.apply()
+    await _start(gpus, kubelet)
+
+
+async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
+    """A GPU that recovers again and again waits for an operator."""
+    gpus = GpuNode(node, "pair")
+    plugin = await _start(gpus, kubelet)
+    for _ in range(3):
+        gpus.driver.xid(0, 94)
+        await kubelet.wait_for(GPU, 1)
+        await kubelet.wait_for(GPU, 2)
+    gpus.driver.xid(0, 94)
+    await _told(plugin, gpus.uuids()[0], "recovered 3 times within 3600 s")

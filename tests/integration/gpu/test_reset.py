@@ -1,0 +1,287 @@
+"""GPUs are checked, cleaned or reset before a container starts, as their resource asks for."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub import Host, ResetDevice, Runtime
+from hub.reset.result import Outcome, ResetResult
+from hub.reset.runner import ResetRunner
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.nvml.driverlock import DriverLock, exclusive_driver
+from plugins.gpu.reset import hardware
+from plugins.gpu.reset.settings import ResetSettings
+from plugins.gpu.settings.levels import ResetLevel
+from tests.harness.gpu_support import GPU, GpuNode
+from tests.harness.support import Node, until
+from tests.simulators.nvml import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
+
+CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
+GB = 1 << 30
+
+
+class Bay:
+    """Resets devices of a simulated node in real workers.
+
+    Args:
+        root: The node's directory.
+        profile: Its GPUs.
+        mig: Their MIG layouts.
+    """
+
+    def __init__(self, root: Path, profile: str = "switch8", mig: dict[int, str] | None = None) -> None:
+        self.driver = SimulatedNode(root, profile, mig)
+        self.printed: list[str] = []
+
+    async def reset(
+        self, level: ResetLevel, uuid: str = "", *, broken: str = "", deadline: float = 20, patience: float = 0.2
+    ) -> ResetResult:
+        """How the reset of a device goes, the first GPU where none is named."""
+        uuid = uuid or self.driver.gpus[0].uuid
+        settings = ResetSettings(levels={uuid: level}, timeout=patience)
+        device = ResetDevice(uuid, (), str(self.driver.root), broken)
+        with capture_logs() as log:
+            resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings, term_timeout=0.1)
+            result = (await resetter.reset([device], deadline))[uuid]
+        self.printed = [str(line["line"]) for line in log if line["event"] == "reset printed"]
+        return result
+
+
+@pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
+async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
+    """Each level succeeds, and says nothing where there is nothing to say."""
+    bay = Bay(tmp_path)
+    result = await bay.reset(level)
+    assert (result.outcome, bay.printed) == (Outcome.OK, [])
+    assert bay.driver.value(0, "gpu_reset") == (level is RESET)
+
+
+@pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
+async def test_somebody_is_on_it(tmp_path: Path, level: ResetLevel) -> None:
+    """The container is refused with the holder's process and name, and nothing is changed under it."""
+    bay = Bay(tmp_path)
+    (tmp_path / "proc/4711").mkdir()
+    (tmp_path / "proc/4711/comm").write_text("miner\n")
+    bay.driver.processes(0, (4711, GB, "x"), (4712, GB, "/usr/bin/train"))
+    bay.driver.set(0, compute_mode=3)
+    result = await bay.reset(level)
+    assert result.outcome is Outcome.FAILED
+    assert "somebody else is on it: process 4711 (miner); process 4712 (/usr/bin/train)" in result.message
+    assert (bay.driver.value(0, "compute_mode"), bay.driver.value(0, "gpu_reset")) == (3, 0)
+
+
+async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
+    """Nobody is seen on the GPU, and its memory is in use; what the driver itself uses does not count."""
+    bay = Bay(tmp_path)
+    bay.driver.set(0, used=400 << 20)
+    assert (await bay.reset(CHECK)).outcome is Outcome.OK
+    bay.driver.set(0, used=3 * GB)
+    assert "3072 MiB of its memory are in use" in (await bay.reset(CHECK)).message
+
+
+async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
+    """A process of the last container that ends within seconds keeps no container from starting."""
+    gpus = GpuNode(node, "single")
+    gpus.driver.processes(0, (4711, GB, "python"))
+    plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: check}}")
+    await kubelet.wait_for(GPU, 1)
+    admission = asyncio.ensure_future(kubelet.admit("next", {GPU: 1}))
+    await until(lambda: _children(plugin.pid), "a reset")
+    gpus.driver.heal(0)
+    await admission
+
+
+def _children(pid: int) -> list[str]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+async def test_clean(tmp_path: Path) -> None:
+    """Settings go back to their defaults; counters are told before they are cleared."""
+    bay = Bay(tmp_path)
+    bay.driver.set(0, compute_mode=3, power=200, power_default=300, ecc_volatile=5)
+    assert (await bay.reset(CLEAN)).outcome is Outcome.OK
+    value = bay.driver.value
+    assert (value(0, "compute_mode"), value(0, "power"), value(0, "ecc_volatile")) == (0, 300, 0)
+    for done in ("gpu_clocks_reset", "memory_clocks_reset", "application_clocks_reset", "accounting_cleared"):
+        assert value(0, done) == 1, done
+    assert bay.printed == ["ECC counters cleared; since they last were: 0 corrected, 5 uncorrected"]
+    assert value(1, "gpu_clocks_reset") == 0
+
+
+async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
+    """It is skipped and said; the rest is done."""
+    bay = Bay(tmp_path)
+    bay.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
+    assert (await bay.reset(CLEAN)).outcome is Outcome.OK
+    why = "skipped, the card or the driver does not support it"
+    assert bay.printed == [f"application clocks: {why}", f"power limit: {why}"]
+    assert bay.driver.value(0, "accounting_cleared") == 1
+
+
+async def test_what_cannot_be_set(tmp_path: Path) -> None:
+    """A setting that stays as it is keeps the container from starting, with the driver's words."""
+    bay = Bay(tmp_path)
+    bay.driver.gpus[0].failures["nvmlDeviceResetGpuLockedClocks"] = UNKNOWN
+    bay.driver.apply()
+    result = await bay.reset(CLEAN)
+    assert "the driver does not do what it is asked (nvmlDeviceResetGpuLockedClocks: " in result.message
+
+
+async def test_a_mig_device(tmp_path: Path) -> None:
+    """Its own processes count, others do not; what belongs to the whole GPU is left alone and said."""
+    bay = Bay(tmp_path, "a100x2", {1: "1g"})
+    first, second = bay.driver.gpus[1].migs[:2]
+    bay.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
+    assert (await bay.reset(RESET, first.uuid)).outcome is Outcome.OK
+    assert bay.printed == [
+        "clocks, compute mode and counters belong to the whole GPU, and are left as they are",
+        "the GPU itself was not reset: a MIG device is a part of a GPU that others may be using",
+    ]
+    assert (await bay.reset(CHECK, second.uuid)).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("profile", "words"), [("mesh8", "NVLink connects it directly"), ("pair", "NVLink connects")])
+async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
+    """They are cleaned, and the reset is left out and said; it fails where it was to mend a fault."""
+    bay = Bay(tmp_path, profile)
+    assert (await bay.reset(RESET)).outcome is Outcome.OK
+    assert any(words in line for line in bay.printed)
+    assert bay.driver.value(0, "gpu_reset") == 0
+    assert bay.driver.value(0, "gpu_clocks_reset") == 1
+
+
+async def test_a_reset_mends_a_lost_gpu(tmp_path: Path) -> None:
+    """A GPU that is broken is reset without being asked anything before."""
+    bay = Bay(tmp_path)
+    bay.driver.lose(0)
+    assert (await bay.reset(RESET)).outcome is Outcome.FAILED
+    assert (await bay.reset(RESET, broken="XID 79")).outcome is Outcome.OK
+    assert bay.driver.value(0, "gpu_reset") == 1
+
+
+@pytest.mark.parametrize("level", [CHECK, CLEAN])
+async def test_lesser_levels_mend_nothing(tmp_path: Path, level: ResetLevel) -> None:
+    """A GPU that waits for a reset is not called mended by a check."""
+    result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
+    assert f"XID 48: a memory error; only a reset of the GPU mends that, and level {level} does none" in result.message
+
+
+async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
+    """Its words are the reason."""
+    bay = Bay(tmp_path)
+    bay.driver.nvidia_smi("fail GPU 0 is currently in use by another process")
+    result = await bay.reset(RESET)
+    assert "nvidia-smi failed (exit code 3): GPU 0 is currently in use by another process" in result.message
+
+
+async def test_nvidia_smi_that_is_missing(tmp_path: Path) -> None:
+    """The reason says where it was looked for."""
+    bay = Bay(tmp_path)
+    (tmp_path / "usr/bin/nvidia-smi").unlink()
+    assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await bay.reset(RESET)).message
+
+
+def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended within the time of a container's resets, and the reason says so."""
+    driver = SimulatedNode(tmp_path, "single")
+    driver.nvidia_smi("hang")
+    monkeypatch.setattr(hardware, "LIMIT", 0.2)
+    with pytest.raises(Exception, match=r"nvidia-smi did not finish within 0.2 s"):
+        hardware.reset_hardware(DriverPaths(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
+
+
+async def test_a_driver_that_hangs(tmp_path: Path) -> None:
+    """The worker is ended at its deadline."""
+    bay = Bay(tmp_path)
+    bay.driver.hang()
+    assert (await bay.reset(CHECK, deadline=1)).outcome is Outcome.TIMED_OUT
+
+
+@pytest.mark.parametrize("code", [LOST, NOT_SUPPORTED])
+async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
+    """No container starts on it."""
+    bay = Bay(tmp_path)
+    bay.driver.gpus[0].failures["*"] = code
+    bay.driver.apply()
+    assert "nvmlDeviceGetHandleByUUID" in (await bay.reset(CHECK)).message
+
+
+def test_the_plugins_let_go(tmp_path: Path) -> None:
+    """A reset has the GPUs alone: it waits for the sessions of all plugins to end, and none begins meanwhile.
+
+    In an upgrade there are two plugins.
+    """
+    (tmp_path / "node").mkdir()
+    runtime = Runtime(str(tmp_path), "younger", "gpu")
+    older, younger = DriverLock(Runtime(str(tmp_path), "older", "gpu")), DriverLock(runtime)
+    assert not older.wanted
+    assert older.acquire()
+    assert younger.acquire()
+    older.release()
+    with pytest.raises(TimeoutError), exclusive_driver(runtime, 0):
+        raise AssertionError("a plugin has not let go")
+    younger.release()
+    with exclusive_driver(runtime, 0), exclusive_driver(runtime, 0):
+        assert older.wanted
+        assert not younger.acquire()
+    assert not older.wanted
+    assert younger.acquire()
+
+
+async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
+    """Through the kubelet: opt-in by resource, refused with the holder, started when the GPU is free."""
+    gpus = GpuNode(node, "single")
+    plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: clean}}")
+    await kubelet.wait_for(GPU, 1)
+    gpus.driver.processes(0, (os.getpid(), GB, "python"))
+    with pytest.raises(ContainerStartError, match=r"somebody else is on it: process \d+ \(python\)"):
+        await kubelet.admit("first", {GPU: 1})
+    await kubelet.remove("first")
+    gpus.driver.heal(0)
+    await kubelet.admit("second", {GPU: 1})
+    assert gpus.driver.value(0, "gpu_clocks_reset") == 1
+    assert len(plugin.lines("reset failed")) == 1
+
+
+async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKubelet) -> None:
+    """Off is the default, also where another resource has it on."""
+    gpus = GpuNode(node, "single")
+    gpus.driver.processes(0, (4711, GB, "python"))
+    other = "resources: {gpus: [{pattern: other, name: other}]}"
+    plugin = gpus.start(f"{other}\ndphub: {{reset: {{nvidia.com/other: reset, nvidia.com/gpu: 'off'}}}}")
+    await kubelet.wait_for(GPU, 1)
+    await kubelet.admit("first", {GPU: 1})
+    await plugin.registered(GPU)
+    assert not plugin.lines("reset failed")
+    assert not plugin.lines("reset skipped")
+
+
+async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> None:
+    """Others may be using it; that is told, and the container starts."""
+    sharing = "{timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
+    gpus = GpuNode(node, "single")
+    gpus.driver.processes(0, (4711, GB, "python"))
+    plugin = gpus.start(f"sharing: {sharing}\ndphub: {{reset: {{nvidia.com/gpu: reset}}}}")
+    await kubelet.wait_for(GPU, 2)
+    await kubelet.admit("first", {GPU: 1})
+    line = await plugin.logged("reset skipped")
+    assert line["reason"].endswith("it is shared (time-slicing), and others may be using it")
+
+
+async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
+    """At level reset the plugin resets a broken GPU by itself while nobody holds it, and gives it away again."""
+    gpus = GpuNode(node, "single")
+    quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
+    config = "dphub: {health: {interval: 0.2, quiet: 0}, reset: {nvidia.com/gpu: reset}}"
+    plugin = gpus.start(config, target=node.write_plugin(quick))
+    await kubelet.wait_for(GPU, 1)
+    gpus.driver.xid(0, 79)
+    await kubelet.wait_for(GPU, 0)
+    await kubelet.wait_for(GPU, 1)
+    assert gpus.driver.value(0, "gpu_reset") == 1
+    assert plugin.lines("devices recovered")

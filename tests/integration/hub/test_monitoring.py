@@ -1,0 +1,106 @@
+"""What Prometheus and Grafana get, judged by Prometheus's own tool."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.harness.operated import GPU, HCA, operated
+from tests.harness.support import PROJECT
+from tests.harness.tools import tool
+
+MONITORING = PROJECT / "container" / "monitoring"
+SUFFIXES = ("_bucket", "_count", "_sum")
+
+
+def _promtool(*words: str, text: str | None = None) -> None:
+    __tracebackhide__ = True  # so that a skip is counted for the test
+    done = subprocess.run(
+        [tool("promtool"), *words], input=text, capture_output=True, text=True, check=False, cwd=MONITORING
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+
+
+def _rules() -> list[str]:
+    groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    return iter(json.loads((MONITORING / "dashboard.json").read_text())["panels"])
+
+
+def _queries() -> list[str]:
+    """The dashboard's queries, with values for Grafana's variables."""
+    found = [target["expr"] for panel in _panels() for target in panel["targets"]]
+    return [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in found]
+
+
+def test_the_alert_rules() -> None:
+    """They are valid, and are raised when they should be."""
+    _promtool("check", "rules", "rules.yaml")
+    _promtool("test", "rules", "rules_test.yaml")
+
+
+def test_every_alert_is_tested() -> None:
+    """Each is raised by something in the tests of the rules."""
+    groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
+    tests = yaml.safe_load((MONITORING / "rules_test.yaml").read_text())["tests"]
+    raised = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
+    assert raised == {rule["alert"] for group in groups for rule in group["rules"]}
+
+
+def test_the_dashboard(tmp_path: Path) -> None:
+    """Each query is one that Prometheus takes; each panel has a title, says what it shows, and overlaps no other."""
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(_queries())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    _promtool("check", "rules", str(file))
+    assert all(panel["title"] and panel["description"] for panel in _panels())
+    assert len({panel["id"] for panel in _panels()}) == len(rules)
+    cells = [cell for panel in _panels() for cell in _cells(panel["gridPos"])]
+    assert len(cells) == len(set(cells))
+
+
+def _cells(at: dict[str, int]) -> Iterator[tuple[int, int]]:
+    return ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"]))
+
+
+async def test_metrics_of_a_whole_node() -> None:
+    """Prometheus finds nothing to complain of, and every metric that a rule or a panel asks for is there."""
+    async with operated() as node:
+        await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
+        counters = node.root / "sys/class/infiniband/mlx5_0/ports/1/counters"
+        counters.mkdir()
+        (counters / "symbol_error").write_text("7\n")
+        node.gpus.xid(3, 79)
+        await node.kubelet.wait_for(GPU, 7)
+        await node.dphub("reset", "stub-1")
+        await node.dphub("restart", "stub")
+        metrics = {"xid": 0.0, "errors": 0.0}
+        while not all(metrics.values()):
+            await node.next_pulse()
+            metrics["xid"] = await node.metric("dphub_gpu_xid_errors_total", xid="79")
+            metrics["errors"] = await node.metric("dphub_ib_port_errors_total", device="mlx5_0", counter="symbol_error")
+        assert metrics == {"xid": 1, "errors": 7}
+        assert await node.metric("dphub_ib_port_up") == 8
+        assert await node.metric("dphub_ib_port_rate_bytes_per_second", device="mlx5_0") == 25e9
+        assert await node.metric("dphub_devices_allocated", resource=GPU) == 2
+        assert await node.metric("dphub_rpc_duration_seconds_count", method="Allocate", code="OK", plugin="gpu") == 1
+        assert await node.metric("dphub_device_health_transitions_total", source="broken", health="unhealthy") == 1
+        code, text = await node.get("/metrics")
+    assert code == 200
+    _promtool("check", "metrics", text=text)
+    there = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    wanted = {name for query in (*_rules(), *_queries()) for name in re.findall(r"dphub_\w+", query)}
+    assert {_base(name) for name in wanted} <= there
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(samples) < 1000
+
+
+def _base(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)

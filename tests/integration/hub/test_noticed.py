@@ -1,0 +1,129 @@
+"""What is no fault of a plugin's, and what an administrator has to find all the same."""
+
+import os
+import signal
+
+import pytest
+
+from hub.model.node import NodeStatus, Problem, Severity
+from hub.testing.kubelet import AdmissionError
+from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
+from tests.harness.support import until
+
+
+def _about(status: NodeStatus, words: str) -> Problem | None:
+    return next((problem for problem in status.problems if words in problem.message), None)
+
+
+async def _noticed(node: OperatedNode, words: str) -> Problem:
+    """The problem that is told in these words."""
+    status = await node.status_until(lambda status: _about(status, words) is not None, words)
+    problem = _about(status, words)
+    assert problem
+    return problem
+
+
+async def test_a_device_that_goes_while_somebody_has_it(node: OperatedNode) -> None:
+    """Its pod has lost it: the status says whose it is, and the log which devices are gone."""
+    pod = await node.kubelet.admit("trainer", {HCA: 1})
+    (held,) = pod.containers["main"].devices[HCA]
+    name = next(hca for hca in node.hcas.names if node.hcas.pci(hca) == held)
+    node.hcas.remove(name)
+    found = await _noticed(node, f"{HCA}: removed, but still in use: {held} by default/trainer/main")
+    assert (found.severity, found.about) == (Severity.WARNING, "ib")
+    said = await node.dphub("logs", "ib", "-n", "0")
+    assert "devices removed" in said.out
+    assert held in said.out
+
+
+async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
+    """Of XIDs that mean nothing, too: under the plugin's name, whichever thread of it has heard them."""
+    node.gpus.xid(3, 13)
+
+    async with node.running("logs", "gpu", "-n", "0", "-f") as lines:
+        await lines.until("code=13")
+
+
+async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
+    """The log has the stack of a crash, which the plugin's next process does not keep."""
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.process.pid, signal.SIGSEGV)
+    await node.status_until(lambda status: any(each.process.restarts for each in status.plugins), "the crash")
+    await node.kubelet.wait_for(STUB)
+    said = await node.dphub("logs", "stub", "--json", "-n", "0")
+    (exited,) = (line for line in said.out.splitlines() if '"plugin exited"' in line)
+    assert '"signal":"SIGSEGV"' in exited
+    assert "Fatal Python error: Segmentation fault" in exited
+
+
+async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
+    """After a restart of the hub, too; until the kubelet has told, nothing is said."""
+    await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
+    await node.stop_hub()
+    await node.start_hub()
+    seen = set()
+
+    def allocated() -> bool:
+        status = node.status()
+        found = (
+            {each.name: each.allocated for plugin in status.plugins for each in plugin.report.resources}
+            if status
+            else {}
+        )
+        seen.add(found.get(STUB))
+        return found.get(STUB) == 2 and found.get(GPU) == 1
+
+    await until(allocated, "who has what")
+    assert seen <= {None, 2}
+
+
+async def test_files_that_somebody_takes_away(node: OperatedNode) -> None:
+    """What the hub and its plugins tell is told again, and what is known of the devices is kept."""
+    await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
+    files = (node.run_dir.hub_report, node.run_dir.report("stub"), node.run_dir.health("stub"))
+    await until(files[2].exists, "the cordon to be kept")
+    for file in files:
+        file.unlink()
+    await until(lambda: all(file.exists() for file in files), "the files")
+    await node.all_well()
+    await node.dphub("restart", "stub")
+    assert "the fan is loud" in (await node.dphub("status")).out
+
+
+async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
+    """The one that is refused names the other, and what to do."""
+    section = f"\n[watcher:twin]\ncmd = python -m hub.plugin plugins.stub:Stub --config {node.directory}/stub.yaml\n"
+    node.rewrite("circus.ini", (node.directory / "circus.ini").read_text() + section)
+    await node.dphub("reload")
+    found = await _noticed(node, "another process serves")
+    other = {"stub": "twin", "twin": "stub"}[found.about]
+    assert (
+        found.remedy == f"{other} of this hub serves the same resource: remove one from circus.ini, then dphub reload"
+    )
+
+
+async def test_containers_that_get_nothing(node: OperatedNode) -> None:
+    """A plugin that refuses whoever asks looks well from outside; the status says what it refused, for a while."""
+    node.stub_faults(allocate={"fail": "the licence server is away"})
+    with pytest.raises(AdmissionError):
+        await node.kubelet.admit("unlucky", {STUB: 1})
+    found = await _noticed(node, "1 container did not get its devices since the plugin started")
+    assert "the licence server is away" in found.message
+    assert found.severity is Severity.INFO
+
+
+async def test_a_kubelet_that_does_not_tell_who_has_what(node: OperatedNode) -> None:
+    """Its pod resources API is off: all works, and the status says what it cannot know."""
+    (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
+    for number, resource in enumerate((GPU, HCA, STUB)):
+        await node.kubelet.admit(f"pod-{number}", {resource: 1})
+    await _noticed(node, "it is unknown which containers use which devices: the pod resources API is unavailable")
+    assert (await node.dphub("status")).code == 0
+
+
+async def test_a_pool_that_selects_nothing() -> None:
+    """Its resource is registered, and has no device: the status says whose it is."""
+    files = {"ib.yaml": "configList: [{resourceName: hca, mode: hca, selectors: {vendors: ['beef']}}]"}
+    async with operated(files=files, wanted={STUB: 4}) as node:
+        await _noticed(node, f"{HCA}: the plugin found no device for it")

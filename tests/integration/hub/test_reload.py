@@ -1,0 +1,91 @@
+"""`dphub reload`: what changed, and nothing else."""
+
+import os
+import signal
+import time
+
+from hub.model.node import Condition, NodeStatus
+from tests.harness.operated import CONFIG, STUB, WATCHDOG, OperatedNode, operated
+
+
+async def test_reload_changes_what_changed(node: OperatedNode) -> None:
+    """A plugin whose own file changed is restarted, one that is new started, one that is gone stopped; no other."""
+    gpu, ib = node.plugin("gpu"), node.plugin("ib")
+    node.rewrite("stub.yaml", "resources: [{devices: 6}]")
+    extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
+    (node.directory / "extra.yaml").write_text("resources: [{name: example.com/extra, devices: 2}]")
+    before = node.rewrite("circus.ini", (CONFIG + extra).format(directory=node.directory, watchdog=WATCHDOG))
+    said = await node.dphub("reload")
+    assert said.code == 0, said
+    assert "stub: restarted, registered after" in said.out
+    assert "extra: added, registered after" in said.out
+    await node.kubelet.wait_for(STUB, 6)
+    await node.kubelet.wait_for("example.com/extra", 2)
+    node.rewrite("circus.ini", before)
+    said = await node.dphub("reload")
+    assert (said.code, said.out) == (0, "extra: stopped and removed\n"), said
+    assert (gpu and gpu.process.pid, ib and ib.process.pid) == tuple(
+        each and each.process.pid for each in map(node.plugin, ("gpu", "ib"))
+    )
+
+
+async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
+    """A plugin whose section changes stays stopped when an administrator has stopped it; paths start from the hub's."""
+    await node.dphub("stop", "stub")
+    before = (node.directory / "circus.ini").read_text()
+    node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
+    said = await node.dphub("reload")
+    assert (said.code, "gpu: restarted" in said.out, "stub: loaded, not started" in said.out) == (0, True, True), said
+    for plugin, count in (("gpu", 1), ("stub", 0)):
+        assert await node.metric("dphub_plugin_restarts_total", plugin=plugin, reason="requested") == count
+    assert node.kubelet.capacity()[STUB].allocatable == 0
+
+
+async def test_reload_tells_of_what_is_stopped(node: OperatedNode) -> None:
+    """That a stopped plugin has another section, or another file, is a change too: it counts at the next start."""
+    await node.dphub("stop", "stub")
+    before = (node.directory / "circus.ini").read_text()
+    node.rewrite("circus.ini", before.replace("stub.yaml", "other.yaml"))
+    (node.directory / "other.yaml").write_text("resources: [{devices: 6}]")
+    assert (await node.dphub("reload")).out == "stub: loaded, not started\n"
+    node.rewrite("other.yaml", "resources: [{devices: 7}]")
+    assert (await node.dphub("start", "stub")).code == 0
+    await node.kubelet.wait_for(STUB, 7)
+    assert (await node.dphub("reload")).out == "nothing has changed\n"
+
+
+async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) -> None:
+    """A plugin that comes back from a crash at that moment has not been restarted by the reload."""
+    stub = node.plugin("stub")
+    assert stub
+    assert stub.process.pid
+    os.kill(stub.process.pid, signal.SIGKILL)
+    assert (await node.dphub("reload")).out == "nothing has changed\n"
+    await node.kubelet.wait_for(STUB)
+
+
+async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> None:
+    """A plugin that ends again and again because of its file need not be restarted besides when the file is mended."""
+    good = node.rewrite("stub.yaml", "resources: 7")
+    stub = node.plugin("stub")
+    assert stub
+    os.kill(stub.process.pid, signal.SIGKILL)
+
+    def waits(status: NodeStatus) -> bool:
+        stub = status.plugins[2]
+        return stub.condition is Condition.BACKING_OFF and stub.process.next_start > time.time() + 5
+
+    await node.status_until(waits, "the stub to wait for long")
+    node.rewrite("stub.yaml", good)
+    said = await node.dphub("reload")
+    assert (said.code, "stub: restarted, registered after" in said.out) == (0, True), said
+
+
+async def test_plugins_without_resources() -> None:
+    """One that has found nothing, and declares nothing, is no fault; it can be restarted like any other."""
+    idle = "from hub import Plugin\nclass Idle(Plugin):\n    def devices(self):\n        return []\n"
+    config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
+    async with operated(config, files={"idle.py": idle}, wanted={}) as node:
+        said = await node.dphub("restart", "idle")
+        assert (said.code, "idle: restarted, no resources" in said.out) == (0, True), said
+        assert await node.get("/readyz") == (200, "idle: no resources\n")

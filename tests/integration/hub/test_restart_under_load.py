@@ -1,0 +1,75 @@
+"""One plugin is restarted again and again while the node works: nobody else notices."""
+
+import asyncio
+import random
+
+from hub.supervisor.circus.client import CircusClient
+from hub.testing.kubelet import AdmissionError
+from tests.harness.operated import OperatedNode, operated
+from tests.harness.support import chance, until
+
+RESTARTS = 200
+BUSY = "example.com/busy"
+
+BUSY_CONFIG = """
+[watcher:restarted]
+cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/stub.yaml
+[watcher:busy]
+cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/busy.yaml
+[watcher:idle]
+cmd = python -m hub.plugin plugins.stub:Stub --config {directory}/idle.yaml
+# {watchdog}
+"""
+FILES = {
+    "stub.yaml": "resources: [{devices: 4}]",
+    "busy.yaml": "{resources: [{name: example.com/busy, devices: 8}], faults: FAULTS}",
+    "idle.yaml": "resources: [{name: example.com/idle, devices: 2}]",
+}
+
+
+async def test_restarts_under_load() -> None:
+    """200 restarts: each change of another plugin's devices reaches the kubelet once, in order; its process stays."""
+    wanted = {"example.com/stub": 4, "example.com/idle": 2, BUSY: 8}
+    async with operated(BUSY_CONFIG, files=FILES, wanted=wanted) as node:
+        before = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
+        end = asyncio.Event()
+        load = asyncio.create_task(_change_devices(node, end))
+        pods = asyncio.create_task(_admit_pods(node, end, chance()))
+        client = CircusClient(node.run_dir, node.status)
+        for _ in range(RESTARTS):
+            await asyncio.to_thread(client.restart, "restarted")
+        end.set()
+        sent, admitted = await load, await pods
+        await node.all_well()
+        after = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
+        restarted = node.plugin("restarted")
+        assert restarted
+        assert (restarted.process.restarts, after) == ({"requested": RESTARTS}, before)
+        assert [len(update.devices) for update in node.kubelet.lists(BUSY)] == [8, *sent]
+        assert len(node.kubelet.lists("example.com/idle")) == 1
+        assert admitted > 0
+
+
+async def _change_devices(node: OperatedNode, end: asyncio.Event) -> list[int]:
+    """Another number of devices, as soon as the kubelet has the last one; what was asked for."""
+    sent: list[int] = []
+    while not end.is_set():
+        sent.append(7 if len(sent) % 2 == 0 else 8)
+        node.stub_faults(devices={BUSY: sent[-1]})
+        await until(lambda: len(node.kubelet.lists(BUSY)) > len(sent), f"list {len(sent)} of {BUSY}")
+    return sent
+
+
+async def _admit_pods(node: OperatedNode, end: asyncio.Event, dice: random.Random) -> int:
+    """Pods come and go; the restarted resource may not be there, all others always are."""
+    admitted = 0
+    while not end.is_set():
+        resource = dice.choice([BUSY, "example.com/idle", "example.com/stub"])
+        try:
+            await node.kubelet.admit("pod", {resource: 1})
+        except AdmissionError:
+            assert resource == "example.com/stub"
+            continue
+        admitted += 1
+        await node.kubelet.remove("pod")
+    return admitted

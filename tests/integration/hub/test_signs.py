@@ -1,0 +1,62 @@
+"""Signs of life: of the plugins, of the hub, and of the kubelet's calls."""
+
+import json
+import os
+import signal
+import time
+
+from hub.model.heartbeat import UNRESPONSIVE_AFTER
+from tests.harness.operated import STUB, OperatedNode
+from tests.harness.support import until
+
+
+async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -> None:
+    """In the status and as a metric, and it goes on as long as the plugin does."""
+    said = json.loads((await node.dphub("status", "--json")).out)
+    signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
+    assert sorted(signs) == ["gpu", "ib", "stub"]
+    assert all(time.time() - 60 < sign <= time.time() for sign in signs.values())
+    assert await node.metric("dphub_plugin_last_heartbeat_timestamp_seconds", plugin="stub") >= signs["stub"]
+    await node.next_pulse()
+    document = json.loads((await node.get("/status"))[1])
+    assert all(plugin["last_heartbeat"] > signs[plugin["name"]] for plugin in document["plugins"])
+
+
+async def test_a_frozen_hub(node: OperatedNode) -> None:
+    """A hub whose sockets take calls that nobody answers is dead, say the commands; and alive when it goes on."""
+    assert node.hub
+    node.hub.send_signal(signal.SIGSTOP)
+    try:
+        long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
+        os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
+        said = await node.dphub("status", width=300)
+        text = f"the hub does not respond: the event loop of process {node.hub.pid} is blocked"
+        assert (said.code, text in said.out) == (1, True), said
+        document = json.loads((await node.dphub("status", "--json")).out)
+        assert (document["hub"]["running"], document["hub"]["unresponsive"], document["ready"]) == (False, True, False)
+        for command in (["health"], ["restart", "stub"]):
+            said = await node.dphub(*command)
+            assert (said.code, "does not respond" in said.err) == (2, True), said
+    finally:
+        node.hub.send_signal(signal.SIGCONT)
+    await until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")
+    assert (await node.dphub("health")).code == 0
+    assert (await node.dphub("status")).code == 0
+
+
+async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
+    """When they end, with how they ended; so each method of the kubelet's is among the calls."""
+    assert await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 0
+    await node.kubelet.restart()
+    await node.kubelet.wait_for(STUB, 4)
+    await node.next_pulse()
+    ended = await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch", code="CANCELLED")
+    assert ended == await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 3
+
+
+async def test_no_problem_is_a_figure_too(node: OperatedNode) -> None:
+    """All severities are there when there is nothing to tell, for what vanishes cannot be asked for."""
+    _, text = await node.get("/metrics")
+    for severity in ("error", "warning", "info"):
+        assert f'dphub_problems{{severity="{severity}"}}' in text
+    assert await node.metric("dphub_problems") == 0

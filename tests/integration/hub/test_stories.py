@@ -1,0 +1,245 @@
+"""What an administrator meets at three in the morning: the status names the cause, the endpoints agree, a remedy helps.
+
+Each story is told to the end: after the remedy all is well again.
+"""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from hub.model.node import Condition, NodeStatus, Problem
+from tests.harness.operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
+from tests.harness.support import PATIENCE, OddKubelet
+
+SLOW = """
+from plugins.stub import Stub
+class Slow(Stub):
+    scan_timeout = 1.0
+"""
+
+
+def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
+    """A problem that is told in these words."""
+    problems = (problem for problem in status.problems if problem.about == about)
+    return next((problem for problem in problems if all(word in problem.message for word in words)), None)
+
+
+async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
+    """The problem, once the status tells it; and the command does, and does not say that all is well."""
+    status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
+    async with asyncio.timeout(PATIENCE):
+        said = await node.dphub("status", width=400)
+        # What backs off has just been started anew at times.
+        while any(word not in said.out for word in words):
+            assert said.code == 1, said
+            said = await node.dphub("status", width=400)
+    problem = _found(status, about, *words)
+    assert problem
+    return problem
+
+
+async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
+    """`/readyz` and the metrics agree on whether the node is ready, and that there is something to mend."""
+    code, text = await node.get("/readyz")
+    assert (code, says in text) == (200 if ready else 503, True), text
+    assert await node.metric("dphub_ready") == ready
+    assert await node.metric("dphub_ok") == 0
+
+
+async def _mended(node: OperatedNode) -> None:
+    """Everybody says that there is no problem."""
+    await node.all_well()
+    said = await node.dphub("status")
+    assert (said.code, "No problems" in said.out) == (0, True), said
+    assert await node.get("/readyz") == (200, "gpu: registered\nib: registered\nstub: registered\n")
+    assert (await node.metric("dphub_ready"), await node.metric("dphub_ok")) == (1, 1)
+
+
+async def test_driver_gone(node: OperatedNode) -> None:
+    """GPUs that are on the bus without a driver are a fault of the node's, not of the plugin's, which stays ready."""
+    node.gpus.unload()
+    await node.kubelet.wait_for(GPU, 0)
+    await _told(node, "gpu", "no NVIDIA driver is loaded on this node")
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=GPU) == 0
+    node.gpus.mend()
+    await node.kubelet.wait_for(GPU, 8)
+    await _mended(node)
+
+
+async def test_xid(node: OperatedNode) -> None:
+    """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
+    gpu = node.gpus.gpus[3]
+    node.gpus.xid(3, 79)
+    problem = await _told(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
+    assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
+    await node.status_until(lambda _: bool(node.plugin("gpu")), "a pulse")
+    said = await node.dphub("uncordon", gpu.pci)
+    assert said.code == 0, said
+    await node.kubelet.wait_for(GPU, 8)
+    await _mended(node)
+
+
+async def test_port_down(node: OperatedNode) -> None:
+    """A port without a link is named with its state."""
+    node.hcas.set_port("mlx5_2", "DOWN")
+    await _told(node, "ib", f"1 of 8 devices of {HCA}", "port 1 of mlx5_2 is DOWN (Polling)")
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_devices", resource=HCA, health="unhealthy") == 1
+    node.hcas.set_port("mlx5_2", "ACTIVE")
+    await node.kubelet.wait_for(HCA, 8)
+    await _mended(node)
+
+
+async def test_a_plugin_that_is_stopped_dead() -> None:
+    """A process that does not turn any more is killed and restarted, and everybody can see why."""
+    async with operated(watchdog=SHORT_WATCHDOG) as node:
+        stub = node.plugin("stub")
+        assert stub
+        os.kill(stub.process.pid, signal.SIGSTOP)
+        status = await node.status_until(
+            lambda status: status.plugins[2].process.pid not in {stub.process.pid, 0}, "another process"
+        )
+        last = status.plugins[2].process.last_exit
+        assert last
+        assert last.reason == f"killed by the hub: its event loop has not run for {SHORT_WATCHDOG:g} s"
+        assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="unresponsive") == 1
+        await _mended(node)
+
+
+async def test_hung_hardware() -> None:
+    """A plugin whose scan never ends is killed until the hardware answers. The log has the place where it hung."""
+    slow = CONFIG.replace("plugins.stub:Stub", "{directory}/slow.py:Slow")
+    async with operated(slow, files={"slow.py": SLOW}, watchdog=SHORT_WATCHDOG) as node:
+        node.stub_faults(hang=True)
+        status = await node.status_until(
+            lambda status: (
+                status.plugins[2].process.restarts.get("unresponsive", 0) > 0 and _found(status, "stub", "") is not None
+            ),
+            "a plugin killed for hanging",
+        )
+        last = status.plugins[2].process.last_exit
+        assert last
+        assert last.reason == f"killed by the hub: its hardware has not responded for {SHORT_WATCHDOG:g} s"
+        words = f"starting: after: {last.reason}"
+        await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
+        await node.status_until(lambda status: not status.ready, "a node that is not ready")
+        said = await node.dphub("logs", "stub", "--json", "-n", "0")
+        assert "plugin unresponsive, killed" in said.out
+        assert "in _hang" in said.out
+        node.stub_faults()
+        await node.kubelet.wait_for(STUB, 4)
+        await _mended(node)
+
+
+async def test_crash_loop(node: OperatedNode) -> None:
+    """A plugin that ends again and again is backing off, with its exit code; a restart is the remedy, and at once."""
+    node.stub_faults(crash={"exit": 7})
+    await _told(node, "stub", "backing off", "exit code 7")
+    # Long enough for what follows: the pauses double.
+    await node.status_until(
+        lambda status: any(plugin.process.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
+    )
+    await _ready(node, ready=False, says="stub: backing off: exit code 7")
+    assert await node.metric("dphub_plugin_condition", plugin="stub", condition=Condition.BACKING_OFF) == 1
+    assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="crashed") > 0
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "backing off: exit code 7" in said.err) == (1, True), said
+    node.stub_faults()
+    said = await node.dphub("restart", "stub")
+    assert (said.code, "registered after" in said.out) == (0, True), said
+    await _mended(node)
+
+
+async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
+    """What the plugin said last is the reason, with the place in the file."""
+    good = node.rewrite("stub.yaml", "resources: [{devicez: 6}]")
+    said = await node.dphub("restart", "stub", width=400)
+    words = f"exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: Object contains unknown field `devicez`"
+    assert (said.code, words in said.err) == (1, True), said
+    await _told(node, "stub", words)
+    await _ready(node, ready=False, says=words)
+    node.rewrite("stub.yaml", good)
+    assert (await node.dphub("restart", "stub")).code == 0
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+
+
+async def test_refused_registration(node: OperatedNode) -> None:
+    """The kubelet's own words are in the status."""
+    await node.kubelet.stop()
+    async with OddKubelet(node, "no room for this device plugin").listening():
+        await _told(node, "stub", "registration failed", STUB, "no room for this device plugin")
+        await _ready(node, ready=False, says="no room for this device plugin")
+        assert await node.metric("dphub_resource_registered", resource=STUB) == 0
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+
+
+async def test_kubelet_down(node: OperatedNode) -> None:
+    """All wait for it, and that is no fault of theirs."""
+    starts = await node.metric("dphub_kubelet_starts_total")
+    await node.kubelet.stop()
+    await _told(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub wait for it")
+    await _ready(node, ready=True, says="stub: waiting for kubelet")
+    assert await node.metric("dphub_kubelet_up") == 0
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+    assert await node.metric("dphub_kubelet_up") == 1
+    assert await node.metric("dphub_kubelet_starts_total") == starts + 1
+
+
+async def test_kubelet_killed(node: OperatedNode) -> None:
+    """It leaves its socket behind: everybody says that nobody answers on it, once and not of each plugin."""
+    await node.kubelet.crash()
+    await _told(
+        node, "kubelet", f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it"
+    )
+    status = node.status()
+    assert status
+    assert [problem.about for problem in status.problems] == ["kubelet"]
+    assert (status.hub.report.kubelet_since, status.hub.report.kubelet_unresponsive) == (0, True)
+    assert "kubelet up" not in (await node.dphub("status", width=400)).out
+    await _ready(node, ready=True, says="stub: waiting for kubelet")
+    assert await node.metric("dphub_kubelet_up") == 0
+    await node.kubelet.start()
+    await node.kubelet.wait_for(STUB, 4)
+    await _mended(node)
+    assert await node.metric("dphub_kubelet_up") == 1
+
+
+BAD = [
+    ("ib.yaml", "configList: [{resourceName: hca, modus: hca}]", ["ib.yaml", "modus"]),
+    (
+        "circus.ini",
+        "[watcher:gpu]\ncmd = python -m hub.plugin plugins.gpu:GPU\nnumprocess = 2\n",
+        ["[watcher:gpu] numproc"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), BAD, ids=[row[0] for row in BAD])
+async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: str, words: list[str]) -> None:
+    """It is refused as a whole with the place of the fault, all goes on, and the status remembers."""
+    before = node.status()
+    good = node.rewrite(name, text)
+    said = await node.dphub("reload")
+    assert (said.code, [word for word in words if word not in said.err]) == (2, []), said
+    await _told(node, "hub", "the last reload was rejected", *words)
+    await _ready(node, ready=True)
+    assert await node.metric("dphub_config_last_reload_successful") == 0
+    node.rewrite(name, good)
+    said = await node.dphub("reload")
+    assert (said.code, said.out) == (0, "nothing has changed\n"), said
+    await _mended(node)
+    after = node.status()
+    assert before
+    assert after
+    assert [plugin.process.pid for plugin in before.plugins] == [plugin.process.pid for plugin in after.plugins]

@@ -1,0 +1,262 @@
+"""Virtual functions are reset before a container starts, in the order that the hardware wants."""
+
+import asyncio
+import os
+import select
+import threading
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from hub import ResetDevice, ResetFailed
+from hub.reset.result import Outcome, ResetResult
+from hub.reset.runner import ResetRunner
+from hub.testing.kubelet import ContainerStartError, FakeKubelet
+from plugins.ib.reset import unbound
+from plugins.ib.reset.settings import VfResetSettings, VfTimeouts
+from tests.harness.support import PATIENCE, Node, PluginUnderTest, until
+from tests.simulators.rdma.tree import RdmaTree
+
+VF = "0000:07:00.1"
+PATIENT = VfTimeouts(unbind=5, reset=5, bind=5, ready=5)
+"""Limits that no step reaches."""
+
+
+class Kernel:
+    """Does what is written into sysfs: pipes stand for the files that a kernel reacts to.
+
+    Args:
+        tree: The node.
+    """
+
+    def __init__(self, tree: RdmaTree) -> None:
+        self.tree = tree
+        self.did: list[str] = []
+        self.deaf: set[str] = set()
+        """What it does not react to."""
+        self.renames = False
+        """Whether another device has taken the number meanwhile."""
+        driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
+        self._pipes: dict[int, str] = {}
+        # In the order in which a reset writes them: one that was written first is looked at first.
+        for path in (driver / "unbind", tree.root / "sys/bus/pci/devices" / VF / "reset", driver / "bind"):
+            os.mkfifo(path)
+            # Open for writing too, so that it has no end while nobody else does.
+            self._pipes[os.open(path, os.O_RDWR)] = path.name
+        self._stop, self._stopping = os.pipe()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Do nothing any more."""
+        os.close(self._stopping)
+        self._thread.join()
+        for file in (self._stop, *self._pipes):
+            os.close(file)
+
+    def _serve(self) -> None:
+        while self._stop not in (ready := select.select([*self._pipes, self._stop], [], [])[0]):
+            file = next(file for file in self._pipes if file in ready)
+            deed, text = self._pipes[file], os.read(file, 100).decode()
+            if deed not in self.deaf:
+                self.did.append(deed)
+                self._react(deed, text)
+
+    def _react(self, deed: str, text: str) -> None:
+        name = self.tree.name_of(VF)
+        if deed == "unbind":
+            assert text == VF
+            self.tree.unbind(name)
+            if self.renames:
+                self.tree.add("mlx5_9", "0000:09:00.0")
+        elif deed == "bind":
+            self.tree.bind(name)
+
+
+@pytest.fixture
+def kernel(node: Node) -> Iterator[Kernel]:
+    """A node with a virtual function that is up, and what reacts to sysfs."""
+    (node.directory / "root").mkdir()
+    tree = RdmaTree(node.directory / "root")
+    tree.add("mlx5_0", "0000:07:00.0")
+    tree.add_vf("mlx5_1", VF, "mlx5_0", 0, state="ACTIVE")
+    kernel = Kernel(tree)
+    yield kernel
+    kernel.close()
+
+
+async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) -> ResetResult:
+    nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
+    device = ResetDevice(pci, nodes, str(kernel.tree.root))
+    resetter = ResetRunner("plugins.ib.reset:reset", lambda: VfResetSettings(limits), term_timeout=0.1)
+    return (await resetter.reset([device], 20))[pci]
+
+
+async def test_the_order(kernel: Kernel) -> None:
+    """Unbound, reset, bound; the device is there again under the same names."""
+    result = await _reset(kernel)
+    assert result.outcome is Outcome.OK, result.message
+    assert kernel.did == ["unbind", "reset", "bind"]
+    assert (kernel.tree.root / "dev/infiniband/uverbs1").exists()
+
+
+async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
+    """The driver is bound anew, and that is all."""
+    (kernel.tree.root / "sys/bus/pci/devices" / VF / "reset_method").write_text("bus\n")
+    assert (await _reset(kernel)).outcome is Outcome.OK
+    assert kernel.did == ["unbind", "bind"]
+
+
+async def test_a_physical_function(kernel: Kernel) -> None:
+    """Never."""
+    assert "it is no virtual function" in (await _reset(kernel, "0000:07:00.0")).message
+    assert kernel.did == []
+
+
+async def test_somebody_has_it_open(kernel: Kernel) -> None:
+    """It is left alone, and the reason names who."""
+    process = kernel.tree.root / "proc/4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "comm").write_text("trainer\n")
+    (process / "fd/3").symlink_to("/dev/infiniband/uverbs1")
+    assert "somebody has it open: process 4711 (trainer)" in (await _reset(kernel)).message
+    assert kernel.did == []
+    (process / "fd/3").unlink()
+    (process / "fd/3").symlink_to("/dev/infiniband/uverbs11")
+    assert (await _reset(kernel)).outcome is Outcome.OK
+
+
+async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
+    """The step and its limit are told."""
+    kernel.deaf.add("unbind")
+    limits = replace(PATIENT, unbind=1)
+    assert "the driver has not let go within 1 s" in (await _reset(kernel, limits=limits)).message
+
+
+async def test_a_reset_that_hangs(kernel: Kernel) -> None:
+    """The driver is bound again, and the reason says so."""
+    reset = kernel.tree.root / "sys/bus/pci/devices" / VF / "reset"
+    reset.unlink()
+    os.mkfifo(reset)  # and nobody reads it
+    message = (await _reset(kernel, limits=replace(PATIENT, reset=1))).message
+    assert "the reset of the function has not ended within 1 s; the driver is bound to it again" in message
+    assert kernel.did == ["unbind", "bind"]
+
+
+async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
+    """It was tried again and again until the limit."""
+    kernel.deaf.add("bind")
+    assert "the driver has not taken it" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
+
+
+async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
+    """With an error of input and output, as happens: it is tried again."""
+    bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
+    bind.rename(bind.with_name("later"))
+    bind.mkdir()  # to write to it fails
+    later = threading.Timer(0.4, lambda: (bind.rmdir(), bind.with_name("later").rename(bind)))
+    later.start()
+    result = await _reset(kernel)
+    later.join()
+    assert result.outcome is Outcome.OK, result.message
+
+
+async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
+    """It was up before; one that was not is not waited for."""
+    kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
+    limits = replace(PATIENT, ready=0.5)
+    assert (
+        "its ports were ACTIVE before, and are not again within 0.5 s" in (await _reset(kernel, limits=limits)).message
+    )
+    assert (await _reset(kernel)).outcome is Outcome.OK
+
+
+async def test_other_names(kernel: Kernel) -> None:
+    """The container was given files that are another device's now: it must not start."""
+    kernel.renames = True
+    assert "its device files have other names now: uverbs1 went" in (await _reset(kernel)).message.replace(
+        "umad2, ", ""
+    )
+
+
+def _spawn(node: Node, kernel: Kernel) -> PluginUnderTest:
+    config = "configList: [{resourceName: vf, mode: vf, reset: true, selectors: {pfNames: [mlx5_0]}}]"
+    return node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
+
+
+async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """Where the pool says so: a container starts when its function was reset, and does not when that failed."""
+    _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    pod = await kubelet.admit("job", {"rdma/vf": 1})
+    assert kernel.did == ["unbind", "reset", "bind"]
+    (kernel.tree.root / "proc/4711/fd").mkdir(parents=True)
+    (kernel.tree.root / "proc/4711/comm").write_text("trainer\n")
+    (kernel.tree.root / "proc/4711/fd/3").symlink_to("/dev/infiniband/uverbs1")
+    with pytest.raises(ContainerStartError, match="somebody has it open"):
+        await kubelet.start_container(pod)
+
+
+async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """The function has no driver at that moment, and is no RDMA device: the next plugin binds its driver again."""
+    killed = _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    kernel.deaf.add("bind")
+    admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
+    await until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
+    family = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    with pytest.raises(ContainerStartError):
+        await admission
+    # Its reset may be about to bind.
+    psutil.wait_procs(family, timeout=PATIENCE)
+    kernel.deaf.clear()
+    _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    assert kernel.did == ["unbind", "reset", "bind"]
+
+
+async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
+    """It is known which function is missing, and why; it is tried again, and no other device waits for that."""
+    kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
+    notes = node.run_dir / "node/ib.unbound"
+    notes.mkdir(parents=True)
+    (notes / VF).write_text("mlx5_core")
+    kernel.tree.unbind("mlx5_1")
+    # What binds is a directory: it fails at once.
+    bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
+    bind.rename(bind.with_name("later"))
+    bind.mkdir()
+    plugin = _spawn(node, kernel)
+    await kubelet.wait_for("rdma/vf", 1)
+    missing = await until(lambda: _left_out(plugin).get(VF), "the function among what is left out")
+    assert "has left it without its driver: the driver's taking hold failed" in missing
+    bind.rmdir()
+    bind.with_name("later").rename(bind)
+    await kubelet.wait_for("rdma/vf", 2)
+    await until(lambda: VF not in _left_out(plugin), "it is not left out any more")
+
+
+def _left_out(plugin: PluginUnderTest) -> dict[str, str]:
+    state = plugin.state()
+    return {each.id: each.reason for each in state.excluded} if state else {}
+
+
+def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
+    """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
+    notes = str(node.run_dir)
+    with unbound.record(notes, VF, "mlx5_core"):
+        assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]
+        with unbound.taken(notes, VF) as note:
+            assert note is None
+        with pytest.raises(ResetFailed, match="is just being bound again"), unbound.record(notes, VF, "mlx5_core"):
+            pass
+    with unbound.taken(notes, VF) as note:
+        assert note is None, "nothing is left to do"
+    with unbound.record(notes, VF, "a_driver_with_a_long_name"), unbound.record(notes, "0000:07:00.2", "short"):
+        pass
+    (node.run_dir / VF).write_text("iavf\nit does not want to")
+    assert unbound.records(notes) == [unbound.UnboundRecord(VF, "iavf", "it does not want to")]
+    assert unbound.is_abandoned(notes, unbound.records(notes)[0])

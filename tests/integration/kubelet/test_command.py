@@ -1,0 +1,198 @@
+"""`dphub fake-kubelet` is a fake kubelet that a person can talk to."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from tests.harness.support import PATIENCE
+from tests.harness.wire_plugin import STUB, WirePlugin, allocated, device
+
+COMMAND = [sys.executable, "-m", "hub", "fake-kubelet"]
+
+
+class Session:
+    """A running command."""
+
+    def __init__(self, process: asyncio.subprocess.Process, directory: Path) -> None:
+        self.process = process
+        self.directory = directory
+
+    async def ask(self, line: str, answers: int = 1) -> list[str]:
+        """Type a line; so many lines of the answer."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{line}\n".encode())
+        async with asyncio.timeout(PATIENCE):
+            return [(await self.process.stdout.readline()).decode().rstrip() for _ in range(answers)]
+
+    async def logged(self, **expected: object) -> None:
+        """Read the log up to a line with these fields."""
+        assert self.process.stderr
+        async with asyncio.timeout(PATIENCE):
+            async for line in self.process.stderr:
+                if expected.items() <= json.loads(line).items():
+                    return
+        raise AssertionError(f"the log ended without {expected}")
+
+    async def end(self, number: signal.Signals) -> int:
+        """Send the signal; the exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def session() -> AsyncIterator[Session]:
+    """The command, ready to answer."""
+    with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as root:  # short, as socket paths must be
+        pipe = asyncio.subprocess.PIPE
+        directory = Path(root) / "dp"
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "--plugin-dir", directory, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        running = Session(process, directory)
+        try:
+            await running.logged(event="kubelet started", start=1)
+            yield running
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+async def test_a_person_can_follow_and_direct_it() -> None:
+    """Registrations and changes are logged; every verb is answered readably."""
+    async with session() as it:
+        assert await it.ask("capacity") == ["no resources"]
+        plugin = await WirePlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
+
+        async def say(*_: object) -> wire.AllocateResponse:
+            node = wire.DeviceSpec(container_path="/dev/a", host_path="/dev/null", permissions="rw")
+            return allocated(envs={"KEY": "value"}, devices=[node])
+
+        plugin.on_allocate = say
+        await plugin.register()
+        await it.logged(event="registered", resource=STUB, socket="stub.sock")
+        await it.logged(event="devices updated", resource=STUB, capacity=2, allocatable=1)
+        assert await it.ask("capacity") == [f"{STUB}: 1 allocatable of 2"]
+        assert await it.ask(f"devices {STUB}", 2) == ["a: healthy, NUMA 0", "b: unhealthy"]
+        assert await it.ask(f"admit pod {STUB}=1", 4) == [
+            f"{STUB}: a",
+            "environment: KEY=value",
+            "device node: /dev/null as /dev/a (rw)",
+            "default/pod: running",
+        ]
+        (refusal,) = await it.ask(f"admit other {STUB}=1")
+        assert refusal.startswith(
+            "pod default/other: UnexpectedAdmissionError: Allocate failed due to requested number"
+        )
+        assert await it.ask("remove pod") == ["remove: done"]
+        assert await it.ask("crash") == ["crash: done"]
+        await it.logged(event="resource removed", resource=STUB)
+        assert await it.ask("start") == ["start: done"]
+        await it.logged(event="kubelet started", start=2)
+        assert await it.ask("stop") == ["stop: done"]
+        assert not (it.directory / "kubelet.sock").exists()
+        assert await it.ask("restart") == ["restart: done"]
+        await plugin.close()
+        assert await it.end(signal.SIGTERM) == 0
+
+
+async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> None:
+    """A plugin's author sees here what is wrong."""
+    async with session() as it:
+        plugin = await WirePlugin(it.directory, "stub").serve()
+        with pytest.raises(Exception, match="is invalid"):
+            await plugin.register()
+        await it.logged(event="registration rejected", resource="stub", error='the ResourceName "stub" is invalid')
+        await plugin.close()
+
+
+async def test_help_names_every_verb() -> None:
+    """And what it takes."""
+    async with session() as it:
+        lines = await it.ask("help", 9)
+        verbs = ["capacity", "devices", "admit", "remove", "restart", "stop", "start", "crash", "help"]
+        assert [line.split()[0] for line in lines] == verbs
+        assert lines[2].startswith("admit POD RESOURCE=N ... ")
+
+
+async def test_a_mistake_is_answered_and_ends_nothing() -> None:
+    """Every odd line gets one that says what is wrong."""
+    async with session() as it:
+        assert await it.ask("frobnicate") == ["unknown command frobnicate, try help"]
+        assert await it.ask("restrat") == ["unknown command restrat, try help; did you mean restart?"]
+        assert await it.ask("devices") == ["usage: devices RESOURCE"]
+        assert await it.ask("capacity x") == ["usage: capacity"]
+        assert await it.ask("admit pod example.com/stub") == [
+            "example.com/stub: expected RESOURCE=N, such as example.com/stub=2"
+        ]
+        assert await it.ask("remove nobody") == ["there is no pod default/nobody"]
+        assert await it.ask('admit "pod') == ["No closing quotation"]
+        assert await it.ask("\n\ndevices example.com/stub") == ["example.com/stub has no devices"]
+        assert await it.end(signal.SIGINT) == 0
+
+
+async def test_the_end_of_standard_input_ends_nothing() -> None:
+    """It runs on in the background of a script."""
+    async with session() as it:
+        assert it.process.stdin
+        it.process.stdin.close()
+        plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
+        await plugin.register()
+        await it.logged(event="devices updated", allocatable=1)
+        await plugin.close()
+        assert await it.end(signal.SIGTERM) == 0
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    """One error, and the exit code for wrong flags."""
+    path = tmp_path / "file"
+    path.touch()
+    command = [*COMMAND, "--plugin-dir", path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert ended.returncode == 2
+    assert "--plugin-dir" in ended.stderr
+    assert os.fspath(path) in ended.stderr
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """It says which, why, and which flag names another."""
+    path = tmp_path / "file"
+    path.touch()
+    arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert ended.returncode == 2
+    why = "cannot be created: Not a directory; choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+    assert ended.stderr == f"dphub: {path / 'dp'}: {why}\n"
+
+
+async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
+    """A kubelet that starts deletes all sockets there, which would cut off the plugins of the other one."""
+    async with session() as it:
+        plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
+        arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+        assert (ended.returncode, "a kubelet is running there" in ended.stderr) == (2, True), ended
+        assert (it.directory / "kubelet.sock").is_socket()
+        await plugin.register()
+        await it.logged(event="registered", resource=STUB)
+        await plugin.close()

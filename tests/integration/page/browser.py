@@ -1,0 +1,66 @@
+"""How Chromium is started here: without a screen, and without asking anybody on the network."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from tests.harness.support import PATIENCE
+
+CHROMIUM = Path(sys.executable).with_name("chromium")
+ELSEWHERE = "node-a.example.com"
+"""A name of this machine that browsers do not take for it: to them it is a host on the network."""
+
+FLAGS = [
+    "--no-sandbox",  # which root cannot have
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
+]
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """A browser."""
+    async with async_playwright() as player:
+        browser = await player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, url: str, width: int = 1400, *, dark: bool = False, touch: bool = False
+) -> AsyncIterator[Page]:
+    """A page once it is drawn; it must have complained of nothing and asked only its hub when the block ends."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", has_touch=touch
+    )
+    page = await context.new_page()
+    faults: list[str] = []
+    host = url.split("/")[2]
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
+    page.on(
+        "request", lambda asked: faults.append(asked.url) if asked.url.split("/")[2:3] not in ([host], []) else None
+    )
+    try:
+        await page.goto(url)
+        await page.locator("#hub summary").wait_for()
+        yield page
+    finally:
+        await context.close()
+    assert not faults, faults
+
+
+def _is_fault(message: ConsoleMessage) -> bool:
+    """Whether the browser complains of the page; that a hub does not answer is no fault of the page."""
+    return message.type == "error" and "net::ERR_" not in message.text

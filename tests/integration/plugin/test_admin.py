@@ -1,0 +1,152 @@
+"""What an operator asks of a plugin process directly, and what a plugin tells that is not so."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from hub import Histogram, Kind, Metric, Sample
+from hub.base.jsonfile import read_file
+from hub.base.paths import RunDir
+from hub.cli.adminclient import send
+from hub.model.admin import Cordon, Reset, Response, Uncordon
+from hub.model.heartbeat import HeartbeatReport
+from hub.plugin.metrics.plugin import checked_metrics
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import STUB, Node, PluginUnderTest, until
+
+NAMED = "dphub_example_things"
+
+
+async def _ask(plugin: PluginUnderTest, request: Cordon | Uncordon | Reset) -> Response:
+    return await asyncio.to_thread(send, plugin.run_dir.admin_socket(plugin.name), request)
+
+
+async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
+    """It is answered with what is wrong, and the plugin goes on; so it does when somebody says nothing."""
+    plugin = node.spawn()
+    await kubelet.wait_for(STUB, 4)
+    path = str(RunDir(node.run_dir).admin_socket("stub"))
+
+    def say(text: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall(text)
+            client.shutdown(socket.SHUT_WR)
+            return client.makefile("rb").readline()
+
+    for text in (b"", b"{}\n", b"[]\n", b'{"type":"cordon"}\n', b"\xff\xfe\n", b"x" * 100_000 + b"\n"):
+        assert b"no request that a plugin knows" in await asyncio.to_thread(say, text), text
+    silent = socket.socket(socket.AF_UNIX)
+    silent.connect(path)
+    assert (await _ask(plugin, Cordon("stub-7"))).message == "there is no device stub-7"
+    assert await plugin.stop() == 0
+    silent.close()
+
+
+async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: FakeKubelet) -> None:
+    """Somebody still holds it, so the physical device is not reset: nobody can tell what else it is a share of."""
+    code = (
+        "import os\n"
+        "from hub import Device\n"
+        "from plugins.stub import Stub\n"
+        "class P(Stub):\n"
+        "    def devices(self):\n"
+        "        names = ['new'] if os.path.exists('changed') else ['old']\n"
+        "        return [Device(name, resource='example.com/stub', physical='card') for name in names]\n"
+    )
+    target = node.write_plugin(code)
+    plugin = node.spawn(target, config="{reset: true}")
+    await kubelet.wait_for(STUB, 1)
+    await kubelet.admit("trainer", {STUB: 1})
+    guess = "default/trainer/main may have it: it holds old, which is not offered any more"
+    for restart in (False, True):
+        (node.directory / "changed").touch()
+        if restart:
+            await plugin.stop()
+            plugin = node.spawn(target, config="{reset: true}")
+        else:
+            plugin.hup()
+        await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["new"])
+        answer = await _ask(plugin, Reset("card"))
+        assert (answer.ok, answer.message) == (False, f"card is not reset: {guess}")
+
+
+async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
+    """It holds, and whoever asked knows that a restart will forget it."""
+    plugin = node.spawn()
+    await kubelet.wait_for(STUB, 4)
+    (node.run_dir / "node" / f".stub.health.json.{plugin.pid}").mkdir()
+    answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
+    assert not answer.ok
+    assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message
+    await kubelet.wait_for(STUB, 3)
+
+
+ODD: list[tuple[str, Metric]] = [
+    ("no number", Metric(NAMED, "", [Sample("3")])),  # type: ignore[arg-type]
+    ("not a number", Metric(NAMED, "", [Sample(float("nan"))])),
+    ("endless", Metric(NAMED, "", [Sample(float("inf"))])),
+    ("a truth", Metric(NAMED, "", [Sample(value=True)])),
+    ("a label that is no text", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
+    ("a label that cannot be written", Metric(NAMED, "", [Sample(1, {"file": "\udcff"})])),
+    ("a label of the hub's", Metric(NAMED, "", [Sample(1, {"plugin": "me"})])),
+    ("a label of Prometheus's", Metric(NAMED, "", [Sample(1, {"le": "1"})])),
+    ("a name with a dash", Metric("things-there", "", [Sample(1)])),
+    ("a counter without its end", Metric(NAMED, "", [Sample(1)], Kind.COUNTER)),
+    ("a gauge with that end", Metric(f"{NAMED}_total", "", [Sample(1)])),
+    ("the same twice", Metric(NAMED, "", [Sample(1), Sample(2)])),
+    ("a histogram that is none", Metric(NAMED, "", [Sample(1)], Kind.HISTOGRAM)),
+    ("a histogram that does not fit", Metric(NAMED, "", [Sample(Histogram((1.0,), [1]))], Kind.HISTOGRAM)),
+    ("too many", Metric(NAMED, "", [Sample(n, {"n": str(n)}) for n in range(1001)])),
+]
+
+
+@pytest.mark.parametrize("metric", [row[1] for row in ODD], ids=[row[0] for row in ODD])
+def test_metrics_that_nobody_could_read(metric: Metric) -> None:
+    """They are refused, with the metric's name."""
+    with pytest.raises(ValueError, match=r"^metrics: "):
+        checked_metrics([metric])
+
+
+async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> None:
+    """The plugin serves on, its process is measured on, and the log says once what is wrong."""
+    code = (
+        "from hub import Metric, Sample\n"
+        "from plugins.stub import Stub\n"
+        "class P(Stub):\n"
+        "    def metrics(self):\n"
+        "        return [Metric('dphub_odd', 'odd', [Sample(float('nan'))])]\n"
+    )
+    plugin = node.spawn(node.write_plugin(code), env={"DPHUB_WATCHDOG": "0.3"})
+    await kubelet.wait_for(STUB, 4)
+    line = await plugin.logged("plugin metrics invalid")
+    assert "dphub_odd" in line["reason"]
+    path = RunDir(node.run_dir).heartbeat("stub")
+
+    def measured() -> bool:
+        pulse = read_file(path, HeartbeatReport)
+        return bool(
+            pulse and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in pulse.metrics)
+        )
+
+    await until(measured, "figures of the process")
+    assert len(plugin.lines("plugin metrics invalid")) == 1
+
+
+async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
+    """Where a full disk takes no figures, the file's time still shows that the process lives."""
+    plugin = node.spawn(env={"DPHUB_WATCHDOG": "0.3"})
+    await kubelet.wait_for(STUB, 4)
+    path = RunDir(node.run_dir).heartbeat("stub")
+    (node.run_dir / f".{path.name}.{plugin.pid}").mkdir()
+    await plugin.logged("file not written")
+    moved, inode = _identity(path)
+    await until(lambda: _identity(path)[0] != moved, "a sign of life")
+    assert _identity(path)[1] == inode
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino

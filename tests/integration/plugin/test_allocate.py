@@ -1,0 +1,290 @@
+"""What a kubelet gets for devices that it chose, and how it is helped to choose."""
+
+import asyncio
+import json
+import re
+import time
+
+import grpc
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError, FakeKubelet
+from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, dialled, until
+
+
+async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
+    """Code and text with which the plugin refuses these devices."""
+    async with dialled(node.sockets()[0]) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await client.Allocate(asking_for(*ids))
+    return error.value.code(), error.value.details() or ""
+
+
+async def serving(node: Node, code: str) -> PluginUnderTest:
+    """A plugin with this code, registered."""
+    plugin = node.spawn(node.write_plugin(code))
+    await plugin.registered()
+    return plugin
+
+
+async def test_a_container_gets_what_its_devices_carry(node: Node, kubelet: FakeKubelet) -> None:
+    """Device files, mounts, variables, CDI names and annotations arrive as the devices have them, merged."""
+    await serving(
+        node,
+        """
+class P(Plugin):
+    resource = "example.com/stub"
+    def devices(self):
+        for n in range(2):
+            yield Device(
+                f"d{n}",
+                nodes=[DeviceNode("/dev/null", f"/dev/d{n}", "rw"), DeviceNode(Path("/dev/zero"), "", "rwr"[n])],
+                mounts=[Mount("/opt/lib", "/usr/lib/vendor", read_only=False)],
+                env={"DEVICES": f"d{n}", "VENDOR": "v"},
+                cdi=[f"vendor.com/class=d{n}", "vendor.com/class=all"],
+                annotations={"vendor.com/devices": f"d{n}"},
+            )
+""",
+    )
+    await kubelet.wait_for(STUB, 2)
+    response = (await kubelet.admit("trainer", {STUB: 2})).containers["main"].response
+    assert response.envs == {"DEVICES": "d0,d1", "VENDOR": "v"}
+    assert [(m.container_path, m.host_path, m.read_only) for m in response.mounts] == [
+        ("/usr/lib/vendor", "/opt/lib", False)
+    ]
+    assert sorted((d.container_path, d.host_path, d.permissions) for d in response.devices) == [
+        ("/dev/d0", "/dev/null", "rw"),
+        ("/dev/d1", "/dev/null", "rw"),
+        ("/dev/zero", "/dev/zero", "rw"),
+    ]
+    assert sorted(response.cdi_devices) == ["vendor.com/class=all", "vendor.com/class=d0", "vendor.com/class=d1"]
+    assert response.annotations == {"vendor.com/devices": "d0,d1"}
+
+
+async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
+    """Unknown, duplicate and unhealthy devices are refused with id, reason and a code of their own."""
+    node.faults(json.dumps({"unhealthy": {"stub-1": "fell off the bus"}}))
+    await node.spawn().registered()
+    await kubelet.wait_for(STUB, 3)
+    unknown = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-9' does not exist")
+    twice = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-0' is asked for twice")
+    broken = (grpc.StatusCode.UNAVAILABLE, f"{STUB}: device 'stub-1' is not healthy: fell off the bus")
+    assert await refused(node, "stub-0", "stub-9") == unknown
+    assert await refused(node, "stub-0", "stub-0") == twice
+    assert await refused(node, "stub-1") == broken
+    assert (await refused(node, "x" * 100_000))[1] == f"{STUB}: device '{'x' * 63}...' does not exist"
+
+
+async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
+    """Within its limit a plugin may take its time."""
+    node.faults("allocate: {delay: 0.3}")
+    await node.spawn().registered()
+    await kubelet.wait_for(STUB, 4)
+    begin = time.monotonic()
+    await kubelet.admit("trainer", {STUB: 1})
+    assert time.monotonic() - begin >= 0.3
+
+
+LIMITED = """
+class P(Plugin):
+    resource = "example.com/stub"
+    allocate_timeout = 0.2
+    prefer_timeout = 0.2
+    def devices(self):
+        return [Device("good"), Device("hangs"), *(Device(f"d{n}") for n in range(100))]
+    def allocate(self, devices):
+        if devices[0].id == "hangs":
+            Path("hangs").touch()
+            threading.Event().wait()
+        return super().allocate(devices)
+"""
+
+
+async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
+    """The kubelet, which would wait for ever, is told; who asks for something else is served at once meanwhile."""
+    plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
+    async with dialled(node.sockets()[0]) as client:
+        hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))
+        await until((node.directory / "hangs").exists, "the call that hangs")
+        await client.Allocate(asking_for("good"))
+        assert not hanging.done()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await hanging
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    details = error.value.details() or ""
+    assert details.startswith(
+        f"{STUB}: allocation of 'hangs': allocate() has not returned within 5 s; it is at {node.directory}"
+    )
+    assert plugin.lines("allocation rejected")[0]["reason"] == details
+    assert kubelet.running
+
+
+async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubelet) -> None:
+    """After a number of calls that never returned no more are made, until one returns; each would hold a thread."""
+    plugin = await serving(node, LIMITED)
+    for _ in range(16):
+        assert (await refused(node, "hangs"))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    code, text = await refused(node, "good")
+    assert code is grpc.StatusCode.INTERNAL
+    assert text == f"{STUB}: allocation of 'good': 16 earlier calls of the plugin have not returned"
+    assert len(plugin.lines("allocation rejected")) == 2
+    assert kubelet.running
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise OSError(5, 'no answer from the card')", "OSError: [Errno 5] no answer from the card"),
+        ("raise TimeoutError('bus timed out')", "TimeoutError: bus timed out"),
+        ("raise StopIteration", "StopIteration"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise asyncio.CancelledError", "CancelledError"),
+        ("raise concurrent.futures.CancelledError", "CancelledError"),
+        ("return None", "TypeError: it returned None, expected a hub.Allocation: return Allocation("),
+        (
+            "return Allocation(env={'A': 1})",
+            "TypeError: it returned an Allocation whose env is {'A': 1}, expected texts by",
+        ),
+    ],
+)
+async def test_a_plugins_error_reaches_the_pod(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
+    """Whatever plugin code raises is told in its words, and the process goes on."""
+    plugin = await serving(
+        node,
+        f"""
+import asyncio, concurrent.futures
+class P(Plugin):
+    resource = "example.com/stub"
+    failed = False
+    def devices(self):
+        return [Device("d0")]
+    def allocate(self, devices):
+        if not self.failed:
+            P.failed = True
+            {code}
+        return super().allocate(devices)
+""",
+    )
+    await kubelet.wait_for(STUB, 1)
+    with pytest.raises(AdmissionError, match="code = Internal") as error:
+        await kubelet.admit("trainer", {STUB: 1})
+    place = re.escape(f"{node.directory}/thirdparty.py")
+    said = rf"{STUB}: allocation of 'd0': allocate\(\) failed at {place}:\d+: {re.escape(words)}"
+    assert re.search(said, str(error.value)), str(error.value)
+    await kubelet.admit("trainer", {STUB: 1})
+    assert len(plugin.lines("allocation rejected")) == 1
+
+
+async def test_devices_that_contradict_each_other_are_refused(node: Node, kubelet: FakeKubelet) -> None:
+    """Two devices that want different files in one place cannot be given to one container, and the error says why."""
+    await serving(
+        node,
+        """
+class P(Plugin):
+    resource = "example.com/stub"
+    def devices(self):
+        return [Device(n, nodes=[DeviceNode(f"/dev/{n}", "/dev/it")]) for n in ("null", "zero")]
+""",
+    )
+    await kubelet.wait_for(STUB, 2)
+    code, text = await refused(node, "null", "zero")
+    assert code is grpc.StatusCode.INTERNAL
+    assert text.endswith("ValueError: /dev/it would be both /dev/null and /dev/zero")
+    await kubelet.admit("trainer", {STUB: 1})
+
+
+async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: FakeKubelet) -> None:
+    """An error about many devices still arrives: it travels in a header, which is small."""
+    await serving(node, LIMITED.replace('"hangs":', '"d0":'))
+    _, text = await refused(node, *(f"d{n}" for n in range(100)))
+    assert "'d15' and 84 more: allocate() has not returned within 0.2 s" in text
+    assert kubelet.running
+
+
+async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet) -> None:
+    """Nothing per call above debug; a refusal is told once, not for each of many tries."""
+    plugin = node.spawn()
+    await plugin.registered()
+    await kubelet.wait_for(STUB, 4)
+    before = len(plugin.lines())
+    async with dialled(node.sockets()[0]) as client:
+        for _ in range(20):
+            await client.Allocate(asking_for("stub-0"))
+    for _ in range(20):
+        await refused(node, "stub-7")
+    assert [line["event"] for line in plugin.lines()[before:]] == ["allocation rejected"]
+
+
+async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
+    """The plugin's answer to the question which devices of d0 to d3 to take."""
+    container = wire.ContainerPreferredAllocationRequest(
+        available_deviceIDs=["d0", "d1", "d2", "d3"], must_include_deviceIDs=required, allocation_size=size
+    )
+    async with dialled(node.sockets()[0]) as client:
+        answer = await client.GetPreferredAllocation(wire.PreferredAllocationRequest(container_requests=[container]))
+    return [list(each.deviceIDs) for each in answer.container_responses]
+
+
+PREFERRING = """
+class P(Plugin):
+    resource = "example.com/stub"
+    prefer_timeout = TIMEOUT
+    def devices(self):
+        return [Device(f"d{n}") for n in range(5)]
+    def prefer(self, available, required, size):
+        CODE
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('no idea')", "prefer() failed at {place}: RuntimeError: no idea"),
+        ("return next(iter([]))", "prefer() failed at {place}: StopIteration"),
+        ("threading.Event().wait()", "prefer() has not returned within 0.2 s; it is at {place}"),
+        ("return None", "prefer() failed at {method}: TypeError: it returned None, {expected}"),
+        ("return 'd0'", "prefer() failed at {method}: TypeError: it returned 'd0', {expected}"),
+        ("return available[:1]", "the plugin prefers 'd0', which is no choice of 2"),
+        ("return [available[0]] * 2", "the plugin prefers 'd0', 'd0', which is no choice of 2"),
+        ("return [available[0], Device('d4')]", "the plugin prefers 'd0', 'd4', which is no choice of 2"),
+        ("return available[:2]", "the plugin prefers 'd0', 'd1', which is no choice of 2"),
+        ("return []", ""),
+    ],
+)
+async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
+    node: Node, kubelet: FakeKubelet, code: str, reason: str
+) -> None:
+    """Error, hang and nonsense become an empty answer, since an error fails the pod; the log has the reason once."""
+    timeout = "0.2" if "0.2 s" in reason else "10"
+    # A way out, since a method that can only return what is wrong is refused at the start.
+    code = f"if available: {code}\n        return []"
+    plugin = await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", timeout))
+    file = node.directory / "thirdparty.py"
+    expected = "expected a list of hub.Device: the available ones that it prefers"
+    reason = reason.format(place=f"{file}:12", method=f"{file}:11", expected=expected)
+    for _ in range(2):
+        assert await preferred(node, 2, required=("d3",)) == [[]]
+    assert [line["reason"] for line in plugin.lines("preference ignored")] == ([reason] if reason else [])
+    await kubelet.wait_for(STUB, 5)
+    await kubelet.admit("trainer", {STUB: 2})
+
+
+async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> None:
+    """The kubelet takes what the plugin prefers, and learns from the options that it may ask."""
+    code = "return [*required, *reversed(available)][:size]"
+    await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", "10"))
+    assert await preferred(node, 2, required=("d1",)) == [["d1", "d3"]]
+    await kubelet.wait_for(STUB, 5)
+    pod = await kubelet.admit("trainer", {STUB: 2})
+    assert sorted(pod.containers["main"].devices[STUB]) == ["d3", "d4"]
+
+
+async def test_options_follow_from_the_code(node: Node, kubelet: FakeKubelet) -> None:
+    """A plugin without a preference is not asked for one, and one without a reset not before a container starts."""
+    await serving(node, LIMITED)
+    async with dialled(node.sockets()[0]) as client:
+        assert await client.GetDevicePluginOptions(wire.Empty()) == wire.DevicePluginOptions()
+        assert await client.PreStartContainer(wire.PreStartContainerRequest()) == wire.PreStartContainerResponse()
+    assert await preferred(node, 1) == [[]]
+    await kubelet.wait_for(STUB, 102)

@@ -1,0 +1,88 @@
+"""Flags and variables of a plugin process that can never be right."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.support import PATIENCE
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A directory with a file in it, whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        (Path(directory) / "file").touch()
+        yield Path(directory)
+
+
+def _run(root: Path, flags: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    given = [flag.format(root=root) for flag in flags]
+    command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub", f"--plugin-dir={root}/plugins", *given]
+    environment = os.environ | variables
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("flag", "purpose"),
+    [
+        ("--plugin-dir={root}/file", "the kubelet's plugin directory"),
+        ("--run-dir={root}/file", "the hub's run directory"),
+        ("--run-dir={root}/nowhere", "the hub's run directory"),
+        ("--host-root={root}/file", "the node's file system"),
+        ("--host-root={root}/nowhere", "the node's file system"),
+    ],
+)
+def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
+    """The path and what it is for are said in one line; nothing is started."""
+    ran = _run(root, [flag])
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert flag.partition("=")[2].format(root=root) in line
+    assert f"is no directory, expected {purpose}" in line
+    assert [path.name for path in root.iterdir()] == ["file"]
+
+
+STARTED = """import runpy, sys
+from pathlib import Path
+import hub.base.paths
+hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
+runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
+"""
+"""A plugin process whose usual plugin directory is another one than that of a kubelet that may run here."""
+
+
+@pytest.mark.parametrize(("named", "told"), [(False, 1), (True, 0)])
+def test_no_kubelet_where_nobody_has_said_where(root: Path, *, named: bool, told: int) -> None:
+    """Whoever starts a plugin by hand reads once how to name another directory; who has named one does not."""
+    environment = {name: value for name, value in os.environ.items() if name != "DPHUB_PLUGIN_DIR"}
+    environment |= {"DPHUB_PLUGIN_DIR": str(root / "plugins")} if named else {}
+    command = [sys.executable, "-c", STARTED, str(root / "plugins"), "plugins.stub:Stub"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as plugin:
+        assert plugin.stderr
+        lines = [plugin.stderr.readline()]
+        while lines[-1] and "there is no directory" not in lines[-1]:
+            lines.append(plugin.stderr.readline())
+        plugin.terminate()
+    todo = f"there is no kubelet at {root}/plugins; name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+    assert (sum(todo in line for line in lines), "waiting for kubelet" in lines[-1]) == (told, True), lines
+
+
+@pytest.mark.parametrize("instance", ["", "a_b", "a/b", "-", "A"])
+def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
+    """It would make the names of sockets ambiguous, or leave the directory."""
+    ran = _run(root, [], DPHUB_INSTANCE=instance)
+    assert ran.returncode == 2
+    assert "DPHUB_INSTANCE" in ran.stderr
+
+
+@pytest.mark.parametrize("flags", [["--no-such-flag"], ["--config"], ["another"]])
+def test_a_wrong_flag(root: Path, flags: list[str]) -> None:
+    """It is named, with how the command is used."""
+    ran = _run(root, flags)
+    assert ran.returncode == 2
+    assert "usage: python -m hub.plugin" in ran.stderr

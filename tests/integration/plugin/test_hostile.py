@@ -1,0 +1,97 @@
+"""Whatever is sent to a plugin's socket, the plugin goes on serving others."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, chance, dialled
+
+
+@pytest.fixture
+async def plugin(node: Node, kubelet: FakeKubelet) -> PluginUnderTest:
+    """A stub, registered."""
+    plugin = node.spawn()
+    await plugin.registered()
+    await kubelet.wait_for(STUB, 4)
+    return plugin
+
+
+async def still_serves(plugin: PluginUnderTest, kubelet: FakeKubelet) -> None:
+    """A pod is admitted, a change is seen, and nothing was registered anew."""
+    await kubelet.admit("trainer", {STUB: 2})
+    plugin.node.faults("unhealthy: {stub-0: test}")
+    await kubelet.wait_for(STUB, 3)
+    assert len(kubelet.registrations) == 1
+    assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]
+    assert await plugin.stop() == 0
+
+
+def garbage(path: Path) -> list[socket.socket]:
+    """Connections on which all sorts of bytes were sent."""
+    luck = chance()
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    messages = [b"", b"\0" * 9, b"GET / HTTP/1.1\r\n\r\n", preface, preface + b"\xff" * 100]
+    messages += [preface * luck.choice([0, 1]) + luck.randbytes(luck.randrange(20_000)) for _ in range(100)]
+    clients = []
+    for message in messages:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(path))
+        client.settimeout(0.2)
+        clients.append(client)
+        try:
+            client.sendall(message)
+        except OSError:
+            continue
+    return clients
+
+
+async def test_random_bytes(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+    """What is no gRPC harms nobody."""
+    clients = await asyncio.to_thread(garbage, node.sockets()[0])
+    await still_serves(plugin, kubelet)
+    for client in clients:
+        client.close()
+
+
+async def test_unknown_methods_and_broken_messages(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+    """Their sender is told, the log is not."""
+    async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
+        for method in ("/v1beta1.DevicePlugin/Destroy", "/v1beta1.Registration/Register", "/", "/v1/x"):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await channel.unary_unary(method, bytes, bytes)(b"")
+            assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        for method in ("Allocate", "GetPreferredAllocation", "PreStartContainer"):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await channel.unary_unary(f"/v1beta1.DevicePlugin/{method}", bytes, bytes)(b"\xff\xff\xff")
+            assert "Error parsing message" in (error.value.details() or "")
+    await still_serves(plugin, kubelet)
+
+
+async def test_a_request_of_ten_megabytes(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+    """It is refused without being read."""
+    async with dialled(node.sockets()[0]) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await client.Allocate(asking_for("x" * 10_000_000))
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await still_serves(plugin, kubelet)
+
+
+async def test_a_thousand_streams_that_nobody_reads(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+    """They cost memory in proportion, but nobody else's service."""
+    before = psutil.Process(plugin.pid).memory_info().rss
+    async with dialled(node.sockets()[0], http2_lookahead_bytes=65_535) as client:
+        streams = [client.ListAndWatch(wire.Empty()) for _ in range(1000)]
+        await asyncio.gather(*(stream.wait_for_connection() for stream in streams))
+        for n in range(20):
+            node.faults(f"devices: {{{STUB}: {5 + n}}}")
+            await kubelet.wait_for(STUB, 5 + n)
+        assert psutil.Process(plugin.pid).memory_info().rss - before < 200_000_000
+        await still_serves(plugin, kubelet)
+        for stream in streams:
+            stream.cancel()

@@ -1,0 +1,245 @@
+"""What a person writes to name a plugin and its settings is understood, or refused with the place of the mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hub.base.exits import Exit
+from hub.model.plugin import RegistrationStatus
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest
+
+SERIAL = '''
+class P(Plugin):
+    """USB serial adapters as example.com/stub."""
+    resource = "example.com/stub"
+
+    def devices(self):
+        for tty in self.host.glob("/dev/ttyUSB*"):
+            yield Device(tty.name, nodes=[DeviceNode(tty)])
+'''
+
+
+async def test_a_plugin_in_a_file_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
+    """A class in any Python file is a plugin; it sees the node's files where the hub says they are."""
+    (node.directory / "root" / "dev").mkdir(parents=True)
+    for n in range(3):
+        (node.directory / "root" / "dev" / f"ttyUSB{n}").touch()
+    node.spawn(node.write_plugin(SERIAL), env={"DPHUB_HOST_ROOT": str(node.directory / "root")})
+    await kubelet.wait_for(STUB, 3)
+    response = (await kubelet.admit("modem", {STUB: 1})).containers["main"].response
+    assert response.devices[0].host_path == response.devices[0].container_path == "/dev/ttyUSB0"
+
+
+SETTLED = """
+from hub import Device, Plugin, Settings
+
+class Size(Settings, frozen=True):
+    count: int = 1
+
+class P(Plugin):
+    resource = "example.com/stub"
+    settings: Size
+
+    def devices(self):
+        return [Device(f"d{n}") for n in range(self.settings.count)]
+"""
+
+
+@pytest.mark.parametrize(("config", "count"), [(None, 1), ("count: 3", 3)])
+async def test_a_plugin_in_an_installed_package(
+    node: Node, kubelet: FakeKubelet, config: str | None, count: int
+) -> None:
+    """A class in any importable module is a plugin, and its settings are its own."""
+    package = node.directory / "site" / "vendor"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "cards.py").write_text(SETTLED)
+    node.spawn("vendor.cards:P", config=config, env={"PYTHONPATH": str(package.parent)})
+    await kubelet.wait_for(STUB, count)
+
+
+async def test_type_hints_may_be_texts(node: Node, kubelet: FakeKubelet) -> None:
+    """The type of a plugin's settings is found in a file, too, where annotations are not evaluated."""
+    (node.directory / "texts.py").write_text(f"from __future__ import annotations\n{SETTLED}")
+    node.spawn("texts.py:P", config="count: 2")
+    await kubelet.wait_for(STUB, 2)
+
+
+async def test_settings_in_json(node: Node, kubelet: FakeKubelet) -> None:
+    """A file that ends in .json is read as JSON."""
+    config = node.directory / "stub.json"
+    config.write_text('{"resources": [{"name": "example.com/j", "devices": 2}]}')
+    node.spawn(config=config)
+    await kubelet.wait_for("example.com/j", 2)
+
+
+async def refusal(plugin: PluginUnderTest) -> str:
+    """Why a plugin did not start: the one line in its log. Nothing is left of the attempt."""
+    assert await plugin.exited() == Exit.USAGE, plugin.log
+    (line,) = plugin.lines()
+    assert (line["event"], line["level"], line["plugin"]) == ("plugin not started", "error", "stub")
+    assert plugin.node.sockets() == []
+    assert plugin.state() is None
+    return str(line["reason"])
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("plugins.stub", 'plugin "plugins.stub": expected MODULE:CLASS, for example plugins.stub:Stub'),
+        (":Stub", 'plugin ":Stub": expected MODULE:CLASS'),
+        ("plugins.stub:", 'plugin "plugins.stub:": expected MODULE:CLASS'),
+        ("plugins.stub:Stub()", 'plugin "plugins.stub:Stub()": expected MODULE:CLASS'),
+        (
+            "plugins.nothing:Stub",
+            'plugin "plugins.nothing:Stub": there is no module plugins.nothing in {directory}, on PYTHONPATH',
+        ),
+        ("nothing.stub:Stub", 'plugin "nothing.stub:Stub": there is no module nothing'),
+        ("plugins.stub:Stab", 'plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub'),
+        (
+            "json:JSONDecoder",
+            (
+                'plugin "json:JSONDecoder": JSONDecoder is not a subclass of hub.Plugin; '
+                f"json has no plugin (it is {json.__file__})"
+            ),
+        ),
+        (
+            "plugins.stub.plugin:os",
+            'plugin "plugins.stub.plugin:os": os is not a subclass of hub.Plugin; plugins.stub.plugin has Stub',
+        ),
+        ("/nowhere/p.py:P", "/nowhere/p.py: no such file"),
+        ("d.py:P", "d.py: is a directory, expected a file"),
+        ("empty.py:P", "empty.py: is empty"),
+        ("bad.py:P", 'plugin "bad.py:P": {directory}/bad.py: line 2: invalid syntax'),
+        (
+            "needs.py:P",
+            'plugin "needs.py:P": {directory}/needs.py:1 needs module nowhere_to_be_found, which is not installed',
+        ),
+        ("..:P", 'plugin "..:P": expected MODULE:CLASS'),
+        ("/opt/plugin:P", 'plugin "/opt/plugin:P": expected MODULE:CLASS'),
+    ],
+)
+async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
+    """What is wrong with the name of the class is said in one line."""
+    (node.directory / "d.py").mkdir()
+    (node.directory / "empty.py").touch()
+    (node.directory / "bad.py").write_text("x = 1\nclass P(:\n")
+    (node.directory / "needs.py").write_text("import nowhere_to_be_found\n")
+    assert (await refusal(node.spawn(target))).startswith(reason.replace("{directory}", str(node.directory)))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("# nothing\n", "Expected `object`, got `null`"),
+        ("[1, 2]", "Expected `object`, got `array`"),
+        ("faults: 7", "faults: Expected `str`, got `int`"),
+        ("resorces: []", "Object contains unknown field `resorces`; did you mean resources?"),
+        (
+            "resources: [{name: a/b, device: 4}]",
+            "resources[0]: Object contains unknown field `device`; did you mean devices?",
+        ),
+        (
+            "resources: [{nodes: [{hostpath: /a}]}]",
+            "resources[0].nodes[0]: Object contains unknown field `hostpath`; did you mean host_path?",
+        ),
+        ("resources: [{name: a/b}, {devices: many}]", "resources[1].devices: Expected `int`, got `str`"),
+        ("resources: [{devices: -1}]", "resources[0].devices: Expected `int` >= 0"),
+        ("resources: [{numa: [0, -1]}]", "resources[0].numa[1]: Expected `int` >= 0"),
+        ("resources: [{nodes: [{permissions: rx}]}]", "resources[0].nodes[0].permissions: Expected `str` matching"),
+        (
+            "resources: [{env: {A: '{name}'}}]",
+            "resources[0]: \"{name}\" cannot be filled in ('name'), expected a text with {id}, {n} at most",
+        ),
+        ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" cannot be filled in'),
+        ("resources: [{}, {}]", "the resource example.com/stub is there twice"),
+        ("faults: a\nresources: []\nfaults: b\n", 'line 3: duplicate key "faults"'),
+        ("resources:\n- name: a/b\n  name: c/d\n", 'line 3: duplicate key "name"'),
+        ("faults: a\nresources: [\n", "line 3: invalid YAML: "),
+        ("faults: a\n\tb: c\n", "line 2: invalid YAML: "),
+        ("faults: !!python/object/apply:os.system [ls]\n", "line 1: invalid YAML: could not determine a constructor"),
+        ("faults: \x07\n", "invalid YAML: "),
+        ("faults: 2026-99-99\n", "invalid YAML: month must be in 1..12"),
+        ("? [a, b]\n: c\n", "line 1: invalid YAML: found unhashable key"),
+    ],
+)
+async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None:
+    """One line names the file, the key or line in it, and what was expected."""
+    plugin = node.spawn(config=text)
+    assert (await refusal(plugin)).startswith(f"{node.directory}/stub.yaml: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"faults": "a",\n "faults": "b"}', 'duplicate key "faults"'),
+        ('{"faults": "a",\n "b"}', "line 2: invalid JSON: "),
+    ],
+)
+async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str) -> None:
+    """JSON is no exception."""
+    config = node.directory / "stub.json"
+    config.write_text(text)
+    assert (await refusal(node.spawn(config=config))).startswith(f"{config}: {reason}")
+
+
+async def test_a_configuration_that_is_no_readable_file(node: Node) -> None:
+    """Missing, a directory, not text, not ours to read: each has its words."""
+    missing, binary, secret = (node.directory / name for name in ("missing.yaml", "binary.yaml", "secret.yaml"))
+    binary.write_bytes(b"faults: \xff\n")
+    assert await refusal(node.spawn(config=missing)) == f"{missing}: no such file"
+    (node.directory / "dphub.stub.log").unlink()
+    assert await refusal(node.spawn(config=node.run_dir)) == f"{node.run_dir}: is a directory, expected a file"
+    (node.directory / "dphub.stub.log").unlink()
+    assert await refusal(node.spawn(config=binary)) == f"{binary}: not UTF-8 text (byte 8)"
+    if os.geteuid():
+        (node.directory / "dphub.stub.log").unlink()
+        secret.touch(mode=0)
+        assert await refusal(node.spawn(config=secret)) == f"{secret}: cannot be read: Permission denied"
+
+
+async def test_a_plugin_that_cannot_be_made(node: Node) -> None:
+    """An error in its constructor is a crash: the line in the log has the place, and the traceback."""
+    target = node.write_plugin("""
+class P(Plugin):
+    def __init__(self, *args):
+        raise KeyError("serial")
+    def devices(self):
+        return []
+""")
+    plugin = node.spawn(target)
+    assert await plugin.exited() == Exit.FAILED
+    (line,) = plugin.lines()
+    assert line["event"] == "plugin crashed"
+    assert line["reason"] == f"at {node.directory}/thirdparty.py:8: KeyError: 'serial'"
+    assert "thirdparty.py" in line["exception"]
+
+
+async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
+    """No socket fits into it, so the resource is said to be impossible, with the excess."""
+    deep = node.directory / ("d" * 100)
+    deep.mkdir()
+    node.plugin_dir = deep
+    plugin = node.spawn()
+    state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.INVALID)
+    excess = len(str(deep)) + len("/.sock") + 7 - 107
+    assert state.detail == f"{deep}: the path is {excess} bytes too long for a socket in it"
+    assert await plugin.stop() == 0
+
+
+@pytest.mark.parametrize("variable", ["DPHUB_LOG_LEVEL", "DPHUB_LOG_FORMAT"])
+def test_a_wrong_variable_is_one_clear_error(variable: str) -> None:
+    """A level or format that does not exist is said by name, with those that do; nothing is started."""
+    command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub"]
+    ran = subprocess.run(
+        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert ran.returncode == 2
+    assert f'{variable}: is \\"loud\\", expected one of' in ran.stderr
+    assert "Traceback" not in ran.stderr

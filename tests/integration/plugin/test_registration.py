@@ -1,0 +1,315 @@
+"""A plugin process stays registered, whatever the kubelet does."""
+
+import asyncio
+import shutil
+import signal
+import socket
+
+import pytest
+
+from hub.base.exits import Exit
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.plugin import RegistrationStatus
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import PATIENCE, STUB, Node, OddKubelet, chance, dialled, until
+
+THREE = """
+resources:
+  - {name: example.com/a, devices: 1}
+  - {name: example.com/b, devices: 2}
+  - {name: other.example.org/C_3, devices: 3}
+"""
+
+
+def registered_in(kubelet: FakeKubelet, start: int) -> list[str]:
+    """The resources that registered with one start of the kubelet, in order."""
+    return sorted(each.resource for each in kubelet.registrations if each.start == start)
+
+
+async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubelet) -> None:
+    """Name, version and socket are the kubelet's to use; the socket is named after the resource."""
+    plugin = node.spawn()
+    await kubelet.wait_for(STUB, 4)
+    (registration,) = kubelet.registrations
+    assert (registration.resource, registration.error) == (STUB, "")
+    assert [path.name for path in node.sockets()] == [registration.endpoint] == ["dphub-example.com_stub.sock"]
+    assert (await plugin.registered()).registrations == 1
+
+
+async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
+    """Several resources of one plugin are registered side by side, each once."""
+    node.spawn(config=THREE)
+    for name, count in {"example.com/a": 1, "example.com/b": 2, "other.example.org/C_3": 3}.items():
+        await kubelet.wait_for(name, count)
+    assert len(node.sockets()) == len(kubelet.registrations) == 3
+
+
+async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
+    """Without a kubelet it serves, says what it waits for, and registers when there is one."""
+    plugin = node.spawn()
+    waiting = await plugin.resource_until(lambda state: bool(state.detail))
+    assert waiting.registration is RegistrationStatus.WAITING
+    assert waiting.detail == f"there is no {node.plugin_dir}/kubelet.sock"
+    async with node.kubelet() as kubelet:
+        await kubelet.wait_for(STUB, 4)
+        assert registered_in(kubelet, 1) == [STUB]
+
+
+async def test_a_plugin_waits_for_the_plugin_directory(node: Node) -> None:
+    """A directory that does not exist yet is awaited too, and that it is missing is said."""
+    node.plugin_dir.rmdir()
+    plugin = node.spawn()
+    waiting = await plugin.resource_until(lambda state: bool(state.detail))
+    assert waiting.detail == f"there is no directory {node.plugin_dir}"
+    async with node.kubelet() as kubelet:
+        await kubelet.wait_for(STUB, 4)
+        assert registered_in(kubelet, 1) == [STUB]
+
+
+async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -> None:
+    """A kubelet.sock that a crashed kubelet has left is said to be dead, once, and retried."""
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(node.plugin_dir / "kubelet.sock"))
+    left.close()
+    plugin = node.spawn()
+    dead = await plugin.resource_until(lambda state: "nobody answers" in state.detail)
+    assert dead.registration is RegistrationStatus.WAITING
+    await asyncio.sleep(1.5)  # several tries
+    assert len([line for line in plugin.lines() if "nobody answers" in line.get("detail", "")]) == 1
+    async with node.kubelet() as kubelet:
+        await kubelet.wait_for(STUB, 4)
+        assert registered_in(kubelet, 1) == [STUB]
+
+
+async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_its_successor(node: Node) -> None:
+    """A hanging kubelet holds nobody up once another is there."""
+    path = node.plugin_dir / "kubelet.sock"
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        mute.settimeout(PATIENCE)
+        node.spawn()
+        connection, _ = await asyncio.to_thread(mute.accept)
+        async with node.kubelet() as kubelet:
+            await kubelet.wait_for(STUB, 4)
+            assert registered_in(kubelet, 1) == [STUB]
+        connection.close()
+
+
+async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
+    """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
+    async with OddKubelet(node, "no plugins on Sundays").listening() as odd:
+        plugin = node.spawn()
+        rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
+        assert rejected.detail == "no plugins on Sundays"
+        assert rejected.registrations == 0
+        await until(lambda: len(odd.requests) > 3, "more tries")
+        (line,) = plugin.lines("rejected")
+        assert (line["level"], line["resource"], line["detail"]) == ("warning", STUB, "no plugins on Sundays")
+        odd.refusal = ""
+    async with node.kubelet() as kubelet:
+        await kubelet.wait_for(STUB, 4)
+        assert (await plugin.registered()).detail == ""
+
+
+async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
+    """SIGHUP makes it try at once, however long the pause has become, and pause only shortly again."""
+    async with OddKubelet(node, "not now").listening() as odd:
+        plugin = node.spawn()
+        # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.
+        await until(lambda: len(odd.requests) >= 7, "tries, and so a pause of more than three seconds")
+        odd.requests.clear()
+        plugin.hup()
+        await until(lambda: len(odd.requests) >= 6, "tries because of the signal")
+
+
+async def test_an_accepted_registration_without_a_stream_is_no_registration(node: Node) -> None:
+    """What the kubelet does not listen to does not count, and is said."""
+    async with OddKubelet(node, "").listening():
+        plugin = node.spawn()
+        state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
+        assert state.detail == "the kubelet accepted, but has not opened its stream"
+
+
+async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
+    """Version, socket, resource and options, as the kubelet's API wants them."""
+    async with OddKubelet(node, "").listening() as odd:
+        node.spawn()
+        await until(lambda: odd.requests, "a registration")
+    assert odd.requests[0] == wire.RegisterRequest(
+        version="v1beta1",
+        endpoint="dphub-example.com_stub.sock",
+        resource_name=STUB,
+        options=wire.DevicePluginOptions(get_preferred_allocation_available=True),
+    )
+
+
+async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, kubelet: FakeKubelet) -> None:
+    """A second plugin takes the name over, the first dies, and the kubelet drops the second, which comes back."""
+    first = node.spawn(instance="old")
+    await first.registered()
+    second = node.spawn(instance="new")
+    await second.registered()
+    first.kill()
+    await kubelet.wait_until(lambda k: len(k.registrations) >= 3, what="the second's second registration")
+    await kubelet.wait_for(STUB, 4)
+    state = await second.resource_until(lambda state: state.registrations >= 2)
+    assert state.registration is RegistrationStatus.REGISTERED
+    pod = await kubelet.admit("trainer", {STUB: 4})
+    assert len(pod.containers["main"].devices[STUB]) == 4
+
+
+async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: FakeKubelet) -> None:
+    """Where two serve the same resource for the same hub the newer one does, and the older one says so and waits."""
+    older = node.spawn(name="older")
+    await older.registered()
+    newer = node.spawn(name="newer")
+    await newer.registered()
+    taken = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
+    assert taken.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
+    settled = len(kubelet.registrations)
+    older.hup()
+    newer.hup()
+    await asyncio.sleep(2.5)  # two looks of each at its sockets
+    assert len(kubelet.registrations) == settled
+    await kubelet.admit("trainer", {STUB: 1})
+    newer.kill()
+    await older.registered()
+    await kubelet.wait_for(STUB, 4)
+
+
+async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) -> None:
+    """A plugin whose socket is removed under a living kubelet notices by itself."""
+    plugin = node.spawn()
+    await plugin.registered()
+    node.sockets()[0].unlink()
+    await plugin.resource_until(lambda state: state.registrations >= 2)
+    await kubelet.wait_for(STUB, 4)
+    await kubelet.admit("trainer", {STUB: 1})
+
+
+async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
+    """An open stream is worth more than a file: nothing is dropped when only kubelet.sock goes."""
+    plugin = node.spawn()
+    await plugin.registered()
+    (node.plugin_dir / "kubelet.sock").unlink()
+    plugin.hup()
+    await asyncio.sleep(1.5)
+    assert plugin.resource().registration is RegistrationStatus.REGISTERED  # type: ignore[union-attr]
+    assert kubelet.capacity()[STUB].allocatable == 4
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_plugin_directory_made_anew_ends_the_process(node: Node, anew: bool) -> None:  # noqa: FBT001 - a case
+    """It says so and ends with a code of its own, since a mount never shows the new directory."""
+    async with node.kubelet() as kubelet:
+        plugin = node.spawn()
+        await kubelet.wait_for(STUB, 4)
+        await plugin.registered()
+    shutil.rmtree(node.plugin_dir)
+    if anew:
+        node.plugin_dir.mkdir()
+    assert await plugin.exited() == Exit.PLUGIN_DIR_REPLACED
+    assert plugin.lines("plugin directory replaced")[0]["plugin_dir"] == str(node.plugin_dir)
+    assert node.sockets() == []
+
+
+async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) -> None:
+    """The old socket file stays, and the next kubelet gets one registration."""
+    plugin = node.spawn(config=THREE)
+    await kubelet.wait_for("example.com/b", 2)
+    await plugin.registered("other.example.org/C_3")
+    await kubelet.crash()
+    await plugin.resource_until(lambda state: state.registration is RegistrationStatus.WAITING, "example.com/a")
+    await kubelet.start()
+    for name in ("example.com/a", "example.com/b", "other.example.org/C_3"):
+        await kubelet.wait_for(name)
+    assert registered_in(kubelet, 2) == ["example.com/a", "example.com/b", "other.example.org/C_3"]
+
+
+async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKubelet) -> None:
+    """A plugin that was started by hand needs no hub to come back."""
+    node.spawn()
+    await kubelet.wait_for(STUB, 4)
+    await kubelet.restart()
+    await kubelet.wait_for(STUB, 4)
+    assert registered_in(kubelet, 2) == [STUB]
+
+
+async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
+    """Restarts and crashes at random moments, each announced once, twice or three times, or with delay."""
+    luck = chance()
+    plugin = node.spawn(config=THREE, hup_blocked=True)
+    names = ["example.com/a", "example.com/b", "other.example.org/C_3"]
+    for _ in range(25):
+        await asyncio.sleep(luck.choice([0, 0, luck.uniform(0, 0.2)]))
+        await luck.choice([kubelet.stop, kubelet.crash])()
+        await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
+        await kubelet.start()
+        for _ in range(luck.choice([1, 2, 3])):
+            plugin.hup()
+            await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.02)]))
+        if luck.random() < 0.7:
+            for name in names:
+                await kubelet.wait_for(name)
+    for name in names:
+        await kubelet.wait_for(name)
+    await asyncio.sleep(1.2)  # one more look at the sockets
+    for start in range(1, kubelet.starts + 1):
+        accepted = registered_in(kubelet, start)
+        assert len(accepted) == len(set(accepted)), f"start {start} has {accepted}"
+    assert registered_in(kubelet, kubelet.starts) == names
+    assert plugin.lines("registered")
+
+
+async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) -> None:
+    """A kubelet restart that a frozen process slept through is made up for when it goes on."""
+    plugin = node.spawn()
+    await plugin.registered()
+    plugin.signal(signal.SIGSTOP)
+    await kubelet.restart()
+    plugin.hup()
+    await kubelet.restart()
+    plugin.hup()
+    plugin.signal(signal.SIGCONT)
+    await kubelet.wait_for(STUB, 4)
+    assert registered_in(kubelet, 2) == []
+    assert registered_in(kubelet, 3) == [STUB]
+
+
+async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:
+    """Somebody who listens before there is a kubelet does not pass for one."""
+    plugin = node.spawn()
+    await plugin.resource_until(lambda state: bool(state.detail))
+    async with dialled(node.sockets()[0]) as curious:
+        stream = curious.ListAndWatch(wire.Empty())
+        assert len((await anext(aiter(stream))).devices) == 4
+        assert plugin.resource().registration is RegistrationStatus.WAITING  # type: ignore[union-attr]
+        async with node.kubelet() as kubelet:
+            await kubelet.wait_for(STUB, 4)
+            await plugin.registered()
+
+
+async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: FakeKubelet) -> None:
+    """A directory where the socket should be is named, and when it is gone the resource is served."""
+    obstacle = node.plugin_dir / "dphub-example.com_stub.sock"
+    obstacle.mkdir()
+    plugin = node.spawn()
+    state = await plugin.resource_until(lambda state: "in the way" in state.detail)
+    assert state.detail == f"cannot bind {obstacle}: something that is no socket is in the way; remove it"
+    obstacle.rmdir()
+    plugin.hup()
+    await kubelet.wait_for(STUB, 4)
+
+
+async def test_a_killed_plugins_successor_takes_its_socket(node: Node, kubelet: FakeKubelet) -> None:
+    """What a crash leaves behind is in nobody's way, and nothing piles up over many."""
+    sockets = set()
+    for _ in range(4):
+        plugin = node.spawn()
+        await plugin.registered()
+        await kubelet.wait_for(STUB, 4)
+        plugin.kill()
+        await kubelet.wait_for(STUB, 0)
+        sockets.update(node.sockets())
+    assert len(sockets) == 1

@@ -1,0 +1,155 @@
+"""While a plugin cannot say how its devices are, none of them is healthy, and everybody can read why."""
+
+import re
+
+import pytest
+
+from hub.model.plugin import RegistrationStatus
+from hub.testing.kubelet import FakeKubelet
+from tests.harness.support import STUB, Node, PluginUnderTest, replace, until
+
+OBEDIENT = """
+import asyncio
+class P(Plugin):
+    resource = "example.com/stub"
+    scan_interval = 0.05
+    scan_timeout = TIMEOUT
+    def devices(self):
+        order = Path("order").read_text() if Path("order").exists() else ""
+        exec(order)
+        return [Device("d0"), Device("d1", unhealthy="burnt")]
+"""
+
+
+class Obedient:
+    """A plugin whose scans run what a file says first."""
+
+    def __init__(self, node: Node, order: str = "", timeout: float = 30) -> None:
+        self._file = node.directory / "order"
+        self.order(order)
+        self.plugin: PluginUnderTest = node.spawn(node.write_plugin(OBEDIENT.replace("TIMEOUT", str(timeout))))
+
+    def order(self, code: str) -> None:
+        """What every scan runs from now on."""
+        replace(self._file, code)
+
+    async def reasons(self, reason: str) -> None:
+        """Wait until the healthy device is not for this reason."""
+        state = await self.plugin.resource_until(lambda state: state.devices[0].reason == reason)
+        assert state.devices[1].reason == "burnt"
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("raise RuntimeError('driver is gone')", "RuntimeError: driver is gone"),
+        ("raise SystemExit('enough')", "SystemExit: enough"),
+        ("raise asyncio.CancelledError", "CancelledError"),
+        ("raise StopIteration", "StopIteration"),
+        ("raise RuntimeError('\\udcff')", "RuntimeError: \\udcff"),
+    ],
+)
+async def test_a_failed_scan_makes_the_devices_unhealthy(
+    node: Node, kubelet: FakeKubelet, order: str, words: str
+) -> None:
+    """Whatever it fails with is their reason, a device's own reason stays, and the next good scan ends it."""
+    obedient = Obedient(node)
+    await kubelet.wait_for(STUB, 1)
+    obedient.order(order)
+    await kubelet.wait_for(STUB, 0)
+    failed = f"devices() failed at {node.directory}/thirdparty.py:13: "
+    await obedient.reasons(f"{failed}{words}")
+    obedient.order("raise OSError('and now the bus')")
+    await obedient.reasons(f"{failed}OSError: and now the bus")
+    obedient.order("")
+    await kubelet.wait_for(STUB, 1)
+    assert len(kubelet.registrations) == 1
+    assert [len(update.devices) for update in kubelet.lists(STUB)] == [2, 2, 2]
+    told = [line["reason"] for line in obedient.plugin.lines("scan result changed")]
+    assert told == [
+        f"{failed}{words}",
+        f"{failed}OSError: and now the bus",
+        "no problems",
+    ]
+
+
+async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: FakeKubelet) -> None:
+    """The declared resource is registered without devices and says why, and the devices come when they are found."""
+    obedient = Obedient(node, "raise RuntimeError('not yet')")
+    await kubelet.wait_for(STUB, 0)
+    state = await obedient.plugin.registered()
+    assert state.reason == f"devices() failed at {node.directory}/thirdparty.py:13: RuntimeError: not yet"
+    obedient.order("")
+    await kubelet.wait_for(STUB, 1)
+
+
+async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
+    """After its limit; the scan is not started a second time, and when it returns all is well again."""
+    obedient = Obedient(node, timeout=0.2)
+    await kubelet.wait_for(STUB, 1)
+    obedient.order("while not Path('free').exists(): time.sleep(0.01)")
+    await kubelet.wait_for(STUB, 0)
+    await obedient.reasons(f"devices() has not returned within 0.2 s; it is at {node.directory}/thirdparty.py:13")
+    obedient.order("")
+    obedient.plugin.hup()
+    (node.directory / "free").touch()
+    await kubelet.wait_for(STUB, 1)
+
+
+async def test_a_failed_watch_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
+    """Changes would go unseen, so nothing is trusted; the watch is started again, and when it holds all is well."""
+    target = node.write_plugin("""
+class P(Plugin):
+    resource = "example.com/stub"
+    scan_interval = 3600.0
+    def devices(self):
+        return [Device("d0")]
+    def watch(self, changed):
+        while not Path("fail").exists():
+            time.sleep(0.01)
+        Path("fail").unlink()
+        raise StopIteration("event queue overflow")
+""")
+    (node.directory / "fail").touch()
+    place = f"{node.directory}/thirdparty.py:15"
+    plugin = node.spawn(target)
+    await kubelet.wait_for(STUB, 0)
+    await kubelet.wait_for(STUB, 1)
+    reason = f"watch() failed at {place}: StopIteration: event queue overflow"
+    assert reason in {line.get("reason") for line in plugin.lines()}
+    (node.directory / "fail").touch()
+    await kubelet.wait_for(STUB, 0)
+    state = plugin.resource()
+    assert state is not None
+    assert state.registration is RegistrationStatus.REGISTERED
+
+
+async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
+    """One that returns has nothing to watch; that is no failure."""
+    target = node.write_plugin("""
+class P(Plugin):
+    resource = "example.com/stub"
+    scan_interval = 0.05
+    def devices(self):
+        return [Device("d0")]
+    def watch(self, changed):
+        Path("watched").write_text(Path("watched").read_text() + "." if Path("watched").exists() else ".")
+""")
+    await node.spawn(target).registered()
+    await kubelet.wait_for(STUB, 1)
+    assert await until((node.directory / "watched").read_text, "a watch") == "."
+
+
+async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKubelet) -> None:
+    """One reason is one line, however many devices share it."""
+    plugin = node.spawn(config=f"resources: [{{name: {STUB}, devices: 2000}}]")
+    await kubelet.wait_for(STUB, 2000)
+    node.faults("scan: no driver")
+    await kubelet.wait_for(STUB, 0)
+    node.faults("")
+    await kubelet.wait_for(STUB, 2000)
+    (fallen,), (risen,) = plugin.lines("devices unhealthy"), plugin.lines("devices recovered")
+    assert re.fullmatch(r"devices\(\) failed at \S+/stub/__init__.py:\d+: RuntimeError: no driver", fallen["reason"])
+    assert fallen["devices"].endswith("stub-15 and 1984 more")
+    assert risen["devices"] == fallen["devices"]
+    assert len(plugin.log) < 10_000

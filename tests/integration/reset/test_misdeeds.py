@@ -1,0 +1,136 @@
+"""Everything that can go wrong in a reset, with real processes."""
+
+import re
+import time
+
+import pytest
+
+from hub.reset.messages import ResetLimits
+from hub.reset.output import LINE_BYTES, LINES
+from hub.reset.result import Outcome
+from tests.integration.reset.reset_support import ALLOWANCE, SHORT, Workshop, children, reset
+
+OK, FAILED, TIMED_OUT, CRASHED = Outcome.OK, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CRASHED
+LATE = "did not end and was stopped after"
+
+MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
+    ({"do": "succeed"}, OK, "succeeded after"),
+    ({"do": "succeed", "seconds": 0.1}, OK, "succeeded after"),
+    ({"do": "fail", "text": "the link stays down"}, FAILED, r"failed after [\d.]+ s: the link stays down$"),
+    (
+        {"do": "raise", "text": "no idea"},
+        FAILED,
+        r"failed after [\d.]+ s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea$",
+    ),
+    (
+        {"do": "segfault"},
+        CRASHED,
+        r"gave no valid result: its process was killed by SIGSEGV \(Segmentation fault\) after",
+    ),
+    ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, possibly because of too little memory\) after"),
+    ({"do": "exit", "code": 3}, CRASHED, "its process ended with exit code 3 after"),
+    ({"do": "exit", "code": 0}, CRASHED, "its process ended with exit code 0 after"),
+    ({"do": "hang"}, TIMED_OUT, LATE),
+    ({"do": "hang in C"}, TIMED_OUT, LATE),
+    ({"do": "spin"}, TIMED_OUT, LATE),
+    ({"do": "allocate"}, FAILED, "Cannot allocate memory"),
+    ({"do": "garbage"}, OK, "succeeded after"),
+    ({"do": "flood"}, OK, "succeeded after"),
+    ({"do": "flood line"}, OK, "succeeded after"),
+    ({"do": "scribble"}, CRASHED, "gave no valid result: its process ended with exit code [01] after"),
+    ({"do": "leave child"}, OK, "succeeded after"),
+    ({"do": "leave daemon"}, OK, "succeeded after"),
+    ({"do": "leave and hang"}, TIMED_OUT, LATE),
+    ({"do": "leave and crash"}, CRASHED, "was killed by SIGKILL"),
+]
+
+
+@pytest.mark.parametrize(("fault", "outcome", "words"), MISDEEDS, ids=[str(fault["do"]) for fault, *_ in MISDEEDS])
+async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: Outcome, words: str) -> None:
+    """It ends in time, with a message for people, and nothing is left of it.
+
+    No process, zombie or descriptor. The other device of the call, and the next reset of that, succeed.
+    """
+    resetter = workshop.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
+    deadline = SHORT if outcome is TIMED_OUT else 60
+    begin = time.monotonic()
+    results = await reset(resetter, ["bad", "good"], deadline)
+    took = time.monotonic() - begin
+    assert not workshop.processes()
+    assert not children()
+    bad = results["bad"]
+    assert bad.outcome is outcome
+    assert re.match(rf"reset of bad .*{words}", bad.message), bad.message
+    assert bad.seconds <= took < deadline + ALLOWANCE
+    assert results["good"].outcome is OK
+    again = await reset(resetter, "good")
+    assert again["good"].outcome is OK
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome", "words"),
+    [
+        (
+            "tests.integration.reset.odd_resets:never_awaited",
+            FAILED,
+            "TypeError: tests.integration.reset.odd_resets:never_awaited returned <coroutine object",
+        ),
+        ("tests.integration.reset.odd_resets:surrogates", FAILED, r"file \\udcff x"),
+        ("tests.integration.reset.odd_resets:leave_system", FAILED, "SystemExit: 0"),
+        ("tests.integration.reset.odd_resets:shut_everything", CRASHED, "ended with exit code 1"),
+        (
+            "tests.integration.reset.odd_resets:no_such_function",
+            FAILED,
+            "AttributeError: module 'tests.integration.reset.odd_resets' has no attribute",
+        ),
+        ("no_such_module:reset", FAILED, "ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, outcome: Outcome, words: str) -> None:
+    """It is said what is wrong with it, in a message that fits into the header of an answer."""
+    result = (await reset(workshop.resetter(function), "odd"))["odd"]
+    assert result.outcome is outcome
+    assert re.search(words, result.message), result.message
+    assert len(result.message) < 1200
+
+
+async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
+    """Is a failure, with the place of the mistake."""
+    result = (await reset(workshop.stub({"bad": {"do": "no such deed"}}), "bad"))["bad"]
+    assert result.outcome is FAILED
+    assert "ValidationError: Invalid enum value 'no such deed' - at `$.reset[...].do`" in result.message
+
+
+async def test_processor_time_is_limited(workshop: Workshop) -> None:
+    """A reset that spins is ended by the kernel, and that is said."""
+    resetter = workshop.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
+    result = (await reset(resetter, "bad"))["bad"]
+    assert result.outcome is CRASHED
+    assert "SIGXCPU" in result.message
+    assert "its processor time is used up" in result.message
+
+
+async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> None:
+    """Standard output and error alike, also what is no text."""
+    await reset(workshop.stub({"bad": {"do": "garbage"}}), "bad")
+    lines = workshop.printed("bad")
+    assert len(lines) == 4
+    assert lines[1] == lines[3]
+    assert lines[1].endswith(r"\xfe\xff")
+
+
+async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
+    """So many lines are told, the others are counted; of a long line its begin is told."""
+    await reset(workshop.stub({"lines": {"do": "flood"}, "line": {"do": "flood line"}}), ["lines", "line"])
+    *told, rest = workshop.printed("lines")
+    assert told == ["a line that says nothing"] * LINES
+    more = 2 * ((8 << 20) // 25) - LINES
+    assert rest == f"... and {more} more lines"
+    assert workshop.printed("line") == ["x" * LINE_BYTES + " ..."]
+
+
+@pytest.mark.parametrize(("deed", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
+async def test_the_log_tells_where(workshop: Workshop, deed: str, place: str) -> None:
+    """Where a reset crashed, hung or raised an error can be read."""
+    await reset(workshop.stub({"bad": {"do": deed}}), "bad", SHORT)
+    assert [line for line in workshop.printed("bad") if f"in {place}" in line]

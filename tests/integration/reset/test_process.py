@@ -1,0 +1,179 @@
+"""The process that a reset runs in, and its end with the plugin process."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from hub import ResetDevice, Settings
+from hub.reset.messages import ResetLimits
+from hub.reset.result import Outcome
+from tests.harness.processes import marked
+from tests.harness.support import PROJECT, chance, started, until
+from tests.integration.reset.reset_support import LONG, VARIABLE, Workshop
+
+PARENT = Path(__file__).with_name("reset_parent.py")
+
+
+class OwnSettings(Settings, frozen=True):
+    """Settings of a plugin."""
+
+    file: str
+    names: tuple[str, ...] = ("a", "b")
+
+
+@pytest.fixture
+async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
+    """What a reset finds around itself."""
+    file = tmp_path / "facts"
+    limits = ResetLimits(memory=1 << 29, processor=11, files=99)
+    resetter = workshop.resetter("tests.integration.reset.odd_resets:tell_all", OwnSettings(str(file)), limits=limits)
+    device = ResetDevice("card0", ("/dev/card0",), "/host")
+    # Not for the reset.
+    descriptor = os.open("/dev/zero", os.O_RDONLY)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - takes no keyword
+    try:
+        result = (await resetter.reset([device], LONG))["card0"]
+    finally:
+        os.close(descriptor)
+    assert result.outcome is Outcome.OK, result.message
+    facts: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+    return facts | {"mark": workshop.mark, "file": str(file)}
+
+
+def test_what_it_is_given(facts: dict[str, Any]) -> None:
+    """The device, and the plugin's settings as JSON has them."""
+    assert facts["device"] == ["card0", ["/dev/card0"], "/host"]
+    assert facts["settings"] == {"file": facts["file"], "names": ["a", "b"]}
+
+
+def test_its_surroundings(facts: dict[str, Any]) -> None:
+    """A clean environment, its own session, its limits, all signals, no input."""
+    environment = facts["environment"]
+    assert set(environment) == {"PATH", "LANG", "PYTHONPATH", VARIABLE}
+    assert environment[VARIABLE] == facts["mark"]
+    pid, session, group = facts["session"]
+    assert pid == session == group
+    guard, guards_session = facts["guard"]
+    assert guard == guards_session != os.getpid()
+    assert facts["directory"] == "/"
+    assert facts["input"] == ""
+    assert facts["limits"] == {"RLIMIT_AS": 1 << 29, "RLIMIT_CPU": 11, "RLIMIT_NOFILE": 99, "RLIMIT_CORE": 0}
+    assert facts["blocked"] == 0
+
+
+def test_its_descriptors(facts: dict[str, Any]) -> None:
+    """Nothing to read, one pipe for all that it prints, one for its result, and nothing else."""
+    # The one that listed them is closed again.
+    held = {name: target for name, target in facts["descriptors"].items() if target and "/proc/" not in target}
+    assert held.pop("0") == os.devnull
+    printed = held.pop("1")
+    assert printed.startswith("pipe:")
+    assert held.pop("2") == printed
+    ((_, result),) = held.items()
+    assert result.startswith("pipe:")
+    assert result != printed
+
+
+def test_its_modules(facts: dict[str, Any]) -> None:
+    """None of the libraries and parts that make it slow or dangerous."""
+    modules = facts["modules"]
+    assert not {"grpc", "google", "circus", "zmq", "structlog", "asyncio", "subprocess"}.intersection(modules)
+    ours = {name for name in modules if name.startswith("hub.")}
+    assert "hub.reset.worker" in ours
+    assert not ours & {
+        "hub.base.log",
+        "hub.plugin.deviceplugin",
+        "hub.plugin.process",
+        "hub.reset.runner",
+        "hub.kubelet",
+    }
+
+
+def _spawn(mark: str, deed: str) -> subprocess.Popen[str]:
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.Popen(
+        [sys.executable, PARENT, mark, deed], stdout=subprocess.PIPE, text=True, env=environment, cwd=PROJECT
+    )
+
+
+def _end(parent: subprocess.Popen[str]) -> None:
+    parent.kill()
+    parent.wait()
+    if parent.stdout:
+        parent.stdout.close()
+
+
+async def test_it_ends_with_a_parent_that_is_killed(workshop: Workshop) -> None:
+    """Also when it hangs and is deaf to signals, and with all that it has started."""
+    parent = _spawn(workshop.mark, "leave and hang")
+    try:
+        await until(lambda: len(workshop.processes()) == 4, "a reset with two processes left behind")
+    finally:
+        _end(parent)
+    await until(lambda: not workshop.processes(), "the end of the reset")
+
+
+async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Workshop) -> None:
+    """Before its start, during that, and after."""
+    moments = chance()
+    for _ in range(12):
+        parent = _spawn(workshop.mark, "hang in C")
+        try:
+            assert parent.stdout
+            assert await asyncio.to_thread(parent.stdout.readline) == "ready\n"
+            await asyncio.sleep(moments.uniform(0, 0.15))
+        finally:
+            _end(parent)
+        await until(lambda: not workshop.processes(), "the end of the reset")
+
+
+async def test_it_leaves_nothing_to_the_first_process(workshop: Workshop) -> None:
+    """What a reset leaves behind is ended and collected here, for a container's first process need not do that.
+
+    The parent is that first process: what is orphaned would become a child of it, if only as a zombie.
+    """
+    parent = _spawn(workshop.mark, "leave and crash")
+    try:
+        assert parent.stdout
+        lines = [await asyncio.to_thread(parent.stdout.readline) for _ in range(2)]
+        assert lines == ["ready\n", "done\n"]
+        assert not psutil.Process(parent.pid).children(recursive=True)
+    finally:
+        _end(parent)
+
+
+def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
+    """When the process that asked is not the parent any more."""
+    request = {
+        "parent": 1,
+        "device": {"id": "a"},
+        "settings": {"file": str(tmp_path / "file")},
+        "limits": {},
+        "term_timeout": 1,
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "hub.reset", "tests.integration.reset.odd_resets:take_a_while"],
+        check=False,
+        input=json.dumps(request).encode(),
+        stdout=subprocess.PIPE,
+        cwd=PROJECT,
+        env={"PYTHONPATH": str(PROJECT)},
+        timeout=LONG,
+    )
+    assert ran.returncode == 0
+    assert ran.stdout == b""
+    assert not list(tmp_path.iterdir())
+
+
+async def test_marks_are_found(workshop: Workshop) -> None:
+    """What the other tests look for can be found."""
+    async with started("sleep", "60", env={**os.environ, VARIABLE: workshop.mark}) as process:
+        await until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")

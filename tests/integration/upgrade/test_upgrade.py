@@ -1,0 +1,293 @@
+"""Rolling upgrades: for a moment two hubs share a node, and whoever wants a device gets one."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import pytest
+
+from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
+from benchmarks.upgrades import Traffic, ready, upgrade
+from hub.base.instances import running_hubs
+from hub.model.node import Condition
+from hub.model.plugin import RegistrationStatus
+from hub.status.reader import read_report
+from hub.testing.kubelet import AdmissionError, ContainerStartError
+from hub.testing.node import Node
+from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
+from tests.harness.support import PATIENCE, chance, started, until
+
+ALL = {GPU: 1, HCA: 1, STUB: 1}
+
+
+@pytest.mark.parametrize("distinguishes_sockets", [False, True], ids=["before-1.37", "from-1.37"])
+async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Pods are admitted all the time, and no resource is ever without its devices, however the older hub ends."""
+    luck = chance()
+    async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
+        traffic = Traffic(node.kubelet)
+        with traffic.running():
+            for number, signum in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)):
+                await upgrade(node, f"hub-{number}", after=luck.uniform(0, 0.5), signum=signum)
+        assert (traffic.failures, traffic.gaps) == ([], [])
+        assert len(traffic.waits) > 10
+        # A kubelet that starts after all that is served by the youngest hub alone, once.
+        before = len(node.kubelet.registrations)
+        await node.kubelet.restart()
+        await all_allocatable(node.kubelet)
+        later = node.kubelet.registrations[before:]
+        assert sorted(call.resource for call in later) == sorted(RESOURCES)
+        assert all(call.endpoint.startswith("hub-2-") and not call.error for call in later)
+
+
+async def test_the_end_of_the_younger_is_noticed() -> None:
+    """After the upgrade a plugin that ends takes its devices with it at once, as ever."""
+    async with node_of_three() as node:
+        await upgrade(node, "younger")
+        await _operate(node, "stop", "red")
+        await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[RESOURCES[0]].allocatable == 0)
+
+
+async def test_a_kubelet_that_restarts_in_the_middle() -> None:
+    """Both hubs are there, and the younger one has the resources again; the older one leaves them to it."""
+    async with node_of_three() as node:
+        older, older_dir = node.hub, node.run_dir
+        assert older
+        await node.start_hub("younger")
+        await ready(node)
+        before = len(node.kubelet.registrations)
+        await node.kubelet.restart()
+        await all_allocatable(node.kubelet)
+
+        def handed_over() -> bool:
+            states = [read_report(older_dir.report(name.partition("/")[2])) for name in RESOURCES]
+            found = [resource.registration for state in states if state for resource in state.resources]
+            return found == [RegistrationStatus.SUPERSEDED] * len(RESOURCES)
+
+        await until(handed_over, "the older hub to stand back")
+        taken = [call.endpoint for call in node.kubelet.registrations[before:] if not call.error]
+        assert {endpoint.partition("-")[0] for endpoint in taken} == {"younger"}
+        traffic = Traffic(node.kubelet)
+        with traffic.running():
+            older.terminate()
+            assert await older.wait() == 0
+        assert (traffic.failures, traffic.gaps) == ([], [])
+
+
+async def test_an_upgrade_that_is_taken_back() -> None:
+    """The younger hub goes first: the older one has the resources again, and knows what was said meanwhile."""
+    async with operated() as node:
+        older_dir = node.run_dir
+        await node.start_hub("younger")
+        await ready(node)
+        answer = await node.dphub("cordon", "stub-1", "--reason", "said meanwhile")
+        assert answer.code == 0, answer
+        await node.kubelet.wait_for(STUB, 3)
+        refused = await node.dphub("cordon", "stub-2", "--instance", "dphub")
+        assert refused.code == 1
+        assert "hub younger has taken over this node; ask there" in refused.err
+        before = len(node.kubelet.registrations)
+        await node.stop_hub()
+        await until(lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone")
+        await node.kubelet.wait_until(lambda kubelet: len(kubelet.registrations) >= before + len(ALL), 20)
+        await node.kubelet.wait_for(STUB, 3)
+        pod = await node.kubelet.admit("after", ALL)
+        assert len(pod.containers["main"].allocations) == len(ALL)
+        status = await node.dphub("devices", "stub", "--json")
+        assert "said meanwhile" in status.out
+
+
+async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
+    """The older hub keeps what is the node's: registration, health, operators' words; also when the other one goes."""
+    async with operated() as node:
+        older_dir = node.run_dir
+        _autostart(node, "stub", "False")
+        await node.start_hub("younger")
+        await until(lambda: len(running_hubs(older_dir)) > 1, "the younger hub")
+        answer = await node.dphub("cordon", "stub-1", "--reason", "the fan is loud", "--instance", "dphub")
+        assert answer.code == 0, answer
+        node.stub_faults(unhealthy={"stub-2": "pulled out"})
+        await node.kubelet.wait_for(STUB, 2)
+        # Without the patience that it has for one that is about to serve.
+        begin = len(node.kubelet.registrations)
+        await node.kubelet.restart()
+        await node.kubelet.wait_for(STUB, 2)
+        stub = [call for call in node.kubelet.registrations[begin:] if call.resource == STUB]
+        assert [call.endpoint.partition("-")[0] for call in stub] == ["dphub"]
+        await node.stop_hub()
+        assert "the fan is loud" in (await node.dphub("devices", "stub", "--json")).out
+        await node.kubelet.wait_for(STUB, 2)
+
+
+async def test_a_younger_plugin_that_goes() -> None:
+    """However it goes, its hub may live on: the older hub has its resource again, and so often as that happens."""
+    async with node_of_three() as node:
+        older_dir = node.run_dir
+        await node.start_hub("younger")
+        await ready(node)
+        for _ in range(2):
+            await _operate(node, "stop", "red")
+            await _admitted_by(node, "dphub")
+            # A kubelet that restarts meanwhile changes nothing of that.
+            await node.kubelet.restart()
+            await all_allocatable(node.kubelet)
+            await _operate(node, "start", "red")
+            await _admitted_by(node, "younger")
+        assert node.hub
+        node.hub.kill()
+        await node.hub.wait()
+        await _admitted_by(node, "dphub")
+
+        def registered() -> bool:
+            state = read_report(older_dir.report("red"))
+            return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
+
+        await until(registered, "the older hub to say so")
+        # Nothing has piled up: a change is told to this kubelet once by each who serves.
+        before = len(node.kubelet.lists(RESOURCES[0]))
+        (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')
+        await node.kubelet.wait_for(RESOURCES[0], 3)
+        assert len(node.kubelet.lists(RESOURCES[0])) == before + 1
+
+
+NEW_VERSION = """
+import os
+from pathlib import Path
+from hub import Device, Plugin
+class P(Plugin):
+    resource = "example.com/p"
+    scan_interval = 0.2
+    def devices(self):
+        if os.environ["DPHUB_INSTANCE"] == "younger" and not Path(__file__).with_name("mended").exists():
+            raise OSError("the new version does not find its library")
+        return [Device("one")]
+"""
+
+
+async def test_a_younger_plugin_with_a_fault() -> None:
+    """It takes nothing over while the older one serves, and says so; when that is gone it is better than nobody."""
+    config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
+    async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
+        older = node.hub
+        assert older
+        await node.start_hub("younger")
+        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back")
+        plugin = node.plugin("p")
+        assert plugin
+        assert plugin.condition is Condition.STANDBY
+        assert (await node.dphub("status")).code == 1
+        assert (await node.get("/readyz"))[0] == 503
+        assert [call.endpoint.partition("-")[0] for call in node.kubelet.registrations] == ["dphub"]
+        older.terminate()
+        await older.wait()
+        await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("younger-"))
+        (node.directory / "mended").touch()
+        await node.kubelet.wait_for("example.com/p", 1)
+        await node.all_well()
+
+
+async def test_a_standby_plugin_leaves_health_alone() -> None:
+    """A cordon on the older hub persists, although a newer hub's plugin starts, fails, waits in standby and ends."""
+    config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
+    async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
+        older_dir = node.run_dir
+        await node.start_hub("younger")
+        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the newer plugin in standby")
+        cordoned = await node.dphub("cordon", "one", "--reason", "the fan is loud", "--instance", "dphub")
+        assert cordoned.code == 0, cordoned
+        assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
+        assert "the fan is loud" in older_dir.health("p").read_text()
+        before = read_report(older_dir.report("p"))
+        assert before
+        os.kill(before.pid, signal.SIGKILL)
+
+        def replaced() -> bool:
+            state = read_report(older_dir.report("p"))
+            return bool(state and state.pid != before.pid and state.resources)
+
+        await until(replaced, "the older hub's plugin after its restart")
+        assert "the fan is loud" in (await node.dphub("devices", "p", "--json", "--instance", "dphub")).out
+        await node.kubelet.wait_for("example.com/p", 0)
+
+
+async def test_what_belongs_to_the_node_survives() -> None:
+    """A cordon and a broken device are what they were, although the pod that knew them is gone."""
+    async with operated() as node:
+        await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
+        node.gpus.xid(0, 79)
+        await node.kubelet.wait_for(GPU, 7)
+        older = node.hub
+        assert older
+        await node.start_hub("younger")
+        await ready(node)
+        older.kill()
+        await older.wait()
+        await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[GPU].allocatable == 7, 20)
+        status = (await node.dphub("status")).out
+        assert "the fan is loud" in status
+        assert "XID 79" in status
+
+
+async def test_a_killed_pod_leaves_nothing_for_long() -> None:
+    """The next hub removes files and sockets of hubs that are no more, and those of nobody else."""
+    async with node_of_three() as node:
+        await node.start_hub("killed")
+        await ready(node)
+        assert node.hub
+        node.hub.kill()
+        await node.hub.wait()
+        kept = {path.name for path in node.run_dir.path.glob("dphub.*")}
+        foreign = node.plugin_dir / "killed.sock"
+        foreign.touch()
+        assert list(node.run_dir.path.glob("killed.*"))
+        await node.start_hub("next")
+        await ready(node)
+        assert not list(node.run_dir.path.glob("killed.*"))
+        assert not list(node.plugin_dir.glob("killed-*.sock"))
+        assert kept <= {path.name for path in node.run_dir.path.glob("dphub.*")}
+        assert foreign.exists()
+
+
+async def test_names() -> None:
+    """A hub's name is part of its sockets' names, so not everything will do; commands are about the younger hub."""
+    async with operated() as node:
+        await node.start_hub("Not-A-Name")
+        assert node.hub
+        assert await node.hub.wait() == 2
+        assert 'is "Not-A-Name", expected lower-case letters, digits and "-"' in node.log.read_text()
+        await node.start_hub("younger")
+        await ready(node)
+        assert '"instance": "younger"' in (await node.dphub("status", "--json")).out
+        assert '"instance": "dphub"' in (await node.dphub("status", "--json", "--instance", "dphub")).out
+
+
+def _autostart(node: OperatedNode, plugin: str, value: str) -> None:
+    config = node.directory / "circus.ini"
+    config.write_text(config.read_text().replace(f"[watcher:{plugin}]\n", f"[watcher:{plugin}]\nautostart = {value}\n"))
+
+
+async def _operate(node: Node, command: str, plugin: str) -> None:
+    async with started(
+        *(sys.executable, "-m", "hub", command, plugin, "--run-dir", str(node.run_dir.path)),
+        stdout=asyncio.subprocess.DEVNULL,
+    ) as process:
+        assert await process.wait() == 0
+
+
+async def _admitted_by(node: Node, hub: str) -> None:
+    """Wait until this hub has a resource, and a pod its device. Nobody can know how many fail before."""
+    red = RESOURCES[0]
+
+    def registered() -> bool:
+        calls = [call for call in node.kubelet.registrations if call.resource == red and not call.error]
+        return calls[-1].endpoint.startswith(f"{hub}-")
+
+    await until(registered, f"{hub} to register")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(AdmissionError, ContainerStartError):
+                await node.kubelet.remove(await node.kubelet.admit("asks", {red: 1}))
+                return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,28 @@
+"""Who holds a device."""
+
+from hub.kubelet.podresources import list_holders, pod_resources_socket
+from tests.harness.wire_plugin import STUB, devices, node
+
+
+async def test_every_held_device_has_its_holder() -> None:
+    """A device that a pod holds is there with pod and container; a free one is not, nor one of a removed pod."""
+    async with node() as it:
+        await it.plugin(listed=devices(3))
+        await it.kubelet.admit("first", {STUB: 1}, namespace="team")
+        await it.kubelet.admit("second", {STUB: 1}, container="worker")
+        socket = pod_resources_socket(it.directory)
+        holders = await list_holders(socket)
+        assert holders is not None
+        assert {resource for resource, _ in holders} == {STUB}
+        assert sorted(holders.values()) == ["default/second/worker", "team/first/main"]
+        await it.kubelet.remove("second")
+        assert await list_holders(socket) == {
+            key: holder for key, holder in holders.items() if holder == "team/first/main"
+        }
+
+
+async def test_nobody_can_tell_without_the_api() -> None:
+    """A kubelet that does not serve the API, or has gone, is no error."""
+    async with node() as it:
+        await it.kubelet.stop()
+        assert await list_holders(pod_resources_socket(it.directory)) is None

@@ -1,0 +1,205 @@
+"""CDI files are valid, whole at every moment, and in step with the devices."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from hub import Host
+from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.cdi import CdiFiles
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.settings.file import GPUSettings
+from tests.harness.gpu_support import facts
+from tests.simulators.nvml import DRIVER, SimulatedNode
+
+VENDOR = "k8s.device-plugin.nvidia.com"
+SCHEMA = json.loads((Path(__file__).parent / "cdi_schema.json").read_text())
+
+
+class Press:
+    """Writes CDI files for a simulated node.
+
+    Args:
+        root: The node's directory.
+        profile: Its GPUs.
+        mig: Their MIG layouts.
+        sections: The configuration.
+    """
+
+    def __init__(self, root: Path, profile: str = "pair", mig: Any = None, **sections: object) -> None:  # noqa: ANN401 - the node's
+        self.driver = SimulatedNode(root, profile, mig)
+        sections.setdefault("flags", {"plugin": {"deviceListStrategy": "cdi-cri"}})
+        settings = msgspec.convert(sections, GPUSettings)
+        driver_root = settings.flags.nvidia_driver_root
+        paths = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
+        self._node_files = DeviceFiles(paths, settings.imex)
+        self.files = CdiFiles(settings, paths, self._node_files)
+        self.directory = root / "var/run/cdi"
+
+    def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
+        """Bring the files in step with the driver; the valid specifications by class."""
+        gpus = facts(self.driver) if gpus is None else gpus
+        self._node_files.refresh(gpus)
+        self.files.update(gpus, self.driver.driver)
+        found = {}
+        for path in sorted(self.directory.glob("*")) if self.directory.exists() else ():
+            spec = json.loads(path.read_text())
+            jsonschema.validate(spec, SCHEMA)
+            assert path.name == f"{spec['kind'].replace('/', '-')}.json"
+            found[spec["kind"].partition("/")[2]] = spec
+        return found
+
+
+def _nodes(spec: dict[str, Any], name: str) -> list[str]:
+    (device,) = [device for device in spec["devices"] if device["name"] == name]
+    return [node["path"] for node in device["containerEdits"]["deviceNodes"]]
+
+
+def test_gpus_and_mig_devices(tmp_path: Path) -> None:
+    """Each by its UUID with its device files, and "all" of them; the control files come with every one."""
+    press = Press(tmp_path, "a100x2", {1: "mixed"})
+    spec = press.print()["gpu"]
+    assert spec["kind"] == f"{VENDOR}/gpu"
+    first, second = press.driver.gpus
+    assert [device["name"] for device in spec["devices"]] == [
+        first.uuid,
+        second.uuid,
+        *(mig.uuid for mig in second.migs),
+        "all",
+    ]
+    assert _nodes(spec, first.uuid) == ["/dev/nvidia1"]
+    assert _nodes(spec, second.migs[0].uuid) == [
+        "/dev/nvidia0",
+        "/dev/nvidia-caps/nvidia-cap3",
+        "/dev/nvidia-caps/nvidia-cap4",
+    ]
+    control = [node["path"] for node in spec["containerEdits"]["deviceNodes"]]
+    assert control == ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"]
+    assert spec["containerEdits"]["env"] == ["NVIDIA_VISIBLE_DEVICES=void"]
+
+
+def test_names_by_index(tmp_path: Path) -> None:
+    """As the answers have them."""
+    flags = {"plugin": {"deviceListStrategy": "cdi-annotations", "deviceIDStrategy": "index"}}
+    spec = Press(tmp_path, "a100x2", {1: "1g"}, flags=flags).print()["gpu"]
+    assert [device["name"] for device in spec["devices"]] == ["0", "1", *(f"1:{n}" for n in range(7)), "all"]
+
+
+def test_the_driver(tmp_path: Path) -> None:
+    """Libraries of the driver's version and its programs; without NVIDIA's tool also by the names programs look for."""
+    mounts = Press(tmp_path).print()["gpu"]["containerEdits"]["mounts"]
+    paths = {mount["containerPath"]: mount["hostPath"] for mount in mounts}
+    library = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{DRIVER}"
+    assert paths[library] == library
+    assert paths["/usr/lib/x86_64-linux-gnu/libcuda.so.1"] == library
+    assert paths["/usr/bin/nvidia-smi"] == "/usr/bin/nvidia-smi"
+    assert all(mount["options"] == ["ro", "nosuid", "nodev", "rbind", "rprivate"] for mount in mounts)
+
+
+def test_hooks(tmp_path: Path) -> None:
+    """Where NVIDIA's tool is on the node, it makes the links and the loader's cache."""
+    tool = tmp_path / "usr/bin/nvidia-ctk"
+    tool.parent.mkdir(parents=True)
+    tool.touch()
+    edits = Press(tmp_path).print()["gpu"]["containerEdits"]
+    links, cache = edits["hooks"]
+    assert (links["path"], links["args"][:3]) == ("/usr/bin/nvidia-ctk", ["nvidia-ctk", "hook", "create-symlinks"])
+    assert f"--link=libcuda.so.{DRIVER}::/usr/lib/x86_64-linux-gnu/libcuda.so.1" in links["args"]
+    assert "--link=libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so" in links["args"]
+    assert cache["args"] == ["nvidia-ctk", "hook", "update-ldcache", "--folder=/usr/lib/x86_64-linux-gnu"]
+    assert not any(mount["containerPath"].endswith(".so.1") for mount in edits["mounts"])
+
+
+def test_a_driver_root(tmp_path: Path) -> None:
+    """The container has everything where it would be; the node has it below the root."""
+    root = tmp_path / "run/nvidia/driver"
+    root.mkdir(parents=True)
+    flags = {"nvidiaDriverRoot": "/run/nvidia/driver", "plugin": {"deviceListStrategy": "cdi-cri"}}
+    press = Press(tmp_path, flags=flags)
+    for top in ("usr", "dev"):
+        (tmp_path / top).rename(root / top)
+    spec = press.print()["gpu"]
+    assert spec["containerEdits"]["deviceNodes"][0] == {
+        "path": "/dev/nvidiactl",
+        "hostPath": "/run/nvidia/driver/dev/nvidiactl",
+    }
+    mount = spec["containerEdits"]["mounts"][0]
+    assert mount["hostPath"] == f"/run/nvidia/driver{mount['containerPath']}"
+
+
+def test_other_classes(tmp_path: Path) -> None:
+    """IMEX channels, GDS, MOFED and GDRCopy have files of their own, as long as they are switched on."""
+    flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
+    press = Press(tmp_path, flags=flags | {"plugin": {"deviceListStrategy": "cdi-cri"}}, imex={"channelIDs": [0]})
+    for name in ("infiniband", "nvidia-caps-imex-channels"):
+        (tmp_path / "dev" / name).mkdir()
+    for name in ("nvidia-caps-imex-channels/channel0", "nvidia-fs0", "gdrdrv", "infiniband/uverbs0"):
+        (tmp_path / "dev" / name).touch()
+    specs = press.print()
+    assert specs.keys() == {"gpu", "imex-channel", "gds", "mofed", "gdrcopy"}
+    assert _nodes(specs["imex-channel"], "0") == ["/dev/nvidia-caps-imex-channels/channel0"]
+    assert _nodes(specs["gds"], "all") == ["/dev/nvidia-fs0"]
+    assert _nodes(specs["mofed"], "all") == ["/dev/infiniband/uverbs0"]
+    assert _nodes(specs["gdrcopy"], "all") == ["/dev/gdrdrv"]
+    (tmp_path / "dev/gdrdrv").unlink()
+    assert press.print()["gdrcopy"]["devices"][0]["containerEdits"] == {"env": ["NVIDIA_VISIBLE_DEVICES=void"]}
+
+
+def test_in_step_with_the_devices(tmp_path: Path) -> None:
+    """What came is named, what went is not; a file that says the same is not touched; without a GPU there is none."""
+    press = Press(tmp_path)
+    press.print()
+    path = press.directory / f"{VENDOR}-gpu.json"
+    before = path.stat()
+    press.print()
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    gone = press.driver.unplug(0)
+    assert gone.uuid in path.read_text()
+    assert gone.uuid not in json.dumps(press.print())
+    assert path.stat().st_ino != before.st_ino
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert press.print([]) == {}
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    """Only ours are removed, also those of a time when CDI was configured."""
+    Press(tmp_path / "a").print()
+    press = Press(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
+    (tmp_path / "a/var/run/cdi").rename(tmp_path / "b/cdi")
+    (tmp_path / "b/var/run").mkdir(parents=True)
+    (tmp_path / "b/cdi").rename(press.directory)
+    (press.directory / "nvidia.com-gpu.json").write_text("{}")
+    press._node_files.refresh([])
+    press.files.update(facts(press.driver), DRIVER)
+    assert [path.name for path in press.directory.iterdir()] == ["nvidia.com-gpu.json"]
+
+
+def test_without_cdi_nothing_is_made(tmp_path: Path) -> None:
+    """Not even the directory."""
+    press = Press(tmp_path, flags={})
+    assert press.print() == {}
+    assert not press.directory.exists()
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    """The reason is there for as long as it lasts."""
+    press = Press(tmp_path)
+    press.directory.parent.mkdir(parents=True)
+    press.directory.write_text("in the way")
+    press.files.update(facts(press.driver), DRIVER)
+    assert press.files.problem.startswith("the CDI file cannot be written: ")
+    press.directory.unlink()
+    press.print()
+    assert press.files.problem == ""
+
+
+@pytest.mark.parametrize("profile", ["single", "switch16"])
+def test_any_number_of_gpus(tmp_path: Path, profile: str) -> None:
+    """The files are valid for each profile."""
+    press = Press(tmp_path, profile)
+    assert len(press.print()["gpu"]["devices"]) == len(press.driver.gpus) + 1

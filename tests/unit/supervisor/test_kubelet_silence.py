@@ -1,0 +1,114 @@
+"""The hub notices a kubelet that is dead and has left its socket behind."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hub.base.paths import KUBELET_SOCKET
+from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
+from tests.harness.support import PATIENCE
+
+LOOK = 0.05
+
+
+class Heard:
+    """The events of a watch, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[KubeletEvent] = []
+        self._changed = asyncio.Event()
+
+    async def follow(self, watch: KubeletWatch) -> None:
+        """Note all that happens."""
+        async for event in watch:
+            self.events.append(event)
+            self._changed.set()
+
+    async def wait(self, *expected: KubeletEvent) -> None:
+        """Wait until all of this was told, and nothing else."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.events) < len(expected):
+                self._changed.clear()
+                await self._changed.wait()
+        assert self.events == list(expected)
+
+
+@pytest.fixture
+def plugin_dir(directory: Path) -> Path:
+    """An existing plugin directory."""
+    path = directory / "plugins"
+    path.mkdir()
+    return path
+
+
+def listening(plugin_dir: Path) -> socket.socket:
+    """A kubelet that starts."""
+    path = plugin_dir / KUBELET_SOCKET
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    return server
+
+
+@asynccontextmanager
+async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[Heard]:
+    """A running watch."""
+    heard = Heard()
+    with KubeletWatch(plugin_dir, interval=look) as watch:
+        task = asyncio.create_task(heard.follow(watch))
+        yield heard
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_a_socket_that_nobody_answers_on(plugin_dir: Path) -> None:
+    """It is told once, however often it is looked at, and ends with the next kubelet, whose start is told as ever."""
+    first = listening(plugin_dir)
+    async with watching(plugin_dir) as heard:
+        first.close()
+        await heard.wait(KubeletEvent.UNRESPONSIVE)
+        second = listening(plugin_dir)
+        await heard.wait(KubeletEvent.UNRESPONSIVE, KubeletEvent.STARTED, KubeletEvent.RESPONSIVE)
+        second.close()
+        await heard.wait(
+            KubeletEvent.UNRESPONSIVE, KubeletEvent.STARTED, KubeletEvent.RESPONSIVE, KubeletEvent.UNRESPONSIVE
+        )
+
+
+async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
+    """Then there is no kubelet, and nobody is missed on its socket."""
+    first = listening(plugin_dir)
+    async with watching(plugin_dir) as heard:
+        first.close()
+        await heard.wait(KubeletEvent.UNRESPONSIVE)
+        (plugin_dir / KUBELET_SOCKET).unlink()
+        await heard.wait(KubeletEvent.UNRESPONSIVE, KubeletEvent.STOPPED, KubeletEvent.RESPONSIVE)
+
+
+async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
+    """A directory in which something happens all the time is looked at on the same clock."""
+    first = listening(plugin_dir)
+    async with watching(plugin_dir, look=0.5) as heard:
+        first.close()
+        async with asyncio.timeout(PATIENCE):
+            while not heard.events:
+                (plugin_dir / "checkpoint").touch()
+                (plugin_dir / "checkpoint").unlink()
+                await asyncio.sleep(LOOK)
+    assert heard.events == [KubeletEvent.UNRESPONSIVE]
+
+
+def test_a_socket_that_was_just_made(plugin_dir: Path) -> None:
+    """A kubelet binds its socket a moment before it listens: it has started, and is not asked before the next look."""
+    with (
+        KubeletWatch(plugin_dir, interval=0) as watch,
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        server.bind(str(plugin_dir / KUBELET_SOCKET))
+        assert list(watch._check()) == [KubeletEvent.STARTED]
+        assert list(watch._check()) == [KubeletEvent.UNRESPONSIVE]

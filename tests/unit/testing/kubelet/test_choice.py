@@ -1,0 +1,151 @@
+"""The fake kubelet chooses devices as a real one does: aligned, and as their plugin prefers."""
+
+from collections.abc import Sequence
+
+import grpc.aio
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError
+from hub.testing.kubelet.model import AdvertisedDevice
+from hub.testing.kubelet.topology import affinity
+from tests.harness.wire_plugin import STUB, Answer, device, devices, node, refuse
+
+OTHER = "example.com/other"
+
+
+def prefer(*ids: str) -> Answer:
+    """An answer to GetPreferredAllocation."""
+
+    async def answer(*_: object) -> wire.PreferredAllocationResponse:
+        container = wire.ContainerPreferredAllocationResponse(deviceIDs=ids)
+        return wire.PreferredAllocationResponse(container_responses=[container])
+
+    return answer
+
+
+async def test_the_plugin_chooses_when_there_is_a_choice() -> None:
+    """It is told what is available and how many are wanted."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(4), prefers=True)
+        await it.kubelet.admit("first", {STUB: 1})
+        plugin.on_prefer = prefer("d3", "d2")
+        pod = await it.kubelet.admit("pod", {STUB: 2})
+        assert pod.containers["main"].devices == {STUB: ["d3", "d2"]}
+        entry = plugin.requests("GetPreferredAllocation")[-1]
+        assert list(entry.available_deviceIDs) == ["d1", "d2", "d3"]
+        assert (list(entry.must_include_deviceIDs), entry.allocation_size) == ([], 2)
+        assert plugin.names()[-2:] == ["GetPreferredAllocation", "Allocate"]
+
+
+async def test_the_plugin_is_not_asked_where_there_is_no_choice_or_it_has_no_opinion() -> None:
+    """Neither for all that is left, nor when its options say no."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(2), prefers=True)
+        silent = await it.plugin(OTHER, "other.sock", listed=devices(2), prefers=False)
+        await it.kubelet.admit("pod", {STUB: 2, OTHER: 1})
+        assert plugin.requests("GetPreferredAllocation") == silent.requests("GetPreferredAllocation") == []
+
+
+@pytest.mark.parametrize(
+    ("preferred", "taken"),
+    [
+        ((), ["d0", "d1"]),
+        (("nonsense", "d9"), ["d0", "d1"]),
+        (("d2",), ["d2", "d0"]),
+        (("d3", "d2", "d1"), ["d3", "d2"]),
+    ],
+)
+async def test_an_unusable_preference_falls_back_to_the_kubelets_choice(preferred: list[str], taken: list[str]) -> None:
+    """As far as it can be had it is followed."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(4), prefers=True)
+        plugin.on_prefer = prefer(*preferred)
+        assert (await it.kubelet.admit("pod", {STUB: 2})).containers["main"].devices == {STUB: taken}
+
+
+async def test_an_error_of_the_preference_fails_the_pod() -> None:
+    """There is no Allocate after it."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(4), prefers=True)
+        plugin.on_prefer = refuse(grpc.StatusCode.INTERNAL, "cannot decide")
+        words = "GetPreferredAllocation rpc failed with err: rpc error: code = Internal desc = cannot decide"
+        with pytest.raises(AdmissionError, match=words):
+            await it.kubelet.admit("pod", {STUB: 2})
+        assert plugin.requests("Allocate") == []
+
+
+def near(*nodes: Sequence[int]) -> list[wire.Device]:
+    """Devices d0 and on, each near these nodes."""
+    return [device(f"d{number}", numa=numa) for number, numa in enumerate(nodes)]
+
+
+async def test_devices_of_one_numa_node_are_preferred() -> None:
+    """Two that fit together are taken, though others stand before them in the list."""
+    async with node() as it:
+        await it.plugin(listed=near([0], [1], [1]))
+        assert (await it.kubelet.admit("pod", {STUB: 2})).containers["main"].devices == {STUB: ["d1", "d2"]}
+
+
+async def test_the_resources_of_a_container_are_aligned_with_each_other() -> None:
+    """The narrowest set of nodes that serves them all is taken; a resource without nodes has no say."""
+    async with node() as it:
+        await it.plugin(listed=near([0], [0], [1]))
+        await it.plugin(OTHER, "other.sock", listed=near([1]))
+        await it.plugin("example.com/plain", "plain.sock", listed=devices(1))
+        pod = await it.kubelet.admit("pod", {STUB: 1, OTHER: 1, "example.com/plain": 1})
+        assert pod.containers["main"].devices == {STUB: ["d2"], OTHER: ["d0"], "example.com/plain": ["d0"]}
+
+
+async def test_the_plugin_chooses_among_the_aligned_ones() -> None:
+    """Others are not offered to it."""
+    async with node() as it:
+        plugin = await it.plugin(listed=near([0], [1], [1], [1]), prefers=True)
+        await it.plugin(OTHER, "other.sock", listed=near([1]))
+        plugin.on_prefer = prefer("d0", "d3")
+        pod = await it.kubelet.admit("pod", {STUB: 1, OTHER: 1})
+        assert list(plugin.requests("GetPreferredAllocation")[0].available_deviceIDs) == ["d1", "d2", "d3"]
+        assert pod.containers["main"].devices[STUB] == ["d3"]
+
+
+async def test_what_alignment_leaves_short_the_plugin_completes() -> None:
+    """The aligned devices are taken first, and the plugin is told that they must be among its choice."""
+    async with node() as it:
+        plugin = await it.plugin(listed=near([0], [1], [1]), prefers=True)
+        await it.plugin(OTHER, "other.sock", listed=near([0]))
+        plugin.on_prefer = prefer("d2", "d0")
+        pod = await it.kubelet.admit("pod", {STUB: 2, OTHER: 1})
+        assert pod.containers["main"].devices[STUB] == ["d0", "d2"]
+        (entry,) = plugin.requests("GetPreferredAllocation")
+        assert list(entry.available_deviceIDs) == ["d0", "d1", "d2"]
+        assert (list(entry.must_include_deviceIDs), entry.allocation_size) == (["d0"], 2)
+
+
+def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
+    """Devices near these nodes, as the kubelet knows them."""
+    return [AdvertisedDevice(f"d{number}", healthy=True, numa=tuple(numa)) for number, numa in enumerate(nodes)]
+
+
+@pytest.mark.parametrize(
+    ("known", "sizes", "nodes"),
+    [
+        ({STUB: found([0], [1], [0, 1])}, {STUB: 2}, {0}),
+        ({STUB: found([0], [1], [2])}, {STUB: 2}, {0, 1}),
+        ({STUB: found([0], [1]), OTHER: found([], [])}, {STUB: 1, OTHER: 2}, {0}),
+        ({STUB: found([0], [1]), OTHER: found([1])}, {STUB: 1, OTHER: 1}, {1}),
+        ({STUB: found([0]), OTHER: found([1])}, {STUB: 1, OTHER: 1}, {0}),
+        ({STUB: found([], [])}, {STUB: 1}, set()),
+        ({STUB: found([0], [])}, {STUB: 2}, {0}),
+        ({STUB: found(*([number] for number in range(9)))}, {STUB: 1}, set()),
+    ],
+)
+def test_alignment(known: dict[str, list[AdvertisedDevice]], sizes: dict[str, int], nodes: set[int]) -> None:
+    """Few nodes that serve all resources; none where nothing has a node, or where there are too many."""
+    assert affinity(known, known, sizes) == nodes
+
+
+def test_alignment_goes_by_what_is_free() -> None:
+    """A node whose devices are taken serves nobody."""
+    known = found([0], [0], [1], [1])
+    assert affinity({STUB: known}, {STUB: known[1:]}, {STUB: 2}) == {1}
+    assert affinity({STUB: known}, {STUB: known[1:3]}, {STUB: 2}) == {0, 1}

@@ -1,0 +1,97 @@
+"""The fake kubelet's pod resources API says who holds which device."""
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc.aio
+import pytest
+
+from hub.kubelet.wire import podresources_pb2 as wire
+from hub.kubelet.wire import podresources_pb2_grpc as rpc
+from tests.harness.wire_plugin import STUB, device, node
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def lister(socket: Path) -> "AsyncIterator[rpc.PodResourcesListerAsyncStub]":
+    """A client."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        yield rpc.PodResourcesListerStub(channel)
+
+
+def entry(name: str, *nodes: int) -> wire.ContainerDevices:
+    """A kubelet lists every device by itself."""
+    topology = wire.TopologyInfo(nodes=[wire.NUMANode(ID=node) for node in nodes]) if nodes else None
+    return wire.ContainerDevices(resource_name=STUB, device_ids=[name], topology=topology)
+
+
+LISTED = [device("a", numa=[0, 1]), device("b"), device("c", numa=[0]), device("bad", healthy=False)]
+
+
+async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
+    """Pods without devices too, and nobody who was refused or has gone."""
+    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+        assert not (await client.List(wire.ListPodResourcesRequest())).pod_resources
+        await it.plugin(listed=LISTED)
+        await it.kubelet.admit("pod", containers={"x": {STUB: 2}, "y": {}}, namespace="team")
+        plain = await it.kubelet.admit("plain")
+        answer = await client.List(wire.ListPodResourcesRequest())
+        first, second = answer.pod_resources
+        assert (first.namespace, first.name) == ("team", "pod")
+        assert [container.name for container in first.containers] == ["x", "y"]
+        assert list(first.containers[0].devices) == [entry("a", 0, 1), entry("c", 0)]
+        assert list(first.containers[1].devices) == []
+        assert (second.namespace, second.name) == ("default", "plain")
+        await it.kubelet.remove(plain)
+        assert len((await client.List(wire.ListPodResourcesRequest())).pod_resources) == 1
+
+
+async def test_it_tells_of_one_pod_and_refuses_an_unknown_one() -> None:
+    """A pod is found by name and namespace."""
+    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+        await it.plugin(listed=LISTED)
+        await it.kubelet.admit("pod", {STUB: 1})
+        answer = await client.Get(wire.GetPodResourcesRequest(pod_name="pod", pod_namespace="default"))
+        assert list(answer.pod_resources.containers[0].devices) == [entry("a", 0, 1)]
+        with pytest.raises(grpc.aio.AioRpcError, match="pod pod in namespace team not found") as caught:
+            await client.Get(wire.GetPodResourcesRequest(pod_name="pod", pod_namespace="team"))
+        assert caught.value.code() is grpc.StatusCode.UNKNOWN
+
+
+async def test_it_tells_every_healthy_device_held_or_not() -> None:
+    """A vanished device stays with its pod, and is allocatable no more."""
+    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+        plugin = await it.plugin(listed=LISTED)
+        await it.kubelet.admit("pod", {STUB: 1})
+        answer = await client.GetAllocatableResources(wire.AllocatableResourcesRequest())
+        assert list(answer.devices) == [entry("a", 0, 1), entry("b"), entry("c", 0)]
+        plugin.send([device("b")])
+        await it.kubelet.wait_for(STUB, allocatable=1)
+        answer = await client.GetAllocatableResources(wire.AllocatableResourcesRequest())
+        assert list(answer.devices) == [entry("b")]
+        held = await client.Get(wire.GetPodResourcesRequest(pod_name="pod", pod_namespace="default"))
+        assert list(held.pod_resources.containers[0].devices) == [entry("a", 0, 1)]
+
+
+async def test_it_answers_after_a_restart_from_the_checkpoint() -> None:
+    """Who holds what is known before any plugin is back."""
+    async with node() as it:
+        await it.plugin(listed=LISTED)
+        await it.kubelet.admit("pod", {STUB: 1})
+        await it.kubelet.restart()
+        async with lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+            (pod,) = (await client.List(wire.ListPodResourcesRequest())).pod_resources
+            assert list(pod.containers[0].devices) == [entry("a", 0, 1)]
+
+
+async def test_its_socket_can_be_elsewhere(tmp_path: Path) -> None:
+    """Another kubelet root moves it."""
+    socket = tmp_path / "other" / "pods.sock"
+    async with node(pod_resources_socket=socket) as it:
+        assert socket.is_socket()
+        assert not (it.directory.parent / "pod-resources").exists()
+        await it.kubelet.stop()
+        assert not socket.exists()

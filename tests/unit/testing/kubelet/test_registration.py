@@ -1,0 +1,330 @@
+"""The fake kubelet registers plugins and follows their lists as a real one does, its traps included."""
+
+import asyncio
+import json
+import os
+import socket
+
+import grpc.aio
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.kubelet import AdmissionError, Capacity
+from hub.testing.kubelet.devices import DeviceManager
+from hub.testing.kubelet.names import is_extended_resource_name
+from tests.harness.support import PATIENCE
+from tests.harness.wire_plugin import STUB, WirePlugin, device, devices, node, refuse
+
+LIMIT = 4 * 1024 * 1024
+
+
+async def refused(plugin: WirePlugin, version: str = "v1beta1") -> str:
+    """Register in vain; the kubelet's words."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await plugin.register(version)
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN
+    return caught.value.details() or ""
+
+
+async def test_a_registered_plugin_is_asked_for_its_options_before_the_answer() -> None:
+    """Register returns after the kubelet has dialled back; the stream opens afterwards."""
+    async with node() as it:
+        plugin = await it.plugin(listed=[*devices(3), device("bad", healthy=False)], register=False)
+        await plugin.register()
+        assert plugin.names() == ["GetDevicePluginOptions"]
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        assert it.kubelet.capacity() == {STUB: Capacity(4, 3)}
+        (call,) = it.kubelet.registrations
+        assert (call.resource, call.endpoint, call.start, call.error) == (STUB, plugin.socket, 1, "")
+        assert [update.start for update in it.kubelet.lists(STUB)] == [1]
+
+
+async def test_the_options_of_the_request_are_ignored() -> None:
+    """What GetDevicePluginOptions says counts; the plugin of these tests registers with the opposite."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(3), pre_start=True, prefers=False)
+        await it.kubelet.admit("pod", {STUB: 1})
+        assert plugin.names() == ["GetDevicePluginOptions", "Allocate", "PreStartContainer"]
+
+
+async def test_another_version_is_refused() -> None:
+    """In the kubelet's words, and nobody is dialled."""
+    async with node() as it:
+        plugin = await it.plugin(register=False)
+        words = await refused(plugin, version="v2")
+        assert words == 'requested API version "v2" is not supported by kubelet. Supported version is ["v1beta1"]'
+        assert it.kubelet.registrations[-1].error == words
+        assert not plugin.calls
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stub",
+        "",
+        "/stub",
+        "example.com/",
+        "kubernetes.io/stub",
+        "sub.kubernetes.io/stub",
+        "requests.example.com/stub",
+        "Example.com/stub",
+        "example..com/stub",
+        "example.com/a/b",
+        "example.com/-stub",
+        "example.com/stub_",
+        "example.com/st ub",
+        "example.com/" + "x" * 64,
+        "x" * 64 + "." + "y" * 180 + "/stub",
+    ],
+)
+async def test_a_name_that_is_no_extended_resource_is_refused(name: str) -> None:
+    """In the kubelet's words."""
+    async with node() as it:
+        plugin = await it.plugin(name, register=False)
+        assert await refused(plugin) == f"the ResourceName {json.dumps(name)} is invalid"
+        assert it.kubelet.capacity() == {}
+
+
+@pytest.mark.parametrize("name", ["example.com/stub", "a/b", "nvidia.com/mig-1g.5gb", "e.com/" + "x" * 63, "e.com/A_b"])
+def test_extended_resource_names_are_accepted(name: str) -> None:
+    """Upper case and underscores are fine after the slash, up to 63 characters."""
+    assert is_extended_resource_name(name)
+
+
+async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time() -> None:
+    """Serve first, then register."""
+    async with node(dial_back_timeout=0.2) as it:
+        plugin = WirePlugin(it.directory)
+        assert await refused(plugin) == "failed to dial device plugin: context deadline exceeded"
+        assert it.kubelet.capacity() == {}
+
+
+async def test_a_plugin_that_listens_late_is_accepted_within_the_dial_back_time() -> None:
+    """The kubelet goes on trying."""
+    async with node() as it:
+        plugin = WirePlugin(it.directory, listed=devices(1))
+        registering = asyncio.create_task(plugin.register())
+        await asyncio.wait([registering], timeout=0.1)
+        await plugin.serve()
+        await registering
+        await it.kubelet.wait_for(STUB)
+        await plugin.close()
+
+
+async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
+    """The plugin's error comes back in the kubelet's words."""
+    async with node() as it:
+        plugin = await it.plugin(register=False)
+        plugin.on_options = refuse(grpc.StatusCode.INTERNAL, "no idea")
+        words = "failed to get device plugin options: rpc error: code = Internal desc = no idea"
+        assert await refused(plugin) == words
+
+
+async def test_a_plugin_that_gives_up_waiting_is_registered_all_the_same() -> None:
+    """The kubelet does not stop half way."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(1), register=False)
+        go_on = asyncio.Event()
+
+        async def late(*_: object) -> wire.DevicePluginOptions:
+            await go_on.wait()
+            return wire.DevicePluginOptions()
+
+        plugin.on_options = late
+        registering = asyncio.create_task(plugin.register())
+        await plugin.called.wait()
+        registering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await registering
+        go_on.set()
+        await it.kubelet.wait_for(STUB, allocatable=1)
+        assert [call.error for call in it.kubelet.registrations] == [""]
+
+
+async def test_every_list_is_the_whole_truth() -> None:
+    """What a list leaves out is gone; nothing arrives that was not sent."""
+    async with node() as it:
+        plugin = await it.plugin(listed=[device("a"), device("b", numa=[1])])
+        plugin.send([device("b", healthy=False, numa=[0, 1])])
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        (found,) = it.kubelet.devices(STUB)
+        assert (found.id, found.healthy, found.numa) == ("b", False, (0, 1))
+        first, second = it.kubelet.lists(STUB)
+        assert [d.id for d in first.devices] == ["a", "b"]
+        assert second.devices == (found,)
+        assert second.time >= first.time
+        assert first.size == wire.ListAndWatchResponse(devices=[device("a"), device("b", numa=[1])]).ByteSize()
+
+
+async def test_the_checkpoint_follows_every_list() -> None:
+    """One write per message is what makes needless messages expensive."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(1))
+        path = it.directory / "kubelet_internal_checkpoint"
+        before = path.stat()
+        plugin.send(devices(1))
+        await it.kubelet.wait_until(lambda kubelet: len(kubelet.lists(STUB)) == 2)
+        assert path.stat().st_mtime_ns > before.st_mtime_ns or path.stat().st_ino != before.st_ino
+        assert json.loads(path.read_text())["Data"]["RegisteredDevices"] == {STUB: ["d0"]}
+
+
+@pytest.mark.parametrize(("excess", "accepted"), [(0, True), (1, False)])
+async def test_a_list_of_more_than_4_mib_ends_the_stream(*, excess: int, accepted: bool) -> None:
+    """The kubelet's client takes 4 MiB and not one byte more."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(1))
+        padding = LIMIT + excess - wire.ListAndWatchResponse(devices=[device("x" * LIMIT)]).ByteSize()
+        big = device("x" * (LIMIT + padding))
+        assert wire.ListAndWatchResponse(devices=[big]).ByteSize() == LIMIT + excess
+        plugin.send([big])
+        if accepted:
+            await it.kubelet.wait_until(lambda kubelet: kubelet.lists(STUB)[-1].size == LIMIT)
+            assert it.kubelet.capacity() == {STUB: Capacity(1, 1)}
+        else:
+            await it.kubelet.wait_for(STUB, allocatable=0)
+            assert len(it.kubelet.lists(STUB)) == 1
+
+
+@pytest.mark.parametrize("end", ["end_streams", "close"])
+async def test_a_dropped_stream_makes_every_device_unhealthy_at_once(end: str) -> None:
+    """The capacity stays, and comes back with the plugin."""
+    async with node() as it:
+        plugin = await it.plugin(listed=devices(2))
+        if end == "close":
+            await plugin.close()
+        else:
+            plugin.end_streams()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        assert it.kubelet.capacity() == {STUB: Capacity(2, 0)}
+        assert [d.healthy for d in it.kubelet.devices(STUB)] == [False, False]
+        if end == "close":
+            await plugin.serve()
+        await plugin.register()
+        await it.kubelet.wait_for(STUB, allocatable=2)
+
+
+async def test_a_resource_is_forgotten_after_the_grace_time() -> None:
+    """Its plugin stayed away: the node has the resource no more, nor has the checkpoint."""
+    async with node(stopped_endpoint_grace=0.1) as it:
+        plugin = await it.plugin(listed=devices(2))
+        await plugin.close()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        await it.kubelet.wait_until(lambda kubelet: not kubelet.capacity(), what="the resource to be forgotten")
+        with pytest.raises(AdmissionError, match=f"cannot allocate unregistered device {STUB}"):
+            await it.kubelet.admit("pod", {STUB: 1})
+        await it.kubelet.restart()
+        assert it.kubelet.capacity() == {}
+
+
+async def test_a_resource_that_came_back_is_not_forgotten() -> None:
+    """The grace time of an earlier end does not count against a plugin that has returned."""
+    async with node(stopped_endpoint_grace=0.2) as it:
+        plugin = await it.plugin(listed=devices(2))
+        plugin.end_streams()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        await plugin.register()
+        await it.kubelet.wait_for(STUB, allocatable=2)
+        await it.plugin("example.com/gone", "gone.sock", listed=devices(1))
+        await it.kubelet.restart()
+        assert set(it.kubelet.capacity()) == {STUB, "example.com/gone"}
+        await plugin.close()
+        await plugin.serve()
+        await plugin.register()
+        await it.kubelet.wait_for(STUB, allocatable=2)
+        await it.kubelet.wait_until(lambda kubelet: set(kubelet.capacity()) == {STUB}, what="the other to go")
+
+
+def test_the_grace_time_begins_with_the_last_end() -> None:
+    """A resource that came and went again is kept for the whole time anew."""
+    manager = DeviceManager()
+    manager.restore(STUB, now=1)
+    manager.disconnected(STUB, now=2)
+    assert not manager.forget(STUB, stopped_at=1)
+    assert manager.capacity() == {STUB: Capacity(0, 0)}
+    assert manager.forget(STUB, stopped_at=2)
+    assert manager.capacity() == {}
+
+
+async def test_registering_again_replaces_the_endpoint() -> None:
+    """Calls go to the plugin that registered last, while the old one's stream stays open."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(1))
+        new = await it.plugin(socket="new.sock", listed=devices(2))
+        await it.kubelet.wait_for(STUB, allocatable=2)
+        await it.kubelet.admit("pod", {STUB: 1})
+        assert "Allocate" in new.names()
+        assert "Allocate" not in old.names()
+        assert old.streams == new.streams == 1
+
+
+@pytest.mark.parametrize("end", ["end_streams", "close"])
+async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> None:
+    """The trap: the kubelet disconnects by name, so the resource stays at 0 although the new plugin is well."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(2))
+        new = await it.plugin(socket="new.sock", listed=devices(3))
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        if end == "close":
+            await old.close()
+        else:
+            old.end_streams()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        async with asyncio.timeout(PATIENCE):
+            await new.no_streams.wait()
+        assert it.kubelet.capacity() == {STUB: Capacity(3, 0)}
+        with pytest.raises(AdmissionError, match="no healthy devices present"):
+            await it.kubelet.admit("pod", {STUB: 1})
+        await new.register()
+        await it.kubelet.wait_for(STUB, allocatable=3)
+
+
+async def test_the_end_of_an_old_stream_ends_a_connection_that_is_being_made() -> None:
+    """The trap again: the new plugin is told so at once, and not when the time for dialling is over."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(2))
+        reached: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+        def hear(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.put_nowait(writer)
+
+        silent = await asyncio.start_unix_server(hear, it.directory / "silent.sock")
+        async with silent:
+            registering = asyncio.create_task(refused(WirePlugin(it.directory, socket="silent.sock")))
+            connection = await reached.get()
+            old.end_streams()
+            assert await registering == "failed to dial device plugin: grpc: the client connection is closing"
+            connection.close()
+        await old.register()
+
+
+async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:
+    """The order that a plugin has to keep."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(2))
+        await old.close()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        new = await it.plugin(socket="new.sock", listed=devices(3))
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        assert new.streams == 1
+
+
+async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
+    """After it nobody holds the name, so that the end of the old stream goes unnoticed."""
+    async with node(dial_back_timeout=2) as it:
+        plugin = await it.plugin(listed=devices(2))
+        await refused(WirePlugin(it.directory, socket="nobody.sock"))
+        assert it.kubelet.capacity() == {STUB: Capacity(2, 2)}
+        plugin.end_streams()
+        await plugin.no_streams.wait()
+        other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
+        assert other.streams == 1
+        assert it.kubelet.capacity()[STUB] == Capacity(2, 2)
+
+
+async def test_a_client_that_says_nothing_holds_nothing_up() -> None:
+    """A connection to kubelet.sock that stays idle for ever does not keep the kubelet from ending."""
+    async with node() as it, asyncio.timeout(PATIENCE):
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(os.fspath(it.directory / "kubelet.sock"))
+            await it.kubelet.restart()
+            await it.plugin(listed=devices(1))
