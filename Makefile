@@ -9,7 +9,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 # The parts of the set-up share one environment.
 .NOTPARALLEL:
-.PHONY: help demo test setup lint types architecture generated unit bench test-image release-check clean
+.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests bench test-image release-check clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
@@ -17,7 +17,7 @@ help: ## List the targets.
 demo: $(DEMO) ## Show a fake kubelet and the real hub at work; needs no hardware, cluster or root.
 	$(BIN)/dphub demo
 
-test: lint types architecture generated unit ## Run every check that gates a change.
+test: lint types architecture generated tests ## Run every check that gates a change.
 
 setup: $(TOOLS) ## Install all that the checks need, and run none.
 
@@ -37,9 +37,24 @@ generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python -m scripts.reference --check
 	$(BIN)/python -m scripts.lock --check
 
-# Tests wait more than they work, so that two processors have room for three.
-unit: $(TOOLS) ## Run all tests; .venv/bin/pytest tests/ROOM runs some.
-	$(BIN)/pytest --numprocesses 3
+# Tests wait more than they work, so two processors have room for three processes.
+PYTEST := $(BIN)/pytest --numprocesses 3
+
+unit: $(TOOLS) ## Run the tests that start no process; they take seconds.
+	$(PYTEST) tests/unit
+
+integration: $(TOOLS) ## Run the tests that start plugins, hubs and commands; they take minutes.
+	$(PYTEST) tests/integration
+
+docs: $(TOOLS) ## Check the documentation against the code, and run its commands.
+	$(PYTEST) tests/docs
+
+deploy: $(TOOLS) ## Check the manifests, the chart, the release and the set-up.
+	$(PYTEST) tests/deploy
+
+# In one run, so that all processes stay busy until its end.
+tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest.
+	$(PYTEST)
 
 bench: $(TOOLS) ## Measure how fast the hub is, against budgets.
 	$(BIN)/python -m benchmarks

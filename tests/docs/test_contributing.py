@@ -17,7 +17,6 @@ EXERCISE = CONTRIBUTING.command("sed -i ")
 TESTS = CONTRIBUTING.command(".venv/bin/pytest tests/unit/supervisor/test_backoff.py ")
 NOT_TYPED = {
     "make ": "makes a virtual environment and takes minutes; the targets are looked at below",
-    ".venv/bin/pytest tests/integration/hub --numprocesses 2": "takes a minute, and `make test` runs these tests",
     "git restore ": "needs the repository of the checkout, which it would change",
     "pre-commit install": "needs pre-commit; tests/deploy/test_project.py has the hooks",
 }
