@@ -21,12 +21,10 @@ from hub.supervisor.circus.watcher import KILL_SECONDS
 from hub.supervisor.config.watchers import read_config
 from hub.supervisor.http.server import split_address
 from hub.supervisor.reporter import NODE_NAME_VARIABLE
-from plugins.gpu.container.mpspaths import shm_directory
 from plugins.gpu.mps.paths import shm_directory
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import Flags
 from plugins.ib.discovery.routes import VARIABLE as NODE_NET
-from plugins.ib.routes import VARIABLE as NODE_NET
 from tests.deploy.manifest_tools import (
     ALL_OPTIONS,
     COMPONENTS,

@@ -12,7 +12,6 @@ import yaml
 from hub import CDI_DIRECTORY as CDI
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.allocation import CDI_VENDOR
-from plugins.gpu.container import CDI_VENDOR
 from plugins.ib.cdi import VENDOR as RDMA_VENDOR
 from tests.deploy.manifest_tools import (
     CHART,
