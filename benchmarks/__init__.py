@@ -1,3 +1,3 @@
-"""How fast the hub is, measured against a fake kubelet on this machine."""
+"""Measure how fast the hub is, against a fake kubelet on this machine."""
 
-import hub.kubelet  # noqa: F401 - before gRPC, whose core it tells to be quiet
+import hub.kubelet  # noqa: F401 - before gRPC, because it silences gRPC's core

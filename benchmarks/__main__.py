@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, print a table, write JSON. Exits 1 when a budget is missed."""
+"""`python -m benchmarks`: measure everything, print a table, write JSON. The exit code is 1 if a budget is missed."""
 
 import asyncio
 import secrets
@@ -25,8 +25,10 @@ from benchmarks.upgrades import upgrades
 
 @click.command()
 @click.option("--only", help="Run the benchmarks whose name contains this.")
-@click.option("--scale", default=1.0, show_default=True, help="Times the usual number of samples.")
-@click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="For the random moments.")
+@click.option("--scale", default=1.0, show_default=True, help="Multiply the usual number of samples by this.")
+@click.option(
+    "--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Choose the random moments by this seed."
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("build/benchmarks.json"))
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub against its budgets."""

@@ -13,7 +13,7 @@ WARM_UP = 100
 
 
 def main(socket: str, device: str, count: int) -> list[float]:
-    """The seconds of each call."""
+    """Return the seconds of each call."""
     request = AllocateRequest(container_requests=[ContainerAllocateRequest(devices_ids=[device])])
     took = []
     with grpc.insecure_channel(f"unix:{socket}") as channel:

@@ -1,4 +1,4 @@
-"""Allocate as a client of the plugin's socket sees it, and a very long list."""
+"""Measure Allocate as a client of the plugin's socket sees it, and a very long list."""
 
 import asyncio
 import sys
@@ -22,16 +22,16 @@ HANGING = 8
 
 
 async def allocate(count: int) -> list[Row]:
-    """Call Allocate so often from a process of its own, as a kubelet is one."""
+    """Call Allocate `count` times from a separate process, like a kubelet."""
     rows: list[Row] = []
-    for what, plugin in {"Allocate": PLAIN, "Allocate by a method of the plugin's own": STUB}.items():
+    for what, plugin in {"Allocate": PLAIN, "Allocate by the plugin's own method": STUB}.items():
         async with node_of_three(plugin=plugin) as node:
             rows += times(what, await _call_allocate(node, count), {"median": 0.6, "p99": 2})
     return rows
 
 
 async def allocate_while_resets_hang(count: int) -> list[Row]:
-    """The same on a plugin in which eight resets hang, for as long as that takes."""
+    """Call Allocate `count` times while eight resets of the plugin hang."""
     async with node_of_three(HANGING, reset=True) as node:
         (Path(node.log.parent) / f"{NAMES[0]}.faults").write_bytes(b'{"reset": {"*": {"do": "hang"}}}')
         async with grpc.aio.insecure_channel(f"unix:{_socket(node)}") as channel:
@@ -48,9 +48,9 @@ async def allocate_while_resets_hang(count: int) -> list[Row]:
 
 
 async def _workers(node: Node, count: int) -> None:
-    """Wait until so many resets run."""
+    """Wait until `count` resets run."""
     state = await wait_for_report(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
-    while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - nobody tells of a process that starts
+    while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - there is no event for a process that starts
         await asyncio.sleep(0.01)
 
 
@@ -68,7 +68,7 @@ async def _call_allocate(node: Node, count: int) -> list[float]:
 
 
 async def long_list(count: int) -> list[Row]:
-    """Change one device of very many so often."""
+    """Change one of very many devices `count` times."""
     async with node_of_three(MANY) as node:
         took = [await _change(Path(node.log.parent), node.kubelet, turn) for turn in range(count)]
         size = node.kubelet.lists(RESOURCES[0])[-1].size

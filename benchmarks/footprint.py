@@ -1,4 +1,4 @@
-"""What the hub and its three plugins cost a node that has nothing to do."""
+"""Measure what the hub and its three plugins cost an idle node."""
 
 import asyncio
 import re
@@ -12,11 +12,11 @@ from benchmarks.rows import Row
 from hub.testing.node import Node
 
 SETTLE = 3.0
-"""Seconds after the start that are not counted."""
+"""Seconds after the start that are not measured."""
 
 
 async def footprint(seconds: float) -> list[Row]:
-    """Measure memory, and processor time over so many seconds, with the shipped circus.ini."""
+    """Measure memory, and processor time over a number of seconds, with the shipped circus.ini."""
     async with shipped_node() as node:
         await asyncio.sleep(SETTLE)
         tree = _tree(node)
@@ -42,11 +42,11 @@ def _tree(node: Node) -> list[psutil.Process]:
 
 
 def proportional_size(pid: int) -> float:
-    """The memory of a process in bytes, its part of what it shares with others included."""
+    """Return the memory of a process in bytes, including its share of memory that it has in common with others."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
     if not found:
-        raise RuntimeError("this kernel does not tell the proportional set size")
+        raise RuntimeError("this kernel does not report the proportional set size")
     return 1024 * int(found[1])
 
 

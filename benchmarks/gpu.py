@@ -1,4 +1,4 @@
-"""The GPU plugin on a node with a simulated driver."""
+"""Measure the GPU plugin on a node with a simulated driver."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, 
         node = Node(Path(directory))
         gpus = GpuNode(node, "switch8")
         async with node.kubelet() as kubelet:
-            # One that may recover any number of times.
+            # This plugin has no limit for recoveries.
             plugin = gpus.start(config, target=node.write_plugin(PLUGIN))
             try:
                 await kubelet.wait_for(GPU, 8, timeout=60)
@@ -45,7 +45,7 @@ async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, 
 
 
 async def gpu_starts(count: int) -> list[Row]:
-    """Start the plugin so often on a node with eight GPUs."""
+    """Start the plugin `count` times on a node with eight GPUs."""
     took = []
     for _ in range(count):
         begin = time.monotonic()
@@ -57,13 +57,13 @@ async def gpu_starts(count: int) -> list[Row]:
 
 
 async def gpu_events(count: int) -> list[Row]:
-    """Let so many XIDs happen, and as many GPUs be lost."""
+    """Cause `count` XIDs, and lose a GPU for every twentieth of them."""
     heard, found = [], []
     async with _serving(QUIET) as (gpus, _, kubelet):
         for turn in range(count):
             gpus.driver.xid(turn % 8, 94)
             heard.append(await _list_after(kubelet, time.monotonic()))
-            # Recovers at the next look, which no period brings.
+            # The GPU recovers at the next poll, which this file triggers: the interval is too long.
             (gpus.root / "dev/nvidia-look").touch()
             await _until(kubelet, 8)
             (gpus.root / "dev/nvidia-look").unlink()
@@ -89,7 +89,7 @@ async def _until(kubelet: FakeKubelet, healthy: int) -> None:
 
 
 async def gpu_footprint(seconds: float) -> list[Row]:
-    """What the plugin costs with eight GPUs that nobody uses."""
+    """Measure what the plugin costs with eight idle GPUs."""
     async with _serving() as (_, plugin, _):
         process = psutil.Process(plugin.pid)
         await asyncio.sleep(3)
@@ -103,7 +103,7 @@ async def gpu_footprint(seconds: float) -> list[Row]:
 
 
 async def gpu_faults(count: int, seed: int) -> list[Row]:
-    """Run so many random sequences of faults; each must end with a list that is true."""
+    """Run `count` random sequences of faults; each must end with a correct list."""
     took = []
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         node = Node(Path(directory))
@@ -117,11 +117,11 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
         finally:
             for plugin in node.plugins:
                 plugin.kill()
-    return times("GPU fault sequences, each ended with a true list", took, {"median": None, "worst": None})
+    return times("GPU fault sequences, each ended with a correct list", took, {"median": None, "worst": None})
 
 
 async def gpu_and_ib(count: int, seed: int) -> list[Row]:
-    """Admit so many pods with GPUs and HCAs, with and without a look at the GPUs that were given."""
+    """Admit `count` pods with GPUs and HCAs, with and without the hint about the allocated GPUs."""
     rows = []
     for near in (True, False):
         with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
@@ -139,7 +139,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
 
 
 async def gpu_preference(count: int, seed: int) -> list[Row]:
-    """Ask so often which of 16 GPUs, for each size and topology, and which of 1,600 replicas."""
+    """Request `count` preferences: of 16 GPUs, for each size and topology, and of 1,600 replicas."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     rows = []
     for name, topology in _topologies().items():
@@ -171,7 +171,7 @@ def _topologies() -> dict[str, Topology]:
 
 def _ask(topology: Topology, chance: random.Random, size: int) -> float:
     available = [Share("r", _gpu(number, f"{number:02}")) for number in range(SIXTEEN)]
-    if chance.random() < 0.5:  # noqa: PLR2004 - every other time some are taken
+    if chance.random() < 0.5:  # noqa: PLR2004 - every other time some are in use
         available = chance.sample(available, chance.randint(size, SIXTEEN))
     required = chance.sample(available, chance.choice([0, 0, min(1, size)]))
     return _timed(topology, available, required, size)
@@ -192,5 +192,5 @@ def _timed(topology: Topology, available: Sequence[Share], required: Sequence[Sh
     chosen = prefer(topology, totals, AllocationPolicy.DISTRIBUTED, available, required, size)
     took = time.perf_counter() - begin
     if len(chosen) != size:
-        raise RuntimeError(f"{len(chosen)} of {size} were chosen")
+        raise RuntimeError(f"{len(chosen)} of {size} devices were chosen")
     return took

@@ -1,4 +1,4 @@
-"""The IB plugin on a tree of 64 virtual functions."""
+"""Measure the IB plugin on a tree of 64 virtual functions."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def _serving() -> AsyncIterator[tuple[RdmaTree, PluginUnderTest, FakeKubel
 
 
 async def ib_starts(count: int) -> list[Row]:
-    """Start the plugin so often with 64 virtual functions."""
+    """Start the plugin `count` times with 64 virtual functions."""
     took = []
     for _ in range(count):
         async with _serving() as (_, _, _, seconds):
@@ -53,7 +53,7 @@ async def ib_starts(count: int) -> list[Row]:
 
 
 async def ib_changes(count: int) -> list[Row]:
-    """Let ports go down so often, and read the tree as often."""
+    """Take ports down `count` times, and read the tree as often."""
     async with _serving() as (tree, plugin, kubelet, _):
         took = []
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Nodes to measure on."""
+"""Provide nodes to measure on."""
 
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -18,20 +18,20 @@ NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
 
 LIMIT = 60.0
-"""Seconds after which something that was waited for counts as lost."""
+"""Seconds of waiting after which a resource counts as lost."""
 
 
 @asynccontextmanager
 async def node_of_three(
     devices: int = DEVICES, *, plugin: str = STUB, reset: bool = False, distinguishes_sockets: bool = False
 ) -> AsyncIterator[Node]:
-    """A running node with three plugins, each with a resource of so many devices; all are allocatable.
+    """Run a node with three plugins, each with a resource of this many devices; all are allocatable.
 
     Args:
-        devices: Of each plugin.
-        plugin: Which one, three times.
+        devices: The devices of each plugin.
+        plugin: The plugin that runs three times.
         reset: Whether devices are reset before a container starts.
-        distinguishes_sockets: Whether the kubelet is one from 1.37 on.
+        distinguishes_sockets: Whether the kubelet behaves like 1.37 and later.
     """
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         root = Path(directory)
@@ -56,7 +56,7 @@ async def node_of_three(
 
 @asynccontextmanager
 async def shipped_node() -> AsyncIterator[Node]:
-    """A node on which the shipped circus.ini runs, all resources registered."""
+    """Run a node with the shipped circus.ini; all resources are registered."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         async with Node(Path(directory), shipped_config()) as node:
             await node.start_hub()
@@ -67,10 +67,10 @@ async def shipped_node() -> AsyncIterator[Node]:
 async def all_allocatable(
     kubelet: FakeKubelet, resources: Sequence[str] = tuple(RESOURCES), devices: int = DEVICES
 ) -> None:
-    """Wait until every resource has all its devices again, as told to the kubelet that runs now.
+    """Wait until every resource has all its devices again in the running kubelet.
 
     Raises:
-        TimeoutError: one of them is lost.
+        TimeoutError: a resource is lost.
     """
 
     def all_there(kubelet: FakeKubelet) -> bool:

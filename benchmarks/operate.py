@@ -1,4 +1,4 @@
-"""What it takes to look at a node, and to change one thing of it."""
+"""Measure commands and scrapes of a node."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ from hub.testing.node import Node
 
 
 async def scrapes(count: int) -> list[Row]:
-    """Change one device of very many, or each with a reason of its own, and ask for the metrics and the status."""
+    """Change one of very many devices, or all with different reasons, and get the metrics and the status."""
     each = -(-MANY // len(NAMES))
     cold, one, all_, status = [], [], [], []
     async with node_of_three(each) as node:
@@ -51,31 +51,31 @@ async def scrapes(count: int) -> list[Row]:
 
 
 async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
-    """The health of one plugin's devices, and wait until the plugin's state has it."""
+    """Set the health of one plugin's devices, and wait until the plugin's report has it."""
     root = Path(node.log.parent)
     scratch = root / f"{name}.faults.new"
     scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
     scratch.replace(root / f"{name}.faults")
 
-    def told(state: PluginReport) -> bool:
+    def seen(state: PluginReport) -> bool:
         devices = [device for resource in state.resources for device in resource.devices]
         return {device.id: device.reason for device in devices if not device.healthy} == unhealthy
 
-    await wait_for_report(node.run_dir, name, told, LIMIT)
+    await wait_for_report(node.run_dir, name, seen, LIMIT)
 
 
 async def _get(node: Node, path: str) -> float:
-    """Seconds until the hub has answered."""
+    """Return the seconds until the hub has answered."""
     instance = read_file(node.run_dir.hub_report, InstanceReport)
     if instance is None:
-        raise RuntimeError("the hub has no state")
+        raise RuntimeError("the hub has no report")
     begin = time.monotonic()
     await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}")
     return time.monotonic() - begin
 
 
 async def commands(count: int) -> list[Row]:
-    """Let an operator look at the node and restart a plugin, so often; and what the first scrape costs in memory."""
+    """Run commands and restart a plugin `count` times; also measure the memory that the first scrape costs."""
     async with shipped_node() as node:
         looks = [await _command(node, "status") for _ in range(count)]
         restarts = [await _command(node, "restart", "stub") for _ in range(count)]

@@ -1,10 +1,10 @@
-"""A plugin that leaves to the hub what a container gets, as most do."""
+"""A plugin that uses the default `allocate`, as most do."""
 
 from hub import Plugin
 from plugins.stub.plugin import Stub
 
 
 class Plain(Stub):
-    """The stub, without an `allocate` of its own."""
+    """The stub, without its own `allocate`."""
 
     allocate = Plugin.allocate

@@ -1,4 +1,4 @@
-"""A reset that does nothing, so that only what surrounds it is measured."""
+"""A reset that does nothing, to measure only the overhead."""
 
 from typing import Any
 

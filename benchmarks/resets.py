@@ -1,4 +1,4 @@
-"""Resets: what the processes around a reset cost."""
+"""Measure the cost of the processes around a reset."""
 
 import tempfile
 import time
@@ -16,7 +16,7 @@ DEADLINE = 25.0
 
 
 async def resets(count: int) -> list[Row]:
-    """Reset one device so often, and eight devices in parallel a quarter as often, from a process that serves gRPC.
+    """Reset one device `count` times, and eight in parallel a quarter as often, from a process that serves gRPC.
 
     Raises:
         AssertionError: a reset did not succeed.

@@ -1,4 +1,4 @@
-"""Kubelet restarts: how long until every resource is allocatable again, and is any ever lost."""
+"""Measure kubelet restarts: the time until every resource is allocatable again, and lost resources."""
 
 import asyncio
 import random
@@ -12,14 +12,14 @@ WHAT = "kubelet restart to every resource allocatable, three plugins"
 
 
 async def kubelet_restarts(count: int, seed: int) -> list[Row]:
-    """Restart the kubelet so often, at random moments, gently or by a crash.
+    """Restart the kubelet `count` times, at random moments, gently or by a crash.
 
-    A quarter of the restarts comes before the node has recovered from the one before; those are checked, not timed.
+    A quarter of the restarts happens before the node has recovered from the previous one; those are checked, not timed.
 
     Raises:
-        TimeoutError: a resource was lost; the seed makes it come again.
+        TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: list[float] = []
     async with node_of_three() as node:
         kubelet = node.kubelet
@@ -31,7 +31,7 @@ async def kubelet_restarts(count: int, seed: int) -> list[Row]:
                 await kubelet.start()
             else:
                 await kubelet.restart()
-            if chance.random() < 0.75:  # noqa: PLR2004 - said above
+            if chance.random() < 0.75:  # noqa: PLR2004 - see above
                 await all_allocatable(kubelet)
                 took.append(time.monotonic() - begin)
         await all_allocatable(kubelet)

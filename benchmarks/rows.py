@@ -1,4 +1,4 @@
-"""One line of the result: what was measured, in which unit, and what it may be at most."""
+"""Rows of the result: a measured figure, its unit and its budget."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ import msgspec
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A figure beside its budget."""
+    """A figure and its budget."""
 
     what: str
     figure: str
-    """Which figure of the samples: median, worst, ..."""
+    """The figure of the samples: median, worst, ..."""
     value: float
     unit: str
     budget: float | None
@@ -19,12 +19,12 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def within(self) -> bool:
-        """Whether the budget is kept."""
+        """Whether the value is within the budget."""
         return self.budget is None or self.value <= self.budget
 
 
 def times(what: str, seconds: Sequence[float], budgets: dict[str, float | None]) -> list[Row]:
-    """Rows in milliseconds for the figures asked for: median, p99 and worst."""
+    """Return rows in milliseconds for the requested figures: median, p99 and worst."""
     ordered = sorted(seconds)
     figures = {
         "median": statistics.median(ordered),

@@ -1,4 +1,4 @@
-"""Cold starts and kills: how long until everything is allocatable."""
+"""Measure cold starts and kills: the time until all devices are allocatable."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ LIMIT = 60.0
 
 
 async def cold_starts(count: int) -> list[Row]:
-    """Start the hub so often."""
+    """Start the hub `count` times."""
     took: list[float] = []
     async with node_of_three() as node:
         for _ in range(count):
@@ -34,7 +34,7 @@ async def cold_starts(count: int) -> list[Row]:
 
 
 async def plugin_kills(count: int) -> list[Row]:
-    """Kill a healthy plugin so often; the hub is started anew in between, so that no back-off is in the way."""
+    """Kill a healthy plugin `count` times; restart the hub in between, to exclude the back-off."""
     took: list[float] = []
     async with node_of_three() as node:
         for turn in range(count):
@@ -48,15 +48,15 @@ async def plugin_kills(count: int) -> list[Row]:
 
 
 async def kill_anything(count: int, seed: int) -> list[Row]:
-    """Kill any process of the tree so often, at random moments; the hub is started anew as a container would be.
+    """Kill any process of the tree `count` times, at random moments; restart the hub like a container.
 
-    Half of the kills come while the node has not recovered from the one before, or processes are still starting; the
+    Half of the kills happen before the node has recovered from the previous one, or while processes are starting. The
     recovery from the others is timed, from the last kill on.
 
     Raises:
-        TimeoutError: a resource was lost; the seed makes it come again.
+        TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
     took: dict[str, list[float]] = {"hub": [], "plugin": []}
     async with node_of_three() as node:
         for _ in range(count):
@@ -67,7 +67,7 @@ async def kill_anything(count: int, seed: int) -> list[Row]:
                 await node.kubelet.wait_until(_has_more_lists_than(seen), LIMIT, "a list")
                 await all_allocatable(node.kubelet)
                 took[victim].append(time.monotonic() - begin)
-        # A kubelet that knows nothing of before: what it lists is alive.
+        # A restarted kubelet has no earlier lists, so the devices that it lists are served.
         await node.kubelet.restart()
         await all_allocatable(node.kubelet)
     what = "SIGKILL at a random moment to all allocatable, back-off included"
@@ -84,7 +84,7 @@ def _has_more_lists_than(count: int) -> Callable[[FakeKubelet], bool]:
 
 
 async def _kill_one(node: Node, chance: random.Random) -> str:
-    """Kill the hub or one of its processes, whatever that is doing, and say what it was."""
+    """Kill the hub or one of its processes at any moment, and return which kind it was."""
     if node.hub is None:
         raise RuntimeError("there is no hub to kill")
     children = psutil.Process(node.hub.pid).children()
@@ -111,7 +111,7 @@ async def _kill_plugin(node: Node, name: str) -> float:
 
 
 def _serves(state: PluginReport) -> bool:
-    """Whether a living process wrote this; the file outlives the process, and a zombie outlives its death."""
+    """Return whether a running process wrote this: the file outlives the process, and a zombie still has its pid."""
     registered = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
     try:
         return registered == [True] and psutil.Process(state.pid).status() != psutil.STATUS_ZOMBIE

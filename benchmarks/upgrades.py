@@ -1,4 +1,4 @@
-"""Rolling upgrades: a new hub starts beside the old one, takes over, and the old one goes, while pods are admitted."""
+"""Measure upgrades: a new hub starts beside the old one and takes over, the old one ends, and pods are admitted."""
 
 import asyncio
 import random
@@ -20,10 +20,10 @@ from hub.testing.node import Node
 
 
 class Traffic:
-    """Pods that are admitted one after another, each with a device of every resource, and what became of them.
+    """Pods that are admitted one after another, each with a device of every resource, and the results.
 
     Args:
-        kubelet: Who admits them.
+        kubelet: The kubelet that admits them.
     """
 
     def __init__(self, kubelet: FakeKubelet) -> None:
@@ -32,7 +32,7 @@ class Traffic:
         self.waits: list[float] = []
         """Seconds that each admission took."""
         self.gaps: list[float] = []
-        """Seconds for which a resource had not all its devices."""
+        """Seconds for which a resource lacked devices."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -70,32 +70,32 @@ class Traffic:
 
 
 async def upgrade(node: Node, instance: str, *, after: float = 0, signum: int = signal.SIGTERM) -> None:
-    """Start a hub of this name and end the one before so many seconds after the new one is ready.
+    """Start a hub with this name, and end the old one `after` seconds after the new one is ready.
 
     Raises:
-        TimeoutError: the new one does not become ready, or does not have the resources for itself in the end.
+        TimeoutError: the new hub does not become ready, or does not get exclusive ownership of the resources.
     """
     older = node.hub
     if older is None:
-        raise RuntimeError("there is no hub to follow")
+        raise RuntimeError("there is no hub to upgrade")
     await node.start_hub(instance)
     await ready(node)
     await asyncio.sleep(after)
     await _end(older, signum)
-    # The kubelet hears of each resource once more when the old hub is gone.
+    # Each resource is registered once more when the old hub is gone.
     await node.kubelet.wait_until(
         lambda kubelet: all(_registrations(kubelet, instance, name) >= 2 for name in RESOURCES),  # noqa: PLR2004 - see above
         LIMIT,
-        f"{instance} to have the resources for itself",
+        f"{instance} to own the resources alone",
     )
     await all_allocatable(node.kubelet)
 
 
 async def ready(node: Node) -> None:
-    """Wait until the latest hub is ready, as a kubelet's probe finds out.
+    """Wait until the newest hub is ready by the conditions of a readiness probe.
 
     Raises:
-        TimeoutError: it is not in time.
+        TimeoutError: it is not ready in time.
     """
     reader = Reader(node.run_dir)
 
@@ -111,12 +111,12 @@ async def ready(node: Node) -> None:
 
 
 async def upgrades(samples: int, seed: int) -> list[Row]:
-    """Upgrade so often, half of the old hubs being killed, and half of the kubelets being those before 1.37.
+    """Upgrade `samples` times; kill half of the old hubs, and use kubelets before 1.37 for half of the upgrades.
 
     Raises:
-        TimeoutError: a resource was lost; the seed makes it come again.
+        TimeoutError: a resource was lost; repeat it with the seed.
     """
-    chance = random.Random(seed)  # noqa: S311 - for a choice that can be repeated
+    chance = random.Random(seed)  # noqa: S311 - for repeatable choices
     failures, pods, waits, gaps = 0, 0, [0.0], [0.0]
     for distinguishes_sockets in (False, True):
         async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:

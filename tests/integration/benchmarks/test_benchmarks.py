@@ -39,7 +39,7 @@ def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
         "preferred allocation, any size out of 16 GPUs, NVLink mesh",
         "preferred allocation out of 1,600 replicas",
         "reading 64 VFs from sysfs",
-        "GPU fault sequences, each ended with a true list",
+        "GPU fault sequences, each ended with a correct list",
     }
     for row in document["rows"]:
         assert row["what"] in ran.stdout

@@ -71,14 +71,14 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
 
     def told() -> NodeStatus | None:
         status = reader.status(running=True)
-        return status if status.hub.failures else None
+        return status if status.hub.report.failures else None
 
     hub.wait_event("hub task failed", task="watchdog", reason="ValueError: a fault in the watchdog")
     status = wait_until(told, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
     assert problem.severity is Severity.WARNING
     assert problem.message == "its watchdog failed recently and was restarted: ValueError: a fault in the watchdog"
-    wait_until(lambda: not reader.status(running=True).hub.failures, "a watchdog that is well again")
+    wait_until(lambda: not reader.status(running=True).hub.report.failures, "a watchdog that is well again")
     wait_until(lambda: reader.status(running=True).plugins[0].last_heartbeat, "a plugin that lives")
     pid = hub.plugin_pid("stub")
     os.kill(pid, signal.SIGSTOP)
