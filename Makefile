@@ -1,7 +1,7 @@
-# A fresh Debian or Ubuntu machine needs no more than git, make and this file: each target does its own set-up.
+# A fresh Debian or Ubuntu machine needs only git, make and this file: each target installs what it needs.
 VENV := .venv
 BIN := $(VENV)/bin
-# Each is made when its part of the set-up is complete: the package, the Python tools of developers, other programs.
+# Each file marks a complete part of the set-up: the package, the Python tools for development, other programs.
 DEMO := $(VENV)/demo
 DEV := $(VENV)/dev
 TOOLS := $(VENV)/tools
@@ -14,12 +14,12 @@ TOOLS := $(VENV)/tools
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
 
-demo: $(DEMO) ## Show a fake kubelet and the real hub at work; needs no hardware, cluster or root.
+demo: $(DEMO) ## Demonstrate the hub with a fake kubelet; needs no hardware, cluster or root.
 	$(BIN)/dphub demo
 
 test: lint types architecture generated tests ## Run every check that gates a change.
 
-setup: $(TOOLS) ## Install all that the checks need, and run none.
+setup: $(TOOLS) ## Install everything that the checks need.
 
 lint: $(DEV) ## Check style and formatting.
 	$(BIN)/ruff check
@@ -28,7 +28,7 @@ lint: $(DEV) ## Check style and formatting.
 types: $(DEV) ## Check the types.
 	$(BIN)/mypy
 
-architecture: $(DEV) ## Check which package imports which.
+architecture: $(DEV) ## Check the imports between packages.
 	$(BIN)/lint-imports
 
 generated: $(DEV) ## Check that generated files are up to date.
@@ -37,7 +37,7 @@ generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python -m scripts.reference --check
 	$(BIN)/python -m scripts.lock --check
 
-# Tests wait more than they work, so two processors have room for three processes.
+# Tests wait more than they compute, so two processors can run three at a time.
 PYTEST := $(BIN)/pytest --numprocesses 3
 
 unit: $(TOOLS) ## Run the tests that start no process; they take seconds.
@@ -56,7 +56,7 @@ deploy: $(TOOLS) ## Check the manifests, the chart, the release and the set-up.
 tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest.
 	$(PYTEST)
 
-bench: $(TOOLS) ## Measure how fast the hub is, against budgets.
+bench: $(TOOLS) ## Measure how fast the hub is, and check the budgets.
 	$(BIN)/python -m benchmarks
 
 test-image: $(TOOLS) ## Build the container image without a registry and test it as a pod; needs root.
@@ -65,10 +65,10 @@ test-image: $(TOOLS) ## Build the container image without a registry and test it
 release-check: test test-image ## Check that this checkout can be released.
 	$(BIN)/python -m scripts.release
 
-clean: ## Remove what the other targets made.
+clean: ## Remove everything that the other targets created.
 	rm -rf $(VENV) build/image build/image.json
 
-# Made again when what the project depends on changes; `dev` includes `demo`.
+# Set up again when the dependencies of the project change; `dev` includes `demo`.
 $(DEMO) $(DEV): pyproject.toml scripts/setup.sh scripts/apt.sh
 	scripts/setup.sh $(VENV) $(@F)
 
