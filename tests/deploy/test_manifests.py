@@ -210,7 +210,7 @@ def test_the_files_are_right(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (Exit.OK, "")
     assert done.stdout.splitlines() == [
-        *("gpu: ok", "ib: ok", "stub: ok (autostart is off)"),
+        *("gpu: ok", "ib: ok", "stub: ok (autostart = false)"),
         "circus.ini: ok, 3 plugins",
     ]
     assert set(re.findall(r"--config (\S+)", files["circus.ini"])) == files.keys() - {"circus.ini"}
