@@ -57,7 +57,7 @@ cmd = python -m hub.plugin plugins.stub:Stub
     assert done.returncode == Exit.USAGE
     assert done.stderr.splitlines() == [
         "a: a.yaml: resources[0]: Object contains unknown field `devises`; did you mean devices?",
-        f"b: MIG_STRATEGY: {words} (it sets flags.migStrategy) (autostart is off)",
+        f"b: MIG_STRATEGY: {words} (it sets flags.migStrategy) (autostart = false)",
         'c: plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub',
         "d: there is no program no-such-program",
     ]
