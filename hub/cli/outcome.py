@@ -12,7 +12,7 @@ from hub.model.plugin import RegistrationStatus
 LIMIT = 60.0
 """Seconds until the outcome is reported as unknown."""
 
-_ENDED = {
+_FINAL = {
     Condition.BACKING_OFF,
     Condition.START_FAILED,
     Condition.STOPPED,
@@ -66,4 +66,4 @@ def _is_settled(status: PluginStatus) -> bool:
     if status.condition is Condition.WAITING:
         # It has a detail once it has looked for a kubelet.
         return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.report.resources)
-    return status.condition is Condition.REGISTERED or status.condition in _ENDED
+    return status.condition is Condition.REGISTERED or status.condition in _FINAL

@@ -54,12 +54,9 @@ def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, els
     if not name.strip():
         raise HubError("the device name is empty; dphub devices lists the devices")
     known = [each for each in known_devices(status) if plugin in (None, each.plugin)]
-    asked = [each for each in status.plugins if plugin in (None, each.name)]
-    cordoned = [(each.name, key) for each in asked for key in each.report.cordons]
-    exact = dict.fromkeys(each.key for each in known if name in each.names)
-    exact |= dict.fromkeys(key for key in cordoned if name in (key[1], key[1].rpartition(" ")[2]))
-    abbreviated = dict.fromkeys(each.key for each in known if each.device.id.startswith(name))
-    found = list(exact or abbreviated)
+    plugins = [each for each in status.plugins if plugin in (None, each.name)]
+    exact = _exact(plugins, known, name)
+    found = exact or list(dict.fromkeys(each.key for each in known if each.device.id.startswith(name)))
     shown = ", ".join(f"{key} of {owner}" for owner, key in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
     if found and not exact and len(name) < _SHORTEST:
         raise HubError(f"{name} is too short, expected at least {_SHORTEST} characters of an id; it matches {shown}")
@@ -70,8 +67,15 @@ def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, els
         raise HubError(f"{name} matches {counted(len(found), 'device')} ({shown}); {more}")
     missing = f"{plugin} has no device {name}" if plugin else f"there is no device {name}"
     meant = did_you_mean(name, display_names(known))
-    listed = f"dphub devices lists the devices{unknown(asked)}{elsewhere}{meant}"
-    raise HubError(f"{missing}{excluded(asked, name)}; {listed}")
+    listed = f"dphub devices lists the devices{unknown(plugins)}{elsewhere}{meant}"
+    raise HubError(f"{missing}{excluded(plugins, name)}; {listed}")
+
+
+def _exact(plugins: Iterable[PluginStatus], known: Iterable[KnownDevice], name: str) -> list[Key]:
+    """List the devices with exactly this name, also cordoned ones that are absent at the moment."""
+    cordoned = [(plugin.name, key) for plugin in plugins for key in plugin.report.cordons]
+    present = [each.key for each in known if name in each.names]
+    return list(dict.fromkeys([*present, *(key for key in cordoned if name in (key[1], key[1].rpartition(" ")[2]))]))
 
 
 def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[KnownDevice]:
