@@ -53,6 +53,10 @@ def run_check(
         raise HubError(f"it has not read its configuration within {limit:g} s") from None
     except OSError as error:
         raise HubError(f"it cannot be started: {error}") from None
+    return _report(done)
+
+
+def _report(done: "subprocess.CompletedProcess[bytes]") -> CheckReport:
     try:
         return msgspec.json.decode(done.stdout, type=CheckReport)
     except msgspec.DecodeError:

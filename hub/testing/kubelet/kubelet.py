@@ -194,11 +194,7 @@ class FakeKubelet:
             ContainerStartError: a container did not start; the pod remains and keeps its devices.
         """
         pod = Pod(name, namespace)
-        if pod.key in self._pods:
-            raise ValueError(f"pod {pod.key} exists already; remove it first")
-        process = self._process
-        if process is None:
-            raise AdmissionError(pod, "the kubelet not running")
+        process = self._process_for(pod)
         await process.admission.admit(pod, containers or {container: requests or {}}, process.admitted)
         for started in pod.containers.values():
             await process.admission.start(started)
@@ -233,6 +229,13 @@ class FakeKubelet:
             raise LookupError(f"there is no pod {key}")
         if self._process:
             self._process.state_changed()
+
+    def _process_for(self, pod: Pod) -> KubeletProcess:
+        if pod.key in self._pods:
+            raise ValueError(f"pod {pod.key} exists already; remove it first")
+        if self._process is None:
+            raise AdmissionError(pod, "the kubelet not running")
+        return self._process
 
     async def _end(self, *, clean: bool) -> None:
         process, self._process = self._process, None
