@@ -1,1 +1,1 @@
-"""Ground that everything stands on: it knows no device and no kubelet."""
+"""What all processes share; it does not depend on devices or kubelets."""

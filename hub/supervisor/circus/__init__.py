@@ -1,1 +1,1 @@
-"""All that circus sees of the hub."""
+"""The only code that uses circus: the arbiter, the watchers, commands and the client."""

@@ -1,1 +1,1 @@
-"""circus.ini: how it is read, and the watchers that it lists."""
+"""Reading circus.ini: its text, and the plugins in it."""
