@@ -1,13 +1,13 @@
-"""NVIDIA GPUs: everything NVIDIA's device plugin has, without its faults.
+"""NVIDIA GPUs: everything that NVIDIA's device plugin has, without its faults.
 
-`plugins.gpu:GPU` is the plugin. It is loaded when somebody asks for it, for the processes of a reset load this package
-too, and need nothing of it.
+`plugins.gpu:GPU` is the plugin. It is imported on first use: the processes of a reset load this package too, and need
+nothing of it.
 """
 
 from typing import Any
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute of the module
     if name != "GPU":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from plugins.gpu.plugin import GPU  # noqa: PLC0415 - see above

@@ -1,4 +1,4 @@
-"""What XIDs, the driver's reports of errors, say about the health of GPUs."""
+"""The effect of XIDs, the driver's error reports, on the health of GPUs."""
 
 import threading
 from collections import Counter, defaultdict
@@ -12,32 +12,32 @@ from plugins.gpu.resources import Share
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 
 KNOWN_CODES = 1000
-"""XIDs are numbered below; the driver could report any number."""
+"""Real XIDs are below; the driver could report any number."""
 
 
 class XidFaults:
     """The XIDs that still count, for whole GPUs and for MIG devices.
 
-    Heard in the driver's thread and asked about in that of a scan. A fault that recovers is told at least once, and
-    until a probe after that finds nothing wrong with the GPU; the quiet time that follows is the hub's. A fatal one is
-    told once for each device that it concerns, and kept by the hub.
+    They are recorded in the driver's thread and read in that of a scan. A fault that recovers is reported at least
+    once, and until a later probe finds the GPU without fault; the recovery time that follows is the hub's. A fatal one
+    is reported once for each affected device, and kept by the hub.
 
     Args:
-        policy: What each XID means.
+        policy: The meaning of each XID.
     """
 
     def __init__(self, policy: XidPolicy) -> None:
         self._policy = policy
         self._lock = threading.Lock()
         self._recovering: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-        """By UUID, the codes and whether each was told."""
+        """By UUID, the codes and whether each was reported."""
         self._fatal: defaultdict[str, dict[int, set[str]]] = defaultdict(dict)
-        """By UUID, the codes and the devices for which each was told."""
+        """By UUID, the codes and the devices for which each was reported."""
         self._counts: Counter[str] = Counter()
         self._log = structlog.get_logger()
 
     def report(self, xid: Xid) -> bool:
-        """Take in an XID; whether it says anything about health."""
+        """Record an XID and return whether it affects health."""
         meaning = self._policy.meaning(xid.code)
         say = self._log.info if meaning is XidMeaning.IGNORE else self._log.warning
         say("xid received", gpu=xid.gpu, code=xid.code, text=describe(xid.code), meaning=str(meaning), **_instance(xid))
@@ -51,46 +51,46 @@ class XidFaults:
         return meaning is not XidMeaning.IGNORE
 
     def counts(self) -> dict[str, int]:
-        """How often each XID was heard; those that no driver knows are one."""
+        """Count the occurrences of each XID; those above all known numbers count as "other"."""
         with self._lock:
             return dict(self._counts)
 
     def settle(self, state: DriverState) -> None:
-        """Forget the XIDs of GPUs and MIG devices with which a new look found nothing wrong."""
+        """Forget the reported XIDs of GPUs and MIG devices that a new poll found without fault."""
         with self._lock:
-            for uuid in _sound(state.gpus):
-                told = self._recovering.pop(uuid, {})
-                if untold := {code: False for code, was_told in told.items() if not was_told}:
-                    self._recovering[uuid] = untold
+            for uuid in _without_fault(state.gpus):
+                codes = self._recovering.pop(uuid, {})
+                if unreported := {code: False for code, reported in codes.items() if not reported}:
+                    self._recovering[uuid] = unreported
 
     def transient(self, share: Share) -> str:
-        """Why a share cannot be used until a probe finds that all is well; empty when it can."""
+        """Return why a share cannot be used until a probe finds no fault; empty if it can."""
         with self._lock:
             codes: dict[int, bool] = {}
-            for uuid in _concerned(share):
+            for uuid in _affected_by(share):
                 if found := self._recovering.get(uuid):
                     codes |= found
                     found.update(dict.fromkeys(found, True))
         return _words(codes)
 
     def fatal(self, share: Share) -> str:
-        """Why a share cannot be used until somebody mends it; empty when it can, and when that was told before."""
+        """Return why a share cannot be used until it is repaired; empty if it can, or if that was reported before."""
         with self._lock:
-            news = []
-            for uuid in _concerned(share):
-                for code, told in self._fatal.get(uuid, {}).items():
-                    if share.uuid not in told:
-                        told.add(share.uuid)
-                        news.append(code)
-        return _words(news)
+            new = []
+            for uuid in _affected_by(share):
+                for code, reported in self._fatal.get(uuid, {}).items():
+                    if share.uuid not in reported:
+                        reported.add(share.uuid)
+                        new.append(code)
+        return _words(new)
 
 
-def _concerned(share: Share) -> Iterable[str]:
-    """What is reported of a GPU concerns all of it, what is reported of a MIG device only that."""
+def _affected_by(share: Share) -> Iterable[str]:
+    """Return the UUIDs whose XIDs affect a share: those of a GPU affect all of it, those of a MIG device only that."""
     return dict.fromkeys((share.gpu.uuid, share.uuid))
 
 
-def _sound(gpus: Iterable[Gpu]) -> Iterable[str]:
+def _without_fault(gpus: Iterable[Gpu]) -> Iterable[str]:
     for gpu in gpus:
         if not gpu.fault:
             yield gpu.uuid

@@ -1,4 +1,4 @@
-"""The plugin: what the driver says of the GPUs, what the settings make of it, and what a container gets."""
+"""The plugin: it joins the driver's GPUs, the settings, and the answers to the kubelet."""
 
 import os
 import threading
@@ -42,17 +42,17 @@ from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.xids import XidPolicy
 
 SLACK = 10.0
-"""Seconds that a scan may take beside what the driver does."""
+"""Seconds that a scan may take in addition to the driver's calls."""
 
 
 class GPU(Plugin):
-    """NVIDIA GPUs and MIG devices, as NVIDIA's own configuration file says."""
+    """NVIDIA GPUs and MIG devices, configured by NVIDIA's own file."""
 
     resource = "nvidia.com/gpu"
     config_env = "CONFIG_FILE"
     settings: GPUSettings
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
         self.settings = settings = apply_environment(self.settings, os.environ)
         health = settings.dphub.health
@@ -86,11 +86,11 @@ class GPU(Plugin):
         self._log = structlog.get_logger()
 
     def resources(self) -> Sequence[str]:
-        """What the settings ask for, also while there is no GPU."""
+        """Return the resources that the settings name, even without a GPU."""
         return self._plan.resources
 
     def devices(self) -> Iterator[Device | Excluded]:
-        """GPUs and MIG devices as the settings want them, each as healthy as is known."""
+        """Return the GPUs and MIG devices that the settings select, with their health."""
         state = self._poll()
         self._plan = planned = plan(self.settings, state.gpus)
         self._shares = {(share.resource, share.id): share for share in planned.shares}
@@ -98,24 +98,24 @@ class GPU(Plugin):
         self._cdi.update(state.gpus, state.driver)
         if state.reason:
             raise NoDevices(state.reason, fault=self._driver_seen or self._paths.has_gpus())
-        troubles = self._daemons.ensure(planned.shares)
+        mps_problems = self._daemons.ensure(planned.shares)
         for share in planned.shares:
-            trouble = troubles.get(share.resource, "")
-            # While nobody knows yet, it is neither healthy nor broken.
-            if trouble is not None:
-                yield self._device(share, trouble)
+            mps_problem = mps_problems.get(share.resource, "")
+            # None: not known yet, so it is neither healthy nor unhealthy.
+            if mps_problem is not None:
+                yield self._device(share, mps_problem)
         for name, reason in (*planned.excluded, *state.unknown):
             yield Excluded(name, reason)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Device files that come and go; what the driver itself reports comes by its own thread."""
+        """Watch device files; reports of the driver itself arrive in its own thread."""
         self._changed = changed
         if self._xid_pending.is_set():
             changed()
         watch_device_files(self._paths, self._on_change)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """What NVIDIA's plugin gives a container for these devices."""
+        """Return what NVIDIA's plugin gives a container for these devices."""
         shares = self._shares_of(devices)
         allocation = self._edits.allocation(shares)
         try:
@@ -125,7 +125,7 @@ class GPU(Plugin):
         return allocation
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """The GPUs that are best connected, and shares of as many GPUs as possible."""
+        """Choose the GPUs with the best connections, and shares of as many GPUs as possible."""
         resources = {device.resource for device in available}
         totals = Counter(group_of(share) for share in self._plan.shares if share.resource in resources)
         policy = self.settings.flags.plugin.shared_devices_allocation_policy
@@ -138,12 +138,12 @@ class GPU(Plugin):
         return [by_id[share.id] for share in chosen]
 
     def metrics(self) -> list[Metric]:
-        """How often the driver reported which XID."""
+        """Count the XIDs that the driver reported."""
         samples = [Sample(count, {"xid": code}) for code, count in self._xids.counts().items()]
         return [Metric("dphub_gpu_xid_errors_total", "XIDs that the driver has reported.", samples, Kind.COUNTER)]
 
     def reset_settings(self) -> ResetSettings:
-        """What a reset needs to know."""
+        """Return the settings of a reset."""
         flags = self.settings.flags
         levels = self.settings.dphub.reset_levels
         return ResetSettings(
@@ -154,10 +154,10 @@ class GPU(Plugin):
         )
 
     def reset_blocked(self, shares: Sequence[Device]) -> str:
-        """A GPU that others may be using is never reset."""
+        """Refuse the reset of a GPU that other containers may be using."""
         shared = {share.sharing for share in self._shares_of(shares)} - {Sharing.NONE}
         if shared:
-            return f"it is shared ({', '.join(sorted(shared))}), and others may be using it"
+            return f"it is shared ({', '.join(sorted(shared))}): other containers may be using it"
         return super().reset_blocked(shares)
 
     def _set_resets(self, levels: Mapping[str, ResetLevel]) -> None:
@@ -167,11 +167,11 @@ class GPU(Plugin):
             self.reset = "plugins.gpu.reset:reset"
 
     def _poll(self) -> DriverState:
-        """What the driver knows now; after an XID what it knew last, for that is news enough to be told at once."""
+        """Poll the driver; after an XID return the last state, so that the XID is reported at once."""
         if self._xid_pending.is_set():
             self._xid_pending.clear()
             if self._poll_pending.is_set():
-                # A look was wanted too, and comes right after.
+                # A poll was requested too, and follows at once.
                 self._changed()
             return self._state
         self._poll_pending.clear()
@@ -186,14 +186,14 @@ class GPU(Plugin):
         self._state = state
         return state
 
-    def _device(self, share: Share, trouble: str) -> Device:
+    def _device(self, share: Share, mps_problem: str) -> Device:
         probed = (share.gpu.fault, share.mig.fault if share.mig else "")
         faults = (
             *(probed if self._probes else ()),
             self._xids.transient(share),
             self._cdi.problem,
             self._files.problem,
-            trouble,
+            mps_problem,
         )
         return Device(
             share.id,
@@ -207,24 +207,24 @@ class GPU(Plugin):
         )
 
     def _shares_of(self, devices: Sequence[Device]) -> list[Share]:
-        """What is behind devices of the kubelet's.
+        """Return the shares behind devices of the kubelet.
 
         Raises:
-            ValueError: one went while the question was under way.
+            ValueError: a device was removed meanwhile.
         """
         shares = [self._shares.get((device.resource, device.id)) for device in devices]
         gone = [device.id for device, share in zip(devices, shares, strict=True) if share is None]
         if gone:
-            raise ValueError(f"{', '.join(gone)} went just now")
+            raise ValueError(f"{', '.join(gone)} was just removed")
         return [share for share in shares if share is not None]
 
     def _on_xid(self, xid: Xid) -> None:
-        """Called in the driver's thread."""
+        """Record an XID; called in the driver's thread."""
         if self._xids.report(xid):
             self._xid_pending.set()
             self._changed()
 
     def _on_change(self) -> None:
-        """Something may be other than it was known to be; called in any thread."""
+        """Request a new poll; called in any thread."""
         self._poll_pending.set()
         self._changed()

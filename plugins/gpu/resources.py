@@ -1,4 +1,4 @@
-"""From the GPUs of a node and the settings to what is advertised: which device in which resource, how often."""
+"""From the GPUs of a node to advertised devices: which device belongs to which resource, and in how many shares."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from plugins.gpu.settings.sharing import GPU_RESOURCE, Pattern, SharedResource, 
 
 
 class Sharing(StrEnum):
-    """How a GPU or MIG device is shared by several containers."""
+    """How several containers share a GPU or MIG device."""
 
     NONE = "none"
     TIME_SLICING = "time-slicing"
@@ -21,7 +21,7 @@ class Sharing(StrEnum):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """One device of the kubelet's: a GPU, a MIG device, or one of the replicas of either."""
+    """One device of the kubelet: a GPU, a MIG device, or a replica of either."""
 
     resource: str
     gpu: Gpu
@@ -29,26 +29,26 @@ class Share(msgspec.Struct, frozen=True):
     sharing: Sharing = Sharing.NONE
     replica: int = 0
     replicas: int = 1
-    """How many shares there are of it; its id has a replica number where `sharing` is not NONE."""
+    """How many shares the device has; the id has a replica number unless `sharing` is NONE."""
 
     @property
     def uuid(self) -> str:
-        """The UUID of the MIG device, or else of the GPU."""
+        """The UUID of the MIG device, or of the GPU."""
         return self.mig.uuid if self.mig else self.gpu.uuid
 
     @property
     def id(self) -> str:
-        """What the kubelet calls it: "UUID", or "UUID::REPLICA"."""
+        """Its id for the kubelet: "UUID", or "UUID::REPLICA"."""
         return f"{self.uuid}::{self.replica}" if self.sharing is not Sharing.NONE else self.uuid
 
     @property
     def index(self) -> str:
-        """The number of the GPU, "0", or of the MIG device, "0:1"."""
+        """The index of the GPU, "0", or of the MIG device, "0:1"."""
         return f"{self.gpu.index}:{self.mig.index}" if self.mig else str(self.gpu.index)
 
 
 def attributes(share: Share) -> dict[str, str]:
-    """What an administrator wants to know of it."""
+    """Describe a share for administrators."""
     part, gpu = share.mig, share.gpu
     known = {
         "model": gpu.name,
@@ -63,17 +63,17 @@ def attributes(share: Share) -> dict[str, str]:
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is advertised."""
+    """The advertised devices and resources."""
 
     shares: tuple[Share, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
-    """What is left out: a UUID, or what the settings call it, and why."""
+    """Excluded devices: a UUID or the name in the settings, and the reason."""
     resources: tuple[str, ...] = ()
     """Resources to serve even without a device."""
 
 
 def plan(settings: GPUSettings, gpus: Sequence[Gpu]) -> Plan:
-    """What is advertised of these GPUs."""
+    """Plan which devices to advertise for these GPUs."""
     excluded: dict[str, str] = {}
     whole = list(_resolved(settings, _chosen(settings, gpus, excluded), excluded))
     mode = settings.sharing.mode
@@ -82,12 +82,12 @@ def plan(settings: GPUSettings, gpus: Sequence[Gpu]) -> Plan:
 
 
 def _chosen(settings: GPUSettings, gpus: Sequence[Gpu], excluded: dict[str, str]) -> Iterator[Share]:
-    """The GPUs and MIG devices that the MIG strategy and the exclusions leave; their resource is still open."""
+    """Select GPUs and MIG devices by MIG strategy and exclusions; their resource is not set yet."""
     candidates = list(_candidates(settings.flags.mig_strategy, gpus, excluded))
     for share in candidates:
         for selector in settings.dphub.exclude:
             if selects(selector, share.gpu) or (share.mig and selects(selector, share.gpu, share.mig)):
-                excluded[share.uuid] = f"dphub.exclude names it ({selector})"
+                excluded[share.uuid] = f"excluded by dphub.exclude ({selector})"
     yield from (share for share in candidates if share.uuid not in excluded)
 
 
@@ -97,7 +97,7 @@ def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, 
         return
     for gpu in gpus:
         if gpu.mig and not gpu.migs:
-            excluded[gpu.uuid] = "MIG is enabled on this GPU, and it has no MIG devices"
+            excluded[gpu.uuid] = "MIG is enabled on this GPU, but it has no MIG devices"
     shares = [Share("", gpu, mig) for gpu in gpus for mig in (gpu.migs if gpu.mig else (None,))]
     if strategy is MigStrategy.SINGLE and any(gpu.mig for gpu in gpus):
         shares = list(_uniform(shares, excluded))
@@ -105,17 +105,17 @@ def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, 
 
 
 def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Share]:
-    """What strategy single may call by one name: MIG devices of the size that most have.
+    """Select the MIG devices of the most frequent size, which strategy single advertises under one name.
 
-    NVIDIA's plugin refuses the whole node where it finds another size, or a GPU without MIG.
+    NVIDIA's plugin refuses the whole node if it finds another size, or a GPU without MIG.
     """
     profiles = Counter(share.mig.profile for share in shares if share.mig)
     usual = max(profiles, key=lambda profile: profiles[profile], default="")
     for share in shares:
         if share.mig is None:
-            excluded[share.uuid] = "flags.migStrategy is single, and other GPUs of this node have MIG enabled"
+            excluded[share.uuid] = "flags.migStrategy is single, but only other GPUs of this node have MIG enabled"
         elif share.mig.profile != usual:
-            what = f"this is a {share.mig.profile}, and most MIG devices of this node are {usual}"
+            what = f"this is a {share.mig.profile}, but most MIG devices of this node are {usual}"
             excluded[share.uuid] = f"flags.migStrategy is single: {what}"
         else:
             yield share
@@ -141,7 +141,9 @@ def _resource_of(settings: GPUSettings, share: Share) -> str:
         return GPU_RESOURCE
     if share.mig.compute_slices != share.mig.gpu_slices:
         slices = f"{share.mig.compute_slices} of {share.mig.gpu_slices}"
-        raise ValueError(f"a {share.mig.profile} has {slices} compute slices, and no pattern in resources.mig names it")
+        raise ValueError(
+            f"a {share.mig.profile} has {slices} compute slices, and no pattern in resources.mig matches it"
+        )
     return f"nvidia.com/mig-{share.mig.profile.replace('+', '.')}"
 
 
@@ -162,33 +164,33 @@ def _shared(
         if found is None:
             yield share
         elif sharing is Sharing.MPS and share.mig:
-            excluded[share.uuid] = "MIG devices cannot be shared by MPS"
+            excluded[share.uuid] = "MPS cannot share MIG devices"
         else:
             for replica in range(found.replicas):
                 yield Share(mode.name_of(found), share.gpu, share.mig, sharing, replica, found.replicas)
 
 
 def _selected(entry: SharedResource, whole: Sequence[Share], excluded: dict[str, str]) -> Sequence[Share]:
-    """The devices that an entry of `sharing` means; what it names in vain is told among what is left out."""
+    """Return the devices that an entry of `sharing` selects; missing ones are reported as excluded."""
     of_resource = [share for share in whole if share.resource == entry.name]
     if isinstance(entry.devices, str):
         return of_resource
     if isinstance(entry.devices, int):
         if entry.devices > len(of_resource):
-            there = f"{len(of_resource)} of {entry.devices} devices of {entry.name} are there"
-            excluded[f"{entry.name} devices"] = f"to be shared, and only {there}"
+            there = f"only {len(of_resource)} of {entry.devices} devices of {entry.name} exist"
+            excluded[f"{entry.name} devices"] = f"cannot be shared: {there}"
         return of_resource[: entry.devices]
     found = []
     for selector in entry.devices:
         named = [share for share in of_resource if selects(selector, share.gpu, share.mig)]
         if not named:
-            excluded[f"{entry.name} device {selector}"] = "to be shared, and there is none"
+            excluded[f"{entry.name} device {selector}"] = "cannot be shared: it does not exist"
         found += named
     return found
 
 
 def _declared(settings: GPUSettings) -> Iterable[str]:
-    """The names under which whole GPUs may be advertised, as far as no device decides it."""
+    """Return the resources of whole GPUs that are known without a device."""
     patterns = settings.resources.gpus
     names = [pattern.name for pattern in patterns]
     if not any(pattern.pattern == "*" for pattern in patterns):
@@ -196,7 +198,7 @@ def _declared(settings: GPUSettings) -> Iterable[str]:
     mode = settings.sharing.mode
     for entry in mode.resources if mode else ():
         if entry.name in names:
-            names.append(mode.name_of(entry))  # type: ignore[union-attr] # there are entries
+            names.append(mode.name_of(entry))  # type: ignore[union-attr] # the loop has entries
             if entry.devices == "all":
                 names.remove(entry.name)
     return dict.fromkeys(names)

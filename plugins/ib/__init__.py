@@ -1,13 +1,13 @@
-"""RDMA devices: InfiniBand, RoCE and their like.
+"""RDMA devices: InfiniBand, RoCE and others.
 
-`plugins.ib:IB` is the plugin. It is loaded when somebody asks for it, for the processes of a reset load this package
-too, and need nothing of it.
+`plugins.ib:IB` is the plugin. It is imported on first use: the processes of a reset load this package too, and need
+nothing of it.
 """
 
 from typing import Any
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute of the module
     if name != "IB":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from plugins.ib.plugin import IB  # noqa: PLC0415 - see above

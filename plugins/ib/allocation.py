@@ -1,4 +1,4 @@
-"""What a container gets for its HCAs."""
+"""Build what a container gets for its HCAs."""
 
 import json
 import re
@@ -12,7 +12,7 @@ DIRECTORY = "/dev/infiniband"
 
 
 def device_nodes(host: Host, pool: Pool, hca: Hca) -> list[DeviceNode]:
-    """The device files of an HCA that the pool asks for, as far as they are there; uverbs always is."""
+    """Return the device files of an HCA that the pool selects, if they exist; uverbs always does."""
     names = [hca.uverbs]
     if ExtraNode.UMAD in pool.nodes:
         names += hca.umads
@@ -20,18 +20,18 @@ def device_nodes(host: Host, pool: Pool, hca: Hca) -> list[DeviceNode]:
         names += hca.issms
     if ExtraNode.RDMA_CM in pool.nodes:
         names.append("rdma_cm")
-    there = [name for name in names if name == hca.uverbs or host.path(f"{DIRECTORY}/{name}").exists()]
-    return [DeviceNode(f"{DIRECTORY}/{name}", permissions=pool.permissions) for name in there]
+    existing = [name for name in names if name == hca.uverbs or host.path(f"{DIRECTORY}/{name}").exists()]
+    return [DeviceNode(f"{DIRECTORY}/{name}", permissions=pool.permissions) for name in existing]
 
 
-def answer(pool: Pool, hcas: Sequence[Hca], nodes: Sequence[DeviceNode]) -> Allocation:
-    """What a container gets with these HCAs of a pool.
+def allocation(pool: Pool, hcas: Sequence[Hca], nodes: Sequence[DeviceNode]) -> Allocation:
+    """Return what a container gets for these HCAs of a pool.
 
-    The variables are those that the SR-IOV device plugin sets, and those by which NCCL and UCX find their devices.
+    The variables are those of the SR-IOV device plugin, and those by which NCCL and UCX find their devices.
 
     Args:
-        pool: Whose they are.
-        hcas: Each once.
+        pool: The pool of the HCAs.
+        hcas: The HCAs, each once.
         nodes: Their device files, each once.
     """
     env = {}

@@ -1,4 +1,4 @@
-"""CDI for RDMA devices: files of our own kind, and the names in them."""
+"""CDI for RDMA devices: specification files, and the names for containers."""
 
 import re
 import uuid
@@ -11,18 +11,18 @@ from plugins.ib.settings import CdiStrategy, Pool
 VENDOR = "rdma.device-plugin-hub"
 
 DeviceNodes = Mapping[str, Sequence[DeviceNode]]
-"""Device files by the name of a device."""
+"""Device files by device name."""
 
 
 class CdiNames:
-    """Keeps the files in step with the devices, and makes names for containers.
+    """Keeps the files up to date with the devices, and makes names for containers.
 
     Args:
-        host: Where the files go.
-        strategies: How container runtimes are told; where there is none, there are no files.
+        host: The node's file system.
+        strategies: How container runtimes learn the names; without one, there are no files.
 
     Attributes:
-        problem: Why containers cannot use the names, if they cannot.
+        problem: Why containers cannot use the names; empty if they can.
     """
 
     def __init__(self, host: Host, strategies: Sequence[CdiStrategy]) -> None:
@@ -36,7 +36,7 @@ class CdiNames:
         return bool(self._strategies)
 
     def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> None:
-        """Have a specification for each pool that has devices."""
+        """Write a specification for each pool that has devices."""
         specs = {_kind(pool): _specification(pool, nodes) for pool, nodes in pools if nodes} if self.used else {}
         try:
             self._files.keep(specs)
@@ -45,8 +45,8 @@ class CdiNames:
         else:
             self.problem = ""
 
-    def answer(self, pool: Pool, names: Sequence[str]) -> dict[str, Any]:
-        """What a container gets instead of the device files of these devices, as parts of an Allocation."""
+    def edits(self, pool: Pool, names: Sequence[str]) -> dict[str, Any]:
+        """Return what a container gets instead of the device files of these devices, as fields of an Allocation."""
         full = [f"{VENDOR}/{_kind(pool)}={name}" for name in names]
         parts: dict[str, Any] = {}
         if CdiStrategy.CRI in self._strategies:
@@ -57,7 +57,7 @@ class CdiNames:
 
 
 def _kind(pool: Pool) -> str:
-    """The class of a pool's devices; it has to begin with a letter, and knows no dots."""
+    """Return the CDI class of a pool's devices, which must begin with a letter and cannot contain dots."""
     return re.sub("[^A-Za-z0-9_-]", "-", f"rdma-{pool.resource_prefix}-{pool.resource_name}")
 
 

@@ -1,4 +1,4 @@
-"""Whether the ports of an HCA are up: what sysfs says, not believed at once."""
+"""Decide whether the ports of an HCA are up, with delays against short interruptions."""
 
 import threading
 import time
@@ -11,28 +11,28 @@ from plugins.ib.settings import PoolHealth, PortRule
 GOOD_STATES = {"ACTIVE", "ACTIVE_DEFER"}
 
 PortName = tuple[str, int]
-"""A device's name and a port's number."""
+"""A device name and a port number."""
 
 
 @dataclass
 class _History:
-    """When a port last went down and came up again; infinitely long ago where it was never seen otherwise."""
+    """When a port last went down and came up again; -inf if it has been down since it was first seen."""
 
     down_since: float
     up_since: float | None = None
 
-    def counts(self, rule: PoolHealth, now: float) -> bool:
-        """Whether the port is to be taken for down: after a while, and then until it was up for a while."""
+    def is_down(self, rule: PoolHealth, now: float) -> bool:
+        """Whether the port counts as down: after `rule.down` seconds, and then until up for `rule.up` seconds."""
         if self.up_since is None:
             return now - self.down_since >= rule.down
         return self.up_since - self.down_since >= rule.down and now - self.up_since < rule.up
 
 
 class PortWatch:
-    """Remembers since when each port is down, or up again. Used by the scans and by the watch, in their threads.
+    """Records since when each port is down, or up again. Scans and the watch use it in their own threads.
 
     Args:
-        clock: Seconds that never go back.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,8 +41,8 @@ class PortWatch:
         self._histories: dict[PortName, _History] = {}
         self._seen: set[PortName] = set()
 
-    def see(self, states: Mapping[PortName, tuple[str, str]]) -> None:
-        """Take in the states of all ports."""
+    def update(self, states: Mapping[PortName, tuple[str, str]]) -> None:
+        """Record the states of all ports."""
         now = self._clock()
         with self._lock:
             for gone in self._seen - states.keys():
@@ -53,36 +53,38 @@ class PortWatch:
                     if known and known.up_since is None:
                         known.up_since = now
                 elif known is None or known.up_since is not None:
-                    # A port that was never seen up has been down all along.
+                    # A port that was never seen up counts as down from the start.
                     self._histories[port] = _History(now if port in self._seen else float("-inf"))
             self._seen = set(states)
 
-    def counting(self, rules: Iterable[PoolHealth]) -> frozenset[tuple[PortName, PoolHealth]]:
-        """The ports that are to be taken for down, by each of these rules."""
+    def ports_down(self, rules: Iterable[PoolHealth]) -> frozenset[tuple[PortName, PoolHealth]]:
+        """Return the ports that count as down, by each of these rules."""
         now = self._clock()
         with self._lock:
             histories = dict(self._histories)
-        return frozenset((port, rule) for rule in rules for port, known in histories.items() if known.counts(rule, now))
+        return frozenset(
+            (port, rule) for rule in rules for port, known in histories.items() if known.is_down(rule, now)
+        )
 
-    def fault(self, hca: Hca, which: PortRule, rule: PoolHealth) -> str:
-        """Why an HCA cannot be used; empty when it can.
+    def fault(self, hca: Hca, required: PortRule, rule: PoolHealth) -> str:
+        """Return why an HCA cannot be used; empty if it can.
 
         Args:
             hca: The HCA.
-            which: Which of its ports have to be up.
-            rule: When a port is to be taken for down.
+            required: Which of its ports must be up.
+            rule: When a port counts as down.
         """
-        if which is PortRule.NONE:
+        if required is PortRule.NONE:
             return ""
         if not hca.ports:
             return f"{hca.name} has no ports"
-        counting = self.counting([rule])
-        bad = [port for port in hca.ports if ((hca.name, port.number), rule) in counting]
-        enough = len(bad) < len(hca.ports) if which is PortRule.ANY else not bad
+        down = self.ports_down([rule])
+        bad = [port for port in hca.ports if ((hca.name, port.number), rule) in down]
+        enough = len(bad) < len(hca.ports) if required is PortRule.ANY else not bad
         return "" if enough else "; ".join(_words(hca, port, rule) for port in bad)
 
 
 def _words(hca: Hca, port: Port, rule: PoolHealth) -> str:
     if port.state in GOOD_STATES:
-        return f"port {port.number} of {hca.name} was down, and has to be {port.state} for {rule.up:g} s"
-    return f"port {port.number} of {hca.name} is {port.state or 'in no state'} ({port.phys_state or 'unknown'})"
+        return f"port {port.number} of {hca.name} was down, and must be {port.state} for {rule.up:g} s first"
+    return f"port {port.number} of {hca.name} is {port.state or 'in an unknown state'} ({port.phys_state or 'unknown'})"

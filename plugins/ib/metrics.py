@@ -1,4 +1,4 @@
-"""What the ports of HCAs count and how fast they are, for Prometheus."""
+"""Prometheus metrics of the ports of HCAs: state, rate and errors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,14 +8,14 @@ from plugins.ib.discovery.sysfs import read_counters
 from plugins.ib.health import GOOD_STATES
 
 PORTS = 64
-"""The most ports with metrics; no node has more of physical functions."""
+"""The maximum ports with metrics; no node has more ports of physical functions."""
 
 GIGABIT = 1e9 / 8
 """Bytes."""
 
 
 def port_metrics(host: Host, hcas: Iterable[Hca]) -> list[Metric]:
-    """State, rate and error counters of the ports of physical functions; virtual ones count what those do."""
+    """Return the metrics of ports of physical functions; virtual functions share their counters."""
     ports = [(hca, port) for hca in hcas if not hca.pf for port in hca.ports][:PORTS]
     up = [Sample(float(port.state in GOOD_STATES), _labels(hca, port)) for hca, port in ports]
     rates = [Sample(port.rate * GIGABIT, _labels(hca, port)) for hca, port in ports]

@@ -1,4 +1,4 @@
-"""The plugin: RDMA devices of sysfs, in the pools that the settings name."""
+"""The plugin: RDMA devices from sysfs, in the pools of the settings."""
 
 import threading
 from collections import Counter
@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, RecoveryPolicy, read_allocation_hint
-from plugins.ib.allocation import answer, device_nodes
+from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
 from plugins.ib.discovery.facts import Hca
 from plugins.ib.discovery.routes import default_route_interfaces
@@ -17,103 +17,104 @@ from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, re
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
 from plugins.ib.preference import prefer
-from plugins.ib.reset.binding import Binding
+from plugins.ib.reset.binder import DriverBinder
 from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import unbound_directory
 from plugins.ib.resources import PoolMembers, assign_pools
 from plugins.ib.settings import IBSettings, Mode, Pool
 
-LOOK = 1.0
-"""Seconds between two looks at the states of the ports, of whose change the kernel tells nobody through sysfs."""
+POLL_INTERVAL = 1.0
+"""Seconds between two reads of the port states; sysfs does not notify about their changes."""
 
 NEVER = 1e9
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",
-    "it is in exclusive namespace mode: a device that a pod's network takes is not seen here until the pod ends",
+    "in exclusive namespace mode: a device moved to a pod's network is invisible here until the pod ends",
 )
-"""What an administrator has to know who misses a device."""
+"""Explains to administrators why a device may be missing."""
 
 
 class IB(Plugin):
-    """InfiniBand and RoCE devices, shared or one by one."""
+    """InfiniBand and RoCE devices, shared or exclusive."""
 
     settings: IBSettings
-    # How long a port has to be up again is the pool's to say.
+    # How long a port must be up again is a setting of the pool.
     recovery = RecoveryPolicy(max_recoveries=10)
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
         self.scan_interval = self.settings.periodic_update_interval or NEVER
         self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
         if self.reset_resources:
             self.reset = "plugins.ib.reset:reset"
-        self._binding = Binding(self.host, unbound_directory(self.runtime))
+        self._binder = DriverBinder(self.host, unbound_directory(self.runtime))
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
-        self._sorted = PoolMembers()
+        self._assigned = PoolMembers()
         self._hcas: Sequence[Hca] = ()
         self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
         self._log = structlog.get_logger()
 
     def resources(self) -> Iterator[str]:
-        """The configured ones."""
+        """Return the configured resources."""
         return (pool.resource for pool in self.settings.config_list)
 
     def devices(self) -> Iterator[Device | Excluded]:
-        """What sysfs shows, in the pools that select it."""
+        """Return the devices in sysfs, by the pools that select them."""
         if not self.host.path(RDMA_DEVICES).exists():
             self._hcas = ()
-            raise NoDevices(f"the kernel has no RDMA support loaded: there is no {RDMA_DEVICES}")
+            raise NoDevices(f"the kernel's RDMA support is not loaded: {RDMA_DEVICES} does not exist")
         self._hcas = hcas = read_hcas(self.host)
-        self._ports.see(read_states(self.host))
-        self._sorted = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
+        self._ports.update(read_states(self.host))
+        self._assigned = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
         self._cdi.update(
             [
                 (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in found})
-                for pool, found in self._sorted.members
+                for pool, found in self._assigned.members
             ]
         )
         members = {}
-        for pool, found in self._sorted.members:
+        for pool, found in self._assigned.members:
             for device, of in self._devices_of(pool, found):
                 members[pool.resource, device.id] = pool, of
                 yield device
         self._members = members
-        for name, reason in self._sorted.excluded:
+        for name, reason in self._assigned.excluded:
             yield Excluded(name, reason)
-        for pci, problem in self._binding.problems().items():
-            yield Excluded(pci, f"a reset that was cut short has left it without its driver: {problem}")
+        for pci, problem in self._binder.problems().items():
+            yield Excluded(pci, f"an interrupted reset left it without its driver: {problem}")
         if is_exclusive(self.host):
             yield EXCLUSIVE
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Look at the ports' states, and at what devices there are, again and again."""
+        """Watch the devices, the states of their ports, and interrupted resets."""
         rules = {pool.health for pool in self.settings.config_list}
         last: object = None
         pause = threading.Event()
         while True:
             states = read_states(self.host)
-            self._ports.see(states)
-            now = states, self._ports.counting(rules), self._binding.refresh()
+            self._ports.update(states)
+            now = states, self._ports.ports_down(rules), self._binder.refresh()
             if last not in (None, now):
                 changed()
             last = now
-            pause.wait(LOOK)
+            pause.wait(POLL_INTERVAL)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """The device files of the HCAs, and the variables that name them."""
+        """Return the device files of the HCAs, and the variables that name them."""
         found = [self._members.get((device.resource, device.id)) for device in devices]
         if not found or any(each is None for each in found):
-            raise ValueError("a device went just now")
+            raise ValueError("a device was just removed")
         pools, hcas = zip(*(each for each in found if each), strict=True)
         distinct = {hca.pci: hca for group in hcas for hca in group}
-        given = answer(pools[0], list(distinct.values()), () if self._cdi.used else Allocation.merge(devices).nodes)
-        return msgspec.structs.replace(given, **self._cdi.answer(pools[0], list(distinct)))
+        nodes = () if self._cdi.used else Allocation.merge(devices).nodes
+        plain = allocation(pools[0], list(distinct.values()), nodes)
+        return msgspec.structs.replace(plain, **self._cdi.edits(pools[0], list(distinct)))
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """HCAs near each other, and the least used ones."""
+        """Choose HCAs that are close to each other, and the least used ones."""
         resources = {device.resource for device in available}
         totals = Counter(of[0].pci for (resource, _), (_, of) in self._members.items() if resource in resources and of)
         chosen = prefer(totals, available, required, size, self._gpus(available), self._closeness)
@@ -122,24 +123,24 @@ class IB(Plugin):
         return chosen
 
     def metrics(self) -> list[Metric]:
-        """The ports: those of the last scan, with the states of now, for what goes and comes leads to a scan."""
+        """Return the metrics of the ports at the last scan: every change leads to a scan."""
         return port_metrics(self.host, self._hcas)
 
     def reset_settings(self) -> VfResetSettings:
-        """What a reset needs to know."""
+        """Return the settings of a reset."""
         return VfResetSettings()
 
     def _gpus(self, available: Sequence[Device]) -> Sequence[str]:
-        """The GPUs that the container was just given, as far as anybody can tell; a resource takes a hint once."""
+        """Return the GPUs that the container most likely just got; each resource uses a hint once."""
         found = self._members.get((available[0].resource, available[0].id)) if available else None
-        given = read_allocation_hint(self.runtime, "gpu") if found and found[0].near_gpus else None
-        if given is None or self._hints.get(available[0].resource) == given.time:
+        hint = read_allocation_hint(self.runtime, "gpu") if found and found[0].near_gpus else None
+        if hint is None or self._hints.get(available[0].resource) == hint.time:
             return ()
-        self._hints[available[0].resource] = given.time
-        return given.pci
+        self._hints[available[0].resource] = hint.time
+        return hint.pci
 
     def _closeness(self, gpu: str, hca: str) -> int:
-        """How many bridges two devices share, by their paths in sysfs; on a flat tree, whether they share a node."""
+        """Count the PCI bridges that two devices share, by their sysfs paths; a common NUMA node breaks ties."""
         one, other = (self.host.path(f"/sys/bus/pci/devices/{pci}").resolve() for pci in (gpu, hca))
         shared = 0
         for left, right in zip(one.parts, other.parts, strict=False):
@@ -156,7 +157,7 @@ class IB(Plugin):
                     name = f"{hca.pci}::{number}" if pool.rdma_hca_max > 1 else hca.pci
                     yield self._device(pool, name, [hca], faults[hca.pci], hca.pci), [hca]
         elif hcas:
-            # A container has all HCAs, and can work while one of them can.
+            # A container gets all HCAs, and can work while one of them does.
             fault = "" if not all(faults.values()) else "; ".join(faults.values())
             for number in range(pool.rdma_hca_max):
                 yield self._device(pool, str(number), hcas, fault, ""), hcas
@@ -168,7 +169,7 @@ class IB(Plugin):
             pool.resource,
             nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
             unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
-            # Those of a pool are close to all of its nodes, which says nothing.
+            # HCAs on several nodes are close to all of them, which helps no choice.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,
             pci=[hca.pci for hca in hcas],
@@ -177,7 +178,7 @@ class IB(Plugin):
 
 
 def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
-    """What tells an HCA from others; of several, what they are."""
+    """Describe an HCA for administrators; of several, only their names."""
     if len(hcas) != 1:
         return {"devices": ", ".join(hca.name for hca in hcas)}
     (hca,) = hcas

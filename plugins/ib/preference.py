@@ -1,4 +1,4 @@
-"""Which HCAs a container should get: on few NUMA nodes, spread over the HCAs, the least used first."""
+"""Choose HCAs for a container: on few NUMA nodes, spread over the HCAs, the least used first."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from hub import Device
 
 Closeness = Callable[[str, str], int]
-"""How close two devices are, by their PCI addresses: the greater, the closer."""
+"""Returns how close two devices are, by PCI address: greater is closer."""
 
 
-def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked about
+def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
     totals: Mapping[str, int],
     available: Sequence[Device],
     required: Sequence[Device],
@@ -17,16 +17,16 @@ def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked abou
     gpus: Sequence[str],
     closeness: Closeness,
 ) -> Sequence[Device]:
-    """The best so many devices, the required ones among them; none where the question is odd.
+    """Choose the best `size` devices, including the required ones; none if the request is inconsistent.
 
     Args:
-        totals: How many devices each HCA has, allocated ones included.
-        available: What there is.
-        required: What is given in any case.
-        size: How many.
-        gpus: PCI addresses of GPUs that the same container was just given; the first HCA is close to the first, and so
-            on.
-        closeness: Tells which are close.
+        totals: The number of devices by HCA, including allocated ones.
+        available: The devices that can be allocated.
+        required: Those that will be allocated in any case.
+        size: The number of devices to choose.
+        gpus: PCI addresses of the GPUs that the same container just got; the first HCA is chosen close to the first
+            GPU, and so on.
+        closeness: Compares the places of two devices.
     """
     by_id = {device.id: device for device in available}
     kept = [device.id for device in required]
@@ -38,7 +38,7 @@ def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked abou
     chosen = list(required)
     left = [device for device in by_id.values() if device.id not in set(kept)]
     partners = list(gpus)
-    near = {node for device in required for node in device.numa} or _roomiest(left, size)
+    near = {node for device in required for node in device.numa} or _best_node(left, size)
     while len(chosen) < size:
         best = min(
             left,
@@ -59,8 +59,8 @@ def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked abou
     return chosen
 
 
-def _roomiest(devices: Sequence[Device], size: int) -> set[int]:
-    """The NUMA node with the fewest HCAs that has enough of them; else the one with the most."""
+def _best_node(devices: Sequence[Device], size: int) -> set[int]:
+    """Return the NUMA node with the fewest HCAs that has enough of them, else the one with the most."""
     hcas: dict[int, set[str]] = {}
     for device in devices:
         for node in device.numa:

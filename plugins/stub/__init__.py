@@ -1,4 +1,4 @@
-"""Devices that are not there: the tutorial, the test piece, and what proves a node.
+"""Devices without hardware: for the tutorial, for tests, and to check that a node works.
 
 `plugins.stub:Stub` is the plugin. It is imported on first use: the processes of a reset load this package too, and need
 nothing of it.
@@ -7,7 +7,7 @@ nothing of it.
 from typing import Any
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute of the module
     if name != "Stub":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from plugins.stub.plugin import Stub  # noqa: PLC0415 - see above

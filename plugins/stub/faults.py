@@ -1,4 +1,4 @@
-"""What the stub is told to do wrong: a file that can be changed while it runs."""
+"""The faults of the stub: a file that can be changed while it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class AllocateFault(Settings, frozen=True):
-    """What goes wrong in Allocate."""
+    """Faults of Allocate."""
 
     delay: Seconds = 0
     """Seconds before it answers."""
@@ -24,7 +24,7 @@ class AllocateFault(Settings, frozen=True):
 
 
 class PreferFault(Settings, frozen=True):
-    """What goes wrong in GetPreferredAllocation."""
+    """Faults of GetPreferredAllocation."""
 
     hang: bool = False
     """It never answers."""
@@ -45,9 +45,9 @@ class Faults(Settings, frozen=True):
     """The fault file."""
 
     unhealthy: dict[str, str] = {}
-    """Device id to the reason why it cannot be used."""
+    """Reasons why devices cannot be used, by device id."""
     devices: dict[str, Count] = {}
-    """Resource to another number of devices."""
+    """Numbers of devices that override the configured ones, by resource."""
     scan: str = ""
     """The scan for devices fails, with this text."""
     hang: bool = False
@@ -56,14 +56,14 @@ class Faults(Settings, frozen=True):
     prefer: PreferFault = PreferFault()
     crash: Crash | None = None
     reset: dict[str, ResetFault] = {}
-    """Device id, or `*` for every other one, to what its reset does."""
+    """Faults of resets, by device id; `*` stands for all other devices."""
 
 
 def read_faults(path: Path | None) -> Faults:
-    """The faults asked for; none where there is no file, or an empty one.
+    """Read the fault file; a missing or empty one has no faults.
 
     Raises:
-        hub.ConfigError: the file says something that is no fault.
+        hub.ConfigError: the file has something that is not a fault.
     """
     if path is None or not path.exists() or not path.stat().st_size:
         return Faults()

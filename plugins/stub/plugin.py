@@ -1,4 +1,4 @@
-"""The plugin: it serves what its settings say, and misbehaves as the fault file says."""
+"""The plugin: it serves the configured devices, with the faults in the fault file."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ from plugins.stub.faults import Crash, Faults, read_faults
 from plugins.stub.settings import StubNode, StubResource, StubSettings, fill_in
 
 FAULTS_FILE = "stub-faults.yaml"
-"""The fault file's name in the hub's run directory."""
+"""The name of the fault file in the hub's run directory."""
 
 
 class Stub(Plugin):
-    """Serves whatever it is told to, and misbehaves when it is told to."""
+    """Serves the configured resources, with configurable faults."""
 
     settings: StubSettings
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - what every plugin takes
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
         self._faults_file = self._find_faults_file()
         if self.settings.reset:
@@ -31,11 +31,11 @@ class Stub(Plugin):
         self.reset_timeout = self.settings.reset_timeout
 
     def resources(self) -> Iterator[str]:
-        """The configured resources."""
+        """Return the configured resources."""
         return (resource.name for resource in self.settings.resources)
 
     def devices(self) -> Iterator[Device]:
-        """The configured devices, less healthy where the fault file says so."""
+        """Return the configured devices, unhealthy if the fault file says so."""
         faults = read_faults(self._faults_file)
         if faults.crash:
             _crash(faults.crash)
@@ -47,26 +47,26 @@ class Stub(Plugin):
             yield from self._devices_of(resource, faults)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Wait for changes of the fault file."""
+        """Watch the fault file."""
         if not self._faults_file:
             return
-        # Imported here: the processes of a reset load this module too, and need 30 ms less without it.
+        # Imported here: only a plugin process with a fault file needs it.
         from asyncinotify import Inotify, Mask  # noqa: PLC0415 - see above
 
         with Inotify() as inotify:
             inotify.add_watch(self._faults_file.parent, Mask.CLOSE_WRITE | Mask.MOVE | Mask.DELETE)
-            # What happened before the watch stood.
+            # For changes before the watch was in place.
             changed()
             for event in inotify:
                 if event.name is not None and event.name.name == self._faults_file.name:
                     changed()
 
     def reset_settings(self) -> Faults:
-        """What the reset is to do wrong."""
+        """Return the faults, among them those of resets."""
         return read_faults(self._faults_file)
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
-        """What the devices carry, after the fault that was asked for."""
+        """Return what the devices define, after the configured fault."""
         fault = read_faults(self._faults_file).allocate
         if fault.hang:
             _hang()
@@ -77,7 +77,7 @@ class Stub(Plugin):
         return super().allocate(devices)
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
-        """Devices on as few NUMA nodes as possible, beginning with the nodes of the required ones."""
+        """Choose devices on as few NUMA nodes as possible, starting with those of the required devices."""
         fault = read_faults(self._faults_file).prefer
         if fault.hang:
             _hang()
@@ -119,7 +119,7 @@ def _device_node(node: StubNode, n: int) -> DeviceNode:
 
 def _hang() -> NoReturn:
     threading.Event().wait()
-    raise AssertionError("nobody sets this event")
+    raise AssertionError("this event is never set")
 
 
 def _crash(crash: Crash) -> NoReturn:

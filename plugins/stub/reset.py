@@ -1,4 +1,4 @@
-"""The stub's reset, which goes wrong in every way that a reset can."""
+"""The stub's reset, which can fail in every way that a reset can."""
 
 import ctypes
 import mmap
@@ -16,7 +16,7 @@ import msgspec
 from hub import ResetDevice, ResetFailed, Settings
 
 EVERY = "*"
-"""In place of a device's id: every device that is not named."""
+"""In place of a device id: all devices without their own entry."""
 
 _MEGABYTES = 8 << 20
 
@@ -28,32 +28,32 @@ class Deed(StrEnum):
     FAIL = "fail"
     """Fail with the text."""
     RAISE = "raise"
-    """Raise an error of Python with the text."""
+    """Raise a Python exception with the text."""
     SEGFAULT = "segfault"
     SIGKILL = "sigkill"
-    """Be killed, as by the kernel when memory is short."""
+    """Be killed, as by the kernel when memory runs out."""
     EXIT = "exit"
     """End the process with the exit code."""
     HANG = "hang"
     """Hang in Python."""
     HANG_IN_C = "hang in C"
-    """Hang in a library that holds the interpreter, deaf to all signals but SIGKILL."""
+    """Hang in a library that holds the interpreter lock, blocking all signals but SIGKILL."""
     SPIN = "spin"
     """Use up processor time."""
     ALLOCATE = "allocate"
-    """Take memory without end."""
+    """Allocate memory without end."""
     GARBAGE = "garbage"
-    """Print what is no text."""
+    """Print binary data."""
     FLOOD = "flood"
     """Print megabytes of lines."""
     FLOOD_LINE = "flood line"
-    """Print megabytes without a line's end."""
+    """Print megabytes without a line break."""
     SCRIBBLE = "scribble"
     """Write garbage to every open descriptor."""
     LEAVE_CHILD = "leave child"
     """Leave a process behind that holds all descriptors."""
     LEAVE_DAEMON = "leave daemon"
-    """Leave a process behind, in a session of its own, that holds all descriptors."""
+    """Leave a process behind, in its own session, that holds all descriptors."""
     LEAVE_AND_HANG = "leave and hang"
     """Leave both kinds of processes behind, and hang in C."""
     LEAVE_AND_CRASH = "leave and crash"
@@ -61,27 +61,27 @@ class Deed(StrEnum):
 
 
 class ResetFault(Settings, frozen=True):
-    """How the reset of a device goes."""
+    """The fault of a device's reset."""
 
     do: Deed = Deed.SUCCEED
     """What it does."""
     seconds: float = 0
-    """It takes so long before it does that."""
-    text: str = "told to fail"
+    """Seconds to wait first."""
+    text: str = "configured to fail"
     """The text of its error."""
     code: int = 3
     """The exit code of its process."""
 
 
 class _Faults(msgspec.Struct):
-    """The part of the stub's settings that is read here."""
+    """The part of the fault file that is used here."""
 
     reset: dict[str, ResetFault] = {}
     """By device id, or `*`."""
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as JSON has them
-    """Reset a device that is not there, as the settings say."""
+    """Reset a simulated device, with the configured fault."""
     faults = msgspec.convert(settings, _Faults).reset
     fault = faults.get(device.id) or faults.get(EVERY) or ResetFault()
     if fault.seconds:
@@ -129,7 +129,7 @@ def _spin(_fault: ResetFault) -> NoReturn:
 def _allocate(_fault: ResetFault) -> NoReturn:
     taken = []
     while True:
-        # Address space, which is what is limited; untouched, so that the machine does not feel it.
+        # Address space, which is what the limit counts; untouched pages cost the machine no memory.
         taken.append(mmap.mmap(-1, _MEGABYTES))
 
 
@@ -150,8 +150,8 @@ def _flood_line(_fault: ResetFault) -> None:
 
 
 def _scribble(_fault: ResetFault) -> None:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - bare names are wanted
-        # Some of them are for reading only, and the one of this list is closed.
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - bare names are needed
+        # Some are read-only, and the one of this listing is closed.
         try:
             while os.write(int(name), b'{"ok": true} garbage \xff\n' * 100) and int(name) > sys.stderr.fileno():
                 pass
@@ -180,7 +180,7 @@ def _leave_and_crash(fault: ResetFault) -> None:
 
 
 def _leave(prepare: Callable[[], None] | None = None) -> None:
-    """Leave a process behind; it is there, prepared, when this returns."""
+    """Leave a process behind, which is ready when this returns."""
     reading, writing = os.pipe()
     if not os.fork():
         if prepare:

@@ -12,43 +12,45 @@ Permissions = Annotated[str, msgspec.Meta(pattern="^[rwm]+$")]
 
 
 def fill_in(template: str, **values: object) -> str:
-    """A text with its {placeholders} filled in.
+    """Replace the {placeholders} of a template.
 
     Raises:
-        ValueError: it has others.
+        ValueError: it has unknown ones.
     """
     try:
         return template.format(**values)
     except (LookupError, ValueError) as error:
         known = ", ".join(f"{{{name}}}" for name in values)
-        raise ValueError(f'"{template}" cannot be filled in ({error}), expected a text with {known} at most') from None
+        raise ValueError(
+            f'"{template}" is not a valid template ({error}), expected a text with at most {known}'
+        ) from None
 
 
 class StubNode(Settings, frozen=True):
-    """A device file that each device of a resource brings."""
+    """A device file of each device of a resource."""
 
     host_path: str = "/dev/null"
     """The file on the node."""
     container_path: str = "/dev/stub{n}"
-    """Where the container has it; `{n}` is the device's number."""
+    """The file in the container; `{n}` is the device's number."""
     permissions: Permissions = "rw"
-    """What the container may do with it."""
+    """The permissions of the container."""
 
     def __post_init__(self) -> None:
         fill_in(self.container_path, n=0)
 
 
 class StubResource(Settings, frozen=True):
-    """A resource of devices that are not there."""
+    """A resource of simulated devices."""
 
     name: str = "example.com/stub"
     """Its name."""
     devices: Count = 4
-    """How many."""
+    """The number of devices."""
     numa: tuple[Count, ...] = ()
-    """The NUMA nodes that the devices are spread over, in turn."""
+    """The NUMA nodes of the devices, assigned in turn."""
     nodes: tuple[StubNode, ...] = (StubNode(),)
-    """The device files that each device brings."""
+    """The device files of each device."""
     env: dict[str, str] = msgspec.field(default_factory=lambda: {"STUB_DEVICES": "{id}"})
     """Variables for the container; `{id}` and `{n}` are the device's. Those of several devices are joined by commas."""
 
@@ -61,15 +63,15 @@ class StubSettings(Settings, frozen=True):
     """The whole file."""
 
     resources: tuple[StubResource, ...] = (StubResource(),)
-    """What is served."""
+    """The served resources."""
     reset: bool = False
     """Whether devices are reset before a container starts."""
     reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25
-    """Seconds that this may take."""
+    """Seconds that a reset may take."""
     faults: str = ""
     """The fault file; by default stub-faults.yaml in the hub's run directory."""
 
     def __post_init__(self) -> None:
         for name, count in Counter(resource.name for resource in self.resources).items():
             if count > 1:
-                raise ValueError(f"the resource {name} is there twice")
+                raise ValueError(f"the resource {name} occurs {count} times, expected once")

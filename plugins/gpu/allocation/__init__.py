@@ -1,4 +1,4 @@
-"""What a container gets for its GPUs: what NVIDIA's device plugin 0.20 gives, byte for byte."""
+"""The answers of Allocate: identical to those of NVIDIA's device plugin 0.20."""
 
 import uuid
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import DeviceIDStrategy, DeviceListStrategy, GPUSettings
 
 VOLUMES = "/var/run/nvidia-container-devices"
-"""Where NVIDIA's container runtime looks for devices that are asked for by mounts."""
+"""Where NVIDIA's container runtime looks for devices that are requested by mounts."""
 
 CDI_VENDOR = "k8s.device-plugin.nvidia.com"
 
@@ -19,12 +19,12 @@ _CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CR
 
 
 class ContainerEdits:
-    """Answers of Allocate, from memory.
+    """Builds the answers of Allocate from memory.
 
     Args:
-        settings: What is asked for.
+        settings: The plugin's settings.
         paths: Where the device files are.
-        files: Which there are.
+        files: Which device files exist.
     """
 
     def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
@@ -34,15 +34,15 @@ class ContainerEdits:
         self._strategies = frozenset(settings.flags.plugin.device_lists)
 
     def allocation(self, shares: Sequence[Share]) -> Allocation:
-        """What a container gets for these devices.
+        """Return what a container gets for these devices.
 
         Raises:
-            ValueError: it may not have so many of them.
+            ValueError: the request is larger than allowed.
         """
         self._check_size(shares)
         ids = list(dict.fromkeys(self._id(share) for share in shares))
         cdi = self._cdi_names(ids) if self._strategies & _CDI_STRATEGIES else []
-        # Where only CDI is used, it brings everything that the rest would.
+        # If only CDI is used, it provides everything that the rest would.
         plain = not self._strategies <= _CDI_STRATEGIES
         mps = shares[0].resource if any(share.sharing is Sharing.MPS for share in shares) else ""
         return Allocation(
@@ -99,7 +99,7 @@ class ContainerEdits:
 
     def _annotations(self, names: Sequence[str]) -> dict[str, str]:
         prefix = self._settings.flags.plugin.cdi_annotation_prefix
-        # A name of its own for each container: a pod's annotations are shared by all of them.
+        # A unique name for each container: all containers of a pod share its annotations.
         return {f"{prefix}nvidia-device-plugin_{uuid.uuid4()}": ",".join(names)}
 
     def _mps_mounts(self, resource: str) -> list[Mount]:

@@ -8,24 +8,24 @@ from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.settings.file import Imex
 
 CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
-"""Device files that every container with a GPU gets, as far as the node has them."""
+"""Device files that every container with a GPU gets, if they exist on the node."""
 
 MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"
-"""Lines like "gpu0/gi1/ci0/access 21": the numbers of the capability files of all MIG instances."""
+"""Lines such as "gpu0/gi1/ci0/access 21": the numbers of the capability files of all MIG instances."""
 
 IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
-"""A file for each channel through which GPUs of several nodes share memory."""
+"""Contains a file for each channel through which GPUs of several nodes share memory."""
 
 CAPABILITIES = "/proc/driver/nvidia/capabilities"
-"""The same in a tree of files, with lines like "DeviceFileMinor: 21"."""
+"""The same as a tree of files, with lines such as "DeviceFileMinor: 21"."""
 
 
 class DeviceFiles:
-    """Which device files there are, as of the last `refresh`.
+    """The device files that existed at the last `refresh`.
 
     Args:
         paths: Where they are.
-        imex: The IMEX channels that containers are to have.
+        imex: The IMEX channels for containers.
     """
 
     def __init__(self, paths: DriverPaths, imex: Imex) -> None:
@@ -36,7 +36,7 @@ class DeviceFiles:
         self._capabilities: Mapping[str, int] = {}
 
     def refresh(self, gpus: Sequence[Gpu]) -> None:
-        """Look again."""
+        """Find the device files again."""
         self._control = tuple(node for node in CONTROL_NODES if self._paths.device(node).exists())
         self._channels = tuple(n for n in self._imex.channel_ids if self._paths.device(_channel(n)).exists())
         wanted = {key for gpu in gpus for mig in gpu.migs for key in _capability_keys(gpu, mig)}
@@ -44,24 +44,24 @@ class DeviceFiles:
 
     @property
     def control(self) -> tuple[str, ...]:
-        """The files that do not belong to a GPU."""
+        """The files that do not belong to a single GPU."""
         return self._control
 
     @property
     def channels(self) -> dict[str, str]:
-        """The IMEX channels that are there, and their files."""
+        """The existing IMEX channels, and their files."""
         return {str(number): _channel(number) for number in self._channels}
 
     @property
     def problem(self) -> str:
-        """Why no container can be served, if none can."""
+        """Why no GPU can be used; empty if they can."""
         missing = set(self._imex.channel_ids) - set(self._channels)
         if not missing or not self._imex.required:
             return ""
-        return f"IMEX channels are required (imex.required), and {_channel(min(missing))} is missing"
+        return f"imex.required is true, but {_channel(min(missing))} is missing"
 
     def of(self, gpu: Gpu, mig: MigDevice | None = None) -> Iterator[str]:
-        """The files of a GPU, or of a MIG device on it."""
+        """Return the device files of a GPU, or of a MIG device on it."""
         yield f"/dev/nvidia{gpu.minor}"
         if mig:
             for key in _capability_keys(gpu, mig):

@@ -1,4 +1,4 @@
-"""CDI specification files: what the names in an answer stand for, kept in step with the devices."""
+"""CDI specification files: the definitions of the names in answers, kept up to date with the devices."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 
 class CdiFiles:
-    """Writes the specifications when the settings ask for CDI, and removes those of a time when they did.
+    """Writes the specifications if the settings use CDI, else removes earlier ones.
 
     Attributes:
-        problem: Why containers cannot use the names, if they cannot.
+        problem: Why containers cannot use the names; empty if they can.
     """
 
     def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
@@ -28,7 +28,7 @@ class CdiFiles:
         self.problem = ""
 
     def update(self, gpus: Sequence[Gpu], driver: str) -> None:
-        """Bring the files in step with these GPUs and this driver."""
+        """Update the files for these GPUs and this driver version."""
         specs = make_specs(self._settings, self._paths, self._files, gpus, driver) if self._wanted else {}
         try:
             self._specifications.keep(specs)

@@ -1,4 +1,4 @@
-"""The files of the driver that containers need: libraries and programs, as the driver's root has them."""
+"""Find the driver's files that containers need below the driver's root."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,22 +26,22 @@ SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket"
 
 
 def libraries(paths: DriverPaths, version: str) -> list[str]:
-    """The libraries of a driver's version: all that carry it in their names."""
+    """Find the libraries of a driver version: all with the version in their names."""
     return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(paths, directory, version)})
 
 
 def programs(paths: DriverPaths) -> list[str]:
-    """The driver's programs."""
+    """Find the driver's programs."""
     return [f"/usr/bin/{name}" for name in PROGRAMS if paths.driver(f"/usr/bin/{name}").exists()]
 
 
 def sockets(paths: DriverPaths) -> list[str]:
-    """Sockets of the driver's services."""
+    """Find the sockets of the driver's services."""
     return [path for path in SOCKETS if paths.driver(path).exists()]
 
 
 def firmware(paths: DriverPaths, version: str) -> list[str]:
-    """What the GPUs' own processors run."""
+    """Find the firmware of the GPUs' own processors."""
     directory = f"/lib/firmware/nvidia/{version}"
     found = paths.driver(directory)
     return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))] if found.is_dir() else []
@@ -49,13 +49,13 @@ def firmware(paths: DriverPaths, version: str) -> list[str]:
 
 def _matching(paths: DriverPaths, directory: str, version: str) -> Iterator[str]:
     here = paths.driver(directory)
-    if not version or not here.is_dir() or _is_second_name(here, paths, directory):
+    if not version or not here.is_dir() or _is_alias(here, paths, directory):
         return
     for path in here.glob(f"lib*.so.{version}"):
         yield f"{directory}/{path.name}"
 
 
-def _is_second_name(here: Path, paths: DriverPaths, directory: str) -> bool:
-    """Whether this is a link to another of the directories, such as /lib64 to /usr/lib64."""
+def _is_alias(here: Path, paths: DriverPaths, directory: str) -> bool:
+    """Whether this is a link to an earlier directory of the list, such as /lib64 to /usr/lib64."""
     earlier = LIBRARY_DIRECTORIES[: LIBRARY_DIRECTORIES.index(directory)]
     return any(paths.driver(other).is_dir() and here.samefile(paths.driver(other)) for other in earlier)

@@ -1,4 +1,4 @@
-"""The contents of CDI specifications (Container Device Interface, github.com/cncf-tags)."""
+"""Build CDI specifications (Container Device Interface, github.com/cncf-tags)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Spec = dict[str, Any]
 def make_specs(
     settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
 ) -> dict[str, Spec]:
-    """All specifications that containers may be given names of, by class."""
+    """Build all specifications whose names containers may get, by class."""
     if not gpus:
         return {}
     flags = settings.flags
@@ -44,16 +44,16 @@ def make_specs(
 
 
 def _with_nodes(paths: DriverPaths, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
-    """Devices that are nothing but device files; without one they bring a variable, for edits may not be empty."""
+    """Define devices of device files only; one without files gets a variable, because edits may not be empty."""
     return {name: _nodes(paths, files) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, files in nodes.items()}
 
 
 def _nodes(paths: DriverPaths, files: Iterable[str]) -> Spec:
-    nodes = [{"path": path, **_elsewhere(path, str(paths.device_on_node(path)))} for path in files]
+    nodes = [{"path": path, **_host_path(path, str(paths.device_on_node(path)))} for path in files]
     return {"deviceNodes": nodes} if nodes else {}
 
 
-def _elsewhere(path: str, host_path: str) -> Spec:
+def _host_path(path: str, host_path: str) -> Spec:
     return {"hostPath": host_path} if host_path != path else {}
 
 
@@ -73,17 +73,17 @@ def _mig_name(gpu: Gpu, mig: MigDevice) -> str:
 
 
 def _common(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, driver: str) -> Spec:
-    """What every container with a GPU gets: control nodes, the driver, and what makes the loader find it."""
+    """Build what every container with a GPU gets: control nodes, the driver, and what the loader needs to find it."""
     found = libraries(paths, driver)
     mounted = [*found, *programs(paths), *sockets(paths), *firmware(paths, driver)]
     tool = settings.flags.plugin.nvidia_ctk_path
     hooks = _hooks(tool, found, driver) if paths.host.path(tool).exists() else []
     mounts = [_mount(paths, path) for path in mounted]
     if not hooks:
-        # Nobody will make the links that programs look for: the libraries are mounted under those names too.
+        # Without hooks there are no links: mount the libraries under the names that programs look for, too.
         mounts += [_mount(paths, path, _soname(path)) for path in found]
     return {
-        # Keeps NVIDIA's own container runtime from doing the same again.
+        # Prevents NVIDIA's container runtime from doing the same again.
         "env": ["NVIDIA_VISIBLE_DEVICES=void"],
         **_nodes(paths, files.control),
         **({"mounts": mounts} if mounts else {}),
@@ -97,12 +97,12 @@ def _mount(paths: DriverPaths, path: str, container_path: str = "") -> Spec:
 
 
 def _soname(path: str) -> str:
-    """What most of the driver's libraries are looked for as: "libcuda.so.1"."""
+    """Return the name by which programs look for most of the driver's libraries: "libcuda.so.1"."""
     return f"{path.partition('.so.')[0]}.so.1"
 
 
 def _hooks(tool: str, found: Sequence[str], driver: str) -> list[Spec]:
-    """NVIDIA's container toolkit makes the links and the loader's cache."""
+    """Build hooks with which NVIDIA's container toolkit creates the links and the loader's cache."""
     name = tool.rpartition("/")[2]
     call = [name] if name == "nvidia-cdi-hook" else [name, "hook"]
     links = [f"--link={path.rpartition('/')[2]}::{_soname(path)}" for path in found]

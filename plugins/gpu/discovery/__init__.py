@@ -1,1 +1,1 @@
-"""Which GPUs a node has, and where its driver is."""
+"""Facts about the GPUs of a node, and where its driver is."""

@@ -1,4 +1,4 @@
-"""The daemon daemons of MPS: one for each resource that is shared so, kept alive."""
+"""The control daemons of MPS: one for each resource shared by MPS, kept running."""
 
 import threading
 from collections import defaultdict
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, why_too_many
+from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, too_many_clients
 from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import GPUSettings
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from plugins.gpu.discovery.facts import Gpu
 
 INTERVAL = 2.0
-"""Seconds between two questions whether the daemons live."""
+"""Seconds between two checks that the daemons run."""
 
-STOP_TIMEOUT = 1.0
-"""Seconds that a scan waits for the first word of the daemons. One that runs already is_running within that."""
+FIRST_RESULT_TIMEOUT = 1.0
+"""Seconds that a scan waits for the first result. A daemon that already runs answers within that."""
 
 
 class MpsDaemons:
-    """Brings the daemons in step with what is shared, in a thread of its own: NVIDIA's program may take its time.
+    """Starts and stops daemons as the shares require, in a separate thread: NVIDIA's program may be slow.
 
     Args:
-        settings: Where their directory is.
+        settings: They name the daemons' directory.
         paths: Where the driver is.
         changed: Called when the health of a daemon has changed.
     """
@@ -44,9 +44,10 @@ class MpsDaemons:
         self._log = structlog.get_logger()
 
     def ensure(self, shares: Sequence[Share]) -> Mapping[str, str | None]:
-        """Say what is shared now, and hear what of it does not work, by resource: a reason, or None while it is begun.
+        """Set what is shared now, and return within `FIRST_RESULT_TIMEOUT` the state of its daemons.
 
-        Returns within `PATIENCE`.
+        Returns:
+            By resource, why its daemon does not work; empty if it does, None if that is not known yet.
         """
         gpus: defaultdict[str, dict[str, Gpu]] = defaultdict(dict)
         replicas: dict[str, int] = {}
@@ -57,7 +58,7 @@ class MpsDaemons:
         impossible = {
             resource: why
             for resource, found in gpus.items()
-            if (why := next(filter(None, (why_too_many(gpu, replicas[resource]) for gpu in found.values())), ""))
+            if (why := next(filter(None, (too_many_clients(gpu, replicas[resource]) for gpu in found.values())), ""))
         }
         self._set_wanted(
             {
@@ -78,7 +79,7 @@ class MpsDaemons:
         elif changed:
             self._awake.set()
         if changed and self._thread:
-            self._round_over.wait(STOP_TIMEOUT)
+            self._round_over.wait(FIRST_RESULT_TIMEOUT)
 
     def _run(self) -> None:
         while True:
@@ -93,7 +94,7 @@ class MpsDaemons:
                 self._changed()
             if wanted == self._wanted:
                 self._round_over.set()
-            # Without daemons there is nothing to look after until somebody wants one.
+            # Without daemons there is nothing to check until one is wanted.
             self._awake.wait(INTERVAL if wanted else None)
 
     def _log_reasons(self, reasons: Mapping[str, str]) -> None:
@@ -102,7 +103,7 @@ class MpsDaemons:
                 self._log.warning("mps failed", resource=resource, reason=reason)
 
     def _keep_running(self, resource: str, limits: MpsLimits) -> str:
-        """Have the daemon run as it should; why it does not, if it does not."""
+        """Start or configure a daemon if needed; return why that failed, else empty."""
         daemon = MpsDaemon(self._paths, self._root, resource)
         try:
             if not daemon.is_running():
@@ -120,6 +121,6 @@ class MpsDaemons:
             self._log.warning("mps daemon not stopped", resource=resource, reason=str(failed))
 
     def _started(self) -> set[str]:
-        """Resources whose daemons were started by us, in this process or an earlier one."""
+        """Return the resources whose daemons this plugin started, in this process or an earlier one."""
         root = self._paths.host.path(self._root)
         return {str(marker.parent.relative_to(root)) for marker in root.glob("*/*/.dphub")}

@@ -1,4 +1,4 @@
-"""One control daemon of MPS: NVIDIA's program, told what NVIDIA's plugin tells it."""
+"""One control daemon of MPS: NVIDIA's program, configured as by NVIDIA's plugin."""
 
 import msgspec
 import structlog
@@ -10,22 +10,22 @@ from plugins.gpu.nvml.programs import ProgramFailed, run_program
 
 PROGRAM = "nvidia-cuda-mps-control"
 
-_START_LIMIT = 10.0
-_ANSWER_LIMIT = 3.0
-"""Seconds. A daemon is_running from memory."""
+_START_TIMEOUT = 10.0
+_ANSWER_TIMEOUT = 3.0
+"""Seconds. A daemon answers from memory."""
 
 _VOLTA = 7
 _CLIENTS, _OLD_CLIENTS = 48, 16
-"""The most clients of a GPU's server, since the Volta generation and before (NVIDIA's MPS documentation)."""
+"""The maximum clients of a GPU's server, since the Volta generation and before (NVIDIA's MPS documentation)."""
 
 
 class MpsLimits(msgspec.Struct, frozen=True):
-    """What a client of a resource may use of each GPU.
+    """The part of each GPU that a client of a resource may use.
 
     Args:
         gpus: UUID by index.
         memory: MiB by index.
-        replicas: How many share a GPU.
+        replicas: The number of clients that share a GPU.
     """
 
     gpus: dict[str, str]
@@ -34,7 +34,7 @@ class MpsLimits(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, gpus: list[Gpu], replicas: int) -> "MpsLimits":
-        """An equal part for each."""
+        """Divide GPUs equally among the clients."""
         return cls(
             {str(gpu.index): gpu.uuid for gpu in gpus},
             {str(gpu.index): (gpu.memory // replicas) >> 20 for gpu in gpus},
@@ -42,19 +42,19 @@ class MpsLimits(msgspec.Struct, frozen=True):
         )
 
 
-def why_too_many(gpu: Gpu, replicas: int) -> str:
-    """Why MPS cannot serve so many clients on a GPU; empty when it can."""
+def too_many_clients(gpu: Gpu, replicas: int) -> str:
+    """Return why MPS cannot serve so many clients on a GPU; empty if it can."""
     most = _CLIENTS if gpu.compute_capability[0] >= _VOLTA else _OLD_CLIENTS
-    return f"MPS serves at most {most} clients on a {gpu.name}, and replicas is {replicas}" if replicas > most else ""
+    return f"MPS serves at most {most} clients per {gpu.name}, but replicas is {replicas}" if replicas > most else ""
 
 
 class MpsDaemon:
-    """The daemon of one resource. It is a process of the node's: containers that run depend on it, so it outlives us.
+    """The daemon of one resource. It outlives the plugin process, because running containers depend on it.
 
     Args:
         paths: Where the driver is.
         root: The directory on the node for all daemons.
-        resource: Whose daemon it is.
+        resource: The resource.
     """
 
     def __init__(self, paths: DriverPaths, root: str, resource: str) -> None:
@@ -66,14 +66,14 @@ class MpsDaemon:
 
     @property
     def limits(self) -> MpsLimits | None:
-        """What the daemon was last told, by whichever process of ours."""
+        """The limits that were last set, by this process or an earlier one; None if there are none."""
         try:
             return msgspec.json.decode(self._marker.read_bytes(), type=MpsLimits)
         except (OSError, msgspec.DecodeError):
             return None
 
     def is_running(self) -> bool:
-        """Whether there is a daemon."""
+        """Check whether the daemon answers."""
         try:
             self._send("get_default_active_thread_percentage")
         except ProgramFailed as failed:
@@ -82,10 +82,10 @@ class MpsDaemon:
         return True
 
     def start(self, limits: MpsLimits) -> None:
-        """Start the daemon and tell it the limits.
+        """Start the daemon and set its limits.
 
         Raises:
-            ProgramFailed: that did not work.
+            ProgramFailed: the daemon did not start.
         """
         for uuid in limits.gpus.values():
             self._set_mode(uuid, "EXCLUSIVE_PROCESS")
@@ -95,15 +95,15 @@ class MpsDaemon:
             shm_directory(self._root),
         ):
             self._paths.host.path(directory).mkdir(parents=True, exist_ok=True)
-        run_program(self._paths, PROGRAM, ["-d"], timeout=_START_LIMIT, environment=self._environment())
+        run_program(self._paths, PROGRAM, ["-d"], timeout=_START_TIMEOUT, environment=self._environment())
         self._log.info("mps daemon started")
         self.set_limits(limits)
 
     def set_limits(self, limits: MpsLimits) -> None:
-        """Tell a running daemon its limits; they hold for clients that come.
+        """Set the limits of a running daemon; they apply to new clients.
 
         Raises:
-            ProgramFailed: it does not take them.
+            ProgramFailed: the daemon rejects them.
         """
         for index, memory in limits.memory.items():
             self._send(f"set_default_device_pinned_mem_limit {index} {memory}M")
@@ -111,10 +111,10 @@ class MpsDaemon:
         self._marker.write_bytes(msgspec.json.encode(limits))
 
     def quit(self) -> None:
-        """End the daemon, and let its GPUs be used as before.
+        """Stop the daemon, and restore the compute mode of its GPUs.
 
         Raises:
-            ProgramFailed: that did not work.
+            ProgramFailed: the daemon did not stop.
         """
         limits = self.limits
         if self.is_running():
@@ -129,13 +129,13 @@ class MpsDaemon:
             self._paths,
             PROGRAM,
             [],
-            timeout=_ANSWER_LIMIT,
+            timeout=_ANSWER_TIMEOUT,
             stdin=f"{command}\n",
             environment=self._environment(),
         )
 
     def _set_mode(self, uuid: str, mode: str) -> None:
-        run_program(self._paths, "nvidia-smi", ["-i", uuid, "-c", mode], timeout=_START_LIMIT)
+        run_program(self._paths, "nvidia-smi", ["-i", uuid, "-c", mode], timeout=_START_TIMEOUT)
 
     def _environment(self) -> dict[str, str]:
         path = self._paths.host.path

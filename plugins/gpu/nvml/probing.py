@@ -43,7 +43,7 @@ class Prober:
         node = f"/dev/nvidia{gpu.minor}"
         # Without the driver's control node, this process does not see the node's device files at all.
         if self._paths.device("/dev/nvidiactl").exists() and not self._paths.device(node).exists():
-            yield f"its device file is gone: {self._paths.device_on_node(node)}"
+            yield f"its device file is missing: {self._paths.device_on_node(node)}"
 
     def _memory_faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
         errors = self._nvml.ask(
@@ -56,10 +56,10 @@ class Prober:
             # Reported once per increase: the recovery time starts then. A reset clears the counter.
             before, self._uncorrected[gpu.uuid] = self._uncorrected.get(gpu.uuid, errors), errors
             if errors > before:
-                yield f"{errors - before} new memory errors that could not be corrected (ECC)"
+                yield f"{errors - before} new uncorrectable memory errors (ECC)"
         rows = self._nvml.ask("nvmlDeviceGetRemappedRows", handle)
         if rows is not None and rows[3]:
-            yield "bad memory rows could not be replaced by spare ones (row remapping failed)"
+            yield "faulty memory rows could not be replaced by spare ones (row remapping failed)"
 
     def _recovery_faults(self, handle: Any) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
         values = self._nvml.ask("nvmlDeviceGetFieldValues", handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
@@ -67,4 +67,4 @@ class Prober:
             return
         action = values[0].value.uiVal
         if action:
-            yield f"to recover it needs {_ACTIONS.get(action, f'what NVML calls action {action}')}"
+            yield f"recovery requires {_ACTIONS.get(action, f'what NVML calls action {action}')}"

@@ -1,4 +1,4 @@
-"""Preferred allocation: which of the available devices a container should get."""
+"""Preferred allocation: choose among the available devices for a container."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from plugins.gpu.settings.file import AllocationPolicy
 __all__ = ["group_of", "prefer"]
 
 
-def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked about
+def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
     topology: Topology,
     totals: Mapping[str, int],
     policy: AllocationPolicy,
@@ -19,15 +19,15 @@ def prefer(  # noqa: PLR0917 - the kubelet's question, and what it is asked abou
     required: Sequence[Share],
     size: int,
 ) -> list[Share]:
-    """The best so many of the available shares, the required ones among them; none where the question is odd.
+    """Choose the best `size` available shares, including the required ones; none if the request is inconsistent.
 
     Args:
         topology: How the GPUs are connected.
-        totals: How many shares of this resource each group has (`group_of`), allocated ones included.
-        policy: How shares are distributed.
-        available: What the kubelet can give.
-        required: What it will give in any case.
-        size: How many it wants.
+        totals: The number of shares of this resource by group (`group_of`), including allocated ones.
+        policy: How to distribute shares.
+        available: The shares that can be allocated.
+        required: Those that will be allocated in any case.
+        size: The number of shares to choose.
     """
     by_id = {share.id: share for share in available}
     wanted = [share.id for share in required]

@@ -1,4 +1,4 @@
-"""Which shares of GPUs, and which MIG devices: spread over the GPUs, or on as few as possible."""
+"""Choose shares of GPUs and MIG devices: spread over the GPUs, or packed on as few as possible."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from plugins.gpu.settings.file import AllocationPolicy
 
 
 def group_of(share: Share) -> str:
-    """What is filled up or spared: what replicas are replicas of, and the GPU that a MIG device is a part of."""
+    """Return the group that is filled or spared: the device of a replica, or the GPU of a MIG device."""
     return share.gpu.uuid if share.sharing is Sharing.NONE else share.uuid
 
 
@@ -20,16 +20,16 @@ def spread(
     required: Sequence[Share],
     size: int,
 ) -> list[Share]:
-    """The best shares, the required ones among them.
+    """Choose the best shares, including the required ones.
 
-    Replicas for one container are of different GPUs where that is possible: two of the same one bring it nothing.
+    The replicas of one container are of different GPUs if possible: two of the same GPU are no gain.
 
     Args:
-        totals: How many shares each group has, allocated ones included.
+        totals: The number of shares by group, including allocated ones.
         policy: Whether the group with the fewest or with the most allocated shares comes first.
-        available: What there is.
-        required: Some of it.
-        size: How many.
+        available: The shares that can be allocated.
+        required: Those that will be allocated in any case.
+        size: The number of shares to choose.
     """
     held = Counter(totals)
     held.subtract(Counter(group_of(share) for share in available))
@@ -37,7 +37,7 @@ def spread(
     sign = 1 if policy is AllocationPolicy.DISTRIBUTED else -1
     kept = {share.id for share in required}
     left: defaultdict[str, list[Share]] = defaultdict(list)
-    for share in sorted(available, key=_place, reverse=True):
+    for share in sorted(available, key=_position, reverse=True):
         if share.id not in kept:
             left[group_of(share)].append(share)
     order = {group: number for number, group in enumerate(reversed(left))}
@@ -60,5 +60,5 @@ def spread(
     return chosen
 
 
-def _place(share: Share) -> tuple[int, int, int]:
+def _position(share: Share) -> tuple[int, int, int]:
     return share.gpu.index, share.mig.index if share.mig else 0, share.replica

@@ -1,4 +1,4 @@
-"""Resets of GPUs before a container starts. This runs in a process of its own, see `hub.reset`."""
+"""Resets of GPUs before a container starts. They run in a separate process, see `hub.reset`."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 
 
-def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of ResetSettings
-    """Make a GPU or MIG device ready, as far as its resource asks for.
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetSettings as JSON has them
+    """Prepare a GPU or MIG device for a container, up to the reset level of its resource.
 
     Raises:
-        ResetFailed: it is not, and the container must not start.
+        ResetFailed: the device is not ready, and the container must not start.
     """
-    # Imported here: what loads this module only to find the function need not load NVML.
+    # Imported here: importing this module to find the function must not load NVML.
     from plugins.gpu.reset.cleaning import clean  # noqa: PLC0415 - see above
     from plugins.gpu.reset.hardware import reset_hardware  # noqa: PLC0415 - see above
     from plugins.gpu.reset.target import open_target  # noqa: PLC0415 - see above
@@ -38,4 +38,4 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JS
     elif obstacle:
         say(f"the GPU itself was not reset: {obstacle}")
     if device.broken and level is not ResetLevel.RESET:
-        raise ResetFailed(f"{device.broken}; only a reset of the GPU mends that, and level {level} does none")
+        raise ResetFailed(f"{device.broken}; only a reset of the GPU can fix this, but the reset level is {level}")

@@ -1,4 +1,4 @@
-"""Settings of a GPU that a container may have changed, back to their defaults."""
+"""Restore the default settings of a GPU, which a container may have changed."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,13 +10,13 @@ from plugins.gpu.reset.target import Target
 
 
 def clean(target: Target) -> None:
-    """Bring everything back, and say what the card cannot do. Persistence mode belongs to the node and is left alone.
+    """Restore all settings, and log those that the card lacks. Persistence mode belongs to the node and is kept.
 
     Raises:
-        NvmlError: something could not be set.
+        NvmlError: a setting could not be restored.
     """
     if target.is_mig:
-        say("clocks, compute mode and counters belong to the whole GPU, and are left as they are")
+        say("clocks, compute mode and counters belong to the whole GPU and are not changed")
         return
     for what, step in _STEPS.items():
         try:
@@ -24,7 +24,7 @@ def clean(target: Target) -> None:
         except NvmlError as error:
             if error.code not in MISSING:
                 raise
-            say(f"{what}: skipped, the card or the driver does not support it")
+            say(f"{what}: skipped, not supported by the card or the driver")
 
 
 def _call(function: str, *args: object) -> Callable[[Target], None]:
@@ -38,7 +38,7 @@ def _default_power(target: Target) -> None:
 
 
 def _clear_counters(target: Target) -> None:
-    """Read into the log before they are gone."""
+    """Clear the ECC counters, and log them first."""
     counts = {
         name: target.nvml.call("nvmlDeviceGetTotalEccErrors", target.handle, kind, pynvml.NVML_VOLATILE_ECC)
         for name, kind in (
@@ -47,8 +47,8 @@ def _clear_counters(target: Target) -> None:
         )
     }
     if any(counts.values()):
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        say(f"ECC counters cleared; since they last were: {told}")
+        text = ", ".join(f"{count} {name}" for name, count in counts.items())
+        say(f"ECC counters cleared; errors since the last time: {text}")
         target.nvml.call("nvmlDeviceClearEccErrorCounts", target.handle, pynvml.NVML_VOLATILE_ECC)
 
 

@@ -1,4 +1,4 @@
-"""A reset of the GPU itself, by NVIDIA's own program."""
+"""Reset the GPU itself with nvidia-smi."""
 
 from hub import ResetFailed, Runtime
 from plugins.gpu.discovery.driverpaths import DriverPaths
@@ -8,24 +8,24 @@ from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.reset.target import open_target
 from plugins.gpu.reset.unused import require_unused
 
-LIMIT = 16.0
-"""Seconds for nvidia-smi. With all else that is done it stays within the time of a container's resets."""
+SMI_TIMEOUT = 16.0
+"""Seconds for nvidia-smi. Together with all other steps this stays within the time for the resets of a container."""
 
-LET_GO = 3.0
+RELEASE_TIMEOUT = 3.0
 """Seconds for the plugin to end its session with the driver."""
 
 
 def reset_hardware(paths: DriverPaths, uuid: str, settings: ResetSettings, runtime: Runtime) -> None:
-    """Reset the GPU, and see that it answers again.
+    """Reset the GPU, and check that it answers again.
 
     Raises:
         ResetFailed: it was not reset, or does not answer.
     """
     try:
-        with exclusive_driver(runtime, LET_GO):
-            run_program(paths, "nvidia-smi", ["--gpu-reset", "-i", uuid], timeout=LIMIT)
+        with exclusive_driver(runtime, RELEASE_TIMEOUT):
+            run_program(paths, "nvidia-smi", ["--gpu-reset", "-i", uuid], timeout=SMI_TIMEOUT)
     except TimeoutError:
-        raise ResetFailed(f"the plugin has not let go of the driver within {LET_GO:g} s") from None
+        raise ResetFailed(f"the plugin did not release the driver within {RELEASE_TIMEOUT:g} s") from None
     except ProgramFailed as failed:
         raise ResetFailed(f"the GPU was not reset: {failed}") from failed
     with open_target(paths, uuid) as target:

@@ -1,4 +1,4 @@
-"""What a reset prints: it goes to the log of the plugin."""
+"""Output of a reset, which the plugin writes to its log."""
 
 import sys
 

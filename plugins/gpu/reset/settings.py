@@ -1,4 +1,4 @@
-"""What the plugin tells its resets."""
+"""What the plugin passes to its resets."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,19 @@ import msgspec
 from plugins.gpu.settings.levels import ResetLevel
 
 MEMORY_SLACK = 512 << 20
-"""Bytes that may be in use on a GPU that nobody uses: the driver's own, which differ from card to card."""
+"""Bytes that may be in use on an unused GPU: the driver's own, which differ between cards."""
 
 
 class ResetSettings(msgspec.Struct, frozen=True):
-    """What a reset needs to know.
+    """Settings of a reset.
 
     Args:
-        levels: How far it goes, by UUID.
-        driver_root: Where the node has the driver.
-        dev_root: Where the node has the device files.
-        container_driver_root: Where the plugin's process finds the driver root.
-        memory_slack: Bytes that may be in use on a free GPU.
-        timeout: Seconds that a process or memory of the last container may take to go.
+        levels: The reset level by UUID.
+        driver_root: The driver's root directory on the node.
+        dev_root: The root directory of the device files on the node.
+        container_driver_root: Where the plugin's process sees the driver root.
+        memory_slack: Bytes that may be in use on an unused GPU.
+        timeout: Seconds to wait until processes and memory of the last container are gone.
     """
 
     levels: Mapping[str, ResetLevel] = {}

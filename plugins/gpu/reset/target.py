@@ -1,4 +1,4 @@
-"""The GPU or MIG device that is to be reset."""
+"""The GPU or MIG device to reset."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ _AMPERE = 8
 
 
 class Target:
-    """A device, and what can be asked of it.
+    """A device in a session with the driver.
 
     Args:
         nvml: The driver.
         paths: Where the driver's files are.
-        uuid: Which device.
+        uuid: The device's UUID.
     """
 
     def __init__(self, nvml: Nvml, paths: DriverPaths, uuid: str) -> None:
@@ -31,18 +31,18 @@ class Target:
         self.is_mig = uuid.startswith("MIG-")
 
     def reset_blocked(self) -> str:
-        """Why the GPU cannot be reset alone; empty when it can.
+        """Return why the GPU cannot be reset alone; empty if it can.
 
-        GPUs that NVLink connects directly are only reset all together; those on an NVSwitch can be since the Ampere
-        generation (documentation of nvidia-smi, --gpu-reset).
+        GPUs connected directly by NVLink can only be reset together; those on an NVSwitch can be reset alone since the
+        Ampere generation (documentation of nvidia-smi, --gpu-reset).
         """
         if self.is_mig:
-            return "a MIG device is a part of a GPU that others may be using"
+            return "it is a MIG device, and other containers may be using the rest of its GPU"
         if self._links_to(pynvml.NVML_NVLINK_DEVICE_TYPE_GPU):
-            return "NVLink connects it directly with other GPUs, which would have to be reset with it"
+            return "it is connected to other GPUs directly by NVLink, and they can only be reset together"
         generation, _ = self.nvml.call("nvmlDeviceGetCudaComputeCapability", self.handle)
         if generation < _AMPERE and self._links_to(pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH):
-            return "on an NVSwitch, GPUs of its generation are only reset all together"
+            return "it is on an NVSwitch, where GPUs before the Ampere generation can only be reset together"
         return ""
 
     def _links_to(self, kind: int) -> bool:
@@ -61,10 +61,10 @@ class Target:
 
 @contextmanager
 def open_target(paths: DriverPaths, uuid: str) -> Iterator[Target]:
-    """A device, in a session with the driver of its own.
+    """Open a device in a new session with the driver.
 
     Raises:
-        ResetFailed: the driver or the device does not answer, now or while it is used.
+        ResetFailed: the driver or the device fails, now or during the session.
     """
     nvml = Nvml()
     preload(paths)
@@ -73,4 +73,4 @@ def open_target(paths: DriverPaths, uuid: str) -> Iterator[Target]:
         yield Target(nvml, paths, uuid)
         nvml.call("nvmlShutdown")
     except NvmlError as error:
-        raise ResetFailed(f"the driver does not do what it is asked ({error})") from error
+        raise ResetFailed(f"the NVIDIA driver failed: {error}") from error

@@ -1,4 +1,4 @@
-"""Whether a GPU is free: nobody computes on it, and the memory of who did is back."""
+"""Check that a GPU is unused: no process runs on it, and its memory is free."""
 
 import time
 from collections.abc import Iterator
@@ -11,40 +11,40 @@ from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.reset.target import Target
 
 _POLL = 0.05
-"""Seconds between two looks; NVML reports no end of a process."""
+"""Seconds between two checks; NVML does not report the end of a process."""
 
 
 def require_unused(target: Target, settings: ResetSettings) -> None:
-    """Wait for a short while until the device is free.
+    """Wait until the device is unused.
 
     Raises:
-        ResetFailed: it is not; the text names the holders.
+        ResetFailed: it is still in use; the text names the processes.
     """
     end = time.monotonic() + settings.timeout
-    while why := _occupied(target, settings.memory_slack):
+    while why := _usage(target, settings.memory_slack):
         if time.monotonic() > end:
-            raise ResetFailed(f"{why}, and was for {settings.timeout:g} s")
+            raise ResetFailed(f"{why}, still after {settings.timeout:g} s")
         time.sleep(_POLL)
 
 
-def _occupied(target: Target, slack: int) -> str:
-    holders = "; ".join(_holders(target))
-    if holders:
-        return f"somebody else is on it: {holders}"
+def _usage(target: Target, slack: int) -> str:
+    processes = "; ".join(_processes(target))
+    if processes:
+        return f"other processes are using the GPU: {processes}"
     used = target.nvml.call("nvmlDeviceGetMemoryInfo", target.handle, pynvml.nvmlMemory_v2).used
     if used > slack:
-        return f"{used >> 20} MiB of its memory are in use (at most {slack >> 20} are on a free one)"
+        return f"{used >> 20} MiB of its memory are in use (at most {slack >> 20} on an unused GPU)"
     return ""
 
 
-def _holders(target: Target) -> Iterator[str]:
+def _processes(target: Target) -> Iterator[str]:
     for function in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses"):
         for process in target.nvml.ask(function, target.handle) or ():
             yield f"process {process.pid} ({_name(target, process.pid)})"
 
 
 def _name(target: Target, pid: int) -> str:
-    """A process's name, from the node or from the driver; who runs in another pid namespace is seen by the driver."""
+    """Return a process's name from /proc, or from the driver, which also knows processes of other pid namespaces."""
     own = target.paths.host.path(f"/proc/{pid}/comm")
     try:
         return own.read_text().strip()

@@ -1,1 +1,1 @@
-"""The GPU plugin's configuration: NVIDIA's own file, and one key more."""
+"""The GPU plugin's configuration: NVIDIA's own file, with one additional key."""

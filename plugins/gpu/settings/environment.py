@@ -1,4 +1,4 @@
-"""Environment variables that override the file, as those of NVIDIA's plugin do."""
+"""Environment variables that override the file, as in NVIDIA's plugin."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-"""What Go's strconv.ParseBool takes, which reads these variables in NVIDIA's plugin."""
+"""The values that Go's strconv.ParseBool accepts, which reads these variables in NVIDIA's plugin."""
 
 
 def _boolean(text: str) -> bool:
@@ -51,14 +51,14 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "IMEX_CHANNEL_IDS": ("imex.channelIDs", _numbers),
     "IMEX_REQUIRED": ("imex.required", _boolean),
 }
-"""What each variable sets, and how its text is read; an empty one sets nothing."""
+"""By variable, the key that it sets and how its text is read; an empty variable sets nothing."""
 
 
 def apply_environment(settings: GPUSettings, environment: Mapping[str, str]) -> GPUSettings:
-    """The settings with what the environment says instead of the file.
+    """Return the settings with overrides from the environment.
 
     Raises:
-        ConfigError: a variable has a value that its key does not take.
+        ConfigError: a variable has a value that its key does not accept.
     """
     for variable, (key, read) in VARIABLES.items():
         if not (text := environment.get(variable, "")):

@@ -24,61 +24,61 @@ class MigStrategy(StrEnum):
     """How MIG devices are advertised."""
 
     NONE = "none"
-    """Not at all: a GPU is one device, whatever it is divided into."""
+    """Not at all: each GPU is one device, even if it is divided."""
     SINGLE = "single"
-    """As nvidia.com/gpu, where all GPUs are divided into devices of one size."""
+    """As nvidia.com/gpu, if all GPUs are divided into devices of one size."""
     MIXED = "mixed"
-    """As a resource for each size, such as nvidia.com/mig-1g.5gb; GPUs that are not divided are nvidia.com/gpu."""
+    """As one resource per size, such as nvidia.com/mig-1g.5gb; undivided GPUs are nvidia.com/gpu."""
 
 
 class DeviceListStrategy(StrEnum):
-    """How the container runtime is told which devices a container gets."""
+    """How the container runtime learns which devices a container gets."""
 
     ENVVAR = "envvar"
     """By the variable NVIDIA_VISIBLE_DEVICES, which NVIDIA's container runtime reads."""
     VOLUME_MOUNTS = "volume-mounts"
-    """By mounts of /dev/null below /var/run/nvidia-container-devices, which that runtime reads too."""
+    """By mounts of /dev/null below /var/run/nvidia-container-devices, which NVIDIA's runtime also reads."""
     CDI_ANNOTATIONS = "cdi-annotations"
     """By CDI names in an annotation of the container."""
     CDI_CRI = "cdi-cri"
-    """By CDI names that the kubelet passes on."""
+    """By CDI names that the kubelet passes to the runtime."""
 
 
 class DeviceIDStrategy(StrEnum):
-    """What it is told of each."""
+    """How devices are identified to the container runtime."""
 
     UUID = "uuid"
-    """Its UUID."""
+    """By UUID."""
     INDEX = "index"
-    """Its index, which changes when GPUs come or go."""
+    """By index, which may change when GPUs are added or removed."""
 
 
 class AllocationPolicy(StrEnum):
     """Which shared devices are preferred."""
 
     DISTRIBUTED = "distributed"
-    """Those of the GPU of which the fewest are in use."""
+    """Those of the GPU with the fewest in use."""
     PACKED = "packed"
-    """Those of the GPU of which the most are."""
+    """Those of the GPU with the most in use."""
 
 
 class PluginFlags(Settings, frozen=True, rename="camel"):
     """`flags.plugin`."""
 
     pass_device_specs: bool = False
-    """Whether a container also gets the device files from the kubelet, as the CPU manager wants it."""
+    """Whether a container also gets the device files from the kubelet, which the CPU manager requires."""
     device_list_strategy: DeviceListStrategy | tuple[DeviceListStrategy, ...] = DeviceListStrategy.ENVVAR
-    """How the container runtime is told which devices a container gets: in one way, or in several."""
+    """How the container runtime learns which devices a container gets: in one way, or in several."""
     device_id_strategy: DeviceIDStrategy = msgspec.field(default=DeviceIDStrategy.UUID, name="deviceIDStrategy")
-    """What it is told of each device."""
+    """How devices are identified to the container runtime."""
     cdi_annotation_prefix: str = "cdi.k8s.io/"
-    """What the annotation with CDI names begins with."""
+    """The prefix of the annotation with CDI names."""
     nvidia_ctk_path: str = msgspec.field(default="/usr/bin/nvidia-ctk", name="nvidiaCTKPath")
-    """The tool of NVIDIA's container toolkit on the node, which CDI files name."""
+    """The tool of NVIDIA's container toolkit on the node, which the CDI files call."""
     container_driver_root: str = "/driver-root"
-    """Where the plugin finds the driver root; where there is no such directory, at its place on the node."""
+    """Where the plugin sees the driver root; if this is not a directory, the path on the node is used."""
     shared_devices_allocation_policy: AllocationPolicy = AllocationPolicy.DISTRIBUTED
-    """Which of several shared devices is preferred."""
+    """Which shared devices are preferred."""
 
     def __post_init__(self) -> None:
         if not self.device_lists:
@@ -86,9 +86,9 @@ class PluginFlags(Settings, frozen=True, rename="camel"):
 
     @property
     def device_lists(self) -> tuple[DeviceListStrategy, ...]:
-        """The strategies, however many there are."""
-        said = self.device_list_strategy
-        return (said,) if isinstance(said, str) else said
+        """The strategies as a tuple."""
+        value = self.device_list_strategy
+        return (value,) if isinstance(value, str) else value
 
 
 class Flags(Settings, frozen=True, rename="camel"):
@@ -97,8 +97,8 @@ class Flags(Settings, frozen=True, rename="camel"):
     mig_strategy: MigStrategy = MigStrategy.NONE
     """How MIG devices are advertised."""
     fail_on_init_error: bool | None = None
-    """Whether the process ends where there is no driver. Not so where nothing is said, other than with NVIDIA's plugin:
-    one configuration then suits nodes with and without GPUs."""
+    """Whether the process exits if there is no driver. By default it does not, unlike NVIDIA's plugin, so that one
+    configuration suits nodes with and without GPUs."""
     nvidia_driver_root: AbsolutePath = "/"
     """The directory on the node below which the driver's libraries and programs are."""
     nvidia_dev_root: str = ""
@@ -110,14 +110,14 @@ class Flags(Settings, frozen=True, rename="camel"):
     mofed_enabled: bool = False
     """Whether containers get the device files of Mellanox OFED (/dev/infiniband)."""
     device_discovery_strategy: Literal["auto", "nvml"] = "auto"
-    """How GPUs are found. Both mean NVML, the driver's library; Tegra is not served."""
+    """How GPUs are found. Both values mean NVML, the driver's library; Tegra is not supported."""
     mps_root: AbsolutePath = "/run/nvidia/mps"
-    """The directory on the node where the control daemons of MPS and their clients meet."""
+    """The directory on the node that the control daemons of MPS share with their clients."""
     use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
-    """Of another program (GPU feature discovery), which reads the same file; accepted, and without effect."""
+    """For GPU feature discovery, another program that reads the same file; accepted, without effect."""
     plugin: PluginFlags = PluginFlags()
     gfd: dict[str, Any] | None = None
-    """Settings of that program; accepted, and without effect."""
+    """For GPU feature discovery; accepted, without effect."""
 
 
 class Imex(Settings, frozen=True, rename="camel"):
@@ -134,19 +134,19 @@ class Imex(Settings, frozen=True, rename="camel"):
 
 
 class XidTable(Settings, frozen=True):
-    """`dphub.health.xids`: what an XID means for a GPU's health."""
+    """`dphub.health.xids`: the effect of XIDs on a GPU's health."""
 
     ignore: tuple[int, ...] = ()
-    """XIDs that mean nothing."""
+    """XIDs without effect on health."""
     recover: tuple[int, ...] = ()
-    """XIDs after which a GPU is unhealthy until a probe finds nothing wrong and the quiet time is over."""
+    """XIDs after which a GPU is unhealthy until a probe finds no fault and the recovery time has passed."""
     fatal: tuple[int, ...] = ()
-    """XIDs after which it is unhealthy until it is reset, or an operator says otherwise."""
+    """XIDs after which a GPU is unhealthy until it is reset, or an administrator uncordons it."""
 
     def __post_init__(self) -> None:
         for code, times in Counter((*self.ignore, *self.recover, *self.fatal)).items():
             if times > 1:
-                raise ValueError(f"XID {code} is there {times} times, expected once in one of the lists")
+                raise ValueError(f"XID {code} occurs {times} times, expected once in one of the lists")
 
 
 class HealthSettings(Settings, frozen=True):
@@ -155,19 +155,19 @@ class HealthSettings(Settings, frozen=True):
     interval: Seconds = 5
     """Seconds between two probes."""
     quiet: Annotated[float, msgspec.Meta(ge=0)] = 60
-    """Seconds without a fault before a GPU counts as healthy again."""
+    """Seconds without a fault before a GPU is healthy again."""
     driver_timeout: Seconds = 10
-    """Seconds after which a driver that has not answered is given up."""
+    """Seconds that the driver may take to answer; then the process restarts."""
     xids: XidTable = XidTable()
 
 
 class HubSection(Settings, frozen=True):
-    """`dphub`: the one key that NVIDIA's file does not know."""
+    """`dphub`: the only key that NVIDIA's file does not have."""
 
     health: HealthSettings = HealthSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
-    """By resource, what is done to a GPU before a container starts with it; resources that are not named are not reset.
-    What YAML makes of `off` means the same."""
+    """By resource, what is done to a GPU before a container starts with it; other resources are not reset. `false`, as
+    which YAML reads `off`, means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
 
@@ -176,7 +176,7 @@ class HubSection(Settings, frozen=True):
             if level is True:
                 raise ValueError(f"reset: {resource} is true, expected one of {', '.join(ResetLevel)}")
             if resource_name(resource) != resource:
-                raise ValueError(f'reset: "{resource}" is no full resource name, expected one like nvidia.com/gpu')
+                raise ValueError(f'reset: "{resource}" is not a full resource name, expected one like nvidia.com/gpu')
         for number, selector in enumerate(self.exclude):
             try:
                 check_selector(selector, pci=True)
@@ -185,7 +185,7 @@ class HubSection(Settings, frozen=True):
 
     @property
     def reset_levels(self) -> dict[str, ResetLevel]:
-        """How far resets go, by resource."""
+        """The reset levels by resource."""
         return {name: ResetLevel.OFF if isinstance(level, bool) else level for name, level in self.reset.items()}
 
 
@@ -203,15 +203,15 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
     def __post_init__(self) -> None:
         if self.sharing.mps and self.flags.mig_strategy is MigStrategy.MIXED:
             raise ValueError(
-                "sharing.mps does not go with flags.migStrategy mixed: MIG devices cannot be shared by MPS"
+                "sharing.mps cannot be combined with flags.migStrategy mixed: MPS cannot share MIG devices"
             )
         known = self._resource_names()
         for name in self.dphub.reset:
             if known and name not in known:
-                raise ValueError(f"dphub.reset: no GPU becomes {name} by this file, expected {', '.join(known)}")
+                raise ValueError(f"dphub.reset: no GPU is advertised as {name}, expected {', '.join(known)}")
 
     def _resource_names(self) -> Collection[str]:
-        """What there may be resources of; none where that depends on the node, whose MIG devices name them."""
+        """Return all resources that this file can advertise; none if they depend on the MIG devices of the node."""
         if self.flags.mig_strategy is not MigStrategy.NONE or os.environ.get("MIG_STRATEGY"):
             return ()
         mode = self.sharing.mode

@@ -1,16 +1,16 @@
-"""How far a reset goes."""
+"""Reset levels."""
 
 from enum import StrEnum
 
 
 class ResetLevel(StrEnum):
-    """What is done to a GPU before a container starts with it. Each level does what those before it do."""
+    """What is done to a GPU before a container starts with it. Each level includes the ones before it."""
 
     OFF = "off"
-    """Nothing is done."""
+    """Do nothing."""
     CHECK = "check"
-    """The container is refused while somebody else is on the GPU."""
+    """Refuse the container while other processes use the GPU."""
     CLEAN = "clean"
-    """Settings that a container may have changed go back to their defaults."""
+    """Restore the defaults of settings that a container may have changed."""
     RESET = "reset"
-    """The GPU itself is reset."""
+    """Reset the GPU itself."""

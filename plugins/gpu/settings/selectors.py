@@ -1,4 +1,4 @@
-"""How a configuration names GPUs and MIG devices: by index, UUID or PCI address."""
+"""Selectors of GPUs and MIG devices in a configuration: index, UUID or PCI address."""
 
 import re
 
@@ -15,22 +15,22 @@ _FORMS = {
 
 
 def check_selector(selector: str | int, *, pci: bool) -> None:
-    """Whether this can name a device.
+    """Check that a selector has a valid form.
 
     Args:
-        selector: What a file says.
-        pci: Whether PCI addresses are allowed; NVIDIA's keys do not know them.
+        selector: The selector in a file.
+        pci: Whether PCI addresses are allowed; NVIDIA's keys do not accept them.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it does not.
     """
     forms = {kind: form for kind, form in _FORMS.items() if pci or kind != "PCI address"}
     if not any(re.fullmatch(form, str(selector)) for form in forms.values()):
-        raise ValueError(f'"{selector}" names no device, expected one of: {", ".join(forms)}')
+        raise ValueError(f'"{selector}" cannot name a device, expected one of: {", ".join(forms)}')
 
 
 def selects(selector: str | int, gpu: Gpu, mig: MigDevice | None = None) -> bool:
-    """Whether a selector names a MIG device, or a GPU where none is given."""
+    """Whether a selector names a MIG device, or a GPU if no MIG device is given."""
     name = str(selector)
     if mig is not None:
         return name in {
@@ -42,7 +42,7 @@ def selects(selector: str | int, gpu: Gpu, mig: MigDevice | None = None) -> bool
 
 
 def _pci(address: str) -> str:
-    """A PCI address as sysfs writes it; NVIDIA's tools have eight digits of domain in upper case, or none."""
+    """Convert a PCI address to that of sysfs; NVIDIA's tools write eight domain digits in upper case, or none."""
     domain, _, rest = address.lower().rpartition(":")[0].rpartition(":")
     bus, _, slot = address.lower().rpartition(":")
     return f"{domain[-4:].rjust(4, '0')}:{rest or bus}:{slot}"

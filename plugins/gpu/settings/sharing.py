@@ -1,4 +1,4 @@
-"""`resources` and `sharing`: what devices are called, and how many containers share one."""
+"""`resources` and `sharing`: the names of resources, and how many containers share a device."""
 
 import os
 import re
@@ -9,47 +9,45 @@ from hub import Settings
 from plugins.gpu.settings.selectors import check_selector
 
 GPU_RESOURCE = "nvidia.com/gpu"
-"""What GPUs are advertised as that no pattern names."""
+"""The resource of GPUs that no pattern matches."""
 
 NAME_CHARACTERS = 63
-"""The longest resource name, domain included, that NVIDIA's plugin takes."""
+"""The longest resource name, including the domain, that NVIDIA's plugin accepts."""
 
 SHARED = ".shared"
-"""What `renameByDefault` adds to a resource's name."""
+"""The suffix that `renameByDefault` adds to a resource's name."""
 
 
 def resource_name(name: str) -> str:
-    """A resource's full name; NVIDIA's domain is added where it has none.
+    """Return a resource's full name; NVIDIA's domain is added if it has none.
 
     Raises:
-        ValueError: no kubelet would take it.
+        ValueError: no kubelet would accept the name.
     """
     prefix = os.environ.get("RESOURCE_PREFIX") or "nvidia.com"
     full = name if "/" in name else f"{prefix}/{name}"
     if len(full) > NAME_CHARACTERS:
-        raise ValueError(
-            f'the resource name "{full}" has {len(full)} characters, at most {NAME_CHARACTERS} are allowed'
-        )
+        raise ValueError(f'the resource name "{full}" has {len(full)} characters, expected at most {NAME_CHARACTERS}')
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?", full):
         raise ValueError(
-            f'"{full}" is no resource name, expected small letters, digits, "-" and "." after "nvidia.com/"'
+            f'"{full}" is not a resource name, expected lower-case letters, digits, "-" and "." after "nvidia.com/"'
         )
     return full
 
 
 class Pattern(Settings, frozen=True):
-    """Devices whose product name (or MIG profile) matches a pattern are of this resource."""
+    """The resource of devices whose product name (or MIG profile) matches a pattern."""
 
     pattern: str
-    """`*` stands for any text; found anywhere in the name, as NVIDIA's plugin does."""
+    """`*` stands for any text; the pattern may match anywhere in the name, as in NVIDIA's plugin."""
     name: str
-    """The resource; NVIDIA's domain is added where it has none."""
+    """The resource; NVIDIA's domain is added if it has none."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", resource_name(self.name))
 
     def matches(self, text: str) -> bool:
-        """Whether a product or profile is meant."""
+        """Whether the pattern matches a product name or profile."""
         return bool(re.search(".*".join(map(re.escape, self.pattern.split("*"))), text))
 
 
@@ -57,30 +55,30 @@ class ResourcePatterns(Settings, frozen=True):
     """`resources`; the first pattern that matches names the resource."""
 
     gpus: tuple[Pattern, ...] = ()
-    """What GPUs are called, by their product name."""
+    """Resources of GPUs, by product name."""
     mig: tuple[Pattern, ...] = ()
-    """What MIG devices are called, by their profile."""
+    """Resources of MIG devices, by profile."""
     migs: tuple[Pattern, ...] = ()
-    """The same as `mig`, NVIDIA's own name for it."""
+    """NVIDIA's name for `mig`, with the same meaning."""
 
 
 class SharedResource(Settings, frozen=True):
     """Devices of a resource that several containers share."""
 
     name: str
-    """The resource whose devices are shared; NVIDIA's domain is added where it has none."""
+    """The resource whose devices are shared; NVIDIA's domain is added if it has none."""
     replicas: int
     """How many containers share a device; at least 2."""
     rename: str = ""
-    """What the shared devices are advertised as. Empty: as `name`, or as `renameByDefault` has it."""
+    """The resource of the shared devices. Empty: `name`, with `.shared` added if `renameByDefault` is true."""
     devices: str | int | tuple[int | str, ...] = "all"
-    """`all`, so many, or a list of indices, MIG indices ("0:1") or UUIDs."""
+    """`all`, a number of devices, or a list of indices, MIG indices ("0:1") or UUIDs."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", resource_name(self.name))
         if self.rename:
             force_setattr(self, "rename", resource_name(self.rename))
-        if self.replicas < 2:  # noqa: PLR2004 - one is no sharing
+        if self.replicas < 2:  # noqa: PLR2004 - one is not shared
             raise ValueError(f"replicas is {self.replicas}, expected at least 2")
         if isinstance(self.devices, str) and self.devices != "all":
             raise ValueError(f'devices is "{self.devices}", expected "all", a number, or a list')
@@ -97,48 +95,48 @@ class SharingMode(Settings, frozen=True, rename="camel"):
     resources: tuple[SharedResource, ...]
     """What is shared."""
     rename_by_default: bool = False
-    """Whether `.shared` is added to the name of a resource that is shared."""
+    """Whether `.shared` is added to the names of shared resources."""
     fail_requests_greater_than_one: bool | None = None
-    """Whether a container that asks for more than one share is refused. Nothing said: yes for MPS, else no."""
+    """Whether a container that requests more than one share is refused. The default is true for MPS, else false."""
     strategy: str = ""
-    """A relic of NVIDIA's file; only the empty text is known."""
+    """A relic of NVIDIA's file; must be empty."""
 
     def __post_init__(self) -> None:
         if self.strategy:
-            raise ValueError(f'strategy is "{self.strategy}", expected none: there is only one')
+            raise ValueError(f'strategy is "{self.strategy}", expected none')
         if not self.resources:
             raise ValueError("resources is empty, expected at least one")
         whole: set[str] = set()
         for number, resource in enumerate(self.resources):
             if resource.name in whole:
-                raise ValueError(f"resources[{number}]: all devices of {resource.name} are shared by an entry before")
+                raise ValueError(f"resources[{number}]: an earlier entry already shares all devices of {resource.name}")
             if resource.devices == "all":
                 whole.add(resource.name)
 
     def name_of(self, resource: SharedResource) -> str:
-        """What shared devices of a resource are advertised as."""
+        """Return the resource under which shared devices are advertised."""
         return resource.rename or (resource.name + SHARED if self.rename_by_default else resource.name)
 
 
 class SharingSection(Settings, frozen=True, rename="camel"):
-    """`sharing`: one of the two, or none."""
+    """`sharing`: at most one of the two modes."""
 
     time_slicing: SharingMode | None = None
     mps: SharingMode | None = None
 
     def __post_init__(self) -> None:
         if self.time_slicing and self.mps:
-            raise ValueError("there are both timeSlicing and mps, expected one of them")
+            raise ValueError("timeSlicing and mps are both set, expected one of them")
 
     @property
     def mode(self) -> SharingMode | None:
-        """How devices are shared, if they are."""
+        """How devices are shared; None if they are not."""
         return self.mps or self.time_slicing
 
     @property
     def single_requests(self) -> bool:
-        """Whether a container may have only one shared device; MPS means so unless told otherwise, as NVIDIA's does."""
+        """Whether a container may have only one shared device; by default so for MPS, as in NVIDIA's plugin."""
         if self.mode is None:
             return False
-        said = self.mode.fail_requests_greater_than_one
-        return self.mps is not None if said is None else said
+        setting = self.mode.fail_requests_greater_than_one
+        return self.mps is not None if setting is None else setting

@@ -1,7 +1,7 @@
-"""What XIDs, the error reports of NVIDIA's driver, mean for a GPU's health.
+"""The effect of XIDs, the error reports of NVIDIA's driver, on a GPU's health.
 
-The defaults: NVIDIA's device plugin ignores the ones that applications cause. Of the others, those are fatal for which
-NVIDIA's XID catalogue wants the GPU reset or the node restarted; a GPU recovers from the rest by itself.
+By default, as in NVIDIA's device plugin, XIDs caused by applications are ignored. Of the others, those are fatal for
+which NVIDIA's XID catalogue requires a reset of the GPU or a restart of the node; a GPU recovers from the rest.
 """
 
 from collections.abc import Mapping
@@ -18,79 +18,79 @@ ENABLE = "DP_ENABLE_HEALTHCHECKS"
 
 
 class XidMeaning(StrEnum):
-    """What follows from an XID."""
+    """The effect of an XID on health."""
 
     IGNORE = "ignore"
-    """Nothing."""
+    """None."""
     RECOVER = "recover"
-    """The GPU is unhealthy until a probe and a quiet time have passed."""
+    """The GPU is unhealthy until a probe finds no fault and the recovery time has passed."""
     FATAL = "fatal"
-    """The GPU is unhealthy until it is reset, or an operator says otherwise."""
+    """The GPU is unhealthy until it is reset, or an administrator uncordons it."""
 
 
 IGNORED = {
-    13: "an application's graphics or compute exception",
-    31: "an application's access to memory that it has not",
-    43: "an application's work was stopped",
-    45: "the clean-up after an application that was ended",
-    68: "a video processor exception",
-    109: "an application's context switch took too long",
+    13: "graphics or compute exception of an application",
+    31: "invalid memory access by an application",
+    43: "work of an application was stopped",
+    45: "clean-up after a terminated application",
+    68: "video processor exception",
+    109: "context switch of an application timed out",
 }
 
 FATAL = {
-    48: "a memory error that could not be corrected",
-    62: "a micro-controller of the GPU has halted",
-    64: "the retirement of bad memory could not be recorded",
-    74: "an NVLink error",
+    48: "uncorrectable memory error",
+    62: "a microcontroller of the GPU has halted",
+    64: "the retirement of faulty memory could not be recorded",
+    74: "NVLink error",
     79: "the GPU has fallen off the bus",
-    95: "a memory error that may have reached other applications",
-    110: "a security fault",
+    95: "memory error that may affect other applications",
+    110: "security fault",
     119: "the GPU's system processor does not answer",
-    120: "an error in the GPU's system processor",
-    140: "an unrecovered memory error",
+    120: "error in the GPU's system processor",
+    140: "unrecovered memory error",
     143: "the GPU could not be initialized",
-    158: "a fatal time-out of the GPU",
+    158: "fatal timeout of the GPU",
 }
 
 OTHERS = {
-    32: "a corrupt command buffer",
-    38: "a driver firmware error",
-    61: "a breakpoint or warning of a micro-controller",
-    63: "bad memory was retired, or is to be at the next reset",
-    69: "a graphics engine class error",
-    92: "a high rate of corrected memory errors",
-    94: "a memory error that concerns one application only",
-    121: "an error on the link to the processor",
-    145: "an NVLink error that was handled",
-    149: "an NVLink network error",
-    154: "what the GPU needs to recover has changed",
+    32: "corrupt command buffer",
+    38: "driver firmware error",
+    61: "breakpoint or warning of a microcontroller",
+    63: "faulty memory was retired, or will be at the next reset",
+    69: "graphics engine class error",
+    92: "high rate of corrected memory errors",
+    94: "memory error that affects one application only",
+    121: "error on the link to the processor",
+    145: "NVLink error that was handled",
+    149: "NVLink network error",
+    154: "the recovery action of the GPU has changed",
 }
 
 _WORDS = IGNORED | FATAL | OTHERS
 
 
 def describe(code: int) -> str:
-    """An XID in words."""
+    """Describe an XID."""
     return _WORDS.get(code, "see NVIDIA's XID catalogue")
 
 
 class XidPolicy(msgspec.Struct, frozen=True):
-    """The meaning of every XID, by the settings and by NVIDIA's two variables, which override them."""
+    """The meaning of every XID, from the settings and from NVIDIA's two variables, which override them."""
 
     meanings: Mapping[int, XidMeaning]
     others: XidMeaning = XidMeaning.RECOVER
     probes: bool = True
-    """Whether what a probe finds counts; it does not where all health checks are switched off."""
+    """Whether faults found by probes count; they do not if all health checks are disabled."""
 
     @classmethod
     def of(cls, table: XidTable, environment: Mapping[str, str]) -> Self:
-        """The policy of a configuration.
+        """Make the policy of a configuration.
 
-        `DP_DISABLE_HEALTHCHECKS` is `all`, `xids` or a list of XIDs that are to be ignored; `DP_ENABLE_HEALTHCHECKS`
-        takes the same and wins.
+        `DP_DISABLE_HEALTHCHECKS` is `all`, `xids` or a list of XIDs to ignore; `DP_ENABLE_HEALTHCHECKS` accepts the
+        same and takes precedence.
 
         Raises:
-            ConfigError: a variable is none of that.
+            ConfigError: a variable has another value.
         """
         meanings = dict.fromkeys(IGNORED, XidMeaning.IGNORE) | dict.fromkeys(FATAL, XidMeaning.FATAL)
         for kind in XidMeaning:
@@ -110,11 +110,11 @@ class XidPolicy(msgspec.Struct, frozen=True):
 
     @property
     def listens(self) -> bool:
-        """Whether any XID means anything."""
+        """Whether any XID affects health."""
         return any(meaning is not XidMeaning.IGNORE for meaning in (self.others, *self.meanings.values()))
 
     def meaning(self, code: int) -> XidMeaning:
-        """What follows from an XID."""
+        """Return the effect of an XID."""
         return self.meanings.get(code, self.others)
 
 
@@ -122,7 +122,9 @@ def _read(environment: Mapping[str, str], variable: str) -> set[str]:
     words = {word.strip() for word in environment.get(variable, "").lower().split(",")} - {""}
     for word in words - {"all", "xids"}:
         if not word.isdigit():
-            raise ConfigError(variable, f'"{word}" is no XID, expected "all", "xids" or a list of XIDs like "13,31"')
+            raise ConfigError(
+                variable, f'"{word}" is not an XID, expected "all", "xids" or a list of XIDs like "13,31"'
+            )
     return words
 
 

@@ -1,1 +1,1 @@
-"""Which RDMA devices a node has, as its kernel shows them."""
+"""Discovery of the RDMA devices and routes of a node."""

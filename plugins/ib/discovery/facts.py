@@ -1,9 +1,9 @@
-"""What is known of the RDMA devices of a node."""
+"""Facts about the RDMA devices of a node."""
 
 import msgspec
 
 INFINIBAND, ETHERNET = "InfiniBand", "Ethernet"
-"""What the kernel calls link layers; others are "Unknown", such as that of Amazon's EFA."""
+"""The kernel's names of link layers; others are "Unknown", such as that of Amazon's EFA."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -16,23 +16,23 @@ class Port(msgspec.Struct, frozen=True):
     """LinkUp, Polling, Disabled, ..."""
     link_layer: str
     rate: float
-    """Gb/s; 0 where the kernel does not say."""
+    """Gb/s; 0 if unknown."""
 
 
 class Hca(msgspec.Struct, frozen=True):
-    """An RDMA device: a physical function or a virtual one."""
+    """An RDMA device: a physical or virtual function."""
 
     pci: str
-    """Its PCI address, which stays when the names change."""
+    """Its PCI address, which does not change when names do."""
     name: str
-    """What the kernel calls it now, such as "mlx5_0"."""
+    """Its current name in the kernel, such as "mlx5_0"."""
     vendor: str
     device: str
     """Vendor and device as four hexadecimal digits, such as "15b3" and "101b"."""
     driver: str
-    """Empty when no driver is bound."""
+    """Empty if no driver is bound."""
     numa: int | None
-    """Its NUMA node; None where that is unknown."""
+    """Its NUMA node; None if unknown."""
     node_guid: str
     firmware: str
     board: str
@@ -40,20 +40,20 @@ class Hca(msgspec.Struct, frozen=True):
     netdevs: tuple[str, ...]
     """Network interfaces on the same PCI function."""
     link_types: tuple[str, ...]
-    """Of those: "ether" or "infiniband", as the `linkTypes` of configurations name them."""
+    """The types of these interfaces, "ether" or "infiniband", as in the key `linkTypes` of configurations."""
     uverbs: str
-    """The name of its main device file below /dev/infiniband; empty when there is none."""
+    """The name of its main device file below /dev/infiniband; empty if there is none."""
     umads: tuple[str, ...]
     issms: tuple[str, ...]
     pf: str = ""
-    """The PCI address of its physical function, when it is a virtual one."""
+    """The PCI address of its physical function; empty unless it is virtual."""
     pf_names: tuple[str, ...] = ()
-    """What that is called: its network interfaces and its RDMA device."""
+    """The names of the physical function: its network interfaces and its RDMA device."""
     vf: int | None = None
     """Its number on the physical function."""
     vfs: int = 0
-    """How many virtual functions it has."""
+    """The number of its virtual functions."""
     pkeys: tuple[str, ...] = ()
     """Partition keys of its ports, such as "0xffff"."""
     path: str = ""
-    """Its real path below /sys/devices, which tells what it is close to."""
+    """Its resolved path below /sys/devices, which shows its place in the PCI tree."""

@@ -1,4 +1,4 @@
-"""Network interfaces that the node itself depends on."""
+"""Find the network interfaces that the node itself depends on."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from hub import Host
 
 VARIABLE = "DPHUB_NODE_NET"
-"""Names the directory with the kernel's tables of the node's network, where this process has another network: a pod's
-own /proc/net tells of the pod."""
+"""Names the directory with the kernel's tables of the node's network if this process has another one: a pod's /proc/net
+shows the pod's network."""
 
 _TABLES = "/proc/net"
 _UP = 0x1
 
 
 def default_route_interfaces(host: Host) -> list[str]:
-    """The interfaces of the default routes, as the kernel's tables have them; none where they cannot be read."""
+    """Return the interfaces of the default routes in the kernel's tables; none if they cannot be read."""
     tables = Path(os.environ.get(VARIABLE) or host.path(_TABLES))
     return sorted({*_ipv4(_lines(tables / "route")), *_ipv6(_lines(tables / "ipv6_route"))})
 
@@ -25,7 +25,7 @@ def _ipv4(lines: list[list[str]]) -> set[str]:
 
 
 def _ipv6(lines: list[list[str]]) -> set[str]:
-    """Columns: destination, its length, ..., flags, interface; without a gateway it is the route to nowhere."""
+    """Columns: destination, its length, ..., flags, interface. A route on lo leads nowhere."""
     return {
         line[9]
         for line in lines

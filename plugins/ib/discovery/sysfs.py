@@ -1,4 +1,4 @@
-"""RDMA devices as sysfs shows them."""
+"""Read RDMA devices from sysfs."""
 
 import functools
 import os
@@ -10,7 +10,7 @@ from hub import Host
 from plugins.ib.discovery.facts import Hca, Port
 
 RDMA_DEVICES = "/sys/class/infiniband"
-"""One entry for each RDMA device; there as long as the kernel's RDMA core is loaded."""
+"""One entry for each RDMA device; exists while the kernel's RDMA core is loaded."""
 
 ERROR_COUNTERS = (
     "symbol_error",
@@ -26,7 +26,7 @@ ERROR_COUNTERS = (
     "excessive_buffer_overrun_errors",
     "VL15_dropped",
 )
-"""What counts as an error among a port's counters (Documentation/ABI/stable/sysfs-class-infiniband of the kernel)."""
+"""The error counters of a port (Documentation/ABI/stable/sysfs-class-infiniband of the kernel)."""
 
 _VERBS = "/sys/class/infiniband_verbs"
 _MAD = "/sys/class/infiniband_mad"
@@ -35,9 +35,9 @@ _ETHER, _INFINIBAND = "1", "32"
 
 
 def read_hcas(host: Host) -> list[Hca]:
-    """All RDMA devices, in the order of their PCI addresses. One that goes while it is read is not there."""
+    """Read all RDMA devices in the order of their PCI addresses. One that is removed meanwhile is left out."""
     nodes = _character_devices(host)
-    # Of many virtual functions each would read the same of its physical one.
+    # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
     found = []
     for entry in _entries(host.path(RDMA_DEVICES)):
@@ -51,7 +51,7 @@ def read_hcas(host: Host) -> list[Hca]:
 
 
 def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
-    """State and physical state of every port, by device name and port number: what changes most often, and no more."""
+    """Read state and physical state of all ports, by device name and port number: only what changes often."""
     states = {}
     for entry in _entries(host.path(RDMA_DEVICES)):
         for port in _entries(entry / "ports"):
@@ -60,14 +60,14 @@ def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
 
 
 def read_counters(host: Host, device: str, port: int) -> dict[str, int]:
-    """The error counters of a port, those that its driver has."""
+    """Read those error counters of a port that its driver provides."""
     directory = host.path(RDMA_DEVICES) / device / "ports" / str(port) / "counters"
     texts = {name: _text(directory / name) for name in ERROR_COUNTERS}
     return {name: int(text) for name, text in texts.items() if text.isdigit()}
 
 
 def is_exclusive(host: Host) -> bool:
-    """Whether RDMA devices belong to one network namespace at a time (`rdma system` shows and sets it)."""
+    """Whether an RDMA device belongs to one network namespace at a time (`rdma system` shows and sets the mode)."""
     return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
@@ -124,34 +124,34 @@ def _read_port(port: Path) -> Port:
 
 
 def _state(path: Path) -> str:
-    """The word of "4: ACTIVE"."""
+    """Return the word of a state such as "4: ACTIVE"."""
     return _text(path).partition(":")[2].strip()
 
 
 def numa_node(function: Path) -> int | None:
-    """The NUMA node of a PCI function; None where that is unknown."""
+    """Read the NUMA node of a PCI function; None if unknown."""
     node = _text(function / "numa_node")
     return int(node) if node.isdigit() else None
 
 
 def _vf_numbers(pf: Path) -> dict[str, int]:
-    """The numbers of a physical function's virtual ones, by their PCI addresses."""
+    """Read the numbers of a physical function's virtual functions, by PCI address."""
     links = (entry for entry in os.scandir(pf) if entry.name.startswith("virtfn"))
     return {Path(entry.path).readlink().name: int(entry.name.removeprefix("virtfn")) for entry in links}
 
 
 def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
-    """By RDMA device and kind, the names of its device files."""
+    """Find the names of device files, by RDMA device and kind."""
     found: dict[str, dict[str, list[str]]] = {}
     for entry in (*_entries(host.path(_VERBS)), *_entries(host.path(_MAD))):
-        # The whole name: mlx5_1 is no part of mlx5_10. `abi_version` is no device.
+        # Compare whole names: mlx5_10 begins with mlx5_1. `abi_version` is not a device.
         if owner := _text(entry / "ibdev"):
             found.setdefault(owner, {}).setdefault(entry.name.rstrip("0123456789"), []).append(entry.name)
     return found
 
 
 def _entries(directory: Path) -> Iterator[Path]:
-    """What is in a directory, numbers in their order; nothing where it is not there, or goes meanwhile."""
+    """Return the entries of a directory in natural order; none if it does not exist or is removed meanwhile."""
     try:
         names = [path.name for path in directory.iterdir()]
     except OSError:
@@ -163,7 +163,7 @@ def _entries(directory: Path) -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
-    """A file's text; empty where there is none, or none to be had (some files answer with an error)."""
+    """Read a file; empty if that fails (reading some files is an error)."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:

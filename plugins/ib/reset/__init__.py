@@ -1,7 +1,7 @@
-"""Resets of virtual functions before a container starts. This runs in a process of its own, see `hub.reset`.
+"""Resets of virtual functions before a container starts. They run in a separate process, see `hub.reset`.
 
-A container starts after its pod's network is set up, and a reset undoes what was set up on the function. So it is for
-pods whose network is not on it, and has to be asked for.
+A container starts after its pod's network is set up, and a reset undoes what was set up on the function. So resets are
+for pods whose network does not use it, and off by default.
 """
 
 from pathlib import Path
@@ -15,42 +15,41 @@ from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import record, unbound_directory
 
 
-def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - what JSON made of VfResetSettings
-    """Unbind a virtual function's driver, reset it, bind the driver again, and see that it is as it was.
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfResetSettings as JSON has them
+    """Unbind a virtual function's driver, reset the function, bind the driver again, and check the result.
 
     Raises:
-        ResetFailed: it is not, and the container must not start.
+        ResetFailed: the function is not as before, and the container must not start.
     """
-    asked = msgspec.convert(settings, VfResetSettings)
-    limits = asked.limits
+    timeouts = msgspec.convert(settings, VfResetSettings).timeouts
     function = Function(Host(device.host_root), device.id)
     _check(function)
     names = {Path(node).name for node in device.nodes} - {"rdma_cm"}
     was_active = function.is_active
     with record(unbound_directory(device.runtime), device.id, function.driver):
-        function.unbind(limits.unbind)
+        function.unbind(timeouts.unbind)
         try:
-            function.reset(limits.reset)
+            function.reset(timeouts.reset)
         except ResetFailed as failed:
-            raise ResetFailed(f"{failed}; {_restored(function, limits.bind)}") from failed
-        function.bind(limits.bind)
-    function.wait_until_ready(limits.ready, names=names, active=was_active)
+            raise ResetFailed(f"{failed}; {_bind_again(function, timeouts.bind)}") from failed
+        function.bind(timeouts.bind)
+    function.wait_until_ready(timeouts.ready, names=names, active=was_active)
 
 
 def _check(function: Function) -> None:
-    """That it may be reset at all."""
+    """Check that the function may be reset."""
     if not function.is_virtual:
-        raise ResetFailed("it is no virtual function, and others depend on a physical one")
+        raise ResetFailed("it is not a virtual function, and others depend on a physical one")
     if not function.is_bound:
         raise ResetFailed("no driver is bound to it")
     if holders := sorted(set(function.holders())):
-        raise ResetFailed(f"somebody has it open: {'; '.join(holders)}")
+        raise ResetFailed(f"other processes have it open: {'; '.join(holders)}")
 
 
-def _restored(function: Function, limit: float) -> str:
-    """Bind the driver again after a failure; what came of it."""
+def _bind_again(function: Function, timeout: float) -> str:
+    """Bind the driver again after a failure, and describe the result."""
     try:
-        function.bind(limit)
+        function.bind(timeout)
     except ResetFailed as failed:
-        return f"and it could not be restored: {failed}"
-    return "the driver is bound to it again"
+        return f"its driver could not be bound again: {failed}"
+    return "its driver was bound again"

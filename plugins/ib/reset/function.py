@@ -1,4 +1,4 @@
-"""One PCI function in sysfs, and what the kernel does when something is written there."""
+"""One PCI function in sysfs, and the actions of the kernel on writes there."""
 
 import re
 import threading
@@ -9,16 +9,16 @@ from pathlib import Path
 from hub import Host, ResetFailed
 
 _POLL = 0.02
-"""Seconds between two looks at sysfs, which tells nobody of a change."""
+"""Seconds between two reads of sysfs, which does not notify about changes."""
 
 
 class Function:
     """A function of a device on the PCI bus.
 
     Args:
-        host: The node.
+        host: The node's file system.
         pci: Its address.
-        driver: The name of its driver, where none is bound to it just now.
+        driver: The name of its driver, used if none is bound.
     """
 
     def __init__(self, host: Host, pci: str, driver: str = "") -> None:
@@ -26,11 +26,11 @@ class Function:
         self.pci = pci
         self._path = host.path(f"/sys/bus/pci/devices/{pci}")
         self.driver = (self._path / "driver").resolve().name if self.is_bound else driver
-        """Its driver, empty where none is known."""
+        """The name of its driver; empty if unknown."""
 
     @property
-    def is_there(self) -> bool:
-        """Whether there is such a function."""
+    def exists(self) -> bool:
+        """Whether the function exists."""
         return self._path.exists()
 
     @property
@@ -45,41 +45,41 @@ class Function:
 
     @property
     def is_active(self) -> bool:
-        """Whether all its ports are up."""
+        """Whether all its ports are active."""
         states = [path.read_text() for path in self._path.glob("infiniband/*/ports/*/state")]
         return bool(states) and all("ACTIVE" in state for state in states)
 
     def holders(self) -> Iterator[str]:
-        """Processes that have one of its device files open, as far as this process sees those of the node."""
+        """Find processes with one of its device files open, among those that this process can see."""
         names = {f"/dev/infiniband/{name}" for name in self._names}
         for process in self._host.path("/proc").glob("[0-9]*"):
             try:
                 opened = {str(link.readlink()) for link in (process / "fd").iterdir()}
                 name = (process / "comm").read_text().strip()
             except OSError:
-                # It has ended, or is none of ours to look at.
+                # It has ended, or this process may not inspect it.
                 continue
             if any(re.fullmatch(f".*{re.escape(file)}", each) for file in names for each in opened):
                 yield f"process {process.name} ({name})"
 
-    def unbind(self, limit: float) -> None:
-        """Have the driver let go."""
-        self._write(self._driver_path / "unbind", self.pci, "the driver's letting go", limit)
-        self._wait(lambda: not self.is_bound, "the driver has not let go", limit)
+    def unbind(self, timeout: float) -> None:
+        """Unbind the driver."""
+        self._write(self._driver_path / "unbind", self.pci, "unbinding the driver", timeout)
+        self._wait(lambda: not self.is_bound, "the driver was not unbound", timeout)
 
-    def reset(self, limit: float) -> None:
-        """Reset the function itself (FLR), where the hardware can do that."""
+    def reset(self, timeout: float) -> None:
+        """Reset the function itself (FLR) if the hardware supports it."""
         methods = self._path / "reset_method"
         if not methods.exists() or "flr" not in methods.read_text().split():
             return
-        self._write(self._path / "reset", "1", "the reset of the function", limit)
+        self._write(self._path / "reset", "1", "the reset of the function", timeout)
 
-    def bind(self, limit: float) -> None:
-        """Have the driver take it again; the first try may fail with an error of input and output."""
-        end = time.monotonic() + limit
+    def bind(self, timeout: float) -> None:
+        """Bind the driver, with retries: the first attempt may fail with an I/O error."""
+        end = time.monotonic() + timeout
         while True:
             try:
-                self.bind_once(limit)
+                self.bind_once(timeout)
             except ResetFailed:
                 if time.monotonic() > end:
                     raise
@@ -87,38 +87,38 @@ class Function:
             else:
                 return
 
-    def bind_once(self, limit: float) -> None:
-        """Have the driver take it."""
-        self._write(self._driver_path / "bind", self.pci, "the driver's taking hold", limit)
-        self._wait(lambda: self.is_bound, "the driver has not taken it", limit / 2)
+    def bind_once(self, timeout: float) -> None:
+        """Bind the driver, without retries."""
+        self._write(self._driver_path / "bind", self.pci, "binding the driver", timeout)
+        self._wait(lambda: self.is_bound, "the driver was not bound", timeout / 2)
 
-    def wait_until_ready(self, limit: float, *, names: Collection[str], active: bool) -> None:
-        """Until it has its RDMA device again, under these names, and its ports are up where they were.
+    def wait_until_ready(self, timeout: float, *, names: Collection[str], active: bool) -> None:
+        """Wait until the RDMA device is back under its names, and its ports are active if they were before.
 
         Raises:
-            ResetFailed: it has not, or under other names than the container was given.
+            ResetFailed: it is not back, or has other names than the container got.
         """
         try:
-            self._wait(lambda: bool(self._names) and set(names) <= self._names, "it has no RDMA device", limit)
+            self._wait(lambda: bool(self._names) and set(names) <= self._names, "it had no RDMA device", timeout)
         except ResetFailed:
             if not self._names:
                 raise
             missing = ", ".join(sorted(set(names) - self._names))
-            raise ResetFailed(f"its device files have other names now: {missing} went") from None
+            raise ResetFailed(f"the names of its device files changed: {missing} no longer exist") from None
         if active:
-            self._wait(lambda: self.is_active, "its ports were ACTIVE before, and are not again", limit)
+            self._wait(lambda: self.is_active, "its ports, ACTIVE before, did not become ACTIVE again", timeout)
 
     @property
     def _names(self) -> set[str]:
-        """What its device files are called now."""
+        """The current names of its device files."""
         return {path.name for path in self._path.glob("infiniband_*/*")}
 
     @property
     def _driver_path(self) -> Path:
         return self._host.path(f"/sys/bus/pci/drivers/{self.driver}")
 
-    def _write(self, path: Path, text: str, what: str, limit: float) -> None:
-        """Write to sysfs, which answers when the kernel is done, and that may never be."""
+    def _write(self, path: Path, text: str, what: str, timeout: float) -> None:
+        """Write to sysfs, with a timeout: the write returns when the kernel has finished, which may be never."""
         outcome: list[OSError | None] = []
 
         def write() -> None:
@@ -131,15 +131,15 @@ class Function:
 
         writing = threading.Thread(target=write, daemon=True)
         writing.start()
-        writing.join(limit)
+        writing.join(timeout)
         if not outcome:
-            raise ResetFailed(f"{what} has not ended within {limit:g} s")
+            raise ResetFailed(f"{what} did not finish within {timeout:g} s")
         if outcome[0] is not None:
             raise ResetFailed(f"{what} failed: {outcome[0].strerror}")
 
-    def _wait(self, condition: Callable[[], bool], why: str, limit: float) -> None:
-        end = time.monotonic() + limit
+    def _wait(self, condition: Callable[[], bool], why: str, timeout: float) -> None:
+        end = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > end:
-                raise ResetFailed(f"{why} within {limit:g} s")
+                raise ResetFailed(f"{why} within {timeout:g} s")
             time.sleep(_POLL)

@@ -1,10 +1,10 @@
-"""What a reset of a virtual function needs to know."""
+"""Settings that the plugin passes to resets of virtual functions."""
 
 import msgspec
 
 
 class VfTimeouts(msgspec.Struct, frozen=True):
-    """Seconds that each write and each wait may take; the time of a container's resets bounds all of them together."""
+    """Seconds for each write and each wait; the time for the resets of a container limits all of them together."""
 
     unbind: float = 5
     reset: float = 6
@@ -13,6 +13,6 @@ class VfTimeouts(msgspec.Struct, frozen=True):
 
 
 class VfResetSettings(msgspec.Struct, frozen=True):
-    """What a reset needs to know."""
+    """Settings of a reset."""
 
-    limits: VfTimeouts = VfTimeouts()
+    timeouts: VfTimeouts = VfTimeouts()

@@ -1,11 +1,11 @@
-"""Notes on virtual functions that a reset has taken the driver off, for whoever finds them without one.
+"""Records of virtual functions whose driver was unbound by a reset, so that it can be bound again later.
 
-A reset may be cut short at any moment: its time is up, or its plugin is killed. A function without a driver is no RDMA
-device, so the plugin would not even miss it, and the node would be one function poorer.
+A reset may be interrupted at any moment: by its timeout, or because its plugin is killed. A function without a driver
+is not an RDMA device, so the plugin would not notice its absence, and the node would lose the function.
 
-A note is a file that is named after the function and holds the driver's name, and what keeps the driver from it; or
-nothing when all is done. It is locked while somebody is at work on the function, and never removed: who locks a file
-that another one removes has locked nothing.
+A record is a file named after the function. It holds the driver's name, and the problem of the last attempt to bind it;
+it is empty when nothing is left to do. It is locked while a process works on the function, and never removed: a lock on
+a removed file excludes nobody.
 """
 
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ from typing import NamedTuple
 
 from hub import FileLock, ResetFailed, Runtime
 
-_LONGEST = 4096
-"""Bytes of a note."""
+_MAX_SIZE = 4096
+"""The maximum bytes of a record."""
 
 
 class UnboundRecord(NamedTuple):
-    """A function that may have no driver."""
+    """A function that may be without its driver."""
 
     pci: str
     driver: str
     problem: str
-    """What kept the driver from it at the last try."""
+    """Why the last attempt to bind the driver failed; empty before the first."""
 
 
 def unbound_directory(runtime: Runtime) -> str:
-    """The directory for notes on functions without a driver; empty where there is none."""
+    """Return the directory for records of functions without a driver; empty without a run directory."""
     return str(runtime.node_path("unbound")) if runtime else ""
 
 
 @contextmanager
 def record(directory: str, pci: str, driver: str) -> Iterator[None]:
-    """Keep a note until the block ends well. After any other end it is left, and locked until this process is gone.
+    """Keep a record until the block succeeds. Otherwise it remains, and stays locked until this process ends.
 
     Raises:
-        ResetFailed: the driver of this function is just being bound again.
+        ResetFailed: another process is binding the driver of this function.
     """
     if not directory:
         yield
@@ -48,47 +48,47 @@ def record(directory: str, pci: str, driver: str) -> Iterator[None]:
     lock = FileLock(path)
     if not lock.acquire():
         lock.close()
-        raise ResetFailed("its driver is just being bound again")
+        raise ResetFailed("another process is binding its driver")
     _write(path, driver)
-    # Closed after a good end only: what hangs in the kernel goes on, and ends with the process.
+    # Not closed after a failure: a write that hangs in the kernel continues until the process ends.
     yield
     _write(path, "")
     lock.close()
 
 
 @contextmanager
-def taken(directory: str, pci: str) -> Iterator[UnboundRecord | None]:
-    """Be at work on a function; None where somebody else is, or where nothing is left to do."""
+def claim(directory: str, pci: str) -> Iterator[UnboundRecord | None]:
+    """Lock a function to work on it; None if another process has it, or nothing is left to do."""
     path = Path(directory) / pci
     with FileLock(path) as lock:
         yield _read(path) if lock.acquire() else None
 
 
 def records(directory: str) -> list[UnboundRecord]:
-    """All notes on functions where something is left to do."""
+    """Return the records of functions with something left to do."""
     paths = sorted(Path(directory).glob("*")) if directory else []
-    return [note for path in paths if (note := _read(path))]
+    return [entry for path in paths if (entry := _read(path))]
 
 
-def is_abandoned(directory: str, note: UnboundRecord) -> bool:
-    """Whether nobody is at work on the function."""
-    with FileLock(Path(directory) / note.pci) as lock:
+def is_abandoned(directory: str, entry: UnboundRecord) -> bool:
+    """Whether no process works on the function."""
+    with FileLock(Path(directory) / entry.pci) as lock:
         return not lock.held_by_other
 
 
-def settle(directory: str, note: UnboundRecord, problem: str) -> None:
-    """Write what came of a try; without a problem nothing is left to do."""
-    _write(Path(directory) / note.pci, f"{note.driver}\n{problem}" if problem else "")
+def settle(directory: str, entry: UnboundRecord, problem: str) -> None:
+    """Write the result of an attempt; without a problem nothing is left to do."""
+    _write(Path(directory) / entry.pci, f"{entry.driver}\n{problem}" if problem else "")
 
 
 def _read(path: Path) -> UnboundRecord | None:
     with path.open("rb") as file:
-        driver, _, problem = file.read(_LONGEST).decode(errors="replace").partition("\n")
+        driver, _, problem = file.read(_MAX_SIZE).decode(errors="replace").partition("\n")
     return UnboundRecord(path.name, driver, problem) if driver else None
 
 
 def _write(path: Path, text: str) -> None:
-    # In this order: a process that is killed in between leaves more than there should be, and never nothing.
+    # In this order: a process killed in between leaves too much text, but never an empty record.
     with path.open("r+b", buffering=0) as file:
         file.write(text.encode())
         file.truncate(len(text.encode()))

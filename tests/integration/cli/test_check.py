@@ -144,7 +144,7 @@ def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
     [
         ("plugins.stub:Stub", "resources: [{name: kubernetes.io/bad}]", "the domain kubernetes.io is reserved"),
         ("plugins.stub:Stub", "resources: [{name: a/b}, {name: bad}]", 'resource "bad" needs a domain before a slash'),
-        ("plugins.gpu:GPU", "dphub: {reset: {nvidia.com/gpus: check}}", "dphub.reset: no GPU becomes nvidia.com/gpus"),
+        ("plugins.gpu:GPU", "dphub: {reset: {nvidia.com/gpus: check}}", "no GPU is advertised as nvidia.com/gpus"),
         (
             "plugins.ib:IB",
             "configList: [{resourceName: a, devices: [ib0]}, {resourceName: b, devices: [ib1], mode: hcas}]",

@@ -38,7 +38,7 @@ async def test_an_xid_is_told_at_once(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 7)
     uuid = gpus.uuids()[3]
     assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [uuid]
-    await _told(plugin, uuid, "XID 94: a memory error that concerns one application only")
+    await _told(plugin, uuid, "XID 94: memory error that affects one application only")
     line = plugin.lines("xid received")[0]
     assert (line["gpu"], line["code"], line["meaning"]) == (uuid, 94, "recover")
 
@@ -187,7 +187,7 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
     gpus.driver.set(0, ecc_volatile=9)
     await kubelet.wait_for(GPU, 1)
     line = await plugin.logged("devices unhealthy")
-    assert line["reason"] == "2 new memory errors that could not be corrected (ECC)"
+    assert line["reason"] == "2 new uncorrectable memory errors (ECC)"
     await kubelet.wait_for(GPU, 2)
 
 
@@ -220,7 +220,7 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
     gpus.driver.gpus[0].node = False
     gpus.driver.apply()
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "its device file is gone: /dev/nvidia1")
+    await _told(plugin, gpus.uuids()[0], "its device file is missing: /dev/nvidia1")
     gpus.driver.heal(0)
     await kubelet.wait_for(GPU, 2)
 

@@ -168,7 +168,7 @@ async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet)
 async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     """The number of replicas is checked against what the GPU's generation can do."""
     plugin = gpus.start(_config(49))
-    await _unhealthy(plugin, "MPS serves at most 48 clients on a NVIDIA H100 80GB HBM3, and replicas is 49")
+    await _unhealthy(plugin, "MPS serves at most 48 clients per NVIDIA H100 80GB HBM3, but replicas is 49")
     await kubelet.wait_for(GPU, 0)
     assert not gpus.daemons()
 

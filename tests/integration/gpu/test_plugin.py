@@ -190,7 +190,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 5)
     state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out")
     reasons = {each.id: each.reason for each in state.excluded}
-    assert reasons[gpus.uuids()[0]] == "dphub.exclude names it (0)"
+    assert reasons[gpus.uuids()[0]] == "excluded by dphub.exclude (0)"
     assert reasons["gpu-index-5"] == "the GPU is lost (nvmlDeviceGetHandleByIndex: GPU is lost)"
     assert reasons["gpu-index-6"].startswith("the GPU does not answer (nvmlDeviceGetHandleByIndex: ")
     assert LOST == 15

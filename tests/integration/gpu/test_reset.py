@@ -70,7 +70,7 @@ async def test_somebody_is_on_it(tmp_path: Path, level: ResetLevel) -> None:
     bay.driver.set(0, compute_mode=3)
     result = await bay.reset(level)
     assert result.outcome is Outcome.FAILED
-    assert "somebody else is on it: process 4711 (miner); process 4712 (/usr/bin/train)" in result.message
+    assert "other processes are using the GPU: process 4711 (miner); process 4712 (/usr/bin/train)" in result.message
     assert (bay.driver.value(0, "compute_mode"), bay.driver.value(0, "gpu_reset")) == (3, 0)
 
 
@@ -109,7 +109,7 @@ async def test_clean(tmp_path: Path) -> None:
     assert (value(0, "compute_mode"), value(0, "power"), value(0, "ecc_volatile")) == (0, 300, 0)
     for done in ("gpu_clocks_reset", "memory_clocks_reset", "application_clocks_reset", "accounting_cleared"):
         assert value(0, done) == 1, done
-    assert bay.printed == ["ECC counters cleared; since they last were: 0 corrected, 5 uncorrected"]
+    assert bay.printed == ["ECC counters cleared; errors since the last time: 0 corrected, 5 uncorrected"]
     assert value(1, "gpu_clocks_reset") == 0
 
 
@@ -118,7 +118,7 @@ async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
     bay = Bay(tmp_path)
     bay.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
     assert (await bay.reset(CLEAN)).outcome is Outcome.OK
-    why = "skipped, the card or the driver does not support it"
+    why = "skipped, not supported by the card or the driver"
     assert bay.printed == [f"application clocks: {why}", f"power limit: {why}"]
     assert bay.driver.value(0, "accounting_cleared") == 1
 
@@ -129,7 +129,7 @@ async def test_what_cannot_be_set(tmp_path: Path) -> None:
     bay.driver.gpus[0].failures["nvmlDeviceResetGpuLockedClocks"] = UNKNOWN
     bay.driver.apply()
     result = await bay.reset(CLEAN)
-    assert "the driver does not do what it is asked (nvmlDeviceResetGpuLockedClocks: " in result.message
+    assert "the NVIDIA driver failed: nvmlDeviceResetGpuLockedClocks: " in result.message
 
 
 async def test_a_mig_device(tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ async def test_a_mig_device(tmp_path: Path) -> None:
     bay.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
     assert (await bay.reset(RESET, first.uuid)).outcome is Outcome.OK
     assert bay.printed == [
-        "clocks, compute mode and counters belong to the whole GPU, and are left as they are",
-        "the GPU itself was not reset: a MIG device is a part of a GPU that others may be using",
+        "clocks, compute mode and counters belong to the whole GPU and are not changed",
+        "the GPU itself was not reset: it is a MIG device, and other containers may be using the rest of its GPU",
     ]
     assert (await bay.reset(CHECK, second.uuid)).outcome is Outcome.FAILED
 
 
-@pytest.mark.parametrize(("profile", "words"), [("mesh8", "NVLink connects it directly"), ("pair", "NVLink connects")])
+@pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
     """They are cleaned, and the reset is left out and said; it fails where it was to mend a fault."""
     bay = Bay(tmp_path, profile)
@@ -168,7 +168,8 @@ async def test_a_reset_mends_a_lost_gpu(tmp_path: Path) -> None:
 async def test_lesser_levels_mend_nothing(tmp_path: Path, level: ResetLevel) -> None:
     """A GPU that waits for a reset is not called mended by a check."""
     result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
-    assert f"XID 48: a memory error; only a reset of the GPU mends that, and level {level} does none" in result.message
+    why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
+    assert why in result.message
 
 
 async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """It is ended within the time of a container's resets, and the reason says so."""
     driver = SimulatedNode(tmp_path, "single")
     driver.nvidia_smi("hang")
-    monkeypatch.setattr(hardware, "LIMIT", 0.2)
+    monkeypatch.setattr(hardware, "SMI_TIMEOUT", 0.2)
     with pytest.raises(Exception, match=r"nvidia-smi did not finish within 0.2 s"):
         hardware.reset_hardware(DriverPaths(Host(tmp_path)), driver.gpus[0].uuid, ResetSettings(), Runtime())
 
@@ -239,7 +240,7 @@ async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: clean}}")
     await kubelet.wait_for(GPU, 1)
     gpus.driver.processes(0, (os.getpid(), GB, "python"))
-    with pytest.raises(ContainerStartError, match=r"somebody else is on it: process \d+ \(python\)"):
+    with pytest.raises(ContainerStartError, match=r"other processes are using the GPU: process \d+ \(python\)"):
         await kubelet.admit("first", {GPU: 1})
     await kubelet.remove("first")
     gpus.driver.heal(0)
@@ -270,7 +271,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
     await kubelet.wait_for(GPU, 2)
     await kubelet.admit("first", {GPU: 1})
     line = await plugin.logged("reset skipped")
-    assert line["reason"].endswith("it is shared (time-slicing), and others may be using it")
+    assert line["reason"].endswith("it is shared (time-slicing): other containers may be using it")
 
 
 async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:

@@ -167,7 +167,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
     reasons = {each.id: each.reason for each in state.excluded}
     assert {pci: reasons[pci].partition(": ")[2] for pci in reasons} == {
         "0000:02:00.0": "no pool selects it",
-        "0000:03:00.0": "it has 4 virtual functions, which are what is to be used of it",
+        "0000:03:00.0": "it has 4 virtual functions, which are to be used instead",
         "0000:04:00.0": "no driver is bound to it",
         "0000:05:00.0": "the node's default route is on its interface eth0",
     }
@@ -190,7 +190,7 @@ async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(HCA, 1)
     await kubelet.wait_for("rdma/rest", 1)
     state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "the clash")
-    assert state.excluded[0].reason == "0000:07:00.0 (mlx5_0) is selected by rdma/hca too, which comes first"
+    assert state.excluded[0].reason == "0000:07:00.0 (mlx5_0) is also selected by rdma/hca, which comes first"
 
 
 async def test_hcas_of_one_numa_node(node: Node, kubelet: FakeKubelet) -> None:
@@ -303,7 +303,7 @@ async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
     plugin = _start(node)
     await kubelet.wait_for(HCA, 0)
     state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the reason")
-    assert state.reason == "the kernel has no RDMA support loaded: there is no /sys/class/infiniband"
+    assert state.reason == "the kernel's RDMA support is not loaded: /sys/class/infiniband does not exist"
 
 
 async def test_pools_that_name_the_same_interface(node: Node) -> None:
@@ -319,13 +319,16 @@ async def test_pools_that_name_the_same_interface(node: Node) -> None:
 @pytest.mark.parametrize(
     ("pool", "words"),
     [
-        ({**EACH, "devices": ["ib0"], "selectors": {"ifNames": ["ib1"]}}, "configList[0]: there are both devices and"),
-        ({"resourceName": "hca"}, "configList[0]: there are no devices and no selectors"),
+        (
+            {**EACH, "devices": ["ib0"], "selectors": {"ifNames": ["ib1"]}},
+            "configList[0]: devices and selectors.ifNames are both set",
+        ),
+        ({"resourceName": "hca"}, "configList[0]: neither devices nor selectors are set"),
         ({**EACH, "resourceName": "h-c-a"}, "configList[0].resourceName: "),
         ({**EACH, "rdmaHcaMaximum": 3}, "configList[0]: Object contains unknown field `rdmaHcaMaximum`"),
         ({**EACH, "selectors": {"vendor": ["15b3"]}}, "configList[0].selectors: Object contains unknown field"),
         ({**EACH, "mode": "pf"}, "configList[0].mode: Invalid enum value 'pf'"),
-        ({**EACH, "mode": "vf", "rdmaHcaMax": 2}, "configList[0]: rdmaHcaMax does not go with mode vf"),
+        ({**EACH, "mode": "vf", "rdmaHcaMax": 2}, "configList[0]: rdmaHcaMax is 2, expected 1 in mode vf"),
         ({**EACH, "selectors": {"pfNames": ["ib0#a"]}}, "configList[0].selectors.pfNames[0]: "),
         ({**EACH, "selectors": {"vendors": ["mellanox"]}}, "configList[0].selectors.vendors[0]: "),
         ({**EACH, "permissions": "w"}, "configList[0].permissions: "),

@@ -111,7 +111,7 @@ async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
 
 async def test_a_physical_function(kernel: Kernel) -> None:
     """Never."""
-    assert "it is no virtual function" in (await _reset(kernel, "0000:07:00.0")).message
+    assert "it is not a virtual function" in (await _reset(kernel, "0000:07:00.0")).message
     assert kernel.did == []
 
 
@@ -121,7 +121,7 @@ async def test_somebody_has_it_open(kernel: Kernel) -> None:
     (process / "fd").mkdir(parents=True)
     (process / "comm").write_text("trainer\n")
     (process / "fd/3").symlink_to("/dev/infiniband/uverbs1")
-    assert "somebody has it open: process 4711 (trainer)" in (await _reset(kernel)).message
+    assert "other processes have it open: process 4711 (trainer)" in (await _reset(kernel)).message
     assert kernel.did == []
     (process / "fd/3").unlink()
     (process / "fd/3").symlink_to("/dev/infiniband/uverbs11")
@@ -132,7 +132,7 @@ async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
     """The step and its limit are told."""
     kernel.deaf.add("unbind")
     limits = replace(PATIENT, unbind=1)
-    assert "the driver has not let go within 1 s" in (await _reset(kernel, limits=limits)).message
+    assert "the driver was not unbound within 1 s" in (await _reset(kernel, limits=limits)).message
 
 
 async def test_a_reset_that_hangs(kernel: Kernel) -> None:
@@ -141,14 +141,14 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
     reset.unlink()
     os.mkfifo(reset)  # and nobody reads it
     message = (await _reset(kernel, limits=replace(PATIENT, reset=1))).message
-    assert "the reset of the function has not ended within 1 s; the driver is bound to it again" in message
+    assert "the reset of the function did not finish within 1 s; its driver was bound again" in message
     assert kernel.did == ["unbind", "bind"]
 
 
 async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
     """It was tried again and again until the limit."""
     kernel.deaf.add("bind")
-    assert "the driver has not taken it" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
+    assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
 async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
@@ -168,7 +168,8 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
     kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
     limits = replace(PATIENT, ready=0.5)
     assert (
-        "its ports were ACTIVE before, and are not again within 0.5 s" in (await _reset(kernel, limits=limits)).message
+        "its ports, ACTIVE before, did not become ACTIVE again within 0.5 s"
+        in (await _reset(kernel, limits=limits)).message
     )
     assert (await _reset(kernel)).outcome is Outcome.OK
 
@@ -176,7 +177,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
 async def test_other_names(kernel: Kernel) -> None:
     """The container was given files that are another device's now: it must not start."""
     kernel.renames = True
-    assert "its device files have other names now: uverbs1 went" in (await _reset(kernel)).message.replace(
+    assert "the names of its device files changed: uverbs1 no longer exist" in (await _reset(kernel)).message.replace(
         "umad2, ", ""
     )
 
@@ -195,7 +196,7 @@ async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Ker
     (kernel.tree.root / "proc/4711/fd").mkdir(parents=True)
     (kernel.tree.root / "proc/4711/comm").write_text("trainer\n")
     (kernel.tree.root / "proc/4711/fd/3").symlink_to("/dev/infiniband/uverbs1")
-    with pytest.raises(ContainerStartError, match="somebody has it open"):
+    with pytest.raises(ContainerStartError, match="other processes have it open"):
         await kubelet.start_container(pod)
 
 
@@ -232,7 +233,7 @@ async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: Fa
     plugin = _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
     missing = await until(lambda: _left_out(plugin).get(VF), "the function among what is left out")
-    assert "has left it without its driver: the driver's taking hold failed" in missing
+    assert "an interrupted reset left it without its driver: binding the driver failed" in missing
     bind.rmdir()
     bind.with_name("later").rename(bind)
     await kubelet.wait_for("rdma/vf", 2)
@@ -249,11 +250,14 @@ def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
     notes = str(node.run_dir)
     with unbound.record(notes, VF, "mlx5_core"):
         assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]
-        with unbound.taken(notes, VF) as note:
+        with unbound.claim(notes, VF) as note:
             assert note is None
-        with pytest.raises(ResetFailed, match="is just being bound again"), unbound.record(notes, VF, "mlx5_core"):
+        with (
+            pytest.raises(ResetFailed, match="another process is binding its driver"),
+            unbound.record(notes, VF, "mlx5_core"),
+        ):
             pass
-    with unbound.taken(notes, VF) as note:
+    with unbound.claim(notes, VF) as note:
         assert note is None, "nothing is left to do"
     with unbound.record(notes, VF, "a_driver_with_a_long_name"), unbound.record(notes, "0000:07:00.2", "short"):
         pass

@@ -155,10 +155,10 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ("resources: [{nodes: [{permissions: rx}]}]", "resources[0].nodes[0].permissions: Expected `str` matching"),
         (
             "resources: [{env: {A: '{name}'}}]",
-            "resources[0]: \"{name}\" cannot be filled in ('name'), expected a text with {id}, {n} at most",
+            "resources[0]: \"{name}\" is not a valid template ('name'), expected a text with at most {id}, {n}",
         ),
-        ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" cannot be filled in'),
-        ("resources: [{}, {}]", "the resource example.com/stub is there twice"),
+        ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" is not a valid template'),
+        ("resources: [{}, {}]", "the resource example.com/stub occurs 2 times, expected once"),
         ("faults: a\nresources: []\nfaults: b\n", 'line 3: duplicate key "faults"'),
         ("resources:\n- name: a/b\n  name: c/d\n", 'line 3: duplicate key "name"'),
         ("faults: a\nresources: [\n", "line 3: invalid YAML: "),

@@ -157,7 +157,7 @@ def test_imex_channels_that_are_missing(tmp_path: Path, *, required: bool) -> No
     files.refresh([])
     assert files.channels == {}
     missing = "/dev/nvidia-caps-imex-channels/channel0 is missing"
-    assert files.problem == (f"IMEX channels are required (imex.required), and {missing}" if required else "")
+    assert files.problem == (f"imex.required is true, but {missing}" if required else "")
 
 
 def test_control_files_that_are_missing(tmp_path: Path) -> None:

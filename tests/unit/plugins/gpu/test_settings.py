@@ -164,7 +164,7 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
         ("flags: {gdsEnabled: maybe}", "flags.gdsEnabled", "bool"),
         ("imex: {channelIDs: [1]}", "imex", "channelIDs is [1]"),
         ("resources: {gpus: [{pattern: '*'}]}", "resources.gpus[0]", "name"),
-        ("resources: {gpus: [{pattern: '*', name: 'Nvidia.com/GPU'}]}", "resources.gpus[0]", "no resource name"),
+        ("resources: {gpus: [{pattern: '*', name: 'Nvidia.com/GPU'}]}", "resources.gpus[0]", "not a resource name"),
         (f"resources: {{mig: [{{pattern: x, name: {'x' * 60}}}]}}", "resources.mig[0]", "at most 63"),
         ("sharing: {timeSlicing: {resources: []}}", "sharing.timeSlicing", "empty"),
         ("sharing: {timeSlicing: {}}", "sharing.timeSlicing", "resources"),
@@ -172,22 +172,22 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
         (TIME_SLICING % "{name: x}", "sharing.timeSlicing.resources[0]", "replicas"),
         (TIME_SLICING % "{name: x, replicas: 2, devices: none}", "sharing.timeSlicing.resources[0]", '"all"'),
         (TIME_SLICING % "{name: x, replicas: 2, devices: 0}", "sharing.timeSlicing.resources[0]", "at least 1"),
-        (TIME_SLICING % "{name: x, replicas: 2, devices: [a]}", "sharing.timeSlicing.resources[0]", "names no device"),
+        (TIME_SLICING % "{name: x, replicas: 2, devices: [a]}", "sharing.timeSlicing.resources[0]", "name a device"),
         (TIME_SLICING % f"{GOOD}, {GOOD}", "sharing.timeSlicing", "resources[1]"),
         (f"sharing: {{timeSlicing: {{strategy: odd, resources: [{GOOD}]}}}}", "sharing.timeSlicing", "odd"),
         (
             f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}",
             "sharing",
-            "both timeSlicing and mps",
+            "timeSlicing and mps are both set",
         ),
         (f"flags: {{migStrategy: mixed}}\nsharing: {{mps: {{resources: [{GOOD}]}}}}", "", "flags.migStrategy mixed"),
         ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "'shiny', expected one of off, check, clean, reset"),
         ("dphub: {reset: {nvidia.com/gpu: on}}", "dphub", "is true, expected one of off, check, clean, reset"),
         ("dphub: {reset: {gpu: clean}}", "dphub", "full resource name"),
-        ("dphub: {reset: {nvidia.com/gpus: check}}", "", "dphub.reset: no GPU becomes nvidia.com/gpus by this file"),
+        ("dphub: {reset: {nvidia.com/gpus: check}}", "", "dphub.reset: no GPU is advertised as nvidia.com/gpus"),
         ("dphub: {exclude: ['0', first]}", "dphub", "exclude[1]"),
         ("dphub: {health: {interval: 0}}", "dphub.health.interval", "> 0"),
-        ("dphub: {health: {xids: {ignore: [79], fatal: [79]}}}", "dphub.health.xids", "XID 79 is there 2 times"),
+        ("dphub: {health: {xids: {ignore: [79], fatal: [79]}}}", "dphub.health.xids", "XID 79 occurs 2 times"),
     ],
 )
 def test_refusals(tmp_path: Path, text: str, place: str, words: str) -> None:
@@ -249,7 +249,7 @@ def test_a_variable_with_a_bad_value(variable: str, text: str) -> None:
 def test_a_variable_that_does_not_go_with_the_file(tmp_path: Path) -> None:
     """A combination is refused wherever its halves come from."""
     settings = _read(tmp_path, f"sharing: {{mps: {{resources: [{GOOD}]}}}}")
-    with pytest.raises(ConfigError, match=r"^MIG_STRATEGY: sharing.mps does not go with"):
+    with pytest.raises(ConfigError, match=r"^MIG_STRATEGY: sharing.mps cannot be combined with"):
         apply_environment(settings, {"MIG_STRATEGY": "mixed"})
 
 
@@ -293,7 +293,7 @@ def test_health_checks_that_are_off(environment: dict[str, str], *, listens: boo
 
 def test_a_health_check_variable_with_a_bad_value() -> None:
     """Not ignored, as NVIDIA's plugin does, for then a GPU is healthy or not against somebody's will."""
-    with pytest.raises(ConfigError, match=r'^DP_DISABLE_HEALTHCHECKS: "79;94" is no XID'):
+    with pytest.raises(ConfigError, match=r'^DP_DISABLE_HEALTHCHECKS: "79;94" is not an XID'):
         XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": "79;94"})
 
 

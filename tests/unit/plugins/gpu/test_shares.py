@@ -69,7 +69,7 @@ def test_strategy_single_leaves_out_what_does_not_fit() -> None:
     assert _advertised(planned) == {"nvidia.com/gpu": ["MIG-0-0", "MIG-0-1"]}
     reasons = dict(planned.excluded)
     assert reasons.keys() == {"MIG-0-2", "GPU-1", "GPU-2"}
-    assert "this is a 3g.20gb, and most MIG devices of this node are 1g.5gb" in reasons["MIG-0-2"]
+    assert "this is a 3g.20gb, but most MIG devices of this node are 1g.5gb" in reasons["MIG-0-2"]
     assert "other GPUs of this node have MIG enabled" in reasons["GPU-1"]
     assert "it has no MIG devices" in reasons["GPU-2"]
 
@@ -155,7 +155,7 @@ def test_so_many_are_shared() -> None:
     planned = _plan([_gpu(0)], sharing=_sharing({**ALL, "devices": 4}))
     assert len(planned.shares) == 2
     assert dict(planned.excluded)["nvidia.com/gpu devices"] == (
-        "to be shared, and only 1 of 4 devices of nvidia.com/gpu are there"
+        "cannot be shared: only 1 of 4 devices of nvidia.com/gpu exist"
     )
 
 
@@ -164,7 +164,7 @@ def test_mig_devices_are_shared() -> None:
     entry = {"name": "nvidia.com/mig-1g.5gb", "replicas": 2, "devices": ["0:1", "1:0"]}
     planned = _plan([_gpu(0, "1g.5gb", "1g.5gb")], flags={"migStrategy": "mixed"}, sharing=_sharing(entry))
     assert _advertised(planned) == {"nvidia.com/mig-1g.5gb": ["MIG-0-0", "MIG-0-1::0", "MIG-0-1::1"]}
-    assert dict(planned.excluded) == {"nvidia.com/mig-1g.5gb device 1:0": "to be shared, and there is none"}
+    assert dict(planned.excluded) == {"nvidia.com/mig-1g.5gb device 1:0": "cannot be shared: it does not exist"}
 
 
 def test_mps() -> None:
@@ -173,7 +173,7 @@ def test_mps() -> None:
     assert [(share.id, share.sharing) for share in planned.shares] == [("GPU-0::0", "mps"), ("GPU-0::1", "mps")]
     planned = _plan([_gpu(0, "1g.5gb")], flags={"migStrategy": "single"}, sharing=_sharing(ALL, mode="mps"))
     assert planned.shares == ()
-    assert dict(planned.excluded) == {"MIG-0-0": "MIG devices cannot be shared by MPS"}
+    assert dict(planned.excluded) == {"MIG-0-0": "MPS cannot share MIG devices"}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_exclusions(selector: str, left: list[str]) -> None:
     gpus = [_gpu(0), _gpu(1, "1g.5gb", "1g.5gb")]
     planned = _plan(gpus, flags={"migStrategy": "mixed"}, dphub={"exclude": [selector]})
     assert [share.uuid for share in planned.shares] == left
-    assert set(dict(planned.excluded).values()) == {f"dphub.exclude names it ({selector})"}
+    assert set(dict(planned.excluded).values()) == {f"excluded by dphub.exclude ({selector})"}
 
 
 def test_ids_fit_on_the_wire() -> None:

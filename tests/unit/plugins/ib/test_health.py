@@ -27,7 +27,7 @@ def _hca(*states: str) -> Hca:
 
 def _see(watch: PortWatch, *states: str) -> Hca:
     hca = _hca(*states)
-    watch.see({(hca.name, port.number): (port.state, port.phys_state) for port in hca.ports})
+    watch.update({(hca.name, port.number): (port.state, port.phys_state) for port in hca.ports})
     return hca
 
 
@@ -54,11 +54,11 @@ def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
     hca = _see(watch, "DOWN")
     hca = _see(watch, "ACTIVE")
     clock.now += 4.9
-    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 was down, and has to be ACTIVE for 5 s"
-    assert watch.counting([USUAL])
+    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 was down, and must be ACTIVE for 5 s first"
+    assert watch.ports_down([USUAL])
     clock.now += 0.1
     assert watch.fault(hca, ANY, USUAL) == ""
-    assert not watch.counting([USUAL])
+    assert not watch.ports_down([USUAL])
 
 
 def test_a_port_that_was_never_up_is_down() -> None:
@@ -90,5 +90,5 @@ def test_a_device_of_the_same_name_is_another_one() -> None:
     clock = Clock()
     watch = PortWatch(clock)
     _see(watch, "ACTIVE")
-    watch.see({})
+    watch.update({})
     assert watch.fault(_see(watch, "DOWN"), ANY, USUAL) != ""
