@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice, repeat
 
 from hub import Device
 
@@ -29,34 +31,58 @@ def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
         closeness: Compares the places of two devices.
     """
     by_id = {device.id: device for device in available}
-    kept = [device.id for device in required]
-    if not by_id.keys() >= set(kept) or not len(kept) <= size <= len(by_id):
+    kept = {device.id for device in required}
+    if not by_id.keys() >= kept or not len(required) <= size <= len(by_id):
         return []
     used = Counter(totals)
     used.subtract(Counter(device.physical for device in by_id.values()))
-    taken = Counter(device.physical for device in required)
-    chosen = list(required)
-    left = [device for device in by_id.values() if device.id not in set(kept)]
-    partners = list(gpus)
+    left = [device for device in by_id.values() if device.id not in kept]
     near = {node for device in required for node in device.numa} or _best_node(left, size)
-    while len(chosen) < size:
-        best = min(
-            left,
-            key=lambda device: (
-                taken[device.physical],
-                -closeness(partners[0], device.physical) if partners else 0,
-                not near.intersection(device.numa),
-                used[device.physical],
-                device.physical,
-                len(device.id),
-                device.id,
-            ),
-        )
+    chosen = _Chosen(required, used, near)
+    for gpu in islice(chain(gpus, repeat("")), size - len(required)):
+        close = {device.id: closeness(gpu, device.physical) if gpu else 0 for device in left}
+        best = min(left, key=partial(chosen.rank, close))
         left.remove(best)
-        chosen.append(best)
-        taken[best.physical] += 1
-        del partners[:1]
-    return chosen
+        chosen.add(best)
+    return chosen.devices
+
+
+class _Chosen:
+    """The devices chosen so far.
+
+    Args:
+        required: Those to begin with.
+        used: The number of allocated devices by HCA.
+        near: NUMA nodes that are preferred.
+    """
+
+    def __init__(self, required: Sequence[Device], used: Mapping[str, int], near: set[int]) -> None:
+        self.devices = list(required)
+        self._taken = Counter(device.physical for device in required)
+        self._used = used
+        self._near = near
+
+    def rank(self, close: Mapping[str, int], device: Device) -> tuple[int, int, bool, int, str, int, str]:
+        """Return a sort key; the smallest is the best to add.
+
+        Args:
+            close: How close each device is to the GPU that it is for, by id.
+            device: The device.
+        """
+        return (
+            self._taken[device.physical],
+            -close[device.id],
+            not self._near.intersection(device.numa),
+            self._used[device.physical],
+            device.physical,
+            len(device.id),
+            device.id,
+        )
+
+    def add(self, device: Device) -> None:
+        """Add a device."""
+        self.devices.append(device)
+        self._taken[device.physical] += 1
 
 
 def _best_node(devices: Sequence[Device], size: int) -> set[int]:

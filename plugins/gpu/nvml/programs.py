@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.library import DIRECTORIES
@@ -41,19 +42,27 @@ def run_program(
     Raises:
         ProgramFailed: it is missing, failed, or took too long.
     """
-    # Imported here: it takes 1 MB, which a plugin process needs only if it runs a program.
-    import subprocess  # noqa: PLC0415 - see above
-
     program = paths.driver(f"/usr/bin/{name}")
     if not program.exists():
         raise ProgramMissing(f"{name} is missing on this node: there is no {paths.driver_on_node(f'/usr/bin/{name}')}")
-    libraries = [str(paths.driver(directory)) for directory in DIRECTORIES]
-    path = ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *libraries])
+    code, text = _run(program, args, _variables(paths, environment), timeout, stdin)
+    output = " ".join(text.split())
+    if code:
+        raise ProgramFailed(f"{name} failed (exit code {code}): {output or 'no output'}")
+    return output
+
+
+def _run(
+    program: Path, args: Sequence[str], variables: Mapping[str, str], timeout: float, stdin: str
+) -> tuple[int, str]:
+    # Imported here: it takes 1 MB, which a plugin process needs only if it runs a program.
+    import subprocess  # noqa: PLC0415 - see above
+
     try:
         done = subprocess.run(  # noqa: S603 - a program of the driver
             [str(program), *args],
             input=stdin,
-            env={**os.environ, "LD_LIBRARY_PATH": path, **environment},
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -62,10 +71,14 @@ def run_program(
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise ProgramFailed(f"{name} did not finish within {timeout:g} s") from None
+        raise ProgramFailed(f"{program.name} did not finish within {timeout:g} s") from None
     except OSError as error:
-        raise ProgramFailed(f"{name} cannot be executed: {error.strerror}") from None
-    output = " ".join(done.stdout.split())
-    if done.returncode:
-        raise ProgramFailed(f"{name} failed (exit code {done.returncode}): {output or 'no output'}")
-    return output
+        raise ProgramFailed(f"{program.name} cannot be executed: {error.strerror}") from None
+    return done.returncode, done.stdout
+
+
+def _variables(paths: DriverPaths, additional: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program: this process's, with the driver's libraries and additional variables."""
+    libraries = [str(paths.driver(directory)) for directory in DIRECTORIES]
+    path = ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *libraries])
+    return {**os.environ, "LD_LIBRARY_PATH": path, **additional}

@@ -31,33 +31,62 @@ def spread(
         required: Those that will be allocated in any case.
         size: The number of shares to choose.
     """
-    held = Counter(totals)
-    held.subtract(Counter(group_of(share) for share in available))
-    taken = Counter(group_of(share) for share in required)
-    sign = 1 if policy is AllocationPolicy.DISTRIBUTED else -1
+    allocated = Counter(totals)
+    allocated.subtract(Counter(group_of(share) for share in available))
+    groups = _Groups(_free_shares(available, required), policy, allocated, required)
+    return [*required, *(groups.take() for _ in range(size - len(required)))]
+
+
+class _Groups:
+    """The groups with free shares, the best one first.
+
+    Args:
+        free: The free shares by group, the best one last.
+        policy: Whether the group with the fewest or with the most allocated shares comes first.
+        allocated: The number of allocated shares by group.
+        required: Shares that are taken already.
+    """
+
+    def __init__(
+        self,
+        free: Mapping[str, list[Share]],
+        policy: AllocationPolicy,
+        allocated: Mapping[str, int],
+        required: Sequence[Share],
+    ) -> None:
+        self._free = free
+        self._sign = 1 if policy is AllocationPolicy.DISTRIBUTED else -1
+        self._allocated = allocated
+        self._taken = Counter(group_of(share) for share in required)
+        self._order = {group: number for number, group in enumerate(reversed(list(free)))}
+        self._heap = [self._rank(group) for group in free]
+        heapify(self._heap)
+
+    def take(self) -> Share:
+        """Take the best share of the best group."""
+        group = self._heap[0][-1]
+        share = self._free[group].pop()
+        self._taken[group] += 1
+        if self._free[group]:
+            heapreplace(self._heap, self._rank(group))
+        else:
+            heappop(self._heap)
+        return share
+
+    def _rank(self, group: str) -> tuple[int, int, int, str]:
+        taken = self._taken[group]
+        repeated = taken if self._free[group][-1].sharing is not Sharing.NONE else 0
+        return repeated, self._sign * (self._allocated[group] + taken), self._order[group], group
+
+
+def _free_shares(available: Sequence[Share], required: Sequence[Share]) -> dict[str, list[Share]]:
+    """Return the shares that are not required by group, each group in descending order."""
     kept = {share.id for share in required}
-    left: defaultdict[str, list[Share]] = defaultdict(list)
+    free: defaultdict[str, list[Share]] = defaultdict(list)
     for share in sorted(available, key=_position, reverse=True):
         if share.id not in kept:
-            left[group_of(share)].append(share)
-    order = {group: number for number, group in enumerate(reversed(left))}
-
-    def rank(group: str) -> tuple[int, int, int, str]:
-        again = taken[group] if left[group][-1].sharing is not Sharing.NONE else 0
-        return again, sign * (held[group] + taken[group]), order[group], group
-
-    heap = [rank(group) for group in left]
-    heapify(heap)
-    chosen = list(required)
-    while len(chosen) < size:
-        group = heap[0][-1]
-        chosen.append(left[group].pop())
-        taken[group] += 1
-        if left[group]:
-            heapreplace(heap, rank(group))
-        else:
-            heappop(heap)
-    return chosen
+            free[group_of(share)].append(share)
+    return free
 
 
 def _position(share: Share) -> tuple[int, int, int]:
