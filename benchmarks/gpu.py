@@ -24,7 +24,7 @@ from tests.integration.gpu.gpu_faults import PLUGIN, Turmoil
 from tests.integration.gpu.rack import Rack, neighbours
 from tests.simulators.nvml.profiles import CUBE_MESH, ancestor, make_profile
 
-QUIET = "dphub: {health: {interval: 1000, quiet: 0}}"
+QUIET = "dphub: {health: {interval: 1000, stable_for: 0}}"
 SIXTEEN = 16
 
 
@@ -67,7 +67,7 @@ async def gpu_events(count: int) -> list[Row]:
             (gpus.root / "dev/nvidia-look").touch()
             await _until(kubelet, 8)
             (gpus.root / "dev/nvidia-look").unlink()
-    async with _serving("dphub: {health: {quiet: 0}}") as (gpus, _, kubelet):
+    async with _serving("dphub: {health: {stable_for: 0}}") as (gpus, _, kubelet):
         for turn in range(max(1, count // 20)):
             gpus.driver.lose(turn % 8)
             found.append(await _list_after(kubelet, time.monotonic()))

@@ -58,7 +58,7 @@ class GPU(Plugin):
         health = settings.dphub.health
         self.scan_interval = health.interval
         self.scan_timeout = health.driver_timeout + SLACK
-        self.recovery = RecoveryPolicy(stable_for=health.quiet)
+        self.recovery = RecoveryPolicy(stable_for=health.stable_for)
         self._set_resets(settings.dphub.reset_levels)
         flags = settings.flags
         self._paths = DriverPaths(

@@ -44,7 +44,7 @@ watchdog = {watchdog}
 DPHUB_HOST_ROOT = {directory}/root
 """
 FILES = {
-    "gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0, driver_timeout: 5}}",
+    "gpu.yaml": "dphub: {health: {interval: 0.2, stable_for: 0, driver_timeout: 5}}",
     "ib.yaml": json.dumps(
         {
             "configList": [

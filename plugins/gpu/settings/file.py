@@ -154,7 +154,7 @@ class HealthSettings(Settings, frozen=True):
 
     interval: Seconds = 5
     """Seconds between two probes."""
-    quiet: Annotated[float, msgspec.Meta(ge=0)] = 60
+    stable_for: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds without a fault before a GPU is healthy again."""
     driver_timeout: Seconds = 10
     """Seconds that the driver may take to answer; then the process restarts."""

@@ -15,7 +15,7 @@ from hub.status.reader import Reader
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 from tests.harness.support import until
 
-QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, quiet: 0}}"}
+QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, stable_for: 0}}"}
 
 
 def _flaps(node: OperatedNode) -> bool:

@@ -18,7 +18,7 @@ class P(GPU):
         super().__init__(*args)
         self.recovery = RecoveryPolicy(stable_for=0, max_recoveries=10**9)
 """
-CONFIG = "dphub: {health: {interval: 0.05, quiet: 0, driver_timeout: 1}}"
+CONFIG = "dphub: {health: {interval: 0.05, stable_for: 0, driver_timeout: 1}}"
 HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)
 PATIENCE = 60.0
 """Seconds until the list has to be true; far more than it takes."""

@@ -8,8 +8,8 @@ from tests.harness.gpu_support import GPU, GpuNode
 from tests.harness.support import Node, PluginUnderTest, until
 from tests.simulators.nvml import NOT_SUPPORTED, UNKNOWN
 
-QUICK = "dphub: {health: {interval: 0.1, quiet: 0}}"
-CALM = "dphub: {health: {interval: 1000, quiet: 1000}}"
+QUICK = "dphub: {health: {interval: 0.1, stable_for: 0}}"
+CALM = "dphub: {health: {interval: 1000, stable_for: 1000}}"
 """No probe and no recovery while the test lasts."""
 
 
@@ -58,7 +58,7 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
 async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     """After a probe that finds nothing wrong, and a quiet time."""
     gpus = GpuNode(node, "pair")
-    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 2}}")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 2}}")
     gpus.driver.xid(0, 94)
     await kubelet.wait_for(GPU, 1)
     await _told(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
@@ -98,7 +98,7 @@ async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
 async def test_the_table_decides(node: Node, kubelet: FakeKubelet) -> None:
     """The settings say what an XID means."""
     gpus = GpuNode(node)
-    plugin = await _start(gpus, kubelet, "dphub: {health: {quiet: 1000, xids: {ignore: [79], fatal: [13]}}}")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {stable_for: 1000, xids: {ignore: [79], fatal: [13]}}}")
     gpus.driver.xid(0, 79)
     gpus.driver.xid(1, 13)
     await kubelet.wait_for(GPU, 7)
@@ -183,7 +183,7 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
     """New uncorrected ones count, those from before do not; the quiet time begins with the last one."""
     gpus = GpuNode(node, "pair")
     gpus.driver.set(0, ecc_volatile=7)
-    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, quiet: 0.3}}")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 0.3}}")
     gpus.driver.set(0, ecc_volatile=9)
     await kubelet.wait_for(GPU, 1)
     line = await plugin.logged("devices unhealthy")
@@ -216,7 +216,7 @@ async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> None:
     """The GPU cannot be given to a container; it is noticed by the file, not only at the next probe."""
     gpus = GpuNode(node, "pair")
-    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 1000, quiet: 0}}")
+    plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 1000, stable_for: 0}}")
     gpus.driver.gpus[0].node = False
     gpus.driver.apply()
     await kubelet.wait_for(GPU, 1)

@@ -33,7 +33,7 @@ def directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     (directory / "root").mkdir()
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
-    (directory / "gpu.yaml").write_text("dphub: {health: {interval: 0.1, quiet: 0, driver_timeout: 1}}")
+    (directory / "gpu.yaml").write_text("dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 1}}")
     yield directory
     shutil.rmtree(directory)
 

@@ -151,7 +151,7 @@ async def test_a_cdi_file_that_cannot_be_written(node: Node, kubelet: FakeKubele
     gpus = GpuNode(node, "single")
     (gpus.root / "var/run").mkdir(parents=True)
     (gpus.root / "var/run/cdi").write_text("in the way")
-    plugin = gpus.start(f"{WITH_CDI}dphub: {{health: {{interval: 0.1, quiet: 0}}}}")
+    plugin = gpus.start(f"{WITH_CDI}dphub: {{health: {{interval: 0.1, stable_for: 0}}}}")
     await plugin.resource_until(
         lambda state: bool(state.devices) and "the CDI file cannot be written" in state.devices[0].reason, GPU
     )

@@ -19,7 +19,9 @@ PROGRAM = SIMULATOR / "nvidia-cuda-mps-control"
 
 def _config(replicas: int = 2, name: str = GPU, devices: object = "all") -> str:
     entry = f"{{name: {name}, replicas: {replicas}, devices: {devices}}}"
-    return f"version: v1\nsharing: {{mps: {{resources: [{entry}]}}}}\ndphub: {{health: {{interval: 0.2, quiet: 0}}}}"
+    return (
+        f"version: v1\nsharing: {{mps: {{resources: [{entry}]}}}}\ndphub: {{health: {{interval: 0.2, stable_for: 0}}}}"
+    )
 
 
 class MpsNode(GpuNode):

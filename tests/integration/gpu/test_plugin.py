@@ -9,7 +9,7 @@ from tests.harness.gpu_support import GPU, GpuNode, answer
 from tests.harness.support import Node, PluginUnderTest, asking_for, dialled, until
 from tests.simulators.nvml import LOST, UNKNOWN, make_gpu
 
-QUICK = "dphub: {health: {interval: 0.1, quiet: 0, driver_timeout: 2}}"
+QUICK = "dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 2}}"
 
 
 async def _reason(plugin: PluginUnderTest, words: str) -> str:

@@ -278,7 +278,7 @@ async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet
     """At level reset the plugin resets a broken GPU by itself while nobody holds it, and gives it away again."""
     gpus = GpuNode(node, "single")
     quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
-    config = "dphub: {health: {interval: 0.2, quiet: 0}, reset: {nvidia.com/gpu: reset}}"
+    config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"
     plugin = gpus.start(config, target=node.write_plugin(quick))
     await kubelet.wait_for(GPU, 1)
     gpus.driver.xid(0, 79)
