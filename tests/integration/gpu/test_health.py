@@ -71,7 +71,7 @@ async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: Fake
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.set(0, recovery=1)
-    await _told(plugin, gpus.uuids()[0], "it needs a reset of the GPU")
+    await _told(plugin, gpus.uuids()[0], "recovery requires a reset of the GPU")
     gpus.driver.xid(0, 94)
     await _told(plugin, gpus.uuids()[0], "XID 94")
     gpus.driver.heal(0)
@@ -163,8 +163,8 @@ async def test_a_new_mig_device_of_a_broken_gpu(node: Node, kubelet: FakeKubelet
     ("values", "words"),
     [
         ({"remap_failed": 1}, "row remapping failed"),
-        ({"recovery": 2}, "it needs a restart of the node"),
-        ({"recovery": 4}, "its work is drained, and a reset"),
+        ({"recovery": 2}, "recovery requires a restart of the node"),
+        ({"recovery": 4}, "its work drained and a reset"),
         ({"recovery": 99}, "what NVML calls action 99"),
     ],
 )
