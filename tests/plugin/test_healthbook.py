@@ -5,8 +5,9 @@ from pathlib import Path
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.base.processid import ProcessId
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import Health
-from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore, physical_key, share_key
+from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore
 
 ODD, EVEN = "a.com/odd", "a.com/even"
 

@@ -7,8 +7,9 @@ from hub.api.device import Device
 from hub.base.log import LogLevel, get_logger, set_level
 from hub.base.wording import counted
 from hub.model.admin import Cordon, RefreshHolders, Request, Reset, Response, SetLogLevel, Uncordon
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, CORDON
-from hub.plugin.health.store import HealthStore, physical_key, share_key
+from hub.plugin.health.store import HealthStore
 from hub.plugin.holders import Holders
 from hub.plugin.resets.recovery import Offer
 from hub.plugin.resets.service import ResetService

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from hub.api.health import ProbePolicy, RecoveryPolicy
 from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
+from hub.base.failures import short_repr
 from hub.base.place import place_of_attribute, place_of_class
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
 from hub.plugin.classcheck.settings import settings_problems
-from hub.plugin.devices.validation import short_repr
 
 _METHODS = tuple(name for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_")
 _ATTRIBUTES = tuple(Plugin.__annotations__)

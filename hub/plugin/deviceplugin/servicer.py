@@ -21,6 +21,7 @@ from hub.plugin.deviceplugin.server import Streams
 from hub.plugin.devices.devicelist import DeviceList
 from hub.plugin.devices.validation import ID_CHARACTERS, validate_allocation, wrong_answer
 from hub.plugin.metrics.process import ProcessMetrics
+from hub.reset.result import Outcome, ResetResult
 
 _LISTED = 16
 
@@ -28,8 +29,8 @@ T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-Prepare = Callable[[str, Sequence[Device]], Awaitable[None]]
-"""Makes the devices of a resource ready for the container that is about to start, or raises a Refusal."""
+Prepare = Callable[[str, Sequence[Device]], Awaitable[Sequence[ResetResult]]]
+"""Resets the devices of a resource for a container that is about to start, and returns the failures."""
 
 
 class DevicePluginServicer(Wire):
@@ -115,7 +116,7 @@ class DevicePluginServicer(Wire):
             try:
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
             except RpcError as refusal:
-                call.code = refusal.code
+                call.code = refusal.code.name
                 self._log_once("allocation refused", str(refusal))
                 self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
@@ -128,12 +129,19 @@ class DevicePluginServicer(Wire):
         """Make the devices ready. A container that starts again holds its devices, healthy or not."""
         with self._meter.call("PreStartContainer") as call:
             try:
-                await self._prepare(self._resource, self._resolve_started(request.devices_ids))
+                await self._reset(self._resolve_started(request.devices_ids))
             except RpcError as refusal:
-                call.code = refusal.code
+                call.code = refusal.code.name
                 self._refused(str(refusal))
                 await context.abort(refusal.code, str(refusal))
         return wire.PreStartContainerResponse()
+
+    async def _reset(self, devices: Sequence[Device]) -> None:
+        failed = await self._prepare(self._resource, devices)
+        if failed:
+            late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
+            raise RpcError(code, self._resource, [result.message for result in failed])
 
     def _resolve_started(self, ids: Iterable[str]) -> list[Device]:
         """The devices of a container that starts; what else may go wrong with them, who prepares them logs."""

@@ -5,13 +5,12 @@ from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from hub.api.device import Allocation, Device, DeviceNode, Mount
-from hub.base.failures import printable
+from hub.base.failures import short_repr
 from hub.base.place import place_of_class
 
 ID_CHARACTERS = 63
 """The longest device id (the comment on `Device.ID` in the kubelet's API)."""
 
-_SHOWN = 200
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -77,12 +76,6 @@ def _field_problem(thing: Device | Allocation) -> str:
         if value != default and not holds(value):
             return f"{field} is {short_repr(value)}, expected {expected}"
     return ""
-
-
-def short_repr(value: object) -> str:
-    """What Python calls a value, at a length that fits into a line, and the same each time."""
-    text = printable(repr(value))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _id_problem(name: object) -> str:

@@ -13,6 +13,7 @@ from hub.api.health import RecoveryPolicy
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, BROKEN, PLUGIN, Fault, Health, HealthRecord
 
 
@@ -212,13 +213,3 @@ def _written(path: Path | None) -> float:
         return path.stat().st_mtime if path else 0
     except FileNotFoundError:
         return 0
-
-
-def share_key(resource: str, device: Device) -> str:
-    """What tells a device from all others of a plugin: an id is unique within its resource only."""
-    return f"{resource} {device.id}"
-
-
-def physical_key(resource: str, device: Device) -> str:
-    """What tells a physical device, which may be shared out in several resources, from all others of a plugin."""
-    return device.physical or share_key(resource, device)

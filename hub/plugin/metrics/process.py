@@ -6,18 +6,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import grpc
-
 from hub.api.metrics import Histogram, Kind, Metric, Sample
 
 _Labels = tuple[tuple[str, str], ...]
 
 
 class Call:
-    """One call of the kubelet's while it is answered."""
+    """A call from the kubelet while it is answered.
+
+    Attributes:
+        code: The name of the status code of its answer.
+    """
 
     def __init__(self) -> None:
-        self.code = grpc.StatusCode.OK
+        self.code = "OK"
 
 
 class ProcessMetrics:
@@ -38,12 +40,12 @@ class ProcessMetrics:
         try:
             yield call
         except BaseException as error:
-            if call.code is grpc.StatusCode.OK:
+            if call.code == "OK":
                 cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-                call.code = grpc.StatusCode.CANCELLED if cancelled else grpc.StatusCode.UNKNOWN
+                call.code = "CANCELLED" if cancelled else "UNKNOWN"
             raise
         finally:
-            labels = (("method", method), ("code", call.code.name))
+            labels = (("method", method), ("code", call.code))
             self._calls[labels].observe(time.perf_counter() - begin)
 
     def list_sent(self, resource: str) -> None:

@@ -13,7 +13,7 @@ from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
-from hub.plugin.health.store import physical_key
+from hub.plugin.health.keys import physical_key
 
 PARALLEL = 2
 """Probes at one time; containers do not wait for them."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import fspath
 from pathlib import Path
 
-import grpc
-
 from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
 from hub.api.reset import ResetDevice
@@ -17,10 +15,10 @@ from hub.base.failures import PluginError, printable
 from hub.base.log import get_logger
 from hub.kubelet.podresources import DeviceHolders
 from hub.model.plugin import ResetReport
-from hub.plugin.deviceplugin.errors import RpcError
 from hub.plugin.devices.validation import wrong_answer
+from hub.plugin.health.keys import physical_key
 from hub.plugin.health.record import BROKEN, CORDON, RESET
-from hub.plugin.health.store import HealthStore, physical_key
+from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.resets.recovery import Holder, Offer, Recovery
 from hub.reset.result import Outcome, ResetResult
@@ -75,21 +73,13 @@ class ResetService:
         """Results by outcome."""
         self._log = get_logger()
 
-    async def reset_for_container(self, resource: str, devices: Sequence[Device]) -> None:
-        """Make devices ready for the container that is about to start.
-
-        Raises:
-            Refusal: one of them is not; the text reaches the pod's events.
-        """
+    async def reset_for_container(self, resource: str, devices: Sequence[Device]) -> Sequence[ResetResult]:
+        """Reset the devices of a container that is about to start; return the results that keep it from starting."""
         if not resets(self._plugin, resource):
-            return
+            return []
         names = {physical_key(resource, device): device.physical or device.id for device in devices}
         results = await self._reset(names, bounded=True)
-        failed = [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
-        if failed:
-            late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
-            raise RpcError(code, resource, [result.message for result in failed])
+        return [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
 
     def reset_blocked(self, resources: Iterable[str]) -> str:
         """Why devices of these resources are never reset; empty when they are."""
