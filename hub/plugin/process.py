@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 
 from hub.api.plugin import Plugin
@@ -16,17 +15,17 @@ from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigState, PluginReport
 from hub.plugin.admin.commands import AdminCommands
 from hub.plugin.admin.server import AdminServer
-from hub.plugin.deviceplugin.resource import Resource, Surroundings
+from hub.plugin.deviceplugin.api import DevicePluginApi
 from hub.plugin.deviceplugin.socketdir import SocketDir
 from hub.plugin.devices.inventory import Inventory
-from hub.plugin.devices.pci import PciTree
-from hub.plugin.devices.scanner import Scan, Scanner
-from hub.plugin.health.record import CORDON
+from hub.plugin.devices.scan import Scan
+from hub.plugin.devices.scanner import Scanner
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
+from hub.plugin.report import Reporter
 from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
@@ -58,11 +57,6 @@ class PluginProcess:
         watchdog: float = 0,
         config: ConfigState | None = None,
     ) -> None:
-        self._plugin = plugin
-        self._name = name
-        self._config = config
-        self._started = time.time()
-        self._scanned = False
         self._serves = False
         self._directory = SocketDir(plugin_dir)
         self._exit = Exit.OK
@@ -73,10 +67,10 @@ class PluginProcess:
         self._neighbours = Ownership(run_dir if keep_state else None, name, plugin_dir)
         self._state_file = StatusFile(run_dir.report(name) if keep_state else None, self._state)
         changed = self._state_file.mark_changed
-        self._resources = Inventory(self._serve_resource, type(plugin), changed)
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthStore(health_file, plugin.recovery, self._resources.mark_dirty, ours=self._is_ours)
+        self._health = HealthStore(health_file, plugin.recovery, ours=self._is_ours)
+        self._resources = Inventory(type(plugin), self._health, self._meter, self._state_file)
         offer = self._resources.all_devices
         self._preparation = ResetService(
             plugin,
@@ -87,7 +81,7 @@ class PluginProcess:
             meter=self._meter,
             changed=changed,
         )
-        self._holding = Holders(plugin_dir, self._resources.names, changed)
+        self._holding = Holders(plugin_dir, lambda: self._resources.names, changed)
         pulse = run_dir.heartbeat(name) if keep_state else None
         self._heart = Heartbeat(
             pulse, heartbeat_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
@@ -96,15 +90,26 @@ class PluginProcess:
             offer, self._health, self._preparation, self._holding, level_changed=self._heart.beat
         )
         self._control = AdminServer(run_dir.admin_socket(name) if keep_state else None, self._answer)
-        self._surroundings = Surroundings(
-            run_dir.instance,
+        self._api = DevicePluginApi(
+            plugin,
             plugin_dir,
-            self._health,
-            self._holding,
-            PciTree(plugin.host),
-            self._neighbours,
-            self._meter,
-            changed,
+            run_dir.instance,
+            inventory=self._resources,
+            resets=self._preparation,
+            holders=self._holding,
+            ownership=self._neighbours,
+            metrics=self._meter,
+            status=self._state_file,
+        )
+        self._reporter = Reporter(
+            plugin,
+            name,
+            config,
+            inventory=self._resources,
+            api=self._api,
+            health=self._health,
+            holders=self._holding,
+            resets=self._preparation,
         )
         self._log = get_logger()
 
@@ -116,6 +121,7 @@ class PluginProcess:
         self._neighbours.refresh()
         async with asyncio.TaskGroup() as self._group:
             self._run(self._heart.run())
+            self._run(self._api.run())
             self._run(self._scanner.run())
             self._run(self._keep_checking())
             self._run(self._preparation.run())
@@ -147,8 +153,7 @@ class PluginProcess:
         self._check_directory()
         self._look_around()
         self._scanner.request()
-        for resource in self._resources:
-            resource.reregister()
+        self._api.reregister()
 
     async def _keep_checking(self) -> None:
         while True:
@@ -157,8 +162,7 @@ class PluginProcess:
             self._health.advance()
             self._health.restore()
             self._state_file.restore()
-            for resource in self._resources:
-                resource.check()
+            self._api.check()
             await asyncio.sleep(CHECK_INTERVAL)
 
     def _check_directory(self) -> None:
@@ -175,7 +179,7 @@ class PluginProcess:
             self._health.reload()
         elif self._heir and not before:
             self._log.info("another hub follows", hub=self._heir)
-        if self._scanned and not self._serves and not self._neighbours.has_older:
+        if self._resources.scanned and not self._serves and not self._neighbours.has_older:
             self._scanner.request()
 
     def _is_ours(self) -> bool:
@@ -195,9 +199,9 @@ class PluginProcess:
         if self._serves:
             self._resources.update(scan)
         else:
-            self._resources.leave_to_others(scan)
-        if not self._scanned:
-            self._scanned = True
+            self._resources.leave_to_older(scan)
+        if not self._resources.scanned:
+            self._resources.scanned = True
             self._state_file.mark_changed()
         if scan.needs_restart:
             self._log.error("only a new process can go on", reason=scan.reason)
@@ -215,35 +219,15 @@ class PluginProcess:
         self._exit = code
         self._stop.set()
 
-    def _serve_resource(self, name: str) -> Resource:
-        resource = Resource(self._plugin, name, self._surroundings, self._preparation.reset_for_container)
-        self._run(resource.run())
-        self._holding.refresh_soon()
-        return resource
-
     async def _answer(self, request: Request) -> Response:
         """Do what an operator asks; whoever has the answer finds in the state what came of it."""
         self._look_around()
         if heir := self._neighbours.newer:
             return Response(ok=False, message=f"hub {heir} has taken over this node; ask there")
         answer = await self._operator.answer(request)
-        await asyncio.sleep(0)  # lets the resources judge the health of their devices anew
+        self._resources.publish()
         self._state_file.write()
         return answer
 
     def _state(self) -> PluginReport:
-        return PluginReport(
-            plugin=self._name,
-            pid=os.getpid(),
-            started=self._started,
-            scanned=self._scanned,
-            resources=self._resources.states(),
-            reason=self._resources.reason,
-            fault=self._resources.fault,
-            excluded=self._resources.excluded(),
-            resets=self._preparation.results,
-            reset_counts=self._preparation.counts,
-            config=self._config,
-            holders_known=self._holding.known,
-            cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
-        )
+        return self._reporter.build()

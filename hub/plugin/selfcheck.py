@@ -13,8 +13,11 @@ from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.failures import PluginError, explain
 from hub.model.check import CheckReport, ExcludedDevice, FoundDevice
-from hub.plugin.devices.scanner import Scan, scan_in_time
+from hub.plugin.deviceplugin.messages import encode_list
+from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
+from hub.plugin.devices.scan import Scan, scan_in_time
 from hub.plugin.devices.validation import validate_resource, validate_resource_name
+from hub.plugin.health.store import DeviceHealth
 from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
@@ -38,7 +41,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
     found = _scan(plugin)
     return CheckReport(
         (*_problems_of_reset(plugin), *_problems_of_scan(plugin, found)),
-        (*warnings, *(_of(name, each) for name, shot in found.snapshots.items() for each in shot.warnings)),
+        (*warnings, *(_of(name, each) for name, scanned in found.resources.items() for each in scanned.warnings)),
         tuple(_offered(found)),
         tuple(ExcludedDevice(each.id, each.reason) for each in found.excluded),
         "" if found.fault else found.reason,
@@ -74,10 +77,16 @@ def _scan(plugin: Plugin) -> Scan:
 def _problems_of_scan(plugin: Plugin, found: Scan) -> Iterator[str]:
     if found.fault:
         yield found.reason
-    for name, snapshot in found.snapshots.items():
+    for name, scanned in found.resources.items():
         if problem := validate_resource(type(plugin), name):
             yield problem
-        yield from (_of(name, each) for each in snapshot.problems)
+        yield from (_of(name, each) for each in (*scanned.problems, *_omitted(scanned)))
+
+
+def _omitted(scanned: ScannedDevices) -> Iterator[str]:
+    health = dict.fromkeys(scanned.devices, DeviceHealth())
+    if problem := encode_list(DeviceList(scanned.devices, health=health)).problem:
+        yield problem
 
 
 def _of(resource: str, text: str) -> str:
@@ -86,10 +95,10 @@ def _of(resource: str, text: str) -> str:
 
 
 def _offered(found: Scan) -> Iterator[FoundDevice]:
-    for name, snapshot in found.snapshots.items():
+    for name, scanned in found.resources.items():
         if validate_resource_name(name):
             continue
-        for device in snapshot.devices.values():
+        for device in scanned.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
             fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
             yield FoundDevice(name, device.id, fault, tuple(device.numa), files)

@@ -24,7 +24,7 @@ class Clock:
 
 
 def _book(policy: RecoveryPolicy | None = None, clock: Clock | None = None, path: Path | None = None) -> HealthStore:
-    return HealthStore(path, policy or RecoveryPolicy(), lambda: None, clock or Clock())
+    return HealthStore(path, policy or RecoveryPolicy(), clock or Clock())
 
 
 def test_devices_of_the_same_id_in_two_resources_are_two() -> None:

@@ -18,13 +18,13 @@ What other hubs mean for that, in a rolling upgrade, is in `takeover`.
 
 import asyncio
 import time
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.base.sockets import KubeletIdentity, kubelet_identity
+from hub.base.statusfile import StatusFile
 from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
@@ -74,9 +74,10 @@ class Registrar:
         endpoint: Where it is served.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that.
-        neighbours: Other hubs that may serve the resource too.
-        changed: Called when `state` or `detail` changes.
-        meter: Measures how long it takes.
+        notifier: Wakes this state machine when something may have changed.
+        ownership: The other hubs, which may serve the resource too.
+        metrics: Measures how long a registration takes.
+        status: Is written again when `state` or `detail` changes.
     """
 
     def __init__(
@@ -86,9 +87,10 @@ class Registrar:
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
-        neighbours: Ownership,
-        changed: Callable[[], None],
-        meter: ProcessMetrics,
+        notifier: Notifier,
+        ownership: Ownership,
+        metrics: ProcessMetrics,
+        status: StatusFile,
     ) -> None:
         self.state = RegistrationStatus.WAITING
         self.detail = ""
@@ -98,11 +100,11 @@ class Registrar:
         self._kubelet_socket = kubelet_socket
         self._options = options
         self._resource = resource
-        self._takeover = Handover(resource, endpoint, neighbours)
-        self._changed = changed
-        self._meter = meter
+        self._takeover = Handover(resource, endpoint, ownership)
+        self._metrics = metrics
+        self._status = status
         self._lost = self.since
-        self._waker = Notifier()
+        self._waker = notifier
         self._impatient = False
         self._delay = RETRY_FIRST
         self._log = get_logger(resource=resource)
@@ -212,7 +214,7 @@ class Registrar:
         """Return when the registration is lost."""
         self.registrations += 1
         # A kubelet's socket tells by its change time when that kubelet started.
-        self._meter.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
+        self._metrics.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
         self._takeover.restart()
         # Before anybody is told: who hears that all is registered may end the older hub at once.
         await self._detach_kubelet(kubelet)
@@ -281,4 +283,4 @@ class Registrar:
             return
         self.state, self.detail, self.since = state, detail, time.time()
         getattr(self._log, _LEVELS[state])(str(state), **({"detail": detail} if detail else {}))
-        self._changed()
+        self._status.mark_changed()

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import grpc.aio
 
+from hub.base.notifier import Notifier
 from hub.base.sockets import _SUFFIX, _digest, is_served
 
 
@@ -19,11 +20,11 @@ class Streams:
     one client from another.
 
     Args:
-        changed: Called when a stream of the kubelet's opens or ends.
+        notifier: Is notified when a stream of the kubelet opens or ends.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._ended = False
         self.opened = 0
         self.awaited = 1
@@ -46,12 +47,12 @@ class Streams:
             yield
             return
         self.awaited -= 1
-        self._changed()
+        self._notifier.notify()
         try:
             yield
         finally:
             self._ended = True
-            self._changed()
+            self._notifier.notify()
 
 
 class Service(Protocol):
@@ -69,16 +70,16 @@ class DevicePluginServer:
     Args:
         path: The socket.
         service: What is served on it.
-        changed: Called when the kubelet's stream opens or ends.
+        notifier: Is notified when a stream of the kubelet opens or ends.
     """
 
-    def __init__(self, path: Path, service: Service, changed: Callable[[], None]) -> None:
+    def __init__(self, path: Path, service: Service, notifier: Notifier) -> None:
         self.path = path
         self._service = service
-        self._changed = changed
+        self._notifier = notifier
         self._server: grpc.aio.Server | None = None
         self._inode: int | None = None
-        self.streams = Streams(changed)
+        self.streams = Streams(notifier)
 
     @property
     def reachable(self) -> bool:
@@ -107,7 +108,7 @@ class DevicePluginServer:
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no directory {self.path.parent}")
         server = grpc.aio.server()
-        self._service.streams = self.streams = Streams(self._changed)
+        self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:
             server.add_insecure_port(f"unix:{self.path}")

@@ -1,22 +1,14 @@
-"""Asks a plugin for its devices: on a period, on request, and when the plugin says that something changed."""
+"""When a plugin is scanned: on a period, on request, and when the plugin's watch reports a change."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Callable
 
-import msgspec
-
-from hub.api.device import Device, Excluded
-from hub.api.plugin import NeedsRestart, NoDevices, Plugin, overrides
-from hub.base.failures import PluginError, PluginTimeout, printable
+from hub.api.plugin import NeedsRestart, Plugin, overrides
 from hub.base.log import get_logger
-from hub.base.place import place_of_function
-from hub.base.threads import place_of_call, start_call
-from hub.plugin.deviceplugin.messages import Snapshot
-from hub.plugin.devices.files import missing_files
-from hub.plugin.devices.validation import wrong_answer
+from hub.base.threads import start_call
+from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
 from hub.plugin.metrics.process import ProcessMetrics
 
 COALESCE = 0.02
@@ -26,23 +18,6 @@ checkpoint on disk."""
 WATCH_RETRY = (1.0, 30.0)
 """Seconds to wait before a failed watch is started again, and that it then has to hold before it is believed: at first,
 and at most. They double with each failure."""
-
-
-class Scan(msgspec.Struct, frozen=True):
-    """The outcome of one scan."""
-
-    snapshots: Mapping[str, Snapshot] = {}
-    """By resource, those that the plugin declares without a device included."""
-    reason: str = ""
-    """Why the plugin has no device at all, or none that can be trusted."""
-    fault: bool = False
-    """Whether that is a fault, and not just a node without such hardware."""
-    failed: bool = False
-    """Nothing is known; the devices known so far cannot be trusted."""
-    excluded: tuple[Excluded, ...] = ()
-    """What is there and not advertised."""
-    needs_restart: bool = False
-    """Nothing will ever be known in this process."""
 
 
 class Scanner:
@@ -92,7 +67,7 @@ class Scanner:
         scanning = start_call(self._plugin.devices, lambda: scan(self._plugin, distrust))
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
-            self._report(_overdue(self._plugin, scanning))
+            self._report(overdue(self._plugin, scanning))
         found = await scanning
         self._scanning = False
         self._meter.scan_ended(time.perf_counter() - begin)
@@ -119,7 +94,7 @@ class Scanner:
                 self._set_watch_failure("")
                 return
             if isinstance(failure.__cause__, NeedsRestart):
-                self._report(_needs_restart(failure.__cause__))
+                self._report(restart_request(failure.__cause__))
                 return
             self._set_watch_failure(str(failure))
             held = loop.time() - begin > longest
@@ -131,88 +106,3 @@ class Scanner:
         if failure != self._watch_failure:
             self._watch_failure = failure
             self.request()
-
-
-async def scan_in_time(plugin: Plugin) -> Scan:
-    """What one scan finds, or that it takes longer than the plugin gives it."""
-    scanning = start_call(plugin.devices, lambda: scan(plugin))
-    done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
-    return scanning.result() if done else _overdue(plugin, scanning)
-
-
-def scan(plugin: Plugin, distrust: str = "") -> Scan:
-    """Ask the plugin for its devices and check them, by resource.
-
-    Args:
-        plugin: Who is asked.
-        distrust: Why none of the devices is healthy, whatever the plugin says; empty when there is no such reason.
-    """
-    declared: list[str] = []
-    method: Callable[..., object] = plugin.resources
-    try:
-        declared = _declared(plugin)
-        method = plugin.devices
-        return _checked(plugin, declared, distrust)
-    except NeedsRestart as end:
-        return _needs_restart(end)
-    except BaseException as error:  # noqa: BLE001 - foreign code; whatever it raises becomes the devices' condition
-        get_logger().debug("scan failed", exc_info=True)
-        reason = str(PluginError.of(error, method))
-        return Scan({name: Snapshot(reason=reason) for name in declared}, reason, fault=True, failed=True)
-
-
-def _checked(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
-    reason, fault = distrust, bool(distrust)
-    try:
-        offered = _offered(plugin)
-    except NoDevices as nothing:
-        offered, reason, fault = [], printable(nothing), nothing.fault or fault
-    snapshots = {name: Snapshot(reason=reason) for name in declared}
-    excluded = tuple(
-        Excluded(printable(each.id), printable(each.reason)) for each in offered if isinstance(each, Excluded)
-    )
-    devices_offered = [each for each in offered if not isinstance(each, Excluded)]
-    where = place_of_function(plugin.devices)
-    for name, devices in _by_resource(plugin, devices_offered):
-        snapshot = Snapshot.of(devices, where)
-        snapshot = snapshot.noting(missing_files(plugin.host, snapshot.devices.values()))
-        snapshots[name] = snapshot.all_unhealthy(distrust) if distrust else snapshot
-    return Scan(snapshots, reason, fault, excluded=excluded)
-
-
-def _declared(plugin: Plugin) -> list[str]:
-    answer: object = plugin.resources()
-    if isinstance(answer, str) or not isinstance(answer, Iterable):
-        raise wrong_answer(answer, 'a list of resource names, such as ["example.com/name"]')
-    return [_ascii(name) for name in answer]
-
-
-def _offered(plugin: Plugin) -> list[Device | Excluded]:
-    answer: object = plugin.devices()
-    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
-        raise wrong_answer(answer, "hub.Device objects: yield each of them, or return a list")
-    return list(answer)
-
-
-def _overdue(plugin: Plugin, scanning: asyncio.Future[Scan]) -> Scan:
-    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place_of_call(scanning))
-    return Scan(reason=str(timeout), fault=True, failed=True)
-
-
-def _needs_restart(reason: NeedsRestart) -> Scan:
-    return Scan(reason=printable(reason), fault=True, failed=True, needs_restart=True)
-
-
-def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
-    def resource(device: Device) -> str:
-        named: object = getattr(device, "resource", "")
-        # What is no name makes the device invalid, not a resource of its own.
-        return _ascii(named if named and isinstance(named, str) else plugin.resource)
-
-    # Sorting is stable: within a resource the plugin's own order stays.
-    return [(name, list(devices)) for name, devices in groupby(sorted(offered, key=resource), key=resource)]
-
-
-def _ascii(name: object) -> str:
-    """A resource name that can be written anywhere. A valid one stays as it is."""
-    return str(name).encode("ascii", "backslashreplace").decode()

@@ -46,6 +46,9 @@ CORDON = "cordon"
 ADMIN_RESET = "operator"
 """The source of what holds for as long as an operator's command is at work."""
 
+SCAN = "scan"
+"""The source of a fault of all devices: the scan failed, so their condition is unknown. It is in no record."""
+
 UNCORDON = "dphub uncordon releases it"
 """How an operator clears it."""
 

@@ -35,7 +35,6 @@ class HealthStore:
     Args:
         path: Where the records are kept; None where nobody keeps them.
         policy: How a device comes back.
-        changed: Called when a device's health may have changed.
         clock: Tells the Unix time.
         ours: Whether the records are this process's to keep; in an upgrade they are the younger hub's.
     """
@@ -44,17 +43,20 @@ class HealthStore:
         self,
         path: Path | None,
         policy: RecoveryPolicy,
-        changed: Callable[[], None],
         clock: Callable[[], float] = time.time,
         *,
         ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._policy = policy
-        self._changed = changed
+        self._changed: Callable[[], None] = _do_nothing
         self._clock = clock
         self._path = path
         self._records = _read(path)
         self._file = StatusFile(path, lambda: self._records, ours=ours)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call a function whenever the health of a device may have changed."""
+        self._changed = changed
 
     def record(self, key: str) -> HealthRecord:
         """The record of a device, to be looked at only."""
@@ -177,6 +179,10 @@ class HealthStore:
             del self._records[key]
         self._file.mark_changed()
         self._changed()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _read(path: Path | None) -> dict[str, HealthRecord]:
