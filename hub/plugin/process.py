@@ -24,7 +24,7 @@ from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
-from hub.plugin.ownership import Ownership
+from hub.plugin.ownership import Ownership, Role
 from hub.plugin.report import Reporter
 from hub.plugin.resets.service import ResetService
 
@@ -57,20 +57,18 @@ class PluginProcess:
         watchdog: float = 0,
         config: ConfigState | None = None,
     ) -> None:
-        self._serves = False
         self._directory = SocketDir(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._meter = ProcessMetrics()
-        self._heir = ""
         self._neighbours = Ownership(run_dir if keep_state else None, name, plugin_dir)
         self._state_file = StatusFile(run_dir.report(name) if keep_state else None, self._state)
         changed = self._state_file.mark_changed
         self._scanner = Scanner(plugin, self._take, self._meter)
         health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthStore(health_file, plugin.recovery, ours=self._is_ours)
-        self._resources = Inventory(type(plugin), self._health, self._meter, self._state_file)
+        self._health = HealthStore(health_file, plugin.recovery, self._neighbours)
+        self._resources = Inventory(type(plugin), self._health, self._neighbours, self._meter, self._state_file)
         offer = self._resources.all_devices
         self._preparation = ResetService(
             plugin,
@@ -151,14 +149,14 @@ class PluginProcess:
     def _refresh(self) -> None:
         """Scan anew and make sure of every registration."""
         self._check_directory()
-        self._look_around()
+        self._check_ownership()
         self._scanner.request()
         self._api.reregister()
 
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
-            self._look_around()
+            self._check_ownership()
             self._health.advance()
             self._health.restore()
             self._state_file.restore()
@@ -170,50 +168,20 @@ class PluginProcess:
             self._log.error("plugin directory was removed or made anew", plugin_dir=str(self._directory.path))
             self._end(Exit.PLUGIN_DIR_REPLACED)
 
-    def _look_around(self) -> None:
-        """Notice other hubs; one that was to follow ours and is gone may have changed what belongs to the node."""
-        self._neighbours.refresh()
-        before, self._heir = self._heir, self._neighbours.newer
-        if before and not self._heir:
-            self._log.info("hub is gone that was to follow", hub=before)
-            self._health.reload()
-        elif self._heir and not before:
-            self._log.info("another hub follows", hub=self._heir)
-        if self._resources.scanned and not self._serves and not self._neighbours.has_older:
+    def _check_ownership(self) -> None:
+        """Notice other hubs. A process in standby scans again when the older hub is gone, for it has to serve then."""
+        role = self._health.refresh_role()
+        if role is Role.STANDBY and self._resources.scanned and not self._neighbours.older:
             self._scanner.request()
 
     def _is_ours(self) -> bool:
-        """Whether this process owns what belongs to the node, as of now: it serves, and no newer hub's plugin does.
-
-        A process in standby has read the health file at its start; if it wrote that, it would undo later changes.
-        """
-        self._neighbours.refresh()
-        return self._serves and not self._neighbours.newer
+        return self._health.refresh_role() is Role.ACTIVE
 
     def _take(self, scan: Scan) -> None:
-        if not self._serves:
-            self._neighbours.refresh()
-            self._serves = not (scan.fault and self._neighbours.has_older)
-            if self._serves:
-                self._acquire()
-        if self._serves:
-            self._resources.update(scan)
-        else:
-            self._resources.leave_to_older(scan)
-        if not self._resources.scanned:
-            self._resources.scanned = True
-            self._state_file.mark_changed()
+        self._resources.update(scan)
         if scan.needs_restart:
             self._log.error("only a new process can go on", reason=scan.reason)
             self._end(Exit.NEEDS_RESTART)
-
-    def _acquire(self) -> None:
-        """Take over what belongs to the node; an older hub leaves it to this one from now on."""
-        try:
-            self._neighbours.acquire()
-        except OSError as error:
-            self._log.warning("other hubs do not see that this plugin serves", reason=str(error))
-        self._health.reload()
 
     def _end(self, code: Exit) -> None:
         self._exit = code
@@ -221,9 +189,9 @@ class PluginProcess:
 
     async def _answer(self, request: Request) -> Response:
         """Do what an operator asks; whoever has the answer finds in the state what came of it."""
-        self._look_around()
-        if heir := self._neighbours.newer:
-            return Response(ok=False, message=f"hub {heir} has taken over this node; ask there")
+        self._check_ownership()
+        if newest := self._neighbours.newest:
+            return Response(ok=False, message=f"hub {newest} has taken over this node; ask there")
         answer = await self._operator.answer(request)
         self._resources.publish()
         self._state_file.write()

@@ -154,7 +154,7 @@ def test_times_are_those_of_the_code() -> None:
         "finds out by itself within two seconds": process.CHECK_INTERVAL == 2,
         "a lost event is found five seconds later": kubeletwatch.LOOK_SECONDS == 5,
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
-        "after up to 30 seconds, or when asked to": registrar.RETRY_REFUSED == 30,
+        "after up to 30 seconds, or when asked to": registrar.RETRY_REJECTED == 30,
         "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
         "A second after the older's socket is gone": registrar.SETTLE == 1,
         "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 from structlog.testing import capture_logs
 
@@ -16,6 +17,7 @@ from hub.plugin.devices.scan import Scan
 from hub.plugin.health.record import BROKEN, CORDON, SCAN, Health
 from hub.plugin.health.store import DeviceHealth, HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership
 
 STUB = "example.com/stub"
 FAILED = Scan(reason="no driver", fault=True, failed=True)
@@ -36,10 +38,11 @@ class Setup:
     """An inventory and what it stands on."""
 
     def __init__(self) -> None:
-        self.store = CountingStore(None, RecoveryPolicy())
+        ownership = Ownership(None, "stub", Path())
+        self.store = CountingStore(None, RecoveryPolicy(), ownership)
         self.metrics = ProcessMetrics()
         self.status = StatusFile(None, dict)
-        self.inventory = Inventory(Plugin, self.store, self.metrics, self.status)
+        self.inventory = Inventory(Plugin, self.store, ownership, self.metrics, self.status)
 
     def scan(self, *devices: Device) -> None:
         """Find these devices."""

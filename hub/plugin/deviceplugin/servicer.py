@@ -105,7 +105,7 @@ class DevicePluginServicer(Wire):
         with self._metrics.call("ListAndWatch"), self.streams.track():
             while True:
                 version = self._devices.list.version
-                if not self._ownership.newer_serving(self._resource):
+                if not self._ownership.newer_of(self._resource):
                     self._metrics.list_sent(self._resource)
                     yield self.messages.latest().message
                 await self._devices.wait_beyond(version)

@@ -17,6 +17,7 @@ from hub.plugin.devices.version import Version
 from hub.plugin.health.keys import physical_key
 from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership, Role
 
 
 class InvalidResource(NamedTuple):
@@ -36,6 +37,7 @@ class Inventory:
     Args:
         plugin_class: The plugin's class.
         health: Evaluates the health of each device.
+        ownership: The older hubs, one of which may serve while this process cannot.
         metrics: Counts devices whose health changes.
         status: Is written again when anything has changed.
 
@@ -49,7 +51,12 @@ class Inventory:
     """
 
     def __init__(
-        self, plugin_class: type[Plugin], health: HealthStore, metrics: ProcessMetrics, status: StatusFile
+        self,
+        plugin_class: type[Plugin],
+        health: HealthStore,
+        ownership: Ownership,
+        metrics: ProcessMetrics,
+        status: StatusFile,
     ) -> None:
         self.version = Version()
         self.scanned = False
@@ -59,6 +66,7 @@ class Inventory:
         self.invalid: dict[str, InvalidResource] = {}
         self._plugin_class = plugin_class
         self._health = health
+        self._ownership = ownership
         self._metrics = metrics
         self._status = status
         self._resources: dict[str, ResourceDevices] = {}
@@ -87,6 +95,12 @@ class Inventory:
 
     def update(self, scan: Scan) -> None:
         """Take the result of a scan, and publish it at once."""
+        if not self.scanned:
+            self.scanned = True
+            self._status.mark_changed()
+        if not self._acquire(scan):
+            self._leave_to_older(scan)
+            return
         self._set_reason(scan.reason, fault=scan.fault)
         if not scan.failed:
             self.invalid = {name: each for name, each in self.invalid.items() if name in scan.resources}
@@ -102,10 +116,6 @@ class Inventory:
         self.publish()
         if not scan.failed and scan.excluded != self.excluded:
             self._exclude(scan.excluded)
-
-    def leave_to_older(self, scan: Scan) -> None:
-        """Serve nothing: the scan found a fault, and the plugin of an older hub serves."""
-        self._set_reason(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
 
     def reject(self, name: str, reason: str) -> None:
         """Take a resource out: it cannot be served."""
@@ -127,6 +137,19 @@ class Inventory:
         if [resource for resource in self if resource.publish()]:
             self.version.bump()
             self._status.mark_changed()
+
+    def _acquire(self, scan: Scan) -> bool:
+        """Own the devices from the first scan on; return False if an older hub serves and the scan found a fault."""
+        if self._ownership.role is Role.STANDBY:
+            self._ownership.refresh()
+            if scan.fault and self._ownership.older:
+                return False
+            self._ownership.acquire()
+            self._health.refresh_role()
+        return True
+
+    def _leave_to_older(self, scan: Scan) -> None:
+        self._set_reason(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
 
     def _add(self, name: str) -> None:
         if problem := validate_resource(self._plugin_class, name):
