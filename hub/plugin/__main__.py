@@ -108,7 +108,7 @@ def _report(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     # Imported late: a wrong flag is refused before the 40 ms that gRPC takes.
     from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
-    from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
+    from hub.plugin.process import PluginFiles, PluginProcess  # noqa: PLC0415 - see above
 
     _check(options)
     watchdog = _watchdog()
@@ -126,17 +126,8 @@ def _serve(options: argparse.Namespace) -> int:
     _log_missing_kubelet(options.plugin_dir)
 
     async def serve() -> Exit:
-        keep_state = options.run_dir is not None
-        process = PluginProcess(
-            plugin,
-            options.name,
-            options.plugin_dir,
-            run_dir,
-            keep_state=keep_state,
-            watchdog=watchdog,
-            config=read,
-        )
-        return await process.serve()
+        files = PluginFiles(options.name, run_dir, exists=options.run_dir is not None)
+        return await PluginProcess(plugin, options.plugin_dir, files, watchdog=watchdog, config=read).serve()
 
     return asyncio.run(serve())
 

@@ -146,7 +146,7 @@ class Turmoil:
 
     def _hup(self) -> None:
         # A process that has just been started would die of it; the hub starts them with the signal blocked.
-        if self.plugin.lines("serving"):
+        if self.plugin.lines("process started"):
             self.plugin.hup()
 
     def _kill(self) -> None:

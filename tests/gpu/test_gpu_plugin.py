@@ -82,7 +82,7 @@ async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # 
     gpus.driver.unload()
     plugin = gpus.start(FAIL_ON_INIT_ERROR="true")
     assert await plugin.exited() == Exit.NEEDS_RESTART
-    assert "no NVIDIA driver is loaded" in (await plugin.logged("only a new process can go on"))["reason"]
+    assert "no NVIDIA driver is loaded" in (await plugin.logged("plugin requested restart"))["reason"]
 
 
 async def test_a_driver_that_goes_later_is_no_init_error(node: Node, kubelet: FakeKubelet) -> None:
@@ -104,7 +104,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
     await kubelet.wait_for(GPU, 2)
     gpus.driver.mismatch()
     assert await plugin.exited() == Exit.NEEDS_RESTART
-    assert "the driver was exchanged" in plugin.lines("only a new process can go on")[0]["reason"]
+    assert "the driver was exchanged" in plugin.lines("plugin requested restart")[0]["reason"]
     gpus.driver.mend()
     gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
@@ -120,7 +120,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     async with dialled(node.sockets()[0]) as client:
         await client.Allocate(asking_for(gpus.uuids()[0]))
     assert await plugin.exited() == Exit.NEEDS_RESTART
-    reason = plugin.lines("only a new process can go on")[0]["reason"]
+    reason = plugin.lines("plugin requested restart")[0]["reason"]
     assert reason.startswith("the NVIDIA driver does not answer: ")
     assert "has not returned for" in reason
     assert plugin.lines("devices unhealthy")[0]["reason"] == reason
@@ -138,7 +138,7 @@ async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) ->
     gpus.driver.delay("nvmlDeviceGetUUID", 500)
     plugin = gpus.start("dphub: {health: {driver_timeout: 3}}")
     await kubelet.wait_for(GPU, 8)
-    assert not plugin.lines("only a new process can go on")
+    assert not plugin.lines("plugin requested restart")
 
 
 async def test_hot_plug(node: Node, kubelet: FakeKubelet) -> None:

@@ -2,70 +2,29 @@
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 
+from plugin_setup import FAILED, STUB, Setup
 from structlog.testing import capture_logs
 
 from hub.api.device import Device
-from hub.api.health import RecoveryPolicy
-from hub.api.plugin import Plugin
-from hub.base.statusfile import StatusFile
 from hub.plugin.devices.devicelist import ScannedDevices
-from hub.plugin.devices.inventory import Inventory
-from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.scan import Scan
 from hub.plugin.health.record import BROKEN, CORDON, SCAN, Health
-from hub.plugin.health.store import DeviceHealth, HealthStore
-from hub.plugin.metrics.process import ProcessMetrics
-from hub.plugin.ownership import Ownership
-
-STUB = "example.com/stub"
-FAILED = Scan(reason="no driver", fault=True, failed=True)
 
 
-class CountingStore(HealthStore):
-    """Counts how often the health of a device is evaluated."""
-
-    evaluations = 0
-
-    def health_of(self, resource: str, device: Device) -> DeviceHealth:
-        """Evaluate it, as ever."""
-        self.evaluations += 1
-        return super().health_of(resource, device)
+def _reasons(it: Setup) -> Iterable[str]:
+    """Why each device is not healthy."""
+    return [health.reason for health in it.resource.list.health.values()]
 
 
-class Setup:
-    """An inventory and what it stands on."""
-
-    def __init__(self) -> None:
-        ownership = Ownership(None, "stub", Path())
-        self.store = CountingStore(None, RecoveryPolicy(), ownership)
-        self.metrics = ProcessMetrics()
-        self.status = StatusFile(None, dict)
-        self.inventory = Inventory(Plugin, self.store, ownership, self.metrics, self.status)
-
-    def scan(self, *devices: Device) -> None:
-        """Find these devices."""
-        self.inventory.update(Scan({STUB: ScannedDevices.of(devices)}))
-
-    @property
-    def resource(self) -> ResourceDevices:
-        """The only resource."""
-        (resource,) = self.inventory
-        return resource
-
-    def reasons(self) -> Iterable[str]:
-        """Why each device is not healthy."""
-        return [health.reason for health in self.resource.list.health.values()]
-
-    def transitions(self) -> dict[str, float]:
-        """Counted changes of health, by their source, or "healthy"."""
-        (metric,) = (each for each in self.metrics.metrics() if "transitions" in each.name)
-        counts = {}
-        for sample in metric.samples:
-            assert isinstance(sample.value, (int, float))
-            counts[sample.labels["source"] or sample.labels["health"]] = sample.value
-        return counts
+def _transitions(it: Setup) -> dict[str, float]:
+    """Counted changes of health, by their source, or "healthy"."""
+    (metric,) = (each for each in it.metrics.metrics() if "transitions" in each.name)
+    counts = {}
+    for sample in metric.samples:
+        assert isinstance(sample.value, (int, float))
+        counts[sample.labels["source"] or sample.labels["health"]] = sample.value
+    return counts
 
 
 async def test_each_change_evaluates_each_device_once() -> None:
@@ -81,7 +40,7 @@ async def test_each_change_evaluates_each_device_once() -> None:
     assert it.store.evaluations == 2
     await _turn()
     assert it.store.evaluations == 4
-    assert it.reasons() == ["cordoned; smoke was seen", "too hot"]
+    assert _reasons(it) == ["cordoned; smoke was seen", "too hot"]
     it.inventory.update(FAILED)
     assert it.store.evaluations == 6
     await _turn()
@@ -95,7 +54,7 @@ async def test_a_version_is_what_a_kubelet_sees() -> None:
     version = it.resource.list.version
     it.scan(Device("b", unhealthy="on fire"), Device("a"))
     assert it.resource.list.version == version
-    assert it.reasons() == ["on fire", ""]
+    assert _reasons(it) == ["on fire", ""]
     it.scan(Device("a"), Device("b", numa=[1], unhealthy="on fire"))
     assert it.resource.list.version == version + 1
     it.scan(Device("a"))
@@ -114,8 +73,8 @@ async def test_a_failed_scan_keeps_the_devices() -> None:
     ]
     assert it.resource.list.reason == "no driver"
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
-    assert it.reasons() == ["", "too hot"]
-    assert it.transitions() == {"plugin": 1, SCAN: 1, "healthy": 1}
+    assert _reasons(it) == ["", "too hot"]
+    assert _transitions(it) == {"plugin": 1, SCAN: 1, "healthy": 1}
 
 
 async def test_devices_that_share_a_reason_share_a_line() -> None:

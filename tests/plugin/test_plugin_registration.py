@@ -210,7 +210,7 @@ async def test_a_plugin_directory_made_anew_ends_the_process(node: Node, anew: b
     if anew:
         node.plugin_dir.mkdir()
     assert await plugin.exited() == Exit.PLUGIN_DIR_REPLACED
-    assert plugin.lines("plugin directory was removed or made anew")[0]["plugin_dir"] == str(node.plugin_dir)
+    assert plugin.lines("plugin directory replaced")[0]["plugin_dir"] == str(node.plugin_dir)
     assert node.sockets() == []
 
 

@@ -155,7 +155,7 @@ async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubel
     """The plugin serves, says that it has lost what was known, and where the rest of it is."""
     (node.run_dir / "stub.health.json").write_text("{nonsense")
     plugin = await _plugin(node, kubelet)
-    line = await plugin.logged("health of earlier days lost")
+    line = await plugin.logged("health file unreadable")
     assert (node.run_dir / "stub.health.unreadable").read_text() == "{nonsense"
     assert line["kept"].endswith("stub.health.unreadable")
 

@@ -75,7 +75,7 @@ async def stopped(plugin: PluginUnderTest) -> None:
     """Stop a plugin and check everything that a stop promises."""
     assert await plugin.stop() == 0, plugin.log
     assert plugin.node.sockets() == []
-    assert plugin.lines()[-1]["event"] == "no longer serving"
+    assert plugin.lines()[-1]["event"] == "process stopped"
     assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]
 
 
@@ -104,7 +104,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
     luck = chance()
     for number in range(6):
         plugin = node.spawn(name=f"stub{number}")
-        await plugin.logged("serving")
+        await plugin.logged("process started")
         await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
         await stopped(plugin)
     assert kubelet.starts == 1
@@ -162,7 +162,7 @@ async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> N
     later.hup()
     await stopped(later)
     first = node.spawn(target, name="first")
-    await first.logged("serving")
+    await first.logged("process started")
     await stopped(first)
     assert kubelet.running
 
