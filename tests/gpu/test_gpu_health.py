@@ -63,7 +63,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 1)
     await _told(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
     await kubelet.wait_for(GPU, 2)
-    await plugin.logged("devices healthy again")
+    await plugin.logged("devices recovered")
 
 
 async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:

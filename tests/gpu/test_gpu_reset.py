@@ -258,7 +258,7 @@ async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKub
     await kubelet.admit("first", {GPU: 1})
     await plugin.registered(GPU)
     assert not plugin.lines("reset failed")
-    assert not plugin.lines("reset left out")
+    assert not plugin.lines("reset skipped")
 
 
 async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> None:
@@ -269,7 +269,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
     plugin = gpus.start(f"sharing: {sharing}\ndphub: {{reset: {{nvidia.com/gpu: reset}}}}")
     await kubelet.wait_for(GPU, 2)
     await kubelet.admit("first", {GPU: 1})
-    line = await plugin.logged("reset left out")
+    line = await plugin.logged("reset skipped")
     assert line["reason"].endswith("it is shared (time-slicing), and others may be using it")
 
 
@@ -284,4 +284,4 @@ async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet
     await kubelet.wait_for(GPU, 0)
     await kubelet.wait_for(GPU, 1)
     assert gpus.driver.value(0, "gpu_reset") == 1
-    assert plugin.lines("devices healthy again")
+    assert plugin.lines("devices recovered")

@@ -32,7 +32,7 @@ async def test_a_device_that_goes_while_somebody_has_it(node: OperatedNode) -> N
     found = await _noticed(node, f"{HCA}: held, and no longer offered: {held} of default/trainer/main")
     assert (found.severity, found.about) == (Severity.WARNING, "ib")
     said = await node.dphub("logs", "ib", "-n", "0")
-    assert "devices gone" in said.out
+    assert "devices removed" in said.out
     assert held in said.out
 
 

@@ -446,7 +446,7 @@ async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> N
     assert [device.id for device in report.devices or ()] == ["c"]
     plugin = node.spawn(f"{file}:P")
     await kubelet.wait_for("example.com/named", 1)
-    assert (await plugin.logged("resource left out"))["reason"] == said
+    assert (await plugin.logged("resource invalid"))["reason"] == said
 
 
 async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet) -> None:

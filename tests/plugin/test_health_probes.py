@@ -70,14 +70,14 @@ async def test_probes_that_fail_are_told_once(node: Node, kubelet: FakeKubelet) 
     await _failed(plugin, 3 + 4)
     assert len(plugin.lines("reset failed")) == 1
     assert len(plugin.lines("devices unhealthy")) == 1
-    assert not plugin.lines("container kept from starting")
+    assert not plugin.lines("prestart rejected")
     device = await until(lambda: found if (found := _device(plugin)) and found.source else None, "the fault")
     assert (device.healthy, device.source) == (False, "reset")
     assert device.health in {"unhealthy", "recovering"}
     assert begin - 1 <= device.since <= time.time() + 1
     node.faults("")
     await kubelet.wait_for(STUB, 4)
-    assert len(plugin.lines("devices healthy again")) == 1
+    assert len(plugin.lines("devices recovered")) == 1
 
 
 async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:

@@ -97,7 +97,7 @@ async def test_a_resource_without_a_valid_name_is_left_out() -> None:
             it.inventory.update(Scan({"plain": ScannedDevices.of([Device("a")])}))
     assert list(it.inventory) == []
     assert 'resource "plain" needs a domain' in it.inventory.invalid["plain"].reason
-    assert [line["event"] for line in log] == ["resource left out"]
+    assert [line["event"] for line in log] == ["resource invalid"]
     it.inventory.update(FAILED)
     assert list(it.inventory.invalid) == ["plain"]
     it.scan(Device("a"))

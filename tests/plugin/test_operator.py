@@ -46,7 +46,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: FakeKubelet) -> None:
-    """Somebody still holds it, so the physical device is not reset: nobody can tell what else it is a share of."""
+    """A container still has it, so the physical device is not reset; after a restart it may be a share of any device."""
     code = (
         "import os\n"
         "from hub import Device\n"
@@ -61,7 +61,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
     guess = "default/trainer/main may have it: it holds old, which is not offered any more"
-    for restart in (False, True):
+    for restart, known in ((False, "default/trainer/main has it"), (True, guess)):
         (node.directory / "changed").touch()
         if restart:
             await plugin.stop()
@@ -70,7 +70,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
             plugin.hup()
         await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["new"])
         answer = await _ask(plugin, Reset("card"))
-        assert (answer.ok, answer.message) == (False, f"card is not reset: {guess}")
+        assert (answer.ok, answer.message) == (False, f"card is not reset: {known}")
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
@@ -121,7 +121,7 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
     )
     plugin = node.spawn(node.write_plugin(code), env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
-    line = await plugin.logged("no metrics of the plugin's own")
+    line = await plugin.logged("plugin metrics invalid")
     assert "dphub_odd" in line["reason"]
     path = RunDir(node.run_dir).heartbeat("stub")
 
@@ -132,7 +132,7 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
         )
 
     await until(measured, "figures of the process")
-    assert len(plugin.lines("no metrics of the plugin's own")) == 1
+    assert len(plugin.lines("plugin metrics invalid")) == 1
 
 
 async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:

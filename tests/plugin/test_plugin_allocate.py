@@ -265,7 +265,7 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
     reason = reason.format(place=f"{file}:12", method=f"{file}:11", expected=expected)
     for _ in range(2):
         assert await preferred(node, 2, required=("d3",)) == [[]]
-    assert [line["reason"] for line in plugin.lines("preference left to the kubelet")] == ([reason] if reason else [])
+    assert [line["reason"] for line in plugin.lines("preference ignored")] == ([reason] if reason else [])
     await kubelet.wait_for(STUB, 5)
     await kubelet.admit("trainer", {STUB: 2})
 

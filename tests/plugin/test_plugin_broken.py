@@ -146,7 +146,7 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
     assert [(each.id, each.reason) for each in state.excluded] == [("d1", "the console of the operator")]
     async with dialled(node.sockets()[0]) as client:
         await client.Allocate(asking_for("d0"))
-    assert len(plugin.lines("left out")) == 1
+    assert len(plugin.lines("device excluded")) == 1
 
 
 @pytest.mark.parametrize("where", ["devices", "watch"])

@@ -110,7 +110,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
     state = await told.plugin.registered()
     left_out = f"{60000 - len(update.devices)} devices left out: the list would pass the kubelet's 4194304 bytes"
     assert state.problems == (left_out,)
-    assert [line["reason"] for line in told.plugin.lines("device left out")] == [left_out]
+    assert [line["reason"] for line in told.plugin.lines("devices omitted")] == [left_out]
     told.offer("1 / 0")
     await kubelet.wait_for(STUB, 0, timeout=PATIENCE)
     assert len(kubelet.devices(STUB)) == len(update.devices)
@@ -161,7 +161,7 @@ async def test_a_device_that_no_kubelet_takes_is_left_out(
     assert [device.id for device in state.devices] == ["good", "other"]
     told.plugin.hup()
     await kubelet.admit("trainer", {STUB: 2})
-    assert [line["reason"] for line in told.plugin.lines("device left out")] == [found]
+    assert [line["reason"] for line in told.plugin.lines("device invalid")] == [found]
 
 
 async def test_many_bad_devices_are_told_in_few_words(node: Node, kubelet: FakeKubelet) -> None:
@@ -203,7 +203,7 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
     told.offer("[Device('good'), Device('more')]")
     await kubelet.wait_for(STUB, 2)
     await until(lambda: not invalid(), "the end of the problem")
-    (line,) = told.plugin.lines("resource left out")
+    (line,) = told.plugin.lines("resource invalid")
     assert problem in line["reason"]
 
 

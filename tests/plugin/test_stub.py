@@ -136,7 +136,7 @@ async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: st
     plugin = node.spawn()
     await kubelet.wait_for(STUB, 4)
     await kubelet.admit("trainer", {STUB: 2})
-    assert len(plugin.lines("preference left to the kubelet")) == 1
+    assert len(plugin.lines("preference ignored")) == 1
 
 
 @pytest.mark.parametrize(

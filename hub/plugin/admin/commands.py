@@ -105,7 +105,7 @@ class AdminCommands:
         released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
             return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an operator")
-        self._log.info("device released", device=key, was=released)
+        self._log.info("device uncordoned", device=key, was=released)
         return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
 
     async def reset(self, request: Reset) -> Response:
@@ -147,7 +147,7 @@ class AdminCommands:
         if holders := self._holders.of_device(key):
             users = "; ".join(holder.describe("has it") for holder in holders)
             return Response(ok=False, message=f"{named} is not reset: {users}")
-        self._log.info("reset asked for", device=key)
+        self._log.info("reset requested", device=key)
         result = await self._resets.reset_now(key)
         if result.outcome is Outcome.OK:
             return Response(ok=True, message=f"{named} is reset, in {result.seconds:.2f} s")

@@ -37,7 +37,7 @@ class AdminServer:
             self._path.unlink(missing_ok=True)
             server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         except OSError as error:
-            self._log.error("no control socket", file=str(self._path), reason=str(error))
+            self._log.error("admin socket failed", file=str(self._path), reason=str(error))
             return
         try:
             # Not serve_forever: from Python 3.12 on it waits for its clients at the end, silent ones too.

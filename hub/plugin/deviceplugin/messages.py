@@ -70,7 +70,7 @@ class ListEncoder:
         if devices.version != self._version:
             before, self._encoded, self._version = self._encoded, encode_list(devices), devices.version
             if self._encoded.problem not in ("", before.problem):
-                self._log.error("device left out", reason=self._encoded.problem)
+                self._log.error("devices omitted", reason=self._encoded.problem)
         return self._encoded
 
 

@@ -151,7 +151,7 @@ class DevicePluginServicer(Wire):
         try:
             return self._resolve(ids)
         except RpcError as error:
-            self._log_once("container kept from starting", str(error))
+            self._log_once("prestart rejected", str(error))
             raise
 
     async def _reset(self, devices: Sequence[Device]) -> None:
@@ -215,7 +215,7 @@ class DevicePluginServicer(Wire):
         return ids
 
     def _no_preference(self, reason: str) -> list[str]:
-        self._log_once("preference left to the kubelet", reason)
+        self._log_once("preference ignored", reason)
         return []
 
     async def _call(self, method: Callable[..., Any], function: Callable[[], T], limit: float) -> T:

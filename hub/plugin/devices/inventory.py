@@ -119,7 +119,7 @@ class Inventory:
 
     def reject(self, name: str, reason: str) -> None:
         """Take a resource out: it cannot be served."""
-        self._log.error("resource left out", resource=name, reason=reason)
+        self._log.error("resource invalid", resource=name, reason=reason)
         self._resources.pop(name, None)
         self.invalid[name] = InvalidResource(reason, time.time())
         self._status.mark_changed()
@@ -168,6 +168,6 @@ class Inventory:
     def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
         for each in excluded:
             if each not in self.excluded:
-                self._log.info("left out", device=each.id, reason=each.reason)
+                self._log.info("device excluded", device=each.id, reason=each.reason)
         self.excluded = excluded
         self._status.mark_changed()

@@ -33,13 +33,13 @@ class ListLog:
             reason = {"reason": after.reason} if after.reason else {}
             self._log.info("devices", total=len(after.devices), healthy=healthy, **reason)
         if removed := [name for name in before.devices if name not in after.devices]:
-            self._log.warning("devices gone", devices=_first_of(removed))
+            self._log.warning("devices removed", devices=_first_of(removed))
         if before.health != after.health:
             self._log_health(after.health)
             self._count_changes(before.health, after.health)
         for problem in after.problems:
             if problem not in before.problems:
-                self._log.error("device left out", reason=problem)
+                self._log.error("device invalid", reason=problem)
         for warning in after.warnings:
             if warning not in before.warnings:
                 self._log.warning("device file missing", reason=warning)
@@ -61,7 +61,7 @@ class ListLog:
         for reason, names in failed.items():
             self._log.warning("devices unhealthy", devices=_first_of(names), reason=reason)
         if recovered:
-            self._log.info("devices healthy again", devices=_first_of(recovered))
+            self._log.info("devices recovered", devices=_first_of(recovered))
 
     def _count_changes(self, before: Mapping[str, DeviceHealth], after: Mapping[str, DeviceHealth]) -> None:
         for name, health in after.items():

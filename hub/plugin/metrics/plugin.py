@@ -56,7 +56,7 @@ class PluginMetrics:
         failure = str(error) if error else ""
         if failure and failure != self._failure:
             # A failed measurement keeps no device from being used.
-            self._log.error("no metrics of the plugin's own", reason=failure)
+            self._log.error("plugin metrics invalid", reason=failure)
         self._failure = failure
         self.latest = () if error else answer.result()
         self._file.mark_changed()

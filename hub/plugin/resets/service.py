@@ -139,7 +139,7 @@ class ResetService:
             if self.clears_broken(self._inventory.physical_devices().get(key, ())):
                 self._health.clear(key, BROKEN)
         elif result.outcome is Outcome.SKIPPED:
-            self._log_result("info", "reset left out", key, name, result)
+            self._log_result("info", "reset skipped", key, name, result)
         else:
             self._log_result("warning", "reset failed", key, name, result)
             self._count_failure(key, result)
