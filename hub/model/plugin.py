@@ -40,7 +40,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: float = 0
     """Unix time since when it is not healthy; 0 when it is."""
     source: str = ""
-    """Who says so: plugin, broken, reset, flapping, cordon, operator or scan; empty when it is healthy."""
+    """Who says so: plugin, broken, reset, flapping, cordon, admin or scan; empty when it is healthy."""
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()

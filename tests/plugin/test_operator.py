@@ -46,7 +46,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: FakeKubelet) -> None:
-    """A container still has it, so the physical device is not reset; after a restart it may be a share of any device."""
+    """A container still has it, so the physical device is not reset; after a restart that device may be any."""
     code = (
         "import os\n"
         "from hub import Device\n"

@@ -62,7 +62,9 @@ class AdminCommands:
         """Run a command, and return its result; the status file has its effects by then."""
         self._health.refresh_role()
         if newest := self._ownership.newest:
-            return Response(ok=False, message=f"hub {newest} has taken over this node; ask there")
+            return Response(
+                ok=False, message=f"the newer hub {newest} owns this node: repeat the command with --instance {newest}"
+            )
         response = await self._run(request)
         self._inventory.publish()
         self._status.write()
@@ -104,7 +106,7 @@ class AdminCommands:
         is_cordoned = CORDON in self._health.record(key).admin_faults
         released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
-            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an operator")
+            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
         return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
 
@@ -119,7 +121,7 @@ class AdminCommands:
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} is not reset: another reset of it is under way")
         # Before the kubelet is asked for its container: it must not allocate the device after that answer.
-        self._health.set_admin_fault(key, ADMIN_RESET, "an operator resets it")
+        self._health.set_admin_fault(key, ADMIN_RESET, "an administrator resets it")
         try:
             answer = await self._reset_if_free(key, named)
         finally:
@@ -142,7 +144,7 @@ class AdminCommands:
 
     async def _reset_if_free(self, key: str, named: str) -> Response:
         if not await self._holders.refresh():
-            why = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
+            why = "its use is unknown: the kubelet's pod resources API is unavailable"
             return Response(ok=False, message=f"{named} is not reset: {why}")
         if holders := self._holders.of_device(key):
             users = "; ".join(holder.describe("has it") for holder in holders)

@@ -43,7 +43,7 @@ FLAPPING = "flapping"
 CORDON = "cordon"
 """The source of an administrator's decision that a device is not to be used."""
 
-ADMIN_RESET = "operator"
+ADMIN_RESET = "admin"
 """The source of a fault that lasts as long as an administrator's reset of the device."""
 
 SCAN = "scan"

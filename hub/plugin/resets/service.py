@@ -35,7 +35,7 @@ class ResetService:
 
     Args:
         plugin: The plugin.
-        health: Is told of devices that cannot be reset, and of those that can be again.
+        health: Records devices that cannot be reset, and those that can again.
         inventory: The devices.
         metrics: Counts the results.
         status: Is written again after each result.
