@@ -9,6 +9,7 @@ from hub.base.errors import HubError
 from hub.base.place import place_of_error, place_of_function
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_MAX_REPR = 200
 
 
 class PluginError(Exception):
@@ -58,6 +59,12 @@ def printable(text: object) -> str:
     Names of files need not be UTF-8. An address would make each text different, and so each of them a change.
     """
     return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()
+
+
+def short_repr(value: object) -> str:
+    """Return the `repr` of a value, cut to fit into a line, and the same each time."""
+    text = printable(repr(value))
+    return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 
 
 def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:

@@ -16,16 +16,12 @@ class StatusFile:
 
     Args:
         path: The file; None in a process that was started by hand, where no file is read.
-        content: Returns what to write.
-        ours: Returns whether this process may write the file; called before each write.
+        content: Returns what to write; None to leave the file as it is.
     """
 
-    def __init__(
-        self, path: Path | None, content: Callable[[], object], *, ours: Callable[[], bool] = lambda: True
-    ) -> None:
+    def __init__(self, path: Path | None, content: Callable[[], object]) -> None:
         self._path = path
         self._content = content
-        self._ours = ours
         self._pending: asyncio.TimerHandle | None = None
         self._failure = ""
         self._log = get_logger()
@@ -49,11 +45,12 @@ class StatusFile:
         if self._pending:
             self._pending.cancel()
         self._pending = None
-        if not self._path or not self._ours():
+        content = self._content() if self._path else None
+        if not self._path or content is None:
             return ""
         failure = ""
         try:
-            replace_file(self._path, self._content())
+            replace_file(self._path, content)
         except (OSError, TypeError, ValueError) as error:
             failure = str(error)
         if failure and failure != self._failure:

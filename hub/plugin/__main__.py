@@ -23,12 +23,12 @@ from hub.model.plugin import ConfigFile
 
 def main() -> int:
     """Read the command line and serve."""
-    # Its default is to kill; it is unblocked where it is handled.
+    # Its default is to kill; it is unblocked when its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parse()
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:
-        # With what the environment says, which may be wrong.
+        # Once more, with the environment's settings, which may be invalid.
         configure(plugin=options.name, keep=_log_file(options))
         return _report(options) if options.check else _serve(options)
     except HubError as error:
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    # argparse, since this is no command for people, and click would cost each plugin 3 MB.
+    # argparse, since this command is not for people, and click would cost each plugin 3 MB.
     parser = argparse.ArgumentParser(prog="python -m hub.plugin", description="Run one device plugin.")
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
@@ -57,7 +57,7 @@ def _parse() -> argparse.Namespace:
         "--run-dir",
         type=Path,
         default=os.environ.get("DPHUB_RUN_DIR") or None,
-        help="where to keep the state file; by default none is kept",
+        help="where to write reports; by default none are written",
     )
     parser.add_argument(
         "--host-root",
@@ -66,9 +66,9 @@ def _parse() -> argparse.Namespace:
         help="where this process finds the node's file system",
     )
     parser.add_argument(
-        "--check", action="store_true", help="only say, as JSON, what is wrong with the plugin and its configuration"
+        "--check", action="store_true", help="only report, as JSON, the mistakes in the plugin and its configuration"
     )
-    parser.add_argument("--scan", action="store_true", help="with --check: also ask it for its devices once")
+    parser.add_argument("--scan", action="store_true", help="with --check: also scan its devices once")
     options = parser.parse_args()
     # Resets run in processes with another working directory.
     options.host_root = options.host_root.absolute()
@@ -78,18 +78,18 @@ def _parse() -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse directories that can never be what they are for; the plugin directory may come later."""
+    """Reject paths that are not directories; the plugin directory may appear later."""
     if options.plugin_dir.exists() and not options.plugin_dir.is_dir():
-        raise ConfigError(options.plugin_dir, "is no directory, expected the kubelet's plugin directory")
+        raise ConfigError(options.plugin_dir, "not a directory, expected the kubelet's plugin directory")
     for path, purpose in ((options.run_dir, "the hub's run directory"), (options.host_root, "the node's file system")):
         if path is not None and not path.is_dir():
-            raise ConfigError(path, f"is no directory, expected {purpose}")
+            raise ConfigError(path, f"not a directory, expected {purpose}")
     if not INSTANCE_NAME.fullmatch(options.instance):
-        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected lower-case letters, digits and "-"')
+        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Write what a check has found to standard output; what the plugin prints goes to standard error."""
+    """Write the report of a check to standard output; what the plugin prints goes to standard error."""
     import msgspec  # noqa: PLC0415 - as below
 
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
@@ -107,9 +107,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # Imported late: a wrong flag is refused before the 40 ms that gRPC takes.
+    # Imported late: a wrong flag is rejected before the 40 ms that gRPC takes.
     from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
-    from hub.plugin.process import PluginProcess  # noqa: PLC0415 - see above
+    from hub.plugin.process import PluginFiles, PluginProcess  # noqa: PLC0415 - see above
 
     _check(options)
     watchdog = _watchdog()
@@ -118,7 +118,7 @@ def _serve(options: argparse.Namespace) -> int:
         _write_stacks_to(run_dir.stack(options.name))
     plugin_class = load_plugin(options.plugin)
     config = settings_path(plugin_class, options.config)
-    # Before it is read: should it change meanwhile, it counts as changed.
+    # Before the file is read: if it changes in between, it counts as changed.
     read = ConfigFile(str(config.absolute()), digest(config)) if config else None
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
@@ -127,23 +127,14 @@ def _serve(options: argparse.Namespace) -> int:
     _log_missing_kubelet(options.plugin_dir)
 
     async def serve() -> Exit:
-        keep_state = options.run_dir is not None
-        process = PluginProcess(
-            plugin,
-            options.name,
-            options.plugin_dir,
-            run_dir,
-            keep_state=keep_state,
-            watchdog=watchdog,
-            config=read,
-        )
-        return await process.serve()
+        files = PluginFiles(options.name, run_dir, exists=options.run_dir is not None)
+        return await PluginProcess(plugin, options.plugin_dir, files, watchdog=watchdog, config=read).serve()
 
     return asyncio.run(serve())
 
 
 def _log_missing_kubelet(plugin_dir: Path) -> None:
-    """Where nobody has named a directory and the usual one has no kubelet, say how to name another one."""
+    """If no directory was named and the default one has no kubelet, log how to name another one."""
     is_named = plugin_dir != PLUGIN_DIR or "DPHUB_PLUGIN_DIR" in os.environ
     if not (is_named or kubelet_identity(plugin_dir / KUBELET_SOCKET)):
         todo = "name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
@@ -158,23 +149,23 @@ def _runtime(options: argparse.Namespace) -> Runtime:
 
 
 def _log_file(options: argparse.Namespace) -> Path | None:
-    """Where the latest log lines are kept: beside the state, where there is a directory for that."""
+    """Return the file of the latest log lines, beside the report; None if there is no directory for it."""
     if options.check or options.run_dir is None or not options.run_dir.is_dir():
         return None
     return RunDir(options.run_dir, options.instance).log(options.name)
 
 
 def _watchdog() -> float:
-    """Seconds after which the hub takes this process for hung; 0 for never."""
-    said = os.environ.get(WATCHDOG_VARIABLE, "0")
+    """Return the seconds without a heartbeat after which the hub kills this process; 0 for never."""
+    value = os.environ.get(WATCHDOG_VARIABLE, "0")
     try:
-        return max(0, float(said))
+        return max(0, float(value))
     except ValueError:
-        raise ConfigError(WATCHDOG_VARIABLE, f'is "{said}", expected a number of seconds') from None
+        raise ConfigError(WATCHDOG_VARIABLE, f'is "{value}", expected a number of seconds') from None
 
 
 def _write_stacks_to(path: Path) -> None:
-    """Have the interpreter write where all threads are when it crashes, and when the hub is about to kill it."""
+    """Let the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
     file = path.open("w", encoding="utf-8")
     faulthandler.enable(file)
     faulthandler.register(STACK_SIGNAL, file)

@@ -1,63 +1,55 @@
-"""Shows that a plugin process lives: its pulse, written by the event loop."""
+"""The heartbeat of a plugin process: a file that the event loop writes, so that it shows that the loop runs."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from hub.api.plugin import Plugin
+from hub.base.log import current_level
 from hub.base.statusfile import StatusFile
 from hub.model.heartbeat import HeartbeatReport
+from hub.plugin.devices.scanner import Scanner
 from hub.plugin.metrics.plugin import PluginMetrics
 from hub.plugin.metrics.process import ProcessMetrics
 
 
 class Heartbeat:
-    """Writes the pulse.
+    """Writes the heartbeat.
 
     Args:
-        path: The file; None where nobody looks at it.
-        interval: Seconds between two pulses.
-        scan: Tells the number of the scan that runs (0 for none) and the seconds that it may take.
-        level: Tells the log level.
-        plugin: Is asked for figures of its own.
-        meter: Those of the process.
+        path: The file; None where nothing reads it.
+        interval: Seconds between two heartbeats.
+        plugin: The plugin, which may have metrics of its own.
+        scanner: The scan that runs.
+        metrics: Those of the process.
     """
 
     def __init__(
-        self,
-        path: Path | None,
-        interval: float,
-        scan: Callable[[], tuple[int, float]],
-        level: Callable[[], str],
-        *,
-        plugin: Plugin,
-        meter: ProcessMetrics,
+        self, path: Path | None, interval: float, plugin: Plugin, scanner: Scanner, metrics: ProcessMetrics
     ) -> None:
         self._path = path
         self._interval = interval
-        self._scan = scan
-        self._level = level
-        self._meter = meter
-        self._file = StatusFile(path, self._pulse)
-        self._of_plugin = PluginMetrics(plugin, self._file.mark_changed)
+        self._scanner = scanner
+        self._metrics = metrics
+        self._file = StatusFile(path, self._report)
+        self._plugin_metrics = PluginMetrics(plugin, self._file)
 
     async def run(self) -> None:
-        """Beat for ever."""
+        """Beat until cancelled."""
         while True:
             self.beat()
-            self._of_plugin.refresh()
+            self._plugin_metrics.refresh()
             await asyncio.sleep(self._interval)
 
     def beat(self) -> None:
-        """Show that the loop turns, also where a full disk takes no figures: the time of a file needs no space."""
+        """Write the file, or at least its time, which needs no space on a full disk."""
         self._file.write()
         if self._path:
             with contextlib.suppress(OSError):
                 os.utime(self._path)
 
-    def _pulse(self) -> HeartbeatReport:
-        scan, limit = self._scan()
-        metrics = (*self._meter.metrics(), *self._of_plugin.latest)
-        return HeartbeatReport(os.getpid(), scan, limit, self._level(), metrics)
+    def _report(self) -> HeartbeatReport:
+        scan, limit = self._scanner.running()
+        metrics = (*self._metrics.metrics(), *self._plugin_metrics.latest)
+        return HeartbeatReport(os.getpid(), scan, limit, current_level(), metrics)

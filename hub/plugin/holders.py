@@ -1,69 +1,130 @@
-"""Who holds which device, as far as the kubelet tells."""
+"""Which container uses which device, as the kubelet reports it."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from hub.base.statusfile import StatusFile
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.health.keys import physical_key
 
 INTERVAL = 30.0
-"""Seconds between two questions while somebody holds a device: nobody tells when it is given back."""
+"""Seconds between two requests while a container uses a device: nothing reports when it is given back."""
 
 SETTLE = 0.5
-"""Seconds after an allocation in which the kubelet finishes the admission, and takes note of it."""
+"""Seconds after an allocation in which the kubelet finishes the admission, and records it."""
 
 EMPTY_ANSWERS = 2
-"""After so many answers that nobody holds anything, there is nothing to ask until the next allocation. Each question
-costs more processor time than all else that an idle plugin does, for gRPC's threads stay awake for a while."""
+"""After so many answers without any container there is nothing to ask until the next allocation. Each request costs
+more processor time than all else that an idle plugin does, since gRPC's threads stay awake for a while."""
+
+
+class Holder(NamedTuple):
+    """A container that uses a device, or may use it."""
+
+    container: str
+    removed: str = ""
+    """A device of the container that is no longer offered, and may be a share of this one; empty if it certainly is."""
+
+    def describe(self, certain: str) -> str:
+        """Return a sentence about the container, which ends in these words if it certainly uses the device."""
+        if self.removed:
+            return f"{self.container} may have it: it holds {self.removed}, which is not offered any more"
+        return f"{self.container} {certain}"
 
 
 class Holders:
-    """Keeps asking the kubelet.
+    """Keeps the kubelet's last answer, and remembers the devices that were removed while in use.
 
     Args:
         plugin_dir: The kubelet's plugin directory.
-        resources: Tells the resources that count.
-        changed: Called when an answer differs from the one before.
+        inventory: The plugin's devices.
+        status: Is written again when an answer differs from the one before.
+
+    Attributes:
+        socket: The socket of the kubelet's pod resources API.
+        known: Whether the last request was answered.
     """
 
-    def __init__(self, plugin_dir: Path, resources: Callable[[], Collection[str]], changed: Callable[[], None]) -> None:
-        self._socket = pod_resources_socket(plugin_dir)
-        self._resources = resources
-        self._changed = changed
-        self._wanted = asyncio.Event()
-        self._holders: DeviceHolders = {}
+    def __init__(self, plugin_dir: Path, inventory: Inventory, status: StatusFile) -> None:
+        self.socket = pod_resources_socket(plugin_dir)
         self.known = False
-        """Whether the kubelet has told."""
+        self._inventory = inventory
+        self._status = status
+        self._requested = asyncio.Event()
+        self._answer: DeviceHolders = {}
+        """The devices of the whole node that are in use."""
+        self._holders: DeviceHolders = {}
+        """Those of them that are of our resources."""
+        self._keys: dict[tuple[str, str], str] = {}
+        """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
     async def run(self) -> None:
-        """Ask for ever, as long as there may be something to hear."""
-        empty = 0
-        while True:
-            await self.refresh()
-            empty = empty + 1 if self.known and not self._holders else 0
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL if empty < EMPTY_ANSWERS else None):
-                    await self._wanted.wait()
-                await asyncio.sleep(SETTLE)
-                self._wanted.clear()
-                empty = 0
+        """Ask again and again, as long as the answer may change."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._remember_devices())
+            empty = 0
+            while True:
+                await self.refresh()
+                empty = empty + 1 if self.known and not self._holders else 0
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(INTERVAL if empty < EMPTY_ANSWERS else None):
+                        await self._requested.wait()
+                    await asyncio.sleep(SETTLE)
+                    self._requested.clear()
+                    empty = 0
 
-    async def refresh(self) -> DeviceHolders | None:
-        """Who holds what just now; None where nobody can tell."""
-        told = await list_holders(self._socket) if self._socket.exists() else None
+    async def refresh(self) -> bool:
+        """Ask the kubelet now; return whether it answered."""
+        answer = await list_holders(self.socket) if self.socket.exists() else None
         before = self._holders, self.known
-        ours = self._resources()
-        self._holders = {device: holder for device, holder in (told or {}).items() if device[0] in ours}
-        self.known = told is not None
+        names = self._inventory.names
+        self._answer = answer or {}
+        self._holders = {device: holder for device, holder in self._answer.items() if device[0] in names}
+        self.known = answer is not None
+        if self.known:
+            offered = self._remember()
+            self._keys = {device: key for device, key in self._keys.items() if device in self._answer} | offered
         if before != (self._holders, self.known):
-            self._changed()
-        return told
+            self._status.mark_changed()
+        return self.known
 
     def refresh_soon(self) -> None:
-        """A container was given devices, or there is a resource whose holders were not asked for."""
-        self._wanted.set()
+        """Ask soon: a container got devices, or there is a new resource."""
+        self._requested.set()
 
     def of(self, resource: str) -> Mapping[str, str]:
-        """Who holds the devices of a resource, by device id, as of the last answer."""
+        """Return the containers that use devices of a resource, by device id, as of the last answer."""
         return {name: holder for (held, name), holder in self._holders.items() if held == resource}
+
+    def of_device(self, key: str) -> list[Holder]:
+        """Return the containers that use a physical device, or may use it, as of the last answer.
+
+        A container may hold a device that is no longer offered. If this process has seen it, it knows of which physical
+        device it was a share; if not, it may have been a share of any.
+        """
+        offered = self._remember()
+        certain = [Holder(container) for device, container in self._answer.items() if self._keys.get(device) == key]
+        is_whole = key in {" ".join(device) for device in offered}
+        if certain or is_whole:
+            return list(dict.fromkeys(certain))
+        resources = {resource for resource, _ in self._keys}
+        unknown = [device for device in self._answer if device[0] in resources and device not in self._keys]
+        return list(dict.fromkeys(Holder(self._answer[device], device[1]) for device in unknown))
+
+    async def _remember_devices(self) -> None:
+        while True:
+            version = self._inventory.version.number
+            self._remember()
+            await self._inventory.version.wait_beyond(version)
+
+    def _remember(self) -> dict[tuple[str, str], str]:
+        """Remember the offered devices, and return their physical keys."""
+        offered = {
+            (resource, device.id): physical_key(resource, device) for resource, device in self._inventory.all_devices()
+        }
+        self._keys |= offered
+        return offered

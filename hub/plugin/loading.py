@@ -1,4 +1,4 @@
-"""Finding a plugin's class and its settings by what a person wrote."""
+"""Loads a plugin's class and its settings from the names that a person wrote."""
 
 import importlib
 import importlib.util
@@ -21,10 +21,10 @@ from hub.plugin.classcheck.settings import settings_type
 
 
 def load_plugin(target: str) -> type[Plugin]:
-    """The class that "MODULE:CLASS" names, where MODULE is importable or the path of a Python file.
+    """Return the class that "MODULE:CLASS" names, where MODULE is importable or the path of a Python file.
 
     Raises:
-        HubError: there is no such module or class, or it is no plugin.
+        HubError: there is no such module or class, or it is not a plugin.
     """
     module_name, _, class_name = target.rpartition(":")
     is_file = module_name.endswith(".py")
@@ -42,16 +42,16 @@ def load_plugin(target: str) -> type[Plugin]:
         raise HubError(f'plugin "{target}": its module cannot be imported: {explain(error)}') from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise HubError(f'plugin "{target}": {_no_plugin(module_name, module, class_name)}')
+        raise HubError(f'plugin "{target}": {_not_a_plugin(module_name, module, class_name)}')
     return found
 
 
 class PluginMistakes(HubError):
-    """What is wrong with a plugin and its configuration.
+    """The mistakes in a plugin and its configuration.
 
     Args:
-        problems: All of it, each with its file and its place in that.
-        warnings: What is most likely also a mistake.
+        problems: All of them, each with its file and its place in that file.
+        warnings: Further places that are most likely mistakes.
     """
 
     def __init__(self, problems: Iterable[str], warnings: tuple[str, ...]) -> None:
@@ -63,10 +63,10 @@ class PluginMistakes(HubError):
 def make_plugin(
     kind: type[Plugin], config: Path | None, host: Host, runtime: Runtime
 ) -> tuple[Plugin, tuple[str, ...]]:
-    """A plugin, and what is most likely a mistake in its class.
+    """Make a plugin; return it with what is most likely a mistake in its class.
 
     Raises:
-        PluginMistakes: it would certainly fail.
+        PluginMistakes: the plugin would certainly fail.
     """
     found = check_class(kind)
     problems = list(found.problems)
@@ -83,12 +83,12 @@ def make_plugin(
 
 
 def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN401 - the type that the plugin declares
-    """The plugin's settings from a YAML or JSON file, or their defaults where there is no file.
+    """Read the plugin's settings from a YAML or JSON file, or return their defaults if there is no file.
 
-    Where no path is given, the plugin's `config_env` may name one.
+    Without a path, the plugin's `config_env` may name one.
 
     Raises:
-        ConfigError: the file cannot be read, or says something that the plugin does not know.
+        ConfigError: the file cannot be read, or has a setting that the plugin does not know.
     """
     path = settings_path(plugin, path)
     kind = settings_type(plugin)
@@ -96,7 +96,7 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
 
 
 def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
-    """The configuration file that a flag names, or else the plugin's `config_env`; None where neither does."""
+    """Return the configuration file that a flag names, or else the plugin's `config_env`; None if neither does."""
     named = os.environ.get(plugin.config_env) if plugin.config_env else None
     return path or (Path(named) if named else None)
 
@@ -108,25 +108,25 @@ def _missing(wanted: str, error: ModuleNotFoundError) -> str:
     return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
 
 
-def _no_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
-    """Why what a module has by a name is no plugin, and what to write or to name instead."""
+def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
+    """Return why a name in a module is not a plugin, and what to write or to name instead."""
     found = getattr(module, class_name, None)
     fault = "is not a subclass of hub.Plugin" if found is not None else "does not exist"
     if have := sorted(name for name in dir(module) if _is_plugin_of(getattr(module, name), module)):
         return f"{class_name} {fault}; {module_name} has {', '.join(have)}"
     if isinstance(found, type) and _is_of(found, module) and module.__name__ not in sys.stdlib_module_names:
         return f"{place_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
-    # Its file tells a module of Python's own from the author's of the same name.
+    # The file distinguishes a module of Python from the author's module of the same name.
     file = f"it is {module.__file__}" if getattr(module, "__file__", None) else "part of Python"
     return f"{class_name} {fault}; {module_name} has no plugin ({file})"
 
 
 def _load_file(path: Path) -> ModuleType:
     read_config_text(path)
-    # A name that hides no module of the same name, and under which the file's type hints find what they name.
+    # A name that hides no other module, and under which the file's type hints are resolved.
     spec = importlib.util.spec_from_file_location(f"dphub_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(path, "is no Python file")
+        raise ConfigError(path, "is not a Python file")
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -137,5 +137,5 @@ def _is_plugin_of(value: object, module: ModuleType) -> bool:
 
 
 def _is_of(kind: type, module: ModuleType) -> bool:
-    """Whether a class is of this module, or of one within this package, and not just imported there."""
+    """Return whether a class is defined in this module or package, rather than imported there."""
     return f"{kind.__module__}.".startswith(f"{module.__name__}.")

@@ -1,73 +1,110 @@
-"""Other hubs on the node, during a rolling upgrade: the one that is to go, and the one that is to stay."""
+"""Which hub's plugin owns the devices of the node, while a rolling upgrade runs two hubs side by side.
 
+    role        meaning                                            leads on
+    ----------  -------------------------------------------------  ----------------------------------------------
+    STANDBY     this process does not serve yet                    acquire(): to ACTIVE, or SUPERSEDED
+    ACTIVE      it serves, and no newer hub's plugin does          a newer one serves: to SUPERSEDED
+    SUPERSEDED  it serves, and the plugin of a newer hub does too  the newer one ends: to ACTIVE
+
+A hub whose plugin does not serve yet, or has stopped, leaves everything to the older one.
+"""
+
+from enum import Enum, auto
 from pathlib import Path
 
 from hub.base.instances import acquire_serving_lock, running_hubs, serving
+from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.sockets import is_served, socket_name
 
 
-class Ownership:
-    """Other hubs whose process of the same plugin serves, as of the last look.
+class Role(Enum):
+    """What this process may do with the devices: only an active one writes health and recovers devices."""
 
-    A hub that has come and whose plugin does not serve yet, or not any more, leaves everything to the older one.
+    STANDBY = auto()
+    ACTIVE = auto()
+    SUPERSEDED = auto()
+
+
+class Ownership:
+    """The hubs on the node whose plugin of this name serves, as of the last refresh.
 
     Args:
-        run_dir: What all hubs of the node share, and which of them is ours; None for a plugin that was started by hand.
-        plugin: The plugin.
+        run_dir: The directory that the hubs of the node share, and the name of ours; None for a plugin that was started
+            by hand.
+        plugin: The plugin's name.
         plugin_dir: The kubelet's plugin directory.
+
+    Attributes:
+        older: The names of the older hubs, the oldest first.
+        newer: The names of the newer hubs, the newest last.
     """
 
     def __init__(self, run_dir: RunDir | None, plugin: str, plugin_dir: Path) -> None:
+        self.older: list[str] = []
+        self.newer: list[str] = []
         self._run_dir = run_dir
         self._plugin = plugin
         self._plugin_dir = plugin_dir
-        self.newest = 0
-        """Since when the youngest process serves that is not an older hub's, or did, as `instances.now` tells it."""
-        self._older: list[str] = []
-        self._younger: list[str] = []
+        self._acquired = False
+        self._latest_start = 0
+        self._log = get_logger()
+
+    @property
+    def role(self) -> Role:
+        """The role of this process."""
+        if not self._acquired:
+            return Role.STANDBY
+        return Role.SUPERSEDED if self.newer else Role.ACTIVE
+
+    @property
+    def newest(self) -> str:
+        """The name of the newest hub, if that is not ours: it owns the devices."""
+        return self.newer[-1] if self.newer else ""
 
     def refresh(self) -> None:
-        """Find out who serves."""
+        """Read from the locks which hubs serve. Nothing else reads them."""
         if not self._run_dir:
             return
         own = self._run_dir.instance
         hubs = [hub.name for hub in running_hubs(self._run_dir)]
         if own not in hubs:
             return
-        older, younger = hubs[: hubs.index(own)], hubs[hubs.index(own) + 1 :]
+        older, newer = hubs[: hubs.index(own)], hubs[hubs.index(own) + 1 :]
         processes = [each for each in serving(self._run_dir, self._plugin) if each.name != own]
-        alive = {each.name for each in processes if each.is_running}
-        self._older = [name for name in older if name in alive]
-        self._younger = [name for name in younger if name in alive]
-        self.newest = max((each.since for each in processes if each.name not in older), default=0)
+        running = {each.name for each in processes if each.is_running}
+        before = self.newest
+        self.older = [name for name in older if name in running]
+        self.newer = [name for name in newer if name in running]
+        self._latest_start = max((each.since for each in processes if each.name not in older), default=0)
+        if before and not self.newer:
+            self._log.info("newer hub exited", hub=before)
+        elif self.newer and not before:
+            self._log.info("superseded by newer hub", hub=self.newest)
 
     def acquire(self) -> None:
-        """Let others know that from now on this process serves.
+        """Serve from now on, and let the other hubs know; an older one leaves the devices to this process."""
+        self._acquired = True
+        try:
+            if self._run_dir:
+                acquire_serving_lock(self._run_dir, self._plugin)
+        except OSError as error:
+            self._log.warning("serving lock not acquired", reason=str(error))
 
-        Raises:
-            OSError: the file for that cannot be made.
+    def older_of(self, resource: str) -> str:
+        """Return an older hub that serves a resource; empty if none does."""
+        return next((name for name in self.older if self._serves(name, resource)), "")
+
+    def newer_of(self, resource: str) -> str:
+        """Return a newer hub that serves a resource; empty if none does."""
+        return next((name for name in self.newer if self._serves(name, resource)), "")
+
+    def started_since(self, time_ns: int) -> bool:
+        """Return whether the plugin of a newer hub has begun to serve after a time of `instances.now`.
+
+        One may have come and gone between two refreshes.
         """
-        if self._run_dir:
-            acquire_serving_lock(self._run_dir, self._plugin)
-
-    @property
-    def newer(self) -> str:
-        """The youngest hub, where that is another than ours: what belongs to the node is its business now."""
-        return self._younger[-1] if self._younger else ""
-
-    @property
-    def has_older(self) -> bool:
-        """Whether an older hub's process serves."""
-        return bool(self._older)
-
-    def older_serving(self, resource: str) -> str:
-        """An older hub that serves the resource too; empty where none does."""
-        return next((name for name in self._older if self._serves(name, resource)), "")
-
-    def newer_serving(self, resource: str) -> str:
-        """A younger hub that serves the resource too; empty where none does."""
-        return next((name for name in self._younger if self._serves(name, resource)), "")
+        return self._latest_start > time_ns
 
     def _serves(self, hub: str, resource: str) -> bool:
         return is_served(self._plugin_dir / socket_name(resource, hub, self._plugin_dir))

@@ -3,162 +3,188 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 
 from hub.api.plugin import Plugin
 from hub.base.exits import Exit
-from hub.base.log import current_level, get_logger
+from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
-from hub.model.admin import Request, Response
 from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
 from hub.plugin.admin.server import AdminServer
-from hub.plugin.deviceplugin.resource import Resource, Surroundings
+from hub.plugin.deviceplugin.api import DevicePluginApi
 from hub.plugin.deviceplugin.socketdir import SocketDir
 from hub.plugin.devices.inventory import Inventory
-from hub.plugin.devices.pci import PciTree
-from hub.plugin.devices.scanner import Scan, Scanner
-from hub.plugin.health.record import CORDON
+from hub.plugin.devices.scanner import Scanner
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
-from hub.plugin.ownership import Ownership
+from hub.plugin.ownership import Ownership, Role
+from hub.plugin.report import Reporter
+from hub.plugin.resets.recovery import Recovery
 from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
-"""Seconds between two looks at the sockets. Whoever starts a plugin by hand waits this long after a kubelet restart;
+"""Seconds between two checks of the sockets. A plugin that was started by hand notices a kubelet restart that late;
 under the hub a signal comes first."""
 
 
+class PluginFiles:
+    """The files of a plugin process in the run directory; none where the process was started by hand.
+
+    Args:
+        name: The plugin's name.
+        run_dir: The run directory, and the hub to which the process belongs.
+        exists: Whether there is a run directory.
+    """
+
+    def __init__(self, name: str, run_dir: RunDir, *, exists: bool) -> None:
+        self.name = name
+        self.instance = run_dir.instance
+        self.run_dir = run_dir if exists else None
+        self.report = run_dir.report(name) if exists else None
+        self.health = run_dir.health(name) if exists else None
+        self.heartbeat = run_dir.heartbeat(name) if exists else None
+        self.admin_socket = run_dir.admin_socket(name) if exists else None
+
+
 class PluginProcess:
-    """Serves one plugin until it is told to stop.
+    """Serves one plugin until it is stopped.
 
     Args:
         plugin: The plugin.
-        name: What the process is called in logs and state.
         plugin_dir: The kubelet's plugin directory.
-        run_dir: Where the state goes and whose instance the sockets belong to.
-        keep_state: Whether anybody reads the state.
-        watchdog: Seconds without a pulse after which the hub takes the process for hung; 0 for never.
+        files: Where the process writes its reports, and the hub to which its sockets belong.
+        watchdog: Seconds without a heartbeat after which the hub kills the process as unresponsive; 0 for never.
         config: The configuration file that the plugin has read.
     """
 
     def __init__(
         self,
         plugin: Plugin,
-        name: str,
         plugin_dir: Path,
-        run_dir: RunDir,
+        files: PluginFiles,
         *,
-        keep_state: bool,
         watchdog: float = 0,
         config: ConfigFile | None = None,
     ) -> None:
-        self._plugin = plugin
-        self._name = name
-        self._config = config
-        self._started = time.time()
-        self._scanned = False
-        self._serves = False
-        self._directory = SocketDir(plugin_dir)
         self._exit = Exit.OK
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._meter = ProcessMetrics()
-        self._heir = ""
-        self._neighbours = Ownership(run_dir if keep_state else None, name, plugin_dir)
-        self._state_file = StatusFile(run_dir.report(name) if keep_state else None, self._state)
-        changed = self._state_file.mark_changed
-        self._resources = Inventory(self._serve_resource, type(plugin), changed)
-        self._scanner = Scanner(plugin, self._take, self._meter)
-        health_file = run_dir.health(name) if keep_state else None
-        self._health = HealthStore(health_file, plugin.recovery, self._resources.mark_dirty, ours=self._is_ours)
-        offer = self._resources.all_devices
-        self._preparation = ResetService(
-            plugin,
-            self._health,
-            offer,
-            plugin_dir,
-            ours=self._is_ours,
-            meter=self._meter,
-            changed=changed,
-        )
-        self._holding = Holders(plugin_dir, self._resources.names, changed)
-        pulse = run_dir.heartbeat(name) if keep_state else None
-        self._heart = Heartbeat(
-            pulse, heartbeat_interval(watchdog), self._scanner.running, current_level, plugin=plugin, meter=self._meter
-        )
-        self._operator = AdminCommands(
-            offer, self._health, self._preparation, self._holding, level_changed=self._heart.beat
-        )
-        self._control = AdminServer(run_dir.admin_socket(name) if keep_state else None, self._answer)
-        self._surroundings = Surroundings(
-            run_dir.instance,
-            plugin_dir,
-            self._health,
-            self._holding,
-            PciTree(plugin.host),
-            self._neighbours,
-            self._meter,
-            changed,
-        )
         self._log = get_logger()
+        self._directory = SocketDir(plugin_dir)
+        # From the bottom up: each part knows only parts that are made before it.
+        self._metrics = ProcessMetrics()
+        self._status = StatusFile(files.report, self._report)
+        self._ownership = Ownership(files.run_dir, files.name, plugin_dir)
+        self._health = HealthStore(files.health, plugin.recovery, self._ownership)
+        self._inventory = Inventory(type(plugin), self._health, self._ownership, self._metrics, self._status)
+        self._holders = Holders(plugin_dir, self._inventory, self._status)
+        self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
+        self._recovery = self._make_recovery(plugin, plugin_dir)
+        self._api = self._make_api(plugin, plugin_dir, files.instance)
+        self._scanner = Scanner(plugin, self._inventory, self._metrics)
+        self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
+        self._admin = AdminServer(files.admin_socket, self._make_commands())
+        self._reporter = self._make_reporter(plugin, files.name, config)
+
+    def _make_recovery(self, plugin: Plugin, plugin_dir: Path) -> Recovery:
+        return Recovery(
+            plugin,
+            plugin_dir,
+            inventory=self._inventory,
+            health=self._health,
+            resets=self._resets,
+            holders=self._holders,
+        )
+
+    def _make_api(self, plugin: Plugin, plugin_dir: Path, instance: str) -> DevicePluginApi:
+        return DevicePluginApi(
+            plugin,
+            plugin_dir,
+            instance,
+            inventory=self._inventory,
+            resets=self._resets,
+            holders=self._holders,
+            ownership=self._ownership,
+            metrics=self._metrics,
+            status=self._status,
+        )
+
+    def _make_commands(self) -> AdminCommands:
+        return AdminCommands(
+            ownership=self._ownership,
+            health=self._health,
+            inventory=self._inventory,
+            holders=self._holders,
+            resets=self._resets,
+            heartbeat=self._heartbeat,
+            status=self._status,
+        )
+
+    def _make_reporter(self, plugin: Plugin, name: str, config: ConfigFile | None) -> Reporter:
+        return Reporter(
+            plugin,
+            name,
+            config,
+            inventory=self._inventory,
+            api=self._api,
+            health=self._health,
+            holders=self._holders,
+            resets=self._resets,
+            ownership=self._ownership,
+        )
 
     async def serve(self) -> Exit:
-        """Serve until a signal says stop, or until there is no point in going on."""
+        """Serve until a signal stops the process, or until only another process can continue."""
         self._handle_signals()
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
-        self._state_file.mark_changed()
-        self._neighbours.refresh()
-        async with asyncio.TaskGroup() as self._group:
-            self._run(self._heart.run())
-            self._run(self._scanner.run())
-            self._run(self._keep_checking())
-            self._run(self._preparation.run())
-            self._run(self._holding.run())
-            self._run(self._control.run())
+        self._status.mark_changed()
+        self._ownership.refresh()
+        parts = (self._heartbeat, self._api, self._recovery, self._holders, self._admin)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part.run()) for part in parts]
+            tasks += [group.create_task(self._scan()), group.create_task(self._keep_checking())]
             await self._stop.wait()
-            for task in self._tasks:
+            for task in tasks:
                 task.cancel()
-        self._state_file.write()
+        self._status.write()
         self._health.save()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("process stopped")
         return self._exit
 
-    def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
-        self._tasks.append(self._group.create_task(work))
-
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        # Not by the loop, which gives a signal its default back when it closes, and that of SIGHUP is to kill.
+        # Not by the loop, which restores a signal's default when it closes, and the default of SIGHUP is to kill.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self._refresh))
-        # It was blocked from the start, so that it killed nobody before this line.
+        # It was blocked from the start, so that it could not kill the process before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _refresh(self) -> None:
-        """Scan anew and make sure of every registration."""
+        """Scan again and make sure of every registration."""
         self._check_directory()
-        self._look_around()
+        self._check_ownership()
         self._scanner.request()
-        for resource in self._resources:
-            resource.reregister()
+        self._api.reregister()
+
+    async def _scan(self) -> None:
+        reason = await self._scanner.run()
+        self._log.error("plugin requested restart", reason=reason)
+        self._end(Exit.NEEDS_RESTART)
 
     async def _keep_checking(self) -> None:
         while True:
             self._check_directory()
-            self._look_around()
+            self._check_ownership()
             self._health.advance()
             self._health.restore()
-            self._state_file.restore()
-            for resource in self._resources:
-                resource.check()
+            self._status.restore()
+            self._api.check()
             await asyncio.sleep(CHECK_INTERVAL)
 
     def _check_directory(self) -> None:
@@ -166,85 +192,15 @@ class PluginProcess:
             self._log.error("plugin directory replaced", plugin_dir=str(self._directory.path))
             self._end(Exit.PLUGIN_DIR_REPLACED)
 
-    def _look_around(self) -> None:
-        """Notice other hubs; one that was to follow ours and is gone may have changed what belongs to the node."""
-        self._neighbours.refresh()
-        before, self._heir = self._heir, self._neighbours.newer
-        if before and not self._heir:
-            self._log.info("newer hub exited", hub=before)
-            self._health.reload()
-        elif self._heir and not before:
-            self._log.info("superseded by newer hub", hub=self._heir)
-        if self._scanned and not self._serves and not self._neighbours.has_older:
+    def _check_ownership(self) -> None:
+        """Notice other hubs. A process in standby scans again when the older hub is gone, for it has to serve then."""
+        role = self._health.refresh_role()
+        if role is Role.STANDBY and self._inventory.scanned and not self._ownership.older:
             self._scanner.request()
-
-    def _is_ours(self) -> bool:
-        """Whether this process owns what belongs to the node, as of now: it serves, and no newer hub's plugin does.
-
-        A process in standby has read the health file at its start; if it wrote that, it would undo later changes.
-        """
-        self._neighbours.refresh()
-        return self._serves and not self._neighbours.newer
-
-    def _take(self, scan: Scan) -> None:
-        if not self._serves:
-            self._neighbours.refresh()
-            self._serves = not (scan.fault and self._neighbours.has_older)
-            if self._serves:
-                self._acquire()
-        if self._serves:
-            self._resources.update(scan)
-        else:
-            self._resources.leave_to_others(scan)
-        if not self._scanned:
-            self._scanned = True
-            self._state_file.mark_changed()
-        if scan.needs_restart:
-            self._log.error("plugin requested restart", reason=scan.reason)
-            self._end(Exit.NEEDS_RESTART)
-
-    def _acquire(self) -> None:
-        """Take over what belongs to the node; an older hub leaves it to this one from now on."""
-        try:
-            self._neighbours.acquire()
-        except OSError as error:
-            self._log.warning("serving lock not acquired", reason=str(error))
-        self._health.reload()
 
     def _end(self, code: Exit) -> None:
         self._exit = code
         self._stop.set()
 
-    def _serve_resource(self, name: str) -> Resource:
-        resource = Resource(self._plugin, name, self._surroundings, self._preparation.reset_for_container)
-        self._run(resource.run())
-        self._holding.refresh_soon()
-        return resource
-
-    async def _answer(self, request: Request) -> Response:
-        """Do what an operator asks; whoever has the answer finds in the state what came of it."""
-        self._look_around()
-        if heir := self._neighbours.newer:
-            return Response(ok=False, message=f"hub {heir} has taken over this node; ask there")
-        answer = await self._operator.answer(request)
-        await asyncio.sleep(0)  # lets the resources judge the health of their devices anew
-        self._state_file.write()
-        return answer
-
-    def _state(self) -> PluginReport:
-        return PluginReport(
-            plugin=self._name,
-            pid=os.getpid(),
-            started=self._started,
-            scanned=self._scanned,
-            standby=self._scanned and not self._serves,
-            resources=self._resources.states(),
-            reason=self._resources.reason,
-            fault=self._resources.fault,
-            excluded=self._resources.excluded(),
-            resets=self._preparation.results,
-            reset_counts=self._preparation.counts,
-            config=self._config,
-            holders_known=self._holding.known,
-            cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
-        )
+    def _report(self) -> PluginReport:
+        return self._reporter.build()

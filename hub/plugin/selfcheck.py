@@ -1,4 +1,4 @@
-"""`python -m hub.plugin ... --check`: what is wrong with a plugin and its file, and with --scan what it would offer."""
+"""`python -m hub.plugin ... --check`: mistakes in a plugin and its file, and with --scan the devices it would offer."""
 
 import asyncio
 import faulthandler
@@ -14,16 +14,19 @@ from hub.base.errors import HubError
 from hub.base.failures import PluginError, explain
 from hub.model.check import CheckReport, FoundDevice
 from hub.model.plugin import ExcludedDevice
-from hub.plugin.devices.scanner import Scan, scan_in_time
+from hub.plugin.deviceplugin.messages import encode_list
+from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
+from hub.plugin.devices.scan import Scan, scan_in_time
 from hub.plugin.devices.validation import validate_resource, validate_resource_name
+from hub.plugin.health.store import DeviceHealth
 from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
-"""Seconds after which a scan that has passed its limit holds the interpreter, too, and is ended with all else."""
+"""Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is ended."""
 
 
 def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: bool) -> CheckReport:
-    """Make the plugin as its process would, and ask it for its devices once where that is wanted."""
+    """Make the plugin as its process would, and scan its devices once if that is wanted."""
     try:
         kind = load_plugin(target)
         plugin, warnings = make_plugin(kind, config, host, Runtime())
@@ -36,13 +39,13 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
         return CheckReport(tuple(_problems(plugin, source)), warnings)
-    found = _scan(plugin)
+    scan = _scan(plugin)
     return CheckReport(
-        (*_problems_of_reset(plugin), *_problems_of_scan(plugin, found)),
-        (*warnings, *(_of(name, each) for name, shot in found.snapshots.items() for each in shot.warnings)),
-        tuple(_offered(found)),
-        tuple(ExcludedDevice(each.id, each.reason) for each in found.excluded),
-        "" if found.fault else found.reason,
+        (*_problems_of_reset(plugin), *_problems_of_scan(plugin, scan)),
+        (*warnings, *(_about(name, each) for name, scanned in scan.resources.items() for each in scanned.warnings)),
+        tuple(_offered(scan)),
+        tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),
+        "" if scan.fault else scan.reason,
     )
 
 
@@ -57,7 +60,7 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
 
 
 def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
-    """What the module of a reset does when it is imported, which is done in no process that serves."""
+    """Import the module of the reset, which no process that serves does."""
     if plugin.reset:
         try:
             importlib.import_module(plugin.reset.partition(":")[0])
@@ -67,30 +70,36 @@ def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
 
 def _scan(plugin: Plugin) -> Scan:
     faulthandler.dump_traceback_later(plugin.scan_timeout + _SPARE, exit=True)
-    found = asyncio.run(scan_in_time(plugin))
+    scan = asyncio.run(scan_in_time(plugin))
     faulthandler.cancel_dump_traceback_later()
-    return found
+    return scan
 
 
-def _problems_of_scan(plugin: Plugin, found: Scan) -> Iterator[str]:
-    if found.fault:
-        yield found.reason
-    for name, snapshot in found.snapshots.items():
+def _problems_of_scan(plugin: Plugin, scan: Scan) -> Iterator[str]:
+    if scan.fault:
+        yield scan.reason
+    for name, scanned in scan.resources.items():
         if problem := validate_resource(type(plugin), name):
             yield problem
-        yield from (_of(name, each) for each in snapshot.problems)
+        yield from (_about(name, each) for each in (*scanned.problems, *_omitted(scanned)))
 
 
-def _of(resource: str, text: str) -> str:
-    """A text about devices of a resource, which has no name where the plugin gives none."""
+def _omitted(scanned: ScannedDevices) -> Iterator[str]:
+    health = dict.fromkeys(scanned.devices, DeviceHealth())
+    if problem := encode_list(DeviceList(scanned.devices, health=health)).problem:
+        yield problem
+
+
+def _about(resource: str, text: str) -> str:
+    """Return a text about devices with the name of their resource, if the plugin names one."""
     return f"{resource}: {text}" if resource else text
 
 
-def _offered(found: Scan) -> Iterator[FoundDevice]:
-    for name, snapshot in found.snapshots.items():
+def _offered(scan: Scan) -> Iterator[FoundDevice]:
+    for name, scanned in scan.resources.items():
         if validate_resource_name(name):
             continue
-        for device in snapshot.devices.values():
+        for device in scanned.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
             fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
             yield FoundDevice(name, device.id, fault, tuple(device.numa), files)

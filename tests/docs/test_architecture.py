@@ -23,7 +23,6 @@ from hub.model.heartbeat import UNRESPONSIVE_AFTER
 from hub.model.plugin import RegistrationStatus
 from hub.plugin import process
 from hub.plugin.deviceplugin import registrar
-from hub.plugin.deviceplugin.resource import SCAN
 from hub.plugin.health import record
 from hub.reset import runner
 from hub.supervisor import backoff, kubeletwatch
@@ -137,8 +136,15 @@ def test_every_state_of_health_is_documented() -> None:
     """And every source of what is wrong with a device."""
     (_, states) = ARCHITECTURE.tables("state")
     assert {cells[0] for cells in states} == {*record.Health, "any", "cordoned"}
-    sources = {record.PLUGIN, record.BROKEN, record.RESET, record.FLAPPING, record.CORDON, record.ADMIN_RESET, SCAN}
-    assert set(_names("source")) == sources
+    sources = {
+        record.PLUGIN,
+        record.BROKEN,
+        record.RESET,
+        record.FLAPPING,
+        record.CORDON,
+        record.ADMIN_RESET,
+    }
+    assert set(_names("source")) == {*sources, record.SCAN}
 
 
 def test_times_are_those_of_the_code() -> None:
@@ -148,7 +154,7 @@ def test_times_are_those_of_the_code() -> None:
         "by itself within two seconds": process.CHECK_INTERVAL == 2,
         "a lost event is found five seconds later": kubeletwatch.CHECK_INTERVAL == 5,
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
-        "after up to 30 seconds, or on request": registrar.RETRY_REFUSED == 30,
+        "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
         "A second after the older's socket is gone": registrar.SETTLE == 1,
         "two, four and at most 30 seconds": backoff.LONGEST_SECONDS == 30,

@@ -102,12 +102,12 @@ def _event(node: ast.AST) -> set[str]:
     match node:
         case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]) if level in LEVELS:
             return {event}
-        case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(value=str(event)), *_]):
+        case ast.Call(func=ast.Name(id="say" | "log"), args=[ast.Constant(value=str(event)), *_]):
             return {event} if "," not in event else set()
         case ast.Call(func=ast.Attribute(attr="_log_once"), args=[ast.Constant(value=str(event)), *_]):
             return {event}
         case ast.Call(
-            func=ast.Attribute(attr="_tell"), args=[ast.Constant(value=level), ast.Constant(value=str(event)), *_]
+            func=ast.Attribute(attr="_log_result"), args=[ast.Constant(value=level), ast.Constant(value=str(event)), *_]
         ) if level in LEVELS:
             return {event}
     return set()

@@ -1,1 +1,1 @@
-"""What an administrator asks of a running plugin."""
+"""The commands of an administrator to a running plugin."""

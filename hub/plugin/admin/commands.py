@@ -1,171 +1,204 @@
-"""What an operator may ask of a running plugin; see `hub.model.admin`."""
+"""What an administrator may ask of a running plugin; see `hub.model.admin`."""
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hub.api.device import Device
 from hub.base.log import LogLevel, get_logger, set_level
+from hub.base.statusfile import StatusFile
 from hub.base.wording import counted
 from hub.model.admin import Cordon, RefreshHolders, Request, Reset, Response, SetLogLevel, Uncordon
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, CORDON
-from hub.plugin.health.store import HealthStore, physical_key, share_key
+from hub.plugin.health.store import HealthStore
+from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
-from hub.plugin.resets.recovery import Offer
+from hub.plugin.ownership import Ownership
 from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
+_DESCRIBING = {"name": "", "model": "", "index": "index "}
+"""The attributes by which a person knows a device, and the words before them."""
+
+_Shares = Mapping[str, Sequence[Device]]
+"""All that is advertised of one physical device, by resource."""
+
 
 class AdminCommands:
-    """Does what an operator asks.
+    """Runs an administrator's commands.
 
     Args:
-        offer: Tells all devices of the plugin.
-        health: What is known of them.
-        preparation: Resets them.
-        holding: Who has them.
-        level_changed: Called when the process logs from another level on.
+        ownership: The newer hub that owns the devices, if there is one.
+        health: The cordons and faults of the devices.
+        inventory: The devices.
+        holders: The containers that use them.
+        resets: Resets them.
+        heartbeat: Is written again when the log level has changed.
+        status: Is written before the answer, which leads a reader to it.
     """
 
     def __init__(
         self,
-        offer: Offer,
-        health: HealthStore,
-        preparation: ResetService,
-        holding: Holders,
         *,
-        level_changed: Callable[[], None],
+        ownership: Ownership,
+        health: HealthStore,
+        inventory: Inventory,
+        holders: Holders,
+        resets: ResetService,
+        heartbeat: Heartbeat,
+        status: StatusFile,
     ) -> None:
-        self._offer = offer
+        self._ownership = ownership
         self._health = health
-        self._preparation = preparation
-        self._holding = holding
-        self._level_changed = level_changed
+        self._inventory = inventory
+        self._holders = holders
+        self._resets = resets
+        self._heartbeat = heartbeat
+        self._status = status
         self._log = get_logger()
 
     async def answer(self, request: Request) -> Response:
-        """Do it, and tell what became of it."""
-        match request:
-            case Cordon(device, reason):
-                return await self._cordon(device, reason)
-            case Uncordon(device):
-                return self._uncordon(device)
-            case Reset(device):
-                return await self._reset(device)
-            case SetLogLevel(level):
-                self._log_from(level)
-                return Response(ok=True, message=f"logs from {level} on")
-            case RefreshHolders():
-                known = await self._holding.refresh() is not None
-                return Response(known, "" if known else "the kubelet's pod resources API does not answer")
+        """Run a command, and return its result; the status file has its effects by then."""
+        self._health.refresh_role()
+        if newest := self._ownership.newest:
+            return Response(
+                ok=False, message=f"the newer hub {newest} owns this node: repeat the command with --instance {newest}"
+            )
+        response = await self._run(request)
+        self._inventory.publish()
+        self._status.write()
+        return response
 
-    async def _cordon(self, key: str, reason: str) -> Response:
-        shares = self._shares(key)
+    async def _run(self, request: Request) -> Response:
+        match request:
+            case Cordon():
+                return await self.cordon(request)
+            case Uncordon():
+                return self.uncordon(request)
+            case Reset():
+                return await self.reset(request)
+            case SetLogLevel():
+                return self.set_log_level(request)
+            case RefreshHolders():
+                return await self.refresh_holders(request)
+
+    async def cordon(self, request: Cordon) -> Response:
+        """Keep the kubelet from allocating a device; containers that use it keep it."""
+        key, reason, shares = request.device, request.reason, self._shares(request.device)
         if not shares:
-            return Response(ok=False, message=f"there is no device {key}")
+            return _no_device(key)
         before = self._health.record(key).admin_faults.get(CORDON)
-        said = f"cordoned: {reason}" if reason else "cordoned"
-        # Who gives no reason takes none back.
-        failure = self._health.set_admin_fault(key, CORDON, before.reason if before and not reason else said)
+        new = f"cordoned: {reason}" if reason else "cordoned"
+        # Without a new reason, keep the previous one.
+        failure = self._health.set_admin_fault(key, CORDON, before.reason if before and not reason else new)
         self._log.info("device cordoned", device=key, reason=reason)
         was = f"; it was already {before.reason}" if before else ""
-        held = self._preparation.holders_of(key, await self._holding.refresh() or {})
-        keeps = "".join(f"; {holder.describe('goes on with it')}" for holder in held)
-        return self._kept(f"{_named(key, shares)} is cordoned ({_counted(shares)}){was}{keeps}", failure)
+        await self._holders.refresh()
+        keeps = "".join(f"; {holder.describe('goes on with it')}" for holder in self._holders.of_device(key))
+        return _saved(f"{_describe(key, shares)} is cordoned ({_count(shares)}){was}{keeps}", failure)
 
-    def _uncordon(self, key: str) -> Response:
-        shares = self._shares(key)
-        named = _named(key, shares)
-        every = _records(key, shares)
-        # Whoever ends a cordon need not know of a fault that came meanwhile, in whichever record it is.
-        cordoned = CORDON in self._health.record(key).admin_faults
-        released, failure = self._health.release([key] if cordoned else every)
+    def uncordon(self, request: Uncordon) -> Response:
+        """Release a device: one that is cordoned or, if it is not, one that waits for an administrator."""
+        key, shares = request.device, self._shares(request.device)
+        named = _describe(key, shares)
+        # An administrator who ends a cordon need not know of a fault that came later, in whichever record it is.
+        is_cordoned = CORDON in self._health.record(key).admin_faults
+        released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
-            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an operator")
+            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
-        return self._kept(f"{named} is released (was: {released}){self._still(key, shares)}", failure)
+        return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
 
-    def _kept(self, text: str, failure: str) -> Response:
-        """What was done, and whether a restart of the plugin will know of it."""
-        if failure:
-            return Response(ok=False, message=f"{text}; but only until the plugin restarts: {failure}")
-        return Response(ok=True, message=text)
-
-    async def _reset(self, key: str) -> Response:
-        shares = self._shares(key)
+    async def reset(self, request: Reset) -> Response:
+        """Reset a device now, if no container uses it."""
+        key, shares = request.device, self._shares(request.device)
         if not shares:
-            return Response(ok=False, message=f"there is no device {key}")
-        named = _named(key, shares)
-        if why := self._preparation.reset_blocked(shares):
+            return _no_device(key)
+        named = _describe(key, shares)
+        if why := self._resets.reset_blocked(shares):
             return Response(ok=False, message=f"{named} is not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} is not reset: another reset of it is under way")
-        # Before the question who has it: the kubelet must not give it away after the answer.
-        self._health.set_admin_fault(key, ADMIN_RESET, "an operator resets it")
+        # Before the kubelet is asked for its container: it must not allocate the device after that answer.
+        self._health.set_admin_fault(key, ADMIN_RESET, "an administrator resets it")
         try:
             answer = await self._reset_if_free(key, named)
         finally:
             self._health.clear_admin_fault(key, ADMIN_RESET)
-        return Response(ok=True, message=f"{answer.message}{self._still(key, shares)}") if answer.ok else answer
+        return Response(ok=True, message=f"{answer.message}{self._remaining(key, shares)}") if answer.ok else answer
+
+    def set_log_level(self, request: SetLogLevel) -> Response:
+        """Log from this level on."""
+        # Logged at a level at which it is seen, whichever level was or will be set.
+        set_level(LogLevel.INFO)
+        self._log.info("log level set", to=str(request.level))
+        set_level(request.level)
+        self._heartbeat.beat()
+        return Response(ok=True, message=f"logs from {request.level} on")
+
+    async def refresh_holders(self, _request: RefreshHolders) -> Response:
+        """Ask the kubelet now which container uses which device."""
+        is_known = await self._holders.refresh()
+        return Response(is_known, "" if is_known else "the kubelet's pod resources API does not answer")
 
     async def _reset_if_free(self, key: str, named: str) -> Response:
-        holders = await self._holding.refresh()
-        if holders is None:
-            text = "nobody can tell whether it is free, for the kubelet's pod resources API does not answer"
-            return Response(ok=False, message=f"{named} is not reset: {text}")
-        if held := self._preparation.holders_of(key, holders):
-            having = "; ".join(holder.describe("has it") for holder in held)
-            return Response(ok=False, message=f"{named} is not reset: {having}")
+        if not await self._holders.refresh():
+            why = "its use is unknown: the kubelet's pod resources API is unavailable"
+            return Response(ok=False, message=f"{named} is not reset: {why}")
+        if holders := self._holders.of_device(key):
+            users = "; ".join(holder.describe("has it") for holder in holders)
+            return Response(ok=False, message=f"{named} is not reset: {users}")
         self._log.info("reset requested", device=key)
-        result = await self._preparation.reset_now(key)
+        result = await self._resets.reset_now(key)
         if result.outcome is Outcome.OK:
             return Response(ok=True, message=f"{named} is reset, in {result.seconds:.2f} s")
         return Response(ok=False, message=result.message)
 
-    def _still(self, key: str, shares: Mapping[str, Sequence[Device]]) -> str:
-        """What is said against a device all the same, to be added to a text; empty where nothing is."""
-        every = _records(key, shares)
-        left = self._health.reasons(every)
-        if not left:
+    def _remaining(self, key: str, shares: _Shares) -> str:
+        """Return what still keeps a device from being used, to be added to a message; empty if nothing does."""
+        keys = _record_keys(key, shares)
+        reasons = self._health.reasons(keys)
+        if not reasons:
             return ""
-        waits = any(self._health.record(each).needs_admin for each in every)
-        return f"; still: {left}" + (f" → dphub uncordon {shlex.quote(key)}" if waits else "")
+        needs_admin = any(self._health.record(each).needs_admin for each in keys)
+        return f"; still: {reasons}" + (f" → dphub uncordon {shlex.quote(key)}" if needs_admin else "")
 
-    def _log_from(self, level: LogLevel) -> None:
-        # Told from a level at which it is seen, whichever was and whichever is to be.
-        set_level(LogLevel.INFO)
-        self._log.info("log level set", to=str(level))
-        set_level(level)
-        self._level_changed()
-
-    def _shares(self, key: str) -> Mapping[str, Sequence[Device]]:
-        """All that is advertised of a physical device, by resource."""
+    def _shares(self, key: str) -> _Shares:
         shares: dict[str, list[Device]] = {}
-        for resource, device in self._offer():
+        for resource, device in self._inventory.all_devices():
             if physical_key(resource, device) == key:
                 shares.setdefault(resource, []).append(device)
         return shares
 
 
-def _records(key: str, shares: Mapping[str, Sequence[Device]]) -> Collection[str]:
-    """The keys of all health records that concern a physical device, its own first."""
-    of_shares = (share_key(name, device) for name, found in shares.items() for device in found)
+def _no_device(key: str) -> Response:
+    return Response(ok=False, message=f"there is no device {key}")
+
+
+def _saved(message: str, failure: str) -> Response:
+    """Return what was done, and whether it outlives a restart of the plugin."""
+    if failure:
+        return Response(ok=False, message=f"{message}; but only until the plugin restarts: {failure}")
+    return Response(ok=True, message=message)
+
+
+def _record_keys(key: str, shares: _Shares) -> Collection[str]:
+    """Return the keys of all health records of a physical device, its own first."""
+    of_shares = (share_key(resource, device) for resource, devices in shares.items() for device in devices)
     return dict.fromkeys((key, *of_shares))
 
 
-def _named(key: str, shares: Mapping[str, Sequence[Device]]) -> str:
-    """The device, and what tells a person that it is the one that was meant."""
+def _describe(key: str, shares: _Shares) -> str:
+    """Return the device with the attributes by which a person sees that it is the right one."""
     first, *others = [device.attributes for devices in shares.values() for device in devices] or [{}]
-    told = [
+    common = [
         f"{words}{first[name]}"
-        for name, words in _TELLING.items()
+        for name, words in _DESCRIBING.items()
         if name in first and all(other.get(name) == first[name] for other in others)
     ]
-    return f"{key} ({', '.join(told)})" if told else key
+    return f"{key} ({', '.join(common)})" if common else key
 
 
-_TELLING = {"name": "", "model": "", "index": "index "}
-"""The attributes that a person knows a device by, and the words before them."""
-
-
-def _counted(shares: Mapping[str, Sequence[Device]]) -> str:
+def _count(shares: _Shares) -> str:
     return ", ".join(f"{counted(len(devices), 'device')} of {resource}" for resource, devices in shares.items())

@@ -1,1 +1,1 @@
-"""What is certainly wrong with a plugin's class, found without calling its methods."""
+"""Certain mistakes in a plugin's class, found without calling its methods."""

@@ -1,6 +1,6 @@
-"""What is certainly wrong with a plugin's class, found without calling any of its methods.
+"""Certain mistakes in a plugin's class, found without calling any of its methods.
 
-`dphub check` says it, and so does the log of a plugin process, which does not start with such a class.
+`dphub check` reports them, and so does the log of a plugin process, which does not start with such a class.
 """
 
 import inspect
@@ -10,32 +10,32 @@ from typing import NamedTuple
 
 from hub.api.health import ProbePolicy, RecoveryPolicy
 from hub.api.plugin import MAX_RESET_TIMEOUT, Plugin
+from hub.base.failures import short_repr
 from hub.base.place import place_of_attribute, place_of_class
 from hub.base.wording import close_names
 from hub.plugin.classcheck.resets import reset_problem
 from hub.plugin.classcheck.returns import wrong_return
 from hub.plugin.classcheck.settings import settings_problems
-from hub.plugin.devices.validation import short_repr
 
 _METHODS = tuple(name for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_")
 _ATTRIBUTES = tuple(Plugin.__annotations__)
 _CLOSE = 0.75
-"""How alike two names are, from 0 to 1, for one to be taken for the other misspelled."""
+"""How similar two names have to be, from 0 to 1, for one to count as a misspelling of the other."""
 
 _PREFIXES = ("on_", "get_", "do_", "list_")
 
 
 class ClassCheck(NamedTuple):
-    """What a look at a class has found, each with file, line, and what to do."""
+    """The mistakes in a class, each with file, line, and what to do."""
 
     problems: tuple[str, ...]
     """What will certainly fail."""
     warnings: tuple[str, ...]
-    """What is most likely a mistake, and does no harm to the rest."""
+    """What is most likely a mistake, and harms nothing else."""
 
 
 def check_class(kind: type[Plugin]) -> ClassCheck:
-    """Look at a plugin's class."""
+    """Check a plugin's class."""
     methods = (*_missing_methods(kind), *_method_problems(kind))
     returns, doubtful = _wrong_returns(kind)
     problems = (*methods, *returns, *settings_problems(kind), *attribute_problems(kind))
@@ -43,13 +43,13 @@ def check_class(kind: type[Plugin]) -> ClassCheck:
 
 
 def attribute_problems(plugin: Plugin | type[Plugin]) -> list[str]:
-    """What is wrong with the values of a plugin's attributes: those of the class, or those that its `__init__` set."""
+    """Return the invalid values among a plugin's attributes: those of the class, or those that its `__init__` set."""
     kind = plugin if isinstance(plugin, type) else type(plugin)
     return [f"{place_of_attribute(kind, name)}: {problem}" for name, problem in _wrong_values(plugin)]
 
 
 def instance_problems(plugin: Plugin) -> list[str]:
-    """What is wrong with a plugin that its `__init__` has made."""
+    """Return the mistakes in a plugin that its `__init__` has made."""
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
     place = place_of_attribute(type(plugin), "__init__")
@@ -71,12 +71,12 @@ def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
 
 
 def _is_computed(value: object) -> bool:
-    """Whether a class has a property here, whose value only an instance knows."""
+    """Return whether an attribute is a property, whose value only an instance has."""
     return hasattr(value, "__get__") and not callable(value)
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
-    """Whether a value has one of these types. No text is a list of texts, and no truth value a number."""
+    """Return whether a value has one of these types. A text is not a list of texts, nor a truth value a number."""
     return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
 
 
@@ -109,7 +109,7 @@ def _method_problem(kind: type[Plugin], name: str) -> str:
     except TypeError as error:
         return f"{name}() cannot be called as the hub calls it, {error}: write {written}"
     except ValueError:
-        pass  # a function in C, whose arguments nobody knows
+        pass  # a function in C, whose parameters are unknown
     return ""
 
 
@@ -119,7 +119,7 @@ def _kind_of(value: object) -> str:
 
 
 def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
-    """Methods that only return what is wrong, and those that may."""
+    """Return the methods that can only return a wrong value, and those that may."""
     found: tuple[list[str], list[str]] = ([], [])
     for name in _METHODS:
         if getattr(kind, name) is not getattr(Plugin, name):
@@ -130,7 +130,7 @@ def _wrong_returns(kind: type[Plugin]) -> tuple[list[str], list[str]]:
 
 
 def _misspelled(kind: type[Plugin]) -> Iterator[str]:
-    """Methods and attributes that the hub does not know, with names like those that it knows."""
+    """Yield methods and attributes that the hub does not know, with names like those that it knows."""
     missing = [name for name in _METHODS if getattr(kind, name) is getattr(Plugin, name)]
     for name in _own_methods(kind):
         known = _alike(name, missing)
@@ -157,7 +157,7 @@ def _closest(name: str, known: Collection[str]) -> str:
 
 
 def _own(kind: type[Plugin]) -> list[tuple[str, object]]:
-    """What the author's classes have that is public and not of the contract."""
+    """Return the public attributes of the author's classes that are not part of the contract."""
     theirs = [each for each in kind.__mro__ if issubclass(each, Plugin) and each is not Plugin]
     own = ((name, value) for each in theirs for name, value in vars(each).items())
     return [(name, value) for name, value in own if name[0] != "_" and name not in (*_METHODS, *_ATTRIBUTES)]
@@ -182,4 +182,4 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "recovery": ((RecoveryPolicy,), "a hub.RecoveryPolicy"),
     "probing": ((ProbePolicy,), "a hub.ProbePolicy"),
 }
-"""What the attributes of a plugin may be, and how to say that."""
+"""The types of a plugin's attributes, and their descriptions."""

@@ -1,6 +1,6 @@
-"""Whether the reset that a plugin names is there, found by reading its source.
+"""Checks that the reset function that a plugin names exists, by reading its source.
 
-It is not imported: its module is for the process of a reset, and may load a driver.
+Its module is not imported: it is for the process of a reset, and may load a driver.
 """
 
 import ast
@@ -15,7 +15,7 @@ _WRITE = "write def {name}(device, settings)"
 
 
 def reset_problem(target: str) -> str:
-    """What is certainly wrong with a "module:function"; empty where nothing is, or where that cannot be seen."""
+    """Return a certain mistake in a "module:function"; empty if there is none, or none that the source shows."""
     module, colon, function = target.partition(":")
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         return f'reset is "{target}", expected "module:function"'
@@ -53,7 +53,7 @@ def _takes_two(arguments: ast.arguments) -> bool:
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """The names that a module binds; "*" where it imports everything of another."""
+    """Yield the names that a module binds; "*" if it imports everything from another."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

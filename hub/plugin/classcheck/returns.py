@@ -1,4 +1,4 @@
-"""Whether a method of a plugin returns what cannot be right, as far as its source says so."""
+"""Finds methods of a plugin that return a value of a wrong type, as far as their source shows it."""
 
 import ast
 import inspect
@@ -18,19 +18,19 @@ _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
     "prefer": (ast.Dict, ast.Constant),
     "reset_blocked": (ast.Dict, ast.List, ast.Tuple, ast.Set),
 }
-"""What these methods can never return."""
+"""The values that these methods must never return."""
 
 
 class Returned(NamedTuple):
-    """What a method returns that cannot be right; the text is empty where there is no such thing."""
+    """A wrong value that a method returns; the text is empty if there is none."""
 
     problem: str = ""
     always: bool = False
-    """Whether it returns nothing else."""
+    """Whether the method returns nothing else."""
 
 
 def wrong_return(name: str, method: Callable[..., Any]) -> Returned:
-    """Read in a method's source what it returns."""
+    """Find a wrong return value in a method's source."""
     definition = _definition(method) if name in _EXPECTED else ast.Pass()
     nodes = list(_own_nodes(definition))
     if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
@@ -47,7 +47,7 @@ def wrong_return(name: str, method: Callable[..., Any]) -> Returned:
 
 
 def _definition(method: Callable[..., Any]) -> ast.AST:
-    """The source of a method; nothing where there is none, or it is decorated and may return something else."""
+    """Return the source of a method; nothing if there is none, or if a decorator may change what it returns."""
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(method))).body
     except (OSError, TypeError, SyntaxError, ValueError):
@@ -57,7 +57,7 @@ def _definition(method: Callable[..., Any]) -> ast.AST:
 
 
 def _ends_in_own_method(definition: ast.AST) -> bool:
-    """Whether the last statement calls another method of the plugin, which may raise an error each time."""
+    """Return whether the last statement calls another method of the plugin, which may always raise an error."""
     match definition:
         case ast.FunctionDef(
             args=ast.arguments(args=[ast.arg(arg=own), *_]),
@@ -68,7 +68,7 @@ def _ends_in_own_method(definition: ast.AST) -> bool:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What is in a function, without the functions and classes in it."""
+    """Yield the nodes of a function, without those of functions and classes in it."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):

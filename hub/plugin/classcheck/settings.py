@@ -1,4 +1,4 @@
-"""Whether a plugin's configuration file can set what its author means it to set."""
+"""Checks that a plugin's configuration file can set what its author means it to set."""
 
 import inspect
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from hub.base.place import place_of_attribute, place_of_class
 
 
 def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that the plugin declares
-    """What a plugin's configuration file is decoded into.
+    """Return the type into which a plugin's configuration file is decoded.
 
     Raises:
         HubError: its annotations cannot be read.
@@ -26,7 +26,7 @@ def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that th
 
 
 def settings_problems(kind: type[Plugin]) -> Iterator[str]:
-    """What is certainly wrong with the type of a plugin's settings."""
+    """Yield the certain mistakes in the type of a plugin's settings."""
     assigned = vars(kind).get("settings")
     if isinstance(assigned, type) and "settings" not in kind.__annotations__:
         place, name = place_of_attribute(kind, "settings"), assigned.__name__
@@ -46,7 +46,7 @@ def settings_problems(kind: type[Plugin]) -> Iterator[str]:
 
 
 def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
-    """The author's structs that a type is made of."""
+    """Return the author's structs of which a type consists."""
     for part in get_args(declared):
         _structs(part, found)
     known = (msgspec.Struct, Settings, *found)
@@ -58,6 +58,6 @@ def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[m
 
 
 def _is_meant_as_setting(kind: type, name: str, value: object) -> bool:
-    """Whether a value in a class is neither a setting, nor private, a constant by its name, a method or a class."""
+    """Return whether a value in a class is meant as a setting: not private, nor a constant, a method or a class."""
     is_plain = not (callable(value) or hasattr(value, "__get__") or inspect.ismodule(value))
     return is_plain and not (name.startswith("_") or name.isupper() or name in kind.__annotations__)

@@ -1,4 +1,4 @@
-"""A request of the kubelet that is answered with an error."""
+"""The error that answers a request of the kubelet."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -6,16 +6,16 @@ from urllib.parse import quote
 import grpc
 
 MESSAGE_BYTES = 4096
-"""The longest text of an error. It travels in a header, where gRPC takes 8 KiB of everything together."""
+"""The longest text of an error. It travels in a header, and gRPC accepts 8 KiB for all headers together."""
 
 
 class RpcError(Exception):
     """The text reaches the pod's events.
 
     Args:
-        code: What kind of error it is.
-        message: What is refused; the whole text where there are no reasons.
-        reasons: Why, one for each device; as many as there is room for are told, and the others counted.
+        code: The status code.
+        message: What failed; the whole text if there are no reasons.
+        reasons: Why, one for each device; as many as there is room for are listed, and the others counted.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, reasons: Sequence[str] = ()) -> None:
@@ -24,18 +24,18 @@ class RpcError(Exception):
 
 
 def _bounded(message: str, reasons: Sequence[str]) -> str:
-    for told in range(len(reasons), 0, -1):
-        more = len(reasons) - told
-        text = f"{message}: {'; '.join(reasons[:told])}" + (f"; and {more} more" if more else "")
+    for listed in range(len(reasons), 0, -1):
+        more = len(reasons) - listed
+        text = f"{message}: {'; '.join(reasons[:listed])}" + (f"; and {more} more" if more else "")
         if _wire_bytes(text) <= MESSAGE_BYTES:
             return text
     text = f"{message}: {reasons[0]}" if reasons else message
     if _wire_bytes(text) <= MESSAGE_BYTES:
         return text
-    # Of any character, twelve bytes at most are sent.
+    # A character takes at most twelve bytes on the wire.
     return text[: MESSAGE_BYTES // 12] + "..." if not text.isascii() else text[: MESSAGE_BYTES // 3] + "..."
 
 
 def _wire_bytes(text: str) -> int:
-    """The length on the wire, where everything that is not plain ASCII is percent-encoded."""
+    """Return the length on the wire, where everything but plain ASCII is percent-encoded."""
     return len(quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="backslashreplace"))

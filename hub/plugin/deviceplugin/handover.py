@@ -1,11 +1,11 @@
-"""How a resource goes from one hub to another in a rolling upgrade, with somebody who answers for it at any moment.
+"""How a resource goes from one hub to another in a rolling upgrade, without a moment in which none serves it.
 
-The older hub still has its stream when the younger one registers, and it may end at any moment. A kubelet disconnects
-by name: the end of the older one's stream would take the younger one's registration with it. So the younger one, once
-registered, has the kubelet forget who holds the name; both streams stay open meanwhile. When the older hub is gone it
-registers once more, on the socket that it has, for the kubelet to notice its own end.
+The older hub still has its stream when the newer one registers, and it may end at any moment. A kubelet disconnects by
+name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once
+registered, makes the kubelet forget which socket has the name; both streams stay open meanwhile. When the older hub is
+gone, the newer one registers once more, on the same socket, so that the kubelet notices when this one ends.
 
-Where the younger one is gone first, the kubelet may not have noticed, and the older one begins anew.
+If the newer hub ends first, the kubelet may not have noticed, and the older one registers on a fresh socket.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,81 +17,81 @@ from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.ownership import Ownership
 
-Refusal = tuple[RegistrationStatus, str]
-"""Where it leaves a resource that the kubelet did not accept it, and why."""
+RegistrationError = tuple[RegistrationStatus, str]
+"""The status of a resource that the kubelet did not accept, and why."""
 
 
 class Handover:
-    """What other hubs mean for one resource of ours.
+    """What the other hubs mean for the registration of one resource.
 
     Args:
-        resource: Its name.
-        endpoint: Where we serve it.
-        neighbours: The other hubs.
+        resource: The resource's name.
+        server: Its server in this process.
+        ownership: The other hubs.
     """
 
-    def __init__(self, resource: str, endpoint: DevicePluginServer, neighbours: Ownership) -> None:
+    def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership) -> None:
         self._resource = resource
-        self._endpoint = endpoint
-        self._neighbours = neighbours
-        self._asked = 0
-        self._taken_over = ""
+        self._server = server
+        self._ownership = ownership
+        self._registered_at = 0
+        self._detached_from = ""
         self._log = get_logger(resource=resource)
 
     @property
     def older(self) -> str:
-        """An older hub that serves it too; empty where none does."""
-        return self._neighbours.older_serving(self._resource)
+        """An older hub that serves the resource too; empty if none does."""
+        return self._ownership.older_of(self._resource)
 
     @property
     def newer(self) -> str:
-        """A younger hub that serves it too; empty where none does."""
-        return self._neighbours.newer_serving(self._resource)
+        """A newer hub that serves the resource too; empty if none does."""
+        return self._ownership.newer_of(self._resource)
 
     @property
-    def newer_hub(self) -> bool:
-        """Whether there is a younger hub; it may be about to serve it."""
-        return bool(self._neighbours.newer)
+    def has_newer_hub(self) -> bool:
+        """Whether there is a newer hub, which may be about to serve the resource."""
+        return bool(self._ownership.newer)
 
     @property
-    def started_since(self) -> bool:
-        """Whether another hub may have registered since we did; one may have come and gone between two looks."""
-        return bool(self.older) or self._neighbours.newest > self._asked
+    def may_have_registered(self) -> bool:
+        """Whether another hub may have registered the resource after this one did."""
+        return bool(self.older) or self._ownership.started_since(self._registered_at)
 
     def refresh(self) -> None:
-        """Find out who else is there now."""
-        self._neighbours.refresh()
+        """Find the hubs that serve now."""
+        self._ownership.refresh()
 
-    def registers(self) -> None:
-        """We are about to register."""
+    def before_register(self) -> None:
+        """Note the time of a registration, which follows at once."""
         self.refresh()
-        # A younger hub that is there already may register later than we do.
-        self._asked = 0 if self.newer_hub else now()
+        # A newer hub that is there already may register later than this one.
+        self._registered_at = 0 if self.has_newer_hub else now()
 
     def restart(self) -> None:
-        """Nobody has been taken over yet."""
-        self._taken_over = ""
+        """Forget that the kubelet was detached: it has accepted another registration."""
+        self._detached_from = ""
 
-    async def detach_kubelet(self, register: Callable[[Path], Awaitable[Refusal | None]]) -> None:
-        """Let an older hub end when it likes: the kubelet forgets who holds the name, without a word to those who do.
+    async def detach_kubelet(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
+        """Let an older hub end at any time: make the kubelet forget which socket has the name, with all streams open.
 
-        A kubelet notes who registers before it calls back, and where that fails it notes that nobody does. A stream
-        that ends then takes nobody with it. (Kubelet, devicemanager/plugin/v1beta1/handler.go. From 1.37 on a stream's
-        end concerns its own socket alone; there this changes nothing.)
+        A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
+        name. A stream that ends then disconnects no other. (Kubelet, devicemanager/plugin/v1beta1/handler.go. From 1.37
+        on, the end of a stream concerns its own socket alone; there this changes nothing.)
 
         Args:
-            register: Asks the kubelet to take the resource on a socket.
+            register: Asks the kubelet to accept the resource on a socket.
         """
         older = self.older
-        if older == self._taken_over:
+        if older == self._detached_from:
             return
         try:
-            async with self._endpoint.decoy_socket() as unanswered:
-                state, reason = await register(unanswered) or (RegistrationStatus.REGISTERED, "the kubelet took it")
+            async with self._server.decoy_socket() as decoy:
+                status, reason = await register(decoy) or (RegistrationStatus.REGISTERED, "the kubelet accepted it")
         except OSError as error:
-            state, reason = RegistrationStatus.WAITING, str(error)
-        if state is RegistrationStatus.REJECTED:
-            self._taken_over = older
+            status, reason = RegistrationStatus.WAITING, str(error)
+        if status is RegistrationStatus.REJECTED:
+            self._detached_from = older
             self._log.info("handover complete", hub=older)
         else:
             self._log.warning("handover incomplete", hub=older, reason=reason)

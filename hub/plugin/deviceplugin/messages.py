@@ -1,113 +1,107 @@
-"""From what a plugin offers to what a kubelet can be sent."""
+"""What the kubelet is sent: device lists and allocations, as messages of the device plugin API."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Self
+from os import fspath
+from typing import NamedTuple
 
-import msgspec
-
-from hub.api.device import Device
-from hub.kubelet.wire.v1beta1_pb2 import Device as WireDevice
+from hub.api.device import Allocation
+from hub.base.log import get_logger
+from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2 import ListAndWatchResponse
-from hub.plugin.devices.validation import validate_device
+from hub.plugin.devices.devicelist import DeviceList
+from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.devices.validation import validate_allocation, wrong_answer
 
 MESSAGE_BYTES = 4 * 1024 * 1024
 """The longest message that the kubelet's gRPC client receives (grpc-go's default)."""
 
 HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
-"""What `Device.health` says on the wire."""
+"""The values of `Device.health` in the API."""
 
-PROBLEMS = 16
-"""The most problems that are told one by one; what many devices have wrong is wrong with all of them."""
-
-# Each device is one field of the list: a tag of one byte, and a length of at most three below 4 MiB. And a list that
-# fits has to fit when all devices in it are unhealthy.
-_FRAME_BYTES = 4 + len(UNHEALTHY) - len(HEALTHY)
+_FRAME_BYTES = 4
+"""Each device is one field of the list: a tag of one byte, and a length of at most three below 4 MiB."""
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """What one resource advertises at one moment."""
+class ListMessage(NamedTuple):
+    """A device list, encoded."""
 
-    devices: Mapping[str, Device] = {}
-    message: ListAndWatchResponse = ListAndWatchResponse()
-    reason: str = ""
-    """Why there is no device, or none that can be trusted."""
-    problems: tuple[str, ...] = ()
-    """What was left out because no kubelet would take it."""
-    warnings: tuple[str, ...] = ()
-    """What will go wrong with devices that are advertised."""
+    message: ListAndWatchResponse
+    omitted: frozenset[str] = frozenset()
+    """The ids of the devices for which the message has no room."""
 
-    @classmethod
-    def of(cls, offered: Iterable[Device], where: str = "") -> Self:
-        """Check what a plugin offers and keep what a kubelet can be sent.
-
-        Args:
-            offered: The devices.
-            where: The code that offers them, for the problems.
-        """
-        devices: dict[str, Device] = {}
-        message = ListAndWatchResponse()
-        problems: list[str] = []
-        room = MESSAGE_BYTES
-        crowded_out = 0
-        for device in offered:
-            if problem := validate_device(device, devices):
-                problems.append(f"{problem}; see devices() at {where}" if where else problem)
-                continue
-            encoded = _encode(device)
-            room -= encoded.ByteSize() + _FRAME_BYTES
-            if room < 0:
-                crowded_out += 1
-                continue
-            devices[device.id] = device
-            message.devices.append(encoded)
-        told = _summary(problems, "devices have such problems")
-        if crowded_out:
-            told.append(f"{crowded_out} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes")
-        return cls(devices, message, problems=tuple(told))
-
-    def all_unhealthy(self, reason: str) -> Self:
-        """The same devices, none of them healthy: those that were are not for this reason."""
-        devices = {
-            name: device if device.unhealthy else msgspec.structs.replace(device, unhealthy=reason)
-            for name, device in self.devices.items()
-        }
-        message = ListAndWatchResponse()
-        message.CopyFrom(self.message)
-        for device in message.devices:
-            device.health = UNHEALTHY
-        return msgspec.structs.replace(self, devices=devices, message=message, reason=reason)
-
-    def noting(self, warnings: Sequence[str]) -> Self:
-        """The same devices, with what will go wrong with them."""
-        return msgspec.structs.replace(self, warnings=tuple(_summary(warnings, "files are missing")))
-
-    def judged(self, fault_of: Callable[[Device], str]) -> Self:
-        """The same devices, each as healthy as a judge says."""
-        faults = {name: fault_of(device) for name, device in self.devices.items()}
-        if all(faults[name] == device.unhealthy for name, device in self.devices.items()):
-            return self
-        devices = {
-            name: msgspec.structs.replace(device, unhealthy=faults[name]) for name, device in self.devices.items()
-        }
-        message = ListAndWatchResponse(devices=[_encode(device) for device in devices.values()])
-        return msgspec.structs.replace(self, devices=devices, message=message)
-
-    def same_for_kubelet(self, other: "Snapshot") -> bool:
-        """Whether a kubelet would see no difference, for which the order of the devices does not count."""
-        return self.message == other.message or _unordered(self.message) == _unordered(other.message)
+    @property
+    def problem(self) -> str:
+        """Why devices are omitted; empty where none is."""
+        if not self.omitted:
+            return ""
+        return f"{len(self.omitted)} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes"
 
 
-def _encode(device: Device) -> WireDevice:
-    encoded = WireDevice(ID=device.id, health=UNHEALTHY if device.unhealthy else HEALTHY)
-    for node in device.numa:
-        encoded.topology.nodes.add(ID=node)
-    return encoded
+def encode_list(devices: DeviceList) -> ListMessage:
+    """Encode a list. Devices beyond the kubelet's limit are omitted, whichever of them are healthy."""
+    message = ListAndWatchResponse()
+    omitted: set[str] = set()
+    room = MESSAGE_BYTES
+    for name, device in devices.devices.items():
+        # The length is that of an unhealthy device: a list that fits has to fit when all devices in it are unhealthy.
+        encoded = message.devices.add(ID=name, health=UNHEALTHY)
+        for node in device.numa:
+            encoded.topology.nodes.add(ID=node)
+        room -= encoded.ByteSize() + _FRAME_BYTES
+        if room < 0:
+            omitted.add(name)
+            del message.devices[-1]
+        elif devices.is_healthy(name):
+            encoded.health = HEALTHY
+    return ListMessage(message, frozenset(omitted))
 
 
-def _unordered(message: ListAndWatchResponse) -> set[bytes]:
-    return {device.SerializeToString() for device in message.devices}
+class ListEncoder:
+    """Encodes the lists of one resource, each version once for all streams and readers."""
+
+    def __init__(self, devices: ResourceDevices) -> None:
+        self._devices = devices
+        self._encoded = ListMessage(ListAndWatchResponse())
+        self._version = -1
+        self._log = get_logger(resource=devices.name)
+
+    def latest(self) -> ListMessage:
+        """Return the current list, encoded."""
+        devices = self._devices.list
+        if devices.version != self._version:
+            before, self._encoded, self._version = self._encoded, encode_list(devices), devices.version
+            if self._encoded.problem not in ("", before.problem):
+                self._log.error("devices omitted", reason=self._encoded.problem)
+        return self._encoded
 
 
-def _summary(problems: Sequence[str], of_many: str) -> list[str]:
-    more = len(problems) - PROBLEMS
-    return [*problems[:PROBLEMS], *([f"{more} more {of_many}"] if more > 0 else [])]
+def encode_allocation(allocation: object) -> wire.ContainerAllocateResponse:
+    """Validate and encode what a plugin returned for a container.
+
+    Raises:
+        TypeError: it is not a valid allocation.
+    """
+    if not isinstance(allocation, Allocation):
+        raise wrong_answer(allocation, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
+    if problem := validate_allocation(allocation):
+        raise TypeError(problem)
+    return wire.ContainerAllocateResponse(
+        envs=dict(allocation.env),
+        mounts=[
+            wire.Mount(
+                container_path=fspath(mount.container_path),
+                host_path=fspath(mount.host_path),
+                read_only=mount.read_only,
+            )
+            for mount in allocation.mounts
+        ],
+        devices=[
+            wire.DeviceSpec(
+                container_path=fspath(node.container_path),
+                host_path=fspath(node.host_path),
+                permissions=node.permissions,
+            )
+            for node in allocation.nodes
+        ],
+        annotations=dict(allocation.annotations),
+        cdi_devices=[wire.CDIDevice(name=name) for name in allocation.cdi],
+    )

@@ -1,34 +1,34 @@
-"""Keeps one resource registered with whatever kubelet there is.
+"""Keeps one resource registered with the kubelet, through all restarts of it.
 
-The states of a resource, and what ends each:
+The states of a resource, and what leads from one to the next:
 
-    waiting       no kubelet.sock, or no answer on it           -> registering, when there is one
-    registering   Register called; the kubelet calls back       -> registered, rejected or waiting
-    registered    the kubelet's stream is open                  -> registering, when stream, socket or kubelet goes
-    rejected      the kubelet rejected the resource             -> registering, after a while or on request
-    socket taken  another process serves on our socket          -> waiting, when it is gone
-    superseded    a newer hub serves the resource               -> waiting, when it is gone
+    waiting      no kubelet.sock, or nothing answers on it     -> registering, when there is one
+    registering  asked; the kubelet calls back, then answers   -> registered, refused or waiting
+    registered   the kubelet's stream is open                  -> registering, when stream, socket or kubelet goes
+    refused      the kubelet rejected the resource             -> registering, after a delay or on request
+    displaced    another process serves on our socket          -> waiting, when that process is gone
+    handed over  a newer hub serves the resource               -> waiting, when that hub is gone
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
-counts only once the kubelet has opened its stream, and as long as it stays open.
+counts only once the kubelet has opened its stream, and as long as the stream stays open.
 
-What other hubs mean for that, in a rolling upgrade, is in `takeover`.
+What other hubs mean for this, in a rolling upgrade, is in `handover`.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.base.sockets import KubeletIdentity, kubelet_identity
+from hub.base.statusfile import StatusFile
 from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.handover import Handover, Refusal
+from hub.plugin.deviceplugin.handover import Handover, RegistrationError
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -37,16 +37,16 @@ CONFIRM_TIMEOUT = 5.0
 """Seconds between the kubelet's answer and its stream, which follows at once."""
 
 STEADY = 10.0
-"""Seconds after which a stream has proved itself; after one that ended sooner the next try waits longer."""
+"""Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
 
 SETTLE = 1.0
-"""Seconds between the end of another hub's socket and that of its stream, as the kubelet sees it."""
+"""Seconds between the end of another hub's socket and the moment when the kubelet sees the end of its stream."""
 
 DETACH_TIMEOUT = 3.0
-"""Seconds that a younger hub has to serve a resource after the start of a kubelet, before an older one does."""
+"""Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
 
-RETRY_FIRST, RETRY_SILENT, RETRY_REFUSED = 0.05, 1.0, 30.0
-"""Seconds between tries: at first, and at most for a kubelet that does not answer and for one that says no."""
+RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
+"""Seconds between tries: the first, and the longest for a kubelet that does not answer and for one that rejects."""
 
 _LEVELS = {
     RegistrationStatus.WAITING: "info",
@@ -59,11 +59,11 @@ _LEVELS = {
 
 
 class _Next(Enum):
-    """What comes after a registration."""
+    """What follows a registration."""
 
-    PAUSE = "the kubelet has let go of us, or is gone"
-    SAME_SOCKET = "an older hub is gone: once more on the same socket"
-    FRESH_SOCKET = "a younger hub was there: on a socket without streams"
+    PAUSE = "the kubelet has closed its stream, or is gone"
+    SAME_SOCKET = "an older hub is gone: register once more on the same socket"
+    FRESH_SOCKET = "a newer hub came and went: register on a socket without streams"
 
 
 class Registrar:
@@ -71,53 +71,55 @@ class Registrar:
 
     Args:
         resource: The resource's name.
-        endpoint: Where it is served.
+        server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
-        options: What the plugin can do. The kubelet asks again when it calls back, and believes that.
-        neighbours: Other hubs that may serve the resource too.
-        changed: Called when `state` or `detail` changes.
-        meter: Measures how long it takes.
+        options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
+        notifier: Wakes this state machine when something may have changed.
+        ownership: The other hubs, which may serve the resource too.
+        metrics: Measures how long a registration takes.
+        status: Is written again when `state` or `detail` changes.
     """
 
     def __init__(
         self,
         resource: str,
-        endpoint: DevicePluginServer,
+        server: DevicePluginServer,
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
-        neighbours: Ownership,
-        changed: Callable[[], None],
-        meter: ProcessMetrics,
+        notifier: Notifier,
+        ownership: Ownership,
+        metrics: ProcessMetrics,
+        status: StatusFile,
     ) -> None:
         self.state = RegistrationStatus.WAITING
         self.detail = ""
         self.since = time.time()
         self.registrations = 0
-        self._endpoint = endpoint
+        self._resource = resource
+        self._server = server
         self._kubelet_socket = kubelet_socket
         self._options = options
-        self._resource = resource
-        self._takeover = Handover(resource, endpoint, neighbours)
-        self._changed = changed
-        self._meter = meter
+        self._handover = Handover(resource, server, ownership)
+        self._notifier = notifier
+        self._metrics = metrics
+        self._status = status
         self._lost = self.since
-        self._waker = Notifier()
-        self._impatient = False
+        self._is_requested = False
         self._delay = RETRY_FIRST
         self._log = get_logger(resource=resource)
 
     def check(self) -> None:
-        """Look again whether all is well."""
-        self._waker.notify()
+        """Make sure that the registration still stands."""
+        self._notifier.notify()
 
     def reregister(self) -> None:
-        """Look again, and wait for nothing: somebody asks for it."""
-        self._impatient = True
-        self._waker.notify()
+        """Make sure of the registration now, without waiting for the next try."""
+        self._is_requested = True
+        self._notifier.notify()
 
     async def run(self) -> None:
-        """Keep the resource registered for ever."""
+        """Keep the resource registered until cancelled."""
         try:
             while True:
                 await self._round()
@@ -126,71 +128,71 @@ class Registrar:
 
     async def _round(self) -> None:
         kubelet = await self._prepare()
-        self._impatient = False
-        # A retry stays in the state of the last try until it is known how it went.
+        self._is_requested = False
+        # A retry keeps the state of the last try until its result is known.
         if self._delay == RETRY_FIRST:
             self._set_status(RegistrationStatus.REGISTERING)
-        refusal = await self._register(kubelet, self._endpoint.path)
-        if not refusal and await self._confirmed(kubelet):
+        error = await self._register(kubelet, self._server.path)
+        if not error and await self._is_confirmed(kubelet):
             await self._stay(kubelet)
-        elif not self._is_superseded(kubelet):
+        elif not self._is_over(kubelet):
             self._set_status(
-                *(refusal or (RegistrationStatus.REJECTED, "the kubelet accepted, but has not opened its stream"))
+                *(error or (RegistrationStatus.REJECTED, "the kubelet accepted, but has not opened its stream"))
             )
             await self._pause(kubelet)
 
     async def _prepare(self) -> KubeletIdentity:
         """Serve on a fresh socket and wait for a kubelet.
 
-        The kubelet is looked at before the socket: it deletes all sockets before it makes its own, so a socket that is
-        there after the kubelet's was seen was bound for this kubelet.
+        The kubelet is looked at before the socket: it deletes all sockets before it makes its own, so a socket that
+        exists after the kubelet's was seen was bound for this kubelet.
         """
         while True:
             kubelet = self._kubelet()
-            if self._endpoint.socket_taken:
-                self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process serves {self._endpoint.path}")
-                await self._waker.wait_for(lambda: not self._endpoint.socket_taken)
-            elif not self._endpoint.unused:
+            if self._server.socket_taken:
+                self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process serves {self._server.path}")
+                await self._notifier.wait_for(lambda: not self._server.socket_taken)
+            elif not self._server.unused:
                 await self._open()
             elif kubelet is not None:
-                if not await self._superseded():
+                if not await self._is_superseded():
                     return kubelet
             else:
                 self._set_status(RegistrationStatus.WAITING, f"there is no {self._kubelet_socket}")
-                await self._waker.wait_for(lambda: self._kubelet() is not None)
+                await self._notifier.wait_for(lambda: self._kubelet() is not None)
 
-    async def _superseded(self) -> bool:
-        """Whether a younger hub serves the resource; if it does, this returns when it does no more."""
-        takeover = self._takeover
-        # Now: who registers over a younger hub takes the resource with it when it ends.
-        takeover.refresh()
-        if not takeover.newer_hub:
+    async def _is_superseded(self) -> bool:
+        """Return whether a newer hub serves the resource; if so, return when it does so no more."""
+        handover = self._handover
+        # At this moment: a process that registers over a newer hub takes the resource with it when it ends.
+        handover.refresh()
+        if not handover.has_newer_hub:
             return False
-        await self._waker.wait_for(lambda: not takeover.newer_hub or bool(takeover.newer), DETACH_TIMEOUT)
-        if not takeover.newer:
+        await self._notifier.wait_for(lambda: not handover.has_newer_hub or bool(handover.newer), DETACH_TIMEOUT)
+        if not handover.newer:
             return False
-        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {takeover.newer} serves it")
-        await self._waker.wait_for(lambda: not takeover.newer)
+        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {handover.newer} serves it")
+        await self._notifier.wait_for(lambda: not handover.newer)
         return True
 
     async def _open(self) -> None:
         try:
-            await self._endpoint.open()
+            await self._server.open()
         except OSError as error:
-            self._impatient = False
+            self._is_requested = False
             self._set_status(RegistrationStatus.WAITING, str(error))
-            await self._waker.wait_for(lambda: self._impatient, RETRY_SILENT)
+            await self._notifier.wait_for(lambda: self._is_requested, RETRY_SILENT)
 
-    async def _register(self, kubelet: KubeletIdentity, endpoint: Path) -> Refusal | None:
-        """Ask the kubelet, as long as it is the same one; None when it accepted."""
-        self._takeover.registers()
-        asking = asyncio.ensure_future(register(self._kubelet_socket, endpoint, self._resource, self._options))
-        asking.add_done_callback(lambda _: self._waker.notify())
+    async def _register(self, kubelet: KubeletIdentity, socket: Path) -> RegistrationError | None:
+        """Ask the kubelet, as long as it is the same one; return None if it accepted."""
+        self._handover.before_register()
+        call = asyncio.ensure_future(register(self._kubelet_socket, socket, self._resource, self._options))
+        call.add_done_callback(lambda _: self._notifier.notify())
         try:
-            await self._waker.wait_for(lambda: asking.done() or self._is_superseded(kubelet))
-            if not asking.done():
+            await self._notifier.wait_for(lambda: call.done() or self._is_over(kubelet))
+            if not call.done():
                 return RegistrationStatus.WAITING, "the kubelet went away before it answered"
-            asking.result()
+            call.result()
         except KubeletUnavailable as error:
             return RegistrationStatus.WAITING, str(error)
         except RegistrationRejected as error:
@@ -199,22 +201,22 @@ class Registrar:
             return None
         finally:
             # Waited for: a call that is still on its way would reach the next kubelet, and be its second.
-            asking.cancel()
-            await asyncio.wait([asking])
+            call.cancel()
+            await asyncio.wait([call])
 
-    async def _confirmed(self, kubelet: KubeletIdentity) -> bool:
-        """Whether the kubelet opens its stream; it may have closed it since."""
-        streams = self._endpoint.streams
-        await self._waker.wait_for(lambda: not streams.awaited or self._is_superseded(kubelet), CONFIRM_TIMEOUT)
-        return not streams.awaited and not self._is_superseded(kubelet)
+    async def _is_confirmed(self, kubelet: KubeletIdentity) -> bool:
+        """Return whether the kubelet opened its stream; it may have closed it since."""
+        streams = self._server.streams
+        await self._notifier.wait_for(lambda: not streams.awaited or self._is_over(kubelet), CONFIRM_TIMEOUT)
+        return not streams.awaited and not self._is_over(kubelet)
 
     async def _stay(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
         self.registrations += 1
-        # A kubelet's socket tells by its change time when that kubelet started.
-        self._meter.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
-        self._takeover.restart()
-        # Before anybody is told: who hears that all is registered may end the older hub at once.
+        # The change time of a kubelet's socket is when that kubelet started.
+        self._metrics.registered(self._resource, max(0, time.time() - max(self._lost, kubelet[2] / 1e9)))
+        self._handover.restart()
+        # Before the status says so: a reader that sees all resources registered may end the older hub at once.
         await self._detach_kubelet(kubelet)
         self._set_status(RegistrationStatus.REGISTERED)
         begin = time.monotonic()
@@ -223,62 +225,57 @@ class Registrar:
         self._lost = time.time()
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
-        if follows is not _Next.FRESH_SOCKET and not self._is_superseded(kubelet):
+        if follows is not _Next.FRESH_SOCKET and not self._is_over(kubelet):
             self._set_status(RegistrationStatus.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
 
     async def _until_next(self, kubelet: KubeletIdentity) -> _Next:
-        """Wait until the registration is lost, or may be, since another hub has come and gone that registered too."""
-        takeover = self._takeover
-        await self._waker.wait_for(lambda: self._is_lost(kubelet) or takeover.started_since)
-        follows = _Next.SAME_SOCKET if takeover.older else _Next.FRESH_SOCKET
+        """Wait until the registration is lost, or may be lost because another hub that registered has ended."""
+        handover = self._handover
+        await self._notifier.wait_for(lambda: self._is_lost(kubelet) or handover.may_have_registered)
+        follows = _Next.SAME_SOCKET if handover.older else _Next.FRESH_SOCKET
         if not self._is_lost(kubelet):
             await self._detach_kubelet(kubelet)
-        await self._waker.wait_for(lambda: self._is_lost(kubelet) or not (takeover.older or takeover.newer_hub))
+        await self._notifier.wait_for(lambda: self._is_lost(kubelet) or not (handover.older or handover.has_newer_hub))
         if follows is _Next.SAME_SOCKET:
-            await self._waker.wait_for(lambda: self._is_lost(kubelet), SETTLE)
+            await self._notifier.wait_for(lambda: self._is_lost(kubelet), SETTLE)
         return _Next.PAUSE if self._is_lost(kubelet) else follows
 
     async def _detach_kubelet(self, kubelet: KubeletIdentity) -> None:
-        await self._takeover.detach_kubelet(lambda endpoint: self._register(kubelet, endpoint))
+        await self._handover.detach_kubelet(lambda socket: self._register(kubelet, socket))
 
     async def _register_again(self, kubelet: KubeletIdentity) -> bool:
-        """Register on the socket that the kubelet knows already; whether it has opened one more stream."""
-        self._takeover.restart()
-        self._endpoint.streams.expect_another()
-        refusal = await self._register(kubelet, self._endpoint.path)
-        return not refusal and await self._confirmed(kubelet)
+        """Register on the socket that the kubelet knows already; return whether it opened one more stream."""
+        self._handover.restart()
+        self._server.streams.expect_another()
+        error = await self._register(kubelet, self._server.path)
+        return not error and await self._is_confirmed(kubelet)
 
     async def _pause(self, kubelet: KubeletIdentity) -> None:
         """Wait before the next try, unless something new happens."""
-        longest = RETRY_SILENT if self.state is RegistrationStatus.WAITING else RETRY_REFUSED
+        longest = RETRY_SILENT if self.state is RegistrationStatus.WAITING else RETRY_REJECTED
         delay = min(self._delay, longest)
         self._delay = 2 * delay
-        await self._waker.wait_for(lambda: self._impatient or self._is_superseded(kubelet), delay)
-        if self._impatient or self._kubelet() != kubelet:
+        await self._notifier.wait_for(lambda: self._is_requested or self._is_over(kubelet), delay)
+        if self._is_requested or self._kubelet() != kubelet:
             self._delay = RETRY_FIRST
 
-    def _is_superseded(self, kubelet: KubeletIdentity) -> bool:
-        """Whether this round is over: another kubelet, or none, or a socket that no kubelet can reach any more."""
-        return self._kubelet() != kubelet or not self._endpoint.reachable
-
-    def _replaced(self, kubelet: KubeletIdentity) -> bool:
-        """Whether an open stream is worth nothing any more. A kubelet that has merely lost its socket lives on."""
-        return self._kubelet() not in (kubelet, None) or not self._endpoint.reachable
+    def _is_over(self, kubelet: KubeletIdentity) -> bool:
+        """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""
+        return self._kubelet() != kubelet or not self._server.reachable
 
     def _is_lost(self, kubelet: KubeletIdentity) -> bool:
-        return not self._listening() or self._replaced(kubelet)
+        """Return whether the stream is closed, or open and worthless. A kubelet without its socket still lives."""
+        is_replaced = self._kubelet() not in (kubelet, None) or not self._server.reachable
+        return is_replaced or not self._server.streams.kubelet_connected
 
     def _kubelet(self) -> KubeletIdentity | None:
         return kubelet_identity(self._kubelet_socket)
 
-    def _listening(self) -> bool:
-        return self._endpoint.streams.kubelet_connected
-
     def _set_status(self, state: RegistrationStatus, detail: str = "") -> None:
-        """Note where the resource stands; log what is new, so that a retry repeats no line."""
+        """Set the state and log what is new, so that a retry repeats no line."""
         if (state, detail) == (self.state, self.detail):
             return
         self.state, self.detail, self.since = state, detail, time.time()
         getattr(self._log, _LEVELS[state])(str(state), **({"detail": detail} if detail else {}))
-        self._changed()
+        self._status.mark_changed()

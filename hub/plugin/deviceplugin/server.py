@@ -1,29 +1,30 @@
-"""The socket on which one resource is served, and who listens on it."""
+"""The gRPC server of one resource: its socket, and the streams on it."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import grpc.aio
 
+from hub.base.notifier import Notifier
 from hub.base.sockets import _SUFFIX, _digest, is_served
 
 
 class Streams:
     """The ListAndWatch streams since the socket was bound.
 
-    The first one after a registration is taken for the kubelet's: it comes at once, and nothing on a unix socket tells
-    one client from another.
+    The first one after a registration counts as the kubelet's: it comes at once, and nothing on a unix socket
+    distinguishes one client from another.
 
     Args:
-        changed: Called when a stream of the kubelet's opens or ends.
+        notifier: Is notified when a stream of the kubelet opens or ends.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._ended = False
         self.opened = 0
         self.awaited = 1
@@ -31,31 +32,31 @@ class Streams:
 
     @property
     def kubelet_connected(self) -> bool:
-        """Whether the kubelet has opened a stream, and ended none."""
+        """Whether the kubelet has opened a stream, and closed none."""
         return self.opened > 0 and not self._ended
 
     def expect_another(self) -> None:
-        """The kubelet is about to be asked again, and opens one more stream."""
+        """Count the next stream as the kubelet's too: another registration makes it open one more."""
         self.awaited += 1
 
     @contextmanager
     def track(self) -> Iterator[None]:
-        """Count a stream for as long as it is open."""
+        """Count a stream while it is open."""
         self.opened += 1
         if not self.awaited:
             yield
             return
         self.awaited -= 1
-        self._changed()
+        self._notifier.notify()
         try:
             yield
         finally:
             self._ended = True
-            self._changed()
+            self._notifier.notify()
 
 
 class Service(Protocol):
-    """A gRPC service that an endpoint can serve."""
+    """A gRPC service that the server can serve."""
 
     streams: Streams
 
@@ -64,30 +65,30 @@ class Service(Protocol):
 
 
 class DevicePluginServer:
-    """A gRPC server on a unix socket that can be bound anew as often as a kubelet deletes it.
+    """A gRPC server on a unix socket that can be bound again as often as a kubelet deletes it.
 
     Args:
         path: The socket.
-        service: What is served on it.
-        changed: Called when the kubelet's stream opens or ends.
+        service: The service.
+        notifier: Is notified when a stream of the kubelet opens or ends.
     """
 
-    def __init__(self, path: Path, service: Service, changed: Callable[[], None]) -> None:
+    def __init__(self, path: Path, service: Service, notifier: Notifier) -> None:
         self.path = path
         self._service = service
-        self._changed = changed
+        self._notifier = notifier
         self._server: grpc.aio.Server | None = None
         self._inode: int | None = None
-        self.streams = Streams(changed)
+        self.streams = Streams(notifier)
 
     @property
     def reachable(self) -> bool:
-        """Whether a new client would reach this server: the socket is there and is the one that was bound."""
+        """Whether a new client would reach this server: the socket exists and is the one that was bound."""
         return self._server is not None and self._inode is not None and _inode(self.path) == self._inode
 
     @property
     def unused(self) -> bool:
-        """Whether the socket is intact and nobody has listened on it yet."""
+        """Whether the socket is reachable and no stream was opened on it yet."""
         return self.reachable and not self.streams.opened
 
     @property
@@ -96,9 +97,9 @@ class DevicePluginServer:
         return self._server is not None and not self.reachable and is_served(self.path)
 
     async def open(self) -> None:
-        """End all streams and bind the socket anew.
+        """End all streams and bind the socket again.
 
-        In this order: a gRPC server that stops unlinks its path, even when another has bound it since.
+        In this order: a gRPC server that stops unlinks its path, even if another has bound it since.
 
         Raises:
             OSError: the socket cannot be bound.
@@ -107,22 +108,22 @@ class DevicePluginServer:
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no directory {self.path.parent}")
         server = grpc.aio.server()
-        self._service.streams = self.streams = Streams(self._changed)
+        self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:
             server.add_insecure_port(f"unix:{self.path}")
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
-        # A kubelet that starts right now may have deleted the socket already; then it is not intact.
+        # A kubelet that starts right now may have deleted the socket already; then it is not reachable.
         self._server, self._inode = server, _inode(self.path)
         await server.start()
 
     @asynccontextmanager
     async def decoy_socket(self) -> AsyncIterator[Path]:
-        """A second socket that takes connections, and on which no call is known.
+        """Bind a second socket, which accepts connections and knows no call.
 
         Raises:
-            OSError: it cannot be bound.
+            OSError: the socket cannot be bound.
         """
         path = self.path.with_name(_digest(self.path.name) + _SUFFIX)
         server = grpc.aio.server()
@@ -140,12 +141,12 @@ class DevicePluginServer:
         """End all streams and remove the socket."""
         if self._server is not None:
             server, self._server = self._server, None
-            # Shielded: a server that is stopped by halves leaves its socket behind.
+            # Shielded: a server that is stopped only in part leaves its socket behind.
             await asyncio.shield(server.stop(grace=None))
 
 
 def _inode(path: Path) -> int | None:
-    """What tells a file from another at the same path; None where there is none."""
+    """Return the inode of a file, which distinguishes it from the next one at its path; None if there is none."""
     try:
         return path.stat().st_ino
     except OSError:
@@ -153,9 +154,9 @@ def _inode(path: Path) -> int | None:
 
 
 def _obstacle(path: Path) -> str:
-    """Why a socket could not be bound; gRPC does not say it."""
+    """Return why a socket could not be bound, which gRPC does not say."""
     if path.exists() and not path.is_socket():
-        return "something that is no socket is in the way; remove it"
+        return "the path exists and is not a socket; remove it"
     if not os.access(path.parent, os.W_OK):
         return "the directory is not writable"
-    return "the directory takes no socket"
+    return "no socket can be made in the directory"

@@ -1,245 +1,266 @@
-"""The DevicePlugin service of one resource: answered from memory, and nothing is waited for without limit."""
+"""The DevicePlugin service of one resource: answers come from memory, and every wait has a limit."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from os import fspath
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from hub.api.device import Allocation, Device
-from hub.api.plugin import Plugin, overrides, resets
+from hub.api.device import Device
+from hub.api.plugin import Plugin, overrides
+from hub.api.plugin import resets as has_reset
 from hub.base.calls import Calls
 from hub.base.failures import PluginError, PluginTimeout
 from hub.base.log import get_logger
+from hub.base.notifier import Notifier
+from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
+from hub.model.plugin import Rejection
 from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
-from hub.plugin.devices.devicelist import DeviceList
-from hub.plugin.devices.validation import ID_CHARACTERS, validate_allocation, wrong_answer
+from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.devices.validation import ID_CHARACTERS, wrong_answer
+from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership
+from hub.plugin.resets.service import ResetService
+from hub.reset.result import Outcome
 
-_LISTED = 16
+_MAX_IDS = 16
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-Prepare = Callable[[str, Sequence[Device]], Awaitable[None]]
-"""Makes the devices of a resource ready for the container that is about to start, or raises a Refusal."""
 
 
 class DevicePluginServicer(Wire):
     """Answers the kubelet for one resource.
 
     Args:
-        plugin: Who decides what a container gets.
-        resource: The resource's name.
-        inventory: What is advertised.
-        prepare: Makes devices ready before their container starts.
-        allocated: Called when a container was given devices.
-        refused: Called when one was not, or was kept from starting, with the reason.
-        muted: Whether the kubelet hears of changes from somebody else; it still listens here too.
-        meter: Measures the calls.
+        plugin: Decides what a container gets.
+        devices: The devices of the resource.
+        resets: Resets devices before their container starts.
+        holders: Is refreshed when a container has got devices.
+        ownership: The other hubs. Where a newer one serves the resource, it sends the kubelet all changes, though the
+            kubelet still listens here.
+        metrics: Measures the calls.
+        status: Is written again after a rejection.
+
+    Attributes:
+        messages: The device list as the kubelet is sent it.
+        rejection: The last container that did not get its devices, or was kept from starting.
+        streams: The open streams, since the socket was bound.
     """
 
     def __init__(
         self,
         plugin: Plugin,
-        resource: str,
-        inventory: DeviceList,
-        prepare: Prepare,
+        devices: ResourceDevices,
         *,
-        allocated: Callable[[], None],
-        refused: Callable[[str], None],
-        muted: Callable[[], bool],
-        meter: ProcessMetrics,
+        resets: ResetService,
+        holders: Holders,
+        ownership: Ownership,
+        metrics: ProcessMetrics,
+        status: StatusFile,
     ) -> None:
+        self.messages = ListEncoder(devices)
+        self.rejection: Rejection | None = None
+        self.streams = Streams(Notifier())
         self._plugin = plugin
-        self._resource = resource
-        self._inventory = inventory
-        self._prepare = prepare
-        self._allocated = allocated
-        self._refused = refused
-        self._muted = muted
-        self._meter = meter
+        self._resource = devices.name
+        self._devices = devices
+        self._resets = resets
+        self._holders = holders
+        self._ownership = ownership
+        self._metrics = metrics
+        self._status = status
         self._calls = Calls()
-        self._complaint = ""
-        self._log = get_logger(resource=resource)
-        self.streams = Streams(lambda: None)
+        self._logged = ""
+        self._log = get_logger(resource=devices.name)
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods to a server."""
-        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_ours_to_tell)
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
         add_DevicePluginServicer_to_server(self, server)
 
     @property
     def options(self) -> wire.DevicePluginOptions:
         """What the kubelet may ask of this plugin, which follows from what the plugin overrides."""
         return wire.DevicePluginOptions(
-            pre_start_required=resets(self._plugin, self._resource),
+            pre_start_required=has_reset(self._plugin, self._resource),
             get_preferred_allocation_available=overrides(self._plugin, "prefer"),
         )
 
     async def GetDevicePluginOptions(self, _request: wire.Empty, _context: Context) -> wire.DevicePluginOptions:
-        """Say what the kubelet may ask."""
-        with self._meter.call("GetDevicePluginOptions"):
+        """Return what the kubelet may ask."""
+        with self._metrics.call("GetDevicePluginOptions"):
             return self.options
 
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """Send the list of devices, now and at each change; counted when it ends, as any other call."""
-        with self._meter.call("ListAndWatch"), self.streams.track():
+        """Send the list of devices, now and at each change; counted when it ends, like every call."""
+        with self._metrics.call("ListAndWatch"), self.streams.track():
             while True:
-                version = self._inventory.version
-                if not self._muted():
-                    self._meter.list_sent(self._resource)
-                    yield self._inventory.snapshot.message
-                await self._inventory.wait_beyond(version)
+                version = self._devices.list.version
+                if not self._ownership.newer_of(self._resource):
+                    self._metrics.list_sent(self._resource)
+                    yield self.messages.latest().message
+                await self._devices.wait_beyond(version)
 
     async def GetPreferredAllocation(
         self, request: wire.PreferredAllocationRequest, _context: Context
     ) -> wire.PreferredAllocationResponse:
-        """Name the best devices for each container; an empty answer where there is none, for an error fails the pod."""
-        with self._meter.call("GetPreferredAllocation"):
+        """Return the best devices for each container, or none: an error would fail the pod."""
+        with self._metrics.call("GetPreferredAllocation"):
             answers = [await self._prefer(container) for container in request.container_requests]
         return wire.PreferredAllocationResponse(
             container_responses=[wire.ContainerPreferredAllocationResponse(deviceIDs=ids) for ids in answers]
         )
 
     async def Allocate(self, request: wire.AllocateRequest, context: Context) -> wire.AllocateResponse:
-        """Say what each container gets for the devices that the kubelet chose."""
-        with self._meter.call("Allocate") as call:
+        """Return what each container gets for the devices that the kubelet chose."""
+        with self._metrics.call("Allocate") as call:
             try:
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
-            except RpcError as refusal:
-                call.code = refusal.code
-                self._log_once("allocation rejected", str(refusal))
-                self._refused(str(refusal))
-                await context.abort(refusal.code, str(refusal))
-        self._allocated()
+            except RpcError as error:
+                call.code = error.code.name
+                self._log_once("allocation rejected", str(error))
+                self._note_rejection(str(error))
+                await context.abort(error.code, str(error))
+        self._holders.refresh_soon()
         return wire.AllocateResponse(container_responses=responses)
 
     async def PreStartContainer(
         self, request: wire.PreStartContainerRequest, context: Context
     ) -> wire.PreStartContainerResponse:
-        """Make the devices ready. A container that starts again holds its devices, healthy or not."""
-        with self._meter.call("PreStartContainer") as call:
+        """Reset the devices. A container that restarts holds its devices, healthy or not."""
+        with self._metrics.call("PreStartContainer") as call:
             try:
-                await self._prepare(self._resource, self._resolve_started(request.devices_ids))
-            except RpcError as refusal:
-                call.code = refusal.code
-                self._refused(str(refusal))
-                await context.abort(refusal.code, str(refusal))
+                await self._reset(self._resolve_for_start(request.devices_ids))
+            except RpcError as error:
+                call.code = error.code.name
+                self._note_rejection(str(error))
+                await context.abort(error.code, str(error))
         return wire.PreStartContainerResponse()
 
-    def _resolve_started(self, ids: Iterable[str]) -> list[Device]:
-        """The devices of a container that starts; what else may go wrong with them, who prepares them logs."""
+    def _resolve_for_start(self, ids: Iterable[str]) -> list[Device]:
+        """Return the devices of a container that starts; log a failure, which nothing else does."""
         try:
             return self._resolve(ids)
-        except RpcError as refusal:
-            self._log_once("prestart rejected", str(refusal))
+        except RpcError as error:
+            self._log_once("prestart rejected", str(error))
             raise
+
+    async def _reset(self, devices: Sequence[Device]) -> None:
+        failed = await self._resets.reset_for_container(self._resource, devices)
+        if failed:
+            late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
+            raise RpcError(code, self._resource, [result.message for result in failed])
 
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         devices = self._resolve(ids)
-        self._check_health(devices)
-        named = f"{self._resource}: allocation of {_listed(ids)}"
+        self._require_healthy(devices)
+        subject = f"{self._resource}: allocation of {_first_of(ids)}"
         allocate, limit = self._plugin.allocate, self._plugin.allocate_timeout
         try:
-            response = await self._ask(allocate, lambda: _encode(allocate(devices)), limit)
+            response = await self._call(allocate, lambda: encode_allocation(allocate(devices)), limit)
         except PluginTimeout as timeout:
-            raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{named}: {timeout}") from None
+            raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{subject}: {timeout}") from None
         except PluginError as failure:
-            raise RpcError(grpc.StatusCode.INTERNAL, f"{named}: {failure}") from failure
+            raise RpcError(grpc.StatusCode.INTERNAL, f"{subject}: {failure}") from failure
         self._log.debug("devices allocated", devices=list(ids))
         return response
 
     def _resolve(self, ids: Iterable[str]) -> list[Device]:
-        """The devices with these ids.
+        """Return the devices with these ids.
 
         Raises:
-            Refusal: one is unknown or asked for twice.
+            RpcError: one is unknown or asked for twice.
         """
-        known = self._inventory.snapshot.devices
+        known = self._devices.list.devices
         devices: dict[str, Device] = {}
         for name in ids:
-            called = f"{self._resource}: device {_short(name)}"
+            subject = f"{self._resource}: device {_short(name)}"
             if name not in known:
-                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{called} does not exist")
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} does not exist")
             if name in devices:
-                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{called} is asked for twice")
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} is asked for twice")
             devices[name] = known[name]
         return list(devices.values())
 
-    def _check_health(self, devices: Iterable[Device]) -> None:
+    def _require_healthy(self, devices: Iterable[Device]) -> None:
         for device in devices:
-            if device.unhealthy:
-                message = f"{self._resource}: device {_short(device.id)} is not healthy: {device.unhealthy}"
+            if reason := self._devices.list.health[device.id].reason:
+                message = f"{self._resource}: device {_short(device.id)} is not healthy: {reason}"
                 raise RpcError(grpc.StatusCode.UNAVAILABLE, message)
 
     async def _prefer(self, request: wire.ContainerPreferredAllocationRequest) -> list[str]:
         if not overrides(self._plugin, "prefer"):
             return []
-        known = self._inventory.snapshot.devices
+        known = self._devices.list.devices
         available = [known[name] for name in request.available_deviceIDs if name in known]
         required = [known[name] for name in request.must_include_deviceIDs if name in known]
         prefer, size = self._plugin.prefer, request.allocation_size
-
-        def question() -> list[str]:
-            return _ids(prefer(available, required, size))
-
         try:
-            ids = await self._ask(prefer, question, self._plugin.prefer_timeout)
+            ids = await self._call(prefer, lambda: _ids(prefer(available, required, size)), self._plugin.prefer_timeout)
         except PluginError as failure:
             return self._no_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
-            return self._no_preference(f"the plugin prefers {_listed(ids)}, which is no choice of {size}")
+            return self._no_preference(f"the plugin prefers {_first_of(ids)}, which is no choice of {size}")
         return ids
 
     def _no_preference(self, reason: str) -> list[str]:
         self._log_once("preference ignored", reason)
         return []
 
-    async def _ask(self, method: Callable[..., Any], question: Callable[[], T], limit: float) -> T:
-        """The answer of plugin code that is expected at once and may hang all the same.
+    async def _call(self, method: Callable[..., Any], function: Callable[[], T], limit: float) -> T:
+        """Call plugin code that should return at once, and may hang nevertheless.
 
         Raises:
-            PluginTimeout: there was none within the limit, in seconds.
+            PluginTimeout: it did not return within the limit, in seconds.
             PluginError: it failed.
         """
         if not overrides(self._plugin, method.__name__):
             # Our own code: it does not hang, and is not worth the 0.15 ms that a thread takes there and back.
             try:
-                return question()
+                return function()
             except Exception as error:
                 raise PluginError.of(error, method) from error
-        return await self._calls.call(method, question, limit)
+        return await self._calls.call(method, function, limit)
+
+    def _note_rejection(self, reason: str) -> None:
+        self.rejection = Rejection(reason, time.time(), 1 + (self.rejection.count if self.rejection else 0))
+        self._status.mark_changed()
 
     def _log_once(self, event: str, reason: str) -> None:
-        """Log what went wrong with a request, but not again and again: pods are tried in loops."""
-        level = "debug" if reason == self._complaint else "warning"
-        self._complaint = reason
+        """Log why a request failed, but a repetition only at debug level: pods are retried in loops."""
+        level = "debug" if reason == self._logged else "warning"
+        self._logged = reason
         getattr(self._log, level)(event, reason=reason)
 
 
-def _is_ours_to_tell(record: logging.LogRecord) -> bool:
-    """Not a message that cannot be decoded: its sender is told, and would fill our log with it."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether a message of gRPC is not about a request that cannot be decoded.
+
+    The sender gets that error; logged here, it could fill the log.
+    """
     return not (record.exc_info and isinstance(record.exc_info[1], DecodeError))
 
 
 def _short(name: str) -> str:
-    """An id as a text of bounded length: it is the caller's."""
+    """Return an id as a text of bounded length: it comes from the caller."""
     return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
 
 
-def _listed(ids: Sequence[str]) -> str:
-    """The first few of many ids: an error travels in a header, and those are small."""
-    more = len(ids) - _LISTED
-    return ", ".join(_short(name) for name in ids[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _first_of(ids: Sequence[str]) -> str:
+    """Return the first few of many ids: an error travels in a header, which is small."""
+    more = len(ids) - _MAX_IDS
+    return ", ".join(_short(name) for name in ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ids(preferred: object) -> list[str]:
@@ -248,31 +269,3 @@ def _ids(preferred: object) -> list[str]:
     if not isinstance(preferred, Iterable) or len(ids) < len(chosen):
         raise wrong_answer(preferred, "a list of hub.Device: the available ones that it prefers")
     return ids
-
-
-def _encode(allocation: object) -> wire.ContainerAllocateResponse:
-    if not isinstance(allocation, Allocation):
-        raise wrong_answer(allocation, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
-    if problem := validate_allocation(allocation):
-        raise TypeError(problem)
-    return wire.ContainerAllocateResponse(
-        envs=dict(allocation.env),
-        mounts=[
-            wire.Mount(
-                container_path=fspath(mount.container_path),
-                host_path=fspath(mount.host_path),
-                read_only=mount.read_only,
-            )
-            for mount in allocation.mounts
-        ],
-        devices=[
-            wire.DeviceSpec(
-                container_path=fspath(node.container_path),
-                host_path=fspath(node.host_path),
-                permissions=node.permissions,
-            )
-            for node in allocation.nodes
-        ],
-        annotations=dict(allocation.annotations),
-        cdi_devices=[wire.CDIDevice(name=name) for name in allocation.cdi],
-    )

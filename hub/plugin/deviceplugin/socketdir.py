@@ -1,4 +1,4 @@
-"""The kubelet's plugin directory, which must stay the one that it was."""
+"""The kubelet's plugin directory, which must remain the same one."""
 
 import contextlib
 import os
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class SocketDir:
-    """Tells when the directory was removed or made anew.
+    """Notices that the directory was removed, or replaced by a new one.
 
-    A mount goes on showing a directory that was removed and never the new one: no socket in it can be reached by a
-    kubelet, and waiting does not help.
+    A mount keeps showing a directory that was removed, and never shows the new one: no kubelet can reach a socket in
+    it, and waiting does not help.
 
     Args:
-        path: The directory; it may come later.
+        path: The directory; it may appear later.
     """
 
     def __init__(self, path: Path) -> None:
@@ -20,10 +20,10 @@ class SocketDir:
         self._opened: int | None = None
 
     def replaced(self) -> bool:
-        """Whether it is not what it was when it was first seen."""
+        """Return whether it is not the directory that was first seen."""
         if self._opened is None:
             with contextlib.suppress(OSError):
-                # Held open, so that the number that tells it from the next one is not given away again.
+                # Kept open, so that its inode number, which distinguishes it from the next one, is not used again.
                 self._opened = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
             return False
         opened = os.fstat(self._opened)

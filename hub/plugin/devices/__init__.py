@@ -1,1 +1,1 @@
-"""Which devices there are: scans, their validation, and the lists that come of them."""
+"""The devices of a plugin: scans, validation, and the lists made of them."""

@@ -1,32 +1,80 @@
-"""What a resource advertises now, and who waits for it to change."""
+"""The devices of one resource: as a scan found them, and with their health as they are published."""
 
-import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
-from hub.plugin.deviceplugin.messages import Snapshot
+import msgspec
+
+from hub.api.device import Device
+from hub.plugin.devices.validation import validate_device
+from hub.plugin.health.store import DeviceHealth
+
+MAX_PROBLEMS = 16
+"""The most problems that are listed one by one; a mistake in many devices is the same in all of them."""
 
 
-class DeviceList:
-    """The current snapshot of one resource and its version.
+class ScannedDevices(msgspec.Struct, frozen=True):
+    """The valid devices of one resource, as the plugin offers them."""
 
-    Whoever remembers the version it has seen misses no change and is woken by none that it has seen, however many wait.
-    """
+    devices: Mapping[str, Device] = {}
+    """By id, in the plugin's order."""
+    reason: str = ""
+    """Why there is no device, or none that can be trusted."""
+    problems: tuple[str, ...] = ()
+    """What was left out because no kubelet would take it."""
+    warnings: tuple[str, ...] = ()
+    """What will go wrong with devices that are advertised."""
 
-    def __init__(self) -> None:
-        self.snapshot = Snapshot()
-        self.version = 0
-        self._outdated = asyncio.Event()
+    @classmethod
+    def of(cls, offered: Iterable[Device], where: str = "") -> Self:
+        """Validate the devices that a plugin offers, and keep the valid ones.
 
-    def replace(self, snapshot: Snapshot) -> bool:
-        """Take over a new snapshot; true, and a new version, where the kubelet would see a difference."""
-        visible = not snapshot.same_for_kubelet(self.snapshot)
-        self.snapshot = snapshot
-        if visible:
-            self.version += 1
-            self._outdated.set()
-            self._outdated = asyncio.Event()
-        return visible
+        Args:
+            offered: The devices.
+            where: The code that offers them, for the problems.
+        """
+        devices: dict[str, Device] = {}
+        problems: list[str] = []
+        for device in offered:
+            if problem := validate_device(device, devices):
+                problems.append(f"{problem}; see devices() at {where}" if where else problem)
+            else:
+                devices[device.id] = device
+        return cls(devices, problems=_shortened(problems, "devices have such problems"))
 
-    async def wait_beyond(self, version: int) -> None:
-        """Return as soon as there is a version other than this one."""
-        while self.version == version:
-            await self._outdated.wait()
+    def all_unhealthy(self, reason: str) -> Self:
+        """Return the same devices, with this reason for each that is healthy."""
+        devices = {
+            name: device if device.unhealthy else msgspec.structs.replace(device, unhealthy=reason)
+            for name, device in self.devices.items()
+        }
+        return msgspec.structs.replace(self, devices=devices, reason=reason)
+
+    def with_warnings(self, warnings: Sequence[str]) -> Self:
+        """Return the same devices, with what will go wrong with them."""
+        return msgspec.structs.replace(self, warnings=_shortened(warnings, "files are missing"))
+
+
+class DeviceList(ScannedDevices, frozen=True):
+    """What one resource advertises at one moment. Everything that reads the health of a device reads it here."""
+
+    health: Mapping[str, DeviceHealth] = {}
+    """The health of each device, by id."""
+    version: int = 0
+    """Another one for each list in which a kubelet sees a difference."""
+
+    def is_healthy(self, name: str) -> bool:
+        """Return whether the kubelet may allocate a device."""
+        return not self.health[name].reason
+
+    def same_for_kubelet(self, other: "DeviceList") -> bool:
+        """Return whether a kubelet sees no difference. The order of the devices does not count."""
+        return self._visible() == other._visible()  # noqa: SLF001 - of the same class
+
+    def _visible(self) -> set[tuple[str, bool, tuple[int, ...]]]:
+        return {(name, self.is_healthy(name), tuple(device.numa)) for name, device in self.devices.items()}
+
+
+def _shortened(problems: Sequence[str], of_many: str) -> tuple[str, ...]:
+    more = len(problems) - MAX_PROBLEMS
+    return (*problems[:MAX_PROBLEMS], *([f"{more} more {of_many}"] if more > 0 else []))

@@ -1,4 +1,4 @@
-"""Device files that devices name and the node does not have."""
+"""Device files that devices name and that the node does not have."""
 
 from collections.abc import Iterable, Sequence
 from os import fspath
@@ -9,20 +9,20 @@ from hub.api.host import Host
 
 DEVICE_FILES = "/dev"
 
-_NAMED = 4
+_MAX_NAMES = 4
 
 
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
-    """A warning for each device file that the node does not have: no container with its devices can start.
+    """Return a warning for each device file that the node does not have: no container with its devices can start.
 
-    That is one below /dev that is not there, and one that is named by where this process finds it.
+    That is a path below /dev that does not exist, or one that is named as this process finds it.
 
-    The health of such devices stays what their plugin says. Other paths are not looked at: a pod of the hub sees all of
+    The health of such devices remains what their plugin says. Other paths are not checked: a pod of the hub sees all of
     the node's /dev, and only some of its other directories.
 
     Args:
         host: The node.
-        devices: Valid ones.
+        devices: Valid devices.
     """
     if not host.path(DEVICE_FILES).is_dir():
         return []
@@ -33,7 +33,7 @@ def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     missing = {
         path: list(names)
         for path, names in users.items()
-        if path.startswith(f"{DEVICE_FILES}/") and not _is_there(host.path(path))
+        if path.startswith(f"{DEVICE_FILES}/") and not _exists(host.path(path))
     }
     return [
         f"{path} does not exist, no container with device {_named(names)} can start" for path, names in missing.items()
@@ -50,16 +50,16 @@ def _is_below(root: Path, path: str) -> bool:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" or {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" or {more} more" if more > 0 else "")
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError:
-        # It cannot be seen, which says nothing about it.
+        # This process may not see it, which says nothing about the file.
         return True
     return True

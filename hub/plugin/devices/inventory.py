@@ -1,117 +1,173 @@
-"""All resources of a plugin, kept in step with what its scans find."""
+"""All resources of a plugin: what its scans find, with the health of each device, as lists."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 from hub.api.device import Device, Excluded
 from hub.api.plugin import Plugin
-from hub.base.errors import ConfigError
 from hub.base.log import get_logger
-from hub.model.plugin import ExcludedDevice, RegistrationStatus, ResourceStatus
-from hub.plugin.deviceplugin.messages import Snapshot
-from hub.plugin.deviceplugin.resource import Resource
-from hub.plugin.devices.scanner import Scan
+from hub.base.statusfile import StatusFile
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.devices.scan import Scan
 from hub.plugin.devices.validation import validate_resource
+from hub.plugin.devices.version import Version
+from hub.plugin.health.keys import physical_key
+from hub.plugin.health.store import HealthStore
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership, Role
+
+
+class InvalidResource(NamedTuple):
+    """A resource that cannot be served."""
+
+    reason: str
+    since: float
+    """Unix time."""
 
 
 class Inventory:
-    """What a plugin offers, by resource.
+    """Keeps the lists of a plugin's devices, by resource.
+
+    Whatever may change the health of a device only marks the inventory as dirty. `publish` then evaluates each device
+    once; the streams to the kubelet, the log, the metrics and the report all read that result.
 
     Args:
-        make: Makes a resource of a valid name, and has it served.
-        kind: The plugin's class.
-        changed: Called when the state has changed.
+        plugin_class: The plugin's class.
+        health: Evaluates the health of each device.
+        ownership: The older hubs, one of which may serve while this process cannot.
+        metrics: Counts devices whose health changes.
+        status: Is written again when anything has changed.
 
     Attributes:
-        reason: What keeps the plugin from finding its devices, if anything does.
-        fault: Whether that is a fault, and not just a node without such hardware.
+        version: Changes with the resources, and with anything in their lists.
+        scanned: Whether there was a scan.
+        reason: Why the plugin finds no device, or none that can be trusted.
+        fault: Whether that is a fault, rather than a node without such hardware.
+        excluded: Hardware that the plugin does not advertise.
+        invalid: Resources that cannot be served, by name.
     """
 
-    def __init__(self, make: Callable[[str], Resource], kind: type[Plugin], changed: Callable[[], None]) -> None:
-        self._make = make
-        self._kind = kind
-        self._changed = changed
-        self._served: dict[str, Resource] = {}
-        self._refused: dict[str, ResourceStatus] = {}
-        self._excluded: tuple[Excluded, ...] = ()
-        self._judging: asyncio.Handle | None = None
+    def __init__(
+        self,
+        plugin_class: type[Plugin],
+        health: HealthStore,
+        ownership: Ownership,
+        metrics: ProcessMetrics,
+        status: StatusFile,
+    ) -> None:
+        self.version = Version()
+        self.scanned = False
         self.reason = ""
         self.fault = False
+        self.excluded: tuple[Excluded, ...] = ()
+        self.invalid: dict[str, InvalidResource] = {}
+        self._plugin_class = plugin_class
+        self._health = health
+        self._ownership = ownership
+        self._metrics = metrics
+        self._status = status
+        self._resources: dict[str, ResourceDevices] = {}
+        self._dirty: asyncio.Handle | None = None
         self._log = get_logger()
+        health.subscribe(self.mark_dirty)
 
-    def __iter__(self) -> Iterator[Resource]:
-        return iter(self._served.values())
+    def __iter__(self) -> Iterator[ResourceDevices]:
+        return iter(list(self._resources.values()))
 
+    @property
     def names(self) -> Collection[str]:
-        """The resources that are served."""
-        return self._served.keys()
+        """The names of the resources."""
+        return self._resources.keys()
 
     def all_devices(self) -> Iterator[tuple[str, Device]]:
-        """All advertised devices, each with its resource."""
-        return ((resource.name, device) for resource in self for device in resource.devices)
+        """Yield all advertised devices, each with its resource."""
+        return ((resource.name, device) for resource in self for device in resource.list.devices.values())
+
+    def physical_devices(self) -> Mapping[str, list[Device]]:
+        """Return the shares of each physical device, by its key."""
+        shares: dict[str, list[Device]] = {}
+        for resource, device in self.all_devices():
+            shares.setdefault(physical_key(resource, device), []).append(device)
+        return shares
 
     def update(self, scan: Scan) -> None:
-        """Bring the resources in step with what a scan found."""
-        self._explain(scan.reason, fault=scan.fault)
-        self._refused = {name: state for name, state in self._refused.items() if name in scan.snapshots or scan.failed}
-        for name in scan.snapshots:
-            if name not in self._served and name not in self._refused:
+        """Take the result of a scan, and publish it at once."""
+        if not self.scanned:
+            self.scanned = True
+            self._status.mark_changed()
+        if not self._acquire(scan):
+            self._leave_to_older(scan)
+            return
+        self._set_reason(scan.reason, fault=scan.fault)
+        if not scan.failed:
+            self.invalid = {name: each for name, each in self.invalid.items() if name in scan.resources}
+        for name in scan.resources:
+            if name not in self._resources and name not in self.invalid:
                 self._add(name)
-        gone = Snapshot(reason=scan.reason or "the plugin offers no device of this resource any more")
+        removed = ScannedDevices(reason=scan.reason or "the plugin offers no device of this resource any more")
         for resource in self:
             if scan.failed:
                 resource.mark_unhealthy(scan.reason)
             else:
-                resource.update(scan.snapshots.get(resource.name, gone))
-        if not scan.failed and scan.excluded != self._excluded:
+                resource.update(scan.resources.get(resource.name, removed))
+        self.publish()
+        if not scan.failed and scan.excluded != self.excluded:
             self._exclude(scan.excluded)
 
-    def leave_to_others(self, scan: Scan) -> None:
-        """Serve nothing: the scan has found a fault, and an older hub serves."""
-        self._explain(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
+    def reject(self, name: str, reason: str) -> None:
+        """Take a resource out: it cannot be served."""
+        self._log.error("resource invalid", resource=name, reason=reason)
+        self._resources.pop(name, None)
+        self.invalid[name] = InvalidResource(reason, time.time())
+        self._status.mark_changed()
 
     def mark_dirty(self) -> None:
-        """Advertise what is known of the devices' health by then; many changes make one list."""
-        if self._judging is None:
-            self._judging = asyncio.get_running_loop().call_soon(self._judge)
+        """Publish soon; many changes make one list."""
+        if self._dirty is None:
+            self._dirty = asyncio.get_running_loop().call_soon(self.publish)
 
-    def states(self) -> tuple[ResourceStatus, ...]:
-        """The resources as others see them."""
-        return (*(resource.state() for resource in self), *self._refused.values())
+    def publish(self) -> None:
+        """Evaluate the health of each device, and publish the lists that have changed."""
+        if self._dirty is not None:
+            self._dirty.cancel()
+            self._dirty = None
+        if [resource for resource in self if resource.publish()]:
+            self.version.bump()
+            self._status.mark_changed()
 
-    def excluded(self) -> tuple[ExcludedDevice, ...]:
-        """What is there and not advertised."""
-        return tuple(ExcludedDevice(each.id, each.reason) for each in self._excluded)
+    def _acquire(self, scan: Scan) -> bool:
+        """Own the devices from the first scan on; return False if an older hub serves and the scan found a fault."""
+        if self._ownership.role is Role.STANDBY:
+            self._ownership.refresh()
+            if scan.fault and self._ownership.older:
+                return False
+            self._ownership.acquire()
+            self._health.refresh_role()
+        return True
 
-    def _explain(self, reason: str, *, fault: bool) -> None:
+    def _leave_to_older(self, scan: Scan) -> None:
+        self._set_reason(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
+
+    def _add(self, name: str) -> None:
+        if problem := validate_resource(self._plugin_class, name):
+            self.reject(name, problem)
+            return
+        self._resources[name] = ResourceDevices(name, self._health, self._metrics)
+        self.version.bump()
+
+    def _set_reason(self, reason: str, *, fault: bool) -> None:
         if (reason, fault) != (self.reason, self.fault):
-            say = self._log.warning if fault else self._log.info
-            say("scan result changed", reason=reason or "no problems")
+            log = self._log.warning if fault else self._log.info
+            log("scan result changed", reason=reason or "no problems")
             self.reason, self.fault = reason, fault
-            self._changed()
-
-    def _judge(self) -> None:
-        self._judging = None
-        for resource in self:
-            resource.publish()
+            self._status.mark_changed()
 
     def _exclude(self, excluded: tuple[Excluded, ...]) -> None:
         for each in excluded:
-            if each not in self._excluded:
+            if each not in self.excluded:
                 self._log.info("device excluded", device=each.id, reason=each.reason)
-        self._excluded = excluded
-        self._changed()
-
-    def _add(self, name: str) -> None:
-        """Serve a resource from now on, unless no kubelet would take it."""
-        problem = validate_resource(self._kind, name)
-        try:
-            if not problem:
-                self._served[name] = self._make(name)
-        except ConfigError as error:
-            problem = str(error)
-        if problem:
-            self._log.error("resource invalid", resource=name, reason=problem)
-            self._refused[name] = ResourceStatus(name, "", RegistrationStatus.INVALID, time.time(), detail=problem)
-            self._changed()
+        self.excluded = excluded
+        self._status.mark_changed()

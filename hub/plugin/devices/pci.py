@@ -1,4 +1,4 @@
-"""Where a PCI device hangs: the bridges above it, as sysfs nests them."""
+"""The bridges above a PCI device, as sysfs nests them."""
 
 import re
 
@@ -8,7 +8,7 @@ _FUNCTION = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 class PciTree:
-    """Looks each address up once; what is plugged in elsewhere has another address.
+    """Looks each address up once: a device in another slot has another address.
 
     Args:
         host: The node's file system.
@@ -19,7 +19,7 @@ class PciTree:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def upstream(self, address: str) -> tuple[str, ...]:
-        """The bridges above a device, the outermost first; none where sysfs does not show the device."""
+        """Return the bridges above a device, the outermost first; none if sysfs does not show the device."""
         if address not in self._known:
             link = self._host.path(f"/sys/bus/pci/devices/{address}")
             if not _FUNCTION.fullmatch(address) or not link.exists():

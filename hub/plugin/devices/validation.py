@@ -1,24 +1,23 @@
-"""What no kubelet takes, found before it is sent. A plugin is foreign code: not even types are taken for granted."""
+"""Validates what a plugin returns. A plugin is foreign code: not even the types of its values are certain."""
 
 import re
 from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from hub.api.device import Allocation, Device, DeviceNode, Mount
-from hub.base.failures import printable
+from hub.base.failures import short_repr
 from hub.base.place import place_of_class
 
 ID_CHARACTERS = 63
 """The longest device id (the comment on `Device.ID` in the kubelet's API)."""
 
-_SHOWN = 200
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 def validate_resource(kind: type, resource: str) -> str:
-    """Why a kubelet would refuse the resource that devices of this plugin name, or nothing."""
+    """Return why a kubelet would reject the resource that devices of this plugin name; empty if it would not."""
     if resource:
         return validate_resource_name(resource)
     todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
@@ -26,7 +25,7 @@ def validate_resource(kind: type, resource: str) -> str:
 
 
 def validate_resource_name(name: str) -> str:
-    """Why a kubelet would refuse a resource name, or nothing.
+    """Return why a kubelet would reject a resource name; empty if it would not.
 
     The rules are those of extended resource names in Kubernetes (`IsExtendedResourceName`): a domain that is not
     kubernetes.io, a slash, a name of at most 63 characters; with "requests." before it the whole is still a qualified
@@ -38,7 +37,7 @@ def validate_resource_name(name: str) -> str:
     if domain.endswith("kubernetes.io"):
         return f'resource "{name}": the domain kubernetes.io is reserved'
     if not _DOMAIN.fullmatch(domain) or len(f"requests.{domain}") > 253:  # noqa: PLR2004 - said in the docstring
-        return f'resource "{name}": "{domain}" is no domain name in lower case'
+        return f'resource "{name}": "{domain}" is not a domain name in lower case'
     if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - said in the docstring
         return (
             f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending plain'
@@ -49,7 +48,7 @@ def validate_resource_name(name: str) -> str:
 
 
 def validate_device(device: object, known: Container[str]) -> str:
-    """Why a device cannot be advertised or allocated next to the known ones, or nothing."""
+    """Return why a device cannot be advertised or allocated next to the known ones; empty if it can."""
     if not isinstance(device, Device):
         return f"{short_repr(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
     if problem := _id_problem(device.id):
@@ -61,13 +60,13 @@ def validate_device(device: object, known: Container[str]) -> str:
 
 
 def validate_allocation(allocation: Allocation) -> str:
-    """Why a container cannot be given this, or nothing."""
+    """Return why a container cannot be given this; empty if it can."""
     problem = _field_problem(allocation)
     return f"it returned an Allocation whose {problem}" if problem else ""
 
 
 def wrong_answer(answer: object, expected: str) -> TypeError:
-    """The error of a method of a plugin that returns what it should not."""
+    """Return the error for a method of a plugin that returned a value of the wrong type."""
     return TypeError(f"it returned {short_repr(answer)}, expected {expected}")
 
 
@@ -77,12 +76,6 @@ def _field_problem(thing: Device | Allocation) -> str:
         if value != default and not holds(value):
             return f"{field} is {short_repr(value)}, expected {expected}"
     return ""
-
-
-def short_repr(value: object) -> str:
-    """What Python calls a value, at a length that fits into a line, and the same each time."""
-    text = printable(repr(value))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _id_problem(name: object) -> str:
@@ -96,7 +89,7 @@ def _id_problem(name: object) -> str:
 
 
 def _is_text(value: object) -> bool:
-    """Whether UTF-8 can carry it, which it cannot where bytes of a file name were smuggled in."""
+    """Return whether UTF-8 can encode it, which it cannot if it has bytes of a file name that are not UTF-8."""
     if not isinstance(value, str):
         return False
     try:
@@ -121,7 +114,7 @@ def _are_variables(value: object) -> bool:
 
 
 def _has_paths(thing: DeviceNode | Mount) -> bool:
-    """Whether both paths are texts; a path of bytes is one for Python only."""
+    """Return whether both paths are texts; a path of bytes is valid for Python only."""
     return isinstance(thing.host_path, str) and isinstance(thing.container_path, str)
 
 

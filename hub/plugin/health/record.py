@@ -5,19 +5,19 @@
     healthy     fail(source, reason)                     unhealthy
     unhealthy   fail(same source, another reason)        unhealthy, since as before
     unhealthy   clear(source), another source remains    unhealthy
-    unhealthy   clear(last source)                       recovering, until the quiet time is over
-    unhealthy   try_again(awaited)                       recovering, until the outcome is known
-    recovering  give_up(), a fault is left               unhealthy
+    unhealthy   clear(last source)                       recovering, until it was stable for long enough
+    unhealthy   begin_recovery(awaited)                  recovering, until the result is known
+    recovering  abort_recovery(), a fault is left        unhealthy
     recovering  fail(source, reason)                     unhealthy
-    recovering  pass_time, quiet time over               healthy; one more recovery
-    recovering  pass_time, too many recoveries of late   unhealthy by source "flapping"
-    recovering  clear(last source), no quiet time        healthy; one more recovery
-    any         hold(source, reason)                     unhealthy, whatever goes on below
-    unhealthy   let_go(source)                           where it would stand without
+    recovering  advance(), stable for long enough        healthy; one more recovery
+    recovering  advance(), too many recoveries           unhealthy by source "flapping"
+    recovering  clear(last source), stable_for is 0      healthy; one more recovery
+    any         set_admin_fault(source, reason)          unhealthy, whatever its other faults do
+    unhealthy   clear_admin_fault(source)                the state that its other faults give it
     any         release()                                see there
 
-A device that is recovering is not given to anybody. Sources are independent: a device is as healthy as the worst of
-them says. Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
+A device that is recovering is not allocated. Sources are independent: a device is as healthy as the worst of them says.
+Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
 """
 
 from enum import StrEnum
@@ -32,29 +32,32 @@ PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
 
 BROKEN = "broken"
-"""The source of what it says once and for as long as nobody mends the device: a reset, or an operator."""
+"""The source of what it says once, and what remains until a reset or an administrator clears it."""
 
 RESET = "reset"
 """The source of what resets say about a device."""
 
 FLAPPING = "flapping"
-"""The source of a fault that only an operator clears."""
+"""The source of a fault that only an administrator clears."""
 
 CORDON = "cordon"
-"""The source of an operator's word that a device is not to be used."""
+"""The source of an administrator's decision that a device is not to be used."""
 
 ADMIN_RESET = "admin"
-"""The source of what holds while an administrator's command is at work."""
+"""The source of a fault that lasts as long as an administrator's reset of the device."""
+
+SCAN = "scan"
+"""The source of a fault of all devices: the scan failed, so their condition is unknown. It is in no record."""
 
 UNCORDON = "dphub uncordon releases it"
-"""How an operator clears it."""
+"""How an administrator clears a fault."""
 
-_AWAITING = (FLAPPING, BROKEN)
-"""The sources of faults that wait for an operator's word."""
+_NEED_ADMIN = (FLAPPING, BROKEN)
+"""The sources of faults that wait for an administrator."""
 
 
 class Health(StrEnum):
-    """Where a device stands."""
+    """The state of a device."""
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
@@ -77,17 +80,17 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     faults: dict[str, Fault] = {}
     """By source, the oldest first."""
     admin_faults: dict[str, Fault] = {}
-    """What an operator says, by source. It hides how the device stands otherwise, and changes nothing of it."""
+    """An administrator's faults, by source. They hide the state that the other faults give it, and do not change it."""
     recovering_since: float = 0
-    """Unix time; 0 when it is not recovering."""
+    """Unix time; 0 if it is not recovering."""
     recovering_until: str = ""
     """What a recovering device waits for."""
     recoveries: list[float] = []
-    """When it recovered, as far as that still counts."""
+    """The times of the recoveries that still count."""
 
     @property
     def state(self) -> Health:
-        """Where the device stands."""
+        """The state of the device."""
         if self.admin_faults:
             return Health.UNHEALTHY
         if self.recovering_since:
@@ -96,106 +99,106 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def reason(self) -> str:
-        """Why it cannot be used, in words for an administrator; empty when it can."""
-        held = [fault.reason for fault in self.admin_faults.values()]
+        """Why it cannot be used, in words for an administrator; empty if it can."""
+        by_admin = [fault.reason for fault in self.admin_faults.values()]
         faults = "; ".join(fault.reason for fault in self.faults.values())
         if self.recovering_since:
             faults = f"recovering, waiting for {self.recovering_until}" + (f" (was: {faults})" if faults else "")
-        return "; ".join([*held, *filter(None, [faults])])
+        return "; ".join([*by_admin, *filter(None, [faults])])
 
     @property
     def since(self) -> float:
-        """Since when it is not healthy, or recovers; 0 when it is healthy."""
+        """The time since which it is unhealthy, or recovering; 0 if it is healthy."""
         if self.recovering_since and not self.admin_faults:
             return self.recovering_since
         return min((fault.since for fault in (*self.admin_faults.values(), *self.faults.values())), default=0)
 
     @property
     def source(self) -> str:
-        """Who found the oldest fault, or else which word of an operator's holds it; empty when there is none."""
+        """The source of the oldest fault, or else of an administrator's; empty if there is none."""
         return next(iter((*self.faults, *self.admin_faults)), "")
 
     @property
     def needs_admin(self) -> bool:
-        """Whether only an operator's word lets it be used again."""
-        return CORDON in self.admin_faults or any(source in self.faults for source in _AWAITING)
+        """Whether only an administrator can release it."""
+        return CORDON in self.admin_faults or any(source in self.faults for source in _NEED_ADMIN)
 
     def fail(self, source: str, reason: str, now: float, process: ProcessId | None = None) -> None:
-        """Something is wrong, says one source."""
+        """Record the fault of one source."""
         known = self.faults.get(source)
         self.faults[source] = Fault(reason, known.since if known else now, process)
-        self._settle()
+        self._end_recovery()
 
     def add(self, source: str, fault: Fault) -> None:
-        """What somebody else has found."""
+        """Add a fault that another process found."""
         self.faults.setdefault(source, fault)
-        self._settle()
+        self._end_recovery()
 
     def begin_recovery(self, awaited: str, now: float) -> None:
-        """Somebody finds out whether the device works; its outcome is `clear` or `fail`."""
+        """Begin a recovery attempt; `clear` or `fail` ends it."""
         if self.faults and FLAPPING not in self.faults:
             self.recovering_since, self.recovering_until = now, awaited
 
     def abort_recovery(self) -> None:
-        """Nobody finds out any more; the faults stand as they did."""
+        """End a recovery attempt without a result; the faults remain as they were."""
         if self.faults:
-            self._settle()
+            self._end_recovery()
 
     def clear(self, source: str, now: float, policy: RecoveryPolicy) -> None:
-        """A source has nothing to complain about any more."""
+        """Remove the fault of one source; without another fault, the device recovers."""
         cleared = self.faults.pop(source, None)
         if cleared is None:
             return
         if self.faults:
-            self._settle()
+            self._end_recovery()
             return
         self.recovering_since = now
         self.recovering_until = f"{policy.stable_for:g} s without a fault, after: {cleared.reason}"
         self.advance(now, policy)
 
     def advance(self, now: float, policy: RecoveryPolicy) -> None:
-        """Finish a recovery whose quiet time is over."""
+        """Finish a recovery of a device that was stable for long enough."""
         self.recoveries = [when for when in self.recoveries if now - when < policy.window]
-        if not self._is_quiet(now, policy):
+        if not self._is_stable(now, policy):
             return
-        self._settle()
+        self._end_recovery()
         if len(self.recoveries) >= policy.max_recoveries:
             flaps = f"recovered {counted(len(self.recoveries), 'time')} within {policy.window:g} s"
             self.fail(FLAPPING, f"{flaps}; {UNCORDON}", now)
         else:
             self.recoveries.append(now)
 
-    def is_recovering(self, now: float, policy: RecoveryPolicy) -> bool:
-        """Whether `pass_time` would change anything."""
-        return self._is_quiet(now, policy) or any(now - when >= policy.window for when in self.recoveries)
+    def can_advance(self, now: float, policy: RecoveryPolicy) -> bool:
+        """Return whether `advance` would change anything."""
+        return self._is_stable(now, policy) or any(now - when >= policy.window for when in self.recoveries)
 
     def set_admin_fault(self, source: str, reason: str, now: float) -> None:
-        """An operator takes the device out of use."""
+        """Keep the device from being used, on an administrator's behalf."""
         self.admin_faults[source] = Fault(reason, now)
 
     def clear_admin_fault(self, source: str) -> None:
-        """That counts no more."""
+        """Remove an administrator's fault."""
         self.admin_faults.pop(source, None)
 
     def release(self) -> str:
-        """An operator says that the device may be used: a cordon ends, or else what waits for that word.
+        """Remove the cordon or, if there is none, the faults that wait for an administrator.
 
-        Whoever ends a cordon need not know of a fault that came meanwhile.
+        Not both: an administrator who ends a cordon need not know of a fault that came later.
 
         Returns:
-            What was said against it until now; empty where nothing was.
+            The reasons that were removed; empty if there were none.
         """
         if cordon := self.admin_faults.pop(CORDON, None):
             return cordon.reason
-        released = [self.faults.pop(source).reason for source in _AWAITING if source in self.faults]
+        released = [self.faults.pop(source).reason for source in _NEED_ADMIN if source in self.faults]
         if released:
             self.recoveries.clear()
-            self._settle()
+            self._end_recovery()
         return "; ".join(released)
 
-    def _is_quiet(self, now: float, policy: RecoveryPolicy) -> bool:
-        """Whether it is recovering, and its quiet time is over."""
+    def _is_stable(self, now: float, policy: RecoveryPolicy) -> bool:
+        """Return whether it is recovering, and was stable for long enough."""
         return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.stable_for
 
-    def _settle(self) -> None:
+    def _end_recovery(self) -> None:
         self.recovering_since, self.recovering_until = 0, ""

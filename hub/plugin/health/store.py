@@ -13,58 +13,70 @@ from hub.api.health import RecoveryPolicy
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, BROKEN, PLUGIN, Fault, Health, HealthRecord
+from hub.plugin.ownership import Ownership, Role
 
 
 class DeviceHealth(NamedTuple):
-    """What is known of the health of one device."""
+    """The health of one device."""
 
     health: Health = Health.HEALTHY
     reason: str = ""
-    """Why it cannot be used; empty when it can."""
+    """Why it cannot be used; empty if it can."""
     since: float = 0
-    """Unix time; 0 when it is healthy."""
+    """Unix time; 0 if it is healthy."""
     source: str = ""
-    """Who says so, or said so first."""
+    """The source of the oldest fault."""
 
 
 class HealthStore:
     """Health records: by `share_key` for what the plugin says of a device, by `physical_key` for the rest.
 
+    The records belong to the node. Only the process that owns the devices writes them; one that becomes their owner
+    first reads what the previous owner has written.
+
     Args:
-        path: Where the records are kept; None where nobody keeps them.
-        policy: How a device comes back.
-        changed: Called when a device's health may have changed.
-        clock: Tells the Unix time.
-        ours: Whether the records are this process's to keep; in an upgrade they are the younger hub's.
+        path: The file; None where the records are not kept.
+        policy: How a device recovers.
+        ownership: The role of this process.
+        clock: Returns the Unix time.
     """
 
     def __init__(
-        self,
-        path: Path | None,
-        policy: RecoveryPolicy,
-        changed: Callable[[], None],
-        clock: Callable[[], float] = time.time,
-        *,
-        ours: Callable[[], bool] = lambda: True,
+        self, path: Path | None, policy: RecoveryPolicy, ownership: Ownership, clock: Callable[[], float] = time.time
     ) -> None:
-        self._policy = policy
-        self._changed = changed
-        self._clock = clock
         self._path = path
+        self._policy = policy
+        self._ownership = ownership
+        self._role = ownership.role
+        self._clock = clock
+        self._changed: Callable[[], None] = _do_nothing
         self._records = _read(path)
-        self._file = StatusFile(path, lambda: self._records, ours=ours)
+        self._file = StatusFile(path, self._owned_records)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call a function whenever the health of a device may have changed."""
+        self._changed = changed
+
+    def refresh_role(self) -> Role:
+        """Find the role of this process, and read the records again if it has become their owner."""
+        self._ownership.refresh()
+        before, self._role = self._role, self._ownership.role
+        if self._role is not before and (self._role is Role.ACTIVE or before is Role.STANDBY):
+            self._reload()
+        return self._role
 
     def record(self, key: str) -> HealthRecord:
-        """The record of a device, to be looked at only."""
+        """Return the record of a device, which must not be changed."""
         return self._records.get(key) or HealthRecord()
 
     def failing(self, source: str) -> dict[str, Fault]:
-        """What this source complains about, by device."""
+        """Return the faults of one source, by device."""
         return {key: record.faults[source] for key, record in self._records.items() if source in record.faults}
 
     def health_of(self, resource: str, device: Device) -> DeviceHealth:
-        """How a device of a resource stands, and the physical device with it."""
+        """Evaluate the health of a device of a resource, which includes that of the physical device."""
         if not self._records:
             return DeviceHealth()
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
@@ -75,7 +87,7 @@ class HealthStore:
         return DeviceHealth(worst.state, "; ".join(record.reason for record in known), worst.since, worst.source)
 
     def report(self, resource: str, devices: Iterable[Device]) -> None:
-        """Take in what the plugin says about its devices."""
+        """Record what the plugin says about its devices."""
         for device in devices:
             if device.broken:
                 self._report(physical_key(resource, device), BROKEN, device.broken)
@@ -86,77 +98,84 @@ class HealthStore:
             self._report(key, PLUGIN, device.unhealthy)
 
     def fail(self, key: str, source: str, reason: str, process: ProcessId | None = None) -> None:
-        """Something is wrong with a device."""
+        """Record a fault of a device."""
         self._change(key, lambda record, now: record.fail(source, reason, now, process))
 
     def clear(self, key: str, source: str) -> None:
-        """This source has nothing to complain about any more."""
+        """Remove the fault of one source."""
         if key in self._records and source in self._records[key].faults:
             self._change(key, lambda record, now: record.clear(source, now, self._policy))
 
     def begin_recovery(self, key: str, awaited: str) -> None:
-        """Somebody finds out whether the device works."""
+        """Begin a recovery attempt; `clear`, `fail` or `abort_recovery` ends it."""
         self._change(key, lambda record, now: record.begin_recovery(awaited, now))
 
     def abort_recovery(self, key: str) -> None:
-        """Nobody finds out any more; the faults stand as they did."""
+        """End a recovery attempt without a result; the faults remain as they were."""
         self._change(key, lambda record, _now: record.abort_recovery())
 
     def admin_faults(self, source: str) -> dict[str, Fault]:
-        """What an operator says with this source, by device."""
+        """Return an administrator's faults of one source, by device."""
         return {
             key: record.admin_faults[source] for key, record in self._records.items() if source in record.admin_faults
         }
 
     def set_admin_fault(self, key: str, source: str, reason: str) -> str:
-        """An operator keeps a device from being used; why that could not be kept, empty when it was."""
+        """Keep a device from being used; return why that could not be saved, empty if it was."""
+        # Before the change: one made to records that are read again at the write would be lost.
+        self.refresh_role()
         self._change(key, lambda record, now: record.set_admin_fault(source, reason, now))
         return self._file.write()
 
     def clear_admin_fault(self, key: str, source: str) -> None:
-        """The operator's word counts no more, and the device stands as it did without it."""
+        """Remove an administrator's fault; the other faults of the device remain."""
         self._change(key, lambda record, _now: record.clear_admin_fault(source))
 
     def release(self, keys: Iterable[str]) -> tuple[str, str]:
-        """Let what waits for an operator be used: a physical device, or the shares of it, or both.
+        """Release what waits for an administrator: a physical device, or the shares of it, or both.
 
         Returns:
-            What was said against it, empty where nothing was; and why that could not be kept, empty when it was.
+            The reasons that were removed, empty if there were none; and why that could not be saved, empty if it was.
         """
+        self.refresh_role()
         released: dict[str, None] = {}
         for key in keys:
-            if said := copy.deepcopy(self.record(key)).release():
-                released[said] = None
+            if reason := copy.deepcopy(self.record(key)).release():
+                released[reason] = None
                 self._change(key, lambda record, _now: record.release())
         return "; ".join(released), self._file.write() if released else ""
 
     def reasons(self, keys: Iterable[str]) -> str:
-        """What is said against devices, each thing once; empty where nothing is."""
+        """Return why devices cannot be used, each reason once; empty if they can."""
         return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
 
     def advance(self) -> None:
         """Finish the recoveries whose time has come."""
         now = self._clock()
-        for key in [key for key, record in self._records.items() if record.is_recovering(now, self._policy)]:
+        for key in [key for key, record in self._records.items() if record.can_advance(now, self._policy)]:
             self._change(key, lambda record, now: record.advance(now, self._policy))
 
     def save(self) -> None:
-        """Write the records now."""
+        """Write the records now, if they are this process's."""
         self._file.write()
 
     def restore(self) -> None:
-        """Write the records soon where somebody has taken the file away."""
+        """Write the records soon if the file was removed."""
         if self._records:
             self._file.restore()
 
-    def reload(self) -> None:
-        """Take over what another process has kept, and add what is wrong since it did that last."""
-        kept, written = _read(self._path), _written(self._path)
+    def _owned_records(self) -> dict[str, HealthRecord] | None:
+        """Return the records to write; None where they are not this process's."""
+        return self._records if self.refresh_role() is Role.ACTIVE else None
+
+    def _reload(self) -> None:
+        """Read what another process has written, and add the faults that are newer."""
+        saved, written = _read(self._path), _written(self._path)
         for key, record in self._records.items():
             for source, fault in record.faults.items():
                 if fault.since > written:
-                    kept.setdefault(key, HealthRecord()).add(source, fault)
-        self._records = kept
+                    saved.setdefault(key, HealthRecord()).add(source, fault)
+        self._records = saved
         self._file.mark_changed()
         self._changed()
 
@@ -178,10 +197,14 @@ class HealthStore:
         self._changed()
 
 
-def _read(path: Path | None) -> dict[str, HealthRecord]:
-    """The records as the last process left them; a probe that it had begun goes on no more.
+def _do_nothing() -> None:
+    pass
 
-    What cannot be read is put aside: without it the plugin serves as if nothing had been wrong, and says so.
+
+def _read(path: Path | None) -> dict[str, HealthRecord]:
+    """Return the records as the last process left them, without its recovery attempts.
+
+    A file that cannot be read is put aside: without it the plugin serves as if there had been no fault, and logs that.
     """
     if path is None or not path.exists():
         return {}
@@ -197,7 +220,7 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
 
 
 def _put_aside(path: Path) -> str:
-    """Where the file is now."""
+    """Rename the file; return where it is now."""
     aside = path.with_suffix(".unreadable")
     try:
         path.replace(aside)
@@ -207,18 +230,8 @@ def _put_aside(path: Path) -> str:
 
 
 def _written(path: Path | None) -> float:
-    """When the records were kept last, in Unix time; 0 where they never were."""
+    """Return when the records were last written, in Unix time; 0 if they never were."""
     try:
         return path.stat().st_mtime if path else 0
     except FileNotFoundError:
         return 0
-
-
-def share_key(resource: str, device: Device) -> str:
-    """What tells a device from all others of a plugin: an id is unique within its resource only."""
-    return f"{resource} {device.id}"
-
-
-def physical_key(resource: str, device: Device) -> str:
-    """What tells a physical device, which may be shared out in several resources, from all others of a plugin."""
-    return device.physical or share_key(resource, device)

@@ -1,1 +1,1 @@
-"""What a plugin process counts, and the plugin's own metrics."""
+"""The metrics of a plugin process, and the plugin's own."""

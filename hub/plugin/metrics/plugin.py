@@ -1,8 +1,8 @@
-"""The metrics of a plugin's own: asked for in a thread, and checked before they reach anybody else."""
+"""The plugin's own metrics: collected in a thread, and validated before they are written."""
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -10,37 +10,41 @@ from hub.api.metrics import Histogram, Kind, Metric
 from hub.api.plugin import Plugin, overrides
 from hub.base.calls import Calls
 from hub.base.log import get_logger
+from hub.base.statusfile import StatusFile
 
 SAMPLES = 1000
-"""The most values of one plugin: Prometheus keeps a time series for each."""
+"""The most samples of one plugin: Prometheus keeps a time series for each."""
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _LABEL = re.compile("[a-z][a-z0-9_]*")
 _RESERVED = ("plugin", "le")
-"""What the hub and Prometheus add."""
+"""The labels that the hub and Prometheus add."""
 
 _FORMS = "a histogram has a hub.Histogram with a count more than bounds, and all else has numbers"
 
 
 class PluginMetrics:
-    """What a plugin counts and measures, as it last told; one that does not answer is not asked again meanwhile.
+    """Collects the metrics of a plugin. While a call of it has not returned, there is no other.
 
     Args:
-        plugin: Who is asked.
-        changed: Called when there is an answer.
+        plugin: The plugin.
+        file: Is written again when there are new metrics.
+
+    Attributes:
+        latest: The metrics that it last returned.
     """
 
-    def __init__(self, plugin: Plugin, changed: Callable[[], None]) -> None:
+    def __init__(self, plugin: Plugin, file: StatusFile) -> None:
+        self.latest: tuple[Metric, ...] = ()
         self._plugin = plugin
-        self._changed = changed
-        self._calls = Calls()
+        self._file = file
         self._answer: asyncio.Future[tuple[Metric, ...]] | None = None
+        self._calls = Calls()
         self._failure = ""
         self._log = get_logger()
-        self.latest: tuple[Metric, ...] = ()
 
     def refresh(self) -> None:
-        """Ask anew."""
+        """Start a call, unless one is running."""
         if self._answer is None and overrides(self._plugin, "metrics"):
             self._answer = self._calls.start(self._plugin.metrics, lambda: checked_metrics(self._plugin.metrics()))
             self._answer.add_done_callback(self._take)
@@ -52,18 +56,18 @@ class PluginMetrics:
         error = answer.exception()
         failure = str(error) if error else ""
         if failure and failure != self._failure:
-            # What cannot be measured keeps no device from being used.
+            # A failed measurement keeps no device from being used.
             self._log.error("plugin metrics invalid", reason=failure)
         self._failure = failure
         self.latest = () if error else answer.result()
-        self._changed()
+        self._file.mark_changed()
 
 
 def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
-    """What a plugin offers.
+    """Validate what a plugin returned.
 
     Raises:
-        ValueError: Prometheus would not take it; the text says what.
+        ValueError: Prometheus would not accept it; the text says why.
     """
     metrics = tuple(_checked(metric) for metric in offered)
     count = sum(len(metric.samples) for metric in metrics)
@@ -73,12 +77,12 @@ def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
 
 
 def _checked(metric: object) -> Metric:
-    """The metric as it will be read.
+    """Return the metric as it will be read.
 
-    Plugins are foreign code, and what cannot be written or read again would be missed of the whole process.
+    Plugins are foreign code, and a metric that cannot be written or read would take all others of the process with it.
     """
     if not isinstance(metric, Metric):
-        raise ValueError(f"metrics: {metric!r} is no hub.Metric")  # noqa: TRY004 - one error for all that is wrong
+        raise ValueError(f"metrics: {metric!r} is not a hub.Metric")  # noqa: TRY004 - one error for all that is wrong
     try:
         read: Metric = msgspec.json.decode(msgspec.json.encode(metric), type=Metric)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
@@ -90,7 +94,7 @@ def _checked(metric: object) -> Metric:
 
 def _problem(metric: Metric) -> str:
     if not _NAME.fullmatch(metric.name):
-        return f"{metric.name!r} is no name, expected small letters, digits and underscores"
+        return f"{metric.name!r} is not a valid name, expected small letters, digits and underscores"
     if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
         return f"{metric.name}: a counter ends in _total, and nothing else does"
     labels = {label for sample in metric.samples for label in sample.labels}

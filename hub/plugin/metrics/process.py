@@ -6,22 +6,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import grpc
-
 from hub.api.metrics import Histogram, Kind, Metric, Sample
 
 _Labels = tuple[tuple[str, str], ...]
 
 
 class Call:
-    """One call of the kubelet's while it is answered."""
+    """A call from the kubelet while it is answered.
+
+    Attributes:
+        code: The name of the status code of its answer.
+    """
 
     def __init__(self) -> None:
-        self.code = grpc.StatusCode.OK
+        self.code = "OK"
 
 
 class ProcessMetrics:
-    """The figures of one plugin process; they count from its start."""
+    """The metrics of one plugin process; they count from its start."""
 
     def __init__(self) -> None:
         self._calls: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
@@ -33,42 +35,42 @@ class ProcessMetrics:
 
     @contextmanager
     def call(self, method: str) -> Iterator[Call]:
-        """Measure one call; whoever answers it with an error notes the code."""
+        """Measure one call; code that answers it with an error sets `Call.code`."""
         call, begin = Call(), time.perf_counter()
         try:
             yield call
         except BaseException as error:
-            if call.code is grpc.StatusCode.OK:
+            if call.code == "OK":
                 cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-                call.code = grpc.StatusCode.CANCELLED if cancelled else grpc.StatusCode.UNKNOWN
+                call.code = "CANCELLED" if cancelled else "UNKNOWN"
             raise
         finally:
-            labels = (("method", method), ("code", call.code.name))
+            labels = (("method", method), ("code", call.code))
             self._calls[labels].observe(time.perf_counter() - begin)
 
     def list_sent(self, resource: str) -> None:
-        """A list of devices went to a kubelet."""
+        """Count a list of devices that was sent to the kubelet."""
         self._lists[("resource", resource),] += 1
 
     def health_changed(self, resource: str, *, healthy: bool, source: str) -> None:
-        """A device became healthy or unhealthy, and who said so."""
+        """Count a device that became healthy or unhealthy, and the source of that."""
         health = "healthy" if healthy else "unhealthy"
         self._transitions[("resource", resource), ("health", health), ("source", source)] += 1
 
     def registered(self, resource: str, seconds: float) -> None:
-        """A resource is registered, so long after it could have been at the earliest."""
+        """Measure a registration, in seconds since the moment when it became possible."""
         self._registrations[("resource", resource),].observe(seconds)
 
     def reset_ended(self, outcome: str, seconds: float) -> None:
-        """A reset has an outcome."""
+        """Measure a reset."""
         self._resets[("outcome", outcome),].observe(seconds)
 
     def scan_ended(self, seconds: float) -> None:
-        """The hardware has answered."""
+        """Measure a scan."""
         self._scans.observe(seconds)
 
     def metrics(self) -> list[Metric]:
-        """All figures."""
+        """Return all metrics."""
         return [
             _metric("dphub_rpc_duration_seconds", "Calls of the kubelet, by method and status code.", self._calls),
             _metric("dphub_list_and_watch_responses_total", "Device lists sent to the kubelet.", self._lists),

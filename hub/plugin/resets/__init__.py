@@ -1,1 +1,1 @@
-"""When devices are reset: before a container starts, on request, and to recover."""
+"""Resets of devices: before a container starts, on request, and to recover."""

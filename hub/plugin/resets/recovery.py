@@ -1,136 +1,145 @@
-"""When broken devices are probed: only while nobody holds them, few at a time, and ever less often."""
+"""When broken devices are probed by a reset: only while no container uses them, few at a time, and ever less often."""
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-from hub.api.device import Device
-from hub.api.health import ProbePolicy
+from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import KubeletIdentity, kubelet_identity
-from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
-from hub.plugin.health.store import physical_key
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.health.record import BROKEN, CORDON, RESET
+from hub.plugin.health.store import HealthStore
+from hub.plugin.holders import Holders
+from hub.plugin.ownership import Role
+from hub.plugin.resets.service import ResetService
+from hub.reset.result import Outcome
 
 PARALLEL = 2
 """Probes at one time; containers do not wait for them."""
 
-Offer = Callable[[], Iterable[tuple[str, Device]]]
-"""All advertised devices, each with its resource."""
-
-
-class Holder(NamedTuple):
-    """A container that has a device, or may have it."""
-
-    container: str
-    removed: str = ""
-    """What it holds that is not offered any more, where that may be a share of the device; empty where it has it."""
-
-    def describe(self, certain: str) -> str:
-        """In words, of which the last ones are for who has it for certain."""
-        if self.removed:
-            return f"{self.container} may have it: it holds {self.removed}, which is not offered any more"
-        return f"{self.container} {certain}"
+MAX_DOUBLINGS = 16
+"""More doublings of the interval than these are never needed, and a float has room for so many only."""
 
 
 class Recovery:
-    """Decides when which broken device is tried again.
+    """Decides when which broken device is probed, which is a reset.
 
     Args:
-        probing: How often.
-        offer: Tells all devices of the plugin.
+        plugin: The plugin.
         plugin_dir: The kubelet's plugin directory.
-        broken: Tells the devices to probe, by their physical keys.
-        probe: Tries one.
+        inventory: The devices that are offered.
+        health: The devices that are broken.
+        resets: Resets them.
+        holders: The containers that use them.
     """
 
     def __init__(
         self,
-        probing: ProbePolicy,
-        offer: Offer,
+        plugin: Plugin,
         plugin_dir: Path,
-        broken: Callable[[], Iterable[str]],
-        probe: Callable[[str], Awaitable[None]],
+        *,
+        inventory: Inventory,
+        health: HealthStore,
+        resets: ResetService,
+        holders: Holders,
     ) -> None:
-        self._probing = probing
-        self._offer = offer
+        self._plugin = plugin
+        self._policy = plugin.probing
         self._kubelet_socket = plugin_dir / KUBELET_SOCKET
-        self._pod_resources = pod_resources_socket(plugin_dir)
-        self._broken = broken
-        self._probe = probe
+        self._inventory = inventory
+        self._health = health
+        self._resets = resets
+        self._holders = holders
         self._kubelet: KubeletIdentity | None = None
-        self._settled = 0.0
-        self._known: dict[tuple[str, str], str] = {}
+        self._earliest = 0.0
         self._next: dict[str, float] = {}
-        self._failed: Counter[str] = Counter()
-        self._places = asyncio.Semaphore(PARALLEL)
-        self._blind = False
+        self._failures: dict[str, int] = {}
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._is_paused = False
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Probe for ever."""
-        while True:
-            self._look()
-            await asyncio.sleep(self._probing.interval)
-            self._look()
+        """Probe until cancelled, if the plugin has a reset."""
+        while self._plugin.reset:
+            self._check_kubelet()
+            await asyncio.sleep(self._policy.interval)
+            self._check_kubelet()
             try:
                 await self._round()
             except Exception:  # noqa: BLE001 - one bad round must not be the last
                 self._log.exception("recovery failed")
 
-    def recovered(self, key: str) -> None:
-        """A device works again: should it break, it is probed as if for the first time."""
-        self._next.pop(key, None)
-        del self._failed[key]
-
-    def _look(self) -> None:
-        """Notice a new kubelet, and devices that came; those that go may still be held."""
+    def _check_kubelet(self) -> None:
+        """Wait after the start of a kubelet, which may not know yet which container uses what."""
         kubelet = kubelet_identity(self._kubelet_socket)
         if kubelet != self._kubelet:
-            self._kubelet, self._settled = kubelet, time.monotonic() + self._probing.startup_delay
-        self._known |= {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
+            self._kubelet, self._earliest = kubelet, time.monotonic() + self._policy.startup_delay
 
     async def _round(self) -> None:
+        broken = self._broken()
+        self._forget_all_but(broken)
         now = time.monotonic()
-        due = [key for key in self._broken() if self._next.get(key, 0) <= now]
-        if due and self._kubelet and now >= self._settled:
+        due = [key for key in broken if self._next.get(key, 0) <= now and not self._resets.is_stuck(key)]
+        if due and self._kubelet and now >= self._earliest:
             await asyncio.gather(*map(self._probe_if_free, due))
 
+    def _broken(self) -> list[str]:
+        """Return the devices that a reset may repair; none where they are another hub's."""
+        if self._health.refresh_role() is not Role.ACTIVE:
+            return []
+        failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
+        cordoned = self._health.admin_faults(CORDON)
+        offered = self._inventory.physical_devices() if failing or broken else {}
+        return [
+            key
+            for key, shares in offered.items()
+            if (key in failing or (key in broken and self._resets.clears_broken(shares))) and key not in cordoned
+        ]
+
+    def _forget_all_but(self, broken: Iterable[str]) -> None:
+        """Forget devices that work again: one that breaks later is probed as if for the first time."""
+        for key in self._failures.keys() - set(broken):
+            self._next.pop(key, None)
+            del self._failures[key]
+
     async def _probe_if_free(self, key: str) -> None:
-        async with self._places:
+        async with self._slots:
             # Asked each time: the answer is worth nothing a moment later.
-            holders = await list_holders(self._pod_resources)
-            self._say_blind(blind=holders is None)
-            if holders is None or self.holders_of(key, holders):
+            is_known = await self._holders.refresh()
+            self._log_pause(is_paused=not is_known)
+            if not is_known or self._holders.of_device(key):
                 return
-            self._failed[key] += 1
-            # More doublings than these are never needed, and a float has room for so many only.
-            delay = min(self._probing.interval * 2 ** min(self._failed[key], 16), self._probing.max_interval)
+            failures = self._failures.get(key, 0) + 1
+            delay = min(self._policy.interval * 2 ** min(failures, MAX_DOUBLINGS), self._policy.max_interval)
             try:
-                await self._probe(key)
-            except Exception:  # noqa: BLE001 - the other probes go on
+                works = await self._probe(key)
+            except Exception:  # noqa: BLE001 - the other probes continue
                 self._log.exception("probe failed", device=key)
-            if key in self._failed:
-                self._next[key] = time.monotonic() + delay
+                works = False
+            if works:
+                self._next.pop(key, None)
+                self._failures.pop(key, None)
+            else:
+                self._failures[key], self._next[key] = failures, time.monotonic() + delay
 
-    def holders_of(self, key: str, holders: DeviceHolders) -> list[Holder]:
-        """Who has the device or a share of it, or may have one that is not advertised any more."""
-        offered = {(resource, device.id): physical_key(resource, device) for resource, device in self._offer()}
-        self._known = {device: known for device, known in self._known.items() if device in holders} | offered
-        ours = {resource for resource, _ in self._known}
-        having = [Holder(who) for device, who in holders.items() if self._known.get(device) == key]
-        if not having and key not in {" ".join(device) for device in offered}:
-            # Of what is held and was never seen here, nobody can tell of which physical device it is a share.
-            unknown = [device for device in holders if device[0] in ours and device not in self._known]
-            having = [Holder(holders[device], device[1]) for device in unknown]
-        return list(dict.fromkeys(having))
+    async def _probe(self, key: str) -> bool:
+        """Reset a broken device; return whether that succeeded."""
+        if key not in self._inventory.physical_devices():
+            return False
+        self._health.begin_recovery(key, "a reset")
+        try:
+            result = await self._resets.reset_now(key)
+        finally:
+            # Without a result, the fault remains as it was.
+            self._health.abort_recovery(key)
+        return result.outcome is Outcome.OK
 
-    def _say_blind(self, *, blind: bool) -> None:
-        if blind and not self._blind:
+    def _log_pause(self, *, is_paused: bool) -> None:
+        if is_paused and not self._is_paused:
             self._log.warning(
-                "recovery paused", reason="pod resources API unavailable", socket=str(self._pod_resources)
+                "recovery paused", reason="pod resources API unavailable", socket=str(self._holders.socket)
             )
-        self._blind = blind
+        self._is_paused = is_paused

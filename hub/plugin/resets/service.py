@@ -1,13 +1,10 @@
-"""PreStartContainer: the physical devices of a container are reset before it starts, where a plugin wants that."""
+"""Resets of devices, and their results: before a container starts, on request, and to recover."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import fspath
-from pathlib import Path
-
-import grpc
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
@@ -15,84 +12,72 @@ from hub.api.reset import ResetDevice
 from hub.base.calls import Calls
 from hub.base.failures import PluginError, printable
 from hub.base.log import get_logger
-from hub.kubelet.podresources import DeviceHolders
+from hub.base.statusfile import StatusFile
 from hub.model.plugin import ResetReport
-from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.validation import wrong_answer
-from hub.plugin.health.record import BROKEN, CORDON, RESET
-from hub.plugin.health.store import HealthStore, physical_key
+from hub.plugin.health.keys import physical_key
+from hub.plugin.health.record import BROKEN, RESET
+from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
-from hub.plugin.resets.recovery import Holder, Offer, Recovery
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 
-ANSWER_LIMIT = 2.0
+BLOCKED_TIMEOUT = 2.0
 """Seconds for the plugin to say what may be reset, within the deadline of the call."""
 
 _Shares = Mapping[str, Sequence[Device]]
-"""What is advertised of each physical device."""
+"""The advertised shares of each physical device, by its key."""
 
 
 class ResetService:
-    """Resets devices for containers that start, and broken ones that nobody holds to see whether they work again.
+    """Runs and records the resets of a plugin's devices.
 
     Args:
-        plugin: Whose devices they are.
-        health: Hears of devices that cannot be reset, and of those that can again.
-        offer: Tells all devices of the plugin.
-        plugin_dir: The kubelet's plugin directory.
-        ours: Whether broken devices are this process's to try; in an upgrade they are the younger hub's.
-        meter: Counts the results.
-        changed: Called when there is a new result.
+        plugin: The plugin.
+        health: Records devices that cannot be reset, and those that can again.
+        inventory: The devices.
+        metrics: Counts the results.
+        status: Is written again after each result.
+
+    Attributes:
+        results: The last result of each physical device, by its key.
+        counts: The number of results, by outcome.
     """
 
     def __init__(
-        self,
-        plugin: Plugin,
-        health: HealthStore,
-        offer: Offer,
-        plugin_dir: Path,
-        *,
-        ours: Callable[[], bool],
-        meter: ProcessMetrics,
-        changed: Callable[[], None],
+        self, plugin: Plugin, health: HealthStore, inventory: Inventory, metrics: ProcessMetrics, status: StatusFile
     ) -> None:
+        self.results: dict[str, ResetReport] = {}
+        self.counts: Counter[str] = Counter()
         self._plugin = plugin
         self._health = health
-        self._offer = offer
-        self._ours = ours
-        self._meter = meter
-        self._changed = changed
+        self._inventory = inventory
+        self._metrics = metrics
+        self._status = status
         self._calls = Calls()
-        abandoned = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
-        self._resetter = ResetRunner(plugin.reset, plugin.reset_settings, stuck=abandoned, on_stuck=self._fail)
-        self._probes = Recovery(plugin.probing, offer, plugin_dir, self._due, self._probe)
+        stuck = {key: fault.process for key, fault in health.failing(RESET).items() if fault.process}
+        self._runner = ResetRunner(plugin.reset, plugin.reset_settings, stuck=stuck, on_stuck=self._fail)
         self._failures: Counter[str] = Counter()
-        self._told: dict[str, str] = {}
-        self.results: dict[str, ResetReport] = {}
-        """The last result by physical device."""
-        self.counts: Counter[str] = Counter()
-        """Results by outcome."""
+        self._logged: dict[str, str] = {}
         self._log = get_logger()
 
-    async def reset_for_container(self, resource: str, devices: Sequence[Device]) -> None:
-        """Make devices ready for the container that is about to start.
-
-        Raises:
-            Refusal: one of them is not; the text reaches the pod's events.
-        """
+    async def reset_for_container(self, resource: str, devices: Sequence[Device]) -> Sequence[ResetResult]:
+        """Reset the devices of a container that is about to start; return the results that keep it from starting."""
         if not resets(self._plugin, resource):
-            return
+            return []
         names = {physical_key(resource, device): device.physical or device.id for device in devices}
         results = await self._reset(names, bounded=True)
-        failed = [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
-        if failed:
-            late = all(result.outcome is Outcome.TIMED_OUT for result in failed)
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
-            raise RpcError(code, resource, [result.message for result in failed])
+        return [result for result in results.values() if result.outcome not in {Outcome.OK, Outcome.SKIPPED}]
+
+    async def reset_now(self, key: str) -> ResetResult:
+        """Reset a physical device that no container uses."""
+        shares = self._inventory.physical_devices()[key]
+        results = await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
+        return results[key]
 
     def reset_blocked(self, resources: Iterable[str]) -> str:
-        """Why devices of these resources are never reset; empty when they are."""
+        """Return why devices of these resources are never reset; empty if they are."""
         without = [resource for resource in resources if not resets(self._plugin, resource)]
         if not without:
             return ""
@@ -100,109 +85,74 @@ class ResetService:
             return "the plugin has no reset for its devices, or its configuration asks for none"
         return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
-    def holders_of(self, key: str, holders: DeviceHolders) -> list[Holder]:
-        """Who has a device or a share of it, or may have one that is not advertised any more."""
-        return self._probes.holders_of(key, holders)
+    def clears_broken(self, shares: Iterable[Device]) -> bool:
+        """Return whether a reset repairs a broken device: it has to in every resource that the device is in."""
+        clearing = self._plugin.reset_clears_broken
+        return clearing is None or all((device.resource or self._plugin.resource) in clearing for device in shares)
 
-    async def reset_now(self, key: str) -> ResetResult:
-        """Reset a device that nobody holds, because an operator asks for it."""
-        shares = self._shares()[key]
-        results = await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
-        return results[key]
-
-    async def run(self) -> None:
-        """Probe for ever."""
-        if self._plugin.reset:
-            await self._probes.run()
-
-    def _due(self) -> list[str]:
-        """The devices that wait for a probe, less those that an abandoned reset still has."""
-        if not self._ours():
-            return []
-        failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
-        cordoned = self._health.admin_faults(CORDON)
-        there = self._shares() if failing or broken else {}
-        return [
-            key
-            for key, shares in there.items()
-            if (key in failing or (key in broken and self._cures(shares)))
-            and key not in cordoned
-            and not self._resetter.holder(key)
-        ]
-
-    async def _probe(self, key: str) -> None:
-        """See whether a broken device works again."""
-        shares = self._shares().get(key)
-        if not shares:
-            return
-        self._health.begin_recovery(key, "a reset")
-        try:
-            await self._reset({key: shares[0].physical or shares[0].id}, bounded=False)
-        finally:
-            # Where nothing came of it, the fault stands as it did.
-            self._health.abort_recovery(key)
+    def is_stuck(self, key: str) -> bool:
+        """Return whether an earlier reset of a device is stuck, and still holds it."""
+        return self._runner.holder(key) is not None
 
     async def _reset(self, names: Mapping[str, str], *, bounded: bool) -> Mapping[str, ResetResult]:
         loop = asyncio.get_running_loop()
         expiry = loop.time() + self._plugin.reset_timeout
-        known = self._shares()
-        shares = {key: known.get(key, []) for key in names}
-        obstacles = await self._obstacles(shares)
+        offered = self._inventory.physical_devices()
+        shares = {key: offered.get(key, []) for key in names}
+        blocked = await self._blocked(shares)
         results = {
             key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is left out: {why}")
-            for key, why in obstacles.items()
+            for key, why in blocked.items()
             if why
         }
-        fspath(self._plugin.host.root)
         broken = self._health.failing(BROKEN)
         allowed = {
             key: _reset_device(self._plugin, names[key], shares[key], broken[key].reason if key in broken else "")
             for key in names
             if key not in results
         }
-        results |= await self._resetter.reset(allowed, expiry - loop.time(), bounded=bounded)
+        results |= await self._runner.reset(allowed, expiry - loop.time(), bounded=bounded)
         for key, result in results.items():
-            self._note(key, names[key], result)
+            self._record(key, names[key], result)
         return results
 
-    async def _obstacles(self, shares: _Shares) -> Mapping[str, str]:
-        """Why each device must not be reset now; empty texts for those that may be."""
+    async def _blocked(self, shares: _Shares) -> Mapping[str, str]:
+        """Return why each device must not be reset now; an empty text for one that may be."""
         if not overrides(self._plugin, "reset_blocked"):
-            return _obstacles(self._plugin, shares)
-        limit = min(ANSWER_LIMIT, self._plugin.reset_timeout / 2)
+            return _all_blocked(self._plugin, shares)
+        limit = min(BLOCKED_TIMEOUT, self._plugin.reset_timeout / 2)
         try:
-            return await self._calls.call(self._plugin.reset_blocked, lambda: _obstacles(self._plugin, shares), limit)
+            return await self._calls.call(self._plugin.reset_blocked, lambda: _all_blocked(self._plugin, shares), limit)
         except PluginError as failure:
             why = f"the plugin cannot tell whether it may be reset: {failure}"
         return dict.fromkeys(shares, why)
 
-    def _note(self, key: str, name: str, result: ResetResult) -> None:
+    def _record(self, key: str, name: str, result: ResetResult) -> None:
         self.results[key] = ResetReport(result.outcome, result.message, time.time(), result.seconds)
         self.counts[result.outcome] += 1
-        self._meter.reset_ended(result.outcome, result.seconds)
+        self._metrics.reset_ended(result.outcome, result.seconds)
         if result.outcome is Outcome.OK:
             self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
-            self._told.pop(key, None)
+            self._logged.pop(key, None)
             del self._failures[key]
-            self._probes.recovered(key)
             self._health.clear(key, RESET)
-            if self._cures(self._shares().get(key, ())):
+            if self.clears_broken(self._inventory.physical_devices().get(key, ())):
                 self._health.clear(key, BROKEN)
         elif result.outcome is Outcome.SKIPPED:
-            self._tell("info", "reset skipped", key, name, result)
+            self._log_result("info", "reset skipped", key, name, result)
         else:
-            self._tell("warning", "reset failed", key, name, result)
-            self._judge(key, result)
-        self._changed()
+            self._log_result("warning", "reset failed", key, name, result)
+            self._count_failure(key, result)
+        self._status.mark_changed()
 
-    def _tell(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
-        """Log what became of a reset, but not again and again: containers are started, and devices probed, in loops."""
-        if self._told.get(key) == result.cause:
+    def _log_result(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
+        """Log a result, but a repetition only at debug level: containers and probes are retried in loops."""
+        if self._logged.get(key) == result.cause:
             level = "debug"
-        self._told[key] = result.cause
+        self._logged[key] = result.cause
         getattr(self._log, level)(event, device=name, outcome=str(result.outcome), reason=result.message)
 
-    def _judge(self, key: str, result: ResetResult) -> None:
+    def _count_failure(self, key: str, result: ResetResult) -> None:
         if result.outcome is Outcome.STUCK:
             if key not in self._health.failing(RESET):
                 self._fail(key, result.cause)
@@ -212,25 +162,14 @@ class ResetService:
                 self._fail(key, result.cause)
 
     def _fail(self, key: str, reason: str) -> None:
-        self._health.fail(key, RESET, reason, self._resetter.holder(key))
-
-    def _cures(self, shares: Iterable[Device]) -> bool:
-        """Whether a reset mends a broken device: it has to in every resource that the device is in."""
-        curing = self._plugin.reset_clears_broken
-        return curing is None or all((device.resource or self._plugin.resource) in curing for device in shares)
-
-    def _shares(self) -> _Shares:
-        shares: dict[str, list[Device]] = {}
-        for resource, device in self._offer():
-            shares.setdefault(physical_key(resource, device), []).append(device)
-        return shares
+        self._health.fail(key, RESET, reason, self._runner.holder(key))
 
 
-def _obstacles(plugin: Plugin, shares: _Shares) -> Mapping[str, str]:
-    return {key: _obstacle(plugin, devices) for key, devices in shares.items()}
+def _all_blocked(plugin: Plugin, shares: _Shares) -> Mapping[str, str]:
+    return {key: _why_blocked(plugin, devices) for key, devices in shares.items()}
 
 
-def _obstacle(plugin: Plugin, shares: Sequence[Device]) -> str:
+def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
     if not shares:
         return "the device is gone"
     try:

@@ -43,7 +43,7 @@ def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert flag.partition("=")[2].format(root=root) in line
-    assert f"is no directory, expected {purpose}" in line
+    assert f"not a directory, expected {purpose}" in line
     assert [path.name for path in root.iterdir()] == ["file"]
 
 

@@ -110,7 +110,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
     state = await told.plugin.registered()
     left_out = f"{60000 - len(update.devices)} devices left out: the list would pass the kubelet's 4194304 bytes"
     assert state.problems == (left_out,)
-    assert [line["reason"] for line in told.plugin.lines("device invalid")] == [left_out]
+    assert [line["reason"] for line in told.plugin.lines("devices omitted")] == [left_out]
     told.offer("1 / 0")
     await kubelet.wait_for(STUB, 0, timeout=PATIENCE)
     assert len(kubelet.devices(STUB)) == len(update.devices)
@@ -180,11 +180,11 @@ async def test_many_bad_devices_are_told_in_few_words(node: Node, kubelet: FakeK
         ("example.com/", 'resource "example.com/": "" is not 1 to 63 letters, digits, "-", "_" or "."'),
         ("example.com/a/b", 'resource "example.com/a/b": "a/b" is not 1 to 63 letters, digits, "-", "_" or "."'),
         ("example.com/" + "n" * 64, "is not 1 to 63 letters"),
-        ("Example.com/a", 'resource "Example.com/a": "Example.com" is no domain name in lower case'),
-        ("d" * 250 + "/a", "is no domain name in lower case"),
+        ("Example.com/a", 'resource "Example.com/a": "Example.com" is not a domain name in lower case'),
+        ("d" * 250 + "/a", "is not a domain name in lower case"),
         ("node.kubernetes.io/a", 'resource "node.kubernetes.io/a": the domain kubernetes.io is reserved'),
         ("requests.example.com/a", 'resource "requests.example.com/a": the prefix "requests." belongs to quotas'),
-        ("exämple.com/\\udcff", "is no domain name in lower case"),
+        ("exämple.com/\\udcff", "is not a domain name in lower case"),
     ],
 )
 async def test_a_resource_that_no_kubelet_takes_is_left_out(

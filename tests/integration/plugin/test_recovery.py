@@ -4,22 +4,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import grpc
 import psutil
 import pytest
-from structlog.testing import capture_logs
 
-from hub.api.health import ProbePolicy
 from hub.base.paths import RunDir
 from hub.cli.adminclient import send
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.admin import Uncordon
 from hub.model.plugin import DeviceStatus
 from hub.plugin.deviceplugin.errors import RpcError
-from hub.plugin.resets.recovery import Recovery
 from hub.status.reader import read_report
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
@@ -295,29 +291,6 @@ async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
         assert pod.containers["main"].started
     state = await until(lambda: found if (found := plugin.state()) and len(found.resets) == 2 else None, "two results")
     assert {key: result.outcome for key, result in state.resets.items()} == {"a.com/x x-0": "ok", "b.com/x x-0": "ok"}
-
-
-async def test_an_error_does_not_end_the_probes(tmp_path: Path) -> None:
-    """It is logged, and the next round comes."""
-    rounds = 0
-    done = asyncio.Event()
-
-    def broken() -> list[str]:
-        nonlocal rounds
-        rounds += 1
-        if rounds == 3:
-            done.set()
-        raise RuntimeError("no idea")
-
-    async def probe(_: str) -> None:
-        raise AssertionError("nothing to probe")
-
-    with capture_logs() as log:
-        probes = asyncio.create_task(Recovery(ProbePolicy(interval=0.01), list, tmp_path, broken, probe).run())
-        async with asyncio.timeout(PATIENCE):
-            await done.wait()
-        probes.cancel()
-    assert {line["event"] for line in log} == {"recovery failed"}
 
 
 @pytest.mark.parametrize("text", ["plain " * 10_000, "\N{SNOWMAN}" * 10_000])

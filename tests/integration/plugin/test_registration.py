@@ -295,8 +295,8 @@ async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: F
     obstacle = node.plugin_dir / "dphub-example.com_stub.sock"
     obstacle.mkdir()
     plugin = node.spawn()
-    state = await plugin.resource_until(lambda state: "in the way" in state.detail)
-    assert state.detail == f"cannot bind {obstacle}: something that is no socket is in the way; remove it"
+    state = await plugin.resource_until(lambda state: "not a socket" in state.detail)
+    assert state.detail == f"cannot bind {obstacle}: the path exists and is not a socket; remove it"
     obstacle.rmdir()
     plugin.hup()
     await kubelet.wait_for(STUB, 4)

@@ -87,7 +87,7 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         await node.kubelet.wait_for(STUB, 3)
         refused = await node.dphub("cordon", "stub-2", "--instance", "dphub")
         assert refused.code == 1
-        assert "hub younger has taken over this node; ask there" in refused.err
+        assert "the newer hub younger owns this node: repeat the command with --instance younger" in refused.err
         before = len(node.kubelet.registrations)
         await node.stop_hub()
         await until(lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone")

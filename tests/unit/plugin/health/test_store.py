@@ -5,8 +5,10 @@ from pathlib import Path
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.base.processid import ProcessId
+from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import Health
-from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore, physical_key, share_key
+from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore
+from hub.plugin.ownership import Ownership
 
 ODD, EVEN = "a.com/odd", "a.com/even"
 
@@ -23,7 +25,9 @@ class Clock:
 
 
 def _book(policy: RecoveryPolicy | None = None, clock: Clock | None = None, path: Path | None = None) -> HealthStore:
-    return HealthStore(path, policy or RecoveryPolicy(), lambda: None, clock or Clock())
+    ownership = Ownership(None, "stub", Path())
+    ownership.acquire()
+    return HealthStore(path, policy or RecoveryPolicy(), ownership, clock or Clock())
 
 
 def test_devices_of_the_same_id_in_two_resources_are_two() -> None:

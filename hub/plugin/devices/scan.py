@@ -1,0 +1,122 @@
+"""One scan: a plugin's devices, validated and sorted by resource."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+
+import msgspec
+
+from hub.api.device import Device, Excluded
+from hub.api.plugin import NeedsRestart, NoDevices, Plugin
+from hub.base.calls import Calls
+from hub.base.failures import PluginError, PluginTimeout, printable
+from hub.base.log import get_logger
+from hub.base.place import place_of_function
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.files import missing_files
+from hub.plugin.devices.validation import wrong_answer
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """The result of one scan."""
+
+    resources: Mapping[str, ScannedDevices] = {}
+    """By name, including those that the plugin declares and has no device for."""
+    reason: str = ""
+    """Why the plugin has no device at all, or none that can be trusted."""
+    fault: bool = False
+    """Whether that is a fault, rather than a node without such hardware."""
+    failed: bool = False
+    """Whether nothing was found out, so that the devices of the last scan cannot be trusted."""
+    excluded: tuple[Excluded, ...] = ()
+    """Hardware that the plugin does not advertise."""
+    needs_restart: bool = False
+    """Whether only a new process can scan."""
+
+
+async def scan_in_time(plugin: Plugin) -> Scan:
+    """Return the result of one scan, or a failed one if it exceeds the plugin's `scan_timeout`."""
+    calls = Calls()
+    scanning = calls.start(plugin.devices, lambda: scan(plugin))
+    done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
+    return scanning.result() if done else overdue(plugin, calls.place(scanning))
+
+
+def scan(plugin: Plugin, distrust: str = "") -> Scan:
+    """Get the plugin's devices, validate them, and sort them by resource.
+
+    Args:
+        plugin: The plugin.
+        distrust: Why no device is healthy, whatever the plugin reports; empty if there is no such reason.
+    """
+    declared: list[str] = []
+    method: Callable[..., object] = plugin.resources
+    try:
+        declared = _declared(plugin)
+        method = plugin.devices
+        return _validated(plugin, declared, distrust)
+    except NeedsRestart as request:
+        return restart_request(request)
+    except BaseException as error:  # noqa: BLE001 - foreign code; all that it raises becomes the devices' condition
+        get_logger().debug("scan failed", exc_info=True)
+        reason = str(PluginError.of(error, method))
+        return Scan({name: ScannedDevices(reason=reason) for name in declared}, reason, fault=True, failed=True)
+
+
+def overdue(plugin: Plugin, place: str) -> Scan:
+    """Return the result of a scan that has not returned in time, and is at this place of the author's code."""
+    timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place)
+    return Scan(reason=str(timeout), fault=True, failed=True)
+
+
+def restart_request(reason: NeedsRestart) -> Scan:
+    """Return the result of a scan, or watch, that only a new process can continue."""
+    return Scan(reason=printable(reason), fault=True, failed=True, needs_restart=True)
+
+
+def _validated(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
+    reason, fault = distrust, bool(distrust)
+    try:
+        offered = _offered(plugin)
+    except NoDevices as nothing:
+        offered, reason, fault = [], printable(nothing), nothing.fault or fault
+    resources = {name: ScannedDevices(reason=reason) for name in declared}
+    excluded = tuple(
+        Excluded(printable(each.id), printable(each.reason)) for each in offered if isinstance(each, Excluded)
+    )
+    devices_offered = [each for each in offered if not isinstance(each, Excluded)]
+    where = place_of_function(plugin.devices)
+    for name, devices in _by_resource(plugin, devices_offered):
+        scanned = ScannedDevices.of(devices, where)
+        scanned = scanned.with_warnings(missing_files(plugin.host, scanned.devices.values()))
+        resources[name] = scanned.all_unhealthy(distrust) if distrust else scanned
+    return Scan(resources, reason, fault, excluded=excluded)
+
+
+def _declared(plugin: Plugin) -> list[str]:
+    answer: object = plugin.resources()
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise wrong_answer(answer, 'a list of resource names, such as ["example.com/name"]')
+    return [_ascii(name) for name in answer]
+
+
+def _offered(plugin: Plugin) -> list[Device | Excluded]:
+    answer: object = plugin.devices()
+    if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
+        raise wrong_answer(answer, "hub.Device objects: yield each of them, or return a list")
+    return list(answer)
+
+
+def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
+    def resource(device: Device) -> str:
+        named: object = getattr(device, "resource", "")
+        # Anything else than a name makes the device invalid; it does not make another resource.
+        return _ascii(named if named and isinstance(named, str) else plugin.resource)
+
+    # Sorting is stable: within a resource the plugin's own order stays.
+    return [(name, list(devices)) for name, devices in groupby(sorted(offered, key=resource), key=resource)]
+
+
+def _ascii(name: object) -> str:
+    """Return a resource name that can be written anywhere. A valid one is unchanged."""
+    return str(name).encode("ascii", "backslashreplace").decode()

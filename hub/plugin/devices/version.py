@@ -1,0 +1,25 @@
+"""A counter of changes that tasks wait for."""
+
+import asyncio
+
+
+class Version:
+    """Counts changes. Any number of tasks wait for the next one.
+
+    A task that remembers the number that it has seen misses no change, and is woken by none that it has seen.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._changed = asyncio.Event()
+
+    def bump(self) -> None:
+        """Count a change and wake the tasks that wait for it."""
+        self.number += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_beyond(self, number: int) -> None:
+        """Return as soon as the number is another one."""
+        while self.number == number:
+            await self._changed.wait()

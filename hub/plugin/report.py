@@ -1,0 +1,131 @@
+"""The report of a plugin process, as others read it."""
+
+import os
+import time
+
+from hub.api.device import Device
+from hub.api.plugin import Plugin
+from hub.model.plugin import (
+    ConfigFile,
+    DeviceStatus,
+    ExcludedDevice,
+    PluginReport,
+    RegistrationStatus,
+    ResourceStatus,
+)
+from hub.plugin.deviceplugin.api import DevicePluginApi
+from hub.plugin.deviceplugin.resource import ServedResource
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.pci import PciTree
+from hub.plugin.health.record import CORDON
+from hub.plugin.health.store import DeviceHealth, HealthStore
+from hub.plugin.holders import Holders
+from hub.plugin.ownership import Ownership, Role
+from hub.plugin.resets.service import ResetService
+
+
+class Reporter:
+    """Builds the report from what the parts of the process know at the moment.
+
+    Args:
+        plugin: The plugin.
+        name: Its name in logs and reports.
+        config: The configuration file that it has read.
+        inventory: Its devices.
+        api: Where their resources are served.
+        health: The cordons.
+        holders: The containers that use the devices.
+        resets: The last resets.
+        ownership: The role of this process.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        name: str,
+        config: ConfigFile | None,
+        *,
+        inventory: Inventory,
+        api: DevicePluginApi,
+        health: HealthStore,
+        holders: Holders,
+        resets: ResetService,
+        ownership: Ownership,
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._started = time.time()
+        self._inventory = inventory
+        self._api = api
+        self._health = health
+        self._holders = holders
+        self._resets = resets
+        self._ownership = ownership
+        self._pci = PciTree(plugin.host)
+
+    def build(self) -> PluginReport:
+        """Return the report as of now."""
+        inventory = self._inventory
+        invalid = (
+            ResourceStatus(name, "", RegistrationStatus.INVALID, each.since, detail=each.reason)
+            for name, each in inventory.invalid.items()
+        )
+        return PluginReport(
+            plugin=self._name,
+            pid=os.getpid(),
+            started=self._started,
+            scanned=inventory.scanned,
+            resources=(*map(self._resource, self._api), *invalid),
+            reason=inventory.reason,
+            fault=inventory.fault,
+            excluded=tuple(ExcludedDevice(each.id, each.reason) for each in inventory.excluded),
+            resets=self._resets.results,
+            reset_counts=self._resets.counts,
+            config=self._config,
+            holders_known=self._holders.known,
+            standby=inventory.scanned and self._ownership.role is Role.STANDBY,
+            cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
+        )
+
+    def _resource(self, resource: ServedResource) -> ResourceStatus:
+        registrar, devices = resource.registrar, resource.devices.list
+        sent = resource.servicer.messages.latest()
+        holders = self._holders.of(resource.devices.name)
+        states = tuple(
+            self._device(device, devices.health[name], holders.get(name, ""))
+            for name, device in devices.devices.items()
+            if name not in sent.omitted
+        )
+        return ResourceStatus(
+            name=resource.devices.name,
+            socket=resource.server.path.name,
+            registration=registrar.state,
+            since=registrar.since,
+            registrations=registrar.registrations,
+            detail=registrar.detail,
+            capacity=len(states),
+            allocatable=sum(state.healthy for state in states),
+            allocated=len(holders) if self._holders.known else None,
+            reason=devices.reason,
+            problems=(*devices.problems, *filter(None, [sent.problem])),
+            warnings=devices.warnings,
+            devices=states,
+            removed_in_use={name: holder for name, holder in holders.items() if name not in devices.devices},
+            rejection=resource.servicer.rejection,
+        )
+
+    def _device(self, device: Device, health: DeviceHealth, holder: str) -> DeviceStatus:
+        return DeviceStatus(
+            device.id,
+            not health.reason,
+            health.reason,
+            tuple(device.numa),
+            device.physical,
+            health.health,
+            health.since,
+            health.source,
+            tuple(device.pci),
+            self._pci.upstream(next(iter(device.pci), "")),
+            device.attributes,
+            holder,
+        )

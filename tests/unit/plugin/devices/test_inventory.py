@@ -1,0 +1,121 @@
+"""The inventory: what scans and health make of the devices of a plugin, in process."""
+
+import asyncio
+from collections.abc import Iterable
+
+from structlog.testing import capture_logs
+
+from hub.api.device import Device
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.scan import Scan
+from hub.plugin.health.record import BROKEN, CORDON, SCAN, Health
+from tests.unit.plugin.plugin_setup import FAILED, STUB, Setup
+
+
+def _reasons(it: Setup) -> Iterable[str]:
+    """Why each device is not healthy."""
+    return [health.reason for health in it.resource.list.health.values()]
+
+
+def _transitions(it: Setup) -> dict[str, float]:
+    """Counted changes of health, by their source, or "healthy"."""
+    (metric,) = (each for each in it.metrics.metrics() if "transitions" in each.name)
+    counts = {}
+    for sample in metric.samples:
+        assert isinstance(sample.value, (int, float))
+        counts[sample.labels["source"] or sample.labels["health"]] = sample.value
+    return counts
+
+
+async def test_each_change_evaluates_each_device_once() -> None:
+    """A scan, a change of health and a failed scan: stream, log, counters and report share one evaluation."""
+    it = Setup()
+    it.scan(Device("a"), Device("b", unhealthy="too hot"))
+    assert it.store.evaluations == 2
+    # A scan publishes at once, which clears the mark that the store has set by its report.
+    await _turn()
+    assert it.store.evaluations == 2
+    it.store.set_admin_fault(f"{STUB} a", CORDON, "cordoned")
+    it.store.fail(f"{STUB} a", BROKEN, "smoke was seen")
+    assert it.store.evaluations == 2
+    await _turn()
+    assert it.store.evaluations == 4
+    assert _reasons(it) == ["cordoned; smoke was seen", "too hot"]
+    it.inventory.update(FAILED)
+    assert it.store.evaluations == 6
+    await _turn()
+    assert it.store.evaluations == 6
+
+
+async def test_a_version_is_what_a_kubelet_sees() -> None:
+    """Another reason is news for the report, and no other list for the kubelet."""
+    it = Setup()
+    it.scan(Device("a"), Device("b", unhealthy="too hot"))
+    version = it.resource.list.version
+    it.scan(Device("b", unhealthy="on fire"), Device("a"))
+    assert it.resource.list.version == version
+    assert _reasons(it) == ["on fire", ""]
+    it.scan(Device("a"), Device("b", numa=[1], unhealthy="on fire"))
+    assert it.resource.list.version == version + 1
+    it.scan(Device("a"))
+    assert it.resource.list.version == version + 2
+
+
+async def test_a_failed_scan_keeps_the_devices() -> None:
+    """None of them is healthy, and one that has a reason of its own keeps it; the next scan brings them back."""
+    it = Setup()
+    it.scan(Device("a"), Device("b", unhealthy="too hot"))
+    it.inventory.update(FAILED)
+    health = it.resource.list.health
+    assert [(each.health, each.reason, each.source) for each in health.values()] == [
+        (Health.UNHEALTHY, "no driver", SCAN),
+        (Health.UNHEALTHY, "too hot", "plugin"),
+    ]
+    assert it.resource.list.reason == "no driver"
+    it.scan(Device("a"), Device("b", unhealthy="too hot"))
+    assert _reasons(it) == ["", "too hot"]
+    assert _transitions(it) == {"plugin": 1, SCAN: 1, "healthy": 1}
+
+
+async def test_devices_that_share_a_reason_share_a_line() -> None:
+    """When the driver has gone there may be thousands of them; and a reason is logged once."""
+    it = Setup()
+    it.scan(*(Device(f"d{n}") for n in range(20)))
+    with capture_logs() as log:
+        it.inventory.update(FAILED)
+        it.inventory.update(FAILED)
+    (line,) = (line for line in log if line["event"] == "devices unhealthy")
+    assert line["devices"] == ", ".join(f"d{n}" for n in range(16)) + " and 4 more"
+    assert line["reason"] == "no driver"
+
+
+async def test_a_resource_without_a_valid_name_is_left_out() -> None:
+    """It is invalid until a scan does not have it any more; a failed scan says nothing about it."""
+    it = Setup()
+    with capture_logs() as log:
+        for _ in range(2):
+            it.inventory.update(Scan({"plain": ScannedDevices.of([Device("a")])}))
+    assert list(it.inventory) == []
+    assert 'resource "plain" needs a domain' in it.inventory.invalid["plain"].reason
+    assert [line["event"] for line in log] == ["resource invalid"]
+    it.inventory.update(FAILED)
+    assert list(it.inventory.invalid) == ["plain"]
+    it.scan(Device("a"))
+    assert it.inventory.invalid == {}
+
+
+async def test_shares_of_a_physical_device_are_found_by_it() -> None:
+    """In all resources; a whole device is its own."""
+    it = Setup()
+    it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
+    found = it.inventory.physical_devices()
+    assert {key: [device.id for device in devices] for key, devices in found.items()} == {
+        "card": ["a", "b"],
+        f"{STUB} c": ["c"],
+    }
+
+
+async def _turn() -> None:
+    """Let the event loop run what is due."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

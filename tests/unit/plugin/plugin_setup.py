@@ -1,0 +1,51 @@
+"""The parts of a plugin process below the kubelet's API, without a process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hub.api.device import Device
+from hub.api.health import RecoveryPolicy
+from hub.api.plugin import Plugin
+from hub.base.statusfile import StatusFile
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.devices.scan import Scan
+from hub.plugin.health.store import DeviceHealth, HealthStore
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership
+
+STUB = "example.com/stub"
+FAILED = Scan(reason="no driver", fault=True, failed=True)
+
+
+class CountingStore(HealthStore):
+    """Counts how often the health of a device is evaluated."""
+
+    evaluations = 0
+
+    def health_of(self, resource: str, device: Device) -> DeviceHealth:
+        """Evaluate it, as ever."""
+        self.evaluations += 1
+        return super().health_of(resource, device)
+
+
+class Setup:
+    """An inventory and what it stands on."""
+
+    def __init__(self, make_store: Callable[[None, RecoveryPolicy, Ownership], CountingStore] = CountingStore) -> None:
+        ownership = Ownership(None, "stub", Path())
+        self.store = make_store(None, RecoveryPolicy(), ownership)
+        self.metrics = ProcessMetrics()
+        self.status = StatusFile(None, dict)
+        self.inventory = Inventory(Plugin, self.store, ownership, self.metrics, self.status)
+
+    def scan(self, *devices: Device) -> None:
+        """Find these devices."""
+        self.inventory.update(Scan({STUB: ScannedDevices.of(devices)}))
+
+    @property
+    def resource(self) -> ResourceDevices:
+        """The only resource."""
+        (resource,) = self.inventory
+        return resource

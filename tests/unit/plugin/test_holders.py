@@ -1,0 +1,151 @@
+"""Which container uses which device, as a plugin process knows it, and what it probes: in process."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.api.device import Device
+from hub.api.health import ProbePolicy
+from hub.api.host import Host
+from hub.api.plugin import Plugin, Settings
+from hub.api.runtime import Runtime
+from hub.kubelet.podresources import pod_resources_socket
+from hub.plugin import holders as module
+from hub.plugin.health.record import Fault
+from hub.plugin.holders import Holder, Holders
+from hub.plugin.resets.recovery import Recovery
+from hub.plugin.resets.service import ResetService
+from tests.unit.plugin.plugin_setup import STUB, CountingStore, Setup
+
+PATIENCE = 60.0
+
+
+class Kubelet:
+    """What the pod resources API answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> None:
+        self.answer: Mapping[tuple[str, str], str] | None = {}
+        self.asked = 0
+        pod_resources_socket(plugin_dir).parent.mkdir()
+        pod_resources_socket(plugin_dir).touch()
+        monkeypatch.setattr(module, "list_holders", self._list)
+
+    async def _list(self, _socket: Path) -> Mapping[tuple[str, str], str] | None:
+        self.asked += 1
+        return self.answer
+
+
+@pytest.fixture
+def plugin_dir(tmp_path: Path) -> Path:
+    """The kubelet's plugin directory."""
+    (tmp_path / "device-plugins").mkdir()
+    return tmp_path / "device-plugins"
+
+
+@pytest.fixture
+def kubelet(monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> Kubelet:
+    """A kubelet that says what a test wants."""
+    return Kubelet(monkeypatch, plugin_dir)
+
+
+async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -> None:
+    """Those of all its shares, each once; other plugins' resources do not count."""
+    it = Setup()
+    it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    kubelet.answer = {(STUB, "a"): "ns/pod/main", (STUB, "b"): "ns/pod/main", ("other.com/x", "c"): "ns/x/main"}
+    assert await holders.refresh()
+    assert holders.of_device("card") == [Holder("ns/pod/main")]
+    assert holders.of_device(f"{STUB} c") == []
+    assert holders.of(STUB) == {"a": "ns/pod/main", "b": "ns/pod/main"}
+    assert holders.of("other.com/x") == {}
+
+
+async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet, plugin_dir: Path) -> None:
+    """Whoever has it still has the physical device, though the plugin offers it no more."""
+    it = Setup()
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    running = asyncio.create_task(holders.run())
+    it.scan(Device("old", physical="card"), Device("other", physical="second"))
+    await asyncio.sleep(0.01)
+    kubelet.answer = {(STUB, "old"): "ns/pod/main"}
+    it.scan(Device("new", physical="card"), Device("other", physical="second"))
+    for _ in range(2):
+        assert await holders.refresh()
+        assert holders.of_device("card") == [Holder("ns/pod/main")]
+        assert holders.of_device("second") == []
+    kubelet.answer = {}
+    assert await holders.refresh()
+    assert holders.of_device("card") == []
+    running.cancel()
+
+
+async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubelet, plugin_dir: Path) -> None:
+    """Such as one from before a restart of the plugin; a whole device is no share of another."""
+    it = Setup()
+    it.scan(Device("new", physical="card"), Device("whole"))
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    kubelet.answer = {(STUB, "old"): "ns/pod/main"}
+    assert await holders.refresh()
+    (found,) = holders.of_device("card")
+    assert found.describe("has it") == "ns/pod/main may have it: it holds old, which is not offered any more"
+    assert holders.of_device(f"{STUB} whole") == []
+
+
+async def test_without_an_answer_nothing_is_known(kubelet: Kubelet, plugin_dir: Path) -> None:
+    """And nothing is forgotten."""
+    it = Setup()
+    it.scan(Device("old", physical="card"))
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    kubelet.answer = {(STUB, "old"): "ns/pod/main"}
+    assert await holders.refresh()
+    it.scan(Device("new", physical="card"))
+    kubelet.answer = None
+    assert not await holders.refresh()
+    assert not holders.known
+    kubelet.answer = {(STUB, "old"): "ns/pod/main"}
+    assert await holders.refresh()
+    assert holders.of_device("card") == [Holder("ns/pod/main")]
+
+
+class _FailingStore(CountingStore):
+    """A store that fails when it is asked for cordons, as by a mistake of ours."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of the store
+        super().__init__(*args)
+        self.rounds = 0
+        self.done = asyncio.Event()
+
+    def admin_faults(self, _source: str) -> dict[str, Fault]:
+        """Fail, and count it."""
+        self.rounds += 1
+        if self.rounds == 3:
+            self.done.set()
+        raise RuntimeError("no idea")
+
+
+class _Resettable(Plugin):
+    reset = "nowhere:reset"
+    probing = ProbePolicy(interval=0.01, startup_delay=0)
+
+
+async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
+    """It is logged, and the next round comes."""
+    it = Setup(_FailingStore)
+    store = it.store
+    assert isinstance(store, _FailingStore)
+    plugin = _Resettable(Settings(), Host(), Runtime())
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    resets = ResetService(plugin, store, it.inventory, it.metrics, it.status)
+    recovery = Recovery(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
+    it.scan(Device("a"))
+    with capture_logs() as log:
+        running = asyncio.create_task(recovery.run())
+        async with asyncio.timeout(PATIENCE):
+            await store.done.wait()
+        running.cancel()
+    assert {line["event"] for line in log} == {"probes failed"}

@@ -1,0 +1,177 @@
+"""Which hub's plugin owns the devices: the roles of a process in a rolling upgrade, in process."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.api.device import Device
+from hub.api.health import RecoveryPolicy
+from hub.api.plugin import Plugin
+from hub.base import instances
+from hub.base.paths import RunDir
+from hub.base.statusfile import StatusFile
+from hub.plugin.devices.devicelist import ScannedDevices
+from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.scan import Scan
+from hub.plugin.health.record import CORDON
+from hub.plugin.health.store import HealthStore
+from hub.plugin.metrics.process import ProcessMetrics
+from hub.plugin.ownership import Ownership, Role
+
+PLUGIN = "stub"
+FAULT = Scan(reason="no driver", fault=True, failed=True)
+FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
+
+
+@contextmanager
+def serving(run_dir: RunDir) -> Iterator[None]:
+    """The plugin of a hub serves."""
+    file = instances._lock(run_dir.serving(PLUGIN), shared=True)
+    assert file
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+class Upgrade:
+    """Three hubs on one node, in the order of their start; the process in the middle is ours."""
+
+    def __init__(self, path: Path) -> None:
+        self.hubs = [RunDir(path, name) for name in ("first", "second", "third")]
+        self.first, self.ours, self.third = self.hubs
+        self.running = ExitStack()
+        self.ownership = Ownership(self.ours, PLUGIN, path)
+
+    def store(self) -> HealthStore:
+        """The health of the devices, as our process sees it."""
+        return HealthStore(self.ours.health(PLUGIN), RecoveryPolicy(), self.ownership)
+
+    def role(self) -> Role:
+        """The role after another look."""
+        self.ownership.refresh()
+        return self.ownership.role
+
+
+@pytest.fixture
+def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
+    """Three hubs that run; no plugin serves yet."""
+    it = Upgrade(tmp_path)
+    with it.running:
+        for hub in it.hubs:
+            it.running.enter_context(instances.acquire_hub_lock(hub))
+        yield it
+
+
+def test_a_process_is_in_standby_until_it_serves(upgrade: Upgrade) -> None:
+    """Whichever other hubs there are; then it is active, for the newer hub's plugin does not serve."""
+    assert upgrade.role() is Role.STANDBY
+    with serving(upgrade.first):
+        assert upgrade.role() is Role.STANDBY
+        assert (upgrade.ownership.older, upgrade.ownership.newer) == (["first"], [])
+        upgrade.ownership.acquire()
+        assert upgrade.role() is Role.ACTIVE
+    assert upgrade.role() is Role.ACTIVE
+    assert upgrade.ownership.older == []
+
+
+def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
+    """The log says so, once; and says when that hub is gone, from which moment the process is active again."""
+    upgrade.ownership.acquire()
+    with capture_logs() as log:
+        with serving(upgrade.third):
+            assert upgrade.role() is Role.SUPERSEDED
+            assert upgrade.role() is Role.SUPERSEDED
+            assert upgrade.ownership.newest == "third"
+        assert upgrade.role() is Role.ACTIVE
+    assert [(line["event"], line["hub"]) for line in log] == [
+        ("superseded by newer hub", "third"),
+        ("newer hub exited", "third"),
+    ]
+
+
+def test_one_that_came_and_went_between_two_looks_is_noticed(upgrade: Upgrade) -> None:
+    """Its kubelet may have been told of it; an older hub counts for nothing here."""
+    upgrade.ownership.acquire()
+    before = instances.now()
+    with serving(upgrade.first):
+        pass
+    upgrade.ownership.refresh()
+    assert not upgrade.ownership.started_since(before)
+    with serving(upgrade.third):
+        pass
+    upgrade.ownership.refresh()
+    assert upgrade.ownership.started_since(before)
+    assert not upgrade.ownership.started_since(instances.now())
+    assert upgrade.ownership.role is Role.ACTIVE
+
+
+def test_a_plugin_started_by_hand_is_alone(tmp_path: Path) -> None:
+    """It has no run directory, and so no other hubs."""
+    ownership = Ownership(None, PLUGIN, tmp_path)
+    ownership.refresh()
+    assert ownership.role is Role.STANDBY
+    ownership.acquire()
+    ownership.refresh()
+    assert ownership.role is Role.ACTIVE
+
+
+async def test_only_the_owner_writes_health(upgrade: Upgrade) -> None:
+    """A process in standby, or one that is superseded, leaves the file as it is."""
+    store = upgrade.store()
+    path = upgrade.ours.health(PLUGIN)
+    store.set_admin_fault("a", CORDON, "in standby")
+    assert not path.exists()
+    upgrade.ownership.acquire()
+    with serving(upgrade.third):
+        store.set_admin_fault("a", CORDON, "superseded")
+        assert not path.exists()
+    store.set_admin_fault("b", CORDON, "active")
+    assert b"active" in path.read_bytes()
+
+
+async def test_the_owner_begins_with_what_the_one_before_it_has_written(upgrade: Upgrade) -> None:
+    """At its first scan, and when a newer hub has gone, before it writes anything itself."""
+    store = upgrade.store()
+    older = HealthStore(upgrade.first.health(PLUGIN), RecoveryPolicy(), _active(upgrade.first))
+    older.set_admin_fault("a", CORDON, "by the older hub")
+    upgrade.ownership.acquire()
+    assert store.refresh_role() is Role.ACTIVE
+    assert store.reasons(["a"]) == "by the older hub"
+    with serving(upgrade.third):
+        assert store.refresh_role() is Role.SUPERSEDED
+        older.set_admin_fault("a", CORDON, "by the newer hub")
+    # No look at the other hubs between its end and this.
+    store.save()
+    assert store.reasons(["a"]) == "by the newer hub"
+    assert b"by the newer hub" in upgrade.ours.health(PLUGIN).read_bytes()
+
+
+def _active(run_dir: RunDir) -> Ownership:
+    """The ownership of a process that knows of no other hub."""
+    ownership = Ownership(None, PLUGIN, run_dir.path)
+    ownership.acquire()
+    return ownership
+
+
+@pytest.mark.parametrize("has_older", [True, False])
+async def test_a_scan_that_fails_leaves_the_devices_to_an_older_hub(
+    upgrade: Upgrade,
+    has_older: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """It serves the plugin while this process cannot; without one, this process serves what it knows."""
+    inventory = Inventory(Plugin, upgrade.store(), upgrade.ownership, ProcessMetrics(), StatusFile(None, dict))
+    with serving(upgrade.first) if has_older else ExitStack():
+        inventory.update(FAULT)
+        assert inventory.scanned
+        assert upgrade.ownership.role is (Role.STANDBY if has_older else Role.ACTIVE)
+        assert inventory.reason == ("no driver; an older hub goes on serving" if has_older else "no driver")
+        inventory.update(FOUND)
+        assert upgrade.ownership.role is Role.ACTIVE
+        inventory.update(FAULT)
+        assert upgrade.ownership.role is Role.ACTIVE
+        assert inventory.reason == "no driver"
