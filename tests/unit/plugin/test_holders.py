@@ -148,4 +148,4 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
         async with asyncio.timeout(PATIENCE):
             await store.done.wait()
         running.cancel()
-    assert {line["event"] for line in log} == {"probes failed"}
+    assert {line["event"] for line in log} == {"recovery failed"}

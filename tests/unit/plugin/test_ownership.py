@@ -12,6 +12,7 @@ from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.plugin import Plugin
 from hub.base import instances
+from hub.base.nodedir import NODE_DIR
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.plugin.devices.devicelist import ScannedDevices
@@ -42,6 +43,7 @@ class Upgrade:
     """Three hubs on one node, in the order of their start; the process in the middle is ours."""
 
     def __init__(self, path: Path) -> None:
+        (path / NODE_DIR).mkdir()
         self.hubs = [RunDir(path, name) for name in ("first", "second", "third")]
         self.first, self.ours, self.third = self.hubs
         self.running = ExitStack()
