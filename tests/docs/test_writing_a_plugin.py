@@ -197,7 +197,7 @@ async def test_health_and_settings(tutorial: Tutorial) -> None:
         typed(LOCK, tutorial.directory)
         await kubelet.says("allocatable=1 capacity=2")
         typed(UNLOCK, tutorial.directory)
-        await plugin.says("healthy again")
+        await plugin.says("devices recovered")
         assert [line for line in plugin.lines if line in HEALTH] == HEALTH
 
 
