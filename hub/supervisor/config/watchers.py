@@ -30,7 +30,7 @@ class PluginConfig:
     name: str
     """The name of the plugin, also in the names of its files."""
     cmd: str
-    """The command that runs it, required. `python` is the hub's own interpreter."""
+    """The command that runs it. `python` is the hub's own interpreter."""
     args: str | None = None
     """More arguments of the command."""
     working_dir: str | None = None
