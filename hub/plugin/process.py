@@ -160,8 +160,12 @@ class PluginProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+
+        def refresh(*_: object) -> None:
+            loop.call_soon_threadsafe(self._refresh)
+
         # Not by the loop, which restores a signal's default when it closes, and the default of SIGHUP is to kill.
-        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self._refresh))
+        signal.signal(signal.SIGHUP, refresh)
         # It was blocked from the start, so that it could not kill the process before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 

@@ -69,10 +69,10 @@ class DeviceList(ScannedDevices, frozen=True):
 
     def same_for_kubelet(self, other: "DeviceList") -> bool:
         """Return whether a kubelet sees no difference. The order of the devices does not count."""
-        return self._visible() == other._visible()  # noqa: SLF001 - of the same class
-
-    def _visible(self) -> set[tuple[str, bool, tuple[int, ...]]]:
-        return {(name, self.is_healthy(name), tuple(device.numa)) for name, device in self.devices.items()}
+        return self.devices.keys() == other.devices.keys() and all(
+            self.is_healthy(name) == other.is_healthy(name) and tuple(device.numa) == tuple(other.devices[name].numa)
+            for name, device in self.devices.items()
+        )
 
 
 def _shortened(problems: Sequence[str], of_many: str) -> tuple[str, ...]:
