@@ -14,12 +14,13 @@ import psutil
 from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
 from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import AllocationPolicy
 from tests.harness.gpu_support import GPU, GpuNode
-from tests.harness.support import Node, PluginUnderTest
+from tests.harness.node import Node
 from tests.integration.gpu.gpu_faults import PLUGIN, Turmoil
 from tests.integration.gpu.rack import Rack, neighbours
 from tests.simulators.nvml.profiles import CUBE_MESH, ancestor, make_profile
@@ -29,11 +30,11 @@ SIXTEEN = 16
 
 
 @asynccontextmanager
-async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, PluginUnderTest, FakeKubelet]]:
+async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, PluginProcess, FakeKubelet]]:
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         node = Node(Path(directory))
         gpus = GpuNode(node, "switch8")
-        async with node.kubelet() as kubelet:
+        async with FakeKubelet(node.plugin_dir) as kubelet:
             # This plugin has no limit for recoveries.
             plugin = gpus.start(config, target=node.write_plugin(PLUGIN))
             try:
@@ -108,7 +109,7 @@ async def gpu_faults(count: int, seed: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         node = Node(Path(directory))
         try:
-            async with node.kubelet() as kubelet:
+            async with FakeKubelet(node.plugin_dir) as kubelet:
                 turmoil = Turmoil(node, kubelet, random.Random(seed))  # noqa: S311 - no secret
                 for _ in range(count):
                     begin = time.monotonic()
@@ -126,7 +127,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
     for near in (True, False):
         with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
             node = Node(Path(directory))
-            async with node.kubelet() as kubelet:
+            async with FakeKubelet(node.plugin_dir) as kubelet:
                 try:
                     chance = random.Random(seed)  # noqa: S311 - no secret
                     possible, got = await neighbours(Rack(node, near=near), kubelet, chance, count)

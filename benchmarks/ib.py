@@ -12,8 +12,9 @@ from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub import Host
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
 from plugins.ib.discovery.sysfs import read_hcas
-from tests.harness.support import Node, PluginUnderTest
+from tests.harness.node import Node
 from tests.simulators.rdma.tree import RdmaTree, sixty_four_vfs
 
 VF = "rdma/vf"
@@ -21,7 +22,7 @@ PLUGIN = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy
 
 
 @asynccontextmanager
-async def _serving() -> AsyncIterator[tuple[RdmaTree, PluginUnderTest, FakeKubelet, float]]:
+async def _serving() -> AsyncIterator[tuple[RdmaTree, PluginProcess, FakeKubelet, float]]:
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         node = Node(Path(directory))
         (node.directory / "root").mkdir()
@@ -30,11 +31,11 @@ async def _serving() -> AsyncIterator[tuple[RdmaTree, PluginUnderTest, FakeKubel
             tree.set_port(name, "ACTIVE")
         health = {"ports": "any", "down": 0, "up": 0}
         pool = {"resourceName": "vf", "mode": "vf", "selectors": {"vendors": ["15b3"]}, "health": health}
-        async with node.kubelet() as kubelet:
+        async with FakeKubelet(node.plugin_dir) as kubelet:
             config = json.dumps({"configList": [pool]})
             env = {"DPHUB_HOST_ROOT": str(tree.root)}
             begin = time.monotonic()
-            plugin = node.spawn(node.write_plugin(PLUGIN), name="ib", config=config, env=env)
+            plugin = node.start_plugin(node.write_plugin(PLUGIN), name="ib", config=config, env=env)
             try:
                 await kubelet.wait_for(VF, 64, timeout=60)
                 yield tree, plugin, kubelet, time.monotonic() - begin

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import Node
+from tests.harness.node import Node
 
 pytest_plugins = ["tests.harness.process_leaks"]
 
@@ -50,12 +51,15 @@ def node() -> Iterator[Node]:
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     node = Node(directory)
     yield node
-    node.end()
+    node.kill_plugins()
+    for plugin in node.plugins:
+        # Shown if the test fails.
+        sys.stdout.write(plugin.log)
     shutil.rmtree(directory)
 
 
 @pytest.fixture
 async def kubelet(node: Node) -> AsyncIterator[FakeKubelet]:
     """The node's kubelet, running."""
-    async with node.kubelet() as kubelet:
+    async with FakeKubelet(node.plugin_dir) as kubelet:
         yield kubelet

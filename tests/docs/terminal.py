@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.harness.support import PATIENCE, ended, started
+from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.processes import ended, started
 
 BIN = Path(sys.executable).parent
 
@@ -39,7 +40,7 @@ def typed(command: str, directory: Path, **variables: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
     )
     assert done.returncode == 0, (command, done.stdout)
     return done.stdout
@@ -72,7 +73,7 @@ class Terminal:
     async def says(self, words: str, times: int = 1) -> None:
         """Wait until it has said something, so often."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 while sum(words in line for line in self.lines) < times:
                     self._more.clear()
                     await self._more.wait()

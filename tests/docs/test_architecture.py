@@ -29,9 +29,9 @@ from hub.supervisor import backoff, kubeletwatch
 from hub.supervisor.circus import watcher
 from hub.supervisor.config.watchers import PluginConfig, shipped_config
 from hub.testing.node import Node
+from hub.testing.waiting import WAIT_SECONDS
 from tests.docs.pages import ARCHITECTURE, ROOT
 from tests.docs.terminal import typed, typed_beside
-from tests.harness.support import PATIENCE
 
 CAT = ARCHITECTURE.command("cat ")
 EXPORT = ARCHITECTURE.command("export ")
@@ -108,11 +108,11 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
     """In the run directory and in the kubelet's, on a node that has been through something."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
         state = await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)
         os.kill(state.pid, 9)
-        await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=PATIENCE)
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/stub", allocatable=0, timeout=WAIT_SECONDS)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
         run_dir = node.run_dir.path
         paths = [path for path in run_dir.rglob("*") if path.is_file() and not path.name.startswith(".")]
         found = {str(path.relative_to(run_dir)) for path in paths}
@@ -208,7 +208,7 @@ async def test_circusctl_works(root: Path) -> None:
             printed = await typed_beside(command if "status" in command else f"{command} --waiting", root, **variables)
             assert "ok" in printed or "active" in printed, command
             if "stop" not in command:
-                await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
+                await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
 
 
 def test_one_benchmark_can_be_run_alone() -> None:

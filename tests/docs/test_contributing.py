@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.testing.waiting import WAIT_SECONDS
 from tests.docs.pages import ROOT, Page
 from tests.docs.terminal import environment, typed
-from tests.harness.support import PATIENCE
 
 CONTRIBUTING = Page("CONTRIBUTING.md")
 EXERCISE = CONTRIBUTING.command("sed -i ")
@@ -44,7 +44,7 @@ def test_the_exercise(checkout: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=4 * PATIENCE,
+        timeout=4 * WAIT_SECONDS,
     )
     assert done.returncode == 1, done.stdout
     failed = re.findall(r"^FAILED (\S+?)::", done.stdout, re.MULTILINE)

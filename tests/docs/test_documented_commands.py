@@ -4,7 +4,7 @@ import re
 import shlex
 
 from tests.harness.operated import operated
-from tests.harness.support import PROJECT
+from tests.harness.project import PROJECT
 
 DOCUMENTS = ("README.md", "docs/operating.md")
 NEED_A_HUB = (

@@ -29,7 +29,7 @@ from tests.deploy.manifest_tools import (
 )
 from tests.deploy.manifest_validity import OLDEST, mistakes
 from tests.docs.docs_tools import blocks, codes, page, rows
-from tests.harness.support import Node
+from tests.harness.node import Node
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"}
@@ -134,7 +134,7 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
     (main,) = wanted["spec"]["containers"]
     settings = tmp_path / "stub.yaml"
     settings.write_text(only(charted(), "ConfigMap")["data"]["stub.yaml"])
-    node.spawn(config=settings)
+    node.start_plugin(config=settings)
     await kubelet.wait_for("example.com/stub", 4)
     limits = {name: int(count) for name, count in main["resources"]["limits"].items()}
     response = (await kubelet.admit("stub-test", limits)).containers["main"].response

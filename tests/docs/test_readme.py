@@ -15,9 +15,10 @@ from hub._version import __version__
 from hub.supervisor.config.watchers import read_config, shipped_config
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
+from hub.testing.waiting import WAIT_SECONDS
 from tests.docs.pages import README, ROOT
 from tests.docs.terminal import terminal
-from tests.harness.support import PATIENCE, ended, started
+from tests.harness.processes import ended, started
 
 BIN = Path(sys.executable).parent
 HOST_ROOT = "DPHUB_HOST_ROOT"
@@ -80,8 +81,8 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
     config.write_text(shipped_config().read_text(encoding="utf-8") + "\n" + SECTION, encoding="utf-8")
     async with Node(root, config, {HOST_ROOT: str(adapters)}) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/serial", allocatable=2, timeout=PATIENCE)
-        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/serial", allocatable=2, timeout=WAIT_SECONDS)
+        await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
         pod = await node.kubelet.admit("reader", {"example.com/serial": 2})
         response = pod.containers["main"].response
         assert response.envs == {"SERIAL_PORTS": "/dev/ttyUSB0,/dev/ttyUSB1"}
@@ -93,11 +94,11 @@ def test_the_commands_for_a_fresh_machine() -> None:
     """`make demo` shows the demo; `make test` is what gates, and knows how to set itself up."""
     assert COMMANDS[0] == "make demo"
     told = subprocess.run(
-        ["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=4 * PATIENCE
+        ["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=4 * WAIT_SECONDS
     ).stdout
     assert "The hub stops" in told
     planned = subprocess.run(
-        ["make", "-n", "-B", "test"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE
+        ["make", "-n", "-B", "test"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=WAIT_SECONDS
     )
     for tool in (
         "setup.sh",
@@ -163,7 +164,7 @@ async def test_the_hub_runs_with_its_defaults(root: Path) -> None:
             | {"DPHUB_PLUGIN_DIR": str(plugin_dir), "DPHUB_RUN_DIR": str(run_dir), "DPHUB_HTTP": "127.0.0.1:0"},
             stderr=asyncio.subprocess.DEVNULL,
         ) as hub:
-            await kubelet.wait_for("example.com/stub", allocatable=4, timeout=PATIENCE)
+            await kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
             hub.terminate()
             assert await ended(hub) == 0
         assert {plugin.name for plugin in read_config(shipped_config())} == {"gpu", "ib", "stub"}

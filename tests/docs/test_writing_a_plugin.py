@@ -28,12 +28,12 @@ from hub.reset.messages import ResetLimits
 from hub.supervisor.config.watchers import read_config
 from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.node import Node
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from plugins.stub.faults import Faults
 from tests.deploy.manifest_tools import CONTAINER, Object, container, kustomized, mounts, only, pod
 from tests.deploy.manifest_validity import mistakes
 from tests.docs.pages import README, ROOT, TUTORIAL
 from tests.docs.terminal import environment, terminal, typed, typed_beside
-from tests.harness.support import PATIENCE, until
 
 SERIAL = "example.com/serial"
 FIRST, GROWN = TUTORIAL.versions("serial_adapters.py")
@@ -238,7 +238,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
         status = await typed_beside("dphub status serial", here, DPHUB_RUN_DIR=RUN_DIR)
         assert "last reset of" in status
         run_dir = RunDir(here / RUN_DIR)
-        await until(lambda: _has_metric(run_dir), "the plugin's own figures in its pulse")
+        await wait_until(lambda: _has_metric(run_dir), "the plugin's own figures in its pulse")
         state = read_file(run_dir.hub_report, InstanceReport)
         assert state
         answer = await AsyncHTTPClient().fetch(f"http://{state.hub.http}/metrics")
@@ -351,7 +351,7 @@ async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -
         "DPHUB_RUN_DIR": str(tutorial.directory / "run"),
     }
     async with FakeKubelet(tutorial.directory / "plugins") as kubelet, terminal(command, etc, **variables):
-        await kubelet.wait_for(SERIAL, allocatable=2, timeout=PATIENCE)
+        await kubelet.wait_for(SERIAL, allocatable=2, timeout=WAIT_SECONDS)
         pod_with_reset = await kubelet.admit("reader", {SERIAL: 1})
         assert pod_with_reset.containers["main"].started
 
@@ -419,8 +419,8 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
     config.write_text(f"[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub --config {settings}\n")
     async with Node(tutorial.directory, config) as node:
         await node.start_hub()
-        await node.kubelet.wait_for("example.com/stub", allocatable=8, timeout=PATIENCE)
-        await node.kubelet.wait_for("example.com/another", allocatable=2, timeout=PATIENCE)
+        await node.kubelet.wait_for("example.com/stub", allocatable=8, timeout=WAIT_SECONDS)
+        await node.kubelet.wait_for("example.com/another", allocatable=2, timeout=WAIT_SECONDS)
         assert {device.numa for device in node.kubelet.devices("example.com/stub")} == {(0,), (1,)}
         pod = await node.kubelet.admit("reader", {"example.com/another": 1})
         response = pod.containers["main"].response

@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hub.testing.plugin import PluginProcess
 from plugins.gpu.discovery.facts import Gpu, MigDevice
-from tests.harness.support import Node, PluginUnderTest
+from tests.harness.node import Node
 from tests.simulators.nvml import SimulatedNode
 
 GPU = "nvidia.com/gpu"
@@ -28,12 +29,10 @@ class GpuNode:
         self.root.mkdir()
         self.driver = SimulatedNode(self.root, profile, mig)
 
-    def start(
-        self, config: str | Path | None = None, *, target: str = "plugins.gpu:GPU", **env: str
-    ) -> PluginUnderTest:
+    def start(self, config: str | Path | None = None, *, target: str = "plugins.gpu:GPU", **env: str) -> PluginProcess:
         """A plugin process with this configuration file."""
         environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
-        return self.node.spawn(target, name="gpu", config=config, env=environment)
+        return self.node.start_plugin(target, name="gpu", config=config, env=environment)
 
     def daemons(self) -> list[int]:
         """The processes of this node's MPS program."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import psutil
 from circus.client import CircusClient
 
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 
 HUB = "from hub.cli.commands.run import run; run()"
 STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
@@ -25,7 +25,7 @@ T = TypeVar("T")
 Event = dict[str, Any]
 
 
-def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+def wait_until(condition: Callable[[], T], what: str, patience: float = WAIT_SECONDS) -> T:
     """The first true value of the condition."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -81,7 +81,7 @@ class HubProcess:
         """Run circusctl against this hub."""
         circusctl = Path(sys.executable).with_name("circusctl")
         return subprocess.run(
-            [circusctl, "--endpoint", f"ipc://{self.run_dir}/dphub.control", "--timeout", f"{PATIENCE:g}", *words],
+            [circusctl, "--endpoint", f"ipc://{self.run_dir}/dphub.control", "--timeout", f"{WAIT_SECONDS:g}", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -95,7 +95,7 @@ class HubProcess:
 
     def call(self, command: str, **properties: object) -> dict[str, Any]:
         """Say to the hub what circusctl has no words for."""
-        client = CircusClient(endpoint=f"ipc://{self.run_dir}/dphub.control", timeout=PATIENCE)
+        client = CircusClient(endpoint=f"ipc://{self.run_dir}/dphub.control", timeout=WAIT_SECONDS)
         try:
             answer: dict[str, Any] = client.send_message(command, **properties)
         finally:
@@ -146,7 +146,7 @@ class HubProcess:
         """The exit code of the hub, once it has ended."""
         assert self.process is not None
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the hub does not end\n{self.text()}") from None
 
@@ -177,7 +177,7 @@ def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.
         text=True,
         check=False,
         cwd=cwd,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
         env={**_clean_environment(), **env},
     )
 

@@ -19,7 +19,9 @@ from hub.model.hub import InstanceReport
 from hub.model.node import NodeStatus, PluginStatus
 from hub.status.reader import Reader
 from hub.testing.node import Node
-from tests.harness.support import PATIENCE, ended, replace, started, until
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import replace
+from tests.harness.processes import ended, started
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import RdmaTree, beside_gpus
 
@@ -61,19 +63,6 @@ FILES = {
 }
 
 
-class Said:
-    """What a command printed, and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-    def __repr__(self) -> str:
-        """All of it, for a test that fails."""
-        return f"exit code {self.code}\n{self.out}\n{self.err}"
-
-
 class Lines:
     """What a command prints while it runs.
 
@@ -88,7 +77,7 @@ class Lines:
         """Read on until a line has these words."""
         seen = []
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 while line := (await self._stream.readline()).decode():
                     seen.append(line)
                     if words in line:
@@ -117,7 +106,6 @@ class OperatedNode(Node):
         files: Mapping[str, str] | None = None,
         watchdog: float = WATCHDOG,
     ) -> None:
-        self.directory = directory
         self.root = directory / "root"
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
@@ -134,17 +122,6 @@ class OperatedNode(Node):
         """Start the hub, or another one beside it; what is told of the node is told by the latest."""
         await super().start_hub(instance)
         self._reader = Reader(self.run_dir)
-
-    async def dphub(self, *words: str, width: int = 120) -> Said:
-        """Run a command as an operator does."""
-        async with started(
-            *(sys.executable, "-m", "hub", *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": str(width)},
-        ) as process:
-            out, err = await process.communicate()
-        return Said(process.returncode or 0, out.decode(), err.decode())
 
     def status(self) -> NodeStatus | None:
         """The node's condition, once the hub that runs has told it."""
@@ -164,7 +141,7 @@ class OperatedNode(Node):
             return status if status and holds(status) else None
 
         try:
-            return await until(found, what)
+            return await wait_until(found, what)
         except AssertionError as error:
             status = self.status()
             problems = status.problems if status else ()
@@ -180,7 +157,7 @@ class OperatedNode(Node):
         async with started(
             *(sys.executable, "-m", "hub", *words),
             stdout=asyncio.subprocess.PIPE,
-            env={**self._environment, "DPHUB_RUN_DIR": str(self.run_dir.path), "COLUMNS": "200"},
+            env=self.command_environment(width=200),
         ) as process:
             assert process.stdout
             yield Lines(process.stdout)
@@ -210,7 +187,7 @@ class OperatedNode(Node):
         for plugin in ("gpu", "ib", "stub"):
             file = self.run_dir.heartbeat(plugin)
             before = file.stat().st_mtime_ns
-            await until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
+            await wait_until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
 
     def rewrite(self, name: str, text: str) -> str:
         """Change one of the configuration files; what it said before."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.harness.support import PATIENCE, until
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 
 GRACE = 30.0
 """Seconds that a kubelet gives a pod to end before it kills it."""
@@ -111,7 +111,7 @@ class Pod:
         """Its exit code."""
         process = self._process
         assert process is not None
-        await until(lambda: process.poll() is not None, "the end of the container", within)
+        await wait_until(lambda: process.poll() is not None, "the end of the container", within)
         return process.returncode
 
     async def exec(self, *command: str) -> tuple[int, str]:
@@ -123,7 +123,7 @@ class Pod:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        said, _ = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
         assert process.returncode is not None
         return process.returncode, said.decode()
 

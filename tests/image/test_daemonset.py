@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB
+from hub.testing.plugin import STUB
 from tests.image.pod import GRACE, StartPod, Wanted
 
 BASE = Path(__file__).parents[2] / "container" / "base"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import STUB
 from scripts import image as built
-from tests.harness.support import STUB
 from tests.image.pod import GRACE, Image, StartPod, Wanted
 
 FIGURES = built.WORK.with_suffix(".json")

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, until
+from hub.testing.plugin import STUB
+from hub.testing.waiting import wait_until
 from tests.image.pod import GRACE, Image, StartPod, Wanted
 
 RESOURCES = {"nvidia.com/gpu", "rdma/hca", STUB}
@@ -117,7 +118,7 @@ async def test_processes_without_a_parent_leave_no_zombie(
     (orphan,) = (process for process in pod.processes() if process.pid not in before)
     assert orphan.ppid() == pod.processes()[0].pid
     orphan.kill()
-    await until(lambda: {process.pid for process in pod.processes()} == before, "the end of the orphan")
+    await wait_until(lambda: {process.pid for process in pod.processes()} == before, "the end of the orphan")
 
 
 async def test_a_mounted_directory_brings_configuration_and_plugins(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 
 NOBODY = 65534
 
@@ -80,7 +80,7 @@ def _run(words: list[str], **variables: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
         env=environment(**variables),
         cwd=Path(__file__).parents[3],
     )

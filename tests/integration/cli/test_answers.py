@@ -18,8 +18,9 @@ from hub.base.sockets import is_served
 from hub.cli.target import TargetHub
 from hub.model.heartbeat import UNRESPONSIVE_AFTER
 from hub.supervisor.circus.client import CircusClient
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
-from tests.harness.support import PATIENCE, started, until
+from tests.harness.processes import started
 
 OTHERS = """
 [watcher:odd]
@@ -160,7 +161,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         config = node.directory / "circus.ini"
         config.write_text(config.read_text().replace("[watcher:stub]", "[watcher:stub]\nautostart = False"))
         await node.start_hub("younger")
-        await until(lambda: len(running_hubs(older)) > 1 and node.status(), "the younger hub")
+        await wait_until(lambda: len(running_hubs(older)) > 1 and node.status(), "the younger hub")
         said = await node.dphub("cordon", "stub-1")
         words = "; hub dphub of this node still serves it: repeat the command with --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
@@ -175,7 +176,7 @@ async def test_health_without_http(node: OperatedNode) -> None:
     quiet = RunDir(node.run_dir.path, "quiet")
     flags = (f"--config={node.directory}/circus.ini", f"--plugin-dir={node.plugin_dir}", "--instance=quiet")
     async with node.running("run", "--http=off", *flags):
-        await until(lambda: is_served(quiet.circus_socket) and quiet.hub_report.exists(), "the hub")
+        await wait_until(lambda: is_served(quiet.circus_socket) and quiet.hub_report.exists(), "the hub")
         said = await node.dphub("health", "--instance=quiet")
         assert (said.code, said.out) == (0, "ok (no HTTP)\n"), said
 
@@ -190,6 +191,6 @@ async def test_an_interrupted_follow(node: OperatedNode) -> None:
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
         await process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             _, err = await process.communicate()
         assert (process.returncode, err) == (0, b"")

@@ -10,8 +10,8 @@ import pytest
 from hub.model.node import NodeStatus
 from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import AdmissionError
+from hub.testing.waiting import wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
-from tests.harness.support import until
 
 
 def _device(status: NodeStatus, name: str) -> DeviceStatus:
@@ -216,7 +216,7 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
     await node.stop_hub()
     await node.start_hub()
     await node.all_well()
-    await until(lambda: node.plugin("stub"), "the stub")
+    await wait_until(lambda: node.plugin("stub"), "the stub")
     assert _stub(node, 1).source == "cordon"
     assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1
     said = await node.dphub("uncordon", "stub-1")
@@ -278,7 +278,7 @@ async def test_logs_and_levels(node: OperatedNode) -> None:
     said = await node.dphub("log-level", "stub", "debug")
     assert said.code == 0, said
     await node.kubelet.admit("trainer", {STUB: 1})
-    await until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
+    await wait_until(lambda: "devices allocated" in node.run_dir.log("stub").read_text(), "a line of debug")
     plugin = await node.status_until(lambda status: status.plugins[2].log_level == "debug", "the level in the status")
     assert plugin.plugins[0].log_level == "info"
     said = await node.dphub("logs", "stub", "--json", "-n", "0")

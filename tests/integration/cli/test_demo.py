@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.support import PATIENCE, started, until
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.processes import started
 
 DPHUB = Path(sys.executable).with_name("dphub")
 STEPS = [
@@ -30,7 +31,7 @@ STEPS = [
 
 def _demo(*flags: str) -> str:
     return subprocess.run(
-        [DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=4 * PATIENCE
+        [DPHUB, "demo", *flags], check=True, capture_output=True, text=True, timeout=4 * WAIT_SECONDS
     ).stdout
 
 
@@ -66,10 +67,10 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
         family = psutil.Process(demo.pid).children(recursive=True)
         assert family
         demo.send_signal(number)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             _, said = await demo.communicate()
         assert (demo.returncode, said.strip()) == (1, b"Aborted!")
-        gone, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        gone, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
         assert not alive, gone
 
 
@@ -87,10 +88,10 @@ async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
             (hub,) = psutil.Process(demo.pid).children()
             hub.suspend()
             demo.send_signal(signal.SIGINT)
-            await until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
+            await wait_until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
             demo.send_signal(signal.SIGINT)
             hub.resume()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 _, said = await demo.communicate()
         assert (demo.returncode, said.strip()) == (1, b"Aborted!")
         assert os.listdir(directory) == []  # noqa: PTH208 - nothing of the event loop waits for it
@@ -104,7 +105,7 @@ def _has_pending(pid: int, number: signal.Signals) -> bool:
 
 def test_an_unknown_command_is_one_clear_error() -> None:
     """A typing error names the word, exits with 2, and starts nothing."""
-    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=PATIENCE)
+    failed = subprocess.run([DPHUB, "dmeo"], check=False, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert failed.returncode == 2
     assert "dmeo" in failed.stderr
 
@@ -114,5 +115,5 @@ def test_an_unknown_command_is_one_clear_error() -> None:
 )
 def test_every_command_explains_itself(flags: list[str]) -> None:
     """Help and version work without a node, a kubelet or a run directory."""
-    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=PATIENCE)
+    shown = subprocess.run([DPHUB, *flags], check=True, capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert "dphub" in shown.stdout

@@ -15,7 +15,7 @@ from hub.base.errors import HubError
 from hub.base.exits import Exit
 from hub.cli.target import TargetHub
 from hub.model.node import NodeStatus
-from tests.harness.support import until
+from hub.testing.waiting import wait_until
 from tests.integration.cli.plain_user import (
     command,
     dphub,
@@ -89,7 +89,7 @@ async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
                 status if status.ok and [plugin.condition for plugin in status.plugins] == 3 * ["registered"] else None
             )
 
-        await until(registered, "three plugins that are registered")
+        await wait_until(registered, "three plugins that are registered")
         shown = await asyncio.to_thread(dphub, "status", *directories[:2])
         assert (shown.returncode, "No problems" in shown.stdout) == (Exit.OK, True), shown
         shown = await asyncio.to_thread(dphub, "devices", "stub", DPHUB_RUN_DIR=str(own / "run"))
@@ -153,7 +153,7 @@ async def test_a_port_that_is_taken(own: Path) -> None:
         with _running("run", *directories, "--http", address):
             log = own / "run" / "dphub.log"
             flag = "--http or DPHUB_HTTP"
-            await until(lambda: log.exists() and flag in log.read_text(), "a line of the log that names the flag")
+            await wait_until(lambda: log.exists() and flag in log.read_text(), "a line of the log that names the flag")
             shown = await asyncio.to_thread(dphub, "status", *directories[:2])
             assert f"cannot listen on {address}: Address already in use" in shown.stdout
             assert flag in shown.stdout

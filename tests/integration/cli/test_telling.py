@@ -12,8 +12,8 @@ from rich.text import Text
 
 from hub.cli.render.table import Column, Table
 from hub.status.reader import Reader
+from hub.testing.waiting import wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
-from tests.harness.support import until
 
 QUICK = {"gpu.yaml": "dphub: {health: {interval: 0.2, stable_for: 0}}"}
 
@@ -30,8 +30,8 @@ async def _until_it_flaps(node: OperatedNode, total: int) -> None:
     while not _flaps(node):
         seen = len(node.kubelet.lists(GPU))
         node.gpus.xid(0, 12)
-        await until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to fall")
-        await until(lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to rise")
+        await wait_until(lambda seen=seen: len(node.kubelet.lists(GPU)) > seen, "the GPU to fall")
+        await wait_until(lambda: node.kubelet.capacity()[GPU].allocatable == total or _flaps(node), "the GPU to rise")
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -160,7 +160,7 @@ async def test_what_a_script_reads() -> None:
         (device,) = pod.held(HCA)
         name = node.hcas.name_of(device)
         node.hcas.remove(name)
-        await until(lambda: device not in {each.id for each in node.kubelet.devices(HCA)}, "the HCA to go")
+        await wait_until(lambda: device not in {each.id for each in node.kubelet.devices(HCA)}, "the HCA to go")
         lines = [json.loads(line) for line in (await node.dphub("devices", HCA, "--json")).out.splitlines()]
         (gone,) = [line for line in lines if line["id"] == device]
         assert (gone["healthy"], gone["holder"]) == (False, "default/job/main")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
 from tests.harness.gpu_support import GPU, GpuNode
-from tests.harness.support import Node, PluginUnderTest
+from tests.harness.node import Node
 from tests.simulators.nvml import LOST, UNKNOWN, SimulatedGpu, make_gpu
 
 PLUGIN = """
@@ -38,7 +39,7 @@ class Turmoil:
     kubelet: FakeKubelet
     chance: random.Random
     gpus: GpuNode = field(init=False)
-    plugin: PluginUnderTest = field(init=False)
+    plugin: PluginProcess = field(init=False)
     unplugged: list[SimulatedGpu] = field(default_factory=list)
     deeds: list[str] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.kubelet.model import Pod
 from tests.harness.gpu_support import GPU, GpuNode
-from tests.harness.support import Node
+from tests.harness.node import Node
 from tests.simulators.rdma.tree import beside_gpus
 
 HCA = "rdma/hca"
@@ -29,7 +29,7 @@ class Rack:
         pool = {"resourceName": "hca", "mode": "hca", "nearGpus": near, "selectors": {"vendors": ["15b3"]}}
         self.gpus.start()
         env = {"DPHUB_HOST_ROOT": str(self.gpus.root)}
-        node.spawn("plugins.ib:IB", name="ib", config=json.dumps({"configList": [pool]}), env=env)
+        node.start_plugin("plugins.ib:IB", name="ib", config=json.dumps({"configList": [pool]}), env=env)
 
     def switches(self, pod: Pod, resource: str) -> Counter[int]:
         """The switches of a pod's devices of a resource."""

@@ -1,7 +1,7 @@
 """Whatever goes wrong with GPUs, driver, plugin and kubelet: in the end the kubelet's list is true."""
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import Node, chance
+from tests.harness.node import Node, chance
 from tests.integration.gpu.gpu_faults import Turmoil
 
 SEQUENCES = 20

@@ -4,7 +4,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.gpu_support import GPU
-from tests.harness.support import Node, chance
+from tests.harness.node import Node, chance
 from tests.integration.gpu.rack import HCA, Rack, neighbours
 
 PODS = 40

@@ -13,7 +13,7 @@ from plugins.gpu.nvml.driver import Driver
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 from tests.harness.gpu_support import GPU, answer
-from tests.harness.support import Node
+from tests.harness.node import Node
 
 pytestmark = [
     pytest.mark.hardware,
@@ -44,7 +44,7 @@ def test_discovery(driver: Driver) -> None:
 async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
     """A container gets a GPU by its UUID; the driver's errors are listened to."""
     gpus = driver.poll(30).gpus
-    plugin = node.spawn("plugins.gpu:GPU", name="gpu", config="flags: {plugin: {passDeviceSpecs: true}}")
+    plugin = node.start_plugin("plugins.gpu:GPU", name="gpu", config="flags: {plugin: {passDeviceSpecs: true}}")
     await kubelet.wait_for(GPU, len(gpus), timeout=60)
     got = answer(await kubelet.admit("job", {GPU: 1}))
     (gpu,) = [gpu for gpu in gpus if gpu.uuid == got.envs["NVIDIA_VISIBLE_DEVICES"]]

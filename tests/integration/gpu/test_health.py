@@ -4,8 +4,10 @@ import pytest
 
 from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import wait_until
 from tests.harness.gpu_support import GPU, GpuNode
-from tests.harness.support import Node, PluginUnderTest, until
+from tests.harness.node import Node
 from tests.simulators.nvml import NOT_SUPPORTED, UNKNOWN
 
 QUICK = "dphub: {health: {interval: 0.1, stable_for: 0}}"
@@ -13,7 +15,7 @@ CALM = "dphub: {health: {interval: 1000, stable_for: 1000}}"
 """No probe and no recovery while the test lasts."""
 
 
-async def _told(plugin: PluginUnderTest, uuid: str, words: str) -> DeviceStatus:
+async def _told(plugin: PluginProcess, uuid: str, words: str) -> DeviceStatus:
     """A device once its reason has these words."""
 
     def told() -> DeviceStatus | None:
@@ -21,10 +23,10 @@ async def _told(plugin: PluginUnderTest, uuid: str, words: str) -> DeviceStatus:
         devices = [device for resource in state.resources for device in resource.devices] if state else []
         return next((device for device in devices if device.id == uuid and words in device.reason), None)
 
-    return await until(told, words)
+    return await wait_until(told, words)
 
 
-async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env: str) -> PluginUnderTest:
+async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env: str) -> PluginProcess:
     plugin = gpus.start(config, **env)
     await kubelet.wait_for(GPU, len(gpus.driver.gpus))
     return plugin

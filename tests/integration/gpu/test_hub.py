@@ -13,8 +13,9 @@ import pytest
 
 from hub.status.reader import read_report
 from hub.testing.node import Node
+from hub.testing.plugin import STUB
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.gpu_support import GPU
-from tests.harness.support import PATIENCE, STUB, until
 from tests.simulators.nvml import SimulatedNode
 
 CONFIG = """
@@ -51,7 +52,7 @@ def _pid(node: Node, plugin: str) -> int:
 def _restart(node: Node, plugin: str) -> None:
     circusctl = Path(sys.executable).parent / "circusctl"
     command = [circusctl, "--endpoint", f"ipc://{node.run_dir.circus_socket}", "restart", plugin]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS)
 
 
 async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) -> None:
@@ -59,17 +60,17 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
     driver = SimulatedNode(directory / "root", "pair")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()
-        await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)
+        await node.kubelet.wait_for(GPU, 2, timeout=WAIT_SECONDS)
         await node.kubelet.wait_for(STUB, 4)
-        stub = await until(lambda: _pid(node, "stub"), "the stub's state")
+        stub = await wait_until(lambda: _pid(node, "stub"), "the stub's state")
         lists = len(node.kubelet.lists(STUB))
         driver.hang()
-        exits = await until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
+        exits = await wait_until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
-        state = await until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
+        state = await wait_until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
         driver.mend()
-        await node.kubelet.wait_for(GPU, 2, timeout=PATIENCE)
+        await node.kubelet.wait_for(GPU, 2, timeout=WAIT_SECONDS)
         assert (_pid(node, "stub"), len(node.kubelet.lists(STUB))) == (stub, lists)
 
 
@@ -78,10 +79,10 @@ async def test_a_restart_by_an_administrator(directory: Path) -> None:
     driver = SimulatedNode(directory / "root", "switch8")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()
-        await node.kubelet.wait_for(GPU, 8, timeout=PATIENCE)
+        await node.kubelet.wait_for(GPU, 8, timeout=WAIT_SECONDS)
         driver.xid(3, 79)
         await node.kubelet.wait_for(GPU, 7)
-        before = await until(lambda: _pid(node, "gpu"), "the plugin's state")
+        before = await wait_until(lambda: _pid(node, "gpu"), "the plugin's state")
         _restart(node, "gpu")
-        await until(lambda: _pid(node, "gpu") not in {0, before}, "another process")
+        await wait_until(lambda: _pid(node, "gpu") not in {0, before}, "another process")
         await node.kubelet.wait_for(GPU, 7)

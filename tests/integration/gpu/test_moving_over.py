@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from hub.testing.kubelet import AdmissionError, FakeKubelet
+from hub.testing.waiting import wait_until
 from tests.harness.gpu_support import GPU, GpuNode, answer
-from tests.harness.support import Node, until
+from tests.harness.node import Node
 from tests.simulators.nvml.library import HERE as SIMULATOR
 
 CDI = "k8s.device-plugin.nvidia.com"
@@ -106,7 +107,7 @@ async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
     await plugin.stop()
     sharing.start("version: v1")
     await kubelet.wait_for(GPU, 1)
-    await until(lambda: not sharing.daemons(), "the daemon's end")
+    await wait_until(lambda: not sharing.daemons(), "the daemon's end")
 
 
 async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import wait_until
 from tests.harness.gpu_support import GPU, GpuNode, answer
-from tests.harness.support import Node, PluginUnderTest, chance, until
+from tests.harness.node import Node, chance
 from tests.simulators.nvml.library import HERE as SIMULATOR
 
 PROGRAM = SIMULATOR / "nvidia-cuda-mps-control"
@@ -65,7 +67,7 @@ def gpus(node: Node) -> Iterator[MpsNode]:
     gpus.end_daemons()
 
 
-async def _unhealthy(plugin: PluginUnderTest, words: str, resource: str = GPU) -> None:
+async def _unhealthy(plugin: PluginProcess, words: str, resource: str = GPU) -> None:
     await plugin.resource_until(
         lambda state: bool(state.devices) and all(words in device.reason for device in state.devices), resource
     )
@@ -109,7 +111,7 @@ async def test_a_daemon_that_died(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 4)
     daemon = gpus.daemon()
     os.kill(daemon, signal.SIGKILL)
-    await until(lambda: gpus.daemon() not in {0, daemon}, "another daemon")
+    await wait_until(lambda: gpus.daemon() not in {0, daemon}, "another daemon")
     await kubelet.wait_for(GPU, 4)
 
 
@@ -162,8 +164,8 @@ async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet)
     await plugin.stop()
     gpus.start("version: v1")
     await kubelet.wait_for(GPU, 2)
-    await until(lambda: not gpus.daemons(), "the daemon's end")
-    await until(lambda: gpus.driver.value(1, "compute_mode") == 0, "the compute mode as before")
+    await wait_until(lambda: not gpus.daemons(), "the daemon's end")
+    await wait_until(lambda: gpus.driver.value(1, "compute_mode") == 0, "the compute mode as before")
     assert gpus.told()[-1] == "gpu quit"
 
 
@@ -181,7 +183,7 @@ async def test_kills_at_any_moment(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     for _ in range(6):
         plugin = gpus.start(_config())
         with suppress(AssertionError):
-            await until(gpus.daemon, "a daemon", random.uniform(0.05, 0.6))
+            await wait_until(gpus.daemon, "a daemon", random.uniform(0.05, 0.6))
         if random.random() < 0.5 and (daemon := gpus.daemon()):
             os.kill(daemon, signal.SIGKILL)
         plugin.kill()

@@ -5,16 +5,18 @@ import pytest
 
 from hub.base.exits import Exit
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import wait_until
 from tests.harness.gpu_support import GPU, GpuNode, answer
-from tests.harness.support import Node, PluginUnderTest, asking_for, dialled, until
+from tests.harness.node import Node, asking_for, dialled
 from tests.simulators.nvml import LOST, UNKNOWN, make_gpu
 
 QUICK = "dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 2}}"
 
 
-async def _reason(plugin: PluginUnderTest, words: str) -> str:
+async def _reason(plugin: PluginProcess, words: str) -> str:
     """Why the plugin has no device, once that has these words."""
-    state = await until(lambda: found if (found := plugin.state()) and words in found.reason else None, words)
+    state = await wait_until(lambda: found if (found := plugin.state()) and words in found.reason else None, words)
     return state.reason
 
 
@@ -188,7 +190,9 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
     gpus.driver.apply()
     plugin = gpus.start("dphub: {exclude: ['0']}")
     await kubelet.wait_for(GPU, 5)
-    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out")
+    state = await wait_until(
+        lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out"
+    )
     reasons = {each.id: each.reason for each in state.excluded}
     assert reasons[gpus.uuids()[0]] == "excluded by dphub.exclude (0)"
     assert reasons["gpu-index-5"] == "the GPU is lost (nvmlDeviceGetHandleByIndex: GPU is lost)"

@@ -11,13 +11,14 @@ from hub import Host, ResetDevice, Runtime
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
+from hub.testing.waiting import wait_until
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.driverlock import DriverLock, exclusive_driver
 from plugins.gpu.reset import hardware
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 from tests.harness.gpu_support import GPU, GpuNode
-from tests.harness.support import Node, until
+from tests.harness.node import Node
 from tests.simulators.nvml import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
 
 CHECK, CLEAN, RESET = ResetLevel.CHECK, ResetLevel.CLEAN, ResetLevel.RESET
@@ -90,7 +91,7 @@ async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: check}}")
     await kubelet.wait_for(GPU, 1)
     admission = asyncio.ensure_future(kubelet.admit("next", {GPU: 1}))
-    await until(lambda: _children(plugin.pid), "a reset")
+    await wait_until(lambda: _children(plugin.pid), "a reset")
     gpus.driver.heal(0)
     await admission
 

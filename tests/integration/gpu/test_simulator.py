@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.support import PATIENCE, until
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.simulators.nvml import LOST, MISMATCH, SimulatedNode
 
 HEAD = """
@@ -25,7 +25,7 @@ n.nvmlInit()
 """
 
 
-def _run(node: SimulatedNode, code: str, timeout: float = PATIENCE) -> list[Any]:
+def _run(node: SimulatedNode, code: str, timeout: float = WAIT_SECONDS) -> list[Any]:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + code],
         env=os.environ | node.environment,
@@ -138,11 +138,11 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
     )
     with ExitStack() as ends:
         waiters = [ends.enter_context(_started(node, tmp_path, code % number)) for number in range(2)]
-        await until(lambda: len(list(tmp_path.glob("ready*"))) == 2, "two waiters")
+        await wait_until(lambda: len(list(tmp_path.glob("ready*"))) == 2, "two waiters")
         node.xid(0, 13)
         node.xid(1, 79)
         node.xid(1, 48, gi=3)
-        said = [waiter.communicate(timeout=PATIENCE)[0] for waiter in waiters]
+        said = [waiter.communicate(timeout=WAIT_SECONDS)[0] for waiter in waiters]
     uuid = node.gpus[1].uuid
     for out in said:
         assert [json.loads(line) for line in out.splitlines()] == [[uuid, 79, 0xFFFFFFFF], [uuid, 48, 3], 10]

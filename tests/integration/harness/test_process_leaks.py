@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.support import PROJECT
+from tests.harness.project import PROJECT
 
 LEAK = """
 import subprocess

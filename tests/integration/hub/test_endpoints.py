@@ -7,8 +7,9 @@ import json
 
 from tornado.httpclient import AsyncHTTPClient
 
+from hub.testing.waiting import wait_until
 from tests.harness.operated import OperatedNode
-from tests.harness.support import PROJECT, until
+from tests.harness.project import PROJECT
 
 
 async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
@@ -30,7 +31,7 @@ async def test_floods(node: OperatedNode) -> None:
     assert status
     host, _, port = status.hub.report.http.partition(":")
     streams = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
-    closed = await until(lambda: sum(reader.at_eof() for reader, _ in streams) >= 100, "refused connections")
+    closed = await wait_until(lambda: sum(reader.at_eof() for reader, _ in streams) >= 100, "refused connections")
     assert closed
     for _, writer in streams:
         writer.close()

@@ -14,8 +14,8 @@ import pytest
 from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
+from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import HubProcess, is_alive, wait_until
-from tests.harness.support import PATIENCE
 
 RECORDER = """
 import signal, sys, time
@@ -74,7 +74,7 @@ class Starts:
 
     async def wait(self, count: int) -> None:
         """Wait until so many were told; never more than that."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while self.count < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -212,7 +212,7 @@ async def test_dead_directory_ends_the_watch(plugin_dir: Path, kubelet: Kubelet)
             await starts.wait(1)
             remove(kubelet)
             make(plugin_dir)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_SECONDS):
                 await task
             assert starts.count == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tests.harness.operated import GPU, HCA, operated
-from tests.harness.support import PROJECT
+from tests.harness.project import PROJECT
 from tests.harness.tools import tool
 
 MONITORING = PROJECT / "container" / "monitoring"

@@ -7,8 +7,8 @@ import pytest
 
 from hub.model.node import NodeStatus, Problem, Severity
 from hub.testing.kubelet import AdmissionError
+from hub.testing.waiting import wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
-from tests.harness.support import until
 
 
 def _about(status: NodeStatus, words: str) -> Problem | None:
@@ -74,7 +74,7 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
         seen.add(found.get(STUB))
         return found.get(STUB) == 2 and found.get(GPU) == 1
 
-    await until(allocated, "who has what")
+    await wait_until(allocated, "who has what")
     assert seen <= {None, 2}
 
 
@@ -82,10 +82,10 @@ async def test_files_that_somebody_takes_away(node: OperatedNode) -> None:
     """What the hub and its plugins tell is told again, and what is known of the devices is kept."""
     await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
     files = (node.run_dir.hub_report, node.run_dir.report("stub"), node.run_dir.health("stub"))
-    await until(files[2].exists, "the cordon to be kept")
+    await wait_until(files[2].exists, "the cordon to be kept")
     for file in files:
         file.unlink()
-    await until(lambda: all(file.exists() for file in files), "the files")
+    await wait_until(lambda: all(file.exists() for file in files), "the files")
     await node.all_well()
     await node.dphub("restart", "stub")
     assert "the fan is loud" in (await node.dphub("status")).out

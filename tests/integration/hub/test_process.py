@@ -22,8 +22,8 @@ from hub.base.exits import Exit
 from hub.base.paths import RunDir
 from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import REAP_INTERVAL
+from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import HUB, STUBBORN, HubProcess, is_alive, seconds_between, wait_until
-from tests.harness.support import PATIENCE
 
 MakeHub = Callable[[str], HubProcess]
 
@@ -525,7 +525,7 @@ def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
 def test_sigterm_in_the_middle_of_a_reload(make_hub: MakeHub, directory: Path) -> None:
     """A hub that is stopped while a reload waits for a plugin starts nothing more and leaves nothing behind."""
     # The reload waits for longer than the test, which ends the plugin itself.
-    hub = make_hub(watcher("a", stubborn(directory, grace=2 * PATIENCE))).start()
+    hub = make_hub(watcher("a", stubborn(directory, grace=2 * WAIT_SECONDS))).start()
     wait_stubborn(hub)
     hub.config.write_text(watcher("b"))
     assert hub.ask("reloadconfig") == "ok"
@@ -600,7 +600,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     http = wait_until(lambda: (told := reader.instance()) and told.hub.http, "the hub to listen")
     port = int(http.rpartition(":")[2])
     for address in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
-        with closing(HTTPConnection(address, port, timeout=PATIENCE)) as client:
+        with closing(HTTPConnection(address, port, timeout=WAIT_SECONDS)) as client:
             client.request("GET", "/healthz")
             assert client.getresponse().read() == b"ok\n"
     asked = dphub("health", f"--run-dir={hub.run_dir}")

@@ -5,8 +5,9 @@ import random
 
 from hub.supervisor.circus.client import CircusClient
 from hub.testing.kubelet import AdmissionError
+from hub.testing.waiting import wait_until
+from tests.harness.node import chance
 from tests.harness.operated import OperatedNode, operated
-from tests.harness.support import chance, until
 
 RESTARTS = 200
 BUSY = "example.com/busy"
@@ -56,7 +57,7 @@ async def _change_devices(node: OperatedNode, end: asyncio.Event) -> list[int]:
     while not end.is_set():
         sent.append(7 if len(sent) % 2 == 0 else 8)
         node.stub_faults(devices={BUSY: sent[-1]})
-        await until(lambda: len(node.kubelet.lists(BUSY)) > len(sent), f"list {len(sent)} of {BUSY}")
+        await wait_until(lambda: len(node.kubelet.lists(BUSY)) > len(sent), f"list {len(sent)} of {BUSY}")
     return sent
 
 

@@ -6,8 +6,8 @@ import signal
 import time
 
 from hub.model.heartbeat import UNRESPONSIVE_AFTER
+from hub.testing.waiting import wait_until
 from tests.harness.operated import STUB, OperatedNode
-from tests.harness.support import until
 
 
 async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -> None:
@@ -39,7 +39,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
             assert (said.code, "does not respond" in said.err) == (2, True), said
     finally:
         node.hub.send_signal(signal.SIGCONT)
-    await until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")
+    await wait_until(lambda: node.run_dir.hub_heartbeat.stat().st_mtime_ns > long_ago, "a pulse of the hub")
     assert (await node.dphub("health")).code == 0
     assert (await node.dphub("status")).code == 0
 

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from hub.model.node import Condition, NodeStatus, Problem
+from hub.testing.scripted import ScriptedKubelet
+from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.operated import CONFIG, GPU, HCA, SHORT_WATCHDOG, STUB, OperatedNode, operated
-from tests.harness.support import PATIENCE, OddKubelet
 
 SLOW = """
 from plugins.stub import Stub
@@ -30,7 +31,7 @@ def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
 async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
     """The problem, once the status tells it; and the command does, and does not say that all is well."""
     status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         said = await node.dphub("status", width=400)
         # What backs off has just been started anew at times.
         while any(word not in said.out for word in words):
@@ -173,7 +174,7 @@ async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
 async def test_refused_registration(node: OperatedNode) -> None:
     """The kubelet's own words are in the status."""
     await node.kubelet.stop()
-    async with OddKubelet(node, "no room for this device plugin").listening():
+    async with ScriptedKubelet(node.plugin_dir, "no room for this device plugin").listening():
         await _told(node, "stub", "registration failed", STUB, "no room for this device plugin")
         await _ready(node, ready=False, says="no room for this device plugin")
         assert await node.metric("dphub_resource_registered", resource=STUB) == 0

@@ -9,8 +9,8 @@ from hub.base.paths import RunDir
 from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
 from hub.supervisor.tasks import run_forever
+from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import HubProcess, wait_until
-from tests.harness.support import PATIENCE
 
 FAILING_ONCE = """
 from hub.supervisor.watchdog import Watchdog
@@ -42,7 +42,7 @@ async def test_a_part_that_fails_is_started_anew() -> None:
         await asyncio.Event().wait()
 
     keeping = asyncio.create_task(run_forever("web", work, tell, retry=0, steady=0.01))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         await well.wait()
     keeping.cancel()
     await asyncio.wait({keeping})
@@ -57,7 +57,7 @@ async def test_a_part_that_just_ends_has_failed() -> None:
         """Nothing."""
 
     keeping = asyncio.create_task(run_forever("watchdog", work, lambda _, how: told.put_nowait(how), retry=60))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert await told.get() == "it has ended"
     keeping.cancel()
     await asyncio.wait({keeping})

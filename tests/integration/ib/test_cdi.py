@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import Node
+from tests.harness.node import Node
 from tests.simulators.rdma.tree import two_connectx6
 
 HCA = "rdma/hca"
@@ -20,7 +20,7 @@ async def test_names_instead_of_files(node: Node, kubelet: FakeKubelet) -> None:
         (directory / name).write_text("{}")
     pool = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
     config = json.dumps({"cdi": ["annotations", "cri"], "configList": [pool]})
-    node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(tree.root)})
+    node.start_plugin("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(tree.root)})
     await kubelet.wait_for(HCA, 2)
     got = (await kubelet.admit("job", {HCA: 1})).containers["main"].response
     name = f"{VENDOR}/rdma-rdma-hca=0000:07:00.0"
@@ -43,7 +43,7 @@ async def test_a_file_that_cannot_be_written(node: Node, kubelet: FakeKubelet) -
     tree = two_connectx6(node.directory / "root")
     (tree.root / "var/run").mkdir(parents=True)
     (tree.root / "var/run/cdi").write_text("in the way")
-    plugin = node.spawn("plugins.ib:IB", name="ib", config="cdi: [cri]", env={"DPHUB_HOST_ROOT": str(tree.root)})
+    plugin = node.start_plugin("plugins.ib:IB", name="ib", config="cdi: [cri]", env={"DPHUB_HOST_ROOT": str(tree.root)})
     await kubelet.wait_for(HCA, 0)
     await plugin.resource_until(
         lambda state: bool(state.devices) and "the CDI file cannot be written" in state.devices[0].reason, HCA

@@ -8,8 +8,10 @@ import pytest
 from hub import Host
 from hub.base.exits import Exit
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from plugins.ib.discovery.routes import default_route_interfaces
-from tests.harness.support import PATIENCE, Node, PluginUnderTest, chance, until
+from tests.harness.node import Node, chance
 from tests.simulators.rdma.tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
 
 HCA = "rdma/hca"
@@ -22,10 +24,10 @@ def _root(node: Node) -> Path:
     return root
 
 
-def _start(node: Node, *pools: dict[str, object], interval: float = 60) -> PluginUnderTest:
+def _start(node: Node, *pools: dict[str, object], interval: float = 60) -> PluginProcess:
     config = json.dumps({"periodicUpdateInterval": interval, "configList": pools}) if pools else None
     root = str(node.directory / "root")
-    return node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": root})
+    return node.start_plugin("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": root})
 
 
 async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
@@ -74,7 +76,7 @@ async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix
             }
         )
     )
-    node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(tree.root)})
+    node.start_plugin("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(tree.root)})
     await kubelet.wait_for("rdma/hca_shared_devices_a", 1000)
     await kubelet.wait_for("rdma/hca_shared_devices_b", 500)
     for name, files in {
@@ -163,7 +165,9 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
     (root / "proc/net/route").write_text(f"{route}eth0 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0\n")
     plugin = _start(node)
     await kubelet.wait_for(HCA, 1)
-    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out")
+    state = await wait_until(
+        lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out"
+    )
     reasons = {each.id: each.reason for each in state.excluded}
     assert {pci: reasons[pci].partition(": ")[2] for pci in reasons} == {
         "0000:02:00.0": "no pool selects it",
@@ -189,7 +193,7 @@ async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
     plugin = _start(node, {**EACH, "selectors": {"ifNames": ["ib0"]}}, {**EACH, "resourceName": "rest"})
     await kubelet.wait_for(HCA, 1)
     await kubelet.wait_for("rdma/rest", 1)
-    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "the clash")
+    state = await wait_until(lambda: found if (found := plugin.state()) and found.excluded else None, "the clash")
     assert state.excluded[0].reason == "0000:07:00.0 (mlx5_0) is also selected by rdma/hca, which comes first"
 
 
@@ -227,7 +231,7 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
     quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"
     config = json.dumps({"configList": [{**EACH, "health": {"down": 0, "up": 0}}]})
     env = {"DPHUB_HOST_ROOT": str(tree.root)}
-    plugin = node.spawn(node.write_plugin(quick), name="ib", config=config, env=env)
+    plugin = node.start_plugin(node.write_plugin(quick), name="ib", config=config, env=env)
     await kubelet.wait_for(HCA, 8)
     down: set[str] = set()
     for turn in range(1000):
@@ -249,7 +253,9 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
             plugin.hup()
     truth = {tree.pci(name): name not in down for name in tree.names}
     await kubelet.wait_until(
-        lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth, PATIENCE, str(truth)
+        lambda kubelet: {device.id: device.healthy for device in kubelet.devices(HCA)} == truth,
+        WAIT_SECONDS,
+        str(truth),
     )
 
 
@@ -273,7 +279,7 @@ async def test_an_exclusive_subsystem(node: Node, kubelet: FakeKubelet) -> None:
     mode.write_text("N\n")
     plugin = _start(node)
     await kubelet.wait_for(HCA, 2)
-    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "the mode")
+    state = await wait_until(lambda: found if (found := plugin.state()) and found.excluded else None, "the mode")
     assert "exclusive namespace mode" in state.excluded[0].reason
 
 
@@ -302,7 +308,7 @@ async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
     _root(node)
     plugin = _start(node)
     await kubelet.wait_for(HCA, 0)
-    state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the reason")
+    state = await wait_until(lambda: found if (found := plugin.state()) and found.reason else None, "the reason")
     assert state.reason == "the kernel's RDMA support is not loaded: /sys/class/infiniband does not exist"
 
 

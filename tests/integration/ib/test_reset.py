@@ -14,9 +14,11 @@ from hub import ResetDevice, ResetFailed
 from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
+from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from plugins.ib.reset import unbound
 from plugins.ib.reset.settings import VfResetSettings, VfTimeouts
-from tests.harness.support import PATIENCE, Node, PluginUnderTest, until
+from tests.harness.node import Node
 from tests.simulators.rdma.tree import RdmaTree
 
 VF = "0000:07:00.1"
@@ -182,9 +184,9 @@ async def test_other_names(kernel: Kernel) -> None:
     )
 
 
-def _spawn(node: Node, kernel: Kernel) -> PluginUnderTest:
+def _spawn(node: Node, kernel: Kernel) -> PluginProcess:
     config = "configList: [{resourceName: vf, mode: vf, reset: true, selectors: {pfNames: [mlx5_0]}}]"
-    return node.spawn("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
+    return node.start_plugin("plugins.ib:IB", name="ib", config=config, env={"DPHUB_HOST_ROOT": str(kernel.tree.root)})
 
 
 async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
@@ -206,13 +208,13 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
     await kubelet.wait_for("rdma/vf", 1)
     kernel.deaf.add("bind")
     admission = asyncio.create_task(kubelet.admit("job", {"rdma/vf": 1}))
-    await until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
+    await wait_until(lambda: kernel.did == ["unbind", "reset"], "the function has no driver")
     family = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     with pytest.raises(ContainerStartError):
         await admission
     # Its reset may be about to bind.
-    psutil.wait_procs(family, timeout=PATIENCE)
+    psutil.wait_procs(family, timeout=WAIT_SECONDS)
     kernel.deaf.clear()
     _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
@@ -222,7 +224,7 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
 async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
     """It is known which function is missing, and why; it is tried again, and no other device waits for that."""
     kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
-    notes = node.run_dir / "node/ib.unbound"
+    notes = node.run_dir.path / "node/ib.unbound"
     notes.mkdir(parents=True)
     (notes / VF).write_text("mlx5_core")
     kernel.tree.unbind("mlx5_1")
@@ -232,22 +234,22 @@ async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: Fa
     bind.mkdir()
     plugin = _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
-    missing = await until(lambda: _left_out(plugin).get(VF), "the function among what is left out")
+    missing = await wait_until(lambda: _left_out(plugin).get(VF), "the function among what is left out")
     assert "an interrupted reset left it without its driver: binding the driver failed" in missing
     bind.rmdir()
     bind.with_name("later").rename(bind)
     await kubelet.wait_for("rdma/vf", 2)
-    await until(lambda: VF not in _left_out(plugin), "it is not left out any more")
+    await wait_until(lambda: VF not in _left_out(plugin), "it is not left out any more")
 
 
-def _left_out(plugin: PluginUnderTest) -> dict[str, str]:
+def _left_out(plugin: PluginProcess) -> dict[str, str]:
     state = plugin.state()
     return {each.id: each.reason for each in state.excluded} if state else {}
 
 
 def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
     """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
-    notes = str(node.run_dir)
+    notes = str(node.run_dir.path)
     with unbound.record(notes, VF, "mlx5_core"):
         assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]
         with unbound.claim(notes, VF) as note:
@@ -261,6 +263,6 @@ def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
         assert note is None, "nothing is left to do"
     with unbound.record(notes, VF, "a_driver_with_a_long_name"), unbound.record(notes, "0000:07:00.2", "short"):
         pass
-    (node.run_dir / VF).write_text("iavf\nit does not want to")
+    (node.run_dir.path / VF).write_text("iavf\nit does not want to")
     assert unbound.records(notes) == [unbound.UnboundRecord(VF, "iavf", "it does not want to")]
     assert unbound.is_abandoned(notes, unbound.records(notes)[0])

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from tests.harness.support import PATIENCE
-from tests.harness.wire_plugin import STUB, WirePlugin, allocated, device
+from hub.testing.plugin import STUB
+from hub.testing.scripted import ScriptedPlugin, allocated, device
+from hub.testing.waiting import WAIT_SECONDS
 
 COMMAND = [sys.executable, "-m", "hub", "fake-kubelet"]
 
@@ -32,13 +33,13 @@ class Session:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n".encode())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             return [(await self.process.stdout.readline()).decode().rstrip() for _ in range(answers)]
 
     async def logged(self, **expected: object) -> None:
         """Read the log up to a line with these fields."""
         assert self.process.stderr
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             async for line in self.process.stderr:
                 if expected.items() <= json.loads(line).items():
                     return
@@ -47,7 +48,7 @@ class Session:
     async def end(self, number: signal.Signals) -> int:
         """Send the signal; the exit code."""
         self.process.send_signal(number)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             return await self.process.wait()
 
 
@@ -74,7 +75,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
     """Registrations and changes are logged; every verb is answered readably."""
     async with session() as it:
         assert await it.ask("capacity") == ["no resources"]
-        plugin = await WirePlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
+        plugin = await ScriptedPlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
 
         async def say(*_: object) -> wire.AllocateResponse:
             node = wire.DeviceSpec(container_path="/dev/a", host_path="/dev/null", permissions="rw")
@@ -111,7 +112,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
 async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> None:
     """A plugin's author sees here what is wrong."""
     async with session() as it:
-        plugin = await WirePlugin(it.directory, "stub").serve()
+        plugin = await ScriptedPlugin(it.directory, "stub").serve()
         with pytest.raises(Exception, match="is invalid"):
             await plugin.register()
         await it.logged(event="registration rejected", resource="stub", error='the ResourceName "stub" is invalid')
@@ -148,7 +149,7 @@ async def test_the_end_of_standard_input_ends_nothing() -> None:
     async with session() as it:
         assert it.process.stdin
         it.process.stdin.close()
-        plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
+        plugin = await ScriptedPlugin(it.directory, listed=[device("a")]).serve()
         await plugin.register()
         await it.logged(event="devices updated", allocatable=1)
         await plugin.close()
@@ -160,7 +161,7 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     command = [*COMMAND, "--plugin-dir", path]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
     assert ended.returncode == 2
     assert "--plugin-dir" in ended.stderr
     assert os.fspath(path) in ended.stderr
@@ -171,7 +172,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
     assert ended.returncode == 2
     why = "cannot be created: Not a directory; choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
     assert ended.stderr == f"dphub: {path / 'dp'}: {why}\n"
@@ -180,7 +181,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
     """A kubelet that starts deletes all sockets there, which would cut off the plugins of the other one."""
     async with session() as it:
-        plugin = await WirePlugin(it.directory, listed=[device("a")]).serve()
+        plugin = await ScriptedPlugin(it.directory, listed=[device("a")]).serve()
         arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]
         ended = await asyncio.to_thread(
             subprocess.run,
@@ -189,7 +190,7 @@ async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
         )
         assert (ended.returncode, "a kubelet is running there" in ended.stderr) == (2, True), ended
         assert (it.directory / "kubelet.sock").is_socket()

@@ -13,8 +13,10 @@ import grpc.aio
 import pytest
 
 from hub.testing.kubelet import AdmissionError, Capacity, FakeKubelet
-from tests.harness.support import PATIENCE
-from tests.harness.wire_plugin import STUB, WirePlugin, allocated, device, devices, hang, node
+from hub.testing.plugin import STUB
+from hub.testing.scripted import ScriptedPlugin, allocated, device, devices, hang
+from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.kubelet import node
 
 CHECKPOINT = "kubelet_internal_checkpoint"
 
@@ -33,20 +35,20 @@ def connect(path: Path) -> None:
 async def test_it_makes_its_directories_and_answers_when_its_socket_is_there() -> None:
     """Whoever sees kubelet.sock can talk to it."""
     async with node() as it:
-        connect(it.directory / "kubelet.sock")
-        connect(it.directory.parent / "pod-resources" / "kubelet.sock")
+        connect(it.plugin_dir / "kubelet.sock")
+        connect(it.plugin_dir.parent / "pod-resources" / "kubelet.sock")
 
 
 async def test_a_start_deletes_every_socket_and_nothing_else() -> None:
     """A plugin's socket is gone by the time a new kubelet answers; files and the checkpoint stay."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
-        (it.directory / "note.txt").write_text("kept")
-        (it.directory / "directory").mkdir()
+        (it.plugin_dir / "note.txt").write_text("kept")
+        (it.plugin_dir / "directory").mkdir()
         await it.kubelet.crash()
-        connect(it.directory / plugin.socket)
+        connect(it.plugin_dir / plugin.socket)
         await it.kubelet.start()
-        assert sorted(path.name for path in it.directory.iterdir()) == [
+        assert sorted(path.name for path in it.plugin_dir.iterdir()) == [
             "directory",
             "kubelet.sock",
             CHECKPOINT,
@@ -57,7 +59,7 @@ async def test_a_start_deletes_every_socket_and_nothing_else() -> None:
 async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None:
     """After a crash the file is the same, inode and change time, and nobody listens there."""
     async with node() as it:
-        path = it.directory / "kubelet.sock"
+        path = it.plugin_dir / "kubelet.sock"
         before = path.stat()
         await it.kubelet.crash()
         after = path.stat()
@@ -74,7 +76,7 @@ async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None
 async def test_every_start_has_a_socket_of_another_identity() -> None:
     """Inode and change time tell one kubelet from the next, however fast they follow."""
     async with node() as it:
-        path = it.directory / "kubelet.sock"
+        path = it.plugin_dir / "kubelet.sock"
         seen = [path.stat()]
         for end in (it.kubelet.stop, it.kubelet.crash) * 10:
             await end()
@@ -100,16 +102,16 @@ async def test_a_restart_makes_a_removed_directory_anew() -> None:
     """The plugin directory may be lost while no kubelet runs."""
     async with node() as it:
         await it.kubelet.stop()
-        (it.directory).rename(it.directory.with_name("gone"))
+        (it.plugin_dir).rename(it.plugin_dir.with_name("gone"))
         await it.kubelet.start()
-        connect(it.directory / "kubelet.sock")
+        connect(it.plugin_dir / "kubelet.sock")
 
 
 async def test_a_start_that_fails_leaves_nothing() -> None:
     """A kubelet that cannot listen says so, and can be started once it can."""
     async with node() as it:
         await it.kubelet.stop()
-        blocked = it.directory / "kubelet.sock"
+        blocked = it.plugin_dir / "kubelet.sock"
         blocked.mkdir()
         with pytest.raises(OSError, match=r"kubelet\.sock"):
             await it.kubelet.start()
@@ -127,7 +129,7 @@ async def test_an_end_closes_the_streams_at_once(end: str) -> None:
         other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
         assert (plugin.streams, other.streams) == (1, 1)
         await getattr(it.kubelet, end)()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             await plugin.no_streams.wait()
             await other.no_streams.wait()
 
@@ -143,7 +145,7 @@ async def test_an_end_in_the_middle_of_a_call(end: str, call: str) -> None:
         busy = asyncio.create_task(plugin.register() if call == "options" else it.kubelet.admit("pod", {STUB: 1}))
         waiting = asyncio.create_task(it.kubelet.admit("next", {STUB: 1}))
         await plugin.called.wait()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             await getattr(it.kubelet, end)()
             outcomes = await asyncio.gather(busy, waiting, return_exceptions=True)
         if call != "options":
@@ -193,11 +195,11 @@ async def test_the_checkpoint_is_the_kubelets_memory() -> None:
         plugin.on_allocate = answer_with_environment
         pod = await it.kubelet.admit("pod", {STUB: 2}, namespace="team")
         held = pod.containers["main"]
-        data = json.loads((it.directory / CHECKPOINT).read_text())["Data"]
+        data = json.loads((it.plugin_dir / CHECKPOINT).read_text())["Data"]
         assert data["RegisteredDevices"] == {STUB: ["near", "far"]}
         assert [entry["PodUID"] for entry in data["PodDeviceEntries"]] == ["team/pod"]
         await it.kubelet.stop()
-        async with FakeKubelet(it.directory) as other:
+        async with FakeKubelet(it.plugin_dir) as other:
             again = other.pods["team/pod"].containers["main"]
             assert {resource: set(ids) for resource, ids in again.devices.items()} == {STUB: {"near", "far"}}
             assert again.response == held.response
@@ -214,7 +216,7 @@ async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
     async with node() as it:
         await it.plugin(listed=devices(1))
         await it.kubelet.stop()
-        (it.directory / CHECKPOINT).write_text("{")
+        (it.plugin_dir / CHECKPOINT).write_text("{")
         await it.kubelet.start()
         assert it.kubelet.capacity() == {}
 
@@ -272,7 +274,7 @@ async def test_a_cancelled_restart_leaves_no_server() -> None:
 
 async def test_restarts_are_fast() -> None:
     """A thousand of them take seconds; this bounds what they add to a measurement of plugins, on a busy machine too."""
-    async with node() as it, asyncio.timeout(PATIENCE):
+    async with node() as it, asyncio.timeout(WAIT_SECONDS):
         for _ in range(100):
             await it.kubelet.restart()
 
@@ -285,7 +287,7 @@ def open_descriptors() -> int:
 async def test_restarts_leave_no_descriptor_open() -> None:
     """A thousand restarts fit into a process."""
     async with node() as it:
-        plugin = WirePlugin(it.directory, listed=devices(1))
+        plugin = ScriptedPlugin(it.plugin_dir, listed=devices(1))
         counts = []
         for _ in range(30):
             await plugin.serve()

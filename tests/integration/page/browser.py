@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 
 CHROMIUM = Path(sys.executable).with_name("chromium")
 ELSEWHERE = "node-a.example.com"
@@ -24,7 +24,7 @@ FLAGS = [
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]
 
-expect.set_options(timeout=PATIENCE * 1000)
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @asynccontextmanager

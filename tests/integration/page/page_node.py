@@ -13,7 +13,7 @@ from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, Re
 from hub.model.plugin import DeviceStatus, ExcludedDevice, PluginReport, RegistrationStatus, ResetReport, ResourceStatus
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_web
-from tests.harness.support import until
+from hub.testing.waiting import wait_until
 
 RESOURCE = "example.com/stub"
 HOLDER = "research/trainer-0/main"
@@ -133,7 +133,7 @@ class PageNode:
         heard: list[tuple[str, str]] = []
         reader = Reader(self._run_dir)
         server = asyncio.create_task(serve_web("127.0.0.1:0", reader, lambda *said: heard.append(said)))
-        await until(lambda: heard, "the web server")
+        await wait_until(lambda: heard, "the web server")
         self.url = f"http://{heard[0][0]}/"
         try:
             yield

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 from tests.integration.page.browser import ELSEWHERE, opened
 from tests.integration.page.page_node import HOLDER, PageNode, bad, device, plugin
 
@@ -177,7 +177,7 @@ async def test_it_fits_and_can_be_read(browser: Browser, page_node: PageNode, wi
 
 async def _holds(page: Page, condition: str) -> None:
     """Wait until a condition in the page holds. `wait_for_function` would need what the page's policy forbids."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not await page.evaluate(condition):
             await page.wait_for_timeout(50)
 

@@ -8,26 +8,27 @@ import pytest
 
 from hub import Histogram, Kind, Metric, Sample
 from hub.base.jsonfile import read_file
-from hub.base.paths import RunDir
 from hub.cli.adminclient import send
 from hub.model.admin import Cordon, Reset, Response, Uncordon
 from hub.model.heartbeat import HeartbeatReport
 from hub.plugin.metrics.plugin import checked_metrics
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node
 
 NAMED = "dphub_example_things"
 
 
-async def _ask(plugin: PluginUnderTest, request: Cordon | Uncordon | Reset) -> Response:
+async def _ask(plugin: PluginProcess, request: Cordon | Uncordon | Reset) -> Response:
     return await asyncio.to_thread(send, plugin.run_dir.admin_socket(plugin.name), request)
 
 
 async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
     """It is answered with what is wrong, and the plugin goes on; so it does when somebody says nothing."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
-    path = str(RunDir(node.run_dir).admin_socket("stub"))
+    path = str(node.run_dir.admin_socket("stub"))
 
     def say(text: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
@@ -57,7 +58,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
         "        return [Device(name, resource='example.com/stub', physical='card') for name in names]\n"
     )
     target = node.write_plugin(code)
-    plugin = node.spawn(target, config="{reset: true}")
+    plugin = node.start_plugin(target, config="{reset: true}")
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
     guess = "default/trainer/main may have it: it holds old, which is not offered any more"
@@ -65,7 +66,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
         (node.directory / "changed").touch()
         if restart:
             await plugin.stop()
-            plugin = node.spawn(target, config="{reset: true}")
+            plugin = node.start_plugin(target, config="{reset: true}")
         else:
             plugin.hup()
         await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["new"])
@@ -75,9 +76,9 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
     """It holds, and whoever asked knows that a restart will forget it."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
-    (node.run_dir / "node" / f".stub.health.json.{plugin.pid}").mkdir()
+    (node.run_dir.path / "node" / f".stub.health.json.{plugin.pid}").mkdir()
     answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
     assert not answer.ok
     assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message
@@ -119,11 +120,11 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
         "    def metrics(self):\n"
         "        return [Metric('dphub_odd', 'odd', [Sample(float('nan'))])]\n"
     )
-    plugin = node.spawn(node.write_plugin(code), env={"DPHUB_WATCHDOG": "0.3"})
+    plugin = node.start_plugin(node.write_plugin(code), env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
     line = await plugin.logged("plugin metrics invalid")
     assert "dphub_odd" in line["reason"]
-    path = RunDir(node.run_dir).heartbeat("stub")
+    path = node.run_dir.heartbeat("stub")
 
     def measured() -> bool:
         pulse = read_file(path, HeartbeatReport)
@@ -131,19 +132,19 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
             pulse and any(metric.name == "dphub_rpc_duration_seconds" and metric.samples for metric in pulse.metrics)
         )
 
-    await until(measured, "figures of the process")
+    await wait_until(measured, "figures of the process")
     assert len(plugin.lines("plugin metrics invalid")) == 1
 
 
 async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
     """Where a full disk takes no figures, the file's time still shows that the process lives."""
-    plugin = node.spawn(env={"DPHUB_WATCHDOG": "0.3"})
+    plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
-    path = RunDir(node.run_dir).heartbeat("stub")
-    (node.run_dir / f".{path.name}.{plugin.pid}").mkdir()
+    path = node.run_dir.heartbeat("stub")
+    (node.run_dir.path / f".{path.name}.{plugin.pid}").mkdir()
     await plugin.logged("file not written")
     moved, inode = _identity(path)
-    await until(lambda: _identity(path)[0] != moved, "a sign of life")
+    await wait_until(lambda: _identity(path)[0] != moved, "a sign of life")
     assert _identity(path)[1] == inode
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, dialled, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node, asking_for, dialled
 
 
 async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
@@ -21,9 +23,9 @@ async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
     return error.value.code(), error.value.details() or ""
 
 
-async def serving(node: Node, code: str) -> PluginUnderTest:
+async def serving(node: Node, code: str) -> PluginProcess:
     """A plugin with this code, registered."""
-    plugin = node.spawn(node.write_plugin(code))
+    plugin = node.start_plugin(node.write_plugin(code))
     await plugin.registered()
     return plugin
 
@@ -65,7 +67,7 @@ class P(Plugin):
 async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
     """Unknown, duplicate and unhealthy devices are refused with id, reason and a code of their own."""
     node.faults(json.dumps({"unhealthy": {"stub-1": "fell off the bus"}}))
-    await node.spawn().registered()
+    await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 3)
     unknown = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-9' does not exist")
     twice = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-0' is asked for twice")
@@ -79,7 +81,7 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
     """Within its limit a plugin may take its time."""
     node.faults("allocate: {delay: 0.3}")
-    await node.spawn().registered()
+    await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 4)
     begin = time.monotonic()
     await kubelet.admit("trainer", {STUB: 1})
@@ -106,7 +108,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
     plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))
-        await until((node.directory / "hangs").exists, "the call that hangs")
+        await wait_until((node.directory / "hangs").exists, "the call that hangs")
         await client.Allocate(asking_for("good"))
         assert not hanging.done()
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -204,7 +206,7 @@ async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: Fa
 
 async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet) -> None:
     """Nothing per call above debug; a refusal is told once, not for each of many tries."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
     before = len(plugin.lines())

@@ -21,7 +21,9 @@ from hub.plugin.selfcheck import check_plugin
 from hub.status.reader import Reader
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node as HubNode
-from tests.harness.support import STUB, Node, asking_for, dialled, until
+from hub.testing.plugin import STUB
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node, asking_for, dialled
 
 HEAD = "import os, time\nfrom hub import *\n\n\n"
 GOOD = "    def devices(self):\n        return []\n"
@@ -401,10 +403,10 @@ async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, cod
     said = _expected(words, file)
     report = await asyncio.to_thread(_checked, file, scan=True)
     assert (report.problems, report.devices) == ((said,), ())
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     line = await plugin.logged("scan result changed")
     assert (line["reason"], line["level"]) == (said, "warning")
-    state = await until(lambda: found if (found := plugin.state()) and found.reason else None, "the state")
+    state = await wait_until(lambda: found if (found := plugin.state()) and found.reason else None, "the state")
     assert (state.reason, state.fault) == (said, True)
     assert kubelet.running
 
@@ -444,7 +446,7 @@ async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> N
     report = await asyncio.to_thread(_checked, file, scan=True)
     assert report.problems == (said,)
     assert [device.id for device in report.devices or ()] == ["c"]
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     await kubelet.wait_for("example.com/named", 1)
     assert (await plugin.logged("resource invalid"))["reason"] == said
 
@@ -456,7 +458,7 @@ async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet)
     said = "/dev/no-such-file does not exist, no container with device a can start"
     report = await asyncio.to_thread(_checked, file, scan=True)
     assert (report.problems, report.warnings) == ((), (f"{STUB}: {said}",))
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     await kubelet.wait_for(STUB, 1)
     state = await plugin.resource_until(lambda state: bool(state.devices))
     assert state.warnings == (said,)
@@ -515,7 +517,7 @@ async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: st
     # Long enough for an answer of a busy machine, where there is one.
     file = _written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(_checked, file)).problems == ()
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     await kubelet.wait_for(STUB, 4)
     said = f"{STUB}: allocation of '{device}': {_expected(words, file)}"
     async with dialled(node.sockets()[0]) as client:
@@ -560,7 +562,7 @@ async def test_all_mistakes_are_told_at_once(node: Node) -> None:
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")
     assert [found for found, line in zip(EACH, lines, strict=True) if found not in line] == []
     assert warning == f"warning: {file}:12: the hub never reads resourse; did you mean resource?"
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     assert await plugin.exited() == Exit.USAGE
     (line,) = plugin.lines()
     assert (line["event"], line["reason"]) == ("plugin not started", "; ".join(lines))
@@ -590,7 +592,7 @@ async def test_status_says_why_plugins_do_not_work() -> None:
                 "/dev/no-such-file does not exist, no container with device a can start",
                 f"refused: {nameless}:5: P offers devices without a resource",
             ):
-                await until(lambda words=words: _status_has(node, words), words)
+                await wait_until(lambda words=words: _status_has(node, words), words)
 
 
 def _status_has(node: HubNode, words: str) -> bool:
@@ -604,7 +606,7 @@ async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> N
     """And served all the same."""
     code = f"{RESOURCE}    resourse = 'x'\n    def devices(self):\n        return [Device('a')]\n"
     file = _written(node.directory, code)
-    plugin = node.spawn(f"{file}:P")
+    plugin = node.start_plugin(f"{file}:P")
     await kubelet.wait_for(STUB, 1)
     (line,) = plugin.lines("plugin class questionable")
     assert line["reason"] == f"{file}:8: the hub never reads resourse; did you mean resource?"

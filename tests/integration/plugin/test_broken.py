@@ -6,7 +6,9 @@ from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import DeviceStatus
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, dialled, replace, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node, asking_for, dialled, replace
 
 PLUGIN = """
 class P(Plugin):
@@ -45,9 +47,9 @@ class Breakable:
         self._target = node.write_plugin(PLUGIN.format(settings=settings))
         self.plugin = self.start()
 
-    def start(self) -> PluginUnderTest:
+    def start(self) -> PluginProcess:
         """Another process of it."""
-        self.plugin = self._node.spawn(self._target, env={"PYTHONPATH": str(self._node.directory)})
+        self.plugin = self._node.start_plugin(self._target, env={"PYTHONPATH": str(self._node.directory)})
         return self.plugin
 
     def say_once(self, code: str) -> None:
@@ -64,18 +66,18 @@ async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node
     """Every share of the physical device is unhealthy, after a restart too, until its record is removed."""
     shared = PLUGIN.format(settings="").replace('("d0")', '("d0", physical="card")')
     target = node.write_plugin(shared)
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 2)
     replace(node.directory / "order", "[Device('d2', physical='card', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await plugin.resource_until(lambda state: [device.source for device in state.devices] == ["broken", ""])
     await plugin.stop()
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     state = await plugin.resource_until(lambda state: len(state.devices) == 2)
     assert [device.reason for device in state.devices] == ["smoke was seen", ""]
     await plugin.stop()
     plugin.run_dir.health("stub").unlink()
-    node.spawn(target)
+    node.start_plugin(target)
     await kubelet.wait_for(STUB, 2)
 
 
@@ -114,7 +116,7 @@ async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kube
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await kubelet.start_container(pod)
-    await until(lambda: len(breakable.plugin.lines("reset printed")) == 4, "two more resets")
+    await wait_until(lambda: len(breakable.plugin.lines("reset printed")) == 4, "two more resets")
     await breakable.device("smoke was seen")
     breakable.plugin.hup()
     await breakable.plugin.stop()
@@ -140,9 +142,11 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
         'class P(Plugin):\n    resource = "example.com/stub"\n    scan_interval = 0.05\n'
         '    def devices(self):\n        return [Device("d0"), Excluded("d1", "the console of the operator")]\n'
     )
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 1)
-    state = await until(lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out")
+    state = await wait_until(
+        lambda: found if (found := plugin.state()) and found.excluded else None, "what is left out"
+    )
     assert [(each.id, each.reason) for each in state.excluded] == [("d1", "the console of the operator")]
     async with dialled(node.sockets()[0]) as client:
         await client.Allocate(asking_for("d0"))
@@ -173,8 +177,8 @@ async def test_a_variable_names_the_configuration(node: Node, kubelet: FakeKubel
     """Where a plugin says so, and no flag does."""
     (node.directory / "other.yaml").write_text("resources: [{name: example.com/stub, devices: 7}]")
     target = node.write_plugin("from plugins.stub import Stub\nclass P(Stub):\n    config_env = 'STUB_FILE'\n")
-    plugin = node.spawn(target, env={"STUB_FILE": str(node.directory / "other.yaml")})
+    plugin = node.start_plugin(target, env={"STUB_FILE": str(node.directory / "other.yaml")})
     await kubelet.wait_for(STUB, 7)
     await plugin.stop()
-    node.spawn(target, env={"STUB_FILE": "/nowhere"}, config="resources: [{name: example.com/stub, devices: 2}]")
+    node.start_plugin(target, env={"STUB_FILE": "/nowhere"}, config="resources: [{name: example.com/stub, devices: 2}]")
     await kubelet.wait_for(STUB, 2)

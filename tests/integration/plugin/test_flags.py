@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def _run(root: Path, flags: list[str], **variables: str) -> subprocess.Completed
     given = [flag.format(root=root) for flag in flags]
     command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub", f"--plugin-dir={root}/plugins", *given]
     environment = os.environ | variables
-    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=WAIT_SECONDS)
 
 
 @pytest.mark.parametrize(

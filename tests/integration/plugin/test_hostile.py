@@ -10,22 +10,23 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, chance, dialled
+from hub.testing.plugin import STUB, PluginProcess
+from tests.harness.node import Node, asking_for, chance, dialled, replace
 
 
 @pytest.fixture
-async def plugin(node: Node, kubelet: FakeKubelet) -> PluginUnderTest:
+async def plugin(node: Node, kubelet: FakeKubelet) -> PluginProcess:
     """A stub, registered."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
     return plugin
 
 
-async def still_serves(plugin: PluginUnderTest, kubelet: FakeKubelet) -> None:
+async def still_serves(plugin: PluginProcess, kubelet: FakeKubelet) -> None:
     """A pod is admitted, a change is seen, and nothing was registered anew."""
     await kubelet.admit("trainer", {STUB: 2})
-    plugin.node.faults("unhealthy: {stub-0: test}")
+    replace(plugin.run_dir.path / "stub-faults.yaml", "unhealthy: {stub-0: test}")
     await kubelet.wait_for(STUB, 3)
     assert len(kubelet.registrations) == 1
     assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]
@@ -51,7 +52,7 @@ def garbage(path: Path) -> list[socket.socket]:
     return clients
 
 
-async def test_random_bytes(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+async def test_random_bytes(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
     """What is no gRPC harms nobody."""
     clients = await asyncio.to_thread(garbage, node.sockets()[0])
     await still_serves(plugin, kubelet)
@@ -59,7 +60,7 @@ async def test_random_bytes(plugin: PluginUnderTest, node: Node, kubelet: FakeKu
         client.close()
 
 
-async def test_unknown_methods_and_broken_messages(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
     """Their sender is told, the log is not."""
     async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
         for method in ("/v1beta1.DevicePlugin/Destroy", "/v1beta1.Registration/Register", "/", "/v1/x"):
@@ -73,7 +74,7 @@ async def test_unknown_methods_and_broken_messages(plugin: PluginUnderTest, node
     await still_serves(plugin, kubelet)
 
 
-async def test_a_request_of_ten_megabytes(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_request_of_ten_megabytes(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
     """It is refused without being read."""
     async with dialled(node.sockets()[0]) as client:
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -82,7 +83,7 @@ async def test_a_request_of_ten_megabytes(plugin: PluginUnderTest, node: Node, k
     await still_serves(plugin, kubelet)
 
 
-async def test_a_thousand_streams_that_nobody_reads(plugin: PluginUnderTest, node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_thousand_streams_that_nobody_reads(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
     """They cost memory in proportion, but nobody else's service."""
     before = psutil.Process(plugin.pid).memory_info().rss
     async with dialled(node.sockets()[0], http2_lookahead_bytes=65_535) as client:

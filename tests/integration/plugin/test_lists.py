@@ -10,7 +10,9 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.messages import MESSAGE_BYTES
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest, dialled, replace, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import Node, dialled, replace
 
 TOLD = """
 class P(Plugin):
@@ -28,7 +30,7 @@ class Told:
     def __init__(self, node: Node, offer: str) -> None:
         self._file = node.directory / "offer"
         self._file.write_text(offer)
-        self.plugin: PluginUnderTest = node.spawn(node.write_plugin(TOLD))
+        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(TOLD))
 
     def offer(self, expression: str) -> None:
         """Offer something else from now on."""
@@ -38,7 +40,7 @@ class Told:
 
 async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) -> None:
     """No listener takes a change from another, and one that comes late begins with the list as it is."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
 
     async def healths(stream: Any) -> list[bool]:  # noqa: ANN401 - gRPC's
@@ -84,7 +86,7 @@ class P(Plugin):
             changed()
         threading.Event().wait()
 """)
-    await node.spawn(target).registered()
+    await node.start_plugin(target).registered()
     (node.directory / "go").touch()
     await kubelet.wait_for(STUB, 100)
     assert len(kubelet.lists(STUB)) < 60
@@ -92,8 +94,8 @@ class P(Plugin):
 
 async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
     """A list of many devices arrives whole, below what a kubelet's client accepts."""
-    plugin = node.spawn(config=f"resources: [{{name: {STUB}, devices: 16384, numa: [0, 1]}}]")
-    await kubelet.wait_for(STUB, 16384, timeout=PATIENCE)
+    plugin = node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 16384, numa: [0, 1]}}]")
+    await kubelet.wait_for(STUB, 16384, timeout=WAIT_SECONDS)
     assert kubelet.lists(STUB)[0].size < MESSAGE_BYTES
     state = await plugin.registered()
     assert len(state.devices) == 16384
@@ -103,7 +105,7 @@ async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
 async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKubelet) -> None:
     """What passes 4 MiB is left out, with a problem that says so, also when all devices are unhealthy."""
     told = Told(node, "[Device(f'{n:063}') for n in range(60000)]")
-    await kubelet.wait_for(STUB, timeout=PATIENCE)
+    await kubelet.wait_for(STUB, timeout=WAIT_SECONDS)
     (update,) = kubelet.lists(STUB)
     assert 45000 < len(update.devices) < 60000
     assert update.size <= MESSAGE_BYTES
@@ -112,7 +114,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
     assert state.problems == (left_out,)
     assert [line["reason"] for line in told.plugin.lines("devices omitted")] == [left_out]
     told.offer("1 / 0")
-    await kubelet.wait_for(STUB, 0, timeout=PATIENCE)
+    await kubelet.wait_for(STUB, 0, timeout=WAIT_SECONDS)
     assert len(kubelet.devices(STUB)) == len(update.devices)
 
 
@@ -198,11 +200,11 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
         resources = state.resources if (state := told.plugin.state()) else ()
         return next((each.detail for each in resources if each.registration is RegistrationStatus.INVALID), "")
 
-    assert problem in await until(invalid, "an invalid resource in the state")
+    assert problem in await wait_until(invalid, "an invalid resource in the state")
     told.plugin.hup()
     told.offer("[Device('good'), Device('more')]")
     await kubelet.wait_for(STUB, 2)
-    await until(lambda: not invalid(), "the end of the problem")
+    await wait_until(lambda: not invalid(), "the end of the problem")
     (line,) = told.plugin.lines("resource invalid")
     assert problem in line["reason"]
 
@@ -233,7 +235,7 @@ class P(Plugin):
     def devices(self):
         raise NoDevices("no such hardware in this machine")
 """)
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 0)
     state = await plugin.registered()
     assert state.reason == plugin.state().reason == "no such hardware in this machine"  # type: ignore[union-attr]

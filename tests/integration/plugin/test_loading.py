@@ -10,7 +10,9 @@ import pytest
 from hub.base.exits import Exit
 from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.node import Node, sockets_of_plugins
 
 SERIAL = '''
 class P(Plugin):
@@ -28,7 +30,7 @@ async def test_a_plugin_in_a_file_of_its_own(node: Node, kubelet: FakeKubelet) -
     (node.directory / "root" / "dev").mkdir(parents=True)
     for n in range(3):
         (node.directory / "root" / "dev" / f"ttyUSB{n}").touch()
-    node.spawn(node.write_plugin(SERIAL), env={"DPHUB_HOST_ROOT": str(node.directory / "root")})
+    node.start_plugin(node.write_plugin(SERIAL), env={"DPHUB_HOST_ROOT": str(node.directory / "root")})
     await kubelet.wait_for(STUB, 3)
     response = (await kubelet.admit("modem", {STUB: 1})).containers["main"].response
     assert response.devices[0].host_path == response.devices[0].container_path == "/dev/ttyUSB0"
@@ -58,14 +60,14 @@ async def test_a_plugin_in_an_installed_package(
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "cards.py").write_text(SETTLED)
-    node.spawn("vendor.cards:P", config=config, env={"PYTHONPATH": str(package.parent)})
+    node.start_plugin("vendor.cards:P", config=config, env={"PYTHONPATH": str(package.parent)})
     await kubelet.wait_for(STUB, count)
 
 
 async def test_type_hints_may_be_texts(node: Node, kubelet: FakeKubelet) -> None:
     """The type of a plugin's settings is found in a file, too, where annotations are not evaluated."""
     (node.directory / "texts.py").write_text(f"from __future__ import annotations\n{SETTLED}")
-    node.spawn("texts.py:P", config="count: 2")
+    node.start_plugin("texts.py:P", config="count: 2")
     await kubelet.wait_for(STUB, 2)
 
 
@@ -73,16 +75,16 @@ async def test_settings_in_json(node: Node, kubelet: FakeKubelet) -> None:
     """A file that ends in .json is read as JSON."""
     config = node.directory / "stub.json"
     config.write_text('{"resources": [{"name": "example.com/j", "devices": 2}]}')
-    node.spawn(config=config)
+    node.start_plugin(config=config)
     await kubelet.wait_for("example.com/j", 2)
 
 
-async def refusal(plugin: PluginUnderTest) -> str:
+async def refusal(plugin: PluginProcess) -> str:
     """Why a plugin did not start: the one line in its log. Nothing is left of the attempt."""
     assert await plugin.exited() == Exit.USAGE, plugin.log
     (line,) = plugin.lines()
     assert (line["event"], line["level"], line["plugin"]) == ("plugin not started", "error", "stub")
-    assert plugin.node.sockets() == []
+    assert sockets_of_plugins(plugin.plugin_dir) == []
     assert plugin.state() is None
     return str(line["reason"])
 
@@ -129,7 +131,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
     (node.directory / "empty.py").touch()
     (node.directory / "bad.py").write_text("x = 1\nclass P(:\n")
     (node.directory / "needs.py").write_text("import nowhere_to_be_found\n")
-    assert (await refusal(node.spawn(target))).startswith(reason.replace("{directory}", str(node.directory)))
+    assert (await refusal(node.start_plugin(target))).startswith(reason.replace("{directory}", str(node.directory)))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
 )
 async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None:
     """One line names the file, the key or line in it, and what was expected."""
-    plugin = node.spawn(config=text)
+    plugin = node.start_plugin(config=text)
     assert (await refusal(plugin)).startswith(f"{node.directory}/stub.yaml: {reason}")
 
 
@@ -186,22 +188,23 @@ async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str)
     """JSON is no exception."""
     config = node.directory / "stub.json"
     config.write_text(text)
-    assert (await refusal(node.spawn(config=config))).startswith(f"{config}: {reason}")
+    assert (await refusal(node.start_plugin(config=config))).startswith(f"{config}: {reason}")
 
 
 async def test_a_configuration_that_is_no_readable_file(node: Node) -> None:
     """Missing, a directory, not text, not ours to read: each has its words."""
     missing, binary, secret = (node.directory / name for name in ("missing.yaml", "binary.yaml", "secret.yaml"))
     binary.write_bytes(b"faults: \xff\n")
-    assert await refusal(node.spawn(config=missing)) == f"{missing}: no such file"
+    assert await refusal(node.start_plugin(config=missing)) == f"{missing}: no such file"
     (node.directory / "dphub.stub.log").unlink()
-    assert await refusal(node.spawn(config=node.run_dir)) == f"{node.run_dir}: is a directory, expected a file"
+    directory = node.run_dir.path
+    assert await refusal(node.start_plugin(config=directory)) == f"{directory}: is a directory, expected a file"
     (node.directory / "dphub.stub.log").unlink()
-    assert await refusal(node.spawn(config=binary)) == f"{binary}: not UTF-8 text (byte 8)"
+    assert await refusal(node.start_plugin(config=binary)) == f"{binary}: not UTF-8 text (byte 8)"
     if os.geteuid():
         (node.directory / "dphub.stub.log").unlink()
         secret.touch(mode=0)
-        assert await refusal(node.spawn(config=secret)) == f"{secret}: cannot be read: Permission denied"
+        assert await refusal(node.start_plugin(config=secret)) == f"{secret}: cannot be read: Permission denied"
 
 
 async def test_a_plugin_that_cannot_be_made(node: Node) -> None:
@@ -213,7 +216,7 @@ class P(Plugin):
     def devices(self):
         return []
 """)
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     assert await plugin.exited() == Exit.FAILED
     (line,) = plugin.lines()
     assert line["event"] == "plugin crashed"
@@ -226,7 +229,7 @@ async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
     deep = node.directory / ("d" * 100)
     deep.mkdir()
     node.plugin_dir = deep
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.INVALID)
     excess = len(str(deep)) + len("/.sock") + 7 - 107
     assert state.detail == f"{deep}: the path is {excess} bytes too long for a socket in it"
@@ -238,7 +241,7 @@ def test_a_wrong_variable_is_one_clear_error(variable: str) -> None:
     """A level or format that does not exist is said by name, with those that do; nothing is started."""
     command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub"]
     ran = subprocess.run(
-        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=PATIENCE
+        command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=WAIT_SECONDS
     )
     assert ran.returncode == 2
     assert f'{variable}: is \\"loud\\", expected one of' in ran.stderr

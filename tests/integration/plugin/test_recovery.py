@@ -10,7 +10,6 @@ import grpc
 import psutil
 import pytest
 
-from hub.base.paths import RunDir
 from hub.cli.adminclient import send
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.admin import Uncordon
@@ -18,7 +17,9 @@ from hub.model.plugin import DeviceStatus
 from hub.plugin.deviceplugin.errors import RpcError
 from hub.status.reader import read_report
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest, dialled, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import Node, dialled
 
 QUICK = (
     "from hub.api.health import ProbePolicy\n"
@@ -32,8 +33,8 @@ CONFIG = "{reset: true, reset_timeout: 5}"
 
 async def _plugin(
     node: Node, kubelet: FakeKubelet, *, settling: float = 0, devices: int = 4, more: str = "", config: str = CONFIG
-) -> PluginUnderTest:
-    plugin = node.spawn(node.write_plugin(QUICK.format(settling=settling) + more), config=config)
+) -> PluginProcess:
+    plugin = node.start_plugin(node.write_plugin(QUICK.format(settling=settling) + more), config=config)
     await kubelet.wait_for(STUB, devices)
     return plugin
 
@@ -46,16 +47,16 @@ async def _fail(node: Node, *devices: str, times: int = 3) -> None:
                     await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=[device]))
 
 
-def _counts(plugin: PluginUnderTest, outcome: str) -> int:
+def _counts(plugin: PluginProcess, outcome: str) -> int:
     state = plugin.state()
     return state.reset_counts.get(outcome, 0) if state else 0
 
 
-async def _failed(plugin: PluginUnderTest, times: int) -> None:
-    await until(lambda: _counts(plugin, "failed") >= times, f"{times} failures")
+async def _failed(plugin: PluginProcess, times: int) -> None:
+    await wait_until(lambda: _counts(plugin, "failed") >= times, f"{times} failures")
 
 
-def _device(plugin: PluginUnderTest, n: int = 0) -> DeviceStatus | None:
+def _device(plugin: PluginProcess, n: int = 0) -> DeviceStatus | None:
     resource = plugin.resource()
     return resource.devices[n] if resource and len(resource.devices) > n else None
 
@@ -71,7 +72,7 @@ async def test_probes_that_fail_are_told_once(node: Node, kubelet: FakeKubelet) 
     assert len(plugin.lines("reset failed")) == 1
     assert len(plugin.lines("devices unhealthy")) == 1
     assert not plugin.lines("prestart rejected")
-    device = await until(lambda: found if (found := _device(plugin)) and found.source else None, "the fault")
+    device = await wait_until(lambda: found if (found := _device(plugin)) and found.source else None, "the fault")
     assert (device.healthy, device.source) == (False, "reset")
     assert device.health in {"unhealthy", "recovering"}
     assert begin - 1 <= device.since <= time.time() + 1
@@ -101,7 +102,7 @@ async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: Fak
     """It may not know yet who holds what."""
     plugin = await _plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
-    await until(plugin.state, "the state")
+    await wait_until(plugin.state, "the state")
     begin = time.monotonic()
     await kubelet.restart()
     await kubelet.wait_for(STUB, 4)
@@ -112,7 +113,7 @@ async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: Fak
 
 async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
     """Nobody can tell who holds a device, so it may be held; that is said once."""
-    async with node.kubelet(pod_resources_socket=node.directory / "elsewhere") as kubelet:
+    async with FakeKubelet(node.plugin_dir, pod_resources_socket=node.directory / "elsewhere") as kubelet:
         plugin = await _plugin(node, kubelet)
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
         await _fail(node, "stub-0", "stub-1")
@@ -135,14 +136,14 @@ async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: F
     def running() -> int:
         return len(psutil.Process(plugin.pid).children())
 
-    await until(lambda: running() == 2, "two probes")
+    await wait_until(lambda: running() == 2, "two probes")
     async with dialled(node.sockets()[0]) as client:
         hanging = client.PreStartContainer(
             wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(4, 12)])
         )
-        await until(lambda: running() == 10, "eight resets beside two probes")
+        await wait_until(lambda: running() == 10, "eight resets beside two probes")
         hanging.cancel()
-    await until(lambda: running() <= 2, "the end of the resets")
+    await wait_until(lambda: running() <= 2, "the end of the resets")
 
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
@@ -162,7 +163,7 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     plugin = await _plugin(node, kubelet, devices=3)
     assert await plugin.stop() == 0
     await _plugin(node, kubelet, devices=3)
-    answer = await asyncio.to_thread(send, RunDir(node.run_dir).admin_socket("stub"), Uncordon(f"{STUB} stub-0"))
+    answer = await asyncio.to_thread(send, node.run_dir.admin_socket("stub"), Uncordon(f"{STUB} stub-0"))
     assert answer.ok, answer.message
     await kubelet.wait_for(STUB, 4)
 
@@ -186,7 +187,7 @@ async def test_a_stuck_reset(
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
-        await until(lambda: len(psutil.Process(plugin.pid).children(recursive=True)) == 2, "the reset")
+        await wait_until(lambda: len(psutil.Process(plugin.pid).children(recursive=True)) == 2, "the reset")
         (guard,) = psutil.Process(plugin.pid).children()
         stopped += [guard]
         guard.suspend()
@@ -214,7 +215,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
     node.faults("reset: {'*': {do: leave and hang}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0", "stub-1"]))
-        family = await until(
+        family = await wait_until(
             lambda: found if len(found := psutil.Process(plugin.pid).children(recursive=True)) >= 8 else None, "resets"
         )
         begin = time.monotonic()
@@ -223,7 +224,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
         assert time.monotonic() - begin < 15
         with pytest.raises((Exception, asyncio.CancelledError)):
             await call
-    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
     assert not alive
     state = read_report(plugin.run_dir.report("stub"))
     assert state
@@ -258,14 +259,14 @@ async def test_a_plugin_that_says_what_may_be_reset(
     line = file.read_text().splitlines().index(f"        if shares: {body}") + 1
     pod = await kubelet.admit("pod", {STUB: 1})
     assert pod.containers["main"].started
-    state = await until(lambda: found if (found := plugin.state()) and found.resets else None, "a result")
+    state = await wait_until(lambda: found if (found := plugin.state()) and found.resets else None, "a result")
     assert state.resets["card"].outcome == outcome
     assert words.format(file=file, line=line) in state.resets["card"].message
 
 
 async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
     """At the start, with what is allowed."""
-    plugin = node.spawn(config="{reset: true, reset_timeout: 27}")
+    plugin = node.start_plugin(config="{reset: true, reset_timeout: 27}")
     assert await plugin.exited() == 2
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log
 
@@ -275,7 +276,7 @@ async def test_what_kept_a_reset_from_beginning_is_no_fault_of_the_device(node: 
     more = "    def reset_settings(self):\n        raise RuntimeError('no settings')\n"
     plugin = await _plugin(node, kubelet, more=more)
     await _fail(node, "stub-0", times=5)
-    await until(lambda: _counts(plugin, "failed") == 5, "five failures")
+    await wait_until(lambda: _counts(plugin, "failed") == 5, "five failures")
     device = _device(plugin)
     assert device
     assert device.healthy
@@ -284,12 +285,14 @@ async def test_what_kept_a_reset_from_beginning_is_no_fault_of_the_device(node: 
 async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
     """In two resources they are two devices: each is reset, and one that is unhealthy says nothing of the other."""
     config = "{reset: true, resources: [{name: a.com/x, devices: 2}, {name: b.com/x, devices: 2}]}"
-    plugin = node.spawn(config=config)
+    plugin = node.start_plugin(config=config)
     for name in ("a.com/x", "b.com/x"):
         await kubelet.wait_for(name, 2)
         pod = await kubelet.admit(f"pod-{name[0]}", {name: 1})
         assert pod.containers["main"].started
-    state = await until(lambda: found if (found := plugin.state()) and len(found.resets) == 2 else None, "two results")
+    state = await wait_until(
+        lambda: found if (found := plugin.state()) and len(found.resets) == 2 else None, "two results"
+    )
     assert {key: result.outcome for key, result in state.resets.items()} == {"a.com/x x-0": "ok", "b.com/x x-0": "ok"}
 
 

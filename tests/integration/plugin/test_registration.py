@@ -11,7 +11,10 @@ from hub.base.exits import Exit
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import PATIENCE, STUB, Node, OddKubelet, chance, dialled, until
+from hub.testing.plugin import STUB
+from hub.testing.scripted import ScriptedKubelet
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import Node, chance, dialled
 
 THREE = """
 resources:
@@ -28,7 +31,7 @@ def registered_in(kubelet: FakeKubelet, start: int) -> list[str]:
 
 async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubelet) -> None:
     """Name, version and socket are the kubelet's to use; the socket is named after the resource."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     (registration,) = kubelet.registrations
     assert (registration.resource, registration.error) == (STUB, "")
@@ -38,7 +41,7 @@ async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubele
 
 async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
     """Several resources of one plugin are registered side by side, each once."""
-    node.spawn(config=THREE)
+    node.start_plugin(config=THREE)
     for name, count in {"example.com/a": 1, "example.com/b": 2, "other.example.org/C_3": 3}.items():
         await kubelet.wait_for(name, count)
     assert len(node.sockets()) == len(kubelet.registrations) == 3
@@ -46,11 +49,11 @@ async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeK
 
 async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
     """Without a kubelet it serves, says what it waits for, and registers when there is one."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
     assert waiting.registration is RegistrationStatus.WAITING
     assert waiting.detail == f"there is no {node.plugin_dir}/kubelet.sock"
-    async with node.kubelet() as kubelet:
+    async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
         assert registered_in(kubelet, 1) == [STUB]
 
@@ -58,10 +61,10 @@ async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
 async def test_a_plugin_waits_for_the_plugin_directory(node: Node) -> None:
     """A directory that does not exist yet is awaited too, and that it is missing is said."""
     node.plugin_dir.rmdir()
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
     assert waiting.detail == f"there is no directory {node.plugin_dir}"
-    async with node.kubelet() as kubelet:
+    async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
         assert registered_in(kubelet, 1) == [STUB]
 
@@ -71,12 +74,12 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(node.plugin_dir / "kubelet.sock"))
     left.close()
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     dead = await plugin.resource_until(lambda state: "nobody answers" in state.detail)
     assert dead.registration is RegistrationStatus.WAITING
     await asyncio.sleep(1.5)  # several tries
     assert len([line for line in plugin.lines() if "nobody answers" in line.get("detail", "")]) == 1
-    async with node.kubelet() as kubelet:
+    async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
         assert registered_in(kubelet, 1) == [STUB]
 
@@ -87,10 +90,10 @@ async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_its_successo
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(path))
         mute.listen()
-        mute.settimeout(PATIENCE)
-        node.spawn()
+        mute.settimeout(WAIT_SECONDS)
+        node.start_plugin()
         connection, _ = await asyncio.to_thread(mute.accept)
-        async with node.kubelet() as kubelet:
+        async with FakeKubelet(node.plugin_dir) as kubelet:
             await kubelet.wait_for(STUB, 4)
             assert registered_in(kubelet, 1) == [STUB]
         connection.close()
@@ -98,44 +101,44 @@ async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_its_successo
 
 async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
     """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
-    async with OddKubelet(node, "no plugins on Sundays").listening() as odd:
-        plugin = node.spawn()
+    async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
+        plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
         assert rejected.detail == "no plugins on Sundays"
         assert rejected.registrations == 0
-        await until(lambda: len(odd.requests) > 3, "more tries")
+        await wait_until(lambda: len(odd.requests) > 3, "more tries")
         (line,) = plugin.lines("rejected")
         assert (line["level"], line["resource"], line["detail"]) == ("warning", STUB, "no plugins on Sundays")
         odd.refusal = ""
-    async with node.kubelet() as kubelet:
+    async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
         assert (await plugin.registered()).detail == ""
 
 
 async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
     """SIGHUP makes it try at once, however long the pause has become, and pause only shortly again."""
-    async with OddKubelet(node, "not now").listening() as odd:
-        plugin = node.spawn()
+    async with ScriptedKubelet(node.plugin_dir, "not now").listening() as odd:
+        plugin = node.start_plugin()
         # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.
-        await until(lambda: len(odd.requests) >= 7, "tries, and so a pause of more than three seconds")
+        await wait_until(lambda: len(odd.requests) >= 7, "tries, and so a pause of more than three seconds")
         odd.requests.clear()
         plugin.hup()
-        await until(lambda: len(odd.requests) >= 6, "tries because of the signal")
+        await wait_until(lambda: len(odd.requests) >= 6, "tries because of the signal")
 
 
 async def test_an_accepted_registration_without_a_stream_is_no_registration(node: Node) -> None:
     """What the kubelet does not listen to does not count, and is said."""
-    async with OddKubelet(node, "").listening():
-        plugin = node.spawn()
+    async with ScriptedKubelet(node.plugin_dir, "").listening():
+        plugin = node.start_plugin()
         state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
         assert state.detail == "the kubelet accepted, but has not opened its stream"
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
     """Version, socket, resource and options, as the kubelet's API wants them."""
-    async with OddKubelet(node, "").listening() as odd:
-        node.spawn()
-        await until(lambda: odd.requests, "a registration")
+    async with ScriptedKubelet(node.plugin_dir, "").listening() as odd:
+        node.start_plugin()
+        await wait_until(lambda: odd.requests, "a registration")
     assert odd.requests[0] == wire.RegisterRequest(
         version="v1beta1",
         endpoint="dphub-example.com_stub.sock",
@@ -146,9 +149,9 @@ async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
 
 async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, kubelet: FakeKubelet) -> None:
     """A second plugin takes the name over, the first dies, and the kubelet drops the second, which comes back."""
-    first = node.spawn(instance="old")
+    first = node.start_plugin(instance="old")
     await first.registered()
-    second = node.spawn(instance="new")
+    second = node.start_plugin(instance="new")
     await second.registered()
     first.kill()
     await kubelet.wait_until(lambda k: len(k.registrations) >= 3, what="the second's second registration")
@@ -161,9 +164,9 @@ async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, ku
 
 async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: FakeKubelet) -> None:
     """Where two serve the same resource for the same hub the newer one does, and the older one says so and waits."""
-    older = node.spawn(name="older")
+    older = node.start_plugin(name="older")
     await older.registered()
-    newer = node.spawn(name="newer")
+    newer = node.start_plugin(name="newer")
     await newer.registered()
     taken = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
     assert taken.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
@@ -180,7 +183,7 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
 
 async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) -> None:
     """A plugin whose socket is removed under a living kubelet notices by itself."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     node.sockets()[0].unlink()
     await plugin.resource_until(lambda state: state.registrations >= 2)
@@ -190,7 +193,7 @@ async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) 
 
 async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
     """An open stream is worth more than a file: nothing is dropped when only kubelet.sock goes."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     (node.plugin_dir / "kubelet.sock").unlink()
     plugin.hup()
@@ -202,8 +205,8 @@ async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kube
 @pytest.mark.parametrize("anew", [False, True])
 async def test_a_plugin_directory_made_anew_ends_the_process(node: Node, anew: bool) -> None:  # noqa: FBT001 - a case
     """It says so and ends with a code of its own, since a mount never shows the new directory."""
-    async with node.kubelet() as kubelet:
-        plugin = node.spawn()
+    async with FakeKubelet(node.plugin_dir) as kubelet:
+        plugin = node.start_plugin()
         await kubelet.wait_for(STUB, 4)
         await plugin.registered()
     shutil.rmtree(node.plugin_dir)
@@ -216,7 +219,7 @@ async def test_a_plugin_directory_made_anew_ends_the_process(node: Node, anew: b
 
 async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) -> None:
     """The old socket file stays, and the next kubelet gets one registration."""
-    plugin = node.spawn(config=THREE)
+    plugin = node.start_plugin(config=THREE)
     await kubelet.wait_for("example.com/b", 2)
     await plugin.registered("other.example.org/C_3")
     await kubelet.crash()
@@ -229,7 +232,7 @@ async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) ->
 
 async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKubelet) -> None:
     """A plugin that was started by hand needs no hub to come back."""
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     await kubelet.restart()
     await kubelet.wait_for(STUB, 4)
@@ -239,7 +242,7 @@ async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKu
 async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
     """Restarts and crashes at random moments, each announced once, twice or three times, or with delay."""
     luck = chance()
-    plugin = node.spawn(config=THREE, hup_blocked=True)
+    plugin = node.start_plugin(config=THREE, hup_blocked=True)
     names = ["example.com/a", "example.com/b", "other.example.org/C_3"]
     for _ in range(25):
         await asyncio.sleep(luck.choice([0, 0, luck.uniform(0, 0.2)]))
@@ -264,7 +267,7 @@ async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node,
 
 async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) -> None:
     """A kubelet restart that a frozen process slept through is made up for when it goes on."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     plugin.signal(signal.SIGSTOP)
     await kubelet.restart()
@@ -279,13 +282,13 @@ async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) ->
 
 async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:
     """Somebody who listens before there is a kubelet does not pass for one."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     async with dialled(node.sockets()[0]) as curious:
         stream = curious.ListAndWatch(wire.Empty())
         assert len((await anext(aiter(stream))).devices) == 4
         assert plugin.resource().registration is RegistrationStatus.WAITING  # type: ignore[union-attr]
-        async with node.kubelet() as kubelet:
+        async with FakeKubelet(node.plugin_dir) as kubelet:
             await kubelet.wait_for(STUB, 4)
             await plugin.registered()
 
@@ -294,7 +297,7 @@ async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: F
     """A directory where the socket should be is named, and when it is gone the resource is served."""
     obstacle = node.plugin_dir / "dphub-example.com_stub.sock"
     obstacle.mkdir()
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     state = await plugin.resource_until(lambda state: "not a socket" in state.detail)
     assert state.detail == f"cannot bind {obstacle}: the path exists and is not a socket; remove it"
     obstacle.rmdir()
@@ -306,7 +309,7 @@ async def test_a_killed_plugins_successor_takes_its_socket(node: Node, kubelet: 
     """What a crash leaves behind is in nobody's way, and nothing piles up over many."""
     sockets = set()
     for _ in range(4):
-        plugin = node.spawn()
+        plugin = node.start_plugin()
         await plugin.registered()
         await kubelet.wait_for(STUB, 4)
         plugin.kill()

@@ -10,7 +10,9 @@ import pytest
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import PluginReport, ResetReport
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
-from tests.harness.support import PATIENCE, STUB, Node, PluginUnderTest, asking_for, dialled, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import Node, asking_for, dialled
 
 RESETTING = "{reset: true, reset_timeout: 3}"
 PATIENT = "{reset: true}"
@@ -33,8 +35,8 @@ MISDEEDS = [
 HARMLESS = ["succeed", "garbage", "flood", "flood line", "leave child", "leave daemon"]
 
 
-async def _plugin(node: Node, kubelet: FakeKubelet, config: str = RESETTING, devices: int = 4) -> PluginUnderTest:
-    plugin = node.spawn(config=config)
+async def _plugin(node: Node, kubelet: FakeKubelet, config: str = RESETTING, devices: int = 4) -> PluginProcess:
+    plugin = node.start_plugin(config=config)
     await kubelet.wait_for(STUB, devices)
     return plugin
 
@@ -43,15 +45,17 @@ def _fault(node: Node, device: str, fault: str) -> None:
     node.faults(f"reset: {{{device}: {{{fault}}}}}")
 
 
-def _children(plugin: PluginUnderTest) -> list[psutil.Process]:
+def _children(plugin: PluginProcess) -> list[psutil.Process]:
     return psutil.Process(plugin.pid).children(recursive=True)
 
 
-async def _state(plugin: PluginUnderTest, holds: Callable[[PluginReport], bool]) -> PluginReport:
-    return await until(lambda: state if (state := plugin.state()) and holds(state) else None, "the state as wanted")
+async def _state(plugin: PluginProcess, holds: Callable[[PluginReport], bool]) -> PluginReport:
+    return await wait_until(
+        lambda: state if (state := plugin.state()) and holds(state) else None, "the state as wanted"
+    )
 
 
-async def _last_reset(plugin: PluginUnderTest, device: str) -> ResetReport:
+async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
     """Of a whole device of the stub's, or of a physical one."""
     names = (device, f"{STUB} {device}")
     state = await _state(plugin, lambda state: any(name in state.resets for name in names))
@@ -109,7 +113,7 @@ async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: No
     resource = await plugin.resource_until(lambda state: not state.devices[0].healthy)
     assert "no answer" in resource.devices[0].reason
     node.faults("")
-    await kubelet.wait_for(STUB, 4, timeout=PATIENCE)
+    await kubelet.wait_for(STUB, 4, timeout=WAIT_SECONDS)
 
 
 async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, kubelet: FakeKubelet) -> None:
@@ -139,8 +143,8 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
             with pytest.raises(Exception, match="SIGSEGV"):
                 await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-2"]))
     await kubelet.wait_for(STUB, 3)
-    health = node.run_dir / "node" / "stub.health.json"
-    await until(lambda: health.exists() and "SIGSEGV" in health.read_text(), "the fault in the file")
+    health = node.run_dir.path / "node" / "stub.health.json"
+    await wait_until(lambda: health.exists() and "SIGSEGV" in health.read_text(), "the fault in the file")
     for end in (plugin.kill, plugin.stop):
         ended = end()
         if ended is not None:
@@ -153,11 +157,11 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
 
 async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubelet: FakeKubelet) -> None:
     """The plugin serves, says that it has lost what was known, and where the rest of it is."""
-    (node.run_dir / "node").mkdir()
-    (node.run_dir / "node" / "stub.health.json").write_text("{nonsense")
+    (node.run_dir.path / "node").mkdir()
+    (node.run_dir.path / "node" / "stub.health.json").write_text("{nonsense")
     plugin = await _plugin(node, kubelet)
     line = await plugin.logged("health file unreadable")
-    assert (node.run_dir / "node" / "stub.health.unreadable").read_text() == "{nonsense"
+    assert (node.run_dir.path / "node" / "stub.health.unreadable").read_text() == "{nonsense"
     assert line["kept"].endswith("stub.health.unreadable")
 
 
@@ -171,7 +175,7 @@ async def test_shares_of_a_device_are_not_reset(node: Node, kubelet: FakeKubelet
         "        for n in range(2):\n"
         "            yield Device(f'card::{n}', physical='card')\n"
     )
-    plugin = node.spawn(target, name="shared")
+    plugin = node.start_plugin(target, name="shared")
     await kubelet.wait_for("example.com/shared", 2)
     pod = await kubelet.admit("pod", {"example.com/shared": 1})
     assert pod.containers["main"].started
@@ -196,11 +200,11 @@ async def test_a_killed_plugin_takes_its_resets_along(node: Node, kubelet: FakeK
     _fault(node, "stub-0", "do: leave and hang")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))
     # The guard, the worker, and the two that it leaves.
-    family = await until(lambda: found if len(found := _children(plugin)) >= 4 else None, "the reset")
+    family = await wait_until(lambda: found if len(found := _children(plugin)) >= 4 else None, "the reset")
     plugin.kill()
     with pytest.raises(ContainerStartError):
         await admission
-    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
     assert not alive
 
 
@@ -209,11 +213,11 @@ async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeK
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: hang in C")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))
-    family = await until(lambda: found if len(found := _children(plugin)) >= 2 else None, "the reset")
+    family = await wait_until(lambda: found if len(found := _children(plugin)) >= 2 else None, "the reset")
     await kubelet.restart()
     with pytest.raises(ContainerStartError):
         await admission
-    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)
     assert not alive
     await kubelet.wait_for(STUB, 4)
 
@@ -224,14 +228,14 @@ async def test_everything_else_is_answered_while_resets_hang(node: Node, kubelet
     node.faults("reset: {'*': {do: hang}}")
     async with dialled(node.sockets()[0]) as client:
         hanging = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=[f"stub-{n}" for n in range(8)]))
-        await until(lambda: len(_children(plugin)) >= 16, "eight resets")
+        await wait_until(lambda: len(_children(plugin)) >= 16, "eight resets")
         for n in range(100):
             await client.Allocate(asking_for(f"stub-{n % 12}"))
         node.faults("{reset: {'*': {do: hang}}, unhealthy: {stub-11: test}}")
         await kubelet.wait_for(STUB, 11)
         assert len(_children(plugin)) >= 16
         hanging.cancel()
-    await until(lambda: not _children(plugin), "the end of the resets")
+    await wait_until(lambda: not _children(plugin), "the end of the resets")
 
 
 async def test_resets_leave_no_descriptor_behind(node: Node, kubelet: FakeKubelet) -> None:
@@ -253,7 +257,7 @@ async def test_resets_leave_no_descriptor_behind(node: Node, kubelet: FakeKubele
         before = held()
         for _ in range(50):
             await reset()
-        await until(lambda: held() <= before, f"{before} descriptors")
+        await wait_until(lambda: held() <= before, f"{before} descriptors")
     state = await _state(plugin, lambda state: state.reset_counts.get("ok") == 153)
     # The device that fails is probed too, and fails then; how often depends on how long all this takes.
     assert state.reset_counts.keys() == {"ok", "crashed"}

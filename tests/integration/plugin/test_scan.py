@@ -6,7 +6,9 @@ import pytest
 
 from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, replace, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node, replace
 
 OBEDIENT = """
 import asyncio
@@ -27,7 +29,7 @@ class Obedient:
     def __init__(self, node: Node, order: str = "", timeout: float = 30) -> None:
         self._file = node.directory / "order"
         self.order(order)
-        self.plugin: PluginUnderTest = node.spawn(node.write_plugin(OBEDIENT.replace("TIMEOUT", str(timeout))))
+        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(OBEDIENT.replace("TIMEOUT", str(timeout))))
 
     def order(self, code: str) -> None:
         """What every scan runs from now on."""
@@ -112,7 +114,7 @@ class P(Plugin):
 """)
     (node.directory / "fail").touch()
     place = f"{node.directory}/thirdparty.py:15"
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 0)
     await kubelet.wait_for(STUB, 1)
     reason = f"watch() failed at {place}: StopIteration: event queue overflow"
@@ -135,14 +137,14 @@ class P(Plugin):
     def watch(self, changed):
         Path("watched").write_text(Path("watched").read_text() + "." if Path("watched").exists() else ".")
 """)
-    await node.spawn(target).registered()
+    await node.start_plugin(target).registered()
     await kubelet.wait_for(STUB, 1)
-    assert await until((node.directory / "watched").read_text, "a watch") == "."
+    assert await wait_until((node.directory / "watched").read_text, "a watch") == "."
 
 
 async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKubelet) -> None:
     """One reason is one line, however many devices share it."""
-    plugin = node.spawn(config=f"resources: [{{name: {STUB}, devices: 2000}}]")
+    plugin = node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 2000}}]")
     await kubelet.wait_for(STUB, 2000)
     node.faults("scan: no driver")
     await kubelet.wait_for(STUB, 0)

@@ -7,12 +7,14 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import STUB, Node, PluginUnderTest, asking_for, chance, dialled, until
+from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.harness.node import Node, asking_for, chance, dialled, sockets_of_plugins
 
 
 async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKubelet) -> None:
     """No new registration and no new list, however often it is sent."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
     for _ in range(20):
@@ -33,7 +35,7 @@ class P(Plugin):
         return [Device(path.name) for path in Path("found").iterdir()]
 """)
     (node.directory / "found").mkdir()
-    plugin = node.spawn(target)
+    plugin = node.start_plugin(target)
     await plugin.registered()
     (node.directory / "found" / "d1").touch()
     plugin.hup()
@@ -44,7 +46,7 @@ async def test_hup_at_any_moment_of_the_start_kills_nobody(node: Node, kubelet: 
     """Blocked by the parent, as the hub does it, SIGHUP waits until it is handled, and then is."""
     luck = chance()
     for number in range(6):
-        plugin = node.spawn(name=f"stub{number}", hup_blocked=True)
+        plugin = node.start_plugin(name=f"stub{number}", hup_blocked=True)
         for _ in range(luck.choice([1, 1, 50])):
             plugin.hup()
             await asyncio.sleep(luck.uniform(0, 0.4) if luck.random() < 0.1 else 0.005)
@@ -63,7 +65,7 @@ class P(Plugin):
     def devices(self):
         return [Device("d1")] if Path("there").exists() else []
 """)
-    plugin = node.spawn(target, hup_blocked=True)
+    plugin = node.start_plugin(target, hup_blocked=True)
     plugin.hup()
     await plugin.registered()
     (node.directory / "there").touch()
@@ -71,10 +73,10 @@ class P(Plugin):
     await kubelet.wait_for(STUB, 1)
 
 
-async def stopped(plugin: PluginUnderTest) -> None:
+async def stopped(plugin: PluginProcess) -> None:
     """Stop a plugin and check everything that a stop promises."""
     assert await plugin.stop() == 0, plugin.log
-    assert plugin.node.sockets() == []
+    assert sockets_of_plugins(plugin.plugin_dir) == []
     assert plugin.lines()[-1]["event"] == "process stopped"
     assert not [line for line in plugin.lines() if line["level"] in {"error", "critical"}]
 
@@ -82,7 +84,7 @@ async def stopped(plugin: PluginUnderTest) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet, number: signal.Signals) -> None:
     """The kubelet sees the stream end, the socket goes, the exit code is 0, and the state says what is."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
     plugin.signal(number)
@@ -94,7 +96,7 @@ async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet,
 
 async def test_a_stop_without_a_kubelet(node: Node) -> None:
     """Waiting for a kubelet is no reason to linger."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     await stopped(plugin)
 
@@ -103,7 +105,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
     """From the first line of its log on, SIGTERM is a clean stop, whatever the process is at."""
     luck = chance()
     for number in range(6):
-        plugin = node.spawn(name=f"stub{number}")
+        plugin = node.start_plugin(name=f"stub{number}")
         await plugin.logged("process started")
         await asyncio.sleep(luck.choice([0, luck.uniform(0, 0.1)]))
         await stopped(plugin)
@@ -112,7 +114,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
 
 async def test_a_stop_with_open_streams(node: Node, kubelet: FakeKubelet) -> None:
     """Listeners, however many, are let go."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:
         streams = [client.ListAndWatch(wire.Empty()) for _ in range(50)]
@@ -143,11 +145,11 @@ class P(Plugin):
 
 async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet) -> None:
     """A call that never returns does not keep the process."""
-    plugin = node.spawn(node.write_plugin(HANGING))
+    plugin = node.start_plugin(node.write_plugin(HANGING))
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:
         call = asyncio.ensure_future(client.Allocate(asking_for("d1")))
-        await until((node.directory / "asked").exists, "the plugin asked for an allocation")
+        await wait_until((node.directory / "asked").exists, "the plugin asked for an allocation")
         await stopped(plugin)
         assert await asyncio.gather(call, return_exceptions=True)
     assert kubelet.running
@@ -156,12 +158,12 @@ async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet
 async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> None:
     """Nor does a scan that never returns, at the start or later."""
     target = node.write_plugin(HANGING)
-    later = node.spawn(target, name="later")
+    later = node.start_plugin(target, name="later")
     await later.registered()
     (node.directory / "hang").touch()
     later.hup()
     await stopped(later)
-    first = node.spawn(target, name="first")
+    first = node.start_plugin(target, name="first")
     await first.logged("process started")
     await stopped(first)
     assert kubelet.running
@@ -171,8 +173,8 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
     """Nor does a kubelet that does not answer."""
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_unix_server(lambda _, writer: held.append(writer), node.plugin_dir / "kubelet.sock")
-    plugin = node.spawn()
-    await until(lambda: held, "an attempt to register")
+    plugin = node.start_plugin()
+    await wait_until(lambda: held, "an attempt to register")
     await stopped(plugin)
     for connection in held:
         connection.close()
@@ -182,7 +184,7 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
 async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubelet) -> None:
     """A kubelet that starts while a plugin stops does not turn its end into a crash."""
     for number in range(5):
-        plugin = node.spawn(name=f"stub{number}")
+        plugin = node.start_plugin(name=f"stub{number}")
         await kubelet.wait_for(STUB, 4)
         await plugin.registered()
         plugin.signal(signal.SIGTERM)

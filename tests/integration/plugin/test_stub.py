@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from hub.testing.kubelet import AdmissionError, FakeKubelet
-from tests.harness.support import STUB, Node, asking_for, dialled
+from hub.testing.plugin import STUB
+from tests.harness.node import Node, asking_for, dialled
 
 EVERYTHING = """
 resources:
@@ -32,7 +33,7 @@ resources:
 
 async def test_without_configuration(node: Node, kubelet: FakeKubelet) -> None:
     """Four devices of example.com/stub, each with /dev/null under its number and its id in a variable."""
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     assert [(device.id, device.numa) for device in kubelet.devices(STUB)] == [(f"stub-{n}", ()) for n in range(4)]
     response = (await kubelet.admit("trainer", {STUB: 4})).containers["main"].response
@@ -44,7 +45,7 @@ async def test_without_configuration(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_every_setting(node: Node, kubelet: FakeKubelet) -> None:
     """Resources, numbers of devices, NUMA nodes, device files and variables are as configured."""
-    node.spawn(config=EVERYTHING)
+    node.start_plugin(config=EVERYTHING)
     for name, count in {"plain": 1, "full": 5, "bare": 2, "none": 0}.items():
         await kubelet.wait_for(f"example.com/{name}", count)
     assert [device.numa for device in kubelet.devices("example.com/full")] == [(0,), (1,), (0,), (1,), (0,)]
@@ -64,7 +65,7 @@ async def test_every_setting(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubelet) -> None:
     """On as few NUMA nodes as possible."""
-    node.spawn(config=f"resources: [{{name: {STUB}, devices: 8, numa: [0, 1]}}]")
+    node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 8, numa: [0, 1]}}]")
     await kubelet.wait_for(STUB, 8)
     held = (await kubelet.admit("trainer", {STUB: 4})).containers["main"].allocations[STUB].devices
     assert len({device.numa for device in held}) == 1
@@ -72,7 +73,7 @@ async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubele
 
 async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
     """By the fault file, at once, with the reason in the state; and back when the file goes."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("unhealthy: {stub-1: fell off the bus, stub-3: too hot}")
     await kubelet.wait_for(STUB, 2)
@@ -86,7 +87,7 @@ async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubelet) -> None:
     """Up, down and to none."""
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     for count in (7, 1, 0, 4):
         node.faults(f"devices: {{{STUB}: {count}}}")
@@ -95,7 +96,7 @@ async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubele
 
 async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
     """All devices are unhealthy for as long as it fails."""
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("scan: driver is gone")
     await kubelet.wait_for(STUB, 0)
@@ -106,7 +107,7 @@ async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
 async def test_allocate_fails_or_is_slow(node: Node, kubelet: FakeKubelet) -> None:
     """With the text that was asked for, and after the time that was asked for."""
     node.faults("allocate: {fail: out of luck}")
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     with pytest.raises(AdmissionError, match="RuntimeError: out of luck"):
         await kubelet.admit("trainer", {STUB: 1})
@@ -120,7 +121,7 @@ async def test_allocate_fails_or_is_slow(node: Node, kubelet: FakeKubelet) -> No
 async def test_allocate_hangs(node: Node, kubelet: FakeKubelet) -> None:
     """It never answers; the process around it does, after its limit."""
     node.faults("allocate: {hang: true}")
-    node.spawn()
+    node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     async with dialled(node.sockets()[0]) as client:
         call = client.Allocate(asking_for("stub-0"))
@@ -133,7 +134,7 @@ async def test_allocate_hangs(node: Node, kubelet: FakeKubelet) -> None:
 async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: str) -> None:
     """The pod is admitted all the same."""
     node.faults(f"prefer: {{{fault}}}")
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     await kubelet.admit("trainer", {STUB: 2})
     assert len(plugin.lines("preference ignored")) == 1
@@ -145,7 +146,7 @@ async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: st
 )
 async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: int) -> None:
     """With the exit code or by the signal that was asked for, and its devices are gone with it."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(f"crash: {fault}")
     assert await plugin.exited() == status
@@ -166,7 +167,7 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
 )
 async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, problem: str) -> None:
     """The devices are unhealthy, the reason names the place of the mistake, and mending it ends that."""
-    plugin = node.spawn()
+    plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(text)
     await kubelet.wait_for(STUB, 0)
@@ -180,7 +181,7 @@ async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, pro
 async def test_the_fault_file_may_be_elsewhere(node: Node, kubelet: FakeKubelet) -> None:
     """A directory that does not exist yet is said and awaited."""
     elsewhere = node.directory / "elsewhere"
-    plugin = node.spawn(config=f"faults: {elsewhere}/faults.yaml")
+    plugin = node.start_plugin(config=f"faults: {elsewhere}/faults.yaml")
     await plugin.resource_until(lambda state: bool(state.devices) and "No such file" in state.devices[0].reason)
     elsewhere.mkdir()
     await kubelet.wait_for(STUB, 4)

@@ -16,7 +16,7 @@ from hub import ResetDevice
 from hub.base.processid import ProcessId
 from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
-from tests.harness.support import until
+from hub.testing.waiting import wait_until
 from tests.integration.reset.reset_support import LONG, SHORT, Workshop, children, open_descriptors, reset
 
 
@@ -60,7 +60,7 @@ async def test_waiting_counts_against_the_deadline(workshop: Workshop, tmp_path:
         "tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=parallel
     )
     first = asyncio.create_task(reset(resetter, "first"))
-    await until(workshop.processes, "the first reset")
+    await wait_until(workshop.processes, "the first reset")
     second = "second" if parallel == 1 else "first"
     result = (await reset(resetter, second, SHORT))[second]
     assert result.outcome is Outcome.TIMED_OUT
@@ -75,7 +75,7 @@ async def test_a_cancelled_call_ends_its_resets_first(workshop: Workshop) -> Non
     resetter = workshop.stub({device: {"do": deed} for device, deed in deeds.items()})
     call = asyncio.create_task(reset(resetter, [*deeds, "d"]))
     # Guards and workers, and what is left behind.
-    await until(lambda: len(workshop.processes()) >= 8, "resets under way")
+    await wait_until(lambda: len(workshop.processes()) >= 8, "resets under way")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -89,14 +89,14 @@ async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
     """Nothing waits any more, and all the same everything goes."""
     resetter = workshop.stub({"*": {"do": "hang in C"}}, term_timeout=LONG, kill_timeout=2 * LONG)
     call = asyncio.create_task(reset(resetter, ["a", "b"]))
-    await until(lambda: len(workshop.processes()) == 4, "resets under way")
+    await wait_until(lambda: len(workshop.processes()) == 4, "resets under way")
     call.cancel()
     await asyncio.sleep(0)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await until(lambda: not resetter.holder("a") and not resetter.holder("b"), "free devices")
+    await wait_until(lambda: not resetter.holder("a") and not resetter.holder("b"), "free devices")
     assert not workshop.processes()
 
 
@@ -132,9 +132,9 @@ async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
         # Each guard takes its worker along.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-    await until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
+    await wait_until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
     # A device is free when its process is dead; that it is waited for may take a moment more.
-    await until(lambda: not workshop.processes() and not children(), "no process")
+    await wait_until(lambda: not workshop.processes() and not children(), "no process")
 
 
 async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
@@ -153,7 +153,7 @@ async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(worksho
     results = await reset(later, ["bad", "other"])
     assert [results[name].outcome for name in ("bad", "other")] == [Outcome.STUCK, Outcome.OK]
     os.kill(holder.pid, signal.SIGCONT)
-    await until(lambda: not later.holder("bad"), "a free device")
+    await wait_until(lambda: not later.holder("bad"), "a free device")
     assert (await reset(later, "bad"))["bad"].outcome is Outcome.OK
     assert not workshop.processes()
 
@@ -167,7 +167,7 @@ async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) ->
         on_stuck=lambda device, _: told.append(device),
     )
     call = asyncio.create_task(reset(resetter, "bad"))
-    await until(lambda: _stopped(workshop), "a guard that does not end")
+    await wait_until(lambda: _stopped(workshop), "a guard that does not end")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -175,7 +175,7 @@ async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) ->
     for pid in workshop.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-    await until(lambda: not resetter.holder("bad"), "a free device")
+    await wait_until(lambda: not resetter.holder("bad"), "a free device")
 
 
 def _stopped(workshop: Workshop) -> bool:
@@ -189,9 +189,9 @@ async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tm
     file = tmp_path / "go"
     resetter = workshop.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
     first = asyncio.create_task(reset(resetter, "first"))
-    await until(workshop.processes, "the first reset")
+    await wait_until(workshop.processes, "the first reset")
     beside = asyncio.create_task(resetter.reset([ResetDevice("beside")], LONG, bounded=False))
-    await until(lambda: len(workshop.processes()) == 4, "the reset beside it")
+    await wait_until(lambda: len(workshop.processes()) == 4, "the reset beside it")
     file.touch()
     assert (await first)["first"].outcome is (await beside)["beside"].outcome is Outcome.OK
 
@@ -240,12 +240,12 @@ async def test_a_guard_that_is_killed(workshop: Workshop) -> None:
     """Takes its worker along, and the call does not wait for its deadline."""
     resetter = workshop.stub({"bad": {"do": "hang in C"}})
     call = asyncio.create_task(reset(resetter, "bad"))
-    await until(lambda: len(workshop.processes()) == 2, "a reset under way")
+    await wait_until(lambda: len(workshop.processes()) == 2, "a reset under way")
     psutil.Process().children()[0].kill()
     result = (await call)["bad"]
     assert result.outcome is Outcome.CRASHED
     assert "killed by SIGKILL" in result.message
-    await until(lambda: not workshop.processes(), "the end of the worker")
+    await wait_until(lambda: not workshop.processes(), "the end of the worker")
 
 
 async def test_nothing_adds_up(workshop: Workshop) -> None:

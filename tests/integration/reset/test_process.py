@@ -15,8 +15,10 @@ import pytest
 from hub import ResetDevice, Settings
 from hub.reset.messages import ResetLimits
 from hub.reset.result import Outcome
-from tests.harness.processes import marked
-from tests.harness.support import PROJECT, chance, started, until
+from hub.testing.waiting import wait_until
+from tests.harness.node import chance
+from tests.harness.processes import marked, started
+from tests.harness.project import PROJECT
 from tests.integration.reset.reset_support import LONG, VARIABLE, Workshop
 
 PARENT = Path(__file__).with_name("reset_parent.py")
@@ -115,10 +117,10 @@ async def test_it_ends_with_a_parent_that_is_killed(workshop: Workshop) -> None:
     """Also when it hangs and is deaf to signals, and with all that it has started."""
     parent = _spawn(workshop.mark, "leave and hang")
     try:
-        await until(lambda: len(workshop.processes()) == 4, "a reset with two processes left behind")
+        await wait_until(lambda: len(workshop.processes()) == 4, "a reset with two processes left behind")
     finally:
         _end(parent)
-    await until(lambda: not workshop.processes(), "the end of the reset")
+    await wait_until(lambda: not workshop.processes(), "the end of the reset")
 
 
 async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Workshop) -> None:
@@ -132,7 +134,7 @@ async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Work
             await asyncio.sleep(moments.uniform(0, 0.15))
         finally:
             _end(parent)
-        await until(lambda: not workshop.processes(), "the end of the reset")
+        await wait_until(lambda: not workshop.processes(), "the end of the reset")
 
 
 async def test_it_leaves_nothing_to_the_first_process(workshop: Workshop) -> None:
@@ -176,4 +178,4 @@ def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
 async def test_marks_are_found(workshop: Workshop) -> None:
     """What the other tests look for can be found."""
     async with started("sleep", "60", env={**os.environ, VARIABLE: workshop.mark}) as process:
-        await until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")
+        await wait_until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")

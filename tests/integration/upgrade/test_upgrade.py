@@ -16,8 +16,10 @@ from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_report
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import chance
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
-from tests.harness.support import PATIENCE, chance, started, until
+from tests.harness.processes import started
 
 ALL = {GPU: 1, HCA: 1, STUB: 1}
 
@@ -66,7 +68,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
             found = [resource.registration for state in states if state for resource in state.resources]
             return found == [RegistrationStatus.SUPERSEDED] * len(RESOURCES)
 
-        await until(handed_over, "the older hub to stand back")
+        await wait_until(handed_over, "the older hub to stand back")
         taken = [call.endpoint for call in node.kubelet.registrations[before:] if not call.error]
         assert {endpoint.partition("-")[0] for endpoint in taken} == {"younger"}
         traffic = Traffic(node.kubelet)
@@ -90,7 +92,9 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         assert "the newer hub younger owns this node: repeat the command with --instance younger" in refused.err
         before = len(node.kubelet.registrations)
         await node.stop_hub()
-        await until(lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone")
+        await wait_until(
+            lambda: [hub.name for hub in running_hubs(older_dir)] == ["dphub"], "the older hub to be alone"
+        )
         await node.kubelet.wait_until(lambda kubelet: len(kubelet.registrations) >= before + len(ALL), 20)
         await node.kubelet.wait_for(STUB, 3)
         pod = await node.kubelet.admit("after", ALL)
@@ -105,7 +109,7 @@ async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")
         await node.start_hub("younger")
-        await until(lambda: len(running_hubs(older_dir)) > 1, "the younger hub")
+        await wait_until(lambda: len(running_hubs(older_dir)) > 1, "the younger hub")
         answer = await node.dphub("cordon", "stub-1", "--reason", "the fan is loud", "--instance", "dphub")
         assert answer.code == 0, answer
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
@@ -144,7 +148,7 @@ async def test_a_younger_plugin_that_goes() -> None:
             state = read_report(older_dir.report("red"))
             return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
-        await until(registered, "the older hub to say so")
+        await wait_until(registered, "the older hub to say so")
         # Nothing has piled up: a change is told to this kubelet once by each who serves.
         before = len(node.kubelet.lists(RESOURCES[0]))
         (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')
@@ -173,7 +177,9 @@ async def test_a_younger_plugin_with_a_fault() -> None:
         older = node.hub
         assert older
         await node.start_hub("younger")
-        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back")
+        await wait_until(
+            lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back"
+        )
         plugin = node.plugin("p")
         assert plugin
         assert plugin.condition is Condition.STANDBY
@@ -194,7 +200,7 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older_dir = node.run_dir
         await node.start_hub("younger")
-        await until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the newer plugin in standby")
+        await wait_until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the newer plugin in standby")
         cordoned = await node.dphub("cordon", "one", "--reason", "the fan is loud", "--instance", "dphub")
         assert cordoned.code == 0, cordoned
         assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
@@ -207,7 +213,7 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
             state = read_report(older_dir.report("p"))
             return bool(state and state.pid != before.pid and state.resources)
 
-        await until(replaced, "the older hub's plugin after its restart")
+        await wait_until(replaced, "the older hub's plugin after its restart")
         assert "the fan is loud" in (await node.dphub("devices", "p", "--json", "--instance", "dphub")).out
         await node.kubelet.wait_for("example.com/p", 0)
 
@@ -284,8 +290,8 @@ async def _admitted_by(node: Node, hub: str) -> None:
         calls = [call for call in node.kubelet.registrations if call.resource == red and not call.error]
         return calls[-1].endpoint.startswith(f"{hub}-")
 
-    await until(registered, f"{hub} to register")
-    async with asyncio.timeout(PATIENCE):
+    await wait_until(registered, f"{hub} to register")
+    async with asyncio.timeout(WAIT_SECONDS):
         while True:
             with suppress(AdmissionError, ContainerStartError):
                 await node.kubelet.remove(await node.kubelet.admit("asks", {red: 1}))

@@ -1,7 +1,9 @@
 """Who holds a device."""
 
 from hub.kubelet.podresources import list_holders, pod_resources_socket
-from tests.harness.wire_plugin import STUB, devices, node
+from hub.testing.plugin import STUB
+from hub.testing.scripted import devices
+from tests.harness.kubelet import node
 
 
 async def test_every_held_device_has_its_holder() -> None:
@@ -10,7 +12,7 @@ async def test_every_held_device_has_its_holder() -> None:
         await it.plugin(listed=devices(3))
         await it.kubelet.admit("first", {STUB: 1}, namespace="team")
         await it.kubelet.admit("second", {STUB: 1}, container="worker")
-        socket = pod_resources_socket(it.directory)
+        socket = pod_resources_socket(it.plugin_dir)
         holders = await list_holders(socket)
         assert holders is not None
         assert {resource for resource, _ in holders} == {STUB}
@@ -25,4 +27,4 @@ async def test_nobody_can_tell_without_the_api() -> None:
     """A kubelet that does not serve the API, or has gone, is no error."""
     async with node() as it:
         await it.kubelet.stop()
-        assert await list_holders(pod_resources_socket(it.directory)) is None
+        assert await list_holders(pod_resources_socket(it.plugin_dir)) is None

@@ -10,7 +10,7 @@ import pytest
 
 from hub.base.paths import KUBELET_SOCKET
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
-from tests.harness.support import PATIENCE
+from hub.testing.waiting import WAIT_SECONDS
 
 LOOK = 0.05
 
@@ -30,7 +30,7 @@ class Heard:
 
     async def wait(self, *expected: KubeletEvent) -> None:
         """Wait until all of this was told, and nothing else."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while len(self.events) < len(expected):
                 self._changed.clear()
                 await self._changed.wait()
@@ -95,7 +95,7 @@ async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
     first = listening(plugin_dir)
     async with watching(plugin_dir, look=0.5) as heard:
         first.close()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while not heard.events:
                 (plugin_dir / "checkpoint").touch()
                 (plugin_dir / "checkpoint").unlink()

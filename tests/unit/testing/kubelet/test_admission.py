@@ -8,7 +8,9 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, ContainerDevice, ContainerMount
-from tests.harness.wire_plugin import STUB, allocated, device, devices, hang, node, refuse
+from hub.testing.plugin import STUB
+from hub.testing.scripted import allocated, device, devices, hang, refuse
+from tests.harness.kubelet import node
 
 OTHER = "example.com/other"
 

@@ -9,7 +9,9 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError
 from hub.testing.kubelet.model import AdvertisedDevice
 from hub.testing.kubelet.topology import affinity
-from tests.harness.wire_plugin import STUB, Answer, device, devices, node, refuse
+from hub.testing.plugin import STUB
+from hub.testing.scripted import Answer, device, devices, refuse
+from tests.harness.kubelet import node
 
 OTHER = "example.com/other"
 

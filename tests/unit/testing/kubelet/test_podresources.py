@@ -9,7 +9,9 @@ import pytest
 
 from hub.kubelet.wire import podresources_pb2 as wire
 from hub.kubelet.wire import podresources_pb2_grpc as rpc
-from tests.harness.wire_plugin import STUB, device, node
+from hub.testing.plugin import STUB
+from hub.testing.scripted import device
+from tests.harness.kubelet import node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +35,7 @@ LISTED = [device("a", numa=[0, 1]), device("b"), device("c", numa=[0]), device("
 
 async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
     """Pods without devices too, and nobody who was refused or has gone."""
-    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+    async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         assert not (await client.List(wire.ListPodResourcesRequest())).pod_resources
         await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", containers={"x": {STUB: 2}, "y": {}}, namespace="team")
@@ -51,7 +53,7 @@ async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
 
 async def test_it_tells_of_one_pod_and_refuses_an_unknown_one() -> None:
     """A pod is found by name and namespace."""
-    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+    async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})
         answer = await client.Get(wire.GetPodResourcesRequest(pod_name="pod", pod_namespace="default"))
@@ -63,7 +65,7 @@ async def test_it_tells_of_one_pod_and_refuses_an_unknown_one() -> None:
 
 async def test_it_tells_every_healthy_device_held_or_not() -> None:
     """A vanished device stays with its pod, and is allocatable no more."""
-    async with node() as it, lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+    async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         plugin = await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})
         answer = await client.GetAllocatableResources(wire.AllocatableResourcesRequest())
@@ -82,7 +84,7 @@ async def test_it_answers_after_a_restart_from_the_checkpoint() -> None:
         await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})
         await it.kubelet.restart()
-        async with lister(it.directory.parent / "pod-resources" / "kubelet.sock") as client:
+        async with lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
             (pod,) = (await client.List(wire.ListPodResourcesRequest())).pod_resources
             assert list(pod.containers[0].devices) == [entry("a", 0, 1)]
 
@@ -92,6 +94,6 @@ async def test_its_socket_can_be_elsewhere(tmp_path: Path) -> None:
     socket = tmp_path / "other" / "pods.sock"
     async with node(pod_resources_socket=socket) as it:
         assert socket.is_socket()
-        assert not (it.directory.parent / "pod-resources").exists()
+        assert not (it.plugin_dir.parent / "pod-resources").exists()
         await it.kubelet.stop()
         assert not socket.exists()

@@ -12,13 +12,15 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, Capacity
 from hub.testing.kubelet.devices import DeviceManager
 from hub.testing.kubelet.names import is_extended_resource_name
-from tests.harness.support import PATIENCE
-from tests.harness.wire_plugin import STUB, WirePlugin, device, devices, node, refuse
+from hub.testing.plugin import STUB
+from hub.testing.scripted import ScriptedPlugin, device, devices, refuse
+from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.kubelet import node
 
 LIMIT = 4 * 1024 * 1024
 
 
-async def refused(plugin: WirePlugin, version: str = "v1beta1") -> str:
+async def refused(plugin: ScriptedPlugin, version: str = "v1beta1") -> str:
     """Register in vain; the kubelet's words."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await plugin.register(version)
@@ -94,7 +96,7 @@ def test_extended_resource_names_are_accepted(name: str) -> None:
 async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time() -> None:
     """Serve first, then register."""
     async with node(dial_back_timeout=0.2) as it:
-        plugin = WirePlugin(it.directory)
+        plugin = ScriptedPlugin(it.plugin_dir)
         assert await refused(plugin) == "failed to dial device plugin: context deadline exceeded"
         assert it.kubelet.capacity() == {}
 
@@ -102,7 +104,7 @@ async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time
 async def test_a_plugin_that_listens_late_is_accepted_within_the_dial_back_time() -> None:
     """The kubelet goes on trying."""
     async with node() as it:
-        plugin = WirePlugin(it.directory, listed=devices(1))
+        plugin = ScriptedPlugin(it.plugin_dir, listed=devices(1))
         registering = asyncio.create_task(plugin.register())
         await asyncio.wait([registering], timeout=0.1)
         await plugin.serve()
@@ -160,7 +162,7 @@ async def test_the_checkpoint_follows_every_list() -> None:
     """One write per message is what makes needless messages expensive."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
-        path = it.directory / "kubelet_internal_checkpoint"
+        path = it.plugin_dir / "kubelet_internal_checkpoint"
         before = path.stat()
         plugin.send(devices(1))
         await it.kubelet.wait_until(lambda kubelet: len(kubelet.lists(STUB)) == 2)
@@ -269,7 +271,7 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
         else:
             old.end_streams()
         await it.kubelet.wait_for(STUB, allocatable=0)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             await new.no_streams.wait()
         assert it.kubelet.capacity() == {STUB: Capacity(3, 0)}
         with pytest.raises(AdmissionError, match="no healthy devices present"):
@@ -287,9 +289,9 @@ async def test_the_end_of_an_old_stream_ends_a_connection_that_is_being_made() -
         def hear(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             reached.put_nowait(writer)
 
-        silent = await asyncio.start_unix_server(hear, it.directory / "silent.sock")
+        silent = await asyncio.start_unix_server(hear, it.plugin_dir / "silent.sock")
         async with silent:
-            registering = asyncio.create_task(refused(WirePlugin(it.directory, socket="silent.sock")))
+            registering = asyncio.create_task(refused(ScriptedPlugin(it.plugin_dir, socket="silent.sock")))
             connection = await reached.get()
             old.end_streams()
             assert await registering == "failed to dial device plugin: grpc: the client connection is closing"
@@ -312,7 +314,7 @@ async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
     """After it nobody holds the name, so that the end of the old stream goes unnoticed."""
     async with node(dial_back_timeout=2) as it:
         plugin = await it.plugin(listed=devices(2))
-        await refused(WirePlugin(it.directory, socket="nobody.sock"))
+        await refused(ScriptedPlugin(it.plugin_dir, socket="nobody.sock"))
         assert it.kubelet.capacity() == {STUB: Capacity(2, 2)}
         plugin.end_streams()
         await plugin.no_streams.wait()
@@ -323,8 +325,8 @@ async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
 
 async def test_a_client_that_says_nothing_holds_nothing_up() -> None:
     """A connection to kubelet.sock that stays idle for ever does not keep the kubelet from ending."""
-    async with node() as it, asyncio.timeout(PATIENCE):
+    async with node() as it, asyncio.timeout(WAIT_SECONDS):
         with socket.socket(socket.AF_UNIX) as silent:
-            silent.connect(os.fspath(it.directory / "kubelet.sock"))
+            silent.connect(os.fspath(it.plugin_dir / "kubelet.sock"))
             await it.kubelet.restart()
             await it.plugin(listed=devices(1))

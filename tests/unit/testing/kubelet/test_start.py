@@ -6,7 +6,9 @@ import grpc.aio
 import pytest
 
 from hub.testing.kubelet import AdmissionError, ContainerStartError
-from tests.harness.wire_plugin import STUB, devices, hang, node, refuse
+from hub.testing.plugin import STUB
+from hub.testing.scripted import devices, hang, refuse
+from tests.harness.kubelet import node
 
 OTHER = "example.com/other"
 

@@ -1,10 +1,8 @@
-"""A device plugin on the bare wire, whose every answer a test can choose, and a node with a fake kubelet for it."""
+"""A device plugin and a kubelet on the bare wire, whose every answer a test can choose."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,41 +10,39 @@ import grpc.aio
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
-from hub.testing.kubelet import FakeKubelet
-from tests.harness.support import PATIENCE
-
-STUB = "example.com/stub"
+from hub.testing.plugin import STUB
+from hub.testing.waiting import WAIT_SECONDS
 
 Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 def device(name: str, *, healthy: bool = True, numa: Iterable[int] = ()) -> wire.Device:
-    """One device of a list."""
+    """Make one device of a list."""
     nodes = [wire.NUMANode(ID=node) for node in numa]
     health = "Healthy" if healthy else "Unhealthy"
     return wire.Device(ID=name, health=health, topology=wire.TopologyInfo(nodes=nodes) if nodes else None)
 
 
 def devices(count: int) -> list[wire.Device]:
-    """So many healthy devices, d0 and on."""
+    """Make this number of healthy devices: d0, d1 and so on."""
     return [device(f"d{number}") for number in range(count)]
 
 
 def allocated(**fields: Any) -> wire.AllocateResponse:  # noqa: ANN401 - whatever the message has
-    """The answer to an Allocate, for its one container."""
+    """Make the answer to an Allocate for one container."""
     return wire.AllocateResponse(container_responses=[wire.ContainerAllocateResponse(**fields)])
 
 
-class WirePlugin(rpc.DevicePluginServicer):
-    """Serves one socket until closed; notes every call.
+class ScriptedPlugin(rpc.DevicePluginServicer):
+    """A plugin that serves one socket until it is closed, and records every call.
 
     Args:
         directory: The kubelet's plugin directory.
-        resource: What it registers.
+        resource: The resource that it registers.
         socket: The name of its socket.
-        listed: Its devices at first.
-        pre_start: Whether it wants to be told of container starts.
-        prefers: Whether it wants to be asked which devices to take.
+        listed: Its first list of devices.
+        pre_start: Whether the kubelet calls it before each start of a container.
+        prefers: Whether the kubelet asks it which devices to allocate.
     """
 
     def __init__(
@@ -68,7 +64,7 @@ class WirePlugin(rpc.DevicePluginServicer):
         )
         self.calls: list[tuple[str, Any]] = []
         self.called = asyncio.Event()
-        """Set by every call but ListAndWatch."""
+        """Set by every call except ListAndWatch."""
         self.on_options: Answer = self._options
         self.on_allocate: Answer = self._allocated
         self.on_prefer: Answer = self._no_preference
@@ -80,15 +76,20 @@ class WirePlugin(rpc.DevicePluginServicer):
         self._server: grpc.aio.Server | None = None
 
     async def serve(self) -> Self:
-        """Listen."""
+        """Listen on the socket."""
         self._server = grpc.aio.server()
         rpc.add_DevicePluginServicer_to_server(self, self._server)
         self._server.add_insecure_port(f"unix:{self.directory / self.socket}")
         await self._server.start()
         return self
 
-    async def register(self, version: str = "v1beta1", endpoint: str | None = None, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - the call's deadline
-        """Register with the kubelet; options in the request are the opposite of the true ones."""
+    async def register(
+        self,
+        version: str = "v1beta1",
+        endpoint: str | None = None,
+        timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - the call's deadline
+    ) -> None:
+        """Register with the kubelet; the options in the request are the opposite of the true ones."""
         request = wire.RegisterRequest(
             version=version,
             endpoint=self.socket if endpoint is None else endpoint,
@@ -109,37 +110,37 @@ class WirePlugin(rpc.DevicePluginServicer):
             stream.put_nowait(self.listed)
 
     def end_streams(self) -> None:
-        """End every stream well, and go on serving."""
+        """End every stream without an error, and continue to serve."""
         for stream in self._streams:
             stream.put_nowait(None)
 
     @property
     def streams(self) -> int:
-        """How many ListAndWatch streams are open."""
+        """The number of open ListAndWatch streams."""
         return len(self._streams)
 
     def names(self) -> list[str]:
-        """Which calls came, in order."""
+        """Return the names of the calls so far, in order."""
         return [name for name, _ in self.calls]
 
     def requests(self, call: str) -> list[Any]:
-        """The container entries of this call's requests, or the requests where they have none."""
+        """Return the container entries of a call's requests, or the requests where they have none."""
         requests = [request for name, request in self.calls if name == call]
         return [getattr(request, "container_requests", [request])[0] for request in requests]
 
     async def close(self) -> None:
-        """Vanish, as a killed process does; the socket goes too."""
+        """Disappear as a killed process does, and remove the socket."""
         if self._server is not None:
             await self._server.stop(grace=None)
             self._server = None
 
     async def GetDevicePluginOptions(self, request: wire.Empty, context: object) -> wire.DevicePluginOptions:
-        """The options that count."""
+        """Return the true options."""
         answer: wire.DevicePluginOptions = await self._note("GetDevicePluginOptions", request, context, self.on_options)
         return answer
 
     async def ListAndWatch(self, request: wire.Empty, context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """The list now, and each one that send() sends."""
+        """Send the list, and then each list that `send` is given."""
         del request, context
         stream: asyncio.Queue[list[wire.Device] | None] = asyncio.Queue()
         stream.put_nowait(self.listed)
@@ -156,21 +157,21 @@ class WirePlugin(rpc.DevicePluginServicer):
     async def GetPreferredAllocation(
         self, request: wire.PreferredAllocationRequest, context: object
     ) -> wire.PreferredAllocationResponse:
-        """What on_prefer says."""
+        """Answer as `on_prefer` does."""
         answer: wire.PreferredAllocationResponse = await self._note(
             "GetPreferredAllocation", request, context, self.on_prefer
         )
         return answer
 
     async def Allocate(self, request: wire.AllocateRequest, context: object) -> wire.AllocateResponse:
-        """What on_allocate says."""
+        """Answer as `on_allocate` does."""
         answer: wire.AllocateResponse = await self._note("Allocate", request, context, self.on_allocate)
         return answer
 
     async def PreStartContainer(
         self, request: wire.PreStartContainerRequest, context: object
     ) -> wire.PreStartContainerResponse:
-        """What on_pre_start says."""
+        """Answer as `on_pre_start` does."""
         answer: wire.PreStartContainerResponse = await self._note(
             "PreStartContainer", request, context, self.on_pre_start
         )
@@ -194,57 +195,48 @@ class WirePlugin(rpc.DevicePluginServicer):
         return wire.PreStartContainerResponse()
 
 
-def refuse(code: grpc.StatusCode, words: str) -> Answer:
-    """An answer that is an error."""
+def refuse(code: grpc.StatusCode, message: str) -> Answer:
+    """Make an answer that is an error."""
 
     async def answer(_: object, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
-        await context.abort(code, words)
+        await context.abort(code, message)
 
     return answer
 
 
 async def hang(_: object, __: object) -> None:
-    """An answer that never comes."""
+    """Never answer."""
     await asyncio.Event().wait()
 
 
-class Node:
-    """A plugin directory with a running fake kubelet, and the plugins of a test."""
+class ScriptedKubelet(rpc.RegistrationServicer):
+    """A kubelet that rejects registrations, or accepts them and does nothing more.
 
-    def __init__(self, kubelet: FakeKubelet, directory: Path, stack: AsyncExitStack) -> None:
-        self.kubelet = kubelet
-        self.directory = directory
-        self._stack = stack
+    Args:
+        plugin_dir: Where it listens.
+        refusal: The message with which it rejects; empty to accept.
+    """
 
-    async def plugin(
-        self,
-        resource: str = STUB,
-        socket: str = "stub.sock",
-        *,
-        register: bool = True,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> WirePlugin:
-        """A plugin that serves, and has registered if so wanted; it ends with the node."""
-        plugin = await WirePlugin(self.directory, resource, socket, **kwargs).serve()
-        self._stack.push_async_callback(plugin.close)
-        if register:
-            await plugin.register()
-            await self.kubelet.wait_until(lambda kubelet: bool(kubelet.lists(resource)), what="the first list")
-        return plugin
+    def __init__(self, plugin_dir: Path, refusal: str) -> None:
+        self._path = plugin_dir / "kubelet.sock"
+        self.refusal = refusal
+        self.requests: list[wire.RegisterRequest] = []
 
+    async def Register(self, request: wire.RegisterRequest, context: Any) -> wire.Empty:  # noqa: ANN401 - gRPC's
+        """Record the request and answer."""
+        self.requests.append(request)
+        if self.refusal:
+            await context.abort(grpc.StatusCode.UNKNOWN, self.refusal)
+        return wire.Empty()
 
-@asynccontextmanager
-async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the kubelet's settings
-    """A node that leaves no task behind."""
-    before = asyncio.all_tasks()
-    root = Path(tempfile.mkdtemp(prefix="fk", dir="/tmp"))  # short, as socket paths must be
-    try:
-        async with AsyncExitStack() as stack:
-            kubelet = await stack.enter_async_context(FakeKubelet(root / "dp", **settings))
-            yield Node(kubelet, root / "dp", stack)
-    finally:
-        shutil.rmtree(root)
-    # A gRPC server that is cut off, as the plugins are, needs a moment to end its tasks.
-    if left := asyncio.all_tasks() - before:
-        _, left = await asyncio.wait(left, timeout=PATIENCE)
-    assert not left, f"tasks left behind: {left}"
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Self]:
+        """Listen until the block ends."""
+        server = grpc.aio.server()
+        rpc.add_RegistrationServicer_to_server(self, server)
+        server.add_insecure_port(f"unix:{self._path}")
+        await server.start()
+        try:
+            yield self
+        finally:
+            await server.stop(grace=None)
