@@ -1,13 +1,16 @@
-"""A node for plugins that follow a script, in the event loop of the test."""
+"""Kubelets and nodes in the event loop of the test."""
 
 import asyncio
+import os
 import shutil
+import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hub.base.paths import KUBELET_SOCKET
 from hub.testing import node as kit
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
@@ -60,3 +63,37 @@ async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the ku
     if left := asyncio.all_tasks() - before:
         _, left = await asyncio.wait(left, timeout=WAIT_SECONDS)
     assert not left, f"tasks left behind: {left}"
+
+
+class KubeletSocket:
+    """The only part of a kubelet that the hub process sees: its socket.
+
+    Args:
+        plugin_dir: The kubelet's plugin directory.
+    """
+
+    def __init__(self, plugin_dir: Path) -> None:
+        self.path = plugin_dir / KUBELET_SOCKET
+        self._sockets: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Delete the old socket and listen, as a kubelet does at its start."""
+        self.path.unlink(missing_ok=True)
+        self._sockets.append(socket.socket(socket.AF_UNIX))
+        self._sockets[-1].bind(str(self.path))
+        self._sockets[-1].listen()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for each in self._sockets:
+            each.close()
+
+
+@contextmanager
+def mounted(path: Path) -> Iterator[Path]:
+    """Yield another path to a directory, which shows the same directory even after its removal, as a mount does."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{file}")
+    finally:
+        os.close(file)
