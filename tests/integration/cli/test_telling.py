@@ -1,16 +1,12 @@
 """What commands tell when things are odd: hostile texts, dead hubs, narrow terminals, and devices nobody trusts."""
 
-import io
 import json
 import os
 import re
 import time
 
 import pytest
-from rich.console import Console
-from rich.text import Text
 
-from hub.cli.render.table import Column, Table
 from hub.status.reader import Reader
 from hub.testing.waiting import wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
@@ -179,14 +175,3 @@ async def test_a_narrow_terminal() -> None:
         shown = await node.dphub("devices", width=50)
         assert max(map(len, shown.out.splitlines())) <= 50
         assert "cordoned: the fan is loud" in " ".join(shown.out.split())
-
-
-def test_colours_say_how_bad_it_is() -> None:
-    """On a terminal: a cell has the style of its text, and the style of the table where it has none of its own."""
-    table = Table(Column("health"), Column("why"), style="dim")
-    table.add(Text("unhealthy", "red"), "the fan is loud")
-    screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard")
-    screen.print(table)
-    assert isinstance(screen.file, io.StringIO)
-    assert "\x1b[2;31munhealthy" in screen.file.getvalue()
-    assert "\x1b[2mthe fan is loud" in screen.file.getvalue()

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from hub import Host
 from hub.base.exits import Exit
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import PluginProcess
 from hub.testing.waiting import WAIT_SECONDS, wait_until
-from plugins.ib.discovery.routes import default_route_interfaces
 from tests.harness.node import Node, chance
 from tests.simulators.rdma.tree import RdmaTree, dgx, sixty_four_vfs, two_connectx6
 
 HCA = "rdma/hca"
+
+
 EACH = {"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}
 
 
@@ -175,16 +175,6 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
         "0000:04:00.0": "no driver is bound to it",
         "0000:05:00.0": "the node's default route is on its interface eth0",
     }
-
-
-def test_the_routes_are_the_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pod has a network of its own, and is told where the node's is."""
-    for name, interface in (("pod", "eth0"), ("node", "ib0")):
-        (tmp_path / name / "proc/net").mkdir(parents=True)
-        row = f"{interface} 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0"
-        (tmp_path / name / "proc/net/route").write_text(f"Iface\n{row}\n")
-    monkeypatch.setenv("DPHUB_NODE_NET", str(tmp_path / "node/proc/net"))
-    assert default_route_interfaces(Host(tmp_path / "pod")) == ["ib0"]
 
 
 async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:

@@ -4,20 +4,14 @@ import asyncio
 import socket
 from pathlib import Path
 
-import pytest
-
-from hub import Histogram, Kind, Metric, Sample
 from hub.base.jsonfile import read_file
 from hub.cli.adminclient import send
 from hub.model.admin import Cordon, Reset, Response, Uncordon
 from hub.model.heartbeat import HeartbeatReport
-from hub.plugin.metrics.plugin import checked_metrics
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
 from tests.harness.node import Node
-
-NAMED = "dphub_example_things"
 
 
 async def _ask(plugin: PluginProcess, request: Cordon | Uncordon | Reset) -> Response:
@@ -83,32 +77,6 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     assert not answer.ok
     assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message
     await kubelet.wait_for(STUB, 3)
-
-
-ODD: list[tuple[str, Metric]] = [
-    ("no number", Metric(NAMED, "", [Sample("3")])),  # type: ignore[arg-type]
-    ("not a number", Metric(NAMED, "", [Sample(float("nan"))])),
-    ("endless", Metric(NAMED, "", [Sample(float("inf"))])),
-    ("a truth", Metric(NAMED, "", [Sample(value=True)])),
-    ("a label that is no text", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
-    ("a label that cannot be written", Metric(NAMED, "", [Sample(1, {"file": "\udcff"})])),
-    ("a label of the hub's", Metric(NAMED, "", [Sample(1, {"plugin": "me"})])),
-    ("a label of Prometheus's", Metric(NAMED, "", [Sample(1, {"le": "1"})])),
-    ("a name with a dash", Metric("things-there", "", [Sample(1)])),
-    ("a counter without its end", Metric(NAMED, "", [Sample(1)], Kind.COUNTER)),
-    ("a gauge with that end", Metric(f"{NAMED}_total", "", [Sample(1)])),
-    ("the same twice", Metric(NAMED, "", [Sample(1), Sample(2)])),
-    ("a histogram that is none", Metric(NAMED, "", [Sample(1)], Kind.HISTOGRAM)),
-    ("a histogram that does not fit", Metric(NAMED, "", [Sample(Histogram((1.0,), [1]))], Kind.HISTOGRAM)),
-    ("too many", Metric(NAMED, "", [Sample(n, {"n": str(n)}) for n in range(1001)])),
-]
-
-
-@pytest.mark.parametrize("metric", [row[1] for row in ODD], ids=[row[0] for row in ODD])
-def test_metrics_that_nobody_could_read(metric: Metric) -> None:
-    """They are refused, with the metric's name."""
-    with pytest.raises(ValueError, match=r"^metrics: "):
-        checked_metrics([metric])
 
 
 async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> None:

@@ -51,6 +51,12 @@ def test_selectors(tmp_path: Path, selectors: dict[str, object], names: list[str
     assert _selected(_various(tmp_path), **selectors) == names
 
 
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory: pytest.TempPathFactory) -> list[Hca]:
+    """An HCA with 64 virtual functions; its many files are written once."""
+    return _read(sixty_four_vfs(tmp_path_factory.mktemp("node")))
+
+
 @pytest.mark.parametrize(
     ("selectors", "numbers"),
     [
@@ -62,10 +68,9 @@ def test_selectors(tmp_path: Path, selectors: dict[str, object], names: list[str
         ({"deviceIDs": ["101c"], "pfNames": ["ib1", "ib0#5"]}, [5]),
     ],
 )
-def test_virtual_functions(tmp_path: Path, selectors: dict[str, object], numbers: list[int]) -> None:
+def test_virtual_functions(divided: list[Hca], selectors: dict[str, object], numbers: list[int]) -> None:
     """By the name or the address of their physical function, and their number on it."""
-    hcas = _read(sixty_four_vfs(tmp_path))
-    assert sorted(_selected(hcas, Mode.VF, **selectors)) == sorted(f"mlx5_{number + 1}" for number in numbers)
+    assert sorted(_selected(divided, Mode.VF, **selectors)) == sorted(f"mlx5_{number + 1}" for number in numbers)
 
 
 def test_who_may_be_in_which_mode(tmp_path: Path) -> None:

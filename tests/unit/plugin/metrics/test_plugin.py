@@ -1,0 +1,33 @@
+"""Metrics of a plugin's own."""
+
+import pytest
+
+from hub import Histogram, Kind, Metric, Sample
+from hub.plugin.metrics.plugin import checked_metrics
+
+NAMED = "dphub_example_things"
+
+ODD: list[tuple[str, Metric]] = [
+    ("no number", Metric(NAMED, "", [Sample("3")])),  # type: ignore[arg-type]
+    ("not a number", Metric(NAMED, "", [Sample(float("nan"))])),
+    ("endless", Metric(NAMED, "", [Sample(float("inf"))])),
+    ("a truth", Metric(NAMED, "", [Sample(value=True)])),
+    ("a label that is no text", Metric(NAMED, "", [Sample(1, {"gpu": 0})])),  # type: ignore[dict-item]
+    ("a label that cannot be written", Metric(NAMED, "", [Sample(1, {"file": "\udcff"})])),
+    ("a label of the hub's", Metric(NAMED, "", [Sample(1, {"plugin": "me"})])),
+    ("a label of Prometheus's", Metric(NAMED, "", [Sample(1, {"le": "1"})])),
+    ("a name with a dash", Metric("things-there", "", [Sample(1)])),
+    ("a counter without its end", Metric(NAMED, "", [Sample(1)], Kind.COUNTER)),
+    ("a gauge with that end", Metric(f"{NAMED}_total", "", [Sample(1)])),
+    ("the same twice", Metric(NAMED, "", [Sample(1), Sample(2)])),
+    ("a histogram that is none", Metric(NAMED, "", [Sample(1)], Kind.HISTOGRAM)),
+    ("a histogram that does not fit", Metric(NAMED, "", [Sample(Histogram((1.0,), [1]))], Kind.HISTOGRAM)),
+    ("too many", Metric(NAMED, "", [Sample(n, {"n": str(n)}) for n in range(1001)])),
+]
+
+
+@pytest.mark.parametrize("metric", [row[1] for row in ODD], ids=[row[0] for row in ODD])
+def test_metrics_that_nobody_could_read(metric: Metric) -> None:
+    """They are refused, with the metric's name."""
+    with pytest.raises(ValueError, match=r"^metrics: "):
+        checked_metrics([metric])
