@@ -32,7 +32,7 @@ class Holder(NamedTuple):
     def describe(self, certain: str) -> str:
         """Return a sentence about the container, which ends in these words if it certainly uses the device."""
         if self.removed:
-            return f"{self.container} may have it: it holds {self.removed}, which is not offered any more"
+            return f"{self.container} may have it: it holds {self.removed}, which is no longer offered"
         return f"{self.container} {certain}"
 
 

@@ -39,8 +39,8 @@ def test_a_change_is_rolled_out_as_described() -> None:
 
 def test_what_a_new_plugin_with_a_fault_says() -> None:
     """It is quoted as the code says it, and how soon an old plugin has its resources again as the code looks."""
-    assert "an older hub goes on serving" in inspect.getsource(Inventory._leave_to_older)
-    assert UPGRADING.count("`an older hub goes on serving`") == 2
+    assert "an older hub keeps serving" in inspect.getsource(Inventory._leave_to_older)
+    assert UPGRADING.count("`an older hub keeps serving`") == 2
     assert (CHECK_INTERVAL, "within about two seconds" in UPGRADING) == (2, True)
 
 

@@ -95,7 +95,7 @@ class AdminCommands:
         self._log.info("device cordoned", device=key, reason=reason)
         was = f"; it was already {before.reason}" if before else ""
         await self._holders.refresh()
-        keeps = "".join(f"; {holder.describe('goes on with it')}" for holder in self._holders.of_device(key))
+        keeps = "".join(f"; {holder.describe('keeps it')}" for holder in self._holders.of_device(key))
         return _saved(f"{_describe(key, shares)} is cordoned ({_count(shares)}){was}{keeps}", failure)
 
     def uncordon(self, request: Uncordon) -> Response:

@@ -70,7 +70,7 @@ class AdminServer:
         except TimeoutError:
             return Response(ok=False, message=f"no request within {REQUEST_TIMEOUT:g} s")
         except (ValueError, msgspec.DecodeError) as error:
-            return Response(ok=False, message=f"no request that a plugin knows: {error}")
+            return Response(ok=False, message=f"not a request that a plugin knows: {error}")
         try:
             return await self._commands.answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not be the last

@@ -107,7 +107,7 @@ class Inventory:
         for name in scan.resources:
             if name not in self._resources and name not in self.invalid:
                 self._add(name)
-        removed = ScannedDevices(reason=scan.reason or "the plugin offers no device of this resource any more")
+        removed = ScannedDevices(reason=scan.reason or "the plugin no longer offers a device of this resource")
         for resource in self:
             if scan.failed:
                 resource.mark_unhealthy(scan.reason)
@@ -149,7 +149,7 @@ class Inventory:
         return True
 
     def _leave_to_older(self, scan: Scan) -> None:
-        self._set_reason(f"{scan.reason}; an older hub goes on serving", fault=scan.fault)
+        self._set_reason(f"{scan.reason}; an older hub keeps serving", fault=scan.fault)
 
     def _add(self, name: str) -> None:
         if problem := validate_resource(self._plugin_class, name):

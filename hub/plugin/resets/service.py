@@ -101,7 +101,7 @@ class ResetService:
         shares = {key: offered.get(key, []) for key in names}
         blocked = await self._blocked(shares)
         results = {
-            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is left out: {why}")
+            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is skipped: {why}")
             for key, why in blocked.items()
             if why
         }

@@ -197,7 +197,7 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
     """Nobody gets the device, who has it keeps it; neither a restart nor a new hub forgets it, and uncordon ends it."""
     await node.kubelet.admit("early", {STUB: 4})
     said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
-    assert (said.code, "default/early/main goes on with it" in said.out) == (0, True), said
+    assert (said.code, "default/early/main keeps it" in said.out) == (0, True), said
     await node.kubelet.wait_for(STUB, 3)
     assert _stub(node, 1).reason == "cordoned: fan is loud"
     assert (await node.dphub("status")).code == 0

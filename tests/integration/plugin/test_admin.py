@@ -32,7 +32,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
             return client.makefile("rb").readline()
 
     for text in (b"", b"{}\n", b"[]\n", b'{"type":"cordon"}\n', b"\xff\xfe\n", b"x" * 100_000 + b"\n"):
-        assert b"no request that a plugin knows" in await asyncio.to_thread(say, text), text
+        assert b"not a request that a plugin knows" in await asyncio.to_thread(say, text), text
     silent = socket.socket(socket.AF_UNIX)
     silent.connect(path)
     assert (await _ask(plugin, Cordon("stub-7"))).message == "there is no device stub-7"
@@ -55,7 +55,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
     plugin = node.start_plugin(target, config="{reset: true}")
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
-    guess = "default/trainer/main may have it: it holds old, which is not offered any more"
+    guess = "default/trainer/main may have it: it holds old, which is no longer offered"
     for restart, known in ((False, "default/trainer/main has it"), (True, guess)):
         (node.directory / "changed").touch()
         if restart:

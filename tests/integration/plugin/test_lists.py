@@ -219,7 +219,7 @@ async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKub
     await kubelet.wait_for("example.com/late", 0)
     state = await told.plugin.resource_until(lambda state: not state.devices, "example.com/late")
     assert state.registration is RegistrationStatus.REGISTERED
-    assert state.reason == "the plugin offers no device of this resource any more"
+    assert state.reason == "the plugin no longer offers a device of this resource"
     assert len(node.sockets()) == 2
     told.offer("[Device('a'), Device('b', resource='example.com/late'), Device('c', resource='example.com/late')]")
     await kubelet.wait_for("example.com/late", 2)

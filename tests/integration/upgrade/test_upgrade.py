@@ -177,9 +177,7 @@ async def test_a_younger_plugin_with_a_fault() -> None:
         older = node.hub
         assert older
         await node.start_hub("younger")
-        await wait_until(
-            lambda: "an older hub goes on serving" in str(node.plugin("p")), "the younger one to step back"
-        )
+        await wait_until(lambda: "an older hub keeps serving" in str(node.plugin("p")), "the younger one to step back")
         plugin = node.plugin("p")
         assert plugin
         assert plugin.condition is Condition.STANDBY
@@ -200,7 +198,7 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older_dir = node.run_dir
         await node.start_hub("younger")
-        await wait_until(lambda: "an older hub goes on serving" in str(node.plugin("p")), "the newer plugin in standby")
+        await wait_until(lambda: "an older hub keeps serving" in str(node.plugin("p")), "the newer plugin in standby")
         cordoned = await node.dphub("cordon", "one", "--reason", "the fan is loud", "--instance", "dphub")
         assert cordoned.code == 0, cordoned
         assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0

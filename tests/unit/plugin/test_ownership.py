@@ -171,7 +171,7 @@ async def test_a_scan_that_fails_leaves_the_devices_to_an_older_hub(
         inventory.update(FAULT)
         assert inventory.scanned
         assert upgrade.ownership.role is (Role.STANDBY if has_older else Role.ACTIVE)
-        assert inventory.reason == ("no driver; an older hub goes on serving" if has_older else "no driver")
+        assert inventory.reason == ("no driver; an older hub keeps serving" if has_older else "no driver")
         inventory.update(FOUND)
         assert upgrade.ownership.role is Role.ACTIVE
         inventory.update(FAULT)
