@@ -200,3 +200,27 @@ def _clean_environment() -> dict[str, str]:
     mine = {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
     # Many hubs run at one time.
     return {**mine, "DPHUB_HTTP": "127.0.0.1:0"}
+
+
+MakeHub = Callable[[str], HubProcess]
+"""The fixture `make_hub`: makes a hub with a given circus.ini, which is not started yet."""
+
+QUIET = "cmd = sleep 1000\n"
+"""The keys of a plugin that does nothing."""
+
+
+def watcher(name: str, rest: str = QUIET) -> str:
+    """Return one section of circus.ini."""
+    return f"[watcher:{name}]\n{rest}\n"
+
+
+def stubborn(directory: Path, grace: float) -> str:
+    """Return the keys of a plugin that ignores SIGTERM."""
+    script = directory / "stubborn.sh"
+    script.write_text(STUBBORN)
+    return f"cmd = sh {script}\ngraceful_timeout = {grace}\n"
+
+
+def wait_stubborn(hub: HubProcess, count: int = 1) -> None:
+    """Wait until the stubborn plugin ignores SIGTERM."""
+    wait_until(lambda: hub.text().count("up\n") >= count, "the stubborn plugin is up")

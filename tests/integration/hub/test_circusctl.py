@@ -1,0 +1,147 @@
+"""The commands of circusctl, of which plain circusd fails most."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hub.base.exits import Exit
+from tests.harness.hub_process import (
+    QUIET,
+    MakeHub,
+    is_alive,
+    stubborn,
+    wait_stubborn,
+    wait_until,
+    watcher,
+)
+
+
+def test_restart_of_one_touches_no_other(make_hub: MakeHub) -> None:
+    """`circusctl restart a` is for a."""
+    hub = make_hub(watcher("a") + watcher("b")).start()
+    hub.wait_plugins("a", "b")
+    old, other = hub.plugin_pid("a"), hub.plugin_pid("b")
+    assert hub.ask("restart", "a", "--waiting") == "ok"
+    assert not is_alive(old)
+    assert hub.plugin_pid("a") != old
+    assert hub.plugin_pid("b") == other
+    assert is_alive(other)
+
+
+@pytest.mark.parametrize("words", [("restart",), ("reload",), ("restart", "*"), ("reload", "--sequential")])
+def test_restart_of_all_keeps_the_hub(make_hub: MakeHub, words: tuple[str, ...]) -> None:
+    """Without a name all plugins are restarted, and the hub serves on. circus would end itself."""
+    hub = make_hub(watcher("a") + watcher("b")).start()
+    hub.wait_plugins("a", "b")
+    assert hub.ask(*words, "--waiting") == "ok"
+    assert [len(hub.events("plugin started", plugin=name)) for name in ("a", "b")] == [2, 2]
+    assert hub.ask("status") == "a: active\nb: active"
+    assert hub.stop() == Exit.OK
+
+
+def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
+    """Without a name all plugins are stopped, and started."""
+    hub = make_hub(watcher("a") + watcher("b")).start()
+    hub.wait_plugins("a", "b")
+    assert hub.ask("stop", "--waiting") == "ok"
+    assert hub.ask("status") == "a: stopped\nb: stopped"
+    assert hub.ask("start", "--waiting") == "ok"
+    assert hub.ask("status") == "a: active\nb: active"
+
+
+def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> None:
+    """`circusctl reload a` starts the new process after the old one has ended; circus starts it before."""
+    hub = make_hub(watcher("a", stubborn(directory, grace=0.3))).start()
+    wait_stubborn(hub)
+    assert hub.ask("reload", "a", "--waiting") == "ok"
+    said = [event["event"] for event in hub.events(plugin="a")]
+    assert said == ["plugin started", "plugin stop timed out", "plugin stopped", "plugin started"]
+
+
+def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
+    """Commands that come while a plugin stops are obeyed in their order: the last one holds."""
+    hub = make_hub(watcher("a", stubborn(directory, grace=0.5))).start()
+    wait_stubborn(hub)
+    assert hub.ask("restart", "a") == "ok"
+    assert hub.ask("stop", "a", "--waiting") == "ok"
+    assert hub.ask("status", "a") == "stopped"
+    assert not is_alive(hub.plugin_pid("a"))
+
+
+def test_autostart_waits_for_an_administrator(make_hub: MakeHub) -> None:
+    """A plugin with `autostart = false` starts when it is told to."""
+    hub = make_hub(watcher("a") + watcher("later", QUIET + "autostart = false")).start()
+    hub.wait_plugins("a")
+    assert hub.ask("status") == "a: active\nlater: stopped"
+    assert hub.ask("start", "later", "--waiting") == "ok"
+    assert hub.ask("status", "later") == "active"
+
+
+def test_add_and_rm(make_hub: MakeHub) -> None:
+    """A plugin can be added and removed by hand; it is checked and looked after as any other."""
+    hub = make_hub(watcher("a")).start()
+    hub.wait_plugins("a")
+    assert hub.ask("add", "--start", "b", "sleep", "1000") == "ok"
+    hub.wait_plugins("b")
+    os.kill(hub.plugin_pid("b"), signal.SIGKILL)
+    hub.wait_event("plugin started", plugin="b", count=2)
+    for words, reason in {
+        ("add", "b", "sleep 1"): "exists already",
+        ("add", "../b", "sleep 1"): "letters",
+        ("add", "c", "'"): "quotation",
+        ("rm", "c"): "not found",
+    }.items():
+        refused = hub.ctl(*words)
+        assert refused.returncode != 0
+        assert reason in refused.stderr
+    assert "keep its resources" in hub.call("rm", name="b", nostop=True)["reason"]
+    pid = hub.plugin_pid("b")
+    assert hub.ask("rm", "b", "--waiting") == "ok"
+    assert not is_alive(pid)
+    assert hub.ask("status") == "a: active"
+
+
+def test_a_plugin_stays_one_process(make_hub: MakeHub) -> None:
+    """No command makes two processes of a plugin, or none while it is said to run."""
+    hub = make_hub(watcher("a")).start()
+    hub.wait_plugins("a")
+    for words in (("incr", "a"), ("decr", "a"), ("set", "a", "numprocesses", "2")):
+        hub.ctl(*words)
+    assert len(hub.events("plugin started")) == 1
+    assert hub.ask("numprocesses", "a") == "1"
+    assert len(psutil.Process(hub.pid).children()) == 1
+
+
+def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
+    """Options can be changed by hand; variables are added to those the plugin has, and it is restarted with them."""
+    hub = make_hub(watcher("a")).start()
+    hub.wait_plugins("a")
+    assert hub.call("set", name="a", options={"env": {"EXTRA": "1"}})["status"] == "ok"
+    hub.wait_event("plugin started", plugin="a", count=2)
+    env = wait_until(lambda: psutil.Process(hub.plugin_pid("a")).environ(), "its environment")
+    assert (env["EXTRA"], env["DPHUB_PLUGIN"]) == ("1", "a")
+    assert hub.ask("set", "a", "graceful_timeout", "3") == "ok"
+    assert hub.ask("get", "a", "graceful_timeout") == "graceful_timeout: 3.0"
+
+
+def test_other_commands_answer(make_hub: MakeHub, directory: Path) -> None:
+    """What else circusctl can ask is answered, also about a plugin that does not run."""
+    hub = make_hub(watcher("a") + watcher("bad", f"cmd = {directory}/none")).start()
+    hub.wait_plugins("a")
+    pid = hub.plugin_pid("a")
+    assert hub.ask("list") == "a,bad"
+    assert hub.ask("list", "a") == str(pid)
+    assert hub.ask("numwatchers") == "2"
+    assert str(pid) in hub.ask("stats")
+    assert "cmd: sleep 1000" in hub.ask("options", "a")
+    assert hub.ask("signal", "a", "usr1") == "ok"
+    assert hub.wait_event("plugin exited", plugin="a")["signal"] == "SIGUSR1"
+    hub.wait_event("plugin started", plugin="a", count=2)
+    assert hub.ask("kill", "a", "--waiting") == "ok"
+    hub.wait_event("plugin exited", plugin="a", count=2)
+    assert hub.ctl("status", "none").returncode != 0
+    assert hub.ctl("restart", "none").returncode != 0
+    assert hub.stop() == Exit.OK

@@ -1,0 +1,182 @@
+"""A plugin that crashes, or cannot be started, is started again; the others do not notice."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.base.exits import Exit
+from hub.supervisor.circus.arbiter import REAP_INTERVAL
+from tests.harness.hub_process import (
+    HUB,
+    MakeHub,
+    is_alive,
+    seconds_between,
+    stubborn,
+    wait_stubborn,
+    watcher,
+)
+
+CRASHING = "cmd = sh -c 'test -e {directory}/mended || exit 1; exec sleep 1000'\n"
+
+
+PATIENT = f"""
+from hub.supervisor import backoff
+def crashed(self):
+    delay, self._next = self._next, 1000.0
+    return delay
+backoff.BackOff.crashed = crashed
+{HUB}
+"""
+"""The hub, where a plugin waits so long after its second crash that no test sees the end of it."""
+
+
+def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
+    """A plugin that dies is seen by SIGCHLD, not by a poll that may come seconds later. No other is touched."""
+    names = ("a", "b", "c", "d")
+    hub = make_hub("".join(map(watcher, names))).start()
+    hub.wait_plugins(*names)
+    other = hub.plugin_pid("d")
+    begin = time.monotonic()
+    for name in names[:3]:
+        os.kill(hub.plugin_pid(name), signal.SIGKILL)
+        hub.wait_event("plugin started", plugin=name, count=2)
+        exited = hub.events("plugin exited", plugin=name)[0]
+        assert (exited["signal"], exited["restart_in_seconds"]) == ("SIGKILL", 0)
+    # Three polls would take two of their intervals at least.
+    assert time.monotonic() - begin < REAP_INTERVAL
+    assert hub.plugin_pid("d") == other
+    assert is_alive(other)
+
+
+def test_a_crash_is_answered_while_another_plugin_stops(make_hub: MakeHub, directory: Path) -> None:
+    """A plugin that is slow to stop keeps no other plugin from coming back, and no command from being served."""
+    hub = make_hub(watcher("slow", stubborn(directory, grace=1000)) + watcher("b") + watcher("c")).start()
+    hub.wait_plugins("b", "c")
+    wait_stubborn(hub)
+    assert hub.ask("restart", "slow") == "ok"
+    os.kill(hub.plugin_pid("b"), signal.SIGKILL)
+    hub.wait_event("plugin started", plugin="b", count=2)
+    assert hub.ask("restart", "c", "--waiting") == "ok"
+    assert len(hub.events("plugin started", plugin="c")) == 2
+    assert hub.ask("status", "slow") == "stopping"
+    os.killpg(hub.plugin_pid("slow"), signal.SIGKILL)
+    hub.wait_event("plugin started", plugin="slow", count=2)
+
+
+def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
+    """A plugin that crashes again and again is started after 0, 1, 2 ... seconds; the others do not notice."""
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory)) + watcher("good")).start()
+    hub.wait_plugins("good")
+    hub.wait_event("plugin exited", plugin="bad", count=4)
+    exits = hub.events("plugin exited", plugin="bad")
+    assert [exited["restart_in_seconds"] for exited in exits[:4]] == [0, 1, 2, 4]
+    starts = hub.events("plugin started", plugin="bad")
+    for exited, start in zip(exits, starts[1:], strict=False):
+        assert seconds_between(exited, start) >= exited["restart_in_seconds"] - 0.01
+    assert len(hub.events("plugin started", plugin="good")) == 1
+    assert "good: active" in hub.ask("status").splitlines()
+
+
+def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
+    """An administrator who has mended the cause gets the plugin now, and a new count of crashes."""
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
+    (directory / "mended").touch()
+    assert hub.ask("restart", "bad") == "ok"
+    hub.wait_event("plugin started", plugin="bad", count=3)
+    os.kill(hub.plugin_pid("bad"), signal.SIGKILL)
+    assert hub.wait_event("plugin exited", plugin="bad", count=3)["restart_in_seconds"] == 0
+
+
+def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
+    """`circusctl start` of a plugin that waits for its next start starts it now."""
+    hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
+    hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
+    (directory / "mended").touch()
+    assert hub.ask("start", "bad") == "ok"
+    hub.wait_event("plugin started", plugin="bad", count=3)
+
+
+def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
+    """A plugin that an administrator stopped stays stopped, also one that was waiting for its next start."""
+    crashing = CRASHING.format(directory=directory)
+    hub = make_hub(watcher("waiting", crashing) + watcher("clock", crashing) + watcher("running")).start()
+    hub.wait_plugins("running")
+    hub.wait_event("plugin exited", plugin="waiting", restart_in_seconds=1)
+    assert hub.ask("stop", "waiting", "--waiting") == "ok"
+    assert hub.ask("stop", "running", "--waiting") == "ok"
+    starts = len(hub.events("plugin started", plugin="waiting"))
+    # Another plugin in the same loop is two starts further on.
+    hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=4)
+    assert len(hub.events("plugin started", plugin="waiting")) == starts
+    assert len(hub.events("plugin started", plugin="running")) == 1
+    assert {"running: stopped", "waiting: stopped"} <= set(hub.ask("status").splitlines())
+    assert hub.ask("start", "running") == "ok"
+    hub.wait_event("plugin started", plugin="running", count=2)
+
+
+def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> None:
+    """The reason is said once, the others run, and the plugin starts by itself when the command is there."""
+    command = directory / "command"
+    hub = make_hub(watcher("bad", f"cmd = {command}") + watcher("good")).start()
+    hub.wait_plugins("good")
+    failure = hub.wait_event("plugin start failed", plugin="bad")
+    assert "No such file" in failure["reason"]
+    assert str(command) in failure["reason"]
+    assert hub.ask("status", "bad") == "starting"
+    command.write_text("#!/bin/sh\nexec sleep 1000\n")
+    denied = hub.wait_event("plugin start failed", plugin="bad", count=2)
+    assert "Permission denied" in denied["reason"]
+    scratch = directory / "scratch"
+    scratch.write_text(command.read_text())
+    scratch.chmod(0o755)
+    scratch.rename(command)
+    hub.wait_plugins("bad")
+    assert len(hub.events("plugin start failed")) == 2
+    assert hub.ask("status") == "bad: active\ngood: active"
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ("cmd = sleep 1000\nworking_dir = /no/such/directory", "/no/such/directory"),
+        ("cmd = /", "Permission denied"),
+        ("cmd = sleep 1000\nrlimit_nofile = -7", "its limits"),
+    ],
+)
+def test_other_reasons_why_nothing_starts(make_hub: MakeHub, keys: str, reason: str) -> None:
+    """Whatever keeps a plugin from starting is said once, and ends nothing."""
+    hub = make_hub(watcher("bad", keys) + watcher("clock", "cmd = false") + watcher("good")).start()
+    hub.wait_plugins("good")
+    hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=2)
+    (failure,) = hub.events("plugin start failed")
+    assert reason in failure["reason"]
+    assert {"bad: starting", "good: active"} <= set(hub.ask("status").splitlines())
+    assert hub.stop() == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("python -m hub.plugin nowhere:Plugin", {"exit_code": 2, "meaning": "usage"}),
+        ("sh -c 'exit 0'", {"exit_code": 0}),
+        ("sh -c 'exit 77'", {"exit_code": 77}),
+        ("sh -c 'kill -SEGV $$'", {"signal": "SIGSEGV"}),
+        ("sh -c 'kill -40 $$'", {"signal": "40"}),
+    ],
+)
+def test_an_exit_is_explained(make_hub: MakeHub, command: str, said: dict[str, object]) -> None:
+    """The log says once for each exit which process it was, what its exit means, and when the next one starts.
+
+    What an exit code of another program means is that program's affair.
+    """
+    hub = make_hub(watcher("a", f"cmd = {command}")).start()
+    hub.wait_event("plugin exited", plugin="a", count=2)
+    first, second = hub.events("plugin exited")[:2]
+    starts = [event["pid"] for event in hub.events("plugin started")]
+    for exited, pid, delay in ((first, starts[0], 0), (second, starts[1], 1)):
+        expected = {"plugin": "a", "pid": pid, **said, "restart_in_seconds": delay}
+        assert {key: value for key, value in exited.items() if key not in {"event", "level", "timestamp"}} == expected
