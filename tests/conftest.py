@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks of all tests."""
 
 import shutil
 import signal
@@ -27,19 +27,19 @@ def deliverable_signals() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with what takes longest; pytest-randomly has shuffled before."""
+    """Start with the longest tests; pytest-randomly has shuffled before."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how to repeat the order of the tests."""
+    """Print how to repeat the order of the tests."""
     if config.pluginmanager.hasplugin("randomly"):
         terminalreporter.write_line(f"to repeat the order of the tests: --randomly-seed={config.option.randomly_seed}")
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a path short enough for unix sockets."""
+    """Make a directory whose path is short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="hub", dir="/tmp"))
     yield path
     shutil.rmtree(path)
@@ -47,7 +47,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """A node without a kubelet; whatever is started on it ends with the test."""
+    """Make a node without a running kubelet; plugins that are started on it end with the test."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     node = Node(directory)
     yield node
@@ -60,6 +60,6 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture
 async def kubelet(node: Node) -> AsyncIterator[FakeKubelet]:
-    """The node's kubelet, running."""
+    """Run the node's kubelet."""
     async with FakeKubelet(node.plugin_dir) as kubelet:
         yield kubelet

@@ -1,4 +1,4 @@
-"""The manifests as a cluster would get them: made by kustomize, and by Helm from the chart."""
+"""The manifests as a cluster gets them: made by kustomize, and by Helm from the chart."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ CONTAINER = Path(__file__).parents[2] / "container"
 CHART = CONTAINER / "chart" / "device-plugin-hub"
 COMPONENTS = sorted(path.name for path in (CONTAINER / "components").iterdir())
 NAME = "device-plugin-hub"
-"""Of all objects, of their namespace, and of the chart's release."""
+"""The name of all objects, of their namespace, and of the chart's release."""
 
 Object = dict[str, Any]
 Values = Mapping[str, Any]
@@ -24,7 +24,7 @@ Values = Mapping[str, Any]
 KUBERNETES: Values = {}
 OPENSHIFT: Values = {"openshift": {"enabled": True}}
 OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHIFT}
-"""The overlays, and what has the chart make the same."""
+"""The overlays, and the chart's values that make the same."""
 
 VALUES: Mapping[str, Values] = {
     "alerts": {"alerts": {"enabled": True}},
@@ -36,29 +36,29 @@ VALUES: Mapping[str, Values] = {
     "resets": {"resets": {"enabled": True}},
     "unprivileged": {"unprivileged": {"enabled": True}},
 }
-"""The components, and what has the chart make the same."""
+"""The components, and the chart's values that make the same."""
 
 ALL_OPTIONS = [name for name in VALUES if name != "unprivileged"]
-"""The components that go together."""
+"""The components that can be combined."""
 
 
 def run(program: str, *words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run kubectl or helm; where there is none, the test is skipped."""
+    """Run kubectl or helm; skip the test if the set-up could not install it."""
     __tracebackhide__ = True
     return subprocess.run([tool(program), *words], input=text, capture_output=True, text=True, check=False)
 
 
 def kustomized(directory: Path) -> list[Object]:
-    """What kustomize makes of a directory."""
+    """Return the objects that kustomize makes of a directory."""
     return _objects(run("kubectl", "kustomize", directory))
 
 
 def with_components(tree: Path, overlay: str, components: Iterable[str]) -> list[Object]:
-    """What an overlay becomes with components.
+    """Return the objects of an overlay with components.
 
     Args:
         tree: A copy of container/.
-        overlay: Which.
+        overlay: Its name.
         components: Their names.
     """
     directory = tree / "overlays" / "-".join(["test", overlay, *components])
@@ -75,7 +75,7 @@ def helm(*values: Values, chart: Path = CHART, release: str = NAME) -> subproces
 
 
 def charted(*values: Values, chart: Path = CHART, release: str = NAME) -> list[Object]:
-    """What the chart becomes with values."""
+    """Return the chart's objects with these values."""
     return _objects(helm(*values, chart=chart, release=release))
 
 
@@ -92,26 +92,26 @@ def _merged(values: Sequence[Values]) -> dict[str, Any]:
 
 
 def only(objects: Iterable[Object], kind: str) -> Object:
-    """The one object of a kind."""
+    """Return the one object of a kind."""
     (found,) = [each for each in objects if each["kind"] == kind]
     return found
 
 
 def pod(objects: Iterable[Object]) -> dict[str, Any]:
-    """The specification of the hub's pods."""
+    """Return the specification of the hub's pods."""
     spec: dict[str, Any] = only(objects, "DaemonSet")["spec"]["template"]["spec"]
     return spec
 
 
 def container(objects: Iterable[Object]) -> dict[str, Any]:
-    """The one container of the hub's pods."""
+    """Return the one container of the hub's pods."""
     (hub,) = pod(objects)["containers"]
     found: dict[str, Any] = hub
     return found
 
 
 def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
-    """What the container has of the node, by its path there: the mount, and of its volume `hostPath`."""
+    """Return the container's mounts of the node by the node's path: the mount, and its volume's `hostPath`."""
     volumes = {volume["name"]: volume.get("hostPath") for volume in pod(objects)["volumes"]}
     return {
         mount["mountPath"]: mount | {"hostPath": volumes[mount["name"]]}
@@ -121,7 +121,7 @@ def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
 
 
 def comparable(objects: Iterable[Object]) -> dict[tuple[str, str], Object]:
-    """Objects by kind and name, without the three things in which kustomize and Helm have to differ.
+    """Return objects by kind and name, without the three things in which kustomize and Helm must differ.
 
     - The namespace: Helm wants it before it installs anything.
     - How a changed file is rolled out: kustomize puts a hash into the ConfigMap's name, the chart into an annotation.
@@ -153,5 +153,5 @@ def _without_hash(name: str) -> str:
 
 @cache
 def default() -> list[Object]:
-    """What a Kubernetes cluster gets when nothing is changed."""
+    """Return the objects of the Kubernetes overlay without changes."""
     return kustomized(CONTAINER / "overlays" / "kubernetes")

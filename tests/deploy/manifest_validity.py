@@ -1,4 +1,4 @@
-"""Whether an API server would take an object, unknown keys included, which it would only warn of."""
+"""Whether an API server accepts an object. Unknown keys, of which it only warns, count as errors."""
 
 import json
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ import kubernetes_validate
 from jsonschema import Draft202012Validator
 
 OLDEST, NEWEST = "1.25", "1.37"
-"""The Kubernetes releases that the manifests are for."""
+"""The Kubernetes releases that the manifests support."""
 
 _OTHERS: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schemas.json").read_text())
 """Schemas of what is not Kubernetes' own, of which the keys that make sense here are known."""
 
 
 def mistakes(objects: Iterable[dict[str, Any]]) -> list[str]:
-    """What is wrong with objects, in the oldest or in the newest release."""
+    """Return the errors of objects, in the oldest or in the newest release."""
     return [problem for each in objects for problem in _mistakes(json.dumps(each, sort_keys=True))]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the documentation share: blocks, commands and tables of a page."""
+"""Blocks, commands and tables of a page."""
 
 import re
 import textwrap
@@ -9,23 +9,23 @@ PAGES = ("install", "upgrading", "moving-over", "security", "troubleshooting")
 
 
 def page(name: str) -> str:
-    """The text of a page in docs/."""
+    """Return the text of a page in docs/."""
     return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def blocks(name: str, language: str) -> list[str]:
-    """The blocks of a language, those that are indented in a list included."""
+    """Return the blocks of a language, including those that are indented in a list."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", page(name), re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(text) for _, text in found]
 
 
 def commands(name: str) -> list[str]:
-    """What the page tells its reader to type."""
+    """Return the commands that the reader types."""
     return [line.removeprefix("$ ") for block in blocks(name, "console") for line in block.splitlines()]
 
 
 def rows(name: str, *head: str) -> list[list[str]]:
-    """The rows of the table with this head, or with a head that begins so."""
+    """Return the rows of the table whose head begins with this text."""
     start = "| " + " | ".join(head) + " |"
     after = page(name).partition(f"\n{start}")[2]
     assert after, f"{name}.md has no table {start}"
@@ -34,5 +34,5 @@ def rows(name: str, *head: str) -> list[list[str]]:
 
 
 def codes(text: str) -> list[str]:
-    """What stands between backticks."""
+    """Return the words between backticks."""
     return re.findall(r"`([^`]+)`", text)

@@ -1,4 +1,4 @@
-"""The pages of the documentation, as the tests read them."""
+"""The pages of the documentation, parsed for tests."""
 
 import re
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _IN_THE_CLASS = re.compile(r"In the class:\n\n$")
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """A fenced block."""
 
     language: str
     text: str
     file: str
-    """The file that it is, named right before it; empty where it is none."""
+    """The file that the text before the block names; empty if there is none."""
     in_the_class: bool
-    """Whether it is to be added to the class of the tutorial."""
+    """Whether the reader adds it to the class of the tutorial."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,27 @@ class Page:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the page."""
         return ROOT / self.name
 
     @cached_property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return self.path.read_text(encoding="utf-8")
 
     @cached_property
     def prose(self) -> str:
-        """What is outside of blocks."""
+        """The text outside of blocks."""
         return _BLOCK.sub("", self.text)
 
     @cached_property
     def words(self) -> str:
-        """The same in one line."""
+        """The text outside of blocks, in one line."""
         return " ".join(self.prose.split())
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """In their order."""
+        """The fenced blocks, in order."""
         found = []
         for match in _BLOCK.finditer(self.text):
             before = self.text[: match.start()]
@@ -65,40 +65,40 @@ class Page:
         return found
 
     def of(self, language: str) -> list[str]:
-        """The blocks of a language."""
+        """Return the blocks of a language."""
         return [block.text for block in self.blocks if block.language == language]
 
     @cached_property
     def commands(self) -> list[str]:
-        """What the reader is told to type into a terminal."""
+        """The commands that the reader types into a terminal."""
         lines = [line for text in self.of("console") for line in text.splitlines()]
         assert all(line.startswith("$ ") for line in lines), lines
         return [line[2:] for line in lines]
 
     def command(self, beginning: str) -> str:
-        """The one command that begins so."""
+        """Return the one command with this beginning."""
         (found,) = [command for command in self.commands if command.startswith(beginning)]
         return found
 
     def versions(self, file: str) -> list[str]:
-        """What the page shows as the content of a file, from step to step."""
+        """Return the successive contents of a file that the page shows."""
         return [block.text for block in self.blocks if block.file == file]
 
     def tables(self, head: str) -> list[list[list[str]]]:
-        """The cells of the tables whose first columns have this head, without the heads."""
+        """Return the cells of the tables whose first column has this head, without the heads."""
         found = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", self.text, re.MULTILINE)
         return [
             [[cell.strip() for cell in line.strip("|").split(" |")] for line in rows.splitlines()] for rows in found
         ]
 
     def table(self, head: str) -> list[list[str]]:
-        """The cells of the one such table."""
+        """Return the cells of the one table whose first column has this head."""
         (found,) = self.tables(head)
         return found
 
     @cached_property
     def anchors(self) -> set[str]:
-        """What links into the page may name: its headings, as they are shown on the web."""
+        """The anchors of the page's headings, as the web shows them."""
         found: set[str] = set()
         for heading in re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE):
             plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -108,7 +108,7 @@ class Page:
 
     @cached_property
     def links(self) -> list[str]:
-        """Where its links and pictures lead."""
+        """The targets of its links and pictures."""
         return re.findall(r"\]\(([^)\s]+)\)", self.prose)
 
 
@@ -118,6 +118,6 @@ ARCHITECTURE = Page("docs/architecture.md")
 
 
 def every_page() -> list[Page]:
-    """All pages that there are."""
+    """Return all pages."""
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return [Page(str(path.relative_to(ROOT))) for path in sorted(paths)]

@@ -1,4 +1,4 @@
-"""Terminals in which a page's commands are typed."""
+"""Terminals in which tests type the commands of a page."""
 
 import asyncio
 import os
@@ -18,20 +18,20 @@ BIN = Path(sys.executable).parent
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """What a terminal has: the programs of the virtual environment, and text for people."""
+    """Return a terminal's variables: the programs of the virtual environment, and logs as text."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
     own = {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
         "DPHUB_LOG_FORMAT": "text",
-        # The page's own would be anybody's on this machine.
+        # The default port may be in use on this machine.
         "DPHUB_HTTP": "127.0.0.1:0",
     }
     return inherited | own | variables
 
 
 def typed(command: str, directory: Path, **variables: str) -> str:
-    """Type a command that ends by itself, and well; what it says."""
+    """Type a command that must end by itself without an error, and return its output."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=directory,
@@ -47,31 +47,31 @@ def typed(command: str, directory: Path, **variables: str) -> str:
 
 
 async def typed_beside(command: str, directory: Path, **variables: str) -> str:
-    """The same, while something else goes on in this process."""
+    """Do the same in a thread, so that the event loop keeps running."""
     return await asyncio.to_thread(typed, command, directory, **variables)
 
 
 class Terminal:
-    """A command that goes on.
+    """A command that runs until it is interrupted.
 
     Args:
-        process: It.
+        process: The process of the command.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.lines: list[str] = []
-        """What it has said, without times."""
+        """Its output, without times."""
         self._more = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     def type(self, line: str) -> None:
-        """Type a line into it."""
+        """Type a line into the command's standard input."""
         assert self._process.stdin
         self._process.stdin.write(f"{line}\n".encode())
 
     async def says(self, words: str, times: int = 1) -> None:
-        """Wait until it has said something, so often."""
+        """Wait until this number of output lines contain the words."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while sum(words in line for line in self.lines) < times:
@@ -81,7 +81,7 @@ class Terminal:
             raise AssertionError(f"{words!r} is not in {self.lines}") from None
 
     async def end(self) -> None:
-        """Type Ctrl-C, and wait for its end, which has to be a good one."""
+        """Type Ctrl-C, and check that the command ends without an error."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGINT)
         assert await ended(self._process) == 0, self.lines
@@ -96,7 +96,7 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(command: str, directory: Path, **variables: str) -> AsyncIterator[Terminal]:
-    """Type a command that goes on until the block ends. Variables may stand before it, as in a shell."""
+    """Run a command until the block ends. Variables may precede it, as in a shell."""
     words = shlex.split(command.replace("$PWD", str(directory)))
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
@@ -115,5 +115,5 @@ async def terminal(command: str, directory: Path, **variables: str) -> AsyncIter
 
 
 def without_time(line: str) -> str:
-    """A line of a log without what is another thing each time."""
+    """Return a log line without its time and process id."""
     return re.sub(r"pid=\d+", "pid=4711", re.sub(r"^\d{4}-\S+Z ", "", line))

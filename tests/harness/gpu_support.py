@@ -1,4 +1,4 @@
-"""A GPU plugin on a node with a simulated driver."""
+"""The GPU plugin on a node with a simulated driver."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ GPU = "nvidia.com/gpu"
 
 
 class GpuNode:
-    """A simulated node, and the plugin on it.
+    """A node with a simulated driver, and the GPU plugin on it.
 
     Args:
         node: Where the kubelet and the plugin run.
-        profile: The GPUs.
+        profile: The profile of the simulated GPUs.
         mig: Their MIG layouts.
     """
 
@@ -30,12 +30,12 @@ class GpuNode:
         self.driver = SimulatedNode(self.root, profile, mig)
 
     def start(self, config: str | Path | None = None, *, target: str = "plugins.gpu:GPU", **env: str) -> PluginProcess:
-        """A plugin process with this configuration file."""
+        """Start the plugin with this configuration."""
         environment = {"DPHUB_HOST_ROOT": str(self.root), **env}
         return self.node.start_plugin(target, name="gpu", config=config, env=environment)
 
     def daemons(self) -> list[int]:
-        """The processes of this node's MPS program."""
+        """Return the process ids of this node's MPS daemons."""
         program = str(self.root / "usr/bin/nvidia-cuda-mps-control").encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -45,23 +45,23 @@ class GpuNode:
         return found
 
     def end_daemons(self) -> None:
-        """Leave none behind; the plugins, which would start others, have ended."""
+        """Kill the MPS daemons; the plugins, which would start others, must have ended."""
         for pid in self.daemons():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def uuids(self) -> list[str]:
-        """The GPUs' UUIDs in the driver's order."""
+        """Return the GPUs' UUIDs in the driver's order."""
         return [gpu.uuid for gpu in self.driver.gpus]
 
 
 def answer(pod: Any, container: str = "main") -> Any:  # noqa: ANN401 - the kubelet's message
-    """What a container of an admitted pod got."""
+    """Return the response of Allocate for a container of an admitted pod."""
     return pod.containers[container].response
 
 
 def facts(driver: SimulatedNode) -> list[Gpu]:
-    """What a right look at the driver finds."""
+    """Return what discovery must find on this driver."""
     return [
         Gpu(
             gpu.uuid,

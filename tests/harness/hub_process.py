@@ -1,4 +1,4 @@
-"""A real hub as a process, and what a test asks of it."""
+"""A hub process for tests that do not run an event loop, with circusctl and the hub's log."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from hub.testing.waiting import WAIT_SECONDS
 
 HUB = "from hub.cli.commands.run import run; run()"
 STUBBORN = "trap '' TERM; echo up; while true; do sleep 1000 & wait; done"
-"""A shell script that does not stop when asked to."""
+"""A shell script that ignores SIGTERM."""
 
 T = TypeVar("T")
 Event = dict[str, Any]
 
 
 def wait_until(condition: Callable[[], T], what: str, patience: float = WAIT_SECONDS) -> T:
-    """The first true value of the condition."""
+    """Return the first true value of the condition; `hub.testing.wait_until` without an event loop."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         value = condition()
@@ -55,7 +55,7 @@ class HubProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, code: str = HUB, env: Mapping[str, str] | None = None) -> "HubProcess":
-        """Start it; `code` is the Python that runs the command."""
+        """Start the hub; `code` is the Python code that runs the command."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code, *self.arguments()],
@@ -67,7 +67,7 @@ class HubProcess:
         return self
 
     def arguments(self) -> list[str]:
-        """The flags for this hub's directories."""
+        """Return the flags for this hub's directories."""
         flags = {"--config": self.config, "--plugin-dir": self.plugin_dir, "--run-dir": self.run_dir}
         return [str(word) for flag in flags.items() for word in flag]
 
@@ -88,13 +88,13 @@ class HubProcess:
         )
 
     def ask(self, *words: str) -> str:
-        """What circusctl answers to a command that must succeed."""
+        """Run a circusctl command that must succeed, and return its answer."""
         answer = self.ctl(*words)
         assert answer.returncode == 0, answer
         return answer.stdout.strip()
 
     def call(self, command: str, **properties: object) -> dict[str, Any]:
-        """Say to the hub what circusctl has no words for."""
+        """Send the hub a command that circusctl cannot express."""
         client = CircusClient(endpoint=f"ipc://{self.run_dir}/dphub.control", timeout=WAIT_SECONDS)
         try:
             answer: dict[str, Any] = client.send_message(command, **properties)
@@ -103,7 +103,7 @@ class HubProcess:
         return answer
 
     def events(self, event: str = "", **fields: object) -> list[Event]:
-        """The log lines so far that have the given event and fields."""
+        """Return the log lines so far that have the given event and fields."""
         found = []
         for line in self.text().splitlines():
             if line.startswith("{"):
@@ -113,11 +113,11 @@ class HubProcess:
         return found
 
     def text(self) -> str:
-        """All that the hub and its plugins printed."""
+        """Return everything that the hub and its plugins have printed."""
         return self.log.read_text()
 
     def wait_event(self, event: str, *, count: int = 1, **fields: object) -> Event:
-        """Wait for the given number of such events; the last one."""
+        """Wait for the given number of such events, and return the last of them."""
         wait_until(
             lambda: len(self.events(event, **fields)) >= count or self.has_ended(),
             f"{count} x {event} {fields} in\n{self.text()}",
@@ -132,18 +132,18 @@ class HubProcess:
             self.wait_event("plugin started", plugin=name)
 
     def has_ended(self) -> bool:
-        """Whether the hub is no more."""
+        """Whether the hub has ended."""
         assert self.process is not None
         return self.process.poll() is not None
 
     def plugin_pid(self, name: str) -> int:
-        """The process id that the plugin was last started with."""
+        """Return the process id of the plugin's latest start."""
         self.wait_plugins(name)
         pid: int = self.events("plugin started", plugin=name)[-1]["pid"]
         return pid
 
     def wait_ended(self) -> int:
-        """The exit code of the hub, once it has ended."""
+        """Wait until the hub has ended, and return its exit code."""
         assert self.process is not None
         try:
             return self.process.wait(WAIT_SECONDS)
@@ -151,12 +151,12 @@ class HubProcess:
             raise AssertionError(f"the hub does not end\n{self.text()}") from None
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
-        """End the hub by a signal; its exit code."""
+        """End the hub with a signal, and return its exit code."""
         os.kill(self.pid, signum)
         return self.wait_ended()
 
     def kill(self) -> None:
-        """Leave nothing behind."""
+        """Kill the hub and its plugins."""
         if self.process is not None:
             family = [] if self.has_ended() else psutil.Process(self.pid).children(recursive=True)
             self.process.kill()
@@ -170,7 +170,7 @@ class HubProcess:
 
 
 def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """A hub that is expected to end by itself."""
+    """Run a hub that is expected to end by itself."""
     return subprocess.run(
         [sys.executable, "-c", HUB, *map(str, arguments)],
         capture_output=True,
@@ -183,13 +183,13 @@ def run_hub_to_end(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.
 
 
 def seconds_between(first: Event, second: Event) -> float:
-    """How much later the second line was logged."""
+    """Return how many seconds later the second line was logged."""
     times = [datetime.fromisoformat(event["timestamp"]) for event in (first, second)]
     return (times[1] - times[0]).total_seconds()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Return whether the process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -198,7 +198,7 @@ def is_alive(pid: int) -> bool:
 
 def _clean_environment() -> dict[str, str]:
     mine = {key: value for key, value in os.environ.items() if not key.startswith("DPHUB_")}
-    # Many hubs run at one time.
+    # Many hubs run at the same time, so each takes a free port.
     return {**mine, "DPHUB_HTTP": "127.0.0.1:0"}
 
 

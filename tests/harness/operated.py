@@ -1,4 +1,4 @@
-"""A whole node under the hub: GPUs, HCAs and stub devices, and an operator at its command line."""
+"""A node with GPUs, HCAs and stub devices under a hub, and an administrator's commands on it."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from tests.simulators.rdma.tree import RdmaTree, beside_gpus
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 9.0
-"""Seconds. The shipped limit makes the plugins' figures too rare for a test; a busy machine starts a plugin in less."""
+"""Seconds. With the default, heartbeats are too rare for a test; a plugin starts in less, also on a busy machine."""
 
 SHORT_WATCHDOG = 4.0
 """Seconds, for a test that waits until a plugin is killed."""
@@ -74,7 +74,7 @@ class Lines:
         self._stream = stream
 
     async def until(self, words: str) -> None:
-        """Read on until a line has these words."""
+        """Read lines until one contains these words."""
         seen = []
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -88,14 +88,14 @@ class Lines:
 
 
 class OperatedNode(Node):
-    """The node; `root` has its file system, whose hardware the tests break.
+    """The node; `root` is its file system, with the hardware that the tests break.
 
     Args:
         directory: Holds everything.
         config: The text of circus.ini.
-        gpus: Which GPUs.
-        files: More files.
-        watchdog: The plugins' limit in seconds.
+        gpus: The profile of the simulated GPUs.
+        files: More files, by name.
+        watchdog: The watchdog's limit for plugins, in seconds.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class OperatedNode(Node):
         self.root.mkdir()
         self.gpus = SimulatedNode(self.root, gpus)
         self.hcas: RdmaTree = beside_gpus(self.root, self.gpus.gpus)
-        # What the stub gives to containers.
+        # The device file that containers get from the stub.
         (self.root / "dev/null").touch()
         (directory / "circus.ini").write_text(config.format(directory=directory, watchdog=watchdog))
         for name, text in (FILES | dict(files or {})).items():
@@ -119,22 +119,22 @@ class OperatedNode(Node):
         self._reader = Reader(self.run_dir)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:
-        """Start the hub, or another one beside it; what is told of the node is told by the latest."""
+        """Start a hub, beside those that run; the node's status is that of the latest."""
         await super().start_hub(instance)
         self._reader = Reader(self.run_dir)
 
     def status(self) -> NodeStatus | None:
-        """The node's condition, once the hub that runs has told it."""
+        """Return the status of the node, once the hub that was started last has written its report."""
         instance = self._reader.instance()
         return self._reader.status(running=True) if instance and self.hub and instance.hub.pid == self.hub.pid else None
 
     def plugin(self, name: str) -> PluginStatus | None:
-        """How a plugin is, once there is a status."""
+        """Return the status of a plugin, once there is one."""
         status = self.status()
         return next((plugin for plugin in status.plugins if plugin.name == name), None) if status else None
 
     async def status_until(self, holds: Callable[[NodeStatus], bool], what: str) -> NodeStatus:
-        """The first status of which something holds."""
+        """Return the first status for which a condition holds."""
 
         def found() -> NodeStatus | None:
             status = self.status()
@@ -148,12 +148,12 @@ class OperatedNode(Node):
             raise AssertionError(f"{error}; problems: {problems}; log:\n{self.log.read_text()[-4000:]}") from None
 
     async def all_well(self) -> NodeStatus:
-        """The first status without anything to mend."""
+        """Wait for a status without problems, and return it."""
         return await self.status_until(lambda status: status.ok and bool(status.plugins), "all is well")
 
     @asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator["Lines"]:
-        """A command that goes on until the block ends."""
+        """Run a command until the block ends."""
         async with started(
             *(sys.executable, "-m", "hub", *words),
             stdout=asyncio.subprocess.PIPE,
@@ -165,14 +165,14 @@ class OperatedNode(Node):
             await ended(process)
 
     async def get(self, path: str, **request: Any) -> tuple[int, str]:  # noqa: ANN401 - what tornado's client takes
-        """What the hub answers over HTTP: status and text."""
+        """Return what the hub answers over HTTP: the status code and the text."""
         instance = read_file(self.run_dir.hub_report, InstanceReport)
         assert instance
         answer = await AsyncHTTPClient().fetch(f"http://{instance.hub.http}{path}", raise_error=False, **request)
         return answer.code, answer.body.decode()
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's values with these labels."""
+        """Return the sum of a metric's values with these labels."""
         code, text = await self.get("/metrics")
         assert code == 200, text
         return sum(
@@ -183,21 +183,21 @@ class OperatedNode(Node):
         )
 
     async def next_pulse(self) -> None:
-        """Wait until every plugin has written its figures anew."""
+        """Wait until every plugin has written its next heartbeat."""
         for plugin in ("gpu", "ib", "stub"):
             file = self.run_dir.heartbeat(plugin)
             before = file.stat().st_mtime_ns
             await wait_until(lambda file=file, before=before: file.stat().st_mtime_ns != before, f"a pulse of {plugin}")
 
     def rewrite(self, name: str, text: str) -> str:
-        """Change one of the configuration files; what it said before."""
+        """Replace the text of a configuration file, and return the old text."""
         file = self.directory / name
         before = file.read_text()
         replace(file, text)
         return before
 
     def stub_faults(self, **faults: Any) -> None:  # noqa: ANN401 - what the stub's fault file takes
-        """What the stub does wrong from now on."""
+        """Set the stub's faults."""
         replace(self.run_dir.path / "stub-faults.yaml", json.dumps(faults))
 
 
@@ -209,7 +209,7 @@ async def operated(
     wanted: Mapping[str, int] | None = None,
     watchdog: float = WATCHDOG,
 ) -> AsyncIterator[OperatedNode]:
-    """A node with a kubelet and a hub, once these numbers of devices can be allocated, by default all there are."""
+    """Run a node with kubelet and hub, and wait until these numbers of devices (default: all) can be allocated."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         async with OperatedNode(directory, config, gpus, files, watchdog) as node:

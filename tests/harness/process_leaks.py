@@ -18,7 +18,7 @@ TIMEOUT = "process_leak_timeout"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the one setting."""
+    """Add the plugin's one setting."""
     parser.addini(TIMEOUT, "seconds that processes have to end after the last test", default="30")
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the container image share.
+"""Fixtures of the tests of the container image.
 
 They need root and an image that was built, so they run where this directory is named, as
 `make test-image` does, and not among all tests.
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Leave out what needs an image where it was not asked for by name."""
+    """Ignore these tests unless the command line names this directory."""
     asked_for = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
     if any(path.is_relative_to(HERE) for path in asked_for):
         return None
@@ -28,14 +28,14 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """The image that was built last."""
+    """Return the image that was built last."""
     layers = [layer["size"] for layer in built.manifest()["layers"]]
     return Image(built.ROOT_FILES, built.configuration()["config"], layers)
 
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """A node's directories; their path is short enough for sockets."""
+    """Make a node's directories, with a path that is short enough for sockets."""
     directory = Path(tempfile.mkdtemp(prefix="im", dir="/tmp"))
     for name in ("device-plugins", "pod-resources", "run", "cdi"):
         (directory / name).mkdir()
@@ -45,7 +45,7 @@ def node() -> Iterator[Path]:
 
 @pytest.fixture
 def volumes(node: Path) -> dict[str, Path]:
-    """Those of the node's directories that the hub's pod has."""
+    """Return the node's directories that the hub's pod mounts."""
     return {
         "/var/lib/kubelet/device-plugins": node / "device-plugins",
         "/var/lib/kubelet/pod-resources": node / "pod-resources",
@@ -57,14 +57,14 @@ def volumes(node: Path) -> dict[str, Path]:
 
 @pytest.fixture
 async def kubelet(node: Path) -> AsyncIterator[FakeKubelet]:
-    """The node's kubelet, running."""
+    """Run the node's kubelet."""
     async with FakeKubelet(node / "device-plugins") as kubelet:
         yield kubelet
 
 
 @pytest.fixture
 def start_pod(image: Image) -> Iterator[StartPod]:
-    """Starts pods, and leaves nothing of them behind."""
+    """Start pods, and remove all that is left of them at the end."""
     pods: list[Pod] = []
 
     def start(wanted: Wanted) -> Pod:

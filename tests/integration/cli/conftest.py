@@ -1,4 +1,4 @@
-"""What the tests of commands share."""
+"""Fixtures of the tests of commands."""
 
 from collections.abc import AsyncIterator
 
@@ -9,6 +9,6 @@ from tests.harness.operated import OperatedNode, operated
 
 @pytest.fixture
 async def node() -> AsyncIterator[OperatedNode]:
-    """A node where all is well."""
+    """Run a node without problems."""
     async with operated() as node:
         yield node

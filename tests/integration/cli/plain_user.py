@@ -1,4 +1,4 @@
-"""Commands as a plain user runs them, whoever runs the tests."""
+"""Commands that an unprivileged user runs, whichever user runs the tests."""
 
 import os
 import shutil
@@ -40,30 +40,30 @@ main()
 
 
 def command(*words: str | Path) -> list[str]:
-    """`dphub` with these words, as a plain user."""
+    """Return the command line that runs `dphub` as an unprivileged user."""
     become = _BECOME if os.geteuid() == 0 else ()
     return [*become, sys.executable, "-m", "hub", *map(str, words)]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """That of this process without what is about a hub."""
+    """Return this process's variables without those of a hub."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
     return {**mine, "DPHUB_LOG_FORMAT": "json", **variables}
 
 
 def dphub(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, as a plain user."""
+    """Run a command to its end as an unprivileged user."""
     return _run(command(*words), **variables)
 
 
 def dphub_that_reads_nothing(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same as a user to whom directories of others are closed; what it needs is loaded before."""
+    """Run a command as a user who cannot read directories of others; all modules are loaded before."""
     return _run([sys.executable, "-c", _READ_NOTHING, *map(str, words)])
 
 
 @contextmanager
 def own_directory() -> Iterator[Path]:
-    """A directory of the plain user's, with a short path."""
+    """Make a directory that belongs to the unprivileged user, with a short path."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         if os.geteuid() == 0:

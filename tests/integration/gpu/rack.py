@@ -1,4 +1,4 @@
-"""GPUs and HCAs on one node: which of them containers get together."""
+"""A node with GPUs and HCAs, and which of them containers get together."""
 
 import json
 import random
@@ -17,8 +17,8 @@ class Rack:
     """A node with eight GPUs and eight HCAs, two of each on a PCIe switch, and both plugins.
 
     Args:
-        node: Where.
-        near: Whether the IB plugin looks at the GPUs that were given.
+        node: The node on which the plugins run.
+        near: Whether the IB plugin prefers HCAs near the allocated GPUs.
     """
 
     def __init__(self, node: Node, *, near: bool) -> None:
@@ -32,14 +32,14 @@ class Rack:
         node.start_plugin("plugins.ib:IB", name="ib", config=json.dumps({"configList": [pool]}), env=env)
 
     def switches(self, pod: Pod, resource: str) -> Counter[int]:
-        """The switches of a pod's devices of a resource."""
+        """Return the PCIe switches of a pod's devices of a resource."""
         response = pod.containers["main"].response
         name = "NVIDIA_VISIBLE_DEVICES" if resource == GPU else "PCIDEVICE_RDMA_HCA"
         return Counter(self.switch_of[device] for device in response.envs[name].split(","))
 
 
 async def neighbours(rack: Rack, kubelet: FakeKubelet, chance: random.Random, count: int) -> tuple[int, int]:
-    """Admit so many pods and remove some, at random.
+    """Admit this number of pods, and remove some at random.
 
     Returns:
         How often HCAs on the GPUs' own switches could be had, and how often they were.

@@ -1,4 +1,4 @@
-"""What the tests of the hub process share."""
+"""Fixtures of the tests of the hub process."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.harness.operated import OperatedNode, operated
 
 @pytest.fixture
 def make_hub(directory: Path) -> Iterator[Callable[[str], HubProcess]]:
-    """Makes hubs with a given circus.ini, not started yet, and leaves nothing of them behind."""
+    """Make hubs with a given circus.ini, which are not started yet, and kill them at the end."""
     hubs: list[HubProcess] = []
 
     def make(config: str) -> HubProcess:
@@ -25,6 +25,6 @@ def make_hub(directory: Path) -> Iterator[Callable[[str], HubProcess]]:
 
 @pytest.fixture
 async def node() -> AsyncIterator[OperatedNode]:
-    """A node where all is well."""
+    """Run a node without problems."""
     async with operated() as node:
         yield node

@@ -1,4 +1,4 @@
-"""How Chromium is started here: without a screen, and without asking anybody on the network."""
+"""Chromium without a screen and without access to the network."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser."""
+    """Start a browser."""
     async with async_playwright() as player:
         browser = await player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -40,7 +40,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def opened(
     browser: Browser, url: str, width: int = 1400, *, dark: bool = False, touch: bool = False
 ) -> AsyncIterator[Page]:
-    """A page once it is drawn; it must have complained of nothing and asked only its hub when the block ends."""
+    """Open a page; at the end of the block it must have reported no error, and sent requests only to its hub."""
     context = await browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", has_touch=touch
     )
@@ -62,5 +62,5 @@ async def opened(
 
 
 def _is_fault(message: ConsoleMessage) -> bool:
-    """Whether the browser complains of the page; that a hub does not answer is no fault of the page."""
+    """Return whether the browser reports an error of the page; a hub that does not answer is not one."""
     return message.type == "error" and "net::ERR_" not in message.text

@@ -1,4 +1,4 @@
-"""What the tests of operating a node share."""
+"""Fixtures of the tests of the page."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator["Browser"]:
-    """One for all tests of a module; each has a context of its own."""
+    """Start one browser for all tests of a module; each test has its own context."""
     from tests.integration.page.browser import chromium  # noqa: PLC0415 - tests without a page need none
 
     tool("chromium")
@@ -25,7 +25,7 @@ async def browser() -> AsyncIterator["Browser"]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page_node(tmp_path: Path) -> AsyncIterator[PageNode]:
-    """A node with something of everything to show."""
+    """Serve a node that shows every kind of state."""
     node = PageNode(tmp_path)
     node.says(mixed_node())
     async with node.serving():

@@ -1,4 +1,4 @@
-"""What the tests of resets share."""
+"""Fixtures of the tests of resets."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.integration.reset.reset_support import Workshop, open_descriptors
 
 @pytest.fixture
 def workshop() -> Iterator[Workshop]:
-    """Where resets run; nothing of them may be left at the end of a test, on this side or the other."""
+    """Run resets, and check that a test leaves no process and no open file behind."""
     before = open_descriptors()
     with capture_logs() as log:
         workshop = Workshop(log)
@@ -18,5 +18,5 @@ def workshop() -> Iterator[Workshop]:
     left = workshop.processes()
     workshop.kill()
     assert not left
-    # Others' may be closed meanwhile: gRPC ends its own when it likes.
+    # Files of other owners may be closed meanwhile: gRPC closes its own at any time.
     assert not open_descriptors().items() - before.items()

@@ -18,17 +18,17 @@ STUB = "plugins.stub.reset:reset"
 VARIABLE = "RESET_TEST"
 
 LONG = 60.0
-"""A deadline that is not reached."""
+"""A deadline that no test reaches."""
 
 SHORT = 3.0
-"""A deadline that is, but not before a process has started."""
+"""A deadline that is reached, but only after a process has started."""
 
 ALLOWANCE = 10.0
 """Seconds that a test lets pass beyond a deadline and the time for ending; a busy machine needs some."""
 
 
 class Workshop:
-    """Makes resetters, and finds the processes of their resets by a mark that all of them inherit.
+    """Makes reset runners, and finds the processes of their resets by a mark that all of them inherit.
 
     Args:
         log: What is logged, as it comes.
@@ -39,27 +39,27 @@ class Workshop:
         self.mark = secrets.token_hex(8)
 
     def resetter(self, target: str = STUB, settings: object = None, **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
-        """A resetter whose resets carry the mark."""
+        """Make a runner whose resets inherit the mark."""
         return ResetRunner(
             target, lambda: settings or {}, environment={VARIABLE: self.mark}, **{"term_timeout": 0.2, **options}
         )
 
     def stub(self, faults: Mapping[str, object], **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
-        """A resetter for the stub: by device, how its reset goes."""
+        """Make a runner for the stub; `faults` says by device how its reset ends."""
         return self.resetter(settings={"reset": faults}, **options)
 
     def processes(self) -> list[int]:
-        """The processes of all resets, those that left their session or their parent included, but no zombies."""
+        """Return the processes of all resets, also those that left their session or parent, but no zombies."""
         return marked(VARIABLE, self.mark)
 
     def kill(self) -> None:
-        """Let nothing be left for the next test."""
+        """Kill the processes of all resets."""
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def printed(self, device: str) -> list[str]:
-        """The lines that a device's resets printed into the log."""
+        """Return the lines that the resets of a device have printed."""
         return [
             entry["line"] for entry in self.log if entry["event"] == "reset printed" and entry.get("device") == device
         ]
@@ -72,12 +72,12 @@ async def reset(resetter: ResetRunner, devices: Iterable[str] | str, deadline: f
 
 
 def children() -> list[psutil.Process]:
-    """All descendants of this process, zombies included."""
+    """Return all descendants of this process, including zombies."""
     return psutil.Process().children(recursive=True)
 
 
 def open_descriptors() -> dict[str, str]:
-    """What this process holds open, by number."""
+    """Return the open files of this process, by number."""
     found = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path for each would be no gain
         with suppress(FileNotFoundError):
