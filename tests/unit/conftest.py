@@ -1,0 +1,16 @@
+"""Fixtures of the unit tests."""
+
+import subprocess
+from typing import NoReturn
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that starts a process; asyncio starts its processes in the same way."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a unit test starts a process: move the test to tests/integration")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
