@@ -1,0 +1,76 @@
+"""Mistakes in what a plugin's methods return, as `dphub check --scan` finds them."""
+
+from pathlib import Path
+
+import pytest
+
+from hub import Host
+from hub.plugin.selfcheck import check_plugin
+from hub.testing.plugin import STUB
+from tests.harness.authors import RESOURCE, Mistake, checked, expected, written
+
+INVALID: dict[str, Mistake] = {
+    "an id that is a number": ("Device(5)", "device 5: the id is not a text: write str(...) around it"),
+    "nodes that are a text": (
+        "Device('a', nodes='/dev/null')",
+        "device 'a': nodes is '/dev/null', expected a list such as [DeviceNode(\"/dev/x\", permissions=\"rw\")]",
+    ),
+    "a path of bytes": (
+        "Device('a', mounts=[Mount(b'/x')])",
+        (
+            "device 'a': mounts is [Mount(host_path=b'/x', container_path=b'/x', read_only=True)], "
+            'expected a list such as [Mount("/usr/share/x")]'
+        ),
+    ),
+    "nodes in the place of the resource": (
+        "Device('a', [DeviceNode('/dev/null')])",
+        (
+            "device 'a': resource is "
+            "[DeviceNode(host_path='/dev/null', container_path='/dev/null', permissions='rw')], "
+            "expected the name of a resource as a text"
+        ),
+    ),
+    "a reason that is no text": (
+        "Device('a', unhealthy=OSError('x'))",
+        "device 'a': unhealthy is OSError('x'), expected the reason as a text, empty when there is none",
+    ),
+    "what is no device": ("'a'", "'a' is not a hub.Device: devices() yields Device(...) and Excluded(...)"),
+}
+
+
+def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -> None:
+    """It fails where the node's files are below another root, and the way to read it is said."""
+    file = written(
+        tmp_path, f"{RESOURCE}    def devices(self):\n        return open('/sys/model').readlines()  # HERE\n"
+    )
+    (tmp_path / "host/sys").mkdir(parents=True)
+    (tmp_path / "host/sys/model").touch()
+    said = "FileNotFoundError: [Errno 2] No such file or directory: '/sys/model'"
+    advice = '; the node has it: read it at self.host.path("/sys/model")'
+    report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
+    assert report.problems == (expected(f"devices() failed at {{here}}: {said}{advice}", file),)
+
+
+@pytest.mark.parametrize(("offer", "words"), INVALID.values(), ids=INVALID)
+def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None:
+    """It alone is left out; what was expected is said, with the place of the method.
+
+    What log and status say of such a device is the same, see test_lists.py.
+    """
+    file = written(tmp_path, f"{RESOURCE}    def devices(self):  # HERE\n        return [{offer}, Device('good')]\n")
+    report = checked(file, scan=True)
+    assert report.problems == (f"{STUB}: {words}; see devices() at {expected('{here}', file)}",)
+    assert [device.id for device in report.devices or ()] == ["good"]
+
+
+def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> None:
+    """The warning says what the node calls it."""
+    (tmp_path / "host/dev").mkdir(parents=True)
+    (tmp_path / "host/dev/x0").touch()
+    code = "def devices(self):\n        yield Device('a', nodes=[DeviceNode(self.host.path('/dev/x0'))])\n"
+    file = written(tmp_path, f"{RESOURCE}    {code}")
+    report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
+    said = (
+        f"{tmp_path}/host/dev/x0 is where this process finds a file of the node, no container with device a can start"
+    )
+    assert report.warnings == (f"{STUB}: {said}: name the node's own path, /dev/x0",)
