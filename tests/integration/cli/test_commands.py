@@ -134,7 +134,7 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["cordon", "stub-9"], "there is no device stub-9"),
         (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; the plugins are gpu, ib, stub"),
         (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
-        (["cordon", ""], "the name of the device is empty"),
+        (["cordon", ""], "the device name is empty"),
         (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; the hubs there are dphub"),
         (
             ["cordon", "stub-"],

@@ -51,7 +51,7 @@ def test_a_machine_gets_one_document() -> None:
     by_title = {step["title"]: step for step in document["steps"]}
     assert {row["plugin"] for row in by_title["The hub starts"]["rows"]} == {"gpu", "ib", "stub"}
     assert {"what": "variable", "value": "STUB_DEVICES=stub-0,stub-1"} in by_title["A pod is admitted"]["rows"]
-    assert by_title["A device fails"]["rows"] == [{"device": "stub-3", "not healthy because": "pulled out by the demo"}]
+    assert by_title["A device fails"]["rows"] == [{"device": "stub-3", "unhealthy because": "unplugged by the demo"}]
     assert by_title["The kubelet restarts"]["seconds"] > 0
 
 

@@ -150,7 +150,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
     assert await node.metric("dphub_plugin_condition", plugin="stub", condition=Condition.BACKING_OFF) == 1
     assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="crashed") > 0
     said = await node.dphub("restart", "stub")
-    assert (said.code, "backing off: exit code 7" in said.err) == (1, True), said
+    assert (said.code, "(backing off): exit code 7" in said.err) == (1, True), said
     node.stub_faults()
     said = await node.dphub("restart", "stub")
     assert (said.code, "registered after" in said.out) == (0, True), said

@@ -262,7 +262,7 @@ async def test_status_says_why_plugins_do_not_work() -> None:
                 f"{starts}:5: P has no method devices(), which the hub calls: write def devices(self)",
                 f"devices() failed at {asked}:9: ZeroDivisionError: division by zero",
                 "/dev/no-such-file does not exist, no container with device a can start",
-                f"refused: {nameless}:5: P offers devices without a resource",
+                f"registration failed: {nameless}:5: P offers devices without a resource",
             ):
                 await wait_until(lambda words=words: _status_has(node, words), words)
 

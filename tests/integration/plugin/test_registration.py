@@ -75,10 +75,10 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
     left.bind(str(node.plugin_dir / "kubelet.sock"))
     left.close()
     plugin = node.start_plugin()
-    dead = await plugin.resource_until(lambda state: "nobody answers" in state.detail)
+    dead = await plugin.resource_until(lambda state: "does not respond yet" in state.detail)
     assert dead.registration is RegistrationStatus.WAITING
     await asyncio.sleep(1.5)  # several tries
-    assert len([line for line in plugin.lines() if "nobody answers" in line.get("detail", "")]) == 1
+    assert len([line for line in plugin.lines() if "does not respond yet" in line.get("detail", "")]) == 1
     async with FakeKubelet(node.plugin_dir) as kubelet:
         await kubelet.wait_for(STUB, 4)
         assert registered_in(kubelet, 1) == [STUB]

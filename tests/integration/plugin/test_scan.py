@@ -151,7 +151,7 @@ async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKu
     node.faults("")
     await kubelet.wait_for(STUB, 2000)
     (fallen,), (risen,) = plugin.lines("devices unhealthy"), plugin.lines("devices recovered")
-    assert re.fullmatch(r"devices\(\) failed at \S+/stub/__init__.py:\d+: RuntimeError: no driver", fallen["reason"])
+    assert re.fullmatch(r"devices\(\) failed at \S+/stub/plugin.py:\d+: RuntimeError: no driver", fallen["reason"])
     assert fallen["devices"].endswith("stub-15 and 1984 more")
     assert risen["devices"] == fallen["devices"]
     assert len(plugin.log) < 10_000
