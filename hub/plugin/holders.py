@@ -12,14 +12,14 @@ from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.keys import physical_key
 
 INTERVAL = 30.0
-"""Seconds between two requests while a container uses a device: nothing reports when it is given back."""
+"""Seconds between two requests while a container uses a device: nothing reports when the container releases it."""
 
 SETTLE = 0.5
 """Seconds after an allocation in which the kubelet finishes the admission, and records it."""
 
 EMPTY_ANSWERS = 2
-"""After so many answers without any container there is nothing to ask until the next allocation. Each request costs
-more processor time than all else that an idle plugin does, since gRPC's threads stay awake for a while."""
+"""After this many answers without a container, there is no request until the next allocation. Each request costs more
+processor time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
 
 
 class Holder(NamedTuple):
@@ -27,12 +27,12 @@ class Holder(NamedTuple):
 
     container: str
     removed: str = ""
-    """A device of the container that is no longer offered, and may be a share of this one; empty if it certainly is."""
+    """A removed device that the container uses, and that may be a share of this one; empty if its use is certain."""
 
     def describe(self, certain: str) -> str:
         """Return a sentence about the container, which ends in these words if it certainly uses the device."""
         if self.removed:
-            return f"{self.container} may have it: it holds {self.removed}, which is no longer offered"
+            return f"{self.container} may be using it: it uses {self.removed}, which was removed"
         return f"{self.container} {certain}"
 
 
@@ -42,7 +42,7 @@ class Holders:
     Args:
         plugin_dir: The kubelet's plugin directory.
         inventory: The plugin's devices.
-        status: Is written again when an answer differs from the one before.
+        status: The report of the plugin, which is written when an answer differs from the previous one.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
@@ -58,12 +58,12 @@ class Holders:
         self._answer: DeviceHolders = {}
         """The devices of the whole node that are in use."""
         self._holders: DeviceHolders = {}
-        """Those of them that are of our resources."""
+        """Those of this plugin's resources."""
         self._keys: dict[tuple[str, str], str] = {}
         """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
     async def run(self) -> None:
-        """Ask again and again, as long as the answer may change."""
+        """Ask repeatedly, as long as the answer may change."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._remember_devices())
             empty = 0
@@ -103,7 +103,7 @@ class Holders:
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.
 
-        A container may hold a device that is no longer offered. If this process has seen it, it knows of which physical
+        A container may use a device that was removed. If this process has seen the device, it knows of which physical
         device it was a share; if not, it may have been a share of any.
         """
         offered = self._remember()

@@ -21,7 +21,7 @@ from hub.status.problems import problems_of
 
 
 def read_report(path: Path) -> PluginReport | None:
-    """Read the last report that a plugin wrote; None where it has not written one."""
+    """Read the last report that a plugin wrote; None if it has not written one."""
     return read_file(path, PluginReport)
 
 
@@ -43,15 +43,15 @@ class Reader:
         self._known: dict[Path, tuple[_Version, Any]] = {}
 
     def instance(self) -> InstanceReport | None:
-        """Read the hub's last report; None where there has never been a hub.
+        """Read the hub's last report; None if no hub has ever run.
 
         Raises:
-            HubError: the file's content is not what a hub writes.
+            HubError: the file does not have the format of a hub's report.
         """
         return self._read(self._run_dir.hub_report, InstanceReport)
 
     def heartbeat(self, process: ProcessReport) -> HeartbeatReport | None:
-        """Read the last heartbeat of a plugin's process; None where it cannot be read."""
+        """Read the last heartbeat of a plugin's process; None if it cannot be read."""
         with suppress(HubError):
             return self._report_of(process, self._run_dir.heartbeat(process.name), HeartbeatReport)
         return None
@@ -60,11 +60,11 @@ class Reader:
         """Read the status of the node.
 
         Args:
-            running: Whether the hub's process exists, which its file cannot tell.
-            unresponsive: Whether that process has had no heartbeat for long, which it cannot report itself.
+            running: Whether the hub's process exists, which its file cannot show.
+            unresponsive: Whether that process has long had no heartbeat, which it cannot report itself.
 
         Raises:
-            HubError: there has never been a hub.
+            HubError: no hub has ever run.
         """
         instance = self.instance()
         if instance is None:
@@ -79,7 +79,7 @@ class Reader:
     def _plugin(
         self, hub: HubReport, process: ProcessReport, unreadable: list[Problem], *, current: bool
     ) -> PluginStatus:
-        """Read one plugin. Without a hub, also what a process that is gone reported last."""
+        """Read one plugin; if no hub is running, from the last report of a process that has exited."""
         path = self._run_dir.report(process.name)
         try:
             report = self._report_of(process, path, PluginReport) if current else self._read(path, PluginReport)
@@ -109,18 +109,18 @@ class Reader:
         )
 
     def _last_heartbeat(self, hub: HubReport) -> float:
-        """Return the Unix time of the hub's last heartbeat, or of its report where the heartbeat is older."""
+        """Return the Unix time of the hub's last heartbeat, or of its report if that is newer."""
         silence = heartbeat_age(self._run_dir.hub_heartbeat)
         known = [time.time() - silence] if silence > 0 else []
         return max([hub.started, self._written(self._run_dir.hub_report), *known])
 
     def _report_of(self, process: ProcessReport, path: Path, kind: type[OfProcess]) -> OfProcess | None:
-        """Read what the running process wrote; what an earlier one wrote is out of date."""
+        """Read a file of the running process; None if an earlier process wrote it."""
         report = self._read(path, kind) if process.pid else None
         return report if report and report.pid == process.pid else None
 
     def _written(self, path: Path) -> float:
-        """Return the Unix time of the version of a file that was read last."""
+        """Return the Unix time at which the version of a file that was last read was written."""
         (_, written, _), _ = self._known[path]
         return written / 1e9
 
@@ -156,7 +156,7 @@ def _node_status(hub: HubStatus, plugins: Iterable[PluginStatus], problems: tupl
 
 
 def memory_of(pid: int) -> int | None:
-    """Return the memory of a process in bytes, with its share of shared memory; None where it cannot be read."""
+    """Return the memory of a process in bytes, with its share of shared memory; None if it cannot be read."""
     if not pid:
         return None
     try:

@@ -84,7 +84,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
 async def _watch_kubelet(
     watch: KubeletWatch, arbiter: HubArbiter, reporter: HubReporter, settings: HubSettings
 ) -> None:
-    """Report what happens to the kubelet, and tell plugins to register; return when the plugin directory is dead."""
+    """Report changes of the kubelet, and signal plugins to register; return once the plugin directory is removed."""
     async for event in watch:
         match event:
             case KubeletEvent.STARTED:
@@ -102,7 +102,7 @@ async def _watch_kubelet(
 def _hub_tasks(
     settings: HubSettings, watchdog: Watchdog, reporter: HubReporter
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield what the hub does beside its plugins while it runs."""
+    """Yield the hub's own tasks, which run beside its plugins."""
     yield run_forever("watchdog", watchdog.run, reporter.task_failed)
     yield run_forever("report", reporter.restore, reporter.task_failed)
     if settings.http:
@@ -113,7 +113,7 @@ def _hub_tasks(
 async def _until_stopped(
     arbiter: HubArbiter, watching: asyncio.Task[None], tasks: Iterable[asyncio.Task[None]]
 ) -> bool:
-    """Wait until all plugins have stopped; return whether that is because the plugin directory is dead."""
+    """Wait until all plugins have stopped; return whether that is because the plugin directory was removed."""
     watching.add_done_callback(lambda _: arbiter.stop(_stop_reason(watching)))
     await arbiter.stopped.wait()
     for task in tasks:

@@ -106,7 +106,7 @@ class AdminCommands:
         is_cordoned = CORDON in self._health.record(key).admin_faults
         released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
-            return Response(ok=False, message=f"{named} is not cordoned, nor does it wait for an administrator")
+            return Response(ok=False, message=f"{named} is not cordoned and does not wait for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
         return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
 
@@ -147,7 +147,7 @@ class AdminCommands:
             why = "its use is unknown: the kubelet's pod resources API is unavailable"
             return Response(ok=False, message=f"{named} is not reset: {why}")
         if holders := self._holders.of_device(key):
-            users = "; ".join(holder.describe("has it") for holder in holders)
+            users = "; ".join(holder.describe("uses it") for holder in holders)
             return Response(ok=False, message=f"{named} is not reset: {users}")
         self._log.info("reset requested", device=key)
         result = await self._resets.reset_now(key)

@@ -24,7 +24,7 @@ from hub.reset.result import Outcome, ResetResult
 from hub.reset.runner import ResetRunner
 
 BLOCKED_TIMEOUT = 2.0
-"""Seconds for the plugin to say what may be reset, within the deadline of the call."""
+"""Seconds for the plugin to decide what may be reset, within the deadline of the call."""
 
 _Shares = Mapping[str, Sequence[Device]]
 """The advertised shares of each physical device, by its key."""
@@ -35,10 +35,10 @@ class ResetService:
 
     Args:
         plugin: The plugin.
-        health: Records devices that cannot be reset, and those that can again.
+        health: Records which devices cannot be reset.
         inventory: The devices.
         metrics: Counts the results.
-        status: Is written again after each result.
+        status: The report of the plugin, which is written after each result.
 
     Attributes:
         results: The last result of each physical device, by its key.
@@ -86,12 +86,12 @@ class ResetService:
         return f'resets of {", ".join(without)} are not configured: see "reset" in the plugin\'s configuration file'
 
     def clears_broken(self, shares: Iterable[Device]) -> bool:
-        """Return whether a reset repairs a broken device: it has to in every resource that the device is in."""
+        """Return whether a reset repairs a broken device; it must do so in every resource that contains the device."""
         clearing = self._plugin.reset_clears_broken
         return clearing is None or all((device.resource or self._plugin.resource) in clearing for device in shares)
 
     def is_stuck(self, key: str) -> bool:
-        """Return whether an earlier reset of a device is stuck, and still holds it."""
+        """Return whether an earlier reset of a device is stuck and still holds the device."""
         return self._runner.holder(key) is not None
 
     async def _reset(self, names: Mapping[str, str], *, bounded: bool) -> Mapping[str, ResetResult]:
@@ -117,14 +117,14 @@ class ResetService:
         return results
 
     async def _blocked(self, shares: _Shares) -> Mapping[str, str]:
-        """Return why each device must not be reset now; an empty text for one that may be."""
+        """Return why each device must not be reset now; the reason is empty if it may be."""
         if not overrides(self._plugin, "reset_blocked"):
             return _all_blocked(self._plugin, shares)
         limit = min(BLOCKED_TIMEOUT, self._plugin.reset_timeout / 2)
         try:
             return await self._calls.call(self._plugin.reset_blocked, lambda: _all_blocked(self._plugin, shares), limit)
         except PluginError as failure:
-            why = f"the plugin cannot tell whether it may be reset: {failure}"
+            why = f"whether it may be reset is unknown: {failure}"
         return dict.fromkeys(shares, why)
 
     def _record(self, key: str, name: str, result: ResetResult) -> None:
@@ -171,12 +171,12 @@ def _all_blocked(plugin: Plugin, shares: _Shares) -> Mapping[str, str]:
 
 def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
     if not shares:
-        return "the device is gone"
+        return "the device was removed"
     try:
         return printable(_checked(plugin.reset_blocked(shares)))
     except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
         failure = PluginError.of(error, plugin.reset_blocked)
-        return f"the plugin cannot tell whether it may be reset: {failure}"
+        return f"whether it may be reset is unknown: {failure}"
 
 
 def _checked(why: object) -> str:

@@ -24,7 +24,7 @@ class CircusClient:
 
     Args:
         run_dir: The hub's run directory.
-        check: Raises when there is no response to wait for, such as from a hub that is unresponsive.
+        check: Raises when there is no response to wait for, such as when the hub is unresponsive.
     """
 
     def __init__(self, run_dir: RunDir, check: Callable[[], object]) -> None:
@@ -35,7 +35,7 @@ class CircusClient:
         """Start a plugin.
 
         Raises:
-            HubError: the hub rejects the command, or does not respond; as do the other methods.
+            HubError: the hub rejects the command, or does not respond; the other methods raise it too.
         """
         self._send("start", name=plugin)
 
@@ -48,7 +48,7 @@ class CircusClient:
         self._send("restart", name=plugin)
 
     def reload(self) -> ReloadResult:
-        """Load circus.ini again."""
+        """Reload circus.ini."""
         answer = self._send("reloadconfig")
         return {"removed": answer["removed"], "changed": answer["changed"], "added": answer["added"]}
 
@@ -71,7 +71,7 @@ class CircusClient:
 
 
 class _Poller:
-    """Replaces the poller of a CircusClient, which cannot tell a dead hub from a busy one.
+    """Replaces the poller of a CircusClient, which cannot distinguish an exited hub from a busy one.
 
     Args:
         poller: The original poller.
@@ -83,7 +83,7 @@ class _Poller:
         self._check = check
 
     def poll(self, milliseconds: float) -> list[tuple[Any, int]]:
-        """Return what has arrived within this time; called by circus."""
+        """Return the sockets with a message, after at most this time; called by circus."""
         end = time.monotonic() + milliseconds / 1000
         while not (found := self._poller.poll(CHECK_INTERVAL)) and time.monotonic() < end:
             self._check()

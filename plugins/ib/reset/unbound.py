@@ -3,9 +3,9 @@
 A reset may be interrupted at any moment: by its timeout, or because its plugin is killed. A function without a driver
 is not an RDMA device, so the plugin would not notice its absence, and the node would lose the function.
 
-A record is a file named after the function. It holds the driver's name, and the problem of the last attempt to bind it;
-it is empty when nothing is left to do. It is locked while a process works on the function, and never removed: a lock on
-a removed file excludes nobody.
+A record is a file named after the function. It contains the driver's name, and why the last attempt to bind it
+failed; it is empty once the driver is bound. It is locked while a process works on the function, and never removed: a
+lock on a removed file excludes no other process.
 """
 
 from collections.abc import Iterator
@@ -58,14 +58,14 @@ def record(directory: str, pci: str, driver: str) -> Iterator[None]:
 
 @contextmanager
 def claim(directory: str, pci: str) -> Iterator[UnboundRecord | None]:
-    """Lock a function to work on it; None if another process has it, or nothing is left to do."""
+    """Lock a function to work on it; None if another process holds it, or its driver is bound."""
     path = Path(directory) / pci
     with FileLock(path) as lock:
         yield _read(path) if lock.acquire() else None
 
 
 def records(directory: str) -> list[UnboundRecord]:
-    """Return the records of functions with something left to do."""
+    """Return the records of functions that may be without their driver."""
     paths = sorted(Path(directory).glob("*")) if directory else []
     return [entry for path in paths if (entry := _read(path))]
 
@@ -77,7 +77,7 @@ def is_abandoned(directory: str, entry: UnboundRecord) -> bool:
 
 
 def settle(directory: str, entry: UnboundRecord, problem: str) -> None:
-    """Write the result of an attempt; without a problem nothing is left to do."""
+    """Write the result of an attempt to bind the driver; an empty problem means success."""
     _write(Path(directory) / entry.pci, f"{entry.driver}\n{problem}" if problem else "")
 
 

@@ -250,7 +250,7 @@ async def test_reset(node: OperatedNode) -> None:
     pod = await node.kubelet.admit("trainer", {STUB: 1})
     (held,) = pod.containers["main"].devices[STUB]
     said = await node.dphub("reset", held)
-    assert (said.code, "is not reset: default/trainer/main has it" in said.err) == (1, True), said
+    assert (said.code, "is not reset: default/trainer/main uses it" in said.err) == (1, True), said
     free = next(name for name in ("stub-0", "stub-1") if name != held)
     said = await node.dphub("reset", free)
     assert (said.code, f"{STUB} {free} is reset, in " in said.out) == (0, True), said

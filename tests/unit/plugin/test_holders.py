@@ -92,7 +92,7 @@ async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubel
     kubelet.answer = {(STUB, "old"): "ns/pod/main"}
     assert await holders.refresh()
     (found,) = holders.of_device("card")
-    assert found.describe("has it") == "ns/pod/main may have it: it holds old, which is no longer offered"
+    assert found.describe("uses it") == "ns/pod/main may be using it: it uses old, which was removed"
     assert holders.of_device(f"{STUB} whole") == []
 
 
