@@ -32,7 +32,7 @@ class Measure:
     name: str
     value: int
     details: tuple[str, ...] = ()
-    """What it counts, or how it comes about; empty where that is a long list."""
+    """What it counts, or how it is computed; empty if that is a long list."""
 
 
 def import_graph() -> grimp.ImportGraph:

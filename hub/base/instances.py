@@ -100,7 +100,7 @@ def now() -> int:
 def _lock(path: Path, *, shared: bool = False) -> int | None:
     """Lock a file and write the process and the time into it; return None if another process holds it."""
     file = open_lock(path)
-    # A file that was removed meanwhile, with the other files of an exited hub, locks nothing any more.
+    # A file that was removed meanwhile, with the other files of an exited hub, no longer locks anything.
     if not try_lock(file, shared=shared) or not _is_at(file, path):
         os.close(file)
         return None

@@ -18,7 +18,7 @@ def rotated(path: Path) -> Path:
 
 
 class StandardError:
-    """Standard error, where a failed write is ignored: a process goes on when the reader of its log has exited.
+    """Standard error, where a failed write is ignored: a process continues when the reader of its log has exited.
 
     There is no other place to report that failure, and the latest lines are also in a file.
     """

@@ -42,7 +42,7 @@ class Holders:
     Args:
         plugin_dir: The kubelet's plugin directory.
         inventory: The plugin's devices.
-        status: The report of the plugin, which is written when an answer differs from the previous one.
+        status: Written when an answer differs from the previous one.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.

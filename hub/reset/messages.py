@@ -26,7 +26,7 @@ class ResetRequest(msgspec.Struct, frozen=True):
     """The request for one reset.
 
     Args:
-        parent: The process id of the plugin process. If the parent is another one, the reset is not wanted any more.
+        parent: The process id of the plugin process. If the parent is another process, the reset is no longer wanted.
         device: The device to reset.
         settings: The settings from `Plugin.reset_settings`, as JSON values.
         limits: The limits of the reset.

@@ -29,7 +29,7 @@ KILL_TIMEOUT = 3.0
 default of 25 s for a call, this is within the 30 s that the kubelet waits."""
 
 CANCEL_TIMEOUTS = (0.3, 1.0)
-"""Both timeouts for a cancelled call: no caller waits for the reset any more, and the plugin may have to exit."""
+"""Both timeouts for a cancelled call: no caller waits for the reset, and the plugin may have to exit."""
 
 SETTINGS_LIMIT = 2.0
 """Seconds for `Plugin.reset_settings`, within the deadline."""

@@ -25,7 +25,7 @@ _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DEL
 
 
 class KubeletEvent(Enum):
-    """What has happened to the kubelet."""
+    """An event of the kubelet."""
 
     STARTED = auto()
     """There is a new `kubelet.sock`."""
@@ -34,21 +34,21 @@ class KubeletEvent(Enum):
     UNRESPONSIVE = auto()
     """No process listens on the socket, as after SIGKILL of the kubelet."""
     RESPONSIVE = auto()
-    """The kubelet is not unresponsive any more: it listens, or there is none."""
+    """The kubelet is no longer unresponsive: it listens, or there is none."""
 
 
 class KubeletWatch:
-    """Iterates over what happens to the kubelet after the watch was made: `async for event in watch`.
+    """Iterates over the kubelet's events since the watch was created: `async for event in watch`.
 
-    The iteration ends when the plugin directory is dead: removed elsewhere, while a mount shows it here for ever. It
-    raises HubError where the directory cannot be watched.
+    The iteration ends when the plugin directory was removed on the host: a mount keeps showing the dead directory here.
+    It raises HubError if the directory cannot be watched.
 
     inotify only wakes the watch, which acts on the state that it then finds: any number of file events for one start
     of a kubelet count once. Whether a process listens on the socket is checked at fixed intervals, so that file events
     cannot delay that check. A new socket is not checked at once: it exists a moment before its kubelet listens.
 
     Args:
-        plugin_dir: The kubelet's plugin directory; it need not exist yet, and may come and go.
+        plugin_dir: The kubelet's plugin directory; it need not exist yet, and may be removed and created again.
         interval: Seconds between checks without an event.
     """
 
@@ -125,7 +125,7 @@ class KubeletWatch:
                 self._remove_watch(before)
 
     def _remove_watch(self, watch: Watch) -> None:
-        # The kernel itself removes the watch of a directory that does not exist any more.
+        # The kernel itself removes the watch of a directory that no longer exists.
         with suppress(OSError):
             self._inotify.rm_watch(watch)
 

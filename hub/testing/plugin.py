@@ -30,7 +30,7 @@ class PluginProcess:
         name: The plugin's name, as a section of circus.ini gives it.
         config: The text of its configuration file, or the path of one.
         instance: The hub to which it belongs.
-        env: Variables besides those of this process that are not about a hub.
+        env: Variables to add to those of this process, of which it does not get DPHUB_*.
         hup_blocked: Whether SIGHUP is blocked at its start, as the hub starts it.
     """
 

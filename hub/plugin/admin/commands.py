@@ -19,10 +19,10 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 _DESCRIBING = {"name": "", "model": "", "index": "index "}
-"""The attributes by which a person knows a device, and the words before them."""
+"""The attributes that identify a device to a person, and the words before them."""
 
 _Shares = Mapping[str, Sequence[Device]]
-"""All that is advertised of one physical device, by resource."""
+"""The advertised shares of one physical device, by resource."""
 
 
 class AdminCommands:
@@ -34,8 +34,8 @@ class AdminCommands:
         inventory: The devices.
         holders: The containers that use them.
         resets: Resets them.
-        heartbeat: Is written again when the log level has changed.
-        status: Is written before the answer, which leads a reader to it.
+        heartbeat: Written when the log level has changed.
+        status: Written before the answer, because a reader looks at it after the answer.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class AdminCommands:
         self._log = get_logger()
 
     async def answer(self, request: Request) -> Response:
-        """Run a command, and return its result; the status file has its effects by then."""
+        """Run a command, and return its result once the status file shows the effects."""
         self._health.refresh_role()
         if newest := self._ownership.newest:
             return Response(
@@ -99,7 +99,7 @@ class AdminCommands:
         return _saved(f"{_describe(key, shares)} is cordoned ({_count(shares)}){was}{keeps}", failure)
 
     def uncordon(self, request: Uncordon) -> Response:
-        """Release a device: one that is cordoned or, if it is not, one that waits for an administrator."""
+        """Release a device that is cordoned or, if it is not, that waits for an administrator."""
         key, shares = request.device, self._shares(request.device)
         named = _describe(key, shares)
         # An administrator who ends a cordon need not know of a fault that came later, in whichever record it is.
@@ -120,7 +120,7 @@ class AdminCommands:
             return Response(ok=False, message=f"{named} is not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
             return Response(ok=False, message=f"{named} is not reset: another reset of it is under way")
-        # Before the kubelet is asked for its container: it must not allocate the device after that answer.
+        # Before asking the kubelet which container uses the device: it must not allocate the device after its answer.
         self._health.set_admin_fault(key, ADMIN_RESET, "an administrator resets it")
         try:
             answer = await self._reset_if_free(key, named)
@@ -130,7 +130,7 @@ class AdminCommands:
 
     def set_log_level(self, request: SetLogLevel) -> Response:
         """Log from this level on."""
-        # Logged at a level at which it is seen, whichever level was or will be set.
+        # Log it at a level that is visible whatever the previous and the new level are.
         set_level(LogLevel.INFO)
         self._log.info("log level set", to=str(request.level))
         set_level(request.level)
@@ -156,7 +156,7 @@ class AdminCommands:
         return Response(ok=False, message=result.message)
 
     def _remaining(self, key: str, shares: _Shares) -> str:
-        """Return what still keeps a device from being used, to be added to a message; empty if nothing does."""
+        """Return what still prevents use of a device, to be added to a message; empty if nothing does."""
         keys = _record_keys(key, shares)
         reasons = self._health.reasons(keys)
         if not reasons:

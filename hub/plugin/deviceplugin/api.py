@@ -34,7 +34,7 @@ class DevicePluginApi:
         holders: Is refreshed when a container gets devices.
         ownership: The other hubs on the node.
         metrics: Measures calls and registrations.
-        status: Is written again when anything has changed.
+        status: Written when anything has changed.
     """
 
     def __init__(

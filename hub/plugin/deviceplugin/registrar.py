@@ -77,7 +77,7 @@ class Registrar:
         notifier: Wakes this state machine when something may have changed.
         ownership: The other hubs, which may serve the resource too.
         metrics: Measures how long a registration takes.
-        status: Is written again when `state` or `detail` changes.
+        status: Written when `state` or `detail` changes.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Registrar:
         else:
             return None
         finally:
-            # Waited for: a call that is still on its way would reach the next kubelet, and be its second.
+            # Wait for its end: a pending call could reach the next kubelet, as a second registration.
             call.cancel()
             await asyncio.wait([call])
 

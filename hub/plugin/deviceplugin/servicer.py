@@ -48,7 +48,7 @@ class DevicePluginServicer(Wire):
         ownership: The other hubs. Where a newer one serves the resource, it sends the kubelet all changes, though the
             kubelet still listens here.
         metrics: Measures the calls.
-        status: Is written again after a rejection.
+        status: Written after a rejection.
 
     Attributes:
         messages: The device list as the kubelet is sent it.
@@ -179,7 +179,7 @@ class DevicePluginServicer(Wire):
         """Return the devices with these ids.
 
         Raises:
-            RpcError: one is unknown or asked for twice.
+            RpcError: one is unknown or requested twice.
         """
         known = self._devices.list.devices
         devices: dict[str, Device] = {}
@@ -188,7 +188,7 @@ class DevicePluginServicer(Wire):
             if name not in known:
                 raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} does not exist")
             if name in devices:
-                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} is asked for twice")
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} is requested twice")
             devices[name] = known[name]
         return list(devices.values())
 

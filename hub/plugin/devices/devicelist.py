@@ -19,7 +19,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
     devices: Mapping[str, Device] = {}
     """By id, in the plugin's order."""
     reason: str = ""
-    """Why there is no device, or none that can be trusted."""
+    """Why there is no device, or the devices are unknown."""
     problems: tuple[str, ...] = ()
     """What was left out because no kubelet would take it."""
     warnings: tuple[str, ...] = ()

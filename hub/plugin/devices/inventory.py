@@ -39,7 +39,7 @@ class Inventory:
         health: Evaluates the health of each device.
         ownership: The older hubs, one of which may serve while this process cannot.
         metrics: Counts devices whose health changes.
-        status: Is written again when anything has changed.
+        status: Written when anything has changed.
 
     Attributes:
         version: Changes with the resources, and with anything in their lists.

@@ -21,13 +21,13 @@ class Scan(msgspec.Struct, frozen=True):
     """The result of one scan."""
 
     resources: Mapping[str, ScannedDevices] = {}
-    """By name, including those that the plugin declares and has no device for."""
+    """By name, including those that the plugin declares without having a device for them."""
     reason: str = ""
-    """Why the plugin has no device at all, or none that can be trusted."""
+    """Why the plugin has no device, or its devices are unknown."""
     fault: bool = False
     """Whether that is a fault, rather than a node without such hardware."""
     failed: bool = False
-    """Whether nothing was found out, so that the devices of the last scan cannot be trusted."""
+    """Whether the scan has no result, so that the devices of the previous scan may be out of date."""
     excluded: tuple[Excluded, ...] = ()
     """Hardware that the plugin does not advertise."""
     needs_restart: bool = False
@@ -42,29 +42,29 @@ async def scan_in_time(plugin: Plugin) -> Scan:
     return scanning.result() if done else overdue(plugin, calls.place(scanning))
 
 
-def scan(plugin: Plugin, distrust: str = "") -> Scan:
+def scan(plugin: Plugin, watch_failure: str = "") -> Scan:
     """Get the plugin's devices, validate them, and sort them by resource.
 
     Args:
         plugin: The plugin.
-        distrust: Why no device is healthy, whatever the plugin reports; empty if there is no such reason.
+        watch_failure: Why no device counts as healthy, whatever the plugin reports; empty if there is no such reason.
     """
     declared: list[str] = []
     method: Callable[..., object] = plugin.resources
     try:
         declared = _declared(plugin)
         method = plugin.devices
-        return _validated(plugin, declared, distrust)
+        return _validated(plugin, declared, watch_failure)
     except NeedsRestart as request:
         return restart_request(request)
-    except BaseException as error:  # noqa: BLE001 - foreign code; all that it raises becomes the devices' condition
+    except BaseException as error:  # noqa: BLE001 - foreign code; every exception becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
         reason = str(PluginError.of(error, method))
         return Scan({name: ScannedDevices(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
 def overdue(plugin: Plugin, place: str) -> Scan:
-    """Return the result of a scan that has not returned in time, and is at this place of the author's code."""
+    """Return the result of a scan that exceeded its time limit, at this place of the author's code."""
     timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place)
     return Scan(reason=str(timeout), fault=True, failed=True)
 
@@ -74,8 +74,8 @@ def restart_request(reason: NeedsRestart) -> Scan:
     return Scan(reason=printable(reason), fault=True, failed=True, needs_restart=True)
 
 
-def _validated(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
-    reason, fault = distrust, bool(distrust)
+def _validated(plugin: Plugin, declared: Iterable[str], watch_failure: str) -> Scan:
+    reason, fault = watch_failure, bool(watch_failure)
     try:
         offered = _offered(plugin)
     except NoDevices as nothing:
@@ -89,7 +89,7 @@ def _validated(plugin: Plugin, declared: Iterable[str], distrust: str) -> Scan:
     for name, devices in _by_resource(plugin, devices_offered):
         scanned = ScannedDevices.of(devices, where)
         scanned = scanned.with_warnings(missing_files(plugin.host, scanned.devices.values()))
-        resources[name] = scanned.all_unhealthy(distrust) if distrust else scanned
+        resources[name] = scanned.all_unhealthy(watch_failure) if watch_failure else scanned
     return Scan(resources, reason, fault, excluded=excluded)
 
 

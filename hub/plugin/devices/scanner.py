@@ -70,9 +70,9 @@ class Scanner:
                     await self._requested.wait()
 
     async def _scan(self) -> None:
-        distrust = self._watch_failure
+        watch_failure = self._watch_failure
         self._scans, self._is_scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, distrust))
+        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, watch_failure))
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
             self._update(overdue(self._plugin, self._calls.place(scanning)))

@@ -20,7 +20,7 @@ _LABEL = re.compile("[a-z][a-z0-9_]*")
 _RESERVED = ("plugin", "le")
 """The labels that the hub and Prometheus add."""
 
-_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and all else has numbers"
+_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and every other metric has numbers"
 
 
 class PluginMetrics:
@@ -28,7 +28,7 @@ class PluginMetrics:
 
     Args:
         plugin: The plugin.
-        file: Is written again when there are new metrics.
+        file: Written when there are new metrics.
 
     Attributes:
         latest: The metrics that it last returned.
@@ -82,7 +82,7 @@ def _checked(metric: object) -> Metric:
     Plugins are foreign code, and a metric that cannot be written or read would take all others of the process with it.
     """
     if not isinstance(metric, Metric):
-        raise ValueError(f"metrics: {metric!r} is not a hub.Metric")  # noqa: TRY004 - one error for all that is wrong
+        raise ValueError(f"metrics: {metric!r} is not a hub.Metric")  # noqa: TRY004 - one error for all mistakes
     try:
         read: Metric = msgspec.json.decode(msgspec.json.encode(metric), type=Metric)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

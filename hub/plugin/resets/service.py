@@ -38,7 +38,7 @@ class ResetService:
         health: Records which devices cannot be reset.
         inventory: The devices.
         metrics: Counts the results.
-        status: The report of the plugin, which is written after each result.
+        status: Written after each result.
 
     Attributes:
         results: The last result of each physical device, by its key.

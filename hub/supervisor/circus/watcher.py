@@ -103,7 +103,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         await self._restart()
 
     async def close(self) -> bool:
-        """Stop permanently; commands that still wait for their turn start no process any more.
+        """Stop permanently; commands that still wait for their turn start no more processes.
 
         Returns:
             Whether the process has ended.

@@ -94,7 +94,7 @@ class MpsDaemons:
                 self._changed()
             if wanted == self._wanted:
                 self._round_over.set()
-            # Without daemons there is nothing to check until one is wanted.
+            # Without daemons there is nothing to check until one is required.
             self._awake.wait(INTERVAL if wanted else None)
 
     def _log_reasons(self, reasons: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ VERSION_FILE = "/proc/driver/nvidia/version"
 
 
 class DriverFailure(Exception):
-    """This process cannot use the driver any more; the text says why."""
+    """This process can no longer use the driver; the text says why."""
 
 
 class DriverTimeout(DriverFailure):

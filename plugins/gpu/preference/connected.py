@@ -3,7 +3,7 @@
 The score of a set of GPUs is the sum of the scores of its pairs. Among sets with equal scores, the best one leaves the
 best rest, which follows from the set itself: with s(S) the sum of the pairs in S, and d(i) the sum of the pairs of i
 with all available GPUs, the rest scores s(all) + s(S) - d(S). So among equals the set with the smallest d(S) wins, and
-the search needs nothing but the set.
+the search needs only the set.
 
 NVIDIA's plugin asks the driver for every pair in every call and tries all partitions of all available GPUs, which takes
 seconds with 16 of them.

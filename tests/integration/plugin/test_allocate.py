@@ -70,7 +70,7 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
     await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 3)
     unknown = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-9' does not exist")
-    twice = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-0' is asked for twice")
+    twice = (grpc.StatusCode.INVALID_ARGUMENT, f"{STUB}: device 'stub-0' is requested twice")
     broken = (grpc.StatusCode.UNAVAILABLE, f"{STUB}: device 'stub-1' is not healthy: fell off the bus")
     assert await refused(node, "stub-0", "stub-9") == unknown
     assert await refused(node, "stub-0", "stub-0") == twice
