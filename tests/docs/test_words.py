@@ -7,31 +7,7 @@ import pytest
 
 from scripts.words import RETIRED, ROOT, Finding, retired_words, text_files
 
-NOT_YET = (
-    "CHANGELOG.md",
-    "docs/gpu.md",
-    "docs/ib.md",
-    "docs/images/",
-    "docs/logs.md",
-    "docs/moving-over.md",
-    "docs/operating.md",
-    "docs/reference.md",
-    "docs/status.schema.json",
-    "docs/troubleshooting.md",
-    "hub/__init__.py",
-    "hub/api/",
-    "hub/base/",
-    "hub/cli/",
-    "hub/kubelet/",
-    "hub/model/",
-    "hub/plugin/",
-    "hub/reset/",
-    "hub/status/",
-    "hub/supervisor/",
-    "hub/testing/",
-    "plugins/",
-    "tests/",
-)
+NOT_YET = ("tests/",)
 """Files that are still to be rewritten, by how their paths begin. Delete a line when its files are done."""
 
 WORD_LISTS = ("scripts/words.py", "tests/docs/test_words.py")
