@@ -219,14 +219,14 @@ class DevicePluginServicer(Wire):
         return []
 
     async def _call(self, method: Callable[..., Any], function: Callable[[], T], limit: float) -> T:
-        """Call plugin code that should return at once, and may hang nevertheless.
+        """Call plugin code that should return at once, but may hang.
 
         Raises:
             PluginTimeout: it did not return within the limit, in seconds.
             PluginError: it failed.
         """
         if not overrides(self._plugin, method.__name__):
-            # Our own code: it does not hang, and is not worth the 0.15 ms that a thread takes there and back.
+            # Our own code: it does not hang, and does not justify the 0.15 ms that a thread costs.
             try:
                 return function()
             except Exception as error:

@@ -1,4 +1,4 @@
-"""The health of all devices of a plugin, kept across restarts: one that is broken is still broken after one."""
+"""The health of all devices of a plugin, kept across restarts: a broken device stays broken."""
 
 import copy
 import time
@@ -121,8 +121,8 @@ class HealthStore:
         }
 
     def set_admin_fault(self, key: str, source: str, reason: str) -> str:
-        """Keep a device from being used; return why that could not be saved, empty if it was."""
-        # Before the change: one made to records that are read again at the write would be lost.
+        """Prevent use of a device; return why that could not be saved, empty if it was."""
+        # Before the change, which would be lost if the write read the records again.
         self.refresh_role()
         self._change(key, lambda record, now: record.set_admin_fault(source, reason, now))
         return self._file.write()
@@ -156,7 +156,7 @@ class HealthStore:
             self._change(key, lambda record, now: record.advance(now, self._policy))
 
     def save(self) -> None:
-        """Write the records now, if they are this process's."""
+        """Write the records now, if this process owns them."""
         self._file.write()
 
     def restore(self) -> None:
@@ -165,7 +165,7 @@ class HealthStore:
             self._file.restore()
 
     def _owned_records(self) -> dict[str, HealthRecord] | None:
-        """Return the records to write; None where they are not this process's."""
+        """Return the records to write; None if this process does not own them."""
         return self._records if self.refresh_role() is Role.ACTIVE else None
 
     def _reload(self) -> None:
@@ -204,7 +204,7 @@ def _do_nothing() -> None:
 def _read(path: Path | None) -> dict[str, HealthRecord]:
     """Return the records as the last process left them, without its recovery attempts.
 
-    A file that cannot be read is put aside: without it the plugin serves as if there had been no fault, and logs that.
+    A file that cannot be read is renamed: the plugin serves as if there had been no fault, and logs that.
     """
     if path is None or not path.exists():
         return {}

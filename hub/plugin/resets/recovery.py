@@ -1,4 +1,4 @@
-"""When broken devices are probed by a reset: only while no container uses them, few at a time, and ever less often."""
+"""Probes of broken devices, by a reset: only while no container uses them, few at a time, and less and less often."""
 
 import asyncio
 import time
@@ -18,10 +18,10 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 PARALLEL = 2
-"""Probes at one time; containers do not wait for them."""
+"""Concurrent probes; containers do not wait for them."""
 
 MAX_DOUBLINGS = 16
-"""More doublings of the interval than these are never needed, and a float has room for so many only."""
+"""More doublings of the interval are never needed, and without a limit the float would overflow."""
 
 
 class Recovery:
@@ -69,11 +69,11 @@ class Recovery:
             self._check_kubelet()
             try:
                 await self._round()
-            except Exception:  # noqa: BLE001 - one bad round must not be the last
+            except Exception:  # noqa: BLE001 - a failed round must not end the probes
                 self._log.exception("recovery failed")
 
     def _check_kubelet(self) -> None:
-        """Wait after the start of a kubelet, which may not know yet which container uses what."""
+        """Wait after the start of a kubelet, which may not know yet which container uses which device."""
         kubelet = kubelet_identity(self._kubelet_socket)
         if kubelet != self._kubelet:
             self._kubelet, self._earliest = kubelet, time.monotonic() + self._policy.startup_delay
@@ -87,7 +87,7 @@ class Recovery:
             await asyncio.gather(*map(self._probe_if_free, due))
 
     def _broken(self) -> list[str]:
-        """Return the devices that a reset may repair; none where they are another hub's."""
+        """Return the devices that a reset may repair; none if another hub owns them."""
         if self._health.refresh_role() is not Role.ACTIVE:
             return []
         failing, broken = self._health.failing(RESET), self._health.failing(BROKEN)
@@ -107,7 +107,7 @@ class Recovery:
 
     async def _probe_if_free(self, key: str) -> None:
         async with self._slots:
-            # Asked each time: the answer is worth nothing a moment later.
+            # Ask each time: the answer may be out of date a moment later.
             is_known = await self._holders.refresh()
             self._log_pause(is_paused=not is_known)
             if not is_known or self._holders.of_device(key):
