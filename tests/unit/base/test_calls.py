@@ -39,7 +39,7 @@ async def test_whatever_the_code_raises(error: type[BaseException]) -> None:
 
 
 async def test_a_call_that_does_not_return(gate: threading.Event) -> None:
-    """The caller gets an error with the line where the call is, and the next call runs all the same."""
+    """The caller gets an error with the line where the call is, and the next call still runs."""
     calls = Calls()
     entered = threading.Event()
 

@@ -20,7 +20,7 @@ def _dphub(*words: str) -> Result:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
-    """By -h, by --help and by `dphub help`, all the same, with examples."""
+    """-h, --help and `dphub help` show the same help, with examples."""
     shown = _dphub(name, "-h")
     assert (shown.exit_code, "Examples:" in shown.output) == (0, True), shown.output
     assert _dphub(name, "--help").output == shown.output

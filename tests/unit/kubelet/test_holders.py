@@ -23,7 +23,7 @@ async def test_every_held_device_has_its_holder() -> None:
         }
 
 
-async def test_nobody_can_tell_without_the_api() -> None:
+async def test_holders_are_unknown_without_the_api() -> None:
     """A kubelet that does not serve the API, or has gone, is no error."""
     async with node() as it:
         await it.kubelet.stop()

@@ -66,7 +66,7 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
 
 
 async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """Whoever has it still has the physical device, though the plugin offers it no more."""
+    """Its container still has the physical device, though the plugin no longer offers it."""
     it = Setup()
     holders = Holders(plugin_dir, it.inventory, it.status)
     running = asyncio.create_task(holders.run())

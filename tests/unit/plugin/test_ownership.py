@@ -97,7 +97,7 @@ def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
 
 
 def test_one_that_came_and_went_between_two_looks_is_noticed(upgrade: Upgrade) -> None:
-    """Its kubelet may have been told of it; an older hub counts for nothing here."""
+    """A newer hub may have registered with the kubelet meanwhile; an older hub does not count here."""
     upgrade.ownership.acquire()
     before = instances.now()
     with serving(upgrade.first):

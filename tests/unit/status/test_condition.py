@@ -16,7 +16,7 @@ def _process(last: str = "", **more: object) -> ProcessReport:
 
 
 def test_a_plugin_that_starts_again() -> None:
-    """What ended its predecessor is the reason until it serves, whether it has told anything yet or not."""
+    """The exit of the last process is the reason until the new one serves, whether it has reported yet or not."""
     hung = "killed by the hub: its hardware has not responded for 30 s"
     for state in (None, SILENT):
         assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"after: {hung}")
@@ -24,7 +24,7 @@ def test_a_plugin_that_starts_again() -> None:
         assert condition_of(HUB, _process(AS_REQUESTED), state) == (Condition.STARTING, "")
 
 
-def test_a_plugin_that_hangs_before_it_has_told_anything() -> None:
+def test_a_plugin_that_hangs_before_its_first_report() -> None:
     """It is unresponsive as any other."""
     why = "it has not begun to serve within 30 s"
     assert condition_of(HUB, _process(unresponsive=why), None) == (Condition.UNRESPONSIVE, why)
@@ -37,7 +37,7 @@ def test_another_program() -> None:
 
 
 def test_a_plugin_without_resources() -> None:
-    """Whether its node has no such hardware, or an older hub keeps the devices, is told apart."""
+    """A node without such hardware and a plugin in standby have different conditions."""
     scanned = PluginReport("stub", 2, 1.0, scanned=True, reason="no such hardware")
     assert condition_of(HUB, _process(), scanned) == (Condition.NO_RESOURCES, "no such hardware")
     standby = PluginReport("stub", 2, 1.0, scanned=True, standby=True, reason="no library", fault=True)

@@ -29,7 +29,7 @@ class Heard:
             self._changed.set()
 
     async def wait(self, *expected: KubeletEvent) -> None:
-        """Wait until all of this was told, and nothing else."""
+        """Wait until exactly these events were reported."""
         async with asyncio.timeout(WAIT_SECONDS):
             while len(self.events) < len(expected):
                 self._changed.clear()
@@ -66,8 +66,8 @@ async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[Heard]
         await asyncio.wait({task})
 
 
-async def test_a_socket_that_nobody_answers_on(plugin_dir: Path) -> None:
-    """It is told once, however often it is looked at, and ends with the next kubelet, whose start is told as ever."""
+async def test_a_socket_without_an_answer(plugin_dir: Path) -> None:
+    """The silence is reported once and ends with the next kubelet, whose start is reported as usual."""
     first = listening(plugin_dir)
     async with watching(plugin_dir) as heard:
         first.close()
@@ -81,7 +81,7 @@ async def test_a_socket_that_nobody_answers_on(plugin_dir: Path) -> None:
 
 
 async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
-    """Then there is no kubelet, and nobody is missed on its socket."""
+    """Then there is no kubelet, and its socket does not count as unresponsive."""
     first = listening(plugin_dir)
     async with watching(plugin_dir) as heard:
         first.close()

@@ -28,7 +28,7 @@ class Starts:
                 self.changed.set()
 
     async def wait(self, count: int) -> None:
-        """Wait until so many were told; never more than that."""
+        """Wait until so many starts were reported, and no more."""
         async with asyncio.timeout(WAIT_SECONDS):
             while self.count < count:
                 self.changed.clear()
@@ -75,7 +75,7 @@ async def watching(plugin_dir: Path) -> AsyncIterator[tuple[Starts, asyncio.Task
         await asyncio.wait({task})
 
 
-async def test_every_start_is_told_once(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_every_start_is_reported_once(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """Ten starts in a row are ten, though each deletes and makes several files."""
     async with watching(plugin_dir) as (starts, _):
         for number in range(1, 11):
@@ -87,7 +87,7 @@ async def test_every_start_is_told_once(plugin_dir: Path, kubelet: KubeletSocket
 
 
 async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """The kubelet that runs when the hub starts is not told; its next start is."""
+    """The kubelet that runs when the hub starts is not reported; its next start is."""
     kubelet.start()
     async with watching(plugin_dir) as (starts, _):
         (plugin_dir / "file").touch()
@@ -95,7 +95,7 @@ async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: Ku
         await starts.wait(1)
 
 
-async def test_a_start_before_the_watch_runs_is_told(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_a_start_before_the_watch_runs_is_reported(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """What happens between the hub's first look and its first plugin is not lost."""
     starts = Starts()
     with KubeletWatch(plugin_dir) as watch:
@@ -129,7 +129,7 @@ async def test_directory_that_does_not_exist_yet(plugin_dir: Path, kubelet: Kube
         await starts.wait(2)
 
 
-async def test_directory_removed_and_made_anew(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+async def test_directory_removed_and_recreated(plugin_dir: Path, kubelet: KubeletSocket) -> None:
     """Where the directory is no mount, the watch goes on with the new one, at every turn."""
     async with watching(plugin_dir) as (starts, task):
         for number in range(1, 6):
@@ -140,8 +140,8 @@ async def test_directory_removed_and_made_anew(plugin_dir: Path, kubelet: Kubele
         assert not task.done()
 
 
-async def test_directory_renamed_and_made_anew(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """A kubelet whose root was moved away and made anew is found in the new directory."""
+async def test_directory_renamed_and_recreated(plugin_dir: Path, kubelet: KubeletSocket) -> None:
+    """A kubelet whose root was moved away and recreated is found in the new directory."""
     async with watching(plugin_dir) as (starts, _):
         shutil.move(plugin_dir, plugin_dir.with_name("old"))
         make(plugin_dir)

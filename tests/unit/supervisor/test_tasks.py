@@ -6,38 +6,38 @@ from hub.supervisor.tasks import run_forever
 from hub.testing.waiting import WAIT_SECONDS
 
 
-async def test_a_part_that_fails_is_started_anew() -> None:
-    """As often as it fails. What it failed of is told, and that it is well again after a while."""
-    told: list[tuple[str, str]] = []
+async def test_a_task_that_fails_is_restarted() -> None:
+    """Each failure is reported with its error, and so is the recovery after a while."""
+    reports: list[tuple[str, str]] = []
     well = asyncio.Event()
 
-    def tell(part: str, how: str) -> None:
-        told.append((part, how))
+    def report(part: str, how: str) -> None:
+        reports.append((part, how))
         if not how:
             well.set()
 
     async def work() -> None:
-        if len(told) < 2:
-            raise ValueError(f"fault {len(told)}")
+        if len(reports) < 2:
+            raise ValueError(f"fault {len(reports)}")
         await asyncio.Event().wait()
 
-    keeping = asyncio.create_task(run_forever("web", work, tell, retry=0, steady=0.01))
+    keeping = asyncio.create_task(run_forever("web", work, report, retry=0, steady=0.01))
     async with asyncio.timeout(WAIT_SECONDS):
         await well.wait()
     keeping.cancel()
     await asyncio.wait({keeping})
-    assert told == [("web", "ValueError: fault 0"), ("web", "ValueError: fault 1"), ("web", "")]
+    assert reports == [("web", "ValueError: fault 0"), ("web", "ValueError: fault 1"), ("web", "")]
 
 
 async def test_a_part_that_just_ends_has_failed() -> None:
     """It is to work for ever."""
-    told = asyncio.Queue[str]()
+    reports = asyncio.Queue[str]()
 
     async def work() -> None:
         """Nothing."""
 
-    keeping = asyncio.create_task(run_forever("watchdog", work, lambda _, how: told.put_nowait(how), retry=60))
+    keeping = asyncio.create_task(run_forever("watchdog", work, lambda _, how: reports.put_nowait(how), retry=60))
     async with asyncio.timeout(WAIT_SECONDS):
-        assert await told.get() == "it has ended"
+        assert await reports.get() == "it has ended"
     keeping.cancel()
     await asyncio.wait({keeping})

@@ -37,7 +37,7 @@ def test_hardware_that_does_not_answer() -> None:
     assert slow == [""] * 6 + ["its hardware has not responded for 60 s"]
 
 
-def test_what_nobody_saw_does_not_count() -> None:
+def test_what_was_not_observed_does_not_count() -> None:
     """A hub that did not look for long has no right to call others hung: time passes by its looks."""
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)

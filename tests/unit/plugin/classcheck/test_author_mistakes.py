@@ -154,7 +154,7 @@ CERTAIN: dict[str, Mistake] = {
 
 
 DOUBTFUL: dict[str, Mistake] = {
-    "a method that nobody calls": (
+    "a method that is never called": (
         f"class P(Plugin):\n{GOOD}    def on_allocate(self, devices):  # HERE\n        pass\n",
         "{here}: the hub never calls on_allocate(); did you mean allocate()?",
     ),
@@ -165,7 +165,7 @@ DOUBTFUL: dict[str, Mistake] = {
             'name the function that resets a device: write reset = "module:function"'
         ),
     ),
-    "an attribute that nobody reads": (
+    "an attribute that is never read": (
         f"class P(Plugin):\n    resourse = 'example.com/stub'  # HERE\n{GOOD}",
         "{here}: the hub never reads resourse; did you mean resource?",
     ),

@@ -46,7 +46,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("a fault", [_fail()], Health.UNHEALTHY, "driver says no"),
     ("two sources", [_fail(), _fail("reset")], Health.UNHEALTHY, "driver says no; reset says no"),
     ("one of two clears", [_fail(), _fail("reset"), _clear()], Health.UNHEALTHY, "reset says no"),
-    ("a stranger clears", [_fail(), _clear("nobody")], Health.UNHEALTHY, "driver says no"),
+    ("a stranger clears", [_fail(), _clear("stranger")], Health.UNHEALTHY, "driver says no"),
     ("the last clears", [_fail(), _clear()], Health.RECOVERING, NEEDS_QUIET),
     ("not quiet long enough", [_fail(), _clear(), _pass(229)], Health.RECOVERING, NEEDS_QUIET),
     ("quiet long enough", [_fail(), _clear(), _pass(230)], Health.HEALTHY, ""),
@@ -61,7 +61,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("nothing to probe", [_try()], Health.HEALTHY, ""),
     ("three recoveries", _flaps(3), Health.HEALTHY, ""),
     ("a fourth within the hour", _flaps(4), Health.UNHEALTHY, HELD),
-    ("nobody probes what flaps", [*_flaps(4), _try()], Health.UNHEALTHY, HELD),
+    ("a flapping device is not probed", [*_flaps(4), _try()], Health.UNHEALTHY, HELD),
     ("time does not end it", [*_flaps(4), _pass(99_999)], Health.UNHEALTHY, HELD),
     ("a fourth after the hour", [*_flaps(3), _fail(now=5000), _clear(now=5000, policy=AT_ONCE)], Health.HEALTHY, ""),
     ("an operator releases it", [*_flaps(4), RELEASE], Health.HEALTHY, ""),
@@ -72,7 +72,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
     ("and is not cut short", [_fail(), _clear(), CORDON, UNHOLD], Health.RECOVERING, NEEDS_QUIET),
     ("no quiet time after a cordon", [CORDON, UNHOLD], Health.HEALTHY, ""),
     ("a release leaves other faults", [_fail(), CORDON, RELEASE], Health.UNHEALTHY, "driver says no"),
-    ("a cordon's end mends nothing", [_fail("broken"), CORDON, RELEASE], Health.UNHEALTHY, "broken says no"),
+    ("a cordon's end fixes nothing", [_fail("broken"), CORDON, RELEASE], Health.UNHEALTHY, "broken says no"),
     ("a release takes the operator's word for repair", [_fail("broken"), RELEASE], Health.HEALTHY, ""),
     ("released, it may flap again", [*_flaps(4), RELEASE, *_flaps(2)], Health.HEALTHY, ""),
 ]  # fmt: skip
@@ -88,7 +88,7 @@ def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
 
 
 def test_a_fault_is_as_old_as_its_first_report() -> None:
-    """A reason that is reported again, in other words, does not make the fault younger."""
+    """A reason that is reported again, in other words, does not make the fault more recent."""
     record = HealthRecord()
     record.fail("driver", "first", 100)
     record.fail("driver", "second", 200)

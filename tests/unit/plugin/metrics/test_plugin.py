@@ -27,7 +27,7 @@ ODD: list[tuple[str, Metric]] = [
 
 
 @pytest.mark.parametrize("metric", [row[1] for row in ODD], ids=[row[0] for row in ODD])
-def test_metrics_that_nobody_could_read(metric: Metric) -> None:
+def test_metrics_that_no_reader_could_parse(metric: Metric) -> None:
     """They are refused, with the metric's name."""
     with pytest.raises(ValueError, match=r"^metrics: "):
         checked_metrics([metric])

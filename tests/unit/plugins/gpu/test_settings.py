@@ -26,7 +26,7 @@ def _plain(settings: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_defaults() -> None:
-    """Nothing said is what NVIDIA's plugin does, but for failOnInitError, which then depends on nobody."""
+    """They are those of NVIDIA's plugin, except failOnInitError: by default no driver is no reason to exit."""
     plain = _plain(GPUSettings())
     assert plain["version"] == "v1"
     assert plain["flags"] == {
@@ -292,7 +292,7 @@ def test_health_checks_that_are_off(environment: dict[str, str], *, listens: boo
 
 
 def test_a_health_check_variable_with_a_bad_value() -> None:
-    """Not ignored, as NVIDIA's plugin does, for then a GPU is healthy or not against somebody's will."""
+    """It is not ignored as by NVIDIA's plugin, since health checks would then differ from what the user asked for."""
     with pytest.raises(ConfigError, match=r'^DP_DISABLE_HEALTHCHECKS: "79;94" is not an XID'):
         XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": "79;94"})
 

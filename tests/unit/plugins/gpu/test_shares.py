@@ -63,7 +63,7 @@ def test_strategy_single() -> None:
 
 
 def test_strategy_single_leaves_out_what_does_not_fit() -> None:
-    """NVIDIA's plugin refuses such a node; here the usual size is served, and the rest is told."""
+    """NVIDIA's plugin rejects such a node; here the usual size is served, and the rest is reported."""
     gpus = [_gpu(0, "1g.5gb", "1g.5gb", "3g.20gb"), _gpu(1), _gpu(2, mig=True)]
     planned = _plan(gpus, flags={"migStrategy": "single"})
     assert _advertised(planned) == {"nvidia.com/gpu": ["MIG-0-0", "MIG-0-1"]}
@@ -148,7 +148,7 @@ def test_only_some_are_shared() -> None:
 
 
 def test_so_many_are_shared() -> None:
-    """The first ones; where there are fewer, all of them, and that is told."""
+    """The first ones are shared; if there are fewer, all of them are, and that is reported."""
     assert _advertised(_plan([_gpu(0), _gpu(1)], sharing=_sharing({**ALL, "devices": 1}))) == {
         "nvidia.com/gpu": ["GPU-0::0", "GPU-0::1", "GPU-1"]
     }
@@ -160,7 +160,7 @@ def test_so_many_are_shared() -> None:
 
 
 def test_mig_devices_are_shared() -> None:
-    """By MIG index; a selector that names nothing is told."""
+    """They are selected by MIG index; a selector that matches nothing is reported."""
     entry = {"name": "nvidia.com/mig-1g.5gb", "replicas": 2, "devices": ["0:1", "1:0"]}
     planned = _plan([_gpu(0, "1g.5gb", "1g.5gb")], flags={"migStrategy": "mixed"}, sharing=_sharing(entry))
     assert _advertised(planned) == {"nvidia.com/mig-1g.5gb": ["MIG-0-0", "MIG-0-1::0", "MIG-0-1::1"]}

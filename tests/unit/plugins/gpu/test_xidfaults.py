@@ -18,7 +18,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> DriverState:
     return DriverState(tuple(facts(SimulatedNode(tmp_path_factory.mktemp("node"), "pair"))))
 
 
-def test_an_xid_during_a_look_is_told(view: DriverState) -> None:
+def test_an_xid_during_a_poll_is_reported(view: DriverState) -> None:
     """The look began before it happened and cannot say that it is over; the next one can."""
     faults = XidFaults(XidPolicy.of(XidTable(), {}))
     first, second = (Share("nvidia.com/gpu", gpu) for gpu in view.gpus)
@@ -30,8 +30,8 @@ def test_an_xid_during_a_look_is_told(view: DriverState) -> None:
     assert faults.transient(first) == ""
 
 
-def test_a_fatal_xid_is_told_once_for_each_device(view: DriverState) -> None:
-    """The hub keeps it; another one of the same kind is told again."""
+def test_a_fatal_xid_is_reported_once_for_each_device(view: DriverState) -> None:
+    """The hub keeps it; another one of the same kind is reported again."""
     faults = XidFaults(XidPolicy.of(XidTable(), {}))
     share = Share("nvidia.com/gpu", view.gpus[0])
     faults.report(Xid(share.uuid, 79))

@@ -38,7 +38,7 @@ def test_a_virtual_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gpu", ["0000:ff:00.0", "nonsense"])
-def test_a_gpu_that_nobody_knows(tmp_path: Path, gpu: str) -> None:
+def test_an_unknown_gpu(tmp_path: Path, gpu: str) -> None:
     """A hint that means nothing is no error."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")

@@ -32,7 +32,7 @@ def _see(watch: PortWatch, *states: str) -> Hca:
 
 
 def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
-    """The time counts from when it went down, and begins anew when it was up."""
+    """The time counts from when it went down, and starts again when it was up."""
     clock = Clock()
     watch = PortWatch(clock)
     _see(watch, "ACTIVE")
@@ -48,7 +48,7 @@ def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
 
 
 def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
-    """One that was taken for down has to stay up; one that goes down again meanwhile begins anew."""
+    """A port that counted as down has to stay up; if it goes down again meanwhile, the time starts again."""
     clock = Clock()
     watch = PortWatch(clock)
     hca = _see(watch, "DOWN")

@@ -98,7 +98,7 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         (GOOD + "graceful_timeout = inf", ["[watcher:a] graceful_timeout", "seconds"]),
         (GOOD + "stop_signal = SIGNONE", ["[watcher:a] stop_signal", "'SIGNONE'", "SIGTERM"]),
         (GOOD + "stop_signal = 99", ["[watcher:a] stop_signal", "'99'"]),
-        (GOOD + "uid = nobody-here", ["[watcher:a] uid", "the hub sets this"]),
+        (GOOD + "uid = no-such-user", ["[watcher:a] uid", "the hub sets this"]),
         (GOOD + "gid = 1234567", ["[watcher:a] gid", "the hub sets this"]),
         (GOOD + "rlimit_nofiles = 10", ["[watcher:a] rlimit_nofiles", "unknown limit", "rlimit_nofile"]),
         (GOOD + "rlimit_nofile = many", ["[watcher:a] rlimit_nofile", "whole number"]),

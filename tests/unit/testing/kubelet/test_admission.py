@@ -93,7 +93,7 @@ async def test_too_few_devices() -> None:
         assert len(plugin.requests("Allocate")) == 2
 
 
-async def test_a_resource_that_nobody_registered() -> None:
+async def test_a_resource_that_is_not_registered() -> None:
     """The pod fails for good."""
     async with node() as it:
         with pytest.raises(AdmissionError, match=f"cannot allocate unregistered device {STUB}"):
@@ -188,7 +188,7 @@ async def test_never_two_admission_calls_at_once() -> None:
         assert {pod.containers["main"].devices[STUB][0] for pod in admitted} == set(ids(range(10)))
 
 
-async def test_a_removed_pods_devices_are_free_and_no_plugin_is_told() -> None:
+async def test_a_removed_pods_devices_are_free_and_no_plugin_is_notified() -> None:
     """There is no call for it."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
@@ -212,7 +212,7 @@ async def test_two_pods_of_one_name_cannot_be() -> None:
 
 
 async def test_a_device_that_vanishes_stays_with_its_pod() -> None:
-    """Also when it comes back: nobody else gets it before the pod has gone."""
+    """Also when it comes back: no other pod gets it before the pod has gone."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         pod = await it.kubelet.admit("pod", {STUB: 1})
@@ -224,7 +224,7 @@ async def test_a_device_that_vanishes_stays_with_its_pod() -> None:
         assert (await it.kubelet.admit("next", {STUB: 1})).containers["main"].devices == {STUB: ["d1"]}
 
 
-async def test_without_a_kubelet_nobody_is_admitted() -> None:
+async def test_without_a_kubelet_no_pod_is_admitted() -> None:
     """The error says why."""
     async with node() as it:
         pod = await it.kubelet.admit("pod")

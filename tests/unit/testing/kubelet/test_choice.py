@@ -27,7 +27,7 @@ def prefer(*ids: str) -> Answer:
 
 
 async def test_the_plugin_chooses_when_there_is_a_choice() -> None:
-    """It is told what is available and how many are wanted."""
+    """The call says what is available and how many are wanted."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         await it.kubelet.admit("first", {STUB: 1})
@@ -111,7 +111,7 @@ async def test_the_plugin_chooses_among_the_aligned_ones() -> None:
 
 
 async def test_what_alignment_leaves_short_the_plugin_completes() -> None:
-    """The aligned devices are taken first, and the plugin is told that they must be among its choice."""
+    """The aligned devices are taken first, and the call says that the choice must include them."""
     async with node() as it:
         plugin = await it.plugin(listed=near([0], [1], [1]), prefers=True)
         await it.plugin(OTHER, "other.sock", listed=near([0]))
@@ -147,7 +147,7 @@ def test_alignment(known: dict[str, list[AdvertisedDevice]], sizes: dict[str, in
 
 
 def test_alignment_goes_by_what_is_free() -> None:
-    """A node whose devices are taken serves nobody."""
+    """A node whose devices are all taken is not chosen."""
     known = found([0], [0], [1], [1])
     assert affinity({STUB: known}, {STUB: known[1:]}, {STUB: 2}) == {1}
     assert affinity({STUB: known}, {STUB: known[1:3]}, {STUB: 2}) == {0, 1}

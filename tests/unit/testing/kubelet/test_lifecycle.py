@@ -23,7 +23,7 @@ def connect(path: Path) -> None:
     """Open a connection and drop it.
 
     Raises:
-        ConnectionRefusedError: the file is there, and nobody listens.
+        ConnectionRefusedError: the file is there, but no process listens.
         FileNotFoundError: there is no file.
     """
     with socket.socket(socket.AF_UNIX) as client:
@@ -31,7 +31,7 @@ def connect(path: Path) -> None:
 
 
 async def test_it_makes_its_directories_and_answers_when_its_socket_is_there() -> None:
-    """Whoever sees kubelet.sock can talk to it."""
+    """A client that sees kubelet.sock can call it."""
     async with node() as it:
         connect(it.plugin_dir / "kubelet.sock")
         connect(it.plugin_dir.parent / "pod-resources" / "kubelet.sock")
@@ -55,7 +55,7 @@ async def test_a_start_deletes_every_socket_and_nothing_else() -> None:
 
 
 async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None:
-    """After a crash the file is the same, inode and change time, and nobody listens there."""
+    """After a crash the file is the same, inode and change time, and no process listens there."""
     async with node() as it:
         path = it.plugin_dir / "kubelet.sock"
         before = path.stat()
@@ -72,7 +72,7 @@ async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None
 
 
 async def test_every_start_has_a_socket_of_another_identity() -> None:
-    """Inode and change time tell one kubelet from the next, however fast they follow."""
+    """Inode and change time distinguish one kubelet from the next, however fast they follow."""
     async with node() as it:
         path = it.plugin_dir / "kubelet.sock"
         seen = [path.stat()]
@@ -96,7 +96,7 @@ async def test_verbs_can_be_repeated() -> None:
         assert it.kubelet.capacity() == {}
 
 
-async def test_a_restart_makes_a_removed_directory_anew() -> None:
+async def test_a_restart_recreates_a_removed_directory() -> None:
     """The plugin directory may be lost while no kubelet runs."""
     async with node() as it:
         await it.kubelet.stop()

@@ -34,7 +34,7 @@ LISTED = [device("a", numa=[0, 1]), device("b"), device("c", numa=[0]), device("
 
 
 async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
-    """Pods without devices too, and nobody who was refused or has gone."""
+    """Pods without devices are listed too; pods that were rejected or have gone are not."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         assert not (await client.List(wire.ListPodResourcesRequest())).pod_resources
         await it.plugin(listed=LISTED)
@@ -51,7 +51,7 @@ async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
         assert len((await client.List(wire.ListPodResourcesRequest())).pod_resources) == 1
 
 
-async def test_it_tells_of_one_pod_and_refuses_an_unknown_one() -> None:
+async def test_it_reports_one_pod_and_rejects_an_unknown_one() -> None:
     """A pod is found by name and namespace."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         await it.plugin(listed=LISTED)
@@ -63,7 +63,7 @@ async def test_it_tells_of_one_pod_and_refuses_an_unknown_one() -> None:
         assert caught.value.code() is grpc.StatusCode.UNKNOWN
 
 
-async def test_it_tells_every_healthy_device_held_or_not() -> None:
+async def test_it_lists_every_healthy_device_used_or_not() -> None:
     """A vanished device stays with its pod, and is allocatable no more."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         plugin = await it.plugin(listed=LISTED)

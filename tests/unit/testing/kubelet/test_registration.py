@@ -50,7 +50,7 @@ async def test_the_options_of_the_request_are_ignored() -> None:
 
 
 async def test_another_version_is_refused() -> None:
-    """In the kubelet's words, and nobody is dialled."""
+    """The error has the kubelet's words, and the plugin is not dialled."""
     async with node() as it:
         plugin = await it.plugin(register=False)
         words = await refused(plugin, version="v2")
@@ -237,7 +237,7 @@ async def test_a_resource_that_came_back_is_not_forgotten() -> None:
 
 
 def test_the_grace_time_begins_with_the_last_end() -> None:
-    """A resource that came and went again is kept for the whole time anew."""
+    """A resource that came and went again is kept for the whole time again."""
     manager = DeviceManager()
     manager.restore(STUB, now=1)
     manager.disconnected(STUB, now=2)
@@ -281,7 +281,7 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
 
 
 async def test_the_end_of_an_old_stream_ends_a_connection_that_is_being_made() -> None:
-    """The trap again: the new plugin is told so at once, and not when the time for dialling is over."""
+    """The trap again: the new plugin gets the error at once, and not when the time for dialling is over."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
         reached: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
@@ -311,10 +311,10 @@ async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> Non
 
 
 async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
-    """After it nobody holds the name, so that the end of the old stream goes unnoticed."""
+    """After it the name has no holder, so that the end of the old stream goes unnoticed."""
     async with node(dial_back_timeout=2) as it:
         plugin = await it.plugin(listed=devices(2))
-        await refused(ScriptedPlugin(it.plugin_dir, socket="nobody.sock"))
+        await refused(ScriptedPlugin(it.plugin_dir, socket="absent.sock"))
         assert it.kubelet.capacity() == {STUB: Capacity(2, 2)}
         plugin.end_streams()
         await plugin.no_streams.wait()

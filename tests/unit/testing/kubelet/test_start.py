@@ -76,7 +76,7 @@ async def test_after_a_restart_no_announcement_is_made_until_the_plugin_is_back(
 
 
 async def test_a_container_does_not_start_while_its_plugin_is_gone() -> None:
-    """Its plugin wanted to be told, and cannot be."""
+    """Its plugin asked for the PreStartContainer call, and cannot be called."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), pre_start=True)
         pod = await it.kubelet.admit("pod", {STUB: 1})
