@@ -13,7 +13,7 @@ import pytest
 
 from hub.testing.waiting import WAIT_SECONDS
 
-NOBODY = 65534
+UNPRIVILEGED_ID = 65534
 
 needs_setpriv = pytest.mark.skipif(
     os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root needs setpriv to become a plain user"
@@ -21,8 +21,8 @@ needs_setpriv = pytest.mark.skipif(
 
 _BECOME = (
     "setpriv",
-    f"--reuid={NOBODY}",
-    f"--regid={NOBODY}",
+    f"--reuid={UNPRIVILEGED_ID}",
+    f"--regid={UNPRIVILEGED_ID}",
     "--clear-groups",
     # It may read everything, for the interpreter and the project may lie in root's home; it may write nothing more.
     "--inh-caps=+dac_read_search",
@@ -34,7 +34,7 @@ import os, sys
 import hub.cli.commands.devices, hub.cli.commands.logs, hub.cli.commands.admin, hub.cli.commands.status
 from hub.cli import main
 if os.geteuid() == 0:
-    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+    os.setgroups([]); os.setgid({UNPRIVILEGED_ID}); os.setuid({UNPRIVILEGED_ID})
 main()
 """
 
@@ -67,7 +67,7 @@ def own_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     try:
         if os.geteuid() == 0:
-            os.chown(directory, NOBODY, NOBODY)
+            os.chown(directory, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
         yield directory
     finally:
         shutil.rmtree(directory)

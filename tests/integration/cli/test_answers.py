@@ -40,7 +40,7 @@ def _shell(node: OperatedNode, command: str, stdout: int = subprocess.PIPE) -> s
 
 
 def _unread(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str]:
-    """The same, where whoever read its output has gone."""
+    """Run a command whose output has lost its reader."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -75,7 +75,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
 
 async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
     """Also where a text takes several lines."""
-    await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and nobody knows why it is so loud")
+    await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and we do not know why it is so loud")
     for command, width in product(("status", "devices"), (50, 55, 60)):
         said = await node.dphub(command, width=width)
         assert [line for line in said.out.splitlines() if line != line.rstrip()] == []
@@ -116,8 +116,8 @@ async def test_every_new_log_level_is_logged(node: OperatedNode) -> None:
     for level in levels:
         await node.dphub("log-level", "stub", level)
     lines = [json.loads(line) for line in node.run_dir.log("stub").read_text().splitlines()]
-    told = [(line["to"], line["level"]) for line in lines if line["event"] == "log level set"]
-    assert told == [(level, "info") for level in levels]
+    logged = [(line["to"], line["level"]) for line in lines if line["event"] == "log level set"]
+    assert logged == [(level, "info") for level in levels]
 
 
 async def test_a_reset_does_not_hide_what_is_left(node: OperatedNode) -> None:
@@ -137,7 +137,7 @@ async def test_a_device_by_its_resource(node: OperatedNode) -> None:
 
 
 async def test_plugins_that_do_not_answer() -> None:
-    """One that is stopped, one that was just killed, and another program are told apart; so are devices of one name."""
+    """Stopped plugins, killed plugins and other programs are distinguished, and so are devices with the same name."""
     async with operated(CONFIG + OTHERS, files=TWIN, watchdog=SHORT_WATCHDOG) as node:
         said = await node.dphub("cordon", "stub-1")
         assert (said.code, said.err.endswith("; add --plugin NAME\n")) == (2, True), said
@@ -160,15 +160,15 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         older = node.run_dir
         config = node.directory / "circus.ini"
         config.write_text(config.read_text().replace("[watcher:stub]", "[watcher:stub]\nautostart = False"))
-        await node.start_hub("younger")
-        await wait_until(lambda: len(running_hubs(older)) > 1 and node.status(), "the younger hub")
+        await node.start_hub("v2")
+        await wait_until(lambda: len(running_hubs(older)) > 1 and node.status(), "the newer hub")
         said = await node.dphub("cordon", "stub-1")
         words = "; hub dphub of this node still serves it: repeat the command with --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
         said = await node.dphub("cordon", "stub-1", "--instance", "dphub")
         assert said.code == 0, said
         said = await node.dphub("status", "--instance", "nope")
-        assert "; the hubs there are dphub, younger\n" in said.err
+        assert "; the hubs there are dphub, v2\n" in said.err
 
 
 async def test_health_without_http(node: OperatedNode) -> None:

@@ -31,7 +31,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["circus.ini"]
 
 
-def test_every_plugin_with_a_mistake_is_told(tmp_path: Path) -> None:
+def test_every_plugin_with_a_mistake_is_reported(tmp_path: Path) -> None:
     """A bad key, a variable with a bad value, a class and a program that are not there, all in one run."""
     _write(
         tmp_path,
@@ -90,7 +90,7 @@ def test_a_host_root_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
-    """Its last words are told."""
+    """The check reports its last error."""
     _write(
         tmp_path,
         odd_py="import hub\nclass Odd(hub.Plugin):\n    def devices(self):\n        return []\n"
@@ -154,7 +154,7 @@ def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
         ("plugins.ib:Foo", "", "Foo does not exist; plugins.ib has IB"),
     ],
 )
-def test_a_mistake_is_told_with_what_would_be_right(tmp_path: Path, target: str, text: str, words: str) -> None:
+def test_a_mistake_is_reported_with_what_is_expected(tmp_path: Path, target: str, text: str, words: str) -> None:
     """A name that no kubelet takes, a resource that the file does not make, a word or a class that there is not."""
     _write(tmp_path, a_yaml=text)
     done = _check(tmp_path, "--plugin", target, "a.yaml")
@@ -162,7 +162,7 @@ def test_a_mistake_is_told_with_what_would_be_right(tmp_path: Path, target: str,
 
 
 def test_resources_that_the_node_names(tmp_path: Path) -> None:
-    """Where MIG devices are advertised, their profiles name resources, which nobody knows before."""
+    """With MIG devices, resources are named after profiles, which are unknown before the plugin runs."""
     _write(tmp_path, a_yaml="{flags: {migStrategy: mixed}, dphub: {reset: {nvidia.com/mig-1g.5gb: check}}}")
     done = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "a.yaml")
     assert (done.returncode, done.stdout) == (Exit.OK, "a.yaml: ok\n"), done.stderr

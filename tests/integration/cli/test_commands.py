@@ -65,7 +65,7 @@ async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
     assert "in use" not in said.out
 
 
-async def test_stop_where_nobody_knows_what_holds_devices(node: OperatedNode) -> None:
+async def test_stop_while_the_use_of_devices_is_unknown(node: OperatedNode) -> None:
     """It says so, and stops the plugin."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("stop", "stub")
@@ -148,7 +148,7 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
 
 
 async def test_no_hub() -> None:
-    """Without a hub, what it last told is still shown, and commands that need one say so."""
+    """Without a hub, its last report is still shown, and commands that need a hub say so."""
     async with operated() as node:
         await node.stop_hub()
         said = await node.dphub("status")
@@ -181,7 +181,7 @@ async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
 
 
 async def test_devices_without_pod_resources(node: OperatedNode) -> None:
-    """Where the kubelet does not tell who holds what, that is said, and all else is shown."""
+    """If the kubelet does not report which container uses which device, the output says so and shows the rest."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("devices", width=200)
     assert (said.code, "stub-3" in said.out, "It is unknown which containers use which devices" in said.err) == (
@@ -194,7 +194,7 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
 
 
 async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
-    """Nobody gets the device, who has it keeps it; neither a restart nor a new hub forgets it, and uncordon ends it."""
+    """A cordoned device stays with its container and goes to no other; only uncordon ends that, no restart does."""
     await node.kubelet.admit("early", {STUB: 4})
     said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
     assert (said.code, "default/early/main keeps it" in said.out) == (0, True), said
@@ -264,7 +264,7 @@ async def test_reset(node: OperatedNode) -> None:
     assert _stub(node, int(free[-1])).healthy
 
 
-async def test_nobody_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
+async def test_no_container_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
     """From the question who has it until the end of the reset, the kubelet does not give it away."""
     node.stub_faults(reset={"stub-0": {"seconds": 1}})
     reset = node.dphub("reset", "stub-0")
@@ -294,7 +294,7 @@ async def test_logs_and_levels(node: OperatedNode) -> None:
 
 
 async def test_following_logs(node: OperatedNode) -> None:
-    """What is logged from now on, whoever logs it, also after a restart of the plugin."""
+    """New log lines of all processes are shown, also after a restart of the plugin."""
     async with node.running("logs", "stub", "-f", "-n", "1") as lines:
         await lines.until("registered")
         node.stub_faults(unhealthy={"stub-2": "pulled out"})

@@ -37,10 +37,10 @@ def _demo(*flags: str) -> str:
 
 def test_a_person_can_follow_the_story() -> None:
     """Every step has its title, and a resource without a device says why."""
-    told = " ".join(_demo().split())
+    output = " ".join(_demo().split())
     for title in STEPS:
-        assert title in told
-    assert "no NVIDIA driver" in told or "NVIDIA driver is loaded" in told
+        assert title in output
+    assert "no NVIDIA driver" in output or "NVIDIA driver is loaded" in output
 
 
 def test_a_machine_gets_one_document() -> None:

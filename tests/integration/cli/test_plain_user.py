@@ -123,7 +123,7 @@ def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> Non
 
 
 @pytest.mark.parametrize("words", [["status"], ["devices"], ["logs"], ["cordon", "stub-1"]])
-def test_a_run_directory_of_somebody_else(own: Path, words: list[str]) -> None:
+def test_a_run_directory_of_another_user(own: Path, words: list[str]) -> None:
     """Whose it is, and what to do; so also where a directory above it is closed."""
     run_dir = own / "run"
     (run_dir / "below").mkdir(parents=True)
@@ -146,7 +146,7 @@ def test_a_run_directory_that_is_not_there(own: Path) -> None:
 
 
 async def test_a_port_that_is_taken(own: Path) -> None:
-    """The plugins are served all the same; log and status name the flag."""
+    """The plugins are served anyway; log and status name the flag."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         directories = ("--run-dir", own / "run", "--plugin-dir", own)

@@ -1,4 +1,4 @@
-"""What commands tell when things are odd: hostile texts, dead hubs, narrow terminals, and devices nobody trusts."""
+"""What commands print in odd situations: hostile texts, dead hubs, narrow terminals and unknown devices."""
 
 import json
 import os
@@ -67,9 +67,9 @@ async def test_a_hub_that_is_dead() -> None:
         node.hub.kill()
         await node.hub.wait()
         for command in (["status"], ["status", "stub"]):
-            told = await node.dphub(*command)
-            assert told.code == 1
-            _is_marked_as_past(told.out)
+            shown = await node.dphub(*command)
+            assert shown.code == 1
+            _is_marked_as_past(shown.out)
         listed = await node.dphub("devices")
         assert (listed.code, listed.err) == (1, ""), listed
         _is_marked_as_past(listed.out)
@@ -119,12 +119,12 @@ async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
     async with operated() as node:
         await node.kubelet.stop()
         await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
-        told = await node.dphub("status", "stub")
-        assert (told.code, "there is no kubelet" in told.out) == (1, True)
+        shown = await node.dphub("status", "stub")
+        assert (shown.code, "there is no kubelet" in shown.out) == (1, True)
 
 
 async def test_devices_of_a_plugin_that_does_not_run() -> None:
-    """They are not simply missing: it is said why nobody knows them."""
+    """They are not simply missing: the output says why they are unknown."""
     async with operated() as node:
         assert (await node.dphub("stop", "stub")).code == 0
         refused = await node.dphub("cordon", "stub-1")
@@ -136,7 +136,7 @@ async def test_devices_of_a_plugin_that_does_not_run() -> None:
 
 
 async def test_a_device_whose_file_is_missing() -> None:
-    """Whoever asks about the device reads that no container with it can start, as in the status."""
+    """The command says that no container with the device can start, as the status does."""
     async with operated() as node:
         node.rewrite("stub.yaml", "resources: [{devices: 2, nodes: [{host_path: /dev/no-such-file}]}]")
         assert (await node.dphub("restart", "stub")).code == 0

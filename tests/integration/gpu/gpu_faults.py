@@ -57,7 +57,7 @@ class Turmoil:
             await _finished(deed(self))
             await asyncio.sleep(self.chance.choice([0, 0, 0.01, 0.1]))
             self._keep_alive()
-        self.gpus.driver.mend()
+        self.gpus.driver.clear_faults()
         self.node.plugins[:] = self.node.plugins[-3:]
         await self._wait_for_truth()
 
@@ -134,15 +134,15 @@ class Turmoil:
     def _mismatch(self) -> None:
         self.gpus.driver.mismatch()
 
-    def _mend(self) -> None:
-        self.gpus.driver.mend()
+    def _clear_faults(self) -> None:
+        self.gpus.driver.clear_faults()
 
     async def _hang(self) -> None:
         """Shorter or longer than the plugin has patience."""
         self.gpus.driver.hang(self.chance.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
         await asyncio.sleep(self.chance.choice([0.05, 0.3, 1.3]))
         self._keep_alive()
-        self.gpus.driver.mend()
+        self.gpus.driver.clear_faults()
 
     def _hup(self) -> None:
         # A process that has just been started would die of it; the hub starts them with the signal blocked.
@@ -169,7 +169,7 @@ _DEEDS: list[Callable[[Turmoil], object]] = [
     Turmoil._plug,
     Turmoil._unload,
     Turmoil._mismatch,
-    Turmoil._mend,
+    Turmoil._clear_faults,
     Turmoil._hang,
     Turmoil._hup,
     Turmoil._kill,

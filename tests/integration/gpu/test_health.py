@@ -15,15 +15,15 @@ CALM = "dphub: {health: {interval: 1000, stable_for: 1000}}"
 """No probe and no recovery while the test lasts."""
 
 
-async def _told(plugin: PluginProcess, uuid: str, words: str) -> DeviceStatus:
+async def _reported(plugin: PluginProcess, uuid: str, words: str) -> DeviceStatus:
     """A device once its reason has these words."""
 
-    def told() -> DeviceStatus | None:
+    def reported() -> DeviceStatus | None:
         state = plugin.state()
         devices = [device for resource in state.resources for device in resource.devices] if state else []
         return next((device for device in devices if device.id == uuid and words in device.reason), None)
 
-    return await wait_until(told, words)
+    return await wait_until(reported, words)
 
 
 async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env: str) -> PluginProcess:
@@ -32,7 +32,7 @@ async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env
     return plugin
 
 
-async def test_an_xid_is_told_at_once(node: Node, kubelet: FakeKubelet) -> None:
+async def test_an_xid_is_reported_at_once(node: Node, kubelet: FakeKubelet) -> None:
     """Without waiting for a probe, and with what it means."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet, CALM)
@@ -40,7 +40,7 @@ async def test_an_xid_is_told_at_once(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 7)
     uuid = gpus.uuids()[3]
     assert [device.id for device in kubelet.devices(GPU) if not device.healthy] == [uuid]
-    await _told(plugin, uuid, "XID 94: memory error that affects one application only")
+    await _reported(plugin, uuid, "XID 94: memory error that affects one application only")
     line = plugin.lines("xid received")[0]
     assert (line["gpu"], line["code"], line["meaning"]) == (uuid, 94, "recover")
 
@@ -63,7 +63,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 2}}")
     gpus.driver.xid(0, 94)
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
+    await _reported(plugin, gpus.uuids()[0], "recovering, waiting for 2 s without a fault")
     await kubelet.wait_for(GPU, 2)
     await plugin.logged("devices recovered")
 
@@ -73,9 +73,9 @@ async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: Fake
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.set(0, recovery=1)
-    await _told(plugin, gpus.uuids()[0], "recovery requires a reset of the GPU")
+    await _reported(plugin, gpus.uuids()[0], "recovery requires a reset of the GPU")
     gpus.driver.xid(0, 94)
-    await _told(plugin, gpus.uuids()[0], "XID 94")
+    await _reported(plugin, gpus.uuids()[0], "XID 94")
     gpus.driver.heal(0)
     await kubelet.wait_for(GPU, 2)
 
@@ -85,12 +85,12 @@ async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.xid(0, 79)
-    device = await _told(plugin, gpus.uuids()[0], "XID 79: the GPU has fallen off the bus")
+    device = await _reported(plugin, gpus.uuids()[0], "XID 79: the GPU has fallen off the bus")
     assert device.source == "broken"
     await plugin.stop()
     plugin = gpus.start(QUICK)
     await plugin.registered(GPU)
-    await _told(plugin, gpus.uuids()[0], "XID 79")
+    await _reported(plugin, gpus.uuids()[0], "XID 79")
     await kubelet.wait_for(GPU, 1)
     await plugin.stop()
     plugin.run_dir.health("gpu").unlink()
@@ -176,7 +176,7 @@ async def test_what_a_probe_finds(node: Node, kubelet: FakeKubelet, values: dict
     plugin = await _start(gpus, kubelet)
     gpus.driver.set(1, **values)
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[1], words)
+    await _reported(plugin, gpus.uuids()[1], words)
     gpus.driver.heal(1)
     await kubelet.wait_for(GPU, 2)
 
@@ -194,12 +194,12 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """No event comes, and it is noticed all the same; the others can be had meanwhile."""
+    """No event reports it, but it is noticed anyway; the other GPUs can be allocated meanwhile."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet)
     gpus.driver.lose(5)
     await kubelet.wait_for(GPU, 7)
-    await _told(plugin, gpus.uuids()[5], "the GPU is lost")
+    await _reported(plugin, gpus.uuids()[5], "the GPU is lost")
     await kubelet.admit("others", {GPU: 7})
     gpus.driver.heal(5)
     await kubelet.wait_for(GPU, 8)
@@ -212,7 +212,7 @@ async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
     gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN
     gpus.driver.apply()
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "the GPU does not answer (nvmlDeviceGetName: ")
+    await _reported(plugin, gpus.uuids()[0], "the GPU does not answer (nvmlDeviceGetName: ")
 
 
 async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> None:
@@ -222,40 +222,40 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
     gpus.driver.gpus[0].node = False
     gpus.driver.apply()
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "its device file is missing: /dev/nvidia1")
+    await _reported(plugin, gpus.uuids()[0], "its device file is missing: /dev/nvidia1")
     gpus.driver.heal(0)
     await kubelet.wait_for(GPU, 2)
 
 
 async def test_without_a_monitor_nothing_is_healthy(node: Node, kubelet: FakeKubelet) -> None:
-    """A GPU whose XIDs nobody can hear says so; it is healthy when they can be heard."""
+    """A GPU whose XIDs cannot be received reports that; it is healthy once they can."""
     gpus = GpuNode(node, "pair")
     gpus.driver.gpus[0].failures["nvmlDeviceRegisterEvents"] = UNKNOWN
     gpus.driver.apply()
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 1)
-    await _told(plugin, gpus.uuids()[0], "its errors (XIDs) cannot be monitored: nvmlDeviceRegisterEvents")
+    await _reported(plugin, gpus.uuids()[0], "its errors (XIDs) cannot be monitored: nvmlDeviceRegisterEvents")
     gpus.driver.heal(0)
     await kubelet.wait_for(GPU, 2)
     gpus.driver.xid(0, 79)
     await kubelet.wait_for(GPU, 1)
 
 
-async def test_listening_that_breaks_begins_anew(node: Node, kubelet: FakeKubelet) -> None:
-    """While nobody can hear of errors no GPU is healthy; XIDs are heard again after that."""
+async def test_listening_that_breaks_starts_again(node: Node, kubelet: FakeKubelet) -> None:
+    """While XIDs cannot be received no GPU is healthy; they are received again afterwards."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.fail("nvmlEventSetWait_v2", UNKNOWN)
-    await _told(plugin, gpus.uuids()[1], "its errors (XIDs) cannot be monitored: nvmlEventSetWait_v2: ")
+    await _reported(plugin, gpus.uuids()[1], "its errors (XIDs) cannot be monitored: nvmlEventSetWait_v2: ")
     await kubelet.wait_for(GPU, 0)
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     await kubelet.wait_for(GPU, 2)
     assert [line["active"] for line in plugin.lines("xid monitoring changed")] == [False, True]
     gpus.driver.xid(0, 79)
     await kubelet.wait_for(GPU, 1)
 
 
-async def test_cards_that_cannot_tell(node: Node, kubelet: FakeKubelet) -> None:
+async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> None:
     """What a card does not support is no fault."""
     gpus = GpuNode(node, "pair")
     for name in ("GetTotalEccErrors", "GetRemappedRows", "GetFieldValues", "GetMigMode", "GetNvLinkState"):
@@ -273,4 +273,4 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
         await kubelet.wait_for(GPU, 1)
         await kubelet.wait_for(GPU, 2)
     gpus.driver.xid(0, 94)
-    await _told(plugin, gpus.uuids()[0], "recovered 3 times within 3600 s")
+    await _reported(plugin, gpus.uuids()[0], "recovered 3 times within 3600 s")

@@ -1,4 +1,4 @@
-"""The GPU plugin under the hub: what happens to its driver is nobody else's business."""
+"""The GPU plugin under the hub: trouble with its driver affects no other plugin."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def _restart(node: Node, plugin: str) -> None:
 
 
 async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) -> None:
-    """The hub starts the GPU plugin anew until the driver answers; the other plugin notices nothing."""
+    """The hub restarts the GPU plugin until the driver answers; the other plugin notices nothing."""
     driver = SimulatedNode(directory / "root", "pair")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()
@@ -69,7 +69,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
         state = await wait_until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
         assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
-        driver.mend()
+        driver.clear_faults()
         await node.kubelet.wait_for(GPU, 2, timeout=WAIT_SECONDS)
         assert (_pid(node, "stub"), len(node.kubelet.lists(STUB))) == (stub, lists)
 

@@ -27,7 +27,7 @@ def _config(replicas: int = 2, name: str = GPU, devices: object = "all") -> str:
 
 
 class MpsNode(GpuNode):
-    """A node with NVIDIA's MPS program, and what its daemons were told."""
+    """A node with NVIDIA's MPS program, and the commands that its daemons received."""
 
     def __init__(self, node: Node, profile: str = "pair") -> None:
         super().__init__(node, profile)
@@ -42,7 +42,7 @@ class MpsNode(GpuNode):
             return pid if status[0] != "Z" else 0
         return 0
 
-    def told(self) -> list[str]:
+    def commands(self) -> list[str]:
         """The commands, without the questions whether the daemon lives."""
         journal = self.root / "simulator/mps-journal"
         lines = journal.read_text().splitlines() if journal.exists() else []
@@ -78,7 +78,7 @@ async def test_a_daemon_and_its_limits(gpus: MpsNode, kubelet: FakeKubelet) -> N
     gpus.start(_config(4))
     await kubelet.wait_for(GPU, 8)
     assert gpus.daemon()
-    assert gpus.told() == [
+    assert gpus.commands() == [
         "gpu set_default_device_pinned_mem_limit 0 20480M",
         "gpu set_default_device_pinned_mem_limit 1 20480M",
         "gpu set_default_active_thread_percentage 25",
@@ -93,15 +93,15 @@ async def test_a_daemon_and_its_limits(gpus: MpsNode, kubelet: FakeKubelet) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_daemon_outlives_the_plugin(gpus: MpsNode, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """Containers that run need it; the next plugin process goes on with it and tells it nothing anew."""
+    """Running containers need it; the next plugin process continues with it and repeats no command."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
-    daemon, told = gpus.daemon(), gpus.told()
+    daemon, commands = gpus.daemon(), gpus.commands()
     plugin.signal(number)
     await plugin.exited()
     gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
-    assert (gpus.daemon(), gpus.told()) == (daemon, told)
+    assert (gpus.daemon(), gpus.commands()) == (daemon, commands)
     assert len(gpus.daemons()) == 1
 
 
@@ -146,7 +146,7 @@ async def test_a_program_that_hangs(gpus: MpsNode, kubelet: FakeKubelet) -> None
 
 
 async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """A daemon that runs is told when the configuration has changed."""
+    """A running daemon gets the new limits when the configuration has changed."""
     plugin = gpus.start(_config(2))
     await kubelet.wait_for(GPU, 4)
     daemon = gpus.daemon()
@@ -154,7 +154,7 @@ async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     gpus.start(_config(5))
     await kubelet.wait_for(GPU, 10)
     assert gpus.daemon() == daemon
-    assert gpus.told()[-1] == "gpu set_default_active_thread_percentage 20"
+    assert gpus.commands()[-1] == "gpu set_default_active_thread_percentage 20"
 
 
 async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet) -> None:
@@ -166,7 +166,7 @@ async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet)
     await kubelet.wait_for(GPU, 2)
     await wait_until(lambda: not gpus.daemons(), "the daemon's end")
     await wait_until(lambda: gpus.driver.value(1, "compute_mode") == 0, "the compute mode as before")
-    assert gpus.told()[-1] == "gpu quit"
+    assert gpus.commands()[-1] == "gpu quit"
 
 
 async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet) -> None:
@@ -190,4 +190,4 @@ async def test_kills_at_any_moment(gpus: MpsNode, kubelet: FakeKubelet) -> None:
     gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     assert len(gpus.daemons()) == 1
-    assert gpus.told()[-1] == "gpu set_default_active_thread_percentage 50"
+    assert gpus.commands()[-1] == "gpu set_default_active_thread_percentage 50"

@@ -50,12 +50,12 @@ async def test_no_driver(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(GPU, 0)
     reason = await _reason(plugin, "no NVIDIA driver is loaded on this node")
     assert "/proc/driver/nvidia/version" in reason
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     await kubelet.wait_for(GPU, 2)
     gpus.driver.unload()
     await kubelet.wait_for(GPU, 0)
     await kubelet.wait_until(lambda kubelet: kubelet.devices(GPU) == [])
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     await kubelet.wait_for(GPU, 2)
     assert plugin.process.poll() is None
 
@@ -95,7 +95,7 @@ async def test_a_driver_that_goes_later_is_no_init_error(node: Node, kubelet: Fa
     gpus.driver.unload()
     await kubelet.wait_for(GPU, 0)
     await _reason(plugin, "no NVIDIA driver")
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     await kubelet.wait_for(GPU, 2)
 
 
@@ -107,7 +107,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
     gpus.driver.mismatch()
     assert await plugin.exited() == Exit.NEEDS_RESTART
     assert "the driver was replaced" in plugin.lines("plugin requested restart")[0]["reason"]
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
 
@@ -129,7 +129,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     state = plugin.state()
     assert state is not None
     assert state.reason == reason
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
 
@@ -163,12 +163,12 @@ async def test_device_files_make_it_look_at_once(node: Node, kubelet: FakeKubele
     gpus.driver.unload()
     plugin = gpus.start("dphub: {health: {interval: 1000}}")
     await _reason(plugin, "no NVIDIA driver")
-    gpus.driver.mend()
+    gpus.driver.clear_faults()
     (gpus.root / "dev/nvidia-again").touch()
     await kubelet.wait_for(GPU, 2)
 
 
-async def test_mig_is_configured_anew(node: Node, kubelet: FakeKubelet) -> None:
+async def test_mig_is_reconfigured(node: Node, kubelet: FakeKubelet) -> None:
     """Resources come with their devices, and go to zero without them."""
     gpus = GpuNode(node, "a100x2", {1: "mixed"})
     gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
@@ -220,7 +220,7 @@ async def test_the_configuration_by_a_variable(node: Node, kubelet: FakeKubelet)
 
 
 async def test_a_wrong_configuration(node: Node) -> None:
-    """Nothing is started, and the place of the mistake is told."""
+    """Nothing is started, and the error names the place of the mistake."""
     plugin = GpuNode(node, "pair").start("flags: {migStrategi: none}")
     assert await plugin.exited() == Exit.USAGE
     assert "flags: Object contains unknown field `migStrategi`" in plugin.lines("plugin not started")[0]["reason"]

@@ -62,7 +62,7 @@ async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
-async def test_somebody_is_on_it(tmp_path: Path, level: ResetLevel) -> None:
+async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
     """The container is refused with the holder's process and name, and nothing is changed under it."""
     bay = Bay(tmp_path)
     (tmp_path / "proc/4711").mkdir()
@@ -76,7 +76,7 @@ async def test_somebody_is_on_it(tmp_path: Path, level: ResetLevel) -> None:
 
 
 async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
-    """Nobody is seen on the GPU, and its memory is in use; what the driver itself uses does not count."""
+    """No process is seen on the GPU, but its memory is in use; what the driver itself uses does not count."""
     bay = Bay(tmp_path)
     bay.driver.set(0, used=400 << 20)
     assert (await bay.reset(CHECK)).outcome is Outcome.OK
@@ -102,7 +102,7 @@ def _children(pid: int) -> list[str]:
 
 
 async def test_clean(tmp_path: Path) -> None:
-    """Settings go back to their defaults; counters are told before they are cleared."""
+    """Settings return to their defaults; counters are reported before they are cleared."""
     bay = Bay(tmp_path)
     bay.driver.set(0, compute_mode=3, power=200, power_default=300, ecc_volatile=5)
     assert (await bay.reset(CLEAN)).outcome is Outcome.OK
@@ -148,7 +148,7 @@ async def test_a_mig_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
-    """They are cleaned, and the reset is left out and said; it fails where it was to mend a fault."""
+    """They are cleaned, and the log says that the reset was skipped; a reset that was to fix a fault fails."""
     bay = Bay(tmp_path, profile)
     assert (await bay.reset(RESET)).outcome is Outcome.OK
     assert any(words in line for line in bay.printed)
@@ -156,7 +156,7 @@ async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, w
     assert bay.driver.value(0, "gpu_clocks_reset") == 1
 
 
-async def test_a_reset_mends_a_lost_gpu(tmp_path: Path) -> None:
+async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
     """A GPU that is broken is reset without being asked anything before."""
     bay = Bay(tmp_path)
     bay.driver.lose(0)
@@ -166,8 +166,8 @@ async def test_a_reset_mends_a_lost_gpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN])
-async def test_lesser_levels_mend_nothing(tmp_path: Path, level: ResetLevel) -> None:
-    """A GPU that waits for a reset is not called mended by a check."""
+async def test_lesser_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
+    """A check does not declare a GPU fixed that waits for a reset."""
     result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
     why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
     assert why in result.message
@@ -219,20 +219,20 @@ def test_the_plugins_let_go(tmp_path: Path) -> None:
     In an upgrade there are two plugins.
     """
     (tmp_path / "node").mkdir()
-    runtime = Runtime(str(tmp_path), "younger", "gpu")
-    older, younger = DriverLock(Runtime(str(tmp_path), "older", "gpu")), DriverLock(runtime)
+    runtime = Runtime(str(tmp_path), "newer", "gpu")
+    older, newer = DriverLock(Runtime(str(tmp_path), "older", "gpu")), DriverLock(runtime)
     assert not older.wanted
     assert older.acquire()
-    assert younger.acquire()
+    assert newer.acquire()
     older.release()
     with pytest.raises(TimeoutError), exclusive_driver(runtime, 0):
         raise AssertionError("a plugin has not let go")
-    younger.release()
+    newer.release()
     with exclusive_driver(runtime, 0), exclusive_driver(runtime, 0):
         assert older.wanted
-        assert not younger.acquire()
+        assert not newer.acquire()
     assert not older.wanted
-    assert younger.acquire()
+    assert newer.acquire()
 
 
 async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
@@ -264,7 +264,7 @@ async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKub
 
 
 async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Others may be using it; that is told, and the container starts."""
+    """Other containers may be using it; this is reported, and the container starts."""
     sharing = "{timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
@@ -275,8 +275,8 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
     assert line["reason"].endswith("it is shared (time-slicing): other containers may be using it")
 
 
-async def test_a_fatal_xid_is_mended_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """At level reset the plugin resets a broken GPU by itself while nobody holds it, and gives it away again."""
+async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
+    """At level reset the plugin resets a broken GPU by itself while no container uses it, and allocates it again."""
     gpus = GpuNode(node, "single")
     quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
     config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"

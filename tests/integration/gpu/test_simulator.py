@@ -17,7 +17,7 @@ from tests.simulators.nvml import LOST, MISMATCH, SimulatedNode
 HEAD = """
 import json, pynvml as n
 def handle(i): return n.nvmlDeviceGetHandleByIndex(i)
-def tell(value): print(json.dumps(value), flush=True)
+def show(value): print(json.dumps(value), flush=True)
 def error(function, *args):
     try: function(*args)
     except n.NVMLError as e: return e.value
@@ -58,7 +58,7 @@ def test_profiles(tmp_path: Path, profile: str) -> None:
         node,
         "for i in range(n.nvmlDeviceGetCount()):\n"
         "    h = handle(i)\n"
-        "    tell([n.nvmlDeviceGetUUID(h), n.nvmlDeviceGetMinorNumber(h), n.nvmlDeviceGetPciInfo(h).busId,"
+        "    show([n.nvmlDeviceGetUUID(h), n.nvmlDeviceGetMinorNumber(h), n.nvmlDeviceGetPciInfo(h).busId,"
         " n.nvmlDeviceGetMemoryInfo(h, n.nvmlMemory_v2).total])",
     )
     assert found == [[gpu.uuid, gpu.minor, f"0000{gpu.pci}".upper(), gpu.memory] for gpu in node.gpus]
@@ -72,8 +72,8 @@ def test_links(tmp_path: Path) -> None:
     node = SimulatedNode(tmp_path, "mesh8")
     ends, levels = _run(
         node,
-        "tell([n.nvmlDeviceGetNvLinkRemotePciInfo(handle(0), k).busId for k in range(6)])\n"
-        "tell([n.nvmlDeviceGetTopologyCommonAncestor(handle(0), handle(k)) for k in (1, 2, 7)])",
+        "show([n.nvmlDeviceGetNvLinkRemotePciInfo(handle(0), k).busId for k in range(6)])\n"
+        "show([n.nvmlDeviceGetTopologyCommonAncestor(handle(0), handle(k)) for k in (1, 2, 7)])",
     )
     buses = [f"0000{node.gpus[number].pci}".upper() for number in (1, 2, 3, 3, 4, 4)]
     assert (ends, levels) == (buses, [10, 30, 50])
@@ -85,10 +85,10 @@ def test_mig(tmp_path: Path) -> None:
     found = _run(
         node,
         "m = n.nvmlDeviceGetMigDeviceHandleByIndex(handle(1), 0)\n"
-        "tell([n.nvmlDeviceGetName(m), n.nvmlDeviceGetGpuInstanceId(m), n.nvmlDeviceGetComputeInstanceId(m)])\n"
+        "show([n.nvmlDeviceGetName(m), n.nvmlDeviceGetGpuInstanceId(m), n.nvmlDeviceGetComputeInstanceId(m)])\n"
         "a = n.nvmlDeviceGetAttributes(m)\n"
-        "tell([a.gpuInstanceSliceCount, a.computeInstanceSliceCount])\n"
-        "tell(error(n.nvmlDeviceGetMigDeviceHandleByIndex, handle(0), 0))",
+        "show([a.gpuInstanceSliceCount, a.computeInstanceSliceCount])\n"
+        "show(error(n.nvmlDeviceGetMigDeviceHandleByIndex, handle(0), 0))",
     )
     assert found == [["NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb", 1, 0], [3, 1], 6]
 
@@ -101,15 +101,15 @@ def test_faults(tmp_path: Path) -> None:
     node.set(0, ecc_volatile=3)
     assert _run(
         node,
-        "tell([error(handle, 0), error(handle, 1), error(n.nvmlDeviceGetComputeMode, handle(0))])\n"
-        "tell(n.nvmlDeviceGetTotalEccErrors(handle(0), 1, 0))",
+        "show([error(handle, 0), error(handle, 1), error(n.nvmlDeviceGetComputeMode, handle(0))])\n"
+        "show(n.nvmlDeviceGetTotalEccErrors(handle(0), 1, 0))",
     ) == [[None, LOST, 3], 3]
     node.heal(1)
-    assert _run(node, "tell(error(handle, 1))") == [None]
+    assert _run(node, "show(error(handle, 1))") == [None]
     node.mismatch()
     with pytest.raises(AssertionError, match="LibRmVersionMismatch"):
         _run(node, "")
-    node.mend()
+    node.clear_faults()
     assert MISMATCH == 18
     _run(node, "")
 
@@ -118,10 +118,10 @@ def test_processes_see_what_others_set(tmp_path: Path) -> None:
     """What one process sets, the next one reads, and the test too."""
     node = SimulatedNode(tmp_path, "single")
     _run(node, "n.nvmlDeviceSetComputeMode(handle(0), 3)")
-    assert _run(node, "tell(n.nvmlDeviceGetComputeMode(handle(0)))") == [3]
+    assert _run(node, "show(n.nvmlDeviceGetComputeMode(handle(0)))") == [3]
     assert node.value(0, "compute_mode") == 3
     node.processes(0, (4711, 1 << 20, "python"))
-    assert _run(node, "tell([p.pid for p in n.nvmlDeviceGetComputeRunningProcesses(handle(0))])") == [[4711]]
+    assert _run(node, "show([p.pid for p in n.nvmlDeviceGetComputeRunningProcesses(handle(0))])") == [[4711]]
 
 
 async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
         "open('ready%s', 'w').close()\n"
         "for _ in range(2):\n"
         "    e = n.nvmlEventSetWait_v2(s, 60000)\n"
-        "    tell([n.nvmlDeviceGetUUID(e.device), e.eventData, e.gpuInstanceId])\n"
-        "tell(error(n.nvmlEventSetWait_v2, s, 1))"
+        "    show([n.nvmlDeviceGetUUID(e.device), e.eventData, e.gpuInstanceId])\n"
+        "show(error(n.nvmlEventSetWait_v2, s, 1))"
     )
     with ExitStack() as ends:
         waiters = [ends.enter_context(_started(node, tmp_path, code % number)) for number in range(2)]
@@ -152,15 +152,15 @@ def test_a_call_that_hangs(tmp_path: Path) -> None:
     """It hangs until it is to no more; other calls go on meanwhile."""
     node = SimulatedNode(tmp_path, "single")
     node.hang("nvmlDeviceGetMinorNumber")
-    assert _run(node, "tell(n.nvmlDeviceGetName(handle(0)))") == [node.gpus[0].name]
+    assert _run(node, "show(n.nvmlDeviceGetName(handle(0)))") == [node.gpus[0].name]
     with pytest.raises(subprocess.TimeoutExpired):
         _run(node, "n.nvmlDeviceGetMinorNumber(handle(0))", timeout=1)
-    node.mend()
-    assert _run(node, "tell(n.nvmlDeviceGetMinorNumber(handle(0)))") == [0]
+    node.clear_faults()
+    assert _run(node, "show(n.nvmlDeviceGetMinorNumber(handle(0)))") == [0]
 
 
 def test_nvidia_smi(tmp_path: Path) -> None:
-    """It resets a GPU, sets its compute mode, and fails when it is told to."""
+    """It resets a GPU, sets its compute mode, and fails on request."""
     node = SimulatedNode(tmp_path, "pair")
     node.lose(1)
 
@@ -169,7 +169,7 @@ def test_nvidia_smi(tmp_path: Path) -> None:
 
     uuid = node.gpus[1].uuid
     assert smi("--gpu-reset", "-i", uuid).stdout == f"GPU {uuid} was successfully reset.\n"
-    assert _run(node, "tell(error(handle, 1))") == [None]
+    assert _run(node, "show(error(handle, 1))") == [None]
     assert smi("-i", uuid, "-c", "EXCLUSIVE_PROCESS").returncode == 0
     assert (node.value(1, "gpu_reset"), node.value(1, "compute_mode")) == (1, 3)
     node.nvidia_smi("fail GPU is in use")
@@ -177,11 +177,11 @@ def test_nvidia_smi(tmp_path: Path) -> None:
 
 
 def test_gpus_come_and_go(tmp_path: Path) -> None:
-    """The driver counts anew, and the files are in step."""
+    """The driver numbers the GPUs again, and the device files follow."""
     node = SimulatedNode(tmp_path, "pair")
     gone = node.unplug(0)
-    assert _run(node, "tell([n.nvmlDeviceGetCount(), n.nvmlDeviceGetUUID(handle(0))])") == [[1, node.gpus[0].uuid]]
+    assert _run(node, "show([n.nvmlDeviceGetCount(), n.nvmlDeviceGetUUID(handle(0))])") == [[1, node.gpus[0].uuid]]
     assert not (tmp_path / f"dev/nvidia{gone.minor}").exists()
     assert not (tmp_path / "sys/bus/pci/devices" / gone.pci).exists()
     node.plug(gone)
-    assert _run(node, "tell(n.nvmlDeviceGetUUID(handle(1)))") == [gone.uuid]
+    assert _run(node, "show(n.nvmlDeviceGetUUID(handle(1)))") == [gone.uuid]

@@ -116,7 +116,7 @@ def test_lock_cannot_be_made(good: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_run_dir_belongs_to_another(good: Path) -> None:
-    """Whoever owns the run directory rules the hub, so it must be the hub's own user."""
+    """The owner of the run directory controls the hub, so the owner must be the hub's own user."""
     (good / "run").mkdir()
     os.chown(good / "run", 12345, -1)
     expect_refusal(good, *flags(good), says=[str(good / "run"), "belongs to user 12345", "--run-dir", "DPHUB_RUN_DIR"])
@@ -183,7 +183,7 @@ def test_run_dir_is_closed_to_others(make_hub: Callable[[str], HubProcess]) -> N
         assert stat.S_IMODE((hub.run_dir / socket).stat().st_mode) & 0o077 == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_cannot_reach_the_hub(make_hub: Callable[[str], HubProcess]) -> None:
     """The kernel refuses the connection of any other user to the control socket."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start()

@@ -72,7 +72,7 @@ def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -
 
 
 def test_autostart_waits_for_an_administrator(make_hub: MakeHub) -> None:
-    """A plugin with `autostart = false` starts when it is told to."""
+    """A plugin with `autostart = false` starts on an administrator's command."""
     hub = make_hub(watcher("a") + watcher("later", QUIET + "autostart = false")).start()
     hub.wait_plugins("a")
     assert hub.ask("status") == "a: active\nlater: stopped"

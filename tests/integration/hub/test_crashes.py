@@ -19,7 +19,7 @@ from tests.harness.hub_process import (
     watcher,
 )
 
-CRASHING = "cmd = sh -c 'test -e {directory}/mended || exit 1; exec sleep 1000'\n"
+CRASHING = "cmd = sh -c 'test -e {directory}/fixed || exit 1; exec sleep 1000'\n"
 
 
 PATIENT = f"""
@@ -81,10 +81,10 @@ def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
 
 
 def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
-    """An administrator who has mended the cause gets the plugin now, and a new count of crashes."""
+    """An administrator who has fixed the cause gets the plugin now, and a new count of crashes."""
     hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
-    (directory / "mended").touch()
+    (directory / "fixed").touch()
     assert hub.ask("restart", "bad") == "ok"
     hub.wait_event("plugin started", plugin="bad", count=3)
     os.kill(hub.plugin_pid("bad"), signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> No
     """`circusctl start` of a plugin that waits for its next start starts it now."""
     hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
-    (directory / "mended").touch()
+    (directory / "fixed").touch()
     assert hub.ask("start", "bad") == "ok"
     hub.wait_event("plugin started", plugin="bad", count=3)
 

@@ -13,7 +13,7 @@ from tests.harness.project import PROJECT
 
 
 async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
-    """What cannot be read of one plugin is told of that plugin, and all else is shown."""
+    """A file that cannot be read is a problem of its plugin, and all else is shown."""
     node.run_dir.report("stub").write_text("{}")
     said = await node.dphub("status", width=300)
     assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
@@ -54,7 +54,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
 
     node.stub_faults(unhealthy={"stub-2": "pulled out"})
     await node.dphub("reset", "stub-1")
-    await node.status_until(lambda status: not status.ok, "something to tell")
+    await node.status_until(lambda status: not status.ok, "a problem to report")
     schema = json.loads((PROJECT / "docs" / "status.schema.json").read_text())
     said = json.loads((await node.dphub("status", "--json")).out)
     code, text = await node.get("/status")
@@ -71,7 +71,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
 
 
 async def test_the_status_is_packed(node: OperatedNode) -> None:
-    """For who takes that: thousands of devices are megabytes, and somebody may ask every two seconds."""
+    """For clients that accept it: thousands of devices are megabytes, and a client may ask every two seconds."""
     status = node.status()
     assert status
     client, url = AsyncHTTPClient(), f"http://{status.hub.report.http}/status"

@@ -39,7 +39,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": ":0"})
     hub.wait_plugins("a")
     reader = Reader(RunDir(hub.run_dir))
-    http = wait_until(lambda: (told := reader.instance()) and told.hub.http, "the hub to listen")
+    http = wait_until(lambda: (report := reader.instance()) and report.hub.http, "the hub to listen")
     port = int(http.rpartition(":")[2])
     for address in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
         with closing(HTTPConnection(address, port, timeout=WAIT_SECONDS)) as client:
@@ -55,7 +55,7 @@ def test_http_on_every_address(make_hub: MakeHub) -> None:
 
 
 def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:
-    """Where nobody says otherwise, the endpoints are on the loopback interface, and there alone."""
+    """By default the endpoints listen on the loopback interface only."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     (listening,) = wait_until(lambda: psutil.Process(hub.pid).net_connections(kind="inet"), "the hub to listen")
@@ -63,7 +63,7 @@ def test_http_is_for_the_node_itself(make_hub: MakeHub) -> None:
 
 
 def test_an_address_that_is_taken(make_hub: MakeHub) -> None:
-    """Plugins are served all the same, and the hub listens once it can; with what is no address it does not start."""
+    """Plugins are served anyway, and the hub listens once it can; with an invalid address it does not start."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -27,7 +27,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 while True:
     signal.pause()
 """
-"""A plugin that counts the SIGHUPs it gets, and has no handler until it is told to go on."""
+"""A plugin that counts the SIGHUPs it gets, and has no handler until the test lets it continue."""
 
 
 def test_hub_ends_when_its_plugin_directory_is_dead(make_hub: Callable[[str], HubProcess]) -> None:
@@ -42,7 +42,7 @@ def test_hub_ends_when_its_plugin_directory_is_dead(make_hub: Callable[[str], Hu
     assert not is_alive(hub.plugin_pid("a"))
 
 
-def test_every_plugin_is_told_once(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
+def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
     """One start of a kubelet is one SIGHUP for every plugin. One that is still starting is not killed by it."""
     script, go = directory / "recorder.py", directory / "go"
     script.write_text(RECORDER)

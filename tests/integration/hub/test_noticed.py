@@ -1,4 +1,4 @@
-"""What is no fault of a plugin's, and what an administrator has to find all the same."""
+"""Problems that are no plugin's fault, and that an administrator still has to find."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ def _about(status: NodeStatus, words: str) -> Problem | None:
 
 
 async def _noticed(node: OperatedNode, words: str) -> Problem:
-    """The problem that is told in these words."""
+    """Wait for the problem whose message has these words."""
     status = await node.status_until(lambda status: _about(status, words) is not None, words)
     problem = _about(status, words)
     assert problem
     return problem
 
 
-async def test_a_device_that_goes_while_somebody_has_it(node: OperatedNode) -> None:
+async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) -> None:
     """Its pod has lost it: the status says whose it is, and the log which devices are gone."""
     pod = await node.kubelet.admit("trainer", {HCA: 1})
     (held,) = pod.containers["main"].devices[HCA]
@@ -58,7 +58,7 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
 
 
 async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
-    """After a restart of the hub, too; until the kubelet has told, nothing is said."""
+    """So it is after a restart of the hub, too; until the kubelet has answered, the status says nothing about it."""
     await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
     await node.stop_hub()
     await node.start_hub()
@@ -78,8 +78,8 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
     assert seen <= {None, 2}
 
 
-async def test_files_that_somebody_takes_away(node: OperatedNode) -> None:
-    """What the hub and its plugins tell is told again, and what is known of the devices is kept."""
+async def test_files_that_are_removed(node: OperatedNode) -> None:
+    """The hub and its plugins write their reports again, and what is known of the devices is kept."""
     await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
     files = (node.run_dir.hub_report, node.run_dir.report("stub"), node.run_dir.health("stub"))
     await wait_until(files[2].exists, "the cordon to be kept")
@@ -104,7 +104,7 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
 
 
 async def test_containers_that_get_nothing(node: OperatedNode) -> None:
-    """A plugin that refuses whoever asks looks well from outside; the status says what it refused, for a while."""
+    """A plugin that rejects every call looks well from outside; the status says what it rejected, for a while."""
     node.stub_faults(allocate={"fail": "the licence server is away"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
@@ -113,7 +113,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     assert found.severity is Severity.INFO
 
 
-async def test_a_kubelet_that_does_not_tell_who_has_what(node: OperatedNode) -> None:
+async def test_a_kubelet_that_does_not_report_the_use_of_devices(node: OperatedNode) -> None:
     """Its pod resources API is off: all works, and the status says what it cannot know."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     for number, resource in enumerate((GPU, HCA, STUB)):

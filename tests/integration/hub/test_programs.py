@@ -36,7 +36,7 @@ def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
     status = wait_until(
-        lambda: reader.instance() and (told := reader.status(running=True)).ready and told, "all is ready"
+        lambda: reader.instance() and (seen := reader.status(running=True)).ready and seen, "all is ready"
     )
     assert [problem for problem in status.problems if problem.severity is Severity.ERROR] == []
     (found,) = status.plugins
@@ -59,7 +59,7 @@ def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
 
 
 def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
-    """Nobody knows: the hub's own meanings are those of its own plugins."""
+    """Its meaning is unknown: the hub's own meanings apply to its own plugins only."""
     hub = make_hub(ENDS).start()
     ended = hub.wait_event("plugin exited", plugin="other")
     assert (ended["exit_code"], "meaning" in ended) == (12, False)
@@ -99,7 +99,9 @@ def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     path = RunDir(hub.run_dir).hub_report
-    wait_until(lambda: (told := read_file(path, InstanceReport)) and told.processes[0].starts == 1, "the first start")
+    wait_until(
+        lambda: (report := read_file(path, InstanceReport)) and report.processes[0].starts == 1, "the first start"
+    )
     for turn in range(10):
         for command, run in (("stop", RunState.STOPPED), ("start", RunState.RUNNING), ("restart", RunState.RUNNING)):
             before = read_file(path, InstanceReport)

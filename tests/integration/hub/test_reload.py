@@ -41,7 +41,7 @@ async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
     assert node.kubelet.capacity()[STUB].allocatable == 0
 
 
-async def test_reload_tells_of_what_is_stopped(node: OperatedNode) -> None:
+async def test_reload_reports_what_is_stopped(node: OperatedNode) -> None:
     """That a stopped plugin has another section, or another file, is a change too: it counts at the next start."""
     await node.dphub("stop", "stub")
     before = (node.directory / "circus.ini").read_text()
@@ -65,7 +65,7 @@ async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) ->
 
 
 async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> None:
-    """A plugin that ends again and again because of its file need not be restarted besides when the file is mended."""
+    """A plugin that keeps exiting because of a mistake in its file needs no extra restart once the file is fixed."""
     good = node.rewrite("stub.yaml", "resources: 7")
     stub = node.plugin("stub")
     assert stub

@@ -50,7 +50,7 @@ def test_reloadconfig_after_a_change_of_includes(make_hub: MakeHub, directory: P
 
 
 def test_reloadconfig_of_a_bad_file_changes_nothing(make_hub: MakeHub) -> None:
-    """A mistake is told to the administrator and to the log, and all plugins run on."""
+    """A mistake is reported to the administrator and in the log, and all plugins keep running."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     hub.config.write_text(watcher("b") + watcher("a", QUIET + "gracefull_timeout = 1"))

@@ -1,4 +1,4 @@
-"""One plugin is restarted again and again while the node works: nobody else notices."""
+"""One plugin is restarted again and again while the node works: no other plugin or container notices."""
 
 import asyncio
 import random

@@ -10,7 +10,7 @@ from hub.testing.waiting import wait_until
 from tests.harness.operated import STUB, OperatedNode
 
 
-async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -> None:
+async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> None:
     """In the status and as a metric, and it goes on as long as the plugin does."""
     said = json.loads((await node.dphub("status", "--json")).out)
     signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
@@ -23,7 +23,7 @@ async def test_every_plugin_tells_when_it_last_showed_life(node: OperatedNode) -
 
 
 async def test_a_frozen_hub(node: OperatedNode) -> None:
-    """A hub whose sockets take calls that nobody answers is dead, say the commands; and alive when it goes on."""
+    """Commands call a hub dead if its sockets accept calls without an answer, and alive again when it continues."""
     assert node.hub
     node.hub.send_signal(signal.SIGSTOP)
     try:
@@ -55,7 +55,7 @@ async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
 
 
 async def test_no_problem_is_a_figure_too(node: OperatedNode) -> None:
-    """All severities are there when there is nothing to tell, for what vanishes cannot be asked for."""
+    """All severities are present when there is no problem, because a series that vanishes cannot be queried."""
     _, text = await node.get("/metrics")
     for severity in ("error", "warning", "info"):
         assert f'dphub_problems{{severity="{severity}"}}' in text

@@ -1,6 +1,6 @@
 """What an administrator meets at three in the morning: the status names the cause, the endpoints agree, a remedy helps.
 
-Each story is told to the end: after the remedy all is well again.
+Each story has an end: after the remedy no problem is left.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ class Slow(Stub):
 
 
 def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
-    """A problem that is told in these words."""
+    """Return the problem about this part whose message has these words."""
     problems = (problem for problem in status.problems if problem.about == about)
     return next((problem for problem in problems if all(word in problem.message for word in words)), None)
 
 
-async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
-    """The problem, once the status tells it; and the command does, and does not say that all is well."""
+async def _reported(node: OperatedNode, about: str, *words: str) -> Problem:
+    """Wait for the problem in the status; the command shows it too, and does not say that all is well."""
     status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
     async with asyncio.timeout(WAIT_SECONDS):
         said = await node.dphub("status", width=400)
-        # What backs off has just been started anew at times.
+        # What backs off has just been restarted at times.
         while any(word not in said.out for word in words):
             assert said.code == 1, said
             said = await node.dphub("status", width=400)
@@ -43,14 +43,14 @@ async def _told(node: OperatedNode, about: str, *words: str) -> Problem:
 
 
 async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
-    """`/readyz` and the metrics agree on whether the node is ready, and that there is something to mend."""
+    """`/readyz` and the metrics agree on whether the node is ready, and that there is something to fix."""
     code, text = await node.get("/readyz")
     assert (code, says in text) == (200 if ready else 503, True), text
     assert await node.metric("dphub_ready") == ready
     assert await node.metric("dphub_ok") == 0
 
 
-async def _mended(node: OperatedNode) -> None:
+async def _recovered(node: OperatedNode) -> None:
     """Everybody says that there is no problem."""
     await node.all_well()
     said = await node.dphub("status")
@@ -63,19 +63,19 @@ async def test_driver_gone(node: OperatedNode) -> None:
     """GPUs that are on the bus without a driver are a fault of the node's, not of the plugin's, which stays ready."""
     node.gpus.unload()
     await node.kubelet.wait_for(GPU, 0)
-    await _told(node, "gpu", "no NVIDIA driver is loaded on this node")
+    await _reported(node, "gpu", "no NVIDIA driver is loaded on this node")
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU) == 0
-    node.gpus.mend()
+    node.gpus.clear_faults()
     await node.kubelet.wait_for(GPU, 8)
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_xid(node: OperatedNode) -> None:
     """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
-    problem = await _told(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
+    problem = await _reported(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
     assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
@@ -83,18 +83,18 @@ async def test_xid(node: OperatedNode) -> None:
     said = await node.dphub("uncordon", gpu.pci)
     assert said.code == 0, said
     await node.kubelet.wait_for(GPU, 8)
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_port_down(node: OperatedNode) -> None:
     """A port without a link is named with its state."""
     node.hcas.set_port("mlx5_2", "DOWN")
-    await _told(node, "ib", f"1 of 8 devices of {HCA}", "port 1 of mlx5_2 is DOWN (Polling)")
+    await _reported(node, "ib", f"1 of 8 devices of {HCA}", "port 1 of mlx5_2 is DOWN (Polling)")
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=HCA, health="unhealthy") == 1
     node.hcas.set_port("mlx5_2", "ACTIVE")
     await node.kubelet.wait_for(HCA, 8)
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_a_plugin_that_is_stopped_dead() -> None:
@@ -110,7 +110,7 @@ async def test_a_plugin_that_is_stopped_dead() -> None:
         assert last
         assert last.reason == f"killed by the hub: its event loop has not run for {SHORT_WATCHDOG:g} s"
         assert await node.metric("dphub_plugin_restarts_total", plugin="stub", reason="unresponsive") == 1
-        await _mended(node)
+        await _recovered(node)
 
 
 async def test_hung_hardware() -> None:
@@ -135,13 +135,13 @@ async def test_hung_hardware() -> None:
         assert "in _hang" in said.out
         node.stub_faults()
         await node.kubelet.wait_for(STUB, 4)
-        await _mended(node)
+        await _recovered(node)
 
 
 async def test_crash_loop(node: OperatedNode) -> None:
     """A plugin that ends again and again is backing off, with its exit code; a restart is the remedy, and at once."""
     node.stub_faults(crash={"exit": 7})
-    await _told(node, "stub", "backing off", "exit code 7")
+    await _reported(node, "stub", "backing off", "exit code 7")
     # Long enough for what follows: the pauses double.
     await node.status_until(
         lambda status: any(plugin.process.next_start > time.time() + 3 for plugin in status.plugins), "a long pause"
@@ -154,7 +154,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
     node.stub_faults()
     said = await node.dphub("restart", "stub")
     assert (said.code, "registered after" in said.out) == (0, True), said
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
@@ -163,44 +163,44 @@ async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
     said = await node.dphub("restart", "stub", width=400)
     words = f"exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: Object contains unknown field `devicez`"
     assert (said.code, words in said.err) == (1, True), said
-    await _told(node, "stub", words)
+    await _reported(node, "stub", words)
     await _ready(node, ready=False, says=words)
     node.rewrite("stub.yaml", good)
     assert (await node.dphub("restart", "stub")).code == 0
     await node.kubelet.wait_for(STUB, 4)
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_refused_registration(node: OperatedNode) -> None:
     """The kubelet's own words are in the status."""
     await node.kubelet.stop()
     async with ScriptedKubelet(node.plugin_dir, "no room for this device plugin").listening():
-        await _told(node, "stub", "registration failed", STUB, "no room for this device plugin")
+        await _reported(node, "stub", "registration failed", STUB, "no room for this device plugin")
         await _ready(node, ready=False, says="no room for this device plugin")
         assert await node.metric("dphub_resource_registered", resource=STUB) == 0
     await node.kubelet.start()
     await node.kubelet.wait_for(STUB, 4)
-    await _mended(node)
+    await _recovered(node)
 
 
 async def test_kubelet_down(node: OperatedNode) -> None:
     """All wait for it, and that is no fault of theirs."""
     starts = await node.metric("dphub_kubelet_starts_total")
     await node.kubelet.stop()
-    await _told(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub wait for it")
+    await _reported(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub wait for it")
     await _ready(node, ready=True, says="stub: waiting for kubelet")
     assert await node.metric("dphub_kubelet_up") == 0
     await node.kubelet.start()
     await node.kubelet.wait_for(STUB, 4)
-    await _mended(node)
+    await _recovered(node)
     assert await node.metric("dphub_kubelet_up") == 1
     assert await node.metric("dphub_kubelet_starts_total") == starts + 1
 
 
 async def test_kubelet_killed(node: OperatedNode) -> None:
-    """It leaves its socket behind: everybody says that nobody answers on it, once and not of each plugin."""
+    """It leaves its socket behind: status and metrics report once, not for each plugin, that the socket is dead."""
     await node.kubelet.crash()
-    await _told(
+    await _reported(
         node, "kubelet", f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it"
     )
     status = node.status()
@@ -212,7 +212,7 @@ async def test_kubelet_killed(node: OperatedNode) -> None:
     assert await node.metric("dphub_kubelet_up") == 0
     await node.kubelet.start()
     await node.kubelet.wait_for(STUB, 4)
-    await _mended(node)
+    await _recovered(node)
     assert await node.metric("dphub_kubelet_up") == 1
 
 
@@ -233,13 +233,13 @@ async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: 
     good = node.rewrite(name, text)
     said = await node.dphub("reload")
     assert (said.code, [word for word in words if word not in said.err]) == (2, []), said
-    await _told(node, "hub", "the last reload was rejected", *words)
+    await _reported(node, "hub", "the last reload was rejected", *words)
     await _ready(node, ready=True)
     assert await node.metric("dphub_config_last_reload_successful") == 0
     node.rewrite(name, good)
     said = await node.dphub("reload")
     assert (said.code, said.out) == (0, "nothing has changed\n"), said
-    await _mended(node)
+    await _recovered(node)
     after = node.status()
     assert before
     assert after

@@ -29,12 +29,12 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
     hub.start(code=FAILING_ONCE)
     reader = Reader(RunDir(hub.run_dir))
 
-    def told() -> NodeStatus | None:
+    def failed() -> NodeStatus | None:
         status = reader.status(running=True)
         return status if status.hub.report.failures else None
 
     hub.wait_event("hub task failed", task="watchdog", reason="ValueError: a fault in the watchdog")
-    status = wait_until(told, "the failure in the status")
+    status = wait_until(failed, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
     assert problem.severity is Severity.WARNING
     assert problem.message == "its watchdog failed recently and was restarted: ValueError: a fault in the watchdog"

@@ -178,7 +178,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
-    """The first one has the HCA, and the clash is told with both names."""
+    """The first one has the HCA, and the conflict is reported with both names."""
     two_connectx6(_root(node))
     plugin = _start(node, {**EACH, "selectors": {"ifNames": ["ib0"]}}, {**EACH, "resourceName": "rest"})
     await kubelet.wait_for(HCA, 1)
@@ -250,7 +250,7 @@ async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_other_fabrics(node: Node, kubelet: FakeKubelet) -> None:
-    """RoCE, and an EFA, whose link layer nobody knows; in a virtual machine there may be no NUMA node."""
+    """RoCE works, and so does EFA, whose link layer is unknown; a virtual machine may have no NUMA node."""
     tree = RdmaTree(_root(node))
     tree.add("mlx5_0", "0000:01:00.0", link_layer="Ethernet", netdevs=("eth1",), rate="100 Gb/sec (4X EDR)")
     tree.add("efa_0", "0000:02:00.0", numa=-1, vendor="1d0f", device="efa1", driver="efa", link_layer="Unknown")
@@ -262,7 +262,7 @@ async def test_other_fabrics(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_an_exclusive_subsystem(node: Node, kubelet: FakeKubelet) -> None:
-    """What follows from it is told."""
+    """Its consequences are reported."""
     tree = two_connectx6(_root(node))
     mode = tree.root / "sys/module/ib_core/parameters/netns_mode"
     mode.parent.mkdir(parents=True)

@@ -45,7 +45,7 @@ class Kernel:
         # In the order in which a reset writes them: one that was written first is looked at first.
         for path in (driver / "unbind", tree.root / "sys/bus/pci/devices" / VF / "reset", driver / "bind"):
             os.mkfifo(path)
-            # Open for writing too, so that it has no end while nobody else does.
+            # Open for writing too, so that it has no end while no other process has it open.
             self._pipes[os.open(path, os.O_RDWR)] = path.name
         self._stop, self._stopping = os.pipe()
         self._thread = threading.Thread(target=self._serve)
@@ -105,7 +105,7 @@ async def test_the_order(kernel: Kernel) -> None:
 
 
 async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
-    """The driver is bound anew, and that is all."""
+    """The driver is unbound and bound again, and that is all."""
     (kernel.tree.root / "sys/bus/pci/devices" / VF / "reset_method").write_text("bus\n")
     assert (await _reset(kernel)).outcome is Outcome.OK
     assert kernel.did == ["unbind", "bind"]
@@ -117,7 +117,7 @@ async def test_a_physical_function(kernel: Kernel) -> None:
     assert kernel.did == []
 
 
-async def test_somebody_has_it_open(kernel: Kernel) -> None:
+async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
     """It is left alone, and the reason names who."""
     process = kernel.tree.root / "proc/4711"
     (process / "fd").mkdir(parents=True)
@@ -131,7 +131,7 @@ async def test_somebody_has_it_open(kernel: Kernel) -> None:
 
 
 async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
-    """The step and its limit are told."""
+    """The error names the step and its limit."""
     kernel.deaf.add("unbind")
     limits = replace(PATIENT, unbind=1)
     assert "the driver was not unbound within 1 s" in (await _reset(kernel, limits=limits)).message
@@ -141,7 +141,7 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
     """The driver is bound again, and the reason says so."""
     reset = kernel.tree.root / "sys/bus/pci/devices" / VF / "reset"
     reset.unlink()
-    os.mkfifo(reset)  # and nobody reads it
+    os.mkfifo(reset)  # and no process reads it
     message = (await _reset(kernel, limits=replace(PATIENT, reset=1))).message
     assert "the reset of the function did not finish within 1 s; its driver was bound again" in message
     assert kernel.did == ["unbind", "bind"]
@@ -248,7 +248,7 @@ def _left_out(plugin: PluginProcess) -> dict[str, str]:
 
 
 def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
-    """A reset, or a driver that hangs: nobody else touches it, and a reset does not begin."""
+    """During a reset, or while a driver hangs, no other process touches it, and no reset begins."""
     notes = str(node.run_dir.path)
     with unbound.record(notes, VF, "mlx5_core"):
         assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]

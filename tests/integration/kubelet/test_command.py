@@ -138,7 +138,7 @@ async def test_a_mistake_is_answered_and_ends_nothing() -> None:
         assert await it.ask("admit pod example.com/stub") == [
             "example.com/stub: expected RESOURCE=N, such as example.com/stub=2"
         ]
-        assert await it.ask("remove nobody") == ["there is no pod default/nobody"]
+        assert await it.ask("remove absent") == ["there is no pod default/absent"]
         assert await it.ask('admit "pod') == ["No closing quotation"]
         assert await it.ask("\n\ndevices example.com/stub") == ["example.com/stub has no devices"]
         assert await it.end(signal.SIGINT) == 0

@@ -20,7 +20,7 @@ HOLDER = "research/trainer-0/main"
 
 
 def device(number: int, **more: object) -> DeviceStatus:
-    """A healthy device that nobody holds."""
+    """Return a healthy device that no container uses."""
     at = {"numa": (number % 2,), "pci": (f"0000:{number // 32:02x}:{number % 32:02x}.0",)}
     return DeviceStatus(**{"id": f"stub-{number}", "healthy": True, **at, **more})  # type: ignore[arg-type] # as named
 
@@ -51,14 +51,14 @@ def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
         devices=tuple(devices),
         **counts(devices),
     )
-    told = {
+    fields = {
         "plugin": "stub",
         "pid": os.getpid(),
         "started": time.time() - 60,
         "scanned": True,
         "resources": (resource,),
     }
-    return PluginReport(**{**told, **more})  # type: ignore[arg-type] # as named
+    return PluginReport(**{**fields, **more})  # type: ignore[arg-type] # as named
 
 
 def large_node(count: int) -> PluginReport:

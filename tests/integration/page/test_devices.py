@@ -53,7 +53,7 @@ async def test_the_largest_node(browser: Browser, page_node: PageNode) -> None:
 
 
 async def test_search_and_filters_are_in_the_address(browser: Browser, page_node: PageNode) -> None:
-    """Words are searched in ids, pods, addresses, reasons; a link to what is shown shows the same to somebody else."""
+    """Ids, pods, addresses and reasons are searched; a link to what is shown shows the same to another user."""
     async with opened(browser, page_node.url) as page:
         search = page.get_by_role("searchbox", name="Search devices")
         for words, names in (
@@ -89,13 +89,13 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
             await expect(page.locator(":focus").locator("..").locator("dl").first).to_be_visible()
         shown = await page.locator("body").inner_text()
         answer = await page.request.get(f"{page_node.url}status")
-        (told,) = (await answer.json())["plugins"]
-        for resource in told["report"]["resources"]:
+        (plugin,) = (await answer.json())["plugins"]
+        for resource in plugin["report"]["resources"]:
             for text in _texts(resource["devices"]):
                 assert text in shown, text
         for text in ("stub-99", "killed by SIGSEGV", "code -11", "failed, took 1.50 s", "no answer", "1 crashed"):
             assert text in shown, text
-        assert f"Process\n{told['process']['pid']}" in shown
+        assert f"Process\n{plugin['process']['pid']}" in shown
         await expect(page.locator("[title]")).to_have_count(0)
 
 
@@ -132,14 +132,14 @@ async def _tab_to(page: Page, selector: str) -> Locator:
     raise AssertionError(f"Tab does not reach {selector}")
 
 
-def _texts(told: object) -> Iterator[str]:
+def _texts(part: object) -> Iterator[str]:
     """Every text of a part of the status, but for what stands for an order or an outcome."""
-    if isinstance(told, dict):
-        for name, value in told.items():
+    if isinstance(part, dict):
+        for name, value in part.items():
             if name != "health":
                 yield from _texts(value)
-    elif isinstance(told, list):
-        for value in told:
+    elif isinstance(part, list):
+        for value in part:
             yield from _texts(value)
-    elif isinstance(told, str) and told:
-        yield told
+    elif isinstance(part, str) and part:
+        yield part

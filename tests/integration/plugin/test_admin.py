@@ -1,4 +1,4 @@
-"""What an operator asks of a plugin process directly, and what a plugin tells that is not so."""
+"""What an administrator asks of a plugin process directly, and what a plugin reports that is not true."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ async def _ask(plugin: PluginProcess, request: Cordon | Uncordon | Reset) -> Res
 
 
 async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
-    """It is answered with what is wrong, and the plugin goes on; so it does when somebody says nothing."""
+    """The answer says what is wrong, and the plugin keeps working; a client that sends nothing does no harm either."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     path = str(node.run_dir.admin_socket("stub"))
@@ -69,7 +69,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
-    """It holds, and whoever asked knows that a restart will forget it."""
+    """The cordon holds, and the answer says that a restart will forget it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     (node.run_dir.path / "node" / f".stub.health.json.{plugin.pid}").mkdir()

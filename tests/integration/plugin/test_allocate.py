@@ -104,7 +104,7 @@ class P(Plugin):
 
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet, which would wait for ever, is told; who asks for something else is served at once meanwhile."""
+    """The kubelet, which would wait for ever, gets an error; other calls are served at once meanwhile."""
     plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))
@@ -151,7 +151,7 @@ async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubel
     ],
 )
 async def test_a_plugins_error_reaches_the_pod(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
-    """Whatever plugin code raises is told in its words, and the process goes on."""
+    """An exception in plugin code is reported in its own words, and the process keeps working."""
     plugin = await serving(
         node,
         f"""
@@ -205,7 +205,7 @@ async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: Fa
 
 
 async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet) -> None:
-    """Nothing per call above debug; a refusal is told once, not for each of many tries."""
+    """No call is logged above debug; a rejection is logged once, not for each of many tries."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)

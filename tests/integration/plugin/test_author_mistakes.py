@@ -225,7 +225,7 @@ EACH = [
 ]
 
 
-async def test_all_mistakes_are_told_at_once(node: Node) -> None:
+async def test_all_mistakes_are_reported_at_once(node: Node) -> None:
     """By `dphub check` line by line, and in the one line with which a plugin does not start."""
     file = written(node.directory, ALL_AT_ONCE)
     command = [sys.executable, "-m", "hub", "check", "--plugin", f"{file}:P"]
@@ -275,7 +275,7 @@ def _status_has(node: HubNode, words: str) -> bool:
 
 
 async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> None:
-    """And served all the same."""
+    """It is served anyway."""
     code = f"{RESOURCE}    resourse = 'x'\n    def devices(self):\n        return [Device('a')]\n"
     file = written(node.directory, code)
     plugin = node.start_plugin(f"{file}:P")

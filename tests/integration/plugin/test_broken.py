@@ -1,4 +1,4 @@
-"""Devices that are broken until somebody mends them, what is left out, and processes that cannot go on."""
+"""Devices that stay broken until they are fixed, devices that are left out, and processes that cannot continue."""
 
 import pytest
 
@@ -32,8 +32,8 @@ from pathlib import Path
 from hub import ResetFailed
 
 def reset(device, settings):
-    print("asked to mend", device.id, "which is", device.broken or "whole")
-    if not (Path(__file__).parent / "mendable").exists():
+    print("asked to fix", device.id, "which is", device.broken or "whole")
+    if not (Path(__file__).parent / "fixable").exists():
         raise ResetFailed("no tool at hand")
 """
 
@@ -81,36 +81,36 @@ async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node
     await kubelet.wait_for(STUB, 2)
 
 
-async def test_a_reset_mends_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
-    """It is tried while nobody holds the device, is told what is wrong, and ends that when it succeeds."""
+async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
+    """It is tried while no container uses the device, it gets the reason, and the device is whole when it succeeds."""
     breakable = Breakable(node)
     await kubelet.wait_for(STUB, 2)
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await breakable.plugin.logged("reset failed")
-    (node.directory / "mendable").touch()
+    (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
     lines = {line["line"] for line in breakable.plugin.lines("reset printed")}
-    assert lines == {"asked to mend d0 which is smoke was seen"}
+    assert lines == {"asked to fix d0 which is smoke was seen"}
 
 
-async def test_where_a_reset_does_not_mend_an_operator_is_awaited(node: Node, kubelet: FakeKubelet) -> None:
+async def test_a_reset_that_does_not_fix_leaves_it_to_an_administrator(node: Node, kubelet: FakeKubelet) -> None:
     """Resources that are reset and not cured by it: containers' devices are reset, broken ones stay so."""
     breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
-    (node.directory / "mendable").touch()
+    (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
     await breakable.plugin.logged("reset printed")
-    assert [line["line"] for line in breakable.plugin.lines("reset printed")] == ["asked to mend d1 which is whole"]
+    assert [line["line"] for line in breakable.plugin.lines("reset printed")] == ["asked to fix d1 which is whole"]
     assert (await breakable.device("smoke")).source == "broken"
 
 
 async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
-    """Its reset succeeds and mends nothing, where resets do not: the device stays broken."""
+    """Its reset succeeds and fixes nothing, where resets do not: the device stays broken."""
     breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
-    (node.directory / "mendable").touch()
+    (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
     pod = await kubelet.admit("trainer", {STUB: 2})
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
@@ -137,7 +137,7 @@ async def test_resources_without_reset(node: Node, kubelet: FakeKubelet) -> None
 
 
 async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet) -> None:
-    """Not advertised, but told with the reason, and logged once."""
+    """Devices that are left out are not advertised, but reported with the reason, and logged once."""
     target = node.write_plugin(
         'class P(Plugin):\n    resource = "example.com/stub"\n    scan_interval = 0.05\n'
         '    def devices(self):\n        return [Device("d0"), Excluded("d1", "the console of the operator")]\n'

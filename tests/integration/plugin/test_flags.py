@@ -56,9 +56,9 @@ runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """A plugin process whose usual plugin directory is another one than that of a kubelet that may run here."""
 
 
-@pytest.mark.parametrize(("named", "told"), [(False, 1), (True, 0)])
-def test_no_kubelet_where_nobody_has_said_where(root: Path, *, named: bool, told: int) -> None:
-    """Whoever starts a plugin by hand reads once how to name another directory; who has named one does not."""
+@pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])
+def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: int) -> None:
+    """A plugin started by hand says once how to name another directory, unless a directory was named."""
     environment = {name: value for name, value in os.environ.items() if name != "DPHUB_PLUGIN_DIR"}
     environment |= {"DPHUB_PLUGIN_DIR": str(root / "plugins")} if named else {}
     command = [sys.executable, "-c", STARTED, str(root / "plugins"), "plugins.stub:Stub"]
@@ -69,7 +69,7 @@ def test_no_kubelet_where_nobody_has_said_where(root: Path, *, named: bool, told
             lines.append(plugin.stderr.readline())
         plugin.terminate()
     todo = f"there is no kubelet at {root}/plugins; name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
-    assert (sum(todo in line for line in lines), "waiting for kubelet" in lines[-1]) == (told, True), lines
+    assert (sum(todo in line for line in lines), "waiting for kubelet" in lines[-1]) == (hints, True), lines
 
 
 @pytest.mark.parametrize("instance", ["", "a_b", "a/b", "-", "A"])

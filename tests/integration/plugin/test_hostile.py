@@ -24,7 +24,7 @@ async def plugin(node: Node, kubelet: FakeKubelet) -> PluginProcess:
 
 
 async def still_serves(plugin: PluginProcess, kubelet: FakeKubelet) -> None:
-    """A pod is admitted, a change is seen, and nothing was registered anew."""
+    """Check that a pod is admitted, a change is seen, and the plugin has not registered again."""
     await kubelet.admit("trainer", {STUB: 2})
     replace(plugin.run_dir.path / "stub-faults.yaml", "unhealthy: {stub-0: test}")
     await kubelet.wait_for(STUB, 3)
@@ -53,7 +53,7 @@ def garbage(path: Path) -> list[socket.socket]:
 
 
 async def test_random_bytes(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """What is no gRPC harms nobody."""
+    """Bytes that are not gRPC do no harm."""
     clients = await asyncio.to_thread(garbage, node.sockets()[0])
     await still_serves(plugin, kubelet)
     for client in clients:
@@ -61,7 +61,7 @@ async def test_random_bytes(plugin: PluginProcess, node: Node, kubelet: FakeKube
 
 
 async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """Their sender is told, the log is not."""
+    """Their sender gets an error, the log gets nothing."""
     async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
         for method in ("/v1beta1.DevicePlugin/Destroy", "/v1beta1.Registration/Register", "/", "/v1/x"):
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -83,8 +83,8 @@ async def test_a_request_of_ten_megabytes(plugin: PluginProcess, node: Node, kub
     await still_serves(plugin, kubelet)
 
 
-async def test_a_thousand_streams_that_nobody_reads(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """They cost memory in proportion, but nobody else's service."""
+async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
+    """They cost memory in proportion, but all other clients are served."""
     before = psutil.Process(plugin.pid).memory_info().rss
     async with dialled(node.sockets()[0], http2_lookahead_bytes=65_535) as client:
         streams = [client.ListAndWatch(wire.Empty()) for _ in range(1000)]

@@ -1,4 +1,4 @@
-"""What a kubelet is told about devices: every change once, nothing that it could not take."""
+"""What a kubelet learns about devices: every change once, and nothing that it could not process."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.node import Node, dialled, replace
 
-TOLD = """
+OFFERING = """
 class P(Plugin):
     resource = "example.com/stub"
     scan_interval = 3600.0
@@ -24,13 +24,13 @@ class P(Plugin):
 """
 
 
-class Told:
-    """A plugin that offers what it is told, as a Python expression."""
+class OfferingPlugin:
+    """A plugin that offers the devices that a Python expression names."""
 
     def __init__(self, node: Node, offer: str) -> None:
         self._file = node.directory / "offer"
         self._file.write_text(offer)
-        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(TOLD))
+        self.plugin: PluginProcess = node.start_plugin(node.write_plugin(OFFERING))
 
     def offer(self, expression: str) -> None:
         """Offer something else from now on."""
@@ -60,13 +60,13 @@ async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) 
 
 async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKubelet) -> None:
     """Neither a rescan nor another order of the same devices is a change."""
-    told = Told(node, "[Device('a'), Device('b'), Device('c')]")
-    await told.plugin.registered()
+    offering = OfferingPlugin(node, "[Device('a'), Device('b'), Device('c')]")
+    await offering.plugin.registered()
     await kubelet.wait_for(STUB, 3)
     for offer in ("[Device('c'), Device('a'), Device('b')]", "[Device('a', env={'A': '1'}), Device('b'), Device('c')]"):
-        told.offer(offer)
+        offering.offer(offer)
         await asyncio.sleep(0.1)
-    told.offer("[Device('c'), Device('a')]")
+    offering.offer("[Device('c'), Device('a')]")
     await kubelet.wait_for(STUB, 2)
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [3, 2]
 
@@ -104,16 +104,16 @@ async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKubelet) -> None:
     """What passes 4 MiB is left out, with a problem that says so, also when all devices are unhealthy."""
-    told = Told(node, "[Device(f'{n:063}') for n in range(60000)]")
+    offering = OfferingPlugin(node, "[Device(f'{n:063}') for n in range(60000)]")
     await kubelet.wait_for(STUB, timeout=WAIT_SECONDS)
     (update,) = kubelet.lists(STUB)
     assert 45000 < len(update.devices) < 60000
     assert update.size <= MESSAGE_BYTES
-    state = await told.plugin.registered()
+    state = await offering.plugin.registered()
     left_out = f"{60000 - len(update.devices)} devices left out: the list would pass the kubelet's 4194304 bytes"
     assert state.problems == (left_out,)
-    assert [line["reason"] for line in told.plugin.lines("devices omitted")] == [left_out]
-    told.offer("1 / 0")
+    assert [line["reason"] for line in offering.plugin.lines("devices omitted")] == [left_out]
+    offering.offer("1 / 0")
     await kubelet.wait_for(STUB, 0, timeout=WAIT_SECONDS)
     assert len(kubelet.devices(STUB)) == len(update.devices)
 
@@ -155,22 +155,22 @@ async def test_a_device_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, offer: str, problem: str
 ) -> None:
     """Log and state name it and what is wrong with it, once; the others are served."""
-    told = Told(node, f"[Device('good'), {offer}, Device('other')]")
+    offering = OfferingPlugin(node, f"[Device('good'), {offer}, Device('other')]")
     await kubelet.wait_for(STUB, 2)
-    state = await told.plugin.resource_until(lambda state: bool(state.problems))
+    state = await offering.plugin.resource_until(lambda state: bool(state.problems))
     (found,) = state.problems
     assert problem in found
     assert [device.id for device in state.devices] == ["good", "other"]
-    told.plugin.hup()
+    offering.plugin.hup()
     await kubelet.admit("trainer", {STUB: 2})
-    assert [line["reason"] for line in told.plugin.lines("device invalid")] == [found]
+    assert [line["reason"] for line in offering.plugin.lines("device invalid")] == [found]
 
 
-async def test_many_bad_devices_are_told_in_few_words(node: Node, kubelet: FakeKubelet) -> None:
+async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: FakeKubelet) -> None:
     """A mistake that all devices share fills neither log nor state."""
-    told = Told(node, "[Device('good'), *(Device('', env={'A': str(n)}) for n in range(5000))]")
+    offering = OfferingPlugin(node, "[Device('good'), *(Device('', env={'A': str(n)}) for n in range(5000))]")
     await kubelet.wait_for(STUB, 1)
-    state = await told.plugin.resource_until(lambda state: bool(state.problems))
+    state = await offering.plugin.resource_until(lambda state: bool(state.problems))
     assert len(state.problems) == 17
     assert state.problems[-1] == "4984 more devices have such problems"
 
@@ -193,35 +193,35 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, name: str, problem: str
 ) -> None:
     """Log and state say why, once, and the plugin's other resources are served."""
-    told = Told(node, f"[Device('bad', resource='{name}'), Device('good')]")
+    offering = OfferingPlugin(node, f"[Device('bad', resource='{name}'), Device('good')]")
     await kubelet.wait_for(STUB, 1)
 
     def invalid() -> str:
-        resources = state.resources if (state := told.plugin.state()) else ()
+        resources = state.resources if (state := offering.plugin.state()) else ()
         return next((each.detail for each in resources if each.registration is RegistrationStatus.INVALID), "")
 
     assert problem in await wait_until(invalid, "an invalid resource in the state")
-    told.plugin.hup()
-    told.offer("[Device('good'), Device('more')]")
+    offering.plugin.hup()
+    offering.offer("[Device('good'), Device('more')]")
     await kubelet.wait_for(STUB, 2)
     await wait_until(lambda: not invalid(), "the end of the problem")
-    (line,) = told.plugin.lines("resource invalid")
+    (line,) = offering.plugin.lines("resource invalid")
     assert problem in line["reason"]
 
 
 async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKubelet) -> None:
     """A new one is registered, one that vanishes stays registered without devices, and its return is one more list."""
-    told = Told(node, "[Device('a')]")
+    offering = OfferingPlugin(node, "[Device('a')]")
     await kubelet.wait_for(STUB, 1)
-    told.offer("[Device('a'), Device('b', resource='example.com/late')]")
+    offering.offer("[Device('a'), Device('b', resource='example.com/late')]")
     await kubelet.wait_for("example.com/late", 1)
-    told.offer("[Device('a')]")
+    offering.offer("[Device('a')]")
     await kubelet.wait_for("example.com/late", 0)
-    state = await told.plugin.resource_until(lambda state: not state.devices, "example.com/late")
+    state = await offering.plugin.resource_until(lambda state: not state.devices, "example.com/late")
     assert state.registration is RegistrationStatus.REGISTERED
     assert state.reason == "the plugin no longer offers a device of this resource"
     assert len(node.sockets()) == 2
-    told.offer("[Device('a'), Device('b', resource='example.com/late'), Device('c', resource='example.com/late')]")
+    offering.offer("[Device('a'), Device('b', resource='example.com/late'), Device('c', resource='example.com/late')]")
     await kubelet.wait_for("example.com/late", 2)
     assert len(kubelet.registrations) == 2
     assert len(kubelet.lists(STUB)) == 1

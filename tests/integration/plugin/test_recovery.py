@@ -1,4 +1,4 @@
-"""Devices that break and come back: probes, flapping, and processes that nobody can end."""
+"""Devices that break and come back: probes, flapping, and processes that cannot be ended."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ def _device(plugin: PluginProcess, n: int = 0) -> DeviceStatus | None:
     return resource.devices[n] if resource and len(resource.devices) > n else None
 
 
-async def test_probes_that_fail_are_told_once(node: Node, kubelet: FakeKubelet) -> None:
+async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
     """A device that stays broken does not fill the log; the state says since when, and who says so."""
     plugin = await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
@@ -80,7 +80,7 @@ async def test_probes_that_fail_are_told_once(node: Node, kubelet: FakeKubelet) 
 
 
 async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
-    """Nobody resets what a pod holds, however often others are probed; when the pod is gone, it is probed."""
+    """A device that a pod uses is never reset, however often others are probed; once the pod is gone, it is probed."""
     plugin = await _plugin(node, kubelet)
     pod = await kubelet.admit("pod", {STUB: 1})
     node.faults("reset: {stub-0: {do: raise, text: held}, stub-1: {do: fail, text: free}}")
@@ -110,7 +110,7 @@ async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: Fak
 
 
 async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
-    """Nobody can tell who holds a device, so it may be held; that is said once."""
+    """It is unknown which devices are in use, so any may be; the log says so once."""
     async with FakeKubelet(node.plugin_dir, pod_resources_socket=node.directory / "elsewhere") as kubelet:
         plugin = await _plugin(node, kubelet)
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
@@ -180,7 +180,7 @@ def stopped() -> Iterator[list[psutil.Process]]:
 async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
-    """Its device is unhealthy, also for the next plugin process, until it is gone; nobody touches the device."""
+    """Its device is unhealthy, also for the next plugin process, until it is gone; no process touches the device."""
     plugin = await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
@@ -295,7 +295,7 @@ async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_many_failures_fit_into_one_error(node: Node, kubelet: FakeKubelet) -> None:
-    """The first are told, the others counted."""
+    """The first ones are listed, the others are counted."""
     await _plugin(node, kubelet, devices=20, config="{reset: true, resources: [{devices: 20}]}")
     node.faults("reset: {'*': {do: fail, text: '" + "long " * 180 + "'}}")
     async with dialled(node.sockets()[0]) as client:

@@ -84,22 +84,22 @@ async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -
         assert registered_in(kubelet, 1) == [STUB]
 
 
-async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_its_successor(node: Node) -> None:
-    """A hanging kubelet holds nobody up once another is there."""
+async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_the_next(node: Node) -> None:
+    """A hanging kubelet delays nothing once another one is there."""
     path = node.plugin_dir / "kubelet.sock"
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(path))
-        mute.listen()
-        mute.settimeout(WAIT_SECONDS)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        silent.settimeout(WAIT_SECONDS)
         node.start_plugin()
-        connection, _ = await asyncio.to_thread(mute.accept)
+        connection, _ = await asyncio.to_thread(silent.accept)
         async with FakeKubelet(node.plugin_dir) as kubelet:
             await kubelet.wait_for(STUB, 4)
             assert registered_in(kubelet, 1) == [STUB]
         connection.close()
 
 
-async def test_a_refusal_is_told_in_the_kubelets_words(node: Node) -> None:
+async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
     """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
@@ -202,15 +202,15 @@ async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kube
     assert kubelet.capacity()[STUB].allocatable == 4
 
 
-@pytest.mark.parametrize("anew", [False, True])
-async def test_a_plugin_directory_made_anew_ends_the_process(node: Node, anew: bool) -> None:  # noqa: FBT001 - a case
+@pytest.mark.parametrize("recreated", [False, True])
+async def test_a_plugin_directory_that_is_recreated_ends_the_process(node: Node, recreated: bool) -> None:  # noqa: FBT001 - a case
     """It says so and ends with a code of its own, since a mount never shows the new directory."""
     async with FakeKubelet(node.plugin_dir) as kubelet:
         plugin = node.start_plugin()
         await kubelet.wait_for(STUB, 4)
         await plugin.registered()
     shutil.rmtree(node.plugin_dir)
-    if anew:
+    if recreated:
         node.plugin_dir.mkdir()
     assert await plugin.exited() == Exit.PLUGIN_DIR_REPLACED
     assert plugin.lines("plugin directory replaced")[0]["plugin_dir"] == str(node.plugin_dir)
@@ -281,7 +281,7 @@ async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:
-    """Somebody who listens before there is a kubelet does not pass for one."""
+    """A client that listens before there is a kubelet does not pass for one."""
     plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     async with dialled(node.sockets()[0]) as curious:
@@ -305,8 +305,8 @@ async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: F
     await kubelet.wait_for(STUB, 4)
 
 
-async def test_a_killed_plugins_successor_takes_its_socket(node: Node, kubelet: FakeKubelet) -> None:
-    """What a crash leaves behind is in nobody's way, and nothing piles up over many."""
+async def test_the_next_process_of_a_killed_plugin_takes_its_socket(node: Node, kubelet: FakeKubelet) -> None:
+    """What a crash leaves behind does not get in the way, and nothing piles up over many crashes."""
     sockets = set()
     for _ in range(4):
         plugin = node.start_plugin()

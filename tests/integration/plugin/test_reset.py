@@ -80,7 +80,7 @@ async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: 
 
 @pytest.mark.parametrize("deed", HARMLESS)
 async def test_a_reset_that_goes_well(node: Node, kubelet: FakeKubelet, deed: str) -> None:
-    """The container starts, whatever the reset printed and whomever it left behind; they do not stay."""
+    """The container starts, whatever the reset printed and whichever processes it left behind; those are ended."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", f"do: {deed}")
     pod = await kubelet.admit("pod", {STUB: 1})
@@ -92,7 +92,7 @@ async def test_a_reset_that_goes_well(node: Node, kubelet: FakeKubelet, deed: st
 
 
 async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin that names no reset tells the kubelet so, and costs a starting container nothing."""
+    """A plugin without a reset declares that to the kubelet, and costs a starting container nothing."""
     plugin = await _plugin(node, kubelet, "{}")
     await kubelet.admit("pod", {STUB: 1})
     async with dialled(node.sockets()[0]) as client:
@@ -101,7 +101,7 @@ async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: Fak
 
 
 async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """After the third failure nobody gets the device; a reset that succeeds while nobody holds it brings it back."""
+    """After three failures the device is not allocated; a reset that succeeds while it is unused brings it back."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-0", "do: fail, text: no answer")
     for n in range(3):
@@ -166,7 +166,7 @@ async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubel
 
 
 async def test_shares_of_a_device_are_not_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Somebody may be using the other share; the state says why the reset was left out, and the container starts."""
+    """Another container may use the other share; the state says why the reset was skipped, and the container starts."""
     target = node.write_plugin(
         "class P(Plugin):\n"
         "    resource = 'example.com/shared'\n"
@@ -209,7 +209,7 @@ async def test_a_killed_plugin_takes_its_resets_along(node: Node, kubelet: FakeK
 
 
 async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Nobody waits for it any more, so it does not go on; another kubelet finds all devices."""
+    """Its result is no longer wanted, so it does not continue; another kubelet finds all devices."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: hang in C")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))

@@ -67,8 +67,8 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
     await kubelet.wait_for(STUB, 1)
     assert len(kubelet.registrations) == 1
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [2, 2, 2]
-    told = [line["reason"] for line in obedient.plugin.lines("scan result changed")]
-    assert told == [
+    reasons = [line["reason"] for line in obedient.plugin.lines("scan result changed")]
+    assert reasons == [
         f"{failed}{words}",
         f"{failed}OSError: and now the bus",
         "no problems",

@@ -42,7 +42,7 @@ class P(Plugin):
     await kubelet.wait_for(STUB, 1)
 
 
-async def test_hup_at_any_moment_of_the_start_kills_nobody(node: Node, kubelet: FakeKubelet) -> None:
+async def test_hup_at_any_moment_of_the_start_kills_no_process(node: Node, kubelet: FakeKubelet) -> None:
     """Blocked by the parent, as the hub does it, SIGHUP waits until it is handled, and then is."""
     luck = chance()
     for number in range(6):

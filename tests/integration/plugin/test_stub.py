@@ -132,7 +132,7 @@ async def test_allocate_hangs(node: Node, kubelet: FakeKubelet) -> None:
 
 @pytest.mark.parametrize("fault", ["fail: no idea", "hang: true"])
 async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: str) -> None:
-    """The pod is admitted all the same."""
+    """The pod is admitted anyway."""
     node.faults(f"prefer: {{{fault}}}")
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
@@ -166,7 +166,7 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
     ],
 )
 async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, problem: str) -> None:
-    """The devices are unhealthy, the reason names the place of the mistake, and mending it ends that."""
+    """The devices are unhealthy, the reason names the place of the mistake, and fixing the file ends that."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(text)

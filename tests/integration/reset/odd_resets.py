@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from hub import ResetDevice, ResetFailed
 
 
-def tell_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
     """Print what there is around a reset, one line each."""
     facts = {
         "device": [device.id, list(device.nodes), device.host_root],

@@ -81,5 +81,5 @@ def open_descriptors() -> dict[str, str]:
     found = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path for each would be no gain
         with suppress(FileNotFoundError):
-            found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 - likewise
+            found[name] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 - as above
     return found

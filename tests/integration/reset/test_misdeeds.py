@@ -120,17 +120,17 @@ async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> N
 
 
 async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
-    """So many lines are told, the others are counted; of a long line its begin is told."""
+    """So many lines are logged, the others are counted; of a long line the beginning is logged."""
     await reset(workshop.stub({"lines": {"do": "flood"}, "line": {"do": "flood line"}}), ["lines", "line"])
-    *told, rest = workshop.printed("lines")
-    assert told == ["a line that says nothing"] * LINES
+    *lines, rest = workshop.printed("lines")
+    assert lines == ["a line that says nothing"] * LINES
     more = 2 * ((8 << 20) // 25) - LINES
     assert rest == f"... and {more} more lines"
     assert workshop.printed("line") == ["x" * LINE_BYTES + " ..."]
 
 
 @pytest.mark.parametrize(("deed", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
-async def test_the_log_tells_where(workshop: Workshop, deed: str, place: str) -> None:
+async def test_the_log_says_where(workshop: Workshop, deed: str, place: str) -> None:
     """Where a reset crashed, hung or raised an error can be read."""
     await reset(workshop.stub({"bad": {"do": deed}}), "bad", SHORT)
     assert [line for line in workshop.printed("bad") if f"in {place}" in line]

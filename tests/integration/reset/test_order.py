@@ -86,7 +86,7 @@ async def test_a_cancelled_call_ends_its_resets_first(workshop: Workshop) -> Non
 
 
 async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
-    """Nothing waits any more, and all the same everything goes."""
+    """Nothing waits any more, and every process still ends."""
     resetter = workshop.stub({"*": {"do": "hang in C"}}, term_timeout=LONG, kill_timeout=2 * LONG)
     call = asyncio.create_task(reset(resetter, ["a", "b"]))
     await wait_until(lambda: len(workshop.processes()) == 4, "resets under way")
@@ -112,7 +112,7 @@ async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
 
 
 async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
-    """Nobody waits for it, nobody touches its device until it is gone, and then the device is free again."""
+    """No call waits for it, its device is left alone until it is gone, and then the device is free again."""
     resetter = workshop.resetter("tests.integration.reset.odd_resets:stop_guard", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
@@ -127,7 +127,7 @@ async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
     assert again.message.startswith("reset of bad was not started: an earlier reset of bad survived SIGKILL")
     assert workshop.processes() == processes
     other = (await reset(resetter, "other", SHORT))["other"]
-    assert other.seconds, "a stuck reset takes nobody's place"
+    assert other.seconds, "a stuck reset takes the place of no other reset"
     for pid in workshop.processes():
         # Each guard takes its worker along.
         with contextlib.suppress(ProcessLookupError):
@@ -139,12 +139,12 @@ async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
 
 async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
     """Who takes over knows the process, and does not take another one with the same number for it."""
-    told: list[tuple[str, str]] = []
+    stuck: list[tuple[str, str]] = []
     resetter = workshop.resetter(
-        "tests.integration.reset.odd_resets:stop_guard", kill_timeout=0.5, on_stuck=lambda *what: told.append(what)
+        "tests.integration.reset.odd_resets:stop_guard", kill_timeout=0.5, on_stuck=lambda *what: stuck.append(what)
     )
     await reset(resetter, "bad", SHORT)
-    ((key, why),) = told
+    ((key, why),) = stuck
     assert key == "bad"
     assert "survived SIGKILL" in why
     holder = resetter.holder("bad")
@@ -158,20 +158,20 @@ async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(worksho
     assert not workshop.processes()
 
 
-async def test_a_cancelled_reset_that_survives_is_told_of(workshop: Workshop) -> None:
-    """Although nobody gets a result any more."""
-    told: list[str] = []
+async def test_a_cancelled_reset_that_survives_is_reported(workshop: Workshop) -> None:
+    """It is reported although no caller gets a result any more."""
+    stuck: list[str] = []
     resetter = workshop.resetter(
         "tests.integration.reset.odd_resets:stop_guard",
         cancel_timeouts=(0.1, 0.3),
-        on_stuck=lambda device, _: told.append(device),
+        on_stuck=lambda device, _: stuck.append(device),
     )
     call = asyncio.create_task(reset(resetter, "bad"))
     await wait_until(lambda: _stopped(workshop), "a guard that does not end")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert told == ["bad"]
+    assert stuck == ["bad"]
     for pid in workshop.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
@@ -204,8 +204,8 @@ async def test_ids_need_not_be_unique(workshop: Workshop) -> None:
     assert all(result.message.startswith("reset of same failed") for result in results.values())
 
 
-async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
-    """Fail the call, but say nothing about the device, and hold up nobody else."""
+async def test_settings_that_are_not_passed_in_time(workshop: Workshop) -> None:
+    """They fail the call, but say nothing about the device, and delay no other reset."""
     go = threading.Event()
 
     def hang() -> None:
@@ -223,7 +223,7 @@ async def test_settings_that_are_not_told_in_time(workshop: Workshop) -> None:
     assert not workshop.processes()
 
 
-async def test_what_cannot_be_told_to_a_process_is_a_failure(workshop: Workshop) -> None:
+async def test_what_cannot_be_passed_to_a_process_is_a_failure(workshop: Workshop) -> None:
     """Such as a path that is no text, or settings that are none."""
     before = open_descriptors()
     odd = ResetDevice("odd", ("/dev/\udcff",))

@@ -36,7 +36,7 @@ async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
     """What a reset finds around itself."""
     file = tmp_path / "facts"
     limits = ResetLimits(memory=1 << 29, processor=11, files=99)
-    resetter = workshop.resetter("tests.integration.reset.odd_resets:tell_all", OwnSettings(str(file)), limits=limits)
+    resetter = workshop.resetter("tests.integration.reset.odd_resets:report_all", OwnSettings(str(file)), limits=limits)
     device = ResetDevice("card0", ("/dev/card0",), "/host")
     # Not for the reset.
     descriptor = os.open("/dev/zero", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Rolling upgrades: for a moment two hubs share a node, and whoever wants a device gets one."""
+"""Rolling upgrades: for a moment two hubs share a node, and every container that asks for a device gets one."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa:
                 await upgrade(node, f"hub-{number}", after=luck.uniform(0, 0.5), signum=signum)
         assert (traffic.failures, traffic.gaps) == ([], [])
         assert len(traffic.waits) > 10
-        # A kubelet that starts after all that is served by the youngest hub alone, once.
+        # A kubelet that starts after all that is served by the newest hub alone, once.
         before = len(node.kubelet.registrations)
         await node.kubelet.restart()
         await all_allocatable(node.kubelet)
@@ -44,20 +44,20 @@ async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa:
         assert all(call.endpoint.startswith("hub-2-") and not call.error for call in later)
 
 
-async def test_the_end_of_the_younger_is_noticed() -> None:
+async def test_the_end_of_the_newer_is_noticed() -> None:
     """After the upgrade a plugin that ends takes its devices with it at once, as ever."""
     async with node_of_three() as node:
-        await upgrade(node, "younger")
+        await upgrade(node, "v2")
         await _operate(node, "stop", "red")
         await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[RESOURCES[0]].allocatable == 0)
 
 
 async def test_a_kubelet_that_restarts_in_the_middle() -> None:
-    """Both hubs are there, and the younger one has the resources again; the older one leaves them to it."""
+    """Both hubs are there, and the newer one has the resources again; the older one leaves them to it."""
     async with node_of_three() as node:
         older, older_dir = node.hub, node.run_dir
         assert older
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await ready(node)
         before = len(node.kubelet.registrations)
         await node.kubelet.restart()
@@ -70,7 +70,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
 
         await wait_until(handed_over, "the older hub to stand back")
         taken = [call.endpoint for call in node.kubelet.registrations[before:] if not call.error]
-        assert {endpoint.partition("-")[0] for endpoint in taken} == {"younger"}
+        assert {endpoint.partition("-")[0] for endpoint in taken} == {"v2"}
         traffic = Traffic(node.kubelet)
         with traffic.running():
             older.terminate()
@@ -79,17 +79,17 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
 
 
 async def test_an_upgrade_that_is_taken_back() -> None:
-    """The younger hub goes first: the older one has the resources again, and knows what was said meanwhile."""
+    """The newer hub goes first: the older one has the resources again, and knows the cordons made meanwhile."""
     async with operated() as node:
         older_dir = node.run_dir
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await ready(node)
         answer = await node.dphub("cordon", "stub-1", "--reason", "said meanwhile")
         assert answer.code == 0, answer
         await node.kubelet.wait_for(STUB, 3)
         refused = await node.dphub("cordon", "stub-2", "--instance", "dphub")
         assert refused.code == 1
-        assert "the newer hub younger owns this node: repeat the command with --instance younger" in refused.err
+        assert "the newer hub v2 owns this node: repeat the command with --instance v2" in refused.err
         before = len(node.kubelet.registrations)
         await node.stop_hub()
         await wait_until(
@@ -103,13 +103,13 @@ async def test_an_upgrade_that_is_taken_back() -> None:
         assert "said meanwhile" in status.out
 
 
-async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
+async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
     """The older hub keeps what is the node's: registration, health, operators' words; also when the other one goes."""
     async with operated() as node:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")
-        await node.start_hub("younger")
-        await wait_until(lambda: len(running_hubs(older_dir)) > 1, "the younger hub")
+        await node.start_hub("v2")
+        await wait_until(lambda: len(running_hubs(older_dir)) > 1, "the newer hub")
         answer = await node.dphub("cordon", "stub-1", "--reason", "the fan is loud", "--instance", "dphub")
         assert answer.code == 0, answer
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
@@ -125,11 +125,11 @@ async def test_a_younger_hub_whose_plugin_does_not_serve() -> None:
         await node.kubelet.wait_for(STUB, 2)
 
 
-async def test_a_younger_plugin_that_goes() -> None:
+async def test_a_newer_plugin_that_goes() -> None:
     """However it goes, its hub may live on: the older hub has its resource again, and so often as that happens."""
     async with node_of_three() as node:
         older_dir = node.run_dir
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await ready(node)
         for _ in range(2):
             await _operate(node, "stop", "red")
@@ -138,7 +138,7 @@ async def test_a_younger_plugin_that_goes() -> None:
             await node.kubelet.restart()
             await all_allocatable(node.kubelet)
             await _operate(node, "start", "red")
-            await _admitted_by(node, "younger")
+            await _admitted_by(node, "v2")
         assert node.hub
         node.hub.kill()
         await node.hub.wait()
@@ -149,7 +149,7 @@ async def test_a_younger_plugin_that_goes() -> None:
             return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
         await wait_until(registered, "the older hub to say so")
-        # Nothing has piled up: a change is told to this kubelet once by each who serves.
+        # Nothing has piled up: each process that serves sends a change to this kubelet once.
         before = len(node.kubelet.lists(RESOURCES[0]))
         (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')
         await node.kubelet.wait_for(RESOURCES[0], 3)
@@ -164,20 +164,20 @@ class P(Plugin):
     resource = "example.com/p"
     scan_interval = 0.2
     def devices(self):
-        if os.environ["DPHUB_INSTANCE"] == "younger" and not Path(__file__).with_name("mended").exists():
+        if os.environ["DPHUB_INSTANCE"] == "v2" and not Path(__file__).with_name("fixed").exists():
             raise OSError("the new version does not find its library")
         return [Device("one")]
 """
 
 
-async def test_a_younger_plugin_with_a_fault() -> None:
-    """It takes nothing over while the older one serves, and says so; when that is gone it is better than nobody."""
+async def test_a_newer_plugin_with_a_fault() -> None:
+    """It takes nothing over while the older one serves, and says so; once that is gone, it serves despite its fault."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older = node.hub
         assert older
-        await node.start_hub("younger")
-        await wait_until(lambda: "an older hub keeps serving" in str(node.plugin("p")), "the younger one to step back")
+        await node.start_hub("v2")
+        await wait_until(lambda: "an older hub keeps serving" in str(node.plugin("p")), "the newer plugin in standby")
         plugin = node.plugin("p")
         assert plugin
         assert plugin.condition is Condition.STANDBY
@@ -186,8 +186,8 @@ async def test_a_younger_plugin_with_a_fault() -> None:
         assert [call.endpoint.partition("-")[0] for call in node.kubelet.registrations] == ["dphub"]
         older.terminate()
         await older.wait()
-        await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("younger-"))
-        (node.directory / "mended").touch()
+        await node.kubelet.wait_until(lambda kubelet: kubelet.registrations[-1].endpoint.startswith("v2-"))
+        (node.directory / "fixed").touch()
         await node.kubelet.wait_for("example.com/p", 1)
         await node.all_well()
 
@@ -197,11 +197,11 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older_dir = node.run_dir
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await wait_until(lambda: "an older hub keeps serving" in str(node.plugin("p")), "the newer plugin in standby")
         cordoned = await node.dphub("cordon", "one", "--reason", "the fan is loud", "--instance", "dphub")
         assert cordoned.code == 0, cordoned
-        assert (await node.dphub("stop", "p", "--instance", "younger")).code == 0
+        assert (await node.dphub("stop", "p", "--instance", "v2")).code == 0
         assert "the fan is loud" in older_dir.health("p").read_text()
         before = read_report(older_dir.report("p"))
         assert before
@@ -224,7 +224,7 @@ async def test_what_belongs_to_the_node_survives() -> None:
         await node.kubelet.wait_for(GPU, 7)
         older = node.hub
         assert older
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await ready(node)
         older.kill()
         await older.wait()
@@ -235,7 +235,7 @@ async def test_what_belongs_to_the_node_survives() -> None:
 
 
 async def test_a_killed_pod_leaves_nothing_for_long() -> None:
-    """The next hub removes files and sockets of hubs that are no more, and those of nobody else."""
+    """The next hub removes files and sockets of hubs that are no more, and no others."""
     async with node_of_three() as node:
         await node.start_hub("killed")
         await ready(node)
@@ -255,15 +255,15 @@ async def test_a_killed_pod_leaves_nothing_for_long() -> None:
 
 
 async def test_names() -> None:
-    """A hub's name is part of its sockets' names, so not everything will do; commands are about the younger hub."""
+    """A hub's name is part of its sockets' names, so not every name is valid; commands are about the newer hub."""
     async with operated() as node:
         await node.start_hub("Not-A-Name")
         assert node.hub
         assert await node.hub.wait() == 2
         assert 'is "Not-A-Name", expected lower-case letters, digits and "-"' in node.log.read_text()
-        await node.start_hub("younger")
+        await node.start_hub("v2")
         await ready(node)
-        assert '"instance": "younger"' in (await node.dphub("status", "--json")).out
+        assert '"instance": "v2"' in (await node.dphub("status", "--json")).out
         assert '"instance": "dphub"' in (await node.dphub("status", "--json", "--instance", "dphub")).out
 
 
@@ -281,7 +281,7 @@ async def _operate(node: Node, command: str, plugin: str) -> None:
 
 
 async def _admitted_by(node: Node, hub: str) -> None:
-    """Wait until this hub has a resource, and a pod its device. Nobody can know how many fail before."""
+    """Wait until this hub has a resource, and a pod its device. How many pods fail before is not predictable."""
     red = RESOURCES[0]
 
     def registered() -> bool:

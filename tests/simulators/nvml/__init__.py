@@ -66,19 +66,19 @@ class SimulatedNode:
             events.write(f"{self.gpus[gpu].uuid} 8 {code} {gi} {ci}\n")
 
     def hang(self, function: str = "*") -> None:
-        """Calls of a function do not return until `mend`."""
+        """Calls of a function do not return until `clear_faults`."""
         self.fail(function, HANGS)
 
     def delay(self, function: str, milliseconds: int) -> None:
-        """Calls of a function take so long until `mend`."""
+        """Calls of a function take so long until `clear_faults`."""
         self.fail(function, -milliseconds)
 
     def fail(self, function: str, code: int) -> None:
-        """Calls of a function return an error until `mend`."""
+        """Calls of a function return an error until `clear_faults`."""
         self.failures[function] = code
         self.apply()
 
-    def mend(self) -> None:
+    def clear_faults(self) -> None:
         """The driver is as it should be."""
         self.failures.clear()
         self.driver = self.driver or DRIVER
@@ -122,7 +122,7 @@ class SimulatedNode:
         self.apply()
 
     def unplug(self, gpu: int) -> SimulatedGpu:
-        """It is gone; those behind it are counted anew."""
+        """Remove a GPU; those behind it are renumbered."""
         gone = self.gpus.pop(gpu)
         self.apply()
         return gone

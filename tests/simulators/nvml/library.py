@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 def simulated_library() -> Path:
-    """The library, compiled where nobody has yet; its file is named as the driver's."""
+    """Return the library, compiled if it is not yet there; its file is named like the driver's."""
     header = _header()
     sources = sorted(HERE.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in [*sources, header])).hexdigest()[:16]
