@@ -88,7 +88,7 @@ def test_a_long_subject_is_refused(message: str, refused: bool) -> None:  # noqa
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
 def test_forms_ask_for_commands_that_exist(path: Path) -> None:
-    """Whoever reports something can run what the form asks for."""
+    """A user who reports something can run the commands that the form asks for."""
     form = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert form["name"]
     assert form["description"]

@@ -148,7 +148,7 @@ def test_an_interrupted_set_up_starts_over(machine: Machine) -> None:
     assert (machine.venv / "dev").exists()
 
 
-def test_a_directory_of_somebody_else_is_left_alone(machine: Machine) -> None:
+def test_a_directory_of_another_user_is_left_alone(machine: Machine) -> None:
     """An environment without pip, which another tool may have made, is not deleted: the user gets the command."""
     (machine.state / "python-venv").touch()
     (machine.venv / "lib").mkdir(parents=True)

@@ -57,7 +57,7 @@ def test_the_rules_are_those_that_are_checked() -> None:
 
 
 def test_the_map_has_every_room() -> None:
-    """Each package, and each directory of the project that is somebody's to look after; none that is not there."""
+    """The map lists each package and each directory that developers maintain, and none that does not exist."""
     packages = {path.parent for top in ("hub", "plugins") for path in (ROOT / top).rglob("__init__.py")}
     dotted = {str(path.relative_to(ROOT)).replace("/", ".") for path in packages}
     named = set(_names("room"))

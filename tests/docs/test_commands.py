@@ -44,9 +44,9 @@ NOT_RUN = {
 RUN = {
     "cp -r container/overlays/": "copies the overlay",
     "cp container/base/": "copies a file into the copy of the overlay",
-    "kubectl (kustomize|apply -k|delete -k) ": "makes the objects, without telling a cluster",
-    "oc apply -k ": "likewise",
-    "helm (install|upgrade) ": "renders the chart, without telling a cluster",
+    "kubectl (kustomize|apply -k|delete -k) ": "renders the objects without contacting a cluster",
+    "oc apply -k ": "renders the objects without contacting a cluster",
+    "helm (install|upgrade) ": "renders the chart without contacting a cluster",
     r"(\(cd [^ ]+ && )?dphub check ": "checks the files of the checkout",
     "kubectl --namespace [^ ]+ exec POD -- dphub ": "the command is understood; tests/integration runs it",
 }
@@ -139,7 +139,7 @@ def _known_flags(program: str, *words: str) -> set[str]:
 
 @pytest.mark.parametrize("command", [*_matching("kubectl ")])
 def test_the_flags_of_kubectl_are_its_own(command: str) -> None:
-    """Whatever a command for a cluster is told, kubectl knows."""
+    """Each flag of a command for a cluster is one that kubectl knows."""
     words = shlex.split(command.partition(" -- ")[0])[1:]
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     if words[0] == "--namespace":

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md tells a developer is so."""
+"""What CONTRIBUTING.md says to a developer is true."""
 
 import re
 import shutil
@@ -58,7 +58,7 @@ def test_every_command_is_known_to_these_tests() -> None:
     assert [text for text in known if not any(command.startswith(text) for command in CONTRIBUTING.commands)] == []
 
 
-def test_everything_that_make_is_told_to_make_is_there() -> None:
+def test_every_make_target_exists() -> None:
     """In commands and in the text."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     commands = [command.removeprefix("make ") for command in CONTRIBUTING.commands if command.startswith("make ")]

@@ -1,4 +1,4 @@
-"""Whoever follows a link in the documentation arrives."""
+"""Every link in the documentation leads to a page and a section that exist."""
 
 import re
 

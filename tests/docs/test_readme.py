@@ -1,4 +1,4 @@
-"""What README.md tells its reader to type works."""
+"""The commands in README.md work as written."""
 
 import asyncio
 import os
@@ -42,8 +42,8 @@ NOT_TYPED = {
     "docker push ": "needs a registry",
     "cp -r container/overlays/kubernetes ": "changes the checkout; tests/deploy/test_manifests.py has the overlay",
     "python3 -m venv /opt/dphub": "is outside of the checkout; tests/deploy/test_release.py installs the wheel",
-    "/opt/dphub/bin/pip install ": "likewise",
-    "/opt/dphub/bin/dphub run": "likewise; what the command does without a word more is below",
+    "/opt/dphub/bin/pip install ": "is outside of the checkout; tests/deploy/test_release.py installs the wheel",
+    "/opt/dphub/bin/dphub run": "is outside of the checkout; what the command does without arguments is tested below",
     "kubectl apply ": "needs a cluster",
     "kubectl --namespace device-plugin-hub rollout ": "needs a cluster",
     "kubectl --namespace device-plugin-hub exec ": "needs a cluster",
@@ -93,10 +93,10 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
 def test_the_commands_for_a_fresh_machine() -> None:
     """`make demo` shows the demo; `make test` is what gates, and knows how to set itself up."""
     assert COMMANDS[0] == "make demo"
-    told = subprocess.run(
+    output = subprocess.run(
         ["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=4 * WAIT_SECONDS
     ).stdout
-    assert "The hub stops" in told
+    assert "The hub stops" in output
     planned = subprocess.run(
         ["make", "-n", "-B", "test"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=WAIT_SECONDS
     )
@@ -126,7 +126,7 @@ async def test_a_node_of_ones_own(root: Path) -> None:
         await first.says("environment: STUB_DEVICES=")
 
 
-def test_everything_that_make_is_told_to_make_is_there() -> None:
+def test_every_make_target_exists() -> None:
     """Each target that is named, `make test-image` and `make bench` among them."""
     named = set(re.findall(r"\bmake ([a-z-]+)`", README.text))
     assert {"test", "bench", "test-image"} <= named

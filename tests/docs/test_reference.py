@@ -23,7 +23,7 @@ def test_it_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A page that says something else fails the check, with what to do; writing it mends that."""
+    """A page that differs from the code fails the check, which says what to do; writing the page fixes it."""
     stale = tmp_path / "reference.md"
     stale.write_text(page("reference").replace("`migStrategy`", "`migPolicy`"))
     monkeypatch.setattr(reference, "TARGET", stale)
@@ -36,11 +36,11 @@ def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_a_key_without_a_meaning_is_refused() -> None:
     """So that no key comes into a file without a word about it."""
 
-    class Mute(msgspec.Struct):
+    class Undocumented(msgspec.Struct):
         silent: int = 1
 
     with pytest.raises(LookupError, match="silent has no docstring: say what it means"):
-        settingswords.keys(Mute)
+        settingswords.keys(Undocumented)
 
 
 def test_every_variable_is_there() -> None:
@@ -57,7 +57,7 @@ def test_every_variable_that_is_read_is_there() -> None:
         for path in CODE
         for name in re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text(encoding="utf-8"))
     }
-    # Handed on to programs, as every process does; and what a shell tells its completion.
+    # Passed on to programs, as by every process, and set by a shell for its completion.
     assert {name for name in asked if f"| `{name}` |" not in page("reference")} == {
         "PATH",
         "COMP_LINE",
@@ -89,7 +89,7 @@ def test_every_exit_code_is_there() -> None:
         ("resourceName", "text like `^[a-zA-Z0-9_]+$`", "required"),
     ],
 )
-def test_types_are_told_in_words(key: str, value: str, default: str) -> None:
+def test_types_are_described_in_words(key: str, value: str, default: str) -> None:
     """What a key takes, and what it is where nothing is said."""
     ((pool, places),) = [
         item for item in settingswords.sections(IBSettings).items() if item[1] == [("configList", "[]")]

@@ -40,7 +40,7 @@ def test_the_privileges_are_there() -> None:
 
 
 def test_what_the_pod_never_has() -> None:
-    """Nothing of the node's network or its processes' memory, and nobody but its user may ask for it."""
+    """No manifest gives it the network, the IPC namespace or a port of the node, as the page says."""
     (said,) = re.findall("^There is no (.*), with no component", page("security"), re.MULTILINE)
     assert codes(said) == ["hostNetwork", "hostIPC", "hostPort"]
     for values in (KUBERNETES, *VALUES.values()):
@@ -49,7 +49,7 @@ def test_what_the_pod_never_has() -> None:
 
 
 def test_the_configuration_is_there() -> None:
-    """Where it is mounted, and that nobody can write to it."""
+    """The page says where it is mounted, and that it is mounted read-only."""
     (right,) = [row[1] for row in rows("security", "directory of the node", "in the pod", "for") if "none:" in row[0]]
     (hub,) = pod(charted())["containers"]
     (config,) = [mount for mount in hub["volumeMounts"] if mount["name"] == "config"]
@@ -62,7 +62,7 @@ def test_a_digest_can_be_said() -> None:
     assert "digest" in yaml.safe_load((CHART / "values.yaml").read_text())["image"]
 
 
-def test_nobody_asks_the_cluster_anything() -> None:
+def test_nothing_asks_the_cluster_anything() -> None:
     """No token is mounted, and outside OpenShift the account has no rights at all."""
     assert pod(charted())["automountServiceAccountToken"] is False
     assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})

@@ -23,7 +23,7 @@ BY_OTHERS = (
     *("nodes are available", "Insufficient", "insufficient quota to match these scopes", "violates PodSecurity"),
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
     *("Readiness probe failed", "HTTP probe failed with statuscode", "avc: denied", "rpc error"),
-    # What a story has somebody say: the stub, a kubelet, an operator, and files that are wrong.
+    # What other parties say in a story: the stub, a kubelet, an administrator, and files with mistakes.
     *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
     *("Object contains unknown field `modus`", "Invalid enum value 'v2'", "RuntimeError"),
     # The operating system and NVML.
@@ -99,7 +99,7 @@ def _unknown(line: str) -> list[str]:
 
 @pytest.mark.parametrize("line", dict.fromkeys([*QUOTES, *INLINE]))
 def test_what_is_quoted_is_said_by_the_code(line: str) -> None:
-    """Every fixed word of it is in a text of the code, or is somebody else's."""
+    """Every fixed word of it is in a text of the code, or comes from other software."""
     assert _unknown("!  gpu  the weather is too hot for this adapter")
     (line, *_) = [quote for quote in QUOTES if "backing off" in quote]
     assert "resting" in _unknown(line.replace("backing off", "resting"))

@@ -1,4 +1,4 @@
-"""Whoever types what the tutorial says gets what the tutorial says."""
+"""The commands of the tutorial print what the tutorial shows."""
 
 import inspect
 import re
@@ -44,7 +44,7 @@ FROM_HUB = ["Allocation", "Metric", "Sample"]
 NOT_TYPED = {
     "mkdir serial && cd serial": "the directory of the test stands for it",
     "python3 -m venv venv": "tests have a virtual environment already",
-    ". venv/bin/activate": "likewise",
+    ". venv/bin/activate": "tests have a virtual environment already",
     "pip install ../device-plugin-hub": "needs a package index; tests/deploy/test_release.py installs the wheel",
     "pip install pytest": "needs a package index",
     "kubectl apply ": "needs a cluster",
@@ -202,7 +202,7 @@ async def test_health_and_settings(tutorial: Tutorial) -> None:
 
 
 def test_mistakes_are_found_without_starting_anything(tutorial: Tutorial) -> None:
-    """In the settings and in circus.ini, and told as the page has it."""
+    """Mistakes in the settings and in circus.ini are reported in the words of the page."""
     tutorial.write(GROWN)
     typed(CHECK_SETTINGS, tutorial.directory)
     typed(CHECK_HUB, tutorial.directory)

@@ -212,7 +212,7 @@ class Pod:
 
 
 def _own_capabilities() -> list[str]:
-    """What this process may do, as nobody can give more: a test may itself run in a container."""
+    """Return the capabilities of this process, the most that it can pass on: a test may itself run in a container."""
     status = Path("/proc/self/status").read_text()
     (bits,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapBnd:"))
     return [f"CAP_{name}" for bit, name in enumerate(_CAPABILITIES.split()) if bits >> bit & 1]

@@ -111,7 +111,7 @@ async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
-def test_nobody_gains_rights_from_it(image: Image) -> None:
+def test_no_process_gains_rights_from_it(image: Image) -> None:
     """No setuid program, no file capability, no device file, nothing that everybody may write but /tmp and its like."""
     for path, found in _everything(image):
         kind, mode = stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode)
@@ -124,7 +124,7 @@ def test_nobody_gains_rights_from_it(image: Image) -> None:
 
 
 def test_the_hub_inside_belongs_to_root(image: Image) -> None:
-    """Nobody else may change what runs as root on every node."""
+    """No other user may change what runs as root on every node."""
     for path, found in _everything(image):
         if path.is_relative_to("/opt/dphub") or path.is_relative_to("/etc/dphub"):
             assert (found.st_uid, found.st_gid) == (0, 0), path

@@ -85,7 +85,7 @@ async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, 
     assert "default/trainer" in (await pod.exec("dphub", "devices"))[1]
 
 
-async def test_the_health_check_tells_a_living_hub_from_a_hung_one(
+async def test_the_health_check_distinguishes_a_running_hub_from_a_hung_one(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], image: Image
 ) -> None:
     """The image's own health check passes while the hub answers, and fails within its time where it does not."""
