@@ -58,7 +58,7 @@ async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
 
 
 async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
-    """So it is after a restart of the hub, too; until the kubelet has answered, the status says nothing about it."""
+    """This holds after a restart of the hub, too; until the kubelet has answered, the status says nothing about it."""
     await node.kubelet.admit("holder", {STUB: 2, GPU: 1})
     await node.stop_hub()
     await node.start_hub()
