@@ -226,6 +226,8 @@ class Registrar:
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
         if follows is not _Next.FRESH_SOCKET and not self._is_over(kubelet):
+            # A kubelet that restarts is over by now; one that stays and lets go of a resource is worth a line.
+            self._log.info("registration lost", reason="the kubelet has closed its stream")
             self._set_status(RegistrationStatus.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
 
