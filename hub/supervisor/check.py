@@ -16,7 +16,7 @@ from hub.base.errors import HubError
 from hub.base.exits import signal_name
 from hub.model.check import CheckReport
 from hub.supervisor.config.watchers import HUB_PLUGIN, PluginConfig
-from hub.supervisor.options import HubSettings
+from hub.supervisor.settings import HubSettings
 
 
 def run_check(

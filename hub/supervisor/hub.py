@@ -20,8 +20,8 @@ from hub.supervisor.cleanup import remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.http.server import serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
-from hub.supervisor.options import HubSettings
 from hub.supervisor.reporter import HubReporter
+from hub.supervisor.settings import HubSettings
 from hub.supervisor.tasks import run_forever
 from hub.supervisor.watchdog import Watchdog
 

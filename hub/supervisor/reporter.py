@@ -11,8 +11,8 @@ from hub.base.sockets import kubelet_identity
 from hub.base.statusfile import StatusFile
 from hub.model.hub import HubReport, InstanceReport
 from hub.supervisor.config.watchers import PluginConfig
-from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord
+from hub.supervisor.settings import HubSettings
 
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
 """Contains the node's name in Kubernetes, because the host name in a pod is that of the pod."""

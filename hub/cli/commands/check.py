@@ -18,7 +18,7 @@ from hub.cli.render.text import click_errors, echo, examples
 from hub.model.check import CheckReport, FoundDevice
 from hub.supervisor.check import run_check
 from hub.supervisor.config.watchers import default_config, read_config
-from hub.supervisor.options import HubSettings
+from hub.supervisor.settings import HubSettings
 
 _PATH = click.Path(path_type=Path, readable=False)
 """As in `run`."""

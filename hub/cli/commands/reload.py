@@ -17,7 +17,7 @@ from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options
 from hub.model.node import Condition, NodeStatus
 from hub.supervisor.config.watchers import read_config
-from hub.supervisor.options import HubSettings
+from hub.supervisor.settings import HubSettings
 
 if TYPE_CHECKING:
     from hub.supervisor.circus.changes import ReloadResult

@@ -13,7 +13,7 @@ from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.render.text import examples
 from hub.supervisor.config.watchers import default_config
-from hub.supervisor.options import HubSettings
+from hub.supervisor.settings import HubSettings
 
 HTTP = "127.0.0.1:9880"
 """Where the hub listens by default: reachable from its own node only."""

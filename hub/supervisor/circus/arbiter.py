@@ -33,8 +33,8 @@ from hub.supervisor.circus.changes import ReloadResult
 from hub.supervisor.circus.watcher import PluginWatcher
 from hub.supervisor.config.ini import Section
 from hub.supervisor.config.watchers import PluginConfig, plugin_from_section, read_config
-from hub.supervisor.options import HubSettings
 from hub.supervisor.reporter import HubReporter
+from hub.supervisor.settings import HubSettings
 
 REAP_INTERVAL = 60.0
 """Seconds between checks for exited children without a SIGCHLD: never needed, and cheap."""

@@ -26,8 +26,8 @@ from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_own_python
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.exitreason import RECENT, last_error
-from hub.supervisor.options import HubSettings
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
+from hub.supervisor.settings import HubSettings
 
 STACK_SECONDS = 0.5
 """Seconds for an unresponsive process to write the stacks of its threads; if it still can, it takes a millisecond."""
