@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def hub_only(*names: str) -> Iterator[None]:
+def without_packages(*names: str) -> Iterator[None]:
     """Hide these packages from what is imported in the block; earlier and later imports of them work."""
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in names}
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type] # with None, Python does not find a module

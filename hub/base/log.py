@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
 from hub.base.errors import ConfigError
-from hub.base.imports import hub_only
+from hub.base.imports import without_packages
 from hub.base.logfile import LogFile, StandardError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     # structlog loads rich only to colour tracebacks, which costs each process 4 MB and 30 ms, and greenlet for programs
     # that use it.
-    with hub_only("rich", "greenlet"):
+    with without_packages("rich", "greenlet"):
         import structlog
 
 LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"

@@ -104,7 +104,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; an error that the user can fix is one line and exit code 2."""
-    _flush_output()
+    _escape_unencodable_output()
     try:
         if COMPLETE_VARIABLE in os.environ:
             # This module registers the completion for bash.
@@ -115,7 +115,7 @@ def main() -> None:
         sys.exit(Exit.USAGE)
 
 
-def _flush_output() -> None:
+def _escape_unencodable_output() -> None:
     """Escape characters that the terminal's encoding does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

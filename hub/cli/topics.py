@@ -33,7 +33,7 @@ VARIABLES = {
 }
 """Variables without a flag of `dphub run`, with their readers and meanings."""
 
-_OF_COMMANDS = {
+_COMMAND_EXITS = {
     Exit.OK: "Success. From dphub status: nothing needs to be fixed.",
     Exit.FAILED: """The command failed, or its output could not be written. From dphub status: something needs to be
         fixed. From dphub devices: the hub is not running, and the last known state was shown.""",
@@ -91,7 +91,7 @@ def _environment() -> Iterable[tuple[str, Iterable[Row]]]:
 
 def _exit_codes() -> Iterable[tuple[str, Iterable[Row]]]:
     yield "Of dphub run and of plugin processes:", [(str(code.value), code.meaning) for code in Exit]
-    yield "Of all other commands:", [(str(code.value), " ".join(text.split())) for code, text in _OF_COMMANDS.items()]
+    yield "Of all other commands:", [(str(code.value), " ".join(text.split())) for code, text in _COMMAND_EXITS.items()]
 
 
 def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:

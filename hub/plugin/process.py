@@ -24,7 +24,7 @@ from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
 from hub.plugin.report import Reporter
-from hub.plugin.resets.recovery import Recovery
+from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
@@ -83,15 +83,15 @@ class PluginProcess:
         self._inventory = Inventory(type(plugin), self._health, self._ownership, self._metrics, self._status)
         self._holders = Holders(plugin_dir, self._inventory, self._status)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
-        self._recovery = self._make_recovery(plugin, plugin_dir)
+        self._prober = self._make_prober(plugin, plugin_dir)
         self._api = self._make_api(plugin, plugin_dir, files.instance)
         self._scanner = Scanner(plugin, self._inventory, self._metrics)
         self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
         self._admin = AdminServer(files.admin_socket, self._make_commands())
         self._reporter = self._make_reporter(plugin, files.name, config)
 
-    def _make_recovery(self, plugin: Plugin, plugin_dir: Path) -> Recovery:
-        return Recovery(
+    def _make_prober(self, plugin: Plugin, plugin_dir: Path) -> Prober:
+        return Prober(
             plugin,
             plugin_dir,
             inventory=self._inventory,
@@ -143,7 +143,7 @@ class PluginProcess:
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._status.mark_changed()
         self._ownership.refresh()
-        parts = (self._heartbeat, self._api, self._recovery, self._holders, self._admin)
+        parts = (self._heartbeat, self._api, self._prober, self._holders, self._admin)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(part.run()) for part in parts]
             tasks += [group.create_task(self._scan()), group.create_task(self._keep_checking())]

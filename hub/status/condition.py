@@ -41,10 +41,10 @@ def condition_of(hub: HubReport, process: ProcessReport, report: PluginReport | 
         return Condition.STARTING, _previous_exit(process)
     if not report.resources and not report.scanned:
         return Condition.STARTING, report.reason or _previous_exit(process)
-    return _of_resources(hub, report)
+    return _registration_condition(hub, report)
 
 
-def _of_resources(hub: HubReport, report: PluginReport) -> tuple[Condition, str]:
+def _registration_condition(hub: HubReport, report: PluginReport) -> tuple[Condition, str]:
     if not report.resources:
         return (Condition.STANDBY if report.standby else Condition.NO_RESOURCES), report.reason
     for registration, condition in _REGISTRATIONS:

@@ -57,12 +57,12 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
         plugins: Its plugins.
         known: Problems that were found before.
     """
-    found = [*_of_hub(hub), *known]
+    found = [*_hub_problems(hub), *known]
     if hub.running:
-        found += _of_kubelet(hub, plugins)
+        found += _kubelet_problems(hub, plugins)
         ambiguous = _ambiguous(plugins)
         for plugin in plugins:
-            found += _of_plugin(hub, plugin, plugins, ambiguous)
+            found += _plugin_problems(hub, plugin, plugins, ambiguous)
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
 
 
@@ -71,7 +71,7 @@ def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Proble
     return tuple(problem for problem in problems if problem.about in {plugin, "hub", "kubelet"})
 
 
-def _of_hub(hub: HubStatus) -> Iterator[Problem]:
+def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     report = hub.report
     if hub.unresponsive:
         message = f"the hub does not respond: the event loop of process {report.pid} is blocked"
@@ -91,7 +91,7 @@ def _of_hub(hub: HubStatus) -> Iterator[Problem]:
         yield Problem(Severity.WARNING, "hub", f"its {task} failed recently and was restarted: {error}", "dphub logs")
 
 
-def _of_kubelet(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
+def _kubelet_problems(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
     report = hub.report
     if not report.kubelet_since:
         waiting = [plugin.name for plugin in plugins if plugin.condition is Condition.WAITING]
@@ -105,7 +105,7 @@ def _of_kubelet(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Pro
         yield Problem(Severity.INFO, "kubelet", message)
 
 
-def _of_plugin(
+def _plugin_problems(
     hub: HubStatus, plugin: PluginStatus, plugins: Sequence[PluginStatus], ambiguous: Collection[str]
 ) -> Iterator[Problem]:
     about, report = plugin.name, plugin.report
@@ -120,9 +120,9 @@ def _of_plugin(
     if report.reason and not idle_error:
         yield Problem(Severity.WARNING if report.fault else Severity.INFO, about, report.reason)
     for resource in report.resources:
-        yield from _of_resource(plugin, resource)
-        yield from _of_devices(about, resource, ambiguous)
-    yield from _of_excluded(about, report.excluded)
+        yield from _resource_problems(plugin, resource)
+        yield from _device_problems(about, resource, ambiguous)
+    yield from _exclusions(about, report.excluded)
 
 
 def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
@@ -139,7 +139,7 @@ def _remedy_of_error(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> s
     return f"dphub logs {plugin.name}" if plugin.condition in _EXPLAINED_IN_LOG else ""
 
 
-def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Problem]:
+def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Problem]:
     about = plugin.name
     for problem in (*resource.problems, *resource.warnings):
         yield Problem(Severity.WARNING, about, f"{resource.name}: {problem}")
@@ -155,7 +155,7 @@ def _of_resource(plugin: PluginStatus, resource: ResourceStatus) -> Iterator[Pro
         yield Problem(Severity.INFO, about, f"{resource.name}: the plugin found no device for it")
 
 
-def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
+def _device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
     """Report one problem for all devices with the same reason: where a driver hangs, there may be thousands."""
     groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
@@ -174,7 +174,7 @@ def _of_devices(about: str, resource: ResourceStatus, ambiguous: Collection[str]
         yield Problem(severity, about, message, f"dphub devices {shlex.quote(resource.name)}")
 
 
-def _of_excluded(about: str, excluded: Iterable[ExcludedDevice]) -> Iterator[Problem]:
+def _exclusions(about: str, excluded: Iterable[ExcludedDevice]) -> Iterator[Problem]:
     groups: dict[str, list[str]] = {}
     for each in excluded:
         groups.setdefault(each.reason, []).append(each.id)

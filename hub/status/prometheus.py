@@ -34,8 +34,9 @@ def expose(status: NodeStatus, heartbeats: Mapping[str, HeartbeatReport]) -> byt
         heartbeats: By plugin, the last heartbeat of each running process.
     """
     registry = CollectorRegistry(auto_describe=False)
-    of_node = list(_of_node(status))
-    registry.register(_Collector([*of_node, *_of_plugins(heartbeats, {metric.name for metric in of_node})]))
+    metrics = list(_node_metrics(status))
+    metrics += _heartbeat_metrics(heartbeats, {metric.name for metric in metrics})
+    registry.register(_Collector(metrics))
     return generate_latest(registry)
 
 
@@ -47,7 +48,7 @@ class _Collector:
         return map(_family, self._metrics)
 
 
-def _of_node(status: NodeStatus) -> Iterator[Metric]:
+def _node_metrics(status: NodeStatus) -> Iterator[Metric]:
     hub, plugins = status.hub, status.plugins
     yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.report.version})])
     yield _gauge(
@@ -67,8 +68,8 @@ def _of_node(status: NodeStatus) -> Iterator[Metric]:
     accepted = not hub.report.config_error
     yield _gauge("dphub_config_last_reload_successful", "Whether the last reload was accepted.", accepted)
     yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
-    yield from _of_processes(plugins)
-    yield from _of_resources(plugins)
+    yield from _process_metrics(plugins)
+    yield from _resource_metrics(plugins)
 
 
 def _memory(status: NodeStatus) -> Iterator[Sample]:
@@ -76,7 +77,7 @@ def _memory(status: NodeStatus) -> Iterator[Sample]:
     return (Sample(bytes_, {"plugin": name}) for name, bytes_ in known.items() if bytes_ is not None)
 
 
-def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
+def _process_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     conditions = [
         Sample(plugin.condition is condition, {"plugin": plugin.name, "condition": condition})
         for plugin in plugins
@@ -94,7 +95,7 @@ def _of_processes(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     yield _counter("dphub_plugin_restarts_total", "Restarts of a plugin's process, by reason.", restarts)
 
 
-def _of_resources(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
+def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     found = [
         ({"plugin": plugin.name, "resource": resource.name}, resource)
         for plugin in plugins
@@ -121,7 +122,7 @@ def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:
     return ("healthy", allocatable), ("unhealthy", capacity - allocatable)
 
 
-def _of_plugins(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
+def _heartbeat_metrics(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
     """Label the metrics of the plugins' processes with the plugin, and merge those of one name.
 
     A plugin's own metric is dropped if its name is one of the node's, or one of its process.

@@ -93,10 +93,10 @@ async def _watch_kubelet(
             case KubeletEvent.STOPPED:
                 reporter.mark_changed()
             case KubeletEvent.UNRESPONSIVE:
-                reporter.kubelet_responds(yes=False)
+                reporter.kubelet_responds(responding=False)
                 _log.warning("kubelet unresponsive", socket=str(settings.plugin_dir / KUBELET_SOCKET))
             case KubeletEvent.RESPONSIVE:
-                reporter.kubelet_responds(yes=True)
+                reporter.kubelet_responds(responding=True)
 
 
 def _hub_tasks(

@@ -26,13 +26,13 @@ class ProcessRecord:
         self._starts = 0
         self._restarts: Counter[RestartReason] = Counter()
 
-    def show(self) -> None:
+    def write_now(self) -> None:
         """Write `state` now: a client that requested a start or stop reads it after the response."""
         self._file.write()
 
-    def is_of(self, *, hub_plugin: bool) -> None:
+    def set_is_hub_plugin(self, *, value: bool) -> None:
         """Record whether the command starts a plugin process of the hub, or another program."""
-        self.state = msgspec.structs.replace(self.state, is_hub_plugin=hub_plugin)
+        self.state = msgspec.structs.replace(self.state, is_hub_plugin=value)
 
     def started(self, pid: int) -> None:
         """Record the start of a process."""

@@ -45,7 +45,7 @@ class HubReporter:
         """Return the record of a plugin's processes; it survives a change of the plugin's configuration."""
         known = self._removed.pop(plugin.name, None)
         record = known or ProcessRecord(plugin.name, self._file, wanted=plugin.autostart)
-        record.is_of(hub_plugin=plugin.is_hub_plugin)
+        record.set_is_hub_plugin(value=plugin.is_hub_plugin)
         return self._records.setdefault(plugin.name, record)
 
     def forget(self, plugin: str) -> None:
@@ -63,9 +63,9 @@ class HubReporter:
         self._kubelet_starts += 1
         self.mark_changed()
 
-    def kubelet_responds(self, *, yes: bool) -> None:
+    def kubelet_responds(self, *, responding: bool) -> None:
         """Record whether the kubelet listens on its socket."""
-        self._kubelet_unresponsive = not yes
+        self._kubelet_unresponsive = not responding
         self.mark_changed()
 
     def task_failed(self, name: str, failure: str) -> None:

@@ -24,7 +24,7 @@ from hub.supervisor.circus.watcher import PluginWatcher
 class Sample(NamedTuple):
     """The state of a process at one moment."""
 
-    moved: int
+    beat_time: int
     """The time of its last heartbeat: any number that changes with each heartbeat."""
     heartbeat: bool = False
     """Whether it has written a heartbeat file yet."""
@@ -52,7 +52,7 @@ class ProcessMonitor:
     def update(self, sample: Sample, elapsed: float) -> str:
         """Take a sample, `elapsed` seconds after the last one; return why the process is unresponsive, or nothing."""
         before, self._last = self._last, sample
-        is_fresh = before.moved != sample.moved
+        is_fresh = before.beat_time != sample.beat_time
         self._has_begun |= is_fresh or sample.heartbeat
         self._silent_for = 0 if is_fresh else self._silent_for + elapsed
         self._scanning_for = self._scanning_for + elapsed if sample.scan and before.scan == sample.scan else 0
@@ -116,13 +116,13 @@ class Watchdog:
         try:
             if not path.exists():
                 path.touch()
-            moved = path.stat().st_mtime_ns
+            beat_time = path.stat().st_mtime_ns
         except OSError:
             return None
         report = _read(path)
         if report is None or report.pid != pid:
-            return Sample(moved)
-        return Sample(moved, heartbeat=True, scan=report.scan, scan_limit=report.scan_limit)
+            return Sample(beat_time)
+        return Sample(beat_time, heartbeat=True, scan=report.scan, scan_limit=report.scan_limit)
 
     def _kill(self, watcher: PluginWatcher, pid: int, reason: str) -> None:
         killing = asyncio.ensure_future(watcher.kill_unresponsive(pid, reason))

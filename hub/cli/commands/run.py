@@ -7,7 +7,7 @@ import click
 
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
-from hub.base.imports import hub_only
+from hub.base.imports import without_packages
 from hub.base.instances import AlreadyRunningError
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
@@ -98,7 +98,7 @@ def run(
     With directories of your own it does not need root, as in the second example.
     """
     # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
-    with hub_only("yaml"):
+    with without_packages("yaml"):
         from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help does not need
 
     settings = HubSettings(

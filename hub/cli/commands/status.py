@@ -26,7 +26,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")
     now = hub.status()
-    subject = _of_plugin(now, plugin) if plugin else now
+    subject = _plugin_json(now, plugin) if plugin else now
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
     else:
@@ -35,7 +35,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
     sys.exit(Exit.OK if all(problem.severity is Severity.INFO for problem in problems) else Exit.FAILED)
 
 
-def _of_plugin(status: NodeStatus, plugin: str) -> dict[str, object]:
+def _plugin_json(status: NodeStatus, plugin: str) -> dict[str, object]:
     """Convert a plugin's status, with whether it is current or the last known state."""
     fields: dict[str, object] = msgspec.to_builtins(plugin_of(status, plugin))
     return {"hub_running": status.hub.running} | fields

@@ -134,7 +134,7 @@ class Registrar:
             self._set_status(RegistrationStatus.REGISTERING)
         error = await self._register(kubelet, self._server.path)
         if not error and await self._is_confirmed(kubelet):
-            await self._stay(kubelet)
+            await self._hold_registration(kubelet)
         elif not self._is_over(kubelet):
             self._set_status(
                 *(error or (RegistrationStatus.REJECTED, "the kubelet accepted, but has not opened its stream"))
@@ -210,7 +210,7 @@ class Registrar:
         await self._notifier.wait_for(lambda: not streams.awaited or self._is_over(kubelet), CONFIRM_TIMEOUT)
         return not streams.awaited and not self._is_over(kubelet)
 
-    async def _stay(self, kubelet: KubeletIdentity) -> None:
+    async def _hold_registration(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
         self.registrations += 1
         # The change time of a kubelet's socket is when that kubelet started.

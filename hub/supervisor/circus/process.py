@@ -26,7 +26,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
             os._exit(Exit.FAILED)  # the hub had exited before that
 
 
-def with_own_python(command: str) -> str:
+def with_hub_python(command: str) -> str:
     """Replace `python` in a command by the hub's interpreter, which may not be on the PATH under that name."""
     first, _, rest = command.partition(" ")
     return f"{shlex.quote(sys.executable)} {rest}" if first == "python" else command

@@ -23,7 +23,7 @@ from hub.base.log import get_logger
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
-from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_own_python
+from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_hub_python
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.exitreason import RECENT, last_error
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
@@ -51,7 +51,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
         super().__init__(
             config.name,
-            with_own_python(config.cmd),
+            with_hub_python(config.cmd),
             args=config.args,
             working_dir=config.working_dir,
             singleton=True,
@@ -83,19 +83,19 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def _start(self) -> None:
         async with self._turn:
             self._launch()
-            self.record.show()
+            self.record.write_now()
 
     async def _stop(self, *_circus: object) -> None:
         async with self._turn:
             await self._halt()
-            self.record.show()
+            self.record.write_now()
 
     async def _restart(self) -> None:
         async with self._turn:
             await self._halt()
             self.record.count(RestartReason.REQUESTED)
             self._launch()
-            self.record.show()
+            self.record.write_now()
 
     async def _reload(self, **_circus: object) -> None:
         # circus would start the new process beside the old one: when the old one then ends, the kubelet takes the

@@ -118,8 +118,8 @@ def _application(reader: Reader) -> Application:
         ("/readyz", _Readyz),
         ("/status", _Status),
         ("/metrics", _Metrics),
-        ("/", _Picture),
-        (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _Picture),
+        ("/", _PageFile),
+        (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _PageFile),
     ]
     arguments = {"status": lambda: reader.status(running=True), "reader": reader}
     return Application(
@@ -210,7 +210,7 @@ class _Metrics(_Page):
         self.finish(expose(status, heartbeats))
 
 
-class _Picture(_Page):
+class _PageFile(_Page):
     def get(self, name: str = "index.html") -> None:
         """Write a file of the page."""
         # The page loads nothing from elsewhere, and other pages may not frame it.

@@ -17,7 +17,7 @@ from hub.kubelet.podresources import pod_resources_socket
 from hub.plugin import holders as module
 from hub.plugin.health.record import Fault
 from hub.plugin.holders import Holder, Holders
-from hub.plugin.resets.recovery import Recovery
+from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
 from tests.unit.plugin.plugin_setup import STUB, CountingStore, Setup
 
@@ -141,10 +141,10 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
     plugin = _Resettable(Settings(), Host(), Runtime())
     holders = Holders(plugin_dir, it.inventory, it.status)
     resets = ResetService(plugin, store, it.inventory, it.metrics, it.status)
-    recovery = Recovery(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
+    prober = Prober(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
     it.scan(Device("a"))
     with capture_logs() as log:
-        running = asyncio.create_task(recovery.run())
+        running = asyncio.create_task(prober.run())
         async with asyncio.timeout(PATIENCE):
             await store.done.wait()
         running.cancel()

@@ -24,7 +24,7 @@ MAX_DOUBLINGS = 16
 """More doublings of the interval are never needed, and without a limit the float would overflow."""
 
 
-class Recovery:
+class Prober:
     """Decides when which broken device is probed, which is a reset.
 
     Args:
