@@ -17,7 +17,8 @@ from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.wording import counted
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
-"""Where the kubelet listens and expects plugin sockets, whatever its root directory (devicemanager/manager.go)."""
+"""Where the kubelet listens and expects plugin sockets, whatever its root directory (devicemanager/manager.go). The
+manifests mount the same path: container/base/daemonset.yaml and the chart's templates/daemonset.yaml."""
 
 KUBELET_SOCKET = "kubelet.sock"
 """The kubelet's own socket in the plugin directory."""

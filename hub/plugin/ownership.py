@@ -1,6 +1,6 @@
 """Which hub's plugin owns the devices of the node, while a rolling upgrade runs two hubs side by side.
 
-    role        meaning                                            leads on
+    role        meaning                                            next state
     ----------  -------------------------------------------------  ----------------------------------------------
     STANDBY     this process does not serve yet                    acquire(): to ACTIVE, or SUPERSEDED
     ACTIVE      it serves, and no newer hub's plugin does          a newer one serves: to SUPERSEDED

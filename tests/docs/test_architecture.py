@@ -152,7 +152,7 @@ def test_times_are_those_of_the_code() -> None:
     words = ARCHITECTURE.words
     said = {
         "by itself within two seconds": process.CHECK_INTERVAL == 2,
-        "a lost event is found five seconds later": kubeletwatch.CHECK_INTERVAL == 5,
+        "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
@@ -164,7 +164,7 @@ def test_times_are_those_of_the_code() -> None:
         "| a scan (`devices`) | 30 s |": Plugin.scan_timeout == 30,
         "| 30 s (`watchdog` in `circus.ini`) |": PluginConfig("x", "x").watchdog == 30,
         "half a second later it sends SIGKILL": watcher.STACK_SECONDS == 0.5,
-        "has not turned for 30 seconds, `dphub status` says so": UNRESPONSIVE_AFTER == 30,
+        "has not run for 30 seconds, `dphub status` says so": UNRESPONSIVE_AFTER == 30,
         "A plugin has five seconds (`graceful_timeout`), and then two more": (
             (PluginConfig("x", "x").graceful_timeout, watcher.KILL_SECONDS) == (5, 2)
         ),

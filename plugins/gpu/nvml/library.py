@@ -16,7 +16,8 @@ DIRECTORIES = (
     "/usr/local/nvidia/lib64",
     "/usr/lib",
 )
-"""Where distributions and NVIDIA's driver container install it."""
+"""Where distributions and NVIDIA's driver container install it. A directory that is added here probably belongs into
+`LIBRARY_DIRECTORIES` in plugins/gpu/cdi/driverfiles.py too."""
 
 
 def preload(paths: DriverPaths) -> None:
