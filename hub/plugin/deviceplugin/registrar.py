@@ -1,13 +1,14 @@
 """Keeps one resource registered with the kubelet, through all restarts of it.
 
-The states of a resource, and what leads from one to the next:
+The states of a resource, and the next state of each:
 
-    waiting      no kubelet.sock, or nothing answers on it     -> registering, when there is one
-    registering  asked; the kubelet calls back, then answers   -> registered, refused or waiting
-    registered   the kubelet's stream is open                  -> registering, when stream, socket or kubelet goes
-    refused      the kubelet rejected the resource             -> registering, after a delay or on request
-    displaced    another process serves on our socket          -> waiting, when that process is gone
-    handed over  a newer hub serves the resource               -> waiting, when that hub is gone
+    waiting       no kubelet.sock, or nothing listens on it     -> registering, when a kubelet listens
+    registering   asked; the kubelet calls back, then answers   -> registered, rejected or waiting
+    registered    the kubelet's stream is open                  -> registering, when stream, socket or kubelet is gone
+    rejected      the kubelet rejected the resource             -> registering, after a delay or on request
+    socket taken  another process serves on our socket          -> waiting, when that process is gone
+    superseded    a newer hub serves the resource               -> waiting, when that hub is gone
+    invalid       no kubelet accepts the resource's name; `report` sets this state, such a resource has no registrar
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
 disconnects by name: a stream that ends late takes the new registration with it. For the same reason a registration
