@@ -44,7 +44,7 @@ SECTIONS = {
         "log-level": ("admin", "Change a plugin's log level until it is restarted."),
     },
     "Develop": {
-        "demo": ("demo", "Show a kubelet, the hub and its plugins at work, on any machine."),
+        "demo": ("demo", "Demonstrate the hub and its plugins with a fake kubelet, on any machine."),
         "fake-kubelet": ("fake_kubelet", "Run a fake kubelet to test plugins against."),
     },
     "Help": {

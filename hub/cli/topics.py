@@ -105,7 +105,7 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
         ],
     )
     yield (
-        "Some need an administrator, also across restarts:",
+        "Some stay unhealthy across restarts until an administrator acts:",
         [
             ("broken", "a permanent error → repair it, then dphub uncordon DEVICE"),
             ("flapping", "it failed and recovered too often → find the cause, then dphub uncordon DEVICE"),

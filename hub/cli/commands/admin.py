@@ -41,8 +41,8 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
     """Mark DEVICE and all its shares unschedulable until it is uncordoned. Containers that use it keep it.
 
     The cordon persists across restarts of the plugin, the hub and the pod. DEVICE is an id or at least its first eight
-    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID", as for the numbers of pools.
-    Without --reason, an earlier reason is kept.
+    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID" where ids are not unique, as
+    in RDMA pools. Without --reason, an earlier reason is kept.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))
 
@@ -52,7 +52,7 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
 @_plugin
 @hub_options
 def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
-    """Make DEVICE schedulable again: one that was cordoned, that recovered too often, or that has been repaired."""
+    """Make DEVICE schedulable again: a device that was cordoned, was flapping, or has been repaired."""
     _do_to(device, plugin, hub, Uncordon)
 
 
@@ -61,7 +61,7 @@ def uncordon(device: str, plugin: str | None, hub: TargetHub) -> None:
 @_plugin
 @hub_options
 def reset(device: str, plugin: str | None, hub: TargetHub) -> None:
-    """Reset DEVICE now, as before the start of a container, if no container uses it or a share of it."""
+    """Reset DEVICE now, the way it is reset before a container starts, if no container uses it or a share of it."""
     _do_to(device, plugin, hub, Reset)
 
 

@@ -85,7 +85,7 @@ def _open_quote(line: str) -> bool:
 def completion(shell: str) -> None:
     """Print the script that completes commands, options, plugins, devices and resources in SHELL.
 
-    Names come from the files in the run directory, so they are completed for users who can read it, also while no hub
+    Names come from the files in the run directory, so they are completed for users who can read it, even when no hub
     is running.
     """
     made = click.shell_completion.get_completion_class(shell)

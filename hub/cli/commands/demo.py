@@ -33,7 +33,7 @@ ROOT_BYTES = SOCKET_PATH_BYTES - len("/device-plugins/dphub-example.com_stub.soc
 @click.command(epilog=examples("dphub demo", "dphub demo --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON document.")
 def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
-    """Show a kubelet, the hub and its plugins at work in a temporary directory; needs no hardware and no root."""
+    """Demonstrate the hub and its plugins with a fake kubelet in a temporary directory; needs no hardware or root."""
     from hub.testing.kubelet import AdmissionError, ContainerStartError  # noqa: PLC0415 - gRPC takes 0.2 s to load
 
     with _temporary_directory() as root:

@@ -21,7 +21,7 @@ from hub.status.lookup import KnownDevice, display_names, excluded, group_names,
 )
 @click.argument("wanted", metavar="[PLUGIN|RESOURCE|DEVICE]", required=False, shell_complete=everything)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
-@click.option("--watch", is_flag=True, help="Keep the output on the screen and up to date until interrupted.")
+@click.option("--watch", is_flag=True, help="Keep refreshing the output until interrupted.")
 @hub_options
 def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
     """Show every device, or those of one PLUGIN or RESOURCE: health, location, attributes, and the container using it.

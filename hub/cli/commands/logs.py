@@ -27,9 +27,10 @@ Line = dict[str, Any]
     "-n",
     "--lines",
     type=click.IntRange(min=0),
+    metavar="N",
     default=100,
     show_default=True,
-    help="The number of lines, the latest ones; 0 for all.",
+    help="Show the last N lines; 0 shows all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are stored, one JSON object each.")
 @hub_options

@@ -63,7 +63,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar=LEVEL_VARIABLE,
     show_default=True,
     show_envvar=True,
-    help="The lowest level that is logged.",
+    help="The minimum level to log.",
 )
 @click.option(
     "--log-format",
@@ -95,7 +95,7 @@ def run(
 ) -> None:
     """Run the hub: start all plugins and keep them running and registered, until SIGTERM or SIGINT.
 
-    With directories of your own it does not need root, as in the second example.
+    Root is not needed if you choose your own directories, as in the second example.
     """
     # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
     with without_packages("yaml"):

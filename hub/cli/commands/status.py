@@ -16,7 +16,7 @@ from hub.status.problems import problems_of_plugin
 @click.command(epilog=examples("dphub status", "dphub status gpu", "dphub status --json"))
 @click.argument("plugin", required=False, shell_complete=plugins)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; see docs/operating.md.")
-@click.option("--watch", is_flag=True, help="Keep the output on the screen and up to date until interrupted.")
+@click.option("--watch", is_flag=True, help="Keep refreshing the output until interrupted.")
 @hub_options
 def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
     """Show the hub, its plugins and their resources, or one PLUGIN; problems come first.
