@@ -138,7 +138,7 @@ class TargetHub:
         status = self.status()
         if status.hub.unresponsive:
             hub = f"the hub in {self.run_dir.path} (process {status.hub.report.pid})"
-            raise HubError(f"{hub} does not respond; end that process; in a pod, it is restarted")
+            raise HubError(f"{hub} does not respond; kill that process; in a pod, the container then restarts")
         if not status.hub.running:
             raise HubError(f"no hub is running in {self.run_dir.path}; start one with dphub run")
         return status

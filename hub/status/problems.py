@@ -40,8 +40,8 @@ _REMEDIES = {
 """By the source of a device's fault: when to run a command, and the command, which takes the device."""
 
 REASONS = 8
-"""The most reasons that are listed one by one, of one resource or of what one plugin excludes. Where thousands of
-devices have a reason each, the list of devices shows them."""
+"""Maximum number of reasons that are listed individually, of one resource or of what one plugin excludes. Where
+thousands of devices have a reason each, the list of devices shows them."""
 
 RECENT_SECONDS = 600.0
 """For how long a rejected container is reported."""
@@ -67,7 +67,7 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
 
 
 def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Select the problems of one plugin and of what it depends on: without a hub no plugin is well."""
+    """Select the problems of one plugin and of what it depends on: without a hub no plugin works."""
     return tuple(problem for problem in problems if problem.about in {plugin, "hub", "kubelet"})
 
 
@@ -75,7 +75,8 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     report = hub.report
     if hub.unresponsive:
         message = f"the hub does not respond: the event loop of process {report.pid} is blocked"
-        yield Problem(Severity.ERROR, "hub", message, f"end process {report.pid}; in a pod, it is restarted")
+        remedy = f"kill process {report.pid}; in a pod, the container then restarts"
+        yield Problem(Severity.ERROR, "hub", message, remedy)
     elif not hub.running:
         remedy = "start one with dphub run; in a pod, its container ends with it and is restarted"
         yield Problem(Severity.ERROR, "hub", "the hub is not running", remedy)
@@ -98,7 +99,7 @@ def _kubelet_problems(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterat
         missing = f"there is no kubelet at {report.plugin_dir}"
         silent = f"the kubelet does not answer on {report.plugin_dir}/kubelet.sock; it may have been killed"
         message = silent if report.kubelet_unresponsive else missing
-        message += f"; {', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it" if waiting else ""
+        message += f"; {', '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} waiting for it" if waiting else ""
         yield Problem(Severity.WARNING, "kubelet", message, "start the kubelet")
     elif any(plugin.report.resources and not plugin.report.holders_known for plugin in plugins):
         message = "it is unknown which containers use which devices: the pod resources API is unavailable"
@@ -133,9 +134,9 @@ def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
 
 def _remedy_of_error(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> str:
     if plugin.condition is Condition.REGISTRATION_FAILED and (rivals := _rivals(plugin, plugins)):
-        return (
-            f"{', '.join(rivals)} of this hub serves the same resource: remove one from circus.ini, then dphub reload"
-        )
+        serve, surplus = ("serves", "one") if len(rivals) == 1 else ("serve", "all but one")
+        names = ", ".join(rivals)
+        return f"{names} of this hub {serve} the same resource: remove {surplus} from circus.ini, then dphub reload"
     return f"dphub logs {plugin.name}" if plugin.condition in _EXPLAINED_IN_LOG else ""
 
 
@@ -162,16 +163,21 @@ def _device_problems(about: str, resource: ResourceStatus, ambiguous: Collection
         if not device.healthy:
             groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
     worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
-    of_all = f"of {counted(resource.capacity, 'device')} of {resource.name} not healthy"
+    of_all = f"of {counted(resource.capacity, f'{resource.name} device')}"
     for (intended, source, reason), devices in worst[:REASONS]:
-        message = f"{len(devices)} {of_all} ({_named(device.id for device in devices)}): {reason}"
+        message = f"{len(devices)} {of_all} {_are_unhealthy(devices)}: {reason}"
         keys = dict.fromkeys(device.physical or _argument(resource.name, device.id, ambiguous) for device in devices)
         yield Problem(Severity.INFO if intended else Severity.WARNING, about, message, _remedy(source, list(keys)))
     if rest := worst[REASONS:]:
         others = [device for _, devices in rest for device in devices]
-        message = f"{len(others)} more {of_all} ({_named(device.id for device in others)}), for {_reasons(rest)}"
+        message = f"{len(others)} more {of_all} {_are_unhealthy(others)}, for {_reasons(rest)}"
         severity = Severity.INFO if all(key[0] for key, _ in rest) else Severity.WARNING
         yield Problem(severity, about, message, f"dphub devices {shlex.quote(resource.name)}")
+
+
+def _are_unhealthy(devices: Sequence[DeviceStatus]) -> str:
+    are = "is unhealthy" if len(devices) == 1 else "are unhealthy"
+    return f"{are} ({_named(device.id for device in devices)})"
 
 
 def _exclusions(about: str, excluded: Iterable[ExcludedDevice]) -> Iterator[Problem]:

@@ -90,7 +90,7 @@ async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> N
         waiting = asyncio.create_task(asyncio.to_thread(CircusClient(hub.run_dir, hub.live_status).restart, "stub"))
         long_ago = time.monotonic_ns() - int((UNRESPONSIVE_AFTER + 1) * 1e9)
         os.utime(node.run_dir.hub_heartbeat, ns=(long_ago, long_ago))
-        with pytest.raises(HubError, match=rf"process {node.hub.pid}\) does not respond; end that process"):
+        with pytest.raises(HubError, match=rf"process {node.hub.pid}\) does not respond; kill that process"):
             await waiting
     finally:
         node.hub.send_signal(signal.SIGCONT)

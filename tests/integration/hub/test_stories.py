@@ -187,7 +187,7 @@ async def test_kubelet_down(node: OperatedNode) -> None:
     """All wait for it, and that is no fault of theirs."""
     starts = await node.metric("dphub_kubelet_starts_total")
     await node.kubelet.stop()
-    await _reported(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub wait for it")
+    await _told(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub are waiting for it")
     await _ready(node, ready=True, says="stub: waiting for kubelet")
     assert await node.metric("dphub_kubelet_up") == 0
     await node.kubelet.start()
@@ -200,8 +200,11 @@ async def test_kubelet_down(node: OperatedNode) -> None:
 async def test_kubelet_killed(node: OperatedNode) -> None:
     """It leaves its socket behind: status and metrics report once, not for each plugin, that the socket is dead."""
     await node.kubelet.crash()
-    await _reported(
-        node, "kubelet", f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock", "gpu, ib, stub wait for it"
+    await _told(
+        node,
+        "kubelet",
+        f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock",
+        "gpu, ib, stub are waiting for it",
     )
     status = node.status()
     assert status
