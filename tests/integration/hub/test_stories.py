@@ -75,7 +75,7 @@ async def test_xid(node: OperatedNode) -> None:
     """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
-    problem = await _reported(node, "gpu", f"1 of 8 devices of {GPU}", gpu.uuid, "XID 79", "fallen off the bus")
+    problem = await _reported(node, "gpu", f"1 of 8 {GPU} devices is unhealthy", gpu.uuid, "XID 79", "fallen off the bus")
     assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1
@@ -89,7 +89,7 @@ async def test_xid(node: OperatedNode) -> None:
 async def test_port_down(node: OperatedNode) -> None:
     """A port without a link is named with its state."""
     node.hcas.set_port("mlx5_2", "DOWN")
-    await _reported(node, "ib", f"1 of 8 devices of {HCA}", "port 1 of mlx5_2 is DOWN (Polling)")
+    await _reported(node, "ib", f"1 of 8 {HCA} devices is unhealthy", "port 1 of mlx5_2 is DOWN (Polling)")
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=HCA, health="unhealthy") == 1
     node.hcas.set_port("mlx5_2", "ACTIVE")
@@ -187,7 +187,7 @@ async def test_kubelet_down(node: OperatedNode) -> None:
     """All wait for it, and that is no fault of theirs."""
     starts = await node.metric("dphub_kubelet_starts_total")
     await node.kubelet.stop()
-    await _told(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub are waiting for it")
+    await _reported(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub are waiting for it")
     await _ready(node, ready=True, says="stub: waiting for kubelet")
     assert await node.metric("dphub_kubelet_up") == 0
     await node.kubelet.start()
@@ -200,7 +200,7 @@ async def test_kubelet_down(node: OperatedNode) -> None:
 async def test_kubelet_killed(node: OperatedNode) -> None:
     """It leaves its socket behind: status and metrics report once, not for each plugin, that the socket is dead."""
     await node.kubelet.crash()
-    await _told(
+    await _reported(
         node,
         "kubelet",
         f"the kubelet does not answer on {node.plugin_dir}/kubelet.sock",
