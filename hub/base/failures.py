@@ -39,7 +39,7 @@ class PluginTimeout(PluginError):
 
     def __init__(self, method: Callable[..., Any], limit: float, place: str) -> None:
         where = f"; it is at {place}" if place else ""
-        super().__init__(f"{method_name(method)} has not returned within {limit:.3g} s{where}")
+        super().__init__(f"{method_name(method)} did not return within {limit:.3g} s{where}")
 
 
 def explain(error: BaseException) -> str:

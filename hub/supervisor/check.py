@@ -50,7 +50,7 @@ def run_check(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise HubError(f"it has not read its configuration within {limit:g} s") from None
+        raise HubError(f"it did not read its configuration within {limit:g} s") from None
     except OSError as error:
         raise HubError(f"it cannot be started: {error}") from None
     return _report(done)

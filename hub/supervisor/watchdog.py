@@ -2,8 +2,8 @@
 
 Programs other than plugin processes of the hub are not watched, because their normal behavior is unknown.
 
-Time counts only while the hub itself runs. So after a suspend of the node, or when the hub got no processor time, no
-plugin is called unresponsive that had no chance to show otherwise.
+Time counts only while the hub itself runs. So after the node was suspended, or when the hub got no processor time, a
+plugin that had no chance to write a heartbeat is not killed.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class ProcessMonitor:
         if self._silent_for > self._limit:
             if self._has_begun:
                 return f"its event loop has not run for {self._limit:g} s"
-            return f"it has not begun to serve within {self._limit:g} s"
+            return f"it did not start serving within {self._limit:g} s"
         scan_limit = max(self._limit, sample.scan_limit)
         return f"its hardware has not responded for {scan_limit:g} s" if self._scanning_for > scan_limit else ""
 
@@ -69,7 +69,7 @@ class Watchdog:
 
     Args:
         run_dir: Where the heartbeat files are, including that of the hub.
-        arbiter: Has the plugins.
+        arbiter: The arbiter with the plugins.
     """
 
     def __init__(self, run_dir: RunDir, arbiter: HubArbiter) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 from typing import NoReturn
 
+import asyncinotify  # noqa: F401 - it runs ldconfig when it is imported first
 import pytest
 
 

@@ -138,7 +138,7 @@ class Registrar:
             await self._hold_registration(kubelet)
         elif not self._is_over(kubelet):
             self._set_status(
-                *(error or (RegistrationStatus.REJECTED, "the kubelet accepted, but has not opened its stream"))
+                *(error or (RegistrationStatus.REJECTED, "the kubelet accepted, but did not open its stream"))
             )
             await self._pause(kubelet)
 

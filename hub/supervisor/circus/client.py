@@ -62,7 +62,7 @@ class CircusClient:
         try:
             answer: dict[str, Any] = client.send_message(command, waiting=True, **properties)
         except CallError:
-            raise HubError(f"the hub has not responded within {LIMIT:g} s on {self._run_dir.circus_socket}") from None
+            raise HubError(f"the hub did not respond within {LIMIT:g} s on {self._run_dir.circus_socket}") from None
         finally:
             client.stop()
         if answer.get("status") != "ok":

@@ -75,7 +75,9 @@ async def test_xid(node: OperatedNode) -> None:
     """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
-    problem = await _reported(node, "gpu", f"1 of 8 {GPU} devices is unhealthy", gpu.uuid, "XID 79", "fallen off the bus")
+    problem = await _reported(
+        node, "gpu", f"1 of 8 {GPU} devices is unhealthy", gpu.uuid, "XID 79", "fallen off the bus"
+    )
     assert problem.remedy == f"once repaired: dphub uncordon {gpu.uuid}"
     await _ready(node, ready=True)
     assert await node.metric("dphub_devices", resource=GPU, health="unhealthy") == 1

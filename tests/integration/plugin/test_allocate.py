@@ -116,7 +116,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     details = error.value.details() or ""
     assert details.startswith(
-        f"{STUB}: allocation of 'hangs': allocate() has not returned within 5 s; it is at {node.directory}"
+        f"{STUB}: allocation of 'hangs': allocate() did not return within 5 s; it is at {node.directory}"
     )
     assert plugin.lines("allocation rejected")[0]["reason"] == details
     assert kubelet.running
@@ -200,7 +200,7 @@ async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: Fa
     """An error about many devices still arrives: it travels in a header, which is small."""
     await serving(node, LIMITED.replace('"hangs":', '"d0":'))
     _, text = await refused(node, *(f"d{n}" for n in range(100)))
-    assert "'d15' and 84 more: allocate() has not returned within 0.2 s" in text
+    assert "'d15' and 84 more: allocate() did not return within 0.2 s" in text
     assert kubelet.running
 
 
@@ -244,7 +244,7 @@ class P(Plugin):
     [
         ("raise RuntimeError('no idea')", "prefer() failed at {place}: RuntimeError: no idea"),
         ("return next(iter([]))", "prefer() failed at {place}: StopIteration"),
-        ("threading.Event().wait()", "prefer() has not returned within 0.2 s; it is at {place}"),
+        ("threading.Event().wait()", "prefer() did not return within 0.2 s; it is at {place}"),
         ("return None", "prefer() failed at {method}: TypeError: it returned None, {expected}"),
         ("return 'd0'", "prefer() failed at {method}: TypeError: it returned 'd0', {expected}"),
         ("return available[:1]", "the plugin prefers 'd0', which is no choice of 2"),

@@ -99,7 +99,7 @@ WHEN_ASKED: dict[str, Mistake] = {
             f"{RESOURCE}    scan_timeout = 0.2\n"
             "    def devices(self):\n        while True: time.sleep(0.01)  # HERE\n        return []\n"
         ),
-        "devices() has not returned within 0.2 s; it is at {here}",
+        "devices() did not return within 0.2 s; it is at {here}",
     ),
 }
 
@@ -172,7 +172,7 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
             ),
         ),
         ("raises", "allocate() failed at {file}:13: OSError: no answer"),
-        ("blocks", "allocate() has not returned within 0.2 s; it is at {file}:15"),
+        ("blocks", "allocate() did not return within 0.2 s; it is at {file}:15"),
         (
             "value",
             (

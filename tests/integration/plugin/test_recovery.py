@@ -243,7 +243,7 @@ SHARED = (
         ("return 'it is in use'", "skipped", "it is in use"),
         ("raise RuntimeError('no idea')", "skipped", "thirdparty.py:{line}: RuntimeError: no idea"),
         ("return None", "skipped", "TypeError: it returned None, expected a text"),
-        ("threading.Event().wait()", "skipped", "reset_blocked() has not returned within 2 s; it is at {file}:{line}"),
+        ("threading.Event().wait()", "skipped", "reset_blocked() did not return within 2 s; it is at {file}:{line}"),
     ],
 )
 async def test_a_plugin_that_says_what_may_be_reset(

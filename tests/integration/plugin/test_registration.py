@@ -131,7 +131,7 @@ async def test_an_accepted_registration_without_a_stream_is_no_registration(node
     async with ScriptedKubelet(node.plugin_dir, "").listening():
         plugin = node.start_plugin()
         state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
-        assert state.detail == "the kubelet accepted, but has not opened its stream"
+        assert state.detail == "the kubelet accepted, but did not open its stream"
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:

@@ -91,7 +91,7 @@ async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: F
     await kubelet.wait_for(STUB, 1)
     obedient.order("while not Path('free').exists(): time.sleep(0.01)")
     await kubelet.wait_for(STUB, 0)
-    await obedient.reasons(f"devices() has not returned within 0.2 s; it is at {node.directory}/thirdparty.py:13")
+    await obedient.reasons(f"devices() did not return within 0.2 s; it is at {node.directory}/thirdparty.py:13")
     obedient.order("")
     obedient.plugin.hup()
     (node.directory / "free").touch()

@@ -21,7 +21,7 @@ from tests.integration.reset.reset_support import LONG, SHORT, Workshop, childre
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:
-    """The greatest number of resets at one time."""
+    """The maximum number of resets at one time."""
     return max(accumulate(change for _, _, change in sorted(notes)))
 
 
@@ -218,7 +218,7 @@ async def test_settings_that_are_not_passed_in_time(workshop: Workshop) -> None:
     assert beat.done()
     assert result.outcome is Outcome.FAILED
     assert not result.begun
-    said = "reset of device could not start: no settings for the reset: hang() has not returned within 0.3 s"
+    said = "reset of device could not start: no settings for the reset: hang() did not return within 0.3 s"
     assert result.message.startswith(f"{said}; it is at {__file__}:")
     assert not workshop.processes()
 

@@ -24,7 +24,7 @@ def test_one_that_stops_turning_is_hung() -> None:
 
 def test_one_that_never_begins_is_hung() -> None:
     """After the same limit."""
-    assert _looks(*[Sample(1)] * 4)[3] == "it has not begun to serve within 30 s"
+    assert _looks(*[Sample(1)] * 4)[3] == "it did not start serving within 30 s"
 
 
 def test_hardware_that_does_not_answer() -> None:
