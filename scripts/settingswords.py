@@ -12,7 +12,7 @@ from msgspec import inspect as types
 from scripts.docstrings import field_texts
 
 SHOWN = 24
-"""The longest pattern that is shown: a person cannot read longer ones."""
+"""Maximum characters of a pattern that is shown: a person cannot read longer ones."""
 
 Struct = type[msgspec.Struct]
 Place = tuple[str, ...]

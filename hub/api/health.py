@@ -9,8 +9,8 @@ class RecoveryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     stable_for: float = 0
     """Seconds without a fault before a device is healthy again."""
     max_recoveries: int = 3
-    """The most recoveries within `window`: a device that fails again after that stays unhealthy until an administrator
-    uncordons it."""
+    """Maximum number of recoveries within `window`: a device that fails again after that stays unhealthy until an
+    administrator uncordons it."""
     window: float = 3600
     """Seconds over which recoveries are counted."""
 
@@ -21,6 +21,6 @@ class ProbePolicy(msgspec.Struct, frozen=True, kw_only=True):
     interval: float = 5
     """Seconds between checks of which devices are due."""
     max_interval: float = 300
-    """The most seconds between two probes of one device; the delay doubles with each probe that fails."""
+    """Maximum seconds between two probes of one device; the delay doubles with each probe that fails."""
     startup_delay: float = 30
     """Seconds after the start of a kubelet in which it may not know yet which container uses which device."""

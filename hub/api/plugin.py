@@ -19,7 +19,7 @@ from hub.api.runtime import Runtime
 from hub.api.settings import read_settings
 
 MAX_RESET_TIMEOUT = 26.0
-"""The most seconds that all resets of a container may take. The kubelet gives up after 30, and ending the resets that
+"""Maximum seconds that all resets of a container may take. The kubelet gives up after 30, and ending the resets that
 are still running takes up to 3."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 1024 * 1024
-"""The most bytes of a file. Then it is renamed to the previous one, which it replaces."""
+"""Maximum bytes of a file. Then it is renamed to the previous one, which it replaces."""
 
 
 def rotated(path: Path) -> Path:

@@ -10,7 +10,7 @@ from hub.base.errors import ConfigError
 from hub.base.wording import counted
 
 SOCKET_PATH_BYTES = 107
-"""The longest path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
+"""Maximum bytes in the path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
 
 
 KubeletIdentity = tuple[int, int, int]

@@ -10,7 +10,7 @@ import msgspec
 from hub.api.metrics import Metric
 
 INTERVAL = 10.0
-"""The most seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
+"""Maximum seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
 """The variable in which a plugin gets the watchdog's limit: the hub kills it after so many seconds without a heartbeat;

@@ -5,10 +5,10 @@ import os
 from hub.base.log import Logger
 
 LINES = 200
-"""The most lines of one reset that are logged; further lines are counted."""
+"""Maximum number of lines of one reset that are logged; further lines are counted."""
 
 LINE_BYTES = 1000
-"""The most bytes of a line that are logged."""
+"""Maximum bytes of a line that are logged."""
 
 _CHUNK = 1 << 16
 

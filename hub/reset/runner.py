@@ -49,7 +49,7 @@ class ResetRunner:
         target: The plugin's function, as "MODULE:FUNCTION".
         settings: Returns the current settings for the resets, anything that can be written as JSON.
         limits: The limits of one reset.
-        parallel: The most devices that are reset in parallel, over all calls.
+        parallel: Maximum number of devices that are reset in parallel, over all calls.
         environment: More variables for the resets.
         term_timeout: Seconds between SIGTERM and SIGKILL.
         kill_timeout: Seconds after SIGTERM until a process counts as stuck.

@@ -15,7 +15,7 @@ from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
-"""The most characters of a failure's text; it travels in a header of a gRPC response, whose size is limited."""
+"""Maximum characters of a failure's text; it travels in a header of a gRPC response, whose size is limited."""
 
 
 def work(target: str, request: ResetRequest, guard: int, result: int) -> None:

@@ -7,7 +7,7 @@ HEALTHY_SECONDS = 60.0
 """After a run of this length, the delays begin again at zero."""
 
 LONGEST_SECONDS = 30.0
-"""The longest delay, short enough that a plugin is back soon after the cause of its crashes is fixed."""
+"""Maximum delay, short enough that a plugin is back soon after the cause of its crashes is fixed."""
 
 
 class BackOff:

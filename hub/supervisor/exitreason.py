@@ -9,7 +9,7 @@ RECENT = 10.0
 """Seconds before the exit in which an error may have caused it."""
 
 LONGEST = 300
-"""The most characters of the reason; the log has all of it."""
+"""Maximum characters of the reason; the log has all of it."""
 
 _TAIL_BYTES = 65536
 

@@ -18,7 +18,7 @@ from hub.base.sockets import is_served, kubelet_identity
 
 CHECK_INTERVAL = 5.0
 """Seconds between checks of the directory without an event. inotify reports nothing when a directory that is mounted
-here is removed on the host, because the mount keeps the dead directory, nor when a kubelet is killed and leaves its
+here is deleted on the host, because the mount keeps the deleted directory, nor when a kubelet is killed and leaves its
 socket."""
 
 _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
@@ -34,7 +34,7 @@ class KubeletEvent(Enum):
     UNRESPONSIVE = auto()
     """No process listens on the socket, as after SIGKILL of the kubelet."""
     RESPONSIVE = auto()
-    """The kubelet is no longer unresponsive: it listens, or there is none."""
+    """The kubelet responds again, or there is none."""
 
 
 class KubeletWatch:

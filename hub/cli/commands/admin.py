@@ -14,7 +14,7 @@ from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.status.lookup import find_device
 
 LONGEST_REASON = 500
-"""Characters of a reason, which is part of a line in the status; a plugin accepts a request of 64 KiB."""
+"""Maximum characters of a reason, which is part of a line in the status; a plugin accepts a request of 64 KiB."""
 
 
 def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -> str:

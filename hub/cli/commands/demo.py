@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hub.cli.demosteps import Step
 
 ROOT_BYTES = SOCKET_PATH_BYTES - len("/device-plugins/dphub-example.com_stub.sock")
-"""The longest path of the demo's directory."""
+"""Maximum bytes in the path of the demo's directory."""
 
 
 @click.command(epilog=examples("dphub demo", "dphub demo --json"))

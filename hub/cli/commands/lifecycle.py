@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hub.supervisor.circus.client import CircusClient
 
 _SHOWN = 8
-"""The most devices that are listed one by one."""
+"""Maximum number of devices that are listed individually."""
 
 
 @click.command(epilog=examples("dphub restart gpu"))

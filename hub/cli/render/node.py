@@ -34,7 +34,7 @@ _ON_THE_WAY = {
 }
 
 ROWS = 40
-"""The most devices that are listed one by one; where a driver is missing, thousands may share the reason."""
+"""Maximum number of devices that are listed individually; where a driver is missing, thousands may share the reason."""
 
 USUAL_LEVEL = "info"
 

@@ -12,7 +12,7 @@ from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.validation import validate_allocation, wrong_answer
 
 MESSAGE_BYTES = 4 * 1024 * 1024
-"""The longest message that the kubelet's gRPC client receives (grpc-go's default)."""
+"""Maximum bytes of a message that the kubelet's gRPC client receives (grpc-go's default)."""
 
 HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
 """The values of `Device.health` in the API."""

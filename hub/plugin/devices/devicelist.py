@@ -10,7 +10,7 @@ from hub.plugin.devices.validation import validate_device
 from hub.plugin.health.store import DeviceHealth
 
 MAX_PROBLEMS = 16
-"""The most problems that are listed one by one; a mistake in many devices is the same in all of them."""
+"""Maximum number of problems that are listed individually; a mistake in many devices is the same in all of them."""
 
 
 class ScannedDevices(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from hub.base.failures import short_repr
 from hub.base.place import place_of_class
 
 ID_CHARACTERS = 63
-"""The longest device id (the comment on `Device.ID` in the kubelet's API)."""
+"""Maximum characters of a device id (the comment on `Device.ID` in the kubelet's API)."""
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")

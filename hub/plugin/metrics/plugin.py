@@ -13,7 +13,7 @@ from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 
 SAMPLES = 1000
-"""The most samples of one plugin: Prometheus keeps a time series for each."""
+"""Maximum number of samples of one plugin: Prometheus keeps a time series for each."""
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _LABEL = re.compile("[a-z][a-z0-9_]*")

@@ -1,4 +1,4 @@
-"""Probes of broken devices, by a reset: only while no container uses them, few at a time, and less and less often."""
+"""Probes broken devices by a reset: only while no container uses them, a few at a time, with growing delays."""
 
 import asyncio
 import time
@@ -21,11 +21,11 @@ PARALLEL = 2
 """Concurrent probes; containers do not wait for them."""
 
 MAX_DOUBLINGS = 16
-"""More doublings of the interval are never needed, and without a limit the float would overflow."""
+"""Maximum exponent of the growing delay; larger exponents would overflow a float."""
 
 
 class Prober:
-    """Decides when which broken device is probed, which is a reset.
+    """Decides which broken devices are probed, and when. A probe is a reset.
 
     Args:
         plugin: The plugin.
@@ -107,7 +107,7 @@ class Prober:
 
     async def _probe_if_free(self, key: str) -> None:
         async with self._slots:
-            # Ask each time: the answer may be out of date a moment later.
+            # Asked each time: the answer is stale a moment later.
             is_known = await self._holders.refresh()
             self._log_pause(is_paused=not is_known)
             if not is_known or self._holders.of_device(key):

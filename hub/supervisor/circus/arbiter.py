@@ -1,7 +1,7 @@
 """circus's arbiter, embedded: the set of plugins, and what circusctl can do with it.
 
 circus is imported in this package only, by modules that replace a part of it and by the client of a running hub. It
-runs unpatched but for one name, see `_NoNameService`. What is replaced, and why:
+runs unpatched except for one name, see `_NoNameService`. What is replaced, and why:
 
 - The global lock. circus rejects every command, and even skips reaping children, while another command runs: a SIGTERM
   during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each watcher runs

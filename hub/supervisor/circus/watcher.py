@@ -33,7 +33,7 @@ STACK_SECONDS = 0.5
 """Seconds for an unresponsive process to write the stacks of its threads; if it still can, it takes a millisecond."""
 
 STACK_CHARACTERS = 8000
-"""The most characters of these stacks in one line of the log."""
+"""Maximum characters of these stacks in one line of the log."""
 
 KILL_SECONDS = 2.0
 """Seconds that a process may take to end after SIGKILL. One that hangs in a driver may never end."""

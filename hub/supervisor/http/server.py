@@ -20,7 +20,7 @@ from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
 
 CONNECTIONS = 64
-"""The most that are open at a time; with more, the oldest is closed."""
+"""Maximum number of open connections; with more, the oldest is closed."""
 
 IDLE_SECONDS = 30.0
 """A connection without traffic is closed after this time."""

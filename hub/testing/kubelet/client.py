@@ -10,7 +10,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 
 MAX_RECEIVED_BYTES = 4 * 1024 * 1024
-"""The most bytes of one message that Go's gRPC accepts, and so a kubelet."""
+"""Maximum bytes of one message that Go's gRPC accepts, and so a kubelet."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),

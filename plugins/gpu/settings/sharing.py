@@ -12,7 +12,7 @@ GPU_RESOURCE = "nvidia.com/gpu"
 """The resource of GPUs that no pattern matches."""
 
 NAME_CHARACTERS = 63
-"""The longest resource name, including the domain, that NVIDIA's plugin accepts."""
+"""Maximum characters of a resource name, including the domain, that NVIDIA's plugin accepts."""
 
 SHARED = ".shared"
 """The suffix that `renameByDefault` adds to a resource's name."""

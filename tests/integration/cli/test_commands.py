@@ -118,7 +118,7 @@ async def test_a_name_that_is_nearly_right(node: OperatedNode) -> None:
 
 
 async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
-    """It is not awaited for ever: the command says what the plugin waits for."""
+    """It is not awaited forever: the command says what the plugin waits for."""
     await node.kubelet.stop()
     said = await node.dphub("restart", "stub")
     assert (said.code, "but not registered (waiting for kubelet)" in said.err) == (1, True), said

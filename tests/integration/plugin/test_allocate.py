@@ -104,7 +104,7 @@ class P(Plugin):
 
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet, which would wait for ever, gets an error; other calls are served at once meanwhile."""
+    """The kubelet, which would wait forever, gets an error; other calls are served at once meanwhile."""
     plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))

@@ -30,7 +30,7 @@ async def test_a_task_that_fails_is_restarted() -> None:
 
 
 async def test_a_part_that_just_ends_has_failed() -> None:
-    """It is to work for ever."""
+    """It has to work forever."""
     reports = asyncio.Queue[str]()
 
     async def work() -> None:

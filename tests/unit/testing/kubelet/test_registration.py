@@ -324,7 +324,7 @@ async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
 
 
 async def test_a_client_that_says_nothing_holds_nothing_up() -> None:
-    """A connection to kubelet.sock that stays idle for ever does not keep the kubelet from ending."""
+    """A connection to kubelet.sock that stays idle forever does not keep the kubelet from ending."""
     async with node() as it, asyncio.timeout(WAIT_SECONDS):
         with socket.socket(socket.AF_UNIX) as silent:
             silent.connect(os.fspath(it.plugin_dir / "kubelet.sock"))
