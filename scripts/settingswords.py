@@ -113,7 +113,7 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
         case types.BoolType():
             return ["`true`", "`false`"]
         case types.StrType(pattern=pattern):
-            return [f"text{plural}" + (f" like `{pattern}`" if pattern and len(pattern) <= SHOWN else "")]
+            return [f"string{plural}" + (f" matching `{pattern}`" if pattern and len(pattern) <= SHOWN else "")]
         case types.IntType():
             return [f"whole number{plural}{_bound(kind)}"]
         case types.FloatType():

@@ -157,9 +157,9 @@ class Plugin:
         return self.settings
 
     def reset_blocked(self, shares: Sequence[Device]) -> str:
-        """Return why a physical device must not be reset now, or an empty text, within two seconds.
+        """Return why a physical device must not be reset now, or an empty string, within two seconds.
 
-        The reset is skipped when this method fails, does not return, or returns something other than a text.
+        The reset is skipped when this method fails, does not return, or returns something other than a string.
 
         Args:
             shares: All advertised devices that are shares of the physical device, in all resources.

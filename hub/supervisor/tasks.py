@@ -27,7 +27,7 @@ async def run_forever(
     Args:
         name: The name of the task.
         work: Starts the task.
-        report: Called with the name and the failure, and with the name and an empty text when the task works again.
+        report: Called with the name and the failure, and with the name and an empty string when the task works again.
         retry: Seconds between a failure and the restart.
         steady: Seconds of work after which it no longer counts as failed.
     """

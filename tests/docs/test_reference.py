@@ -84,9 +84,9 @@ def test_every_exit_code_is_there() -> None:
     [
         ("mode", "`pool`, `hca` or `vf`", "`pool`"),
         ("rdmaHcaMax", "whole number from 0", "`1`"),
-        ("permissions", "text like `^rwm?$`", "`rw`"),
+        ("permissions", "string matching `^rwm?$`", "`rw`"),
         ("nodes", "list of `umad`, `issm` or `rdma_cm`", '`["umad", "rdma_cm"]`'),
-        ("resourceName", "text like `^[a-zA-Z0-9_]+$`", "required"),
+        ("resourceName", "string matching `^[a-zA-Z0-9_]+$`", "required"),
     ],
 )
 def test_types_are_described_in_words(key: str, value: str, default: str) -> None:

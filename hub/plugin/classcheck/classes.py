@@ -76,7 +76,7 @@ def _is_computed(value: object) -> bool:
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
-    """Return whether a value has one of these types. A text is not a list of texts, nor a truth value a number."""
+    """Return whether a value has one of these types. A string is not a list of strings, nor a truth value a number."""
     return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
 
 
@@ -170,10 +170,10 @@ def _own_methods(kind: type[Plugin]) -> list[str]:
 _SECONDS = "a number of seconds, such as 10"
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "resource": ((str,), 'a text such as "example.com/name"'),
+    "resource": ((str,), 'a string such as "example.com/name"'),
     "config_env": ((str,), "the name of an environment variable"),
     **dict.fromkeys(("scan_interval", "scan_timeout", "allocate_timeout", "prefer_timeout"), ((int, float), _SECONDS)),
-    "reset": ((str,), 'a text, "module:function", since it runs in a process of its own'),
+    "reset": ((str,), 'a string, "module:function", since it runs in a process of its own'),
     "reset_timeout": ((int, float), _SECONDS),
     "max_reset_failures": ((int,), "a whole number"),
     **dict.fromkeys(

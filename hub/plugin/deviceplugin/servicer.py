@@ -253,7 +253,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 def _short(name: str) -> str:
-    """Return an id as a text of bounded length: it comes from the caller."""
+    """Return an id as a string of bounded length: it comes from the caller."""
     return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
 
 

@@ -80,7 +80,7 @@ def _field_problem(thing: Device | Allocation) -> str:
 
 def _id_problem(name: object) -> str:
     if not isinstance(name, str):
-        return "the id is not a text: write str(...) around it"
+        return "the id is not a string: write str(...) around it"
     if not name:
         return "the id is empty"
     if len(name) > ID_CHARACTERS:
@@ -114,7 +114,7 @@ def _are_variables(value: object) -> bool:
 
 
 def _has_paths(thing: DeviceNode | Mount) -> bool:
-    """Return whether both paths are texts; a path of bytes is valid for Python only."""
+    """Return whether both paths are strings; a path of bytes is valid for Python only."""
     return isinstance(thing.host_path, str) and isinstance(thing.container_path, str)
 
 
@@ -139,19 +139,19 @@ def _are_numa_nodes(value: Any) -> bool:  # noqa: ANN401 - whatever a plugin off
 
 
 _FIELDS = [
-    ("resource", "", _is_text, "the name of a resource as a text"),
-    ("unhealthy", "", _is_text, "the reason as a text, empty when there is none"),
-    ("broken", "", _is_text, "the reason as a text, empty when there is none"),
-    ("numa", (), _are_numa_nodes, "a list of NUMA nodes from 0 on, such as [0], empty when that is unknown"),
+    ("resource", "", _is_text, "the name of a resource as a string"),
+    ("unhealthy", "", _is_text, "the reason as a string, empty when there is none"),
+    ("broken", "", _is_text, "the reason as a string, empty when there is none"),
+    ("numa", (), _are_numa_nodes, "a list of NUMA node numbers, 0 or higher, such as [0], empty when that is unknown"),
     ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
     ("nodes", (), _have_permissions, "permissions made of r, w and m"),
     ("nodes", (), _are_absolute, "a host_path that begins with /"),
     ("mounts", (), _are_mounts, 'a list such as [Mount("/usr/share/x")]'),
     ("mounts", (), _are_absolute, "a host_path that begins with /"),
-    ("env", {}, _are_variables, 'texts by name, such as {"NAME": "value"}'),
-    ("annotations", {}, _are_variables, 'texts by name, such as {"name": "value"}'),
+    ("env", {}, _are_variables, 'strings by name, such as {"NAME": "value"}'),
+    ("annotations", {}, _are_variables, 'strings by name, such as {"name": "value"}'),
     ("cdi", (), _are_texts, "a list of names"),
-    ("physical", "", _is_text, "an id, empty when it is a whole one"),
+    ("physical", "", _is_text, "an id, or empty for a whole device"),
     ("pci", (), _are_texts, 'a list of addresses such as "0000:3b:00.0"'),
-    ("attributes", {}, _are_variables, "texts by name"),
+    ("attributes", {}, _are_variables, "strings by name"),
 ]

@@ -200,7 +200,7 @@ def _signal(text: str) -> int:
 
 
 def _rlimit(key: str, text: str) -> int:
-    """Return a limit for `resource.setrlimit`; an empty text means unlimited."""
+    """Return a limit for `resource.setrlimit`; an empty string means unlimited."""
     name = key.removeprefix(_RLIMIT)
     if not hasattr(resource, f"RLIMIT_{name.upper()}"):
         known = sorted(name.removeprefix("RLIMIT_").lower() for name in dir(resource) if name.startswith("RLIMIT_"))

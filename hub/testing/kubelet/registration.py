@@ -82,7 +82,7 @@ class RegistrationService(rpc.RegistrationServicer):
                 raise failure
 
     async def _register(self, request: wire.RegisterRequest) -> str:
-        """Register a plugin; return the kubelet's error, or an empty text."""
+        """Register a plugin; return the kubelet's error, or an empty string."""
         error = _request_error(request)
         if not error:
             try:

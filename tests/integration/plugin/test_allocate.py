@@ -146,7 +146,7 @@ async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubel
         ("return None", "TypeError: it returned None, expected a hub.Allocation: return Allocation("),
         (
             "return Allocation(env={'A': 1})",
-            "TypeError: it returned an Allocation whose env is {'A': 1}, expected texts by",
+            "TypeError: it returned an Allocation whose env is {'A': 1}, expected strings by",
         ),
     ],
 )

@@ -83,7 +83,7 @@ WHEN_ASKED: dict[str, Mistake] = {
             "expected hub.Device objects: yield each of them, or return a list"
         ),
     ),
-    "resources that are a text": (
+    "resources that are a string": (
         (
             "class P(Plugin):\n    scan_interval = 0.05\n    def resources(self):  # HERE\n"
             f"        return 'example.com/stub'\n{GOOD}"
@@ -177,7 +177,7 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
             "value",
             (
                 "allocate() failed at {file}:11: TypeError: it returned an Allocation whose env is {{'A': 1}}, "
-                'expected texts by name, such as {{"NAME": "value"}}'
+                'expected strings by name, such as {{"NAME": "value"}}'
             ),
         ),
     ],

@@ -242,7 +242,7 @@ SHARED = (
         ("return ''", "ok", "succeeded"),
         ("return 'it is in use'", "skipped", "it is in use"),
         ("raise RuntimeError('no idea')", "skipped", "thirdparty.py:{line}: RuntimeError: no idea"),
-        ("return None", "skipped", "TypeError: it returned None, expected a text"),
+        ("return None", "skipped", "TypeError: it returned None, expected a string"),
         ("threading.Event().wait()", "skipped", "reset_blocked() did not return within 2 s; it is at {file}:{line}"),
     ],
 )

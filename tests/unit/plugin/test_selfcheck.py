@@ -10,8 +10,8 @@ from hub.testing.plugin import STUB
 from tests.harness.authors import RESOURCE, Mistake, checked, expected, written
 
 INVALID: dict[str, Mistake] = {
-    "an id that is a number": ("Device(5)", "device 5: the id is not a text: write str(...) around it"),
-    "nodes that are a text": (
+    "an id that is a number": ("Device(5)", "device 5: the id is not a string: write str(...) around it"),
+    "nodes that are a string": (
         "Device('a', nodes='/dev/null')",
         "device 'a': nodes is '/dev/null', expected a list such as [DeviceNode(\"/dev/x\", permissions=\"rw\")]",
     ),
@@ -27,12 +27,12 @@ INVALID: dict[str, Mistake] = {
         (
             "device 'a': resource is "
             "[DeviceNode(host_path='/dev/null', container_path='/dev/null', permissions='rw')], "
-            "expected the name of a resource as a text"
+            "expected the name of a resource as a string"
         ),
     ),
-    "a reason that is no text": (
+    "a reason that is no string": (
         "Device('a', unhealthy=OSError('x'))",
-        "device 'a': unhealthy is OSError('x'), expected the reason as a text, empty when there is none",
+        "device 'a': unhealthy is OSError('x'), expected the reason as a string, empty when there is none",
     ),
     "what is no device": ("'a'", "'a' is not a hub.Device: devices() yields Device(...) and Excluded(...)"),
 }

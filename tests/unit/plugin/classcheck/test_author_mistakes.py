@@ -68,7 +68,7 @@ CERTAIN: dict[str, Mistake] = {
             "return Allocation(nodes=[...], env={{...}})"
         ),
     ),
-    "a scan interval that is a text": (
+    "a scan interval that is a string": (
         f"class P(Plugin):\n    scan_interval = '10'  # HERE\n{GOOD}",
         "{here}: scan_interval is '10', expected a number of seconds, such as 10",
     ),
@@ -76,7 +76,7 @@ CERTAIN: dict[str, Mistake] = {
         f"class P(Plugin):\n{GOOD}    def reset(self, device):  # HERE\n        pass\n",
         (
             "{here}: reset is <function P.reset>, "
-            'expected a text, "module:function", since it runs in a process of its own'
+            'expected a string, "module:function", since it runs in a process of its own'
         ),
     ),
     "no module of the reset": (
