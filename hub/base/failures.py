@@ -54,9 +54,9 @@ def method_name(method: Callable[..., Any]) -> str:
 
 
 def printable(text: object) -> str:
-    """Return a foreign text without characters that UTF-8 lacks, and without addresses of objects.
+    """Return a foreign string without characters that UTF-8 lacks, and without addresses of objects.
 
-    Names of files need not be UTF-8. An address would make each text different, and so each of them a change.
+    Names of files need not be UTF-8. An address would make each string different, and so each of them a change.
     """
     return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()
 

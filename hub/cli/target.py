@@ -165,7 +165,7 @@ class TargetHub:
             raise HubError(f"{plugin}: {error}") from None
 
     def other_hub(self, plugins: Iterable[str]) -> str:
-        """Name another hub of the node that serves one of these plugins where ours does not, for the end of a text."""
+        """Name another hub of the node that serves one of these plugins where ours does not, to end a message."""
         for plugin in plugins:
             names = [hub.name for hub in serving(self.run_dir, plugin) if hub.is_running]
             if names and self.run_dir.instance not in names:

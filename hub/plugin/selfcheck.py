@@ -91,7 +91,7 @@ def _omitted(scanned: ScannedDevices) -> Iterator[str]:
 
 
 def _about(resource: str, text: str) -> str:
-    """Return a text about devices with the name of their resource, if the plugin names one."""
+    """Return a message about devices with the name of their resource, if the plugin names one."""
     return f"{resource}: {text}" if resource else text
 
 

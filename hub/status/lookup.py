@@ -126,7 +126,7 @@ def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
 
 
 def excluded(plugins: Iterable[PluginStatus], name: str) -> str:
-    """Say why something that exists is not a device, for the end of a text; empty where it does not exist."""
+    """Say why something that exists is not a device, for the end of a message; empty where it does not exist."""
     reasons = [each.reason for plugin in plugins for each in plugin.report.excluded if each.id == name]
     return f": it is excluded: {reasons[0]}" if reasons else ""
 
@@ -141,11 +141,11 @@ def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
 
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
-    """Name the plugins whose devices are unknown at the moment, for the end of a text; empty where there is none."""
+    """Name the plugins whose devices are unknown at the moment, for the end of a message; empty where there is none."""
     silent = [each for each in plugins if not each.process.pid or each.condition is Condition.STARTING]
     return "".join(f"; the devices of {each.name} are unknown ({each.condition}{_start(each)})" for each in silent)
 
 
 def _start(plugin: PluginStatus) -> str:
-    """Say how to start a plugin that is stopped, for the end of a text."""
+    """Say how to start a plugin that is stopped, for the end of a message."""
     return f"; start it with dphub start {plugin.name}" if plugin.condition is Condition.STOPPED else ""

@@ -65,7 +65,7 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
         if status.hub.unresponsive
         else "the hub is not running"
     )
-    # A table of one cell, because rich leaves trailing spaces where it wraps a text.
+    # A table of one cell, because rich leaves trailing spaces where it wraps text.
     table = Table(Column("", least=1))
     table.add(Text(f"Last known state, {ago(status.hub.last_heartbeat)} old: {why}.", "bold red"))
     yield table
@@ -87,7 +87,7 @@ def _headline(status: NodeStatus) -> RenderableType:
         line.append(f"  up {ago(hub.report.started)}, process {hub.report.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'down'}")
         line.append(f"  {printable(hub.report.http) or 'no HTTP'}", "dim")
-    # A table of one cell, because rich leaves trailing spaces where it wraps a text.
+    # A table of one cell, because rich leaves trailing spaces where it wraps text.
     table = Table(Column("", least=1))
     table.add(line)
     return table

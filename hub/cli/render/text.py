@@ -1,4 +1,4 @@
-"""Formats times, amounts and foreign texts for a terminal."""
+"""Formats times, amounts and foreign strings for a terminal."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def printable(text: str) -> str:
-    """Make a text one line without control characters: a text of a user or a driver may contain anything."""
+    """Make a string one line without control characters: one from a user or a driver may contain anything."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
 def echo(text: str, *, error: bool = False) -> None:
-    """Print a text, each line without control characters; to standard error where `error` is set."""
+    """Print a string, each line without control characters; to standard error where `error` is set."""
     click.echo("\n".join(map(printable, text.splitlines())), err=error)
 
 

@@ -1,4 +1,4 @@
-"""What commands print in odd situations: hostile texts, dead hubs, narrow terminals and unknown devices."""
+"""What commands print in odd situations: hostile strings, dead hubs, narrow terminals and unknown devices."""
 
 import json
 import os

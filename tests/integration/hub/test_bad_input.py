@@ -60,7 +60,7 @@ def test_config_is_empty(good: Path) -> None:
 
 
 def test_config_is_no_text(good: Path) -> None:
-    """A file that is no text is named."""
+    """A file that is not text is named."""
     (good / "circus.ini").write_bytes(b"[watcher:a]\ncmd = \xff\n")
     expect_refusal(good, *flags(good), says=["circus.ini", "not UTF-8"])
 

@@ -60,7 +60,7 @@ async def never_awaited(_device: ResetDevice, _settings: Any) -> None:  # noqa: 
 
 
 def surrogates(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Fail with a text that UTF-8 cannot carry, and too long."""
+    """Fail with a string that UTF-8 cannot carry, and too long."""
     raise ResetFailed("file \udcff " + "x" * 100_000)
 
 

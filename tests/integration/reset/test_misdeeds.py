@@ -111,7 +111,7 @@ async def test_processor_time_is_limited(workshop: Workshop) -> None:
 
 
 async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> None:
-    """Standard output and error alike, also what is no text."""
+    """Standard output and error alike, also what is not text."""
     await reset(workshop.stub({"bad": {"do": "garbage"}}), "bad")
     lines = workshop.printed("bad")
     assert len(lines) == 4

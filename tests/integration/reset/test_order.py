@@ -224,7 +224,7 @@ async def test_settings_that_are_not_passed_in_time(workshop: Workshop) -> None:
 
 
 async def test_what_cannot_be_passed_to_a_process_is_a_failure(workshop: Workshop) -> None:
-    """Such as a path that is no text, or settings that are none."""
+    """Such as a path that is not UTF-8 text, or settings that are none."""
     before = open_descriptors()
     odd = ResetDevice("odd", ("/dev/\udcff",))
     result = (await workshop.stub({}).reset([odd], LONG))["odd"]

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const SHOWN = 2000; // milliseconds
 
-// A text with a button that copies it.
+// Text with a button that copies it.
 export function copyable(text, tag = "code") {
   return h("span", { class: "copyable" }, h(tag, {}, text),
     h("button", { type: "button", class: "copy", "data-copy": text, "aria-label": `Copy ${text}` }, "Copy"));

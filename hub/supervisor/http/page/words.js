@@ -53,7 +53,7 @@ export function megabytes(bytes) {
   return bytes === null ? "unknown" : `${Math.round(bytes / 1e6)} MB`;
 }
 
-// Quotes a text as one word for a shell.
+// Quotes a string as one word for a shell.
 export function quoted(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }
