@@ -42,7 +42,7 @@ _INSTEAD = tuple(RETIRED.values())
 
 
 class Finding(NamedTuple):
-    """A retired word in a text."""
+    """A retired word in a file."""
 
     line: int
     word: str
@@ -68,8 +68,8 @@ def text_files() -> Iterator[Path]:
 
 
 def retired_words(text: str) -> Iterator[Finding]:
-    """Yield the retired words in a text."""
-    # Most texts have none, and to search a whole text is far quicker than to search its lines.
+    """Yield the retired words in a string."""
+    # Most files have none, and to search a whole file is far quicker than to search its lines.
     if not _WORD.search(text):
         return
     for number, line in enumerate(text.splitlines(), start=1):

@@ -1,4 +1,4 @@
-"""Failures of plugin code, as texts for the log, a report and a message to the kubelet."""
+"""Failures of plugin code, as strings for the log, a report and a message to the kubelet."""
 
 import re
 from collections.abc import Callable

@@ -16,7 +16,7 @@ NAMES = {
     *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),
     *("desc", "code", "Internal", "DeadlineExceeded", "reason", "version"),
 }
-"""Names of plugins, programs and fields, which stand where a text has a hole."""
+"""Names of plugins, programs and fields, which stand where a string has a hole."""
 
 BY_OTHERS = (
     # The scheduler, the API server and the kubelet.
@@ -61,7 +61,7 @@ ONE_WORD = {*(each.value for each in (*Condition, *RegistrationStatus)), *(code.
 
 @cache
 def _pieces() -> frozenset[str]:
-    """What is fixed in the texts that the code of the hub and its plugins makes, docstrings aside.
+    """What is fixed in the strings that the code of the hub and its plugins makes, docstrings aside.
 
     One word alone counts only where it stands beside a hole, or is a condition: constants of one word are everywhere.
     """
@@ -99,7 +99,7 @@ def _unknown(line: str) -> list[str]:
 
 @pytest.mark.parametrize("line", dict.fromkeys([*QUOTES, *INLINE]))
 def test_what_is_quoted_is_said_by_the_code(line: str) -> None:
-    """Every fixed word of it is in a text of the code, or comes from other software."""
+    """Every fixed word of it is in a string of the code, or comes from other software."""
     assert _unknown("!  gpu  the weather is too hot for this adapter")
     (line, *_) = [quote for quote in QUOTES if "backing off" in quote]
     assert "resting" in _unknown(line.replace("backing off", "resting"))

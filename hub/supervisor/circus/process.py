@@ -33,7 +33,7 @@ def with_hub_python(command: str) -> str:
 
 
 def why_not_started(error: Exception) -> str:
-    """Return why a process could not be started, as a text for people."""
+    """Return why a process could not be started, in words for people."""
     if isinstance(error, SubprocessError):
         return "its limits, user or group cannot be set"
     return str(error)

@@ -26,7 +26,7 @@ new MutationObserver(() => {
 """Collects how long the page means to wait, each time that it has tried."""
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
-"""Finds the texts that have too little contrast."""
+"""Finds the text that has too little contrast."""
 
 
 async def test_the_node_and_its_problems_come_first(browser: Browser, page_node: PageNode) -> None:
@@ -183,7 +183,7 @@ async def _holds(page: Page, condition: str) -> None:
 
 
 async def _colors(page: Page) -> set[str]:
-    """The colours of texts and borders that are more than a shade of grey."""
+    """The colours of text and borders that are more than a shade of grey."""
     found = await page.evaluate(
         "[...document.querySelectorAll('body, body *')].filter((each) => each.checkVisibility()).flatMap((each) => {"
         "const style = getComputedStyle(each); return [style.color, style.borderLeftColor, style.backgroundColor]; })"

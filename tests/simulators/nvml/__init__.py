@@ -147,7 +147,7 @@ class SimulatedNode:
         return self.gpus[gpu].values.get(key, 0)
 
     def nvidia_smi(self, deed: str = "") -> None:
-        """Let nvidia-smi `hang` or `fail` with a text; without a deed it works."""
+        """Let nvidia-smi `hang` or `fail` with a message; without a deed it works."""
         order = self._file.with_suffix(".smi")
         if deed:
             order.write_text(f"{deed}\n")
