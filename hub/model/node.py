@@ -47,7 +47,7 @@ class Severity(StrEnum):
     """How bad a problem is."""
 
     ERROR = "error"
-    """A plugin does not work. The node is not ready."""
+    """A plugin is not working. The node is not ready."""
     WARNING = "warning"
     """All plugins work, but a device cannot be used, or a configuration was rejected."""
     INFO = "info"
