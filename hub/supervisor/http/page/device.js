@@ -41,7 +41,7 @@ function holderLine({ shares, state, holdersKnown }) {
   const [first, ...more] = holdersOf(shares);
   if (first) return h("span", { class: "holder" }, first, more.length > 0 && ` and ${more.length} more`);
   if (state === "excluded" || (holdersKnown && state !== "healthy")) return null;
-  return h("span", { class: "holder none" }, holdersKnown ? "free" : "use unknown");
+  return h("span", { class: "holder none" }, holdersKnown ? "free" : "usage unknown");
 }
 
 function deviceFacts(device) {

@@ -40,7 +40,7 @@ export function drawTotals(status, devices) {
   const registered = status.plugins.filter((plugin) => plugin.condition === "registered").length;
   const kubelet = status.hub.report.kubelet_since;
   draw(byId("totals"),
-    total("Devices", [offered.toLocaleString("en"), shares > offered && h("small", {}, ` ${shares.toLocaleString("en")} with shares`)]),
+    total("Devices", [offered.toLocaleString("en"), shares > offered && h("small", {}, ` ${shares.toLocaleString("en")} including shares`)]),
     total("Not healthy", bad.toLocaleString("en"), bad > 0),
     total("In use", known ? count((device) => device.held > 0).toLocaleString("en") : "unknown"),
     total("Plugins registered", `${registered} of ${status.plugins.length}`),

@@ -32,7 +32,7 @@ function resourceLine({ name, capacity, allocatable, allocated }) {
   const short = allocatable < capacity;
   return h("span", { key: name, class: "resource" }, h("span", {}, name), " ",
     h("span", { class: short ? "short" : "" }, `${allocatable} of ${capacity} healthy`),
-    allocated === null ? ", use unknown" : `, ${allocated} in use`);
+    allocated === null ? ", usage unknown" : `, ${allocated} in use`);
 }
 
 function pluginFacts({ name, last_heartbeat: heartbeat, log_level: level, memory, process, report }) {
