@@ -19,7 +19,7 @@ class Exit(IntEnum):
 
     OK = 0, "Stopped as requested."
     FAILED = 1, "Failed to start or to continue; the log says why."
-    USAGE = 2, "A flag or a file is wrong; nothing was started."
+    USAGE = 2, "A flag or a file is invalid; nothing was started."
     PLUGIN_DIR_REPLACED = (
         10,
         "The kubelet's plugin directory was replaced. Only a restarted container sees it.",

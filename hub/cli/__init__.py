@@ -25,7 +25,7 @@ COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
 SECTIONS = {
     "Run": {
         "run": ("run", "Run the hub: all plugins of this node under one supervisor."),
-        "check": ("check", "Check the configuration of the hub and its plugins; start nothing."),
+        "check": ("check", "Check the configuration of the hub and its plugins without starting anything."),
     },
     "Inspect": {
         "status": ("status", "Show the hub, its plugins and resources, and what is wrong."),

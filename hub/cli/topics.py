@@ -34,10 +34,10 @@ VARIABLES = {
 """Variables without a flag of `dphub run`, with their readers and meanings."""
 
 _COMMAND_EXITS = {
-    Exit.OK: "Success. From dphub status: nothing needs to be fixed.",
-    Exit.FAILED: """The command failed, or its output could not be written. From dphub status: something needs to be
-        fixed. From dphub devices: the hub is not running, and the last known state was shown.""",
-    Exit.USAGE: """Nothing was done: a flag or a file is wrong, there is no such plugin, device or hub, the hub is not
+    Exit.OK: "Success. For dphub status: nothing needs to be fixed.",
+    Exit.FAILED: """The command failed, or its output could not be written. For dphub status: something needs to be
+        fixed. For dphub devices: the hub is not running, and the last known state was shown.""",
+    Exit.USAGE: """Nothing was done: a flag or a file is invalid, there is no such plugin, device or hub, the hub is not
         running, or the plugin does not answer.""",
 }
 """The exit codes of all commands except `dphub run`."""
@@ -90,8 +90,11 @@ def _environment() -> Iterable[tuple[str, Iterable[Row]]]:
 
 
 def _exit_codes() -> Iterable[tuple[str, Iterable[Row]]]:
-    yield "Of dphub run and of plugin processes:", [(str(code.value), code.meaning) for code in Exit]
-    yield "Of all other commands:", [(str(code.value), " ".join(text.split())) for code, text in _COMMAND_EXITS.items()]
+    yield "For dphub run and plugin processes:", [(str(code.value), code.meaning) for code in Exit]
+    yield (
+        "For all other commands:",
+        [(str(code.value), " ".join(text.split())) for code, text in _COMMAND_EXITS.items()],
+    )
 
 
 def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:

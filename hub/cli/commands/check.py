@@ -43,7 +43,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 )
 @click_errors()
 def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, host_root: Path | None) -> None:
-    """Check a circus.ini and every plugin in it, or one plugin and its configuration; start nothing.
+    """Check a circus.ini and every plugin in it, or one plugin and its configuration, without starting anything.
 
     FILE is a circus.ini; by default the one that `dphub run` would use.
     """

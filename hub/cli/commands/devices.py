@@ -30,7 +30,7 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
     its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
     a PCI address, or a name such as mlx5_0.
 
-    The exit code is 1 when the hub is not running; the last known state is shown then.
+    The exit code is 1 when the hub is not running; in that case, the last known state is shown.
     """
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")

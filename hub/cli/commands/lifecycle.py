@@ -55,7 +55,8 @@ def start(plugin: str, hub: TargetHub) -> None:
 def stop(plugin: str, hub: TargetHub) -> None:
     """Stop PLUGIN until it is started again.
 
-    Containers keep the devices that they use, and are listed. New pods cannot get devices of the plugin until then.
+    Containers keep the devices that they use; the command lists them. New pods cannot get the plugin's devices until it
+    is started again.
     """
     if hub.plugin(plugin).condition is Condition.STOPPED:
         echo(f"{plugin}: already stopped")
