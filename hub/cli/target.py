@@ -103,7 +103,8 @@ class TargetHub:
         """
         if not self.run_dir.hub_report.exists() and (others := self._others()):
             name, path = self.run_dir.instance, self.run_dir.path
-            known = f"the hubs there are {', '.join(others)}{did_you_mean(name, others)}"
+            hubs = "hub is" if len(others) == 1 else "hubs are"
+            known = f"the existing {hubs} {', '.join(others)}{did_you_mean(name, others)}"
             raise HubError(f"there is no hub {name} in {path}; {known}")
         return self._reader.status(
             running=self.running, unresponsive=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER

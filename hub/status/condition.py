@@ -67,7 +67,7 @@ def _why_not_running(process: ProcessReport) -> str:
 def _previous_exit(process: ProcessReport) -> str:
     """Say how the previous process ended, for as long as the new one has nothing to report."""
     last = process.last_exit
-    return f"after: {last.reason}" if last and last.reason != AS_REQUESTED else ""
+    return f"the previous process ended: {last.reason}" if last and last.reason != AS_REQUESTED else ""
 
 
 def _message(resource: ResourceStatus) -> str:

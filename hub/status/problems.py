@@ -78,7 +78,7 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
         remedy = f"kill process {report.pid}; in a pod, the container then restarts"
         yield Problem(Severity.ERROR, "hub", message, remedy)
     elif not hub.running:
-        remedy = "start one with dphub run; in a pod, its container ends with it and is restarted"
+        remedy = "start one with dphub run; in a pod, the container exits with the hub and is restarted"
         yield Problem(Severity.ERROR, "hub", "the hub is not running", remedy)
     if not hub.running:
         return
@@ -136,7 +136,9 @@ def _remedy_of_error(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> s
     if plugin.condition is Condition.REGISTRATION_FAILED and (rivals := _rivals(plugin, plugins)):
         serve, surplus = ("serves", "one") if len(rivals) == 1 else ("serve", "all but one")
         names = ", ".join(rivals)
-        return f"{names} of this hub {serve} the same resource: remove {surplus} from circus.ini, then dphub reload"
+        return (
+            f"{names}, in the same hub, {serve} the same resource: remove {surplus} from circus.ini, then dphub reload"
+        )
     return f"dphub logs {plugin.name}" if plugin.condition in _EXPLAINED_IN_LOG else ""
 
 
@@ -148,8 +150,8 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
         named = _named(f"{name} by {holder}" for name, holder in used.items())
         yield Problem(Severity.WARNING, about, f"{resource.name}: removed, but still in use: {named}")
     if (last := resource.rejection) and time.time() - last.time < RECENT_SECONDS:
-        their = "its" if last.count == 1 else "their"
-        since = f"{counted(last.count, 'container')} did not get {their} devices since the plugin started"
+        received = "has not received its" if last.count == 1 else "have not received their"
+        since = f"{counted(last.count, 'container')} {received} devices since the plugin started"
         yield Problem(Severity.INFO, about, f"{since}: {last.reason}")
     never_offered = resource.registration is RegistrationStatus.INVALID
     if not (never_offered or resource.devices or resource.reason or plugin.report.reason):

@@ -128,11 +128,13 @@ class Pool(Settings, frozen=True, rename="camel"):
 
     def __post_init__(self) -> None:
         if self.devices and self.selectors.if_names:
-            raise ValueError("devices and selectors.ifNames are both set, expected one of them: they mean the same")
+            raise ValueError(
+                "devices and selectors.ifNames are both set, expected one of them: they mean the same thing"
+            )
         if not self.devices and self.selectors.empty:
             raise ValueError("neither devices nor selectors are set, expected one of them")
         if self.reset and self.mode is not Mode.VF:
-            raise ValueError("reset is true, expected it in mode vf only: other containers may be using an HCA")
+            raise ValueError("reset is true, but only mode vf allows it: other containers may be using an HCA")
         if self.mode is Mode.VF and self.rdma_hca_max > 1:
             raise ValueError(
                 f"rdmaHcaMax is {self.rdma_hca_max}, expected 1 in mode vf: a virtual function is for one container"

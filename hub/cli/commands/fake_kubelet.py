@@ -80,7 +80,7 @@ def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
         except OSError as error:
             raise ConfigError(directory, f"cannot be created: {error.strerror}; {flag}") from None
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            raise ConfigError(directory, f"not writable for {user_name(os.geteuid())}; {flag}")
+            raise ConfigError(directory, f"not writable by {user_name(os.geteuid())}; {flag}")
 
 
 async def _run(fake: FakeKubelet) -> None:

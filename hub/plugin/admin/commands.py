@@ -106,7 +106,7 @@ class AdminCommands:
         is_cordoned = CORDON in self._health.record(key).admin_faults
         released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
-            return Response(ok=False, message=f"{named} is not cordoned and does not wait for an administrator")
+            return Response(ok=False, message=f"{named} is not cordoned and is not waiting for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
         return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
 
@@ -117,11 +117,11 @@ class AdminCommands:
             return _no_device(key)
         named = _describe(key, shares)
         if why := self._resets.reset_blocked(shares):
-            return Response(ok=False, message=f"{named} is not reset: {why}")
+            return Response(ok=False, message=f"{named} was not reset: {why}")
         if ADMIN_RESET in self._health.record(key).admin_faults:
-            return Response(ok=False, message=f"{named} is not reset: another reset of it is under way")
+            return Response(ok=False, message=f"{named} was not reset: another reset of it is under way")
         # Before asking the kubelet which container uses the device: it must not allocate the device after its answer.
-        self._health.set_admin_fault(key, ADMIN_RESET, "an administrator resets it")
+        self._health.set_admin_fault(key, ADMIN_RESET, "an administrator is resetting it")
         try:
             answer = await self._reset_if_free(key, named)
         finally:
@@ -135,7 +135,7 @@ class AdminCommands:
         self._log.info("log level set", to=str(request.level))
         set_level(request.level)
         self._heartbeat.beat()
-        return Response(ok=True, message=f"logs from {request.level} on")
+        return Response(ok=True, message=f"log level is now {request.level}")
 
     async def refresh_holders(self, _request: RefreshHolders) -> Response:
         """Ask the kubelet now which container uses which device."""
@@ -145,14 +145,14 @@ class AdminCommands:
     async def _reset_if_free(self, key: str, named: str) -> Response:
         if not await self._holders.refresh():
             why = "its use is unknown: the kubelet's pod resources API is unavailable"
-            return Response(ok=False, message=f"{named} is not reset: {why}")
+            return Response(ok=False, message=f"{named} was not reset: {why}")
         if holders := self._holders.of_device(key):
             users = "; ".join(holder.describe("uses it") for holder in holders)
-            return Response(ok=False, message=f"{named} is not reset: {users}")
+            return Response(ok=False, message=f"{named} was not reset: {users}")
         self._log.info("reset requested", device=key)
         result = await self._resets.reset_now(key)
         if result.outcome is Outcome.OK:
-            return Response(ok=True, message=f"{named} is reset, in {result.seconds:.2f} s")
+            return Response(ok=True, message=f"{named} was reset in {result.seconds:.2f} s")
         return Response(ok=False, message=result.message)
 
     def _remaining(self, key: str, shares: _Shares) -> str:
@@ -162,7 +162,7 @@ class AdminCommands:
         if not reasons:
             return ""
         needs_admin = any(self._health.record(each).needs_admin for each in keys)
-        return f"; still: {reasons}" + (f" → dphub uncordon {shlex.quote(key)}" if needs_admin else "")
+        return f"; still unhealthy: {reasons}" + (f" → dphub uncordon {shlex.quote(key)}" if needs_admin else "")
 
     def _shares(self, key: str) -> _Shares:
         shares: dict[str, list[Device]] = {}

@@ -66,7 +66,7 @@ def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
     if reset and (problem := reset_problem(reset)):
         yield "reset", problem
     if reset and timeout is not None and not 0 < timeout <= MAX_RESET_TIMEOUT:
-        limit = f"more than 0 and at most {MAX_RESET_TIMEOUT:g} s, for the kubelet gives up after 30 s"
+        limit = f"more than 0 and at most {MAX_RESET_TIMEOUT:g} s, because the kubelet gives up after 30 s"
         yield "reset_timeout", f"reset_timeout is {timeout:g} s, expected {limit}"
 
 

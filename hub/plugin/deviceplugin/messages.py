@@ -33,7 +33,9 @@ class ListMessage(NamedTuple):
         """Why devices are omitted; empty where none is."""
         if not self.omitted:
             return ""
-        return f"{len(self.omitted)} devices left out: the list would pass the kubelet's {MESSAGE_BYTES} bytes"
+        return (
+            f"{len(self.omitted)} devices left out: the list would exceed the kubelet's limit of {MESSAGE_BYTES} bytes"
+        )
 
 
 def encode_list(devices: DeviceList) -> ListMessage:

@@ -40,7 +40,8 @@ def validate_resource_name(name: str) -> str:
         return f'resource "{name}": "{domain}" is not a domain name in lower case'
     if not _NAME.fullmatch(short) or len(short) > 63:  # noqa: PLR2004 - said in the docstring
         return (
-            f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending plain'
+            f'resource "{name}": "{short}" is not 1 to 63 letters, digits, "-", "_" or ".", beginning and ending with '
+            "a letter or digit"
         )
     if name.startswith("requests."):
         return f'resource "{name}": the prefix "requests." belongs to quotas'

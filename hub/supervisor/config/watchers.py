@@ -83,7 +83,7 @@ def read_config(path: Path) -> list[PluginConfig]:
             plugin = plugin_from_section(section, name)
             first, _ = plugins.setdefault(name.lower(), (section, plugin))
             if first is not section:
-                raise section.error(f"[{first.name}] has the same name; circusctl ignores upper and lower case")
+                raise section.error(f"[{first.name}] has the same name; circusctl ignores case")
         elif kind == "env":
             environments.append(section)
         elif section.name == "circus":

@@ -125,7 +125,7 @@ async def test_a_reset_does_not_hide_what_is_left(node: OperatedNode) -> None:
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
     said = await node.dphub("reset", "stub-1")
     remedy = f"dphub uncordon '{STUB} stub-1'"
-    assert (said.code, f"; still: cordoned: the fan is loud → {remedy}\n" in said.out) == (0, True), said
+    assert (said.code, f"; still unhealthy: cordoned: the fan is loud → {remedy}\n" in said.out) == (0, True), said
     assert (await node.dphub("uncordon", f"{STUB} stub-1")).code == 0
 
 
@@ -168,7 +168,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         said = await node.dphub("cordon", "stub-1", "--instance", "dphub")
         assert said.code == 0, said
         said = await node.dphub("status", "--instance", "nope")
-        assert "; the hubs there are dphub, v2\n" in said.err
+        assert "; the existing hubs are dphub, v2\n" in said.err
 
 
 async def test_health_without_http(node: OperatedNode) -> None:

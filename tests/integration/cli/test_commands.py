@@ -135,7 +135,7 @@ async def test_what_is_not_there(node: OperatedNode) -> None:
         (["cordon", "stub-3", "--plugin", "nope"], "there is no plugin nope; the plugins are gpu, ib, stub"),
         (["cordon", "stub-3", "--plugin", "gpu"], "gpu has no device stub-3"),
         (["cordon", ""], "the device name is empty"),
-        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; the hubs there are dphub"),
+        (["status", "--instance", "nope"], f"there is no hub nope in {node.run_dir.path}; the existing hub is dphub"),
         (
             ["cordon", "stub-"],
             "stub- is too short, expected at least 8 characters of an id; it matches ",
@@ -250,10 +250,10 @@ async def test_reset(node: OperatedNode) -> None:
     pod = await node.kubelet.admit("trainer", {STUB: 1})
     (held,) = pod.containers["main"].devices[STUB]
     said = await node.dphub("reset", held)
-    assert (said.code, "is not reset: default/trainer/main uses it" in said.err) == (1, True), said
+    assert (said.code, "was not reset: default/trainer/main uses it" in said.err) == (1, True), said
     free = next(name for name in ("stub-0", "stub-1") if name != held)
     said = await node.dphub("reset", free)
-    assert (said.code, f"{STUB} {free} is reset, in " in said.out) == (0, True), said
+    assert (said.code, f"{STUB} {free} was reset in " in said.out) == (0, True), said
     node.stub_faults(reset={free: {"do": "fail", "text": "it smokes"}})
     said = await node.dphub("reset", free)
     assert (said.code, "it smokes" in said.err) == (1, True), said

@@ -99,7 +99,8 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
     found = await _noticed(node, "another process serves")
     other = {"stub": "twin", "twin": "stub"}[found.about]
     assert (
-        found.remedy == f"{other} of this hub serves the same resource: remove one from circus.ini, then dphub reload"
+        found.remedy
+        == f"{other}, in the same hub, serves the same resource: remove one from circus.ini, then dphub reload"
     )
 
 
@@ -108,7 +109,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     node.stub_faults(allocate={"fail": "the licence server is away"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
-    found = await _noticed(node, "1 container did not get its devices since the plugin started")
+    found = await _noticed(node, "1 container has not received its devices since the plugin started")
     assert "the licence server is away" in found.message
     assert found.severity is Severity.INFO
 

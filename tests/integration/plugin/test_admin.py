@@ -65,7 +65,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
             plugin.hup()
         await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["new"])
         answer = await _ask(plugin, Reset("card"))
-        assert (answer.ok, answer.message) == (False, f"card is not reset: {known}")
+        assert (answer.ok, answer.message) == (False, f"card was not reset: {known}")
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:

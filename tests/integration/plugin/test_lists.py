@@ -110,7 +110,9 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
     assert 45000 < len(update.devices) < 60000
     assert update.size <= MESSAGE_BYTES
     state = await offering.plugin.registered()
-    left_out = f"{60000 - len(update.devices)} devices left out: the list would pass the kubelet's 4194304 bytes"
+    left_out = (
+        f"{60000 - len(update.devices)} devices left out: the list would exceed the kubelet's limit of 4194304 bytes"
+    )
     assert state.problems == (left_out,)
     assert [line["reason"] for line in offering.plugin.lines("devices omitted")] == [left_out]
     offering.offer("1 / 0")

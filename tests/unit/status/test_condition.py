@@ -19,7 +19,7 @@ def test_a_plugin_that_starts_again() -> None:
     """The exit of the last process is the reason until the new one serves, whether it has reported yet or not."""
     hung = "killed by the hub: its hardware has not responded for 30 s"
     for state in (None, SILENT):
-        assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"after: {hung}")
+        assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"the previous process ended: {hung}")
         assert condition_of(HUB, _process(), state) == (Condition.STARTING, "")
         assert condition_of(HUB, _process(AS_REQUESTED), state) == (Condition.STARTING, "")
 

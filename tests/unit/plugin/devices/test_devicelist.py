@@ -68,4 +68,7 @@ def test_a_list_beyond_the_limit_omits_the_same_devices(reason: str) -> None:
     assert found.message.ByteSize() <= MESSAGE_BYTES
     assert found.omitted == frozenset(list(devices)[len(found.message.devices) :])
     assert len(found.omitted) == 60_000 - MESSAGE_BYTES // (63 + 2 + len("Unhealthy") + 2 + 4)
-    assert found.problem == f"{len(found.omitted)} devices left out: the list would pass the kubelet's 4194304 bytes"
+    assert (
+        found.problem
+        == f"{len(found.omitted)} devices left out: the list would exceed the kubelet's limit of 4194304 bytes"
+    )
