@@ -123,7 +123,7 @@ def test_the_requirements_are_those_of_the_manifests() -> None:
     assert f"| Kubernetes | {OLDEST} or newer" in page("install")
     resources = container(charted())["resources"]
     assert resources == {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
-    assert "128 MiB of memory and 0.05 of a processor" in page("install")
+    assert "128 MiB of memory and 0.05 CPU" in page("install")
     assert "may take 3 GiB" in page("install")
 
 
