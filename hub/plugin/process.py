@@ -10,6 +10,7 @@ from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
+from hub.base.stopsignals import stop_signals
 from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
@@ -158,7 +159,7 @@ class PluginProcess:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             loop.add_signal_handler(number, self._stop.set)
 
         def refresh(*_: object) -> None:

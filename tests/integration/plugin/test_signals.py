@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -192,3 +193,21 @@ async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubel
             plugin.hup()
             await asyncio.sleep(0.001)
         assert plugin.process.returncode == 0
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_a_sigint_that_is_ignored_stays_ignored(node: Node) -> None:
+    """Ctrl-C in the terminal of a script does not stop a plugin that the script runs in the background."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        plugin = node.start_plugin()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    await plugin.registered()
+    assert ignored_signals(plugin.pid) & 1 << signal.SIGINT - 1
+
+
+def ignored_signals(pid: int) -> int:
+    """Return the signals that a process ignores, as the kernel's bit mask: bit 0 is signal 1."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("SigIgn:")[2].split()[0], 16)
