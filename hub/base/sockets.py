@@ -69,5 +69,10 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
     return (f"{readable}~{digest}" if readable else digest) + _SUFFIX
 
 
+def decoy_socket_name(name: str) -> str:
+    """Return the file name of a second socket beside a resource's socket of this name."""
+    return _digest(name) + _SUFFIX
+
+
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]

@@ -10,7 +10,7 @@ from typing import Protocol
 import grpc.aio
 
 from hub.base.notifier import Notifier
-from hub.base.sockets import _SUFFIX, _digest, is_served
+from hub.base.sockets import decoy_socket_name, is_served
 
 
 class Streams:
@@ -125,7 +125,7 @@ class DevicePluginServer:
         Raises:
             OSError: the socket cannot be bound.
         """
-        path = self.path.with_name(_digest(self.path.name) + _SUFFIX)
+        path = self.path.with_name(decoy_socket_name(self.path.name))
         server = grpc.aio.server()
         try:
             server.add_insecure_port(f"unix:{path}")
