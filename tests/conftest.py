@@ -1,6 +1,5 @@
 """Fixtures and hooks of all tests."""
 
-import shutil
 import signal
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from tests.harness.files import remove_tree
 from tests.harness.node import Node
 
 pytest_plugins = ["tests.harness.process_leaks"]
@@ -42,7 +42,7 @@ def directory() -> Iterator[Path]:
     """Make a directory whose path is short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="hub", dir="/tmp"))
     yield path
-    shutil.rmtree(path)
+    remove_tree(path)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def node() -> Iterator[Node]:
     for plugin in node.plugins:
         # Shown if the test fails.
         sys.stdout.write(plugin.log)
-    shutil.rmtree(directory)
+    remove_tree(directory)
 
 
 @pytest.fixture

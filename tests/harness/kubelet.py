@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +15,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from hub.testing.scripted import ScriptedPlugin
 from hub.testing.waiting import WAIT_SECONDS
+from tests.harness.files import remove_tree
 
 
 class Node(kit.Node):
@@ -58,7 +58,7 @@ async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the ku
         async with AsyncExitStack() as stack, Node(root, kubelet, stack) as started:
             yield started
     finally:
-        shutil.rmtree(root)
+        remove_tree(root)
     # A gRPC server that is cut off, as the plugins' are, needs a moment to end its tasks.
     if left := asyncio.all_tasks() - before:
         _, left = await asyncio.wait(left, timeout=WAIT_SECONDS)

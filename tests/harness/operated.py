@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from hub.model.node import NodeStatus, PluginStatus
 from hub.status.reader import Reader
 from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.files import remove_tree
 from tests.harness.node import replace
 from tests.harness.processes import ended, started
 from tests.simulators.nvml import SimulatedNode
@@ -220,4 +220,4 @@ async def operated(
                 await node.kubelet.wait_for(resource, count)
             yield node
     finally:
-        shutil.rmtree(directory)
+        remove_tree(directory)

@@ -1,7 +1,6 @@
 """The GPU plugin under the hub: trouble with its driver affects no other plugin."""
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from hub.status.reader import read_report
 from hub.testing.node import Node
 from hub.testing.plugin import STUB
 from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.files import remove_tree
 from tests.harness.gpu_support import GPU
 from tests.simulators.nvml import SimulatedNode
 
@@ -36,7 +36,7 @@ def directory() -> Iterator[Path]:
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
     (directory / "gpu.yaml").write_text("dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 1}}")
     yield directory
-    shutil.rmtree(directory)
+    remove_tree(directory)
 
 
 def _lines(node: Node, event: str) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """A plugin process stays registered, whatever the kubelet does."""
 
 import asyncio
-import shutil
 import signal
 import socket
 
@@ -14,6 +13,7 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB
 from hub.testing.scripted import ScriptedKubelet
 from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.files import remove_tree
 from tests.harness.node import Node, chance, dialled
 
 THREE = """
@@ -209,7 +209,7 @@ async def test_a_plugin_directory_that_is_recreated_ends_the_process(node: Node,
         plugin = node.start_plugin()
         await kubelet.wait_for(STUB, 4)
         await plugin.registered()
-    shutil.rmtree(node.plugin_dir)
+    remove_tree(node.plugin_dir)
     if recreated:
         node.plugin_dir.mkdir()
     assert await plugin.exited() == Exit.PLUGIN_DIR_REPLACED
