@@ -187,7 +187,7 @@ class Registrar:
     async def _register(self, kubelet: KubeletIdentity, socket: Path) -> RegistrationError | None:
         """Ask the kubelet, as long as it is the same one; return None if it accepted."""
         self._handover.before_register()
-        call = asyncio.ensure_future(register(self._kubelet_socket, socket, self._resource, self._options))
+        call = asyncio.ensure_future(register(self._kubelet_socket, kubelet, socket, self._resource, self._options))
         call.add_done_callback(lambda _: self._notifier.notify())
         try:
             await self._notifier.wait_for(lambda: call.done() or self._is_over(kubelet))

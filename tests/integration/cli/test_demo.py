@@ -87,6 +87,8 @@ async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
                     break
             (hub,) = psutil.Process(demo.pid).children()
             hub.suspend()
+            # A process that is about to stop would still handle a signal that comes now.
+            await wait_until(lambda: hub.status() == psutil.STATUS_STOPPED, "the hub to be suspended")
             demo.send_signal(signal.SIGINT)
             await wait_until(lambda: _has_pending(hub.pid, signal.SIGTERM), "the demo to stop the hub")
             demo.send_signal(signal.SIGINT)

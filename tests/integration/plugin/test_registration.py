@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 
+import psutil
 import pytest
 
 from hub.base.exits import Exit
@@ -270,6 +271,7 @@ async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) ->
     plugin = node.start_plugin()
     await plugin.registered()
     plugin.signal(signal.SIGSTOP)
+    await wait_until(lambda: psutil.Process(plugin.pid).status() == psutil.STATUS_STOPPED, "it to be frozen")
     await kubelet.restart()
     plugin.hup()
     await kubelet.restart()
