@@ -16,6 +16,14 @@ from tests.harness.node import Node, asking_for, dialled
 
 RESETTING = "{reset: true, reset_timeout: 3}"
 PATIENT = "{reset: true}"
+LATE = "{reset: true, reset_timeout: 5}"
+UNHURRIED = """
+from hub.reset.runner import ResetRunner
+from plugins.stub import Stub as P
+
+# On a busy machine, processes may need longer than that to be killed, and would count as stuck.
+ResetRunner.__init__.__kwdefaults__["kill_timeout"] = 20.0
+"""
 
 MISDEEDS = [
     ("do: fail, text: the link stays down", "failed after .* s: the link stays down"),
@@ -65,7 +73,9 @@ async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
 @pytest.mark.parametrize(("fault", "words"), MISDEEDS, ids=[fault for fault, _ in MISDEEDS])
 async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
     """The container does not start, its events say which device, what and when; nothing else notices."""
-    plugin = await _plugin(node, kubelet, RESETTING if "was stopped after" in words else PATIENT)
+    late = "was stopped after" in words
+    plugin = node.start_plugin(node.write_plugin(UNHURRIED), config=LATE if late else PATIENT)
+    await kubelet.wait_for(STUB, 4)
     _fault(node, "stub-0", fault)
     with pytest.raises(ContainerStartError) as refused:
         await kubelet.admit("unlucky", {STUB: 1})
