@@ -53,19 +53,24 @@ def kustomized(directory: Path) -> list[Object]:
     return _objects(run("kubectl", "kustomize", directory))
 
 
-def with_components(tree: Path, overlay: str, components: Iterable[str]) -> list[Object]:
-    """Return the objects of an overlay with components.
+def overlay_with(tree: Path, overlay: str, components: Iterable[str]) -> Path:
+    """Make an overlay with components.
 
     Args:
         tree: A copy of container/.
-        overlay: Its name.
+        overlay: The name of the overlay that it extends.
         components: Their names.
     """
     directory = tree / "overlays" / "-".join(["test", overlay, *components])
     directory.mkdir(exist_ok=True)
     wanted = {"resources": [f"../{overlay}"], "components": [f"../../components/{name}" for name in components]}
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-    return kustomized(directory)
+    return directory
+
+
+def with_components(tree: Path, overlay: str, components: Iterable[str]) -> list[Object]:
+    """Return the objects of an overlay with components."""
+    return kustomized(overlay_with(tree, overlay, components))
 
 
 def helm(*values: Values, chart: Path = CHART, release: str = NAME) -> subprocess.CompletedProcess[str]:

@@ -59,8 +59,8 @@ REFUSED: list[tuple[Values, str]] = [
     ({"updateStrategy": {"maxSurge": -1}}, "'/updateStrategy/maxSurge': minimum: got -1, want 0"),
     ({"updateStrategy": {"maxUnavailable": 1}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
     ({"updateStrategy": {"maxSurge": 0}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
-    ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged goes with neither mps nor resets"),
-    ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged goes with neither mps nor resets"),
+    ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged cannot be combined with mps or resets"),
+    ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged cannot be combined with mps or resets"),
 ]
 
 

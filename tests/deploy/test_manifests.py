@@ -40,7 +40,9 @@ from tests.deploy.manifest_tools import (
     kustomized,
     mounts,
     only,
+    overlay_with,
     pod,
+    run,
     with_components,
 )
 from tests.deploy.manifest_validity import mistakes
@@ -161,6 +163,8 @@ def test_what_is_commented_out_can_be_used(tree: Path) -> None:
         for key in parts:
             commented = re.sub("^", "# ", COMMENTED[key].rstrip("\n"), flags=re.MULTILINE)
             text = text.replace(commented, COMMENTED[key].rstrip("\n"))
+        # The one component that cannot be combined with all the others.
+        text = re.sub(r"^  - \S+/unprivileged .*\n", "", text, flags=re.MULTILINE)
         (directory / "kustomization.yaml").write_text(text)
         assert yaml.safe_load(text).keys() >= set(parts)
         assert mistakes(kustomized(directory)) == []
@@ -341,6 +345,16 @@ def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
         assert "/" not in {mount["hostPath"]["path"] for mount in mounts(objects).values()}
     constraints = only(objects, "SecurityContextConstraints")
     assert (constraints["allowPrivilegedContainer"], constraints["allowPrivilegeEscalation"]) == (False, False)
+
+
+@pytest.mark.parametrize("other", ["mps", "resets"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_needs_privileges_is_refused_beside_unprivileged(tree: Path, other: str, order: int) -> None:
+    """In either order kustomize stops with an error that names the two; Helm does the same, see test_chart."""
+    components = ["unprivileged", other][::order]
+    done = run("kubectl", "kustomize", overlay_with(tree, "kubernetes", components))
+    assert done.returncode != 0
+    assert f"unprivileged-cannot-be-combined-with-{other}" in done.stderr
 
 
 def test_every_privilege_has_a_reason() -> None:
