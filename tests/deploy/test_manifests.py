@@ -341,10 +341,17 @@ def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
         context = container(objects)["securityContext"]
         assert (context["privileged"], context["allowPrivilegeEscalation"]) == (False, False)
         assert context["capabilities"] == {"drop": ["ALL"]}
-        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert "/" not in {mount["hostPath"]["path"] for mount in mounts(objects).values()}
     constraints = only(objects, "SecurityContextConstraints")
     assert (constraints["allowPrivilegedContainer"], constraints["allowPrivilegeEscalation"]) == (False, False)
+
+
+@pytest.mark.parametrize("components", [[], *([name] for name in COMPONENTS)], ids="+".join)
+def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Path, components: list[str]) -> None:
+    """The pod has it, so a container that others add has it too; no container replaces it."""
+    spec = pod(with_components(tree, "kubernetes", components))
+    assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert [each["name"] for each in spec["containers"] if "seccompProfile" in each["securityContext"]] == []
 
 
 @pytest.mark.parametrize("other", ["mps", "resets"])
