@@ -344,6 +344,22 @@ def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
         assert "/" not in {mount["hostPath"]["path"] for mount in mounts(objects).values()}
     constraints = only(objects, "SecurityContextConstraints")
     assert (constraints["allowPrivilegedContainer"], constraints["allowPrivilegeEscalation"]) == (False, False)
+    assert constraints["requiredDropCapabilities"] == ["ALL"]
+
+
+@pytest.mark.parametrize("components", [[], ALL_OPTIONS, ["unprivileged"]], ids="+".join)
+def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, components: list[str]) -> None:
+    """No capability can be added, no group but root's, and no other user or seccomp profile than the pod's own."""
+    objects = with_components(tree, "openshift", components)
+    constraints, context = only(objects, "SecurityContextConstraints"), container(objects)["securityContext"]
+    assert constraints["runAsUser"] == {"type": "MustRunAs", "uid": context["runAsUser"]}
+    assert constraints["allowPrivilegedContainer"] is context["privileged"]
+    assert constraints["allowHostPID"] is pod(objects).get("hostPID", False)
+    for groups in ("fsGroup", "supplementalGroups"):
+        assert constraints[groups] == {"type": "MustRunAs", "ranges": [{"min": 0, "max": 0}]}
+        assert groups not in pod(objects)["securityContext"]
+    assert (constraints["allowedCapabilities"], constraints["defaultAddCapabilities"]) == ([], [])
+    assert constraints["seccompProfiles"] == ["runtime/default"]
 
 
 @pytest.mark.parametrize("components", [[], *([name] for name in COMPONENTS)], ids="+".join)
