@@ -56,6 +56,7 @@ REFUSED: list[tuple[Values, str]] = [
     ({"env": [{"name": "A", "val": "b"}]}, "'/env/0': additional properties 'val' not allowed"),
     ({"tolerations": [{"operator": "Exist"}]}, "'/tolerations/0/operator': value must be one of 'Exists', 'Equal'"),
     ({"resources": {"limits": {"memory": "much"}}}, "'/resources/limits/memory': 'much' does not match pattern"),
+    ({"networkPolicy": {"namespace": ""}}, "'/networkPolicy/namespace': '' does not match pattern"),
     ({"updateStrategy": {"maxSurge": -1}}, "'/updateStrategy/maxSurge': minimum: got -1, want 0"),
     ({"updateStrategy": {"maxUnavailable": 1}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
     ({"updateStrategy": {"maxSurge": 0}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
@@ -133,6 +134,7 @@ def test_values_arrive() -> None:
             "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
             "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
             "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
+            "networkPolicy": {"enabled": True, "namespace": "observability"},
         },
         VALUES["priority-quota"],
     )
@@ -155,6 +157,8 @@ def test_values_arrive() -> None:
     for kind in ("PodMonitor", "PrometheusRule"):
         labels = only(objects, kind)["metadata"]["labels"]
         assert (labels["release"], labels["app.kubernetes.io/instance"]) == ("prometheus", NAME)
+    (rule,) = only(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
     assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "example.com/gpus": "yes"}
     assert pod(objects)["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
@@ -209,7 +213,7 @@ def test_a_changed_file_is_rolled_out() -> None:
 
 def test_two_releases_share_a_cluster() -> None:
     """For two kinds of nodes: no object of one is one of the other, and neither takes the other's pods."""
-    options = (OPENSHIFT, *(VALUES[name] for name in ("alerts", "pod-monitor", "priority-quota")))
+    options = (OPENSHIFT, *(VALUES[name] for name in ("alerts", "network-policy", "pod-monitor", "priority-quota")))
     one, other = charted(*options), charted(*options, release="7")
     assert mistakes(other) == []
     assert comparable(one).keys().isdisjoint(comparable(other).keys())
@@ -217,6 +221,7 @@ def test_two_releases_share_a_cluster() -> None:
     for objects in (one, other):
         selector = only(objects, "DaemonSet")["spec"]["selector"]["matchLabels"]
         assert selector == only(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
+        assert selector == only(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
         assert selector["app.kubernetes.io/instance"] == only(objects, "DaemonSet")["metadata"]["name"]
 
 

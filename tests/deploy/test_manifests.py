@@ -265,6 +265,21 @@ def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
 
 
+def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
+    """It selects the hub's pods, allows one namespace to reach one port, and no connection from the pods.
+
+    The kubelet's probes need no rule: Kubernetes always allows traffic from the node on which a pod runs.
+    """
+    objects = with_components(tree, "kubernetes", ["network-policy"])
+    policy = only(objects, "NetworkPolicy")["spec"]
+    assert policy["podSelector"] == only(objects, "DaemonSet")["spec"]["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (rule,) = policy["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    assert rule["ports"] == [{"port": port["name"]} for port in container(objects)["ports"]]
+    assert policy["egress"] == []
+
+
 def test_an_upgrade_leaves_no_gap() -> None:
     """The new pod is ready before the old one goes, on every node."""
     spec = only(default(), "DaemonSet")["spec"]

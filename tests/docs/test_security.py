@@ -6,8 +6,7 @@ import yaml
 
 from hub.supervisor.http import server as web
 from tests.deploy.manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, charted, mounts, only, pod
-from tests.deploy.manifest_validity import mistakes
-from tests.docs.docs_tools import blocks, codes, page, rows
+from tests.docs.docs_tools import codes, page, rows
 
 OPTIONS = [VALUES["mps"], VALUES["resets"]]
 
@@ -66,19 +65,6 @@ def test_nothing_asks_the_cluster_anything() -> None:
     """No token is mounted, and outside OpenShift the account has no rights at all."""
     assert pod(charted())["automountServiceAccountToken"] is False
     assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
-
-
-def test_the_network_policy_is_one() -> None:
-    """Kubernetes takes it; it is for the pods of the manifests, and for the port by its name."""
-    (text,) = blocks("security", "yaml")
-    policy = yaml.safe_load(text)
-    assert mistakes([policy]) == []
-    labels = only(charted(), "DaemonSet")["spec"]["template"]["metadata"]["labels"]
-    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert policy["metadata"]["namespace"] == only(charted(), "DaemonSet")["metadata"]["namespace"]
-    (rule,) = policy["spec"]["ingress"]
-    (hub,) = pod(charted())["containers"]
-    assert [port["port"] for port in rule["ports"]] == [port["name"] for port in hub["ports"]]
 
 
 def test_the_bounds_of_http_are_those_of_the_code() -> None:
