@@ -66,7 +66,7 @@ release-check: test test-image ## Check that this checkout can be released.
 	$(BIN)/python -m scripts.release
 
 clean: ## Remove everything that the other targets created.
-	rm -rf $(VENV) build/image build/image.json
+	rm -rf $(VENV) build/image build/image.json build/*.cdx.json
 
 # Set up again when the dependencies of the project change; `dev` includes `demo`.
 $(DEMO) $(DEV): pyproject.toml scripts/setup.sh scripts/apt.sh

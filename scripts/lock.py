@@ -139,12 +139,17 @@ def digest(requirements: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(sorted(requirements)).encode()).hexdigest()
 
 
+def pins(text: str) -> dict[str, str]:
+    """Return the versions in a lock by canonical name."""
+    return {canonicalize_name(name): version for name, version in _PIN.findall(text)}
+
+
 def drift(requirements: Sequence[str], text: str) -> list[str]:
     """Return the differences between a lock and the requirements."""
-    pins = {canonicalize_name(name): version for name, version in _PIN.findall(text)}
+    locked = pins(text)
     found = []
     for requirement in map(Requirement, requirements):
-        version = pins.get(canonicalize_name(requirement.name))
+        version = locked.get(canonicalize_name(requirement.name))
         if version is None:
             found.append(f"{requirement.name} is not in it")
         elif not requirement.specifier.contains(version, prereleases=True):

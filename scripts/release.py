@@ -1,7 +1,8 @@
 """Check whether this checkout can be released: `make release-check`.
 
 The version is written by hand in hub/_version.py only; the tests of the manifests compare all other places with it.
-This script checks the rest: the changelog, the metadata, the state of the checkout, and the packages built from it.
+This script checks the rest: the changelog, the metadata, the state of the checkout, the packages built from it, and the
+bill of materials of its image, which it leaves in build/ for the release.
 """
 
 import re
@@ -16,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from hub._version import __version__
+from scripts import lock
+from scripts.sbom import write_bill
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "pyproject.toml"
 CHANGELOG = ROOT / "CHANGELOG.md"
+BILL = ROOT / "build" / f"device-plugin-hub-{__version__}.cdx.json"
+"""The image's bill of materials, for publication with the release."""
 
 NEEDED = [
     *("hub/circus.ini", "hub/py.typed", "hub/supervisor/http/page/index.html"),
@@ -90,6 +95,15 @@ def package_problems(directory: Path) -> Iterator[str]:
         yield f"{wheel.name} contains {stray}, which users do not need"
 
 
+def bill_problems(bill: Mapping[str, Any], locked: Mapping[str, str]) -> Iterator[str]:
+    """Yield the locked packages that a bill of materials lacks, or lists without a hash."""
+    listed = {(component["name"], component["version"]): component for component in bill["components"]}
+    for name, version in locked.items():
+        sources = listed.get((name, version), {}).get("externalReferences", [])
+        if not any(source.get("hashes") for source in sources):
+            yield f"the bill of materials lacks {name} {version} or its hashes"
+
+
 def _git(*words: str) -> str:
     return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -105,10 +119,12 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory() as directory:
         problems += package_problems(Path(directory))
+    BILL.parent.mkdir(exist_ok=True)
+    problems += bill_problems(write_bill(BILL), lock.pins(lock.RUNTIME.read_text(encoding="utf-8")))
     for problem in problems:
         print(f"release: {problem}", file=sys.stderr)
     if not problems:
-        print(f"{__version__} can be released: git tag v{__version__}")
+        print(f"{__version__} can be released: git tag v{__version__}; publish {BILL.relative_to(ROOT)} with it")
     return 1 if problems else 0
 
 

@@ -1,5 +1,6 @@
 """What is looked at before a release."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hub._version import __version__
-from scripts.release import CHANGELOG, changelog_problems, metadata_problems, package_problems
+from scripts import lock
+from scripts.release import CHANGELOG, bill_problems, changelog_problems, metadata_problems, package_problems
+from scripts.sbom import write_bill
 
 ABOUT = "\n- Devices are served.\n"
 
@@ -69,3 +72,24 @@ def test_the_packages(tmp_path: Path) -> None:
     )
     assert said.stdout.splitlines()[0] == str(target / "hub")
     assert "ok, 3 plugins" in said.stdout
+
+
+def test_the_bill_of_materials_lists_every_package_of_the_image(tmp_path: Path) -> None:
+    """Scanners learn each locked package with its version and its hashes; the same lock makes the same bill."""
+    text = lock.RUNTIME.read_text(encoding="utf-8")
+    bill = write_bill(tmp_path / "first.json")
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
+    assert {component["name"]: component["version"] for component in bill["components"]} == lock.pins(text)
+    sources = [source for component in bill["components"] for source in component["externalReferences"]]
+    hashes = sorted(each["content"] for source in sources for each in source.get("hashes", []))
+    assert hashes == sorted(re.findall(r"--hash=sha256:([0-9a-f]{64})", text))
+    write_bill(tmp_path / "second.json")
+    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+
+
+def test_a_package_that_the_bill_lacks_is_named() -> None:
+    """A bill that lists another version, or no hash, does not pass."""
+    component = {"name": "click", "version": "8.5.1", "externalReferences": [{"hashes": [{"content": "00"}]}]}
+    assert list(bill_problems({"components": [component]}, {"click": "8.5.1"})) == []
+    assert len(list(bill_problems({"components": [component]}, {"click": "8.5.2"}))) == 1
+    assert len(list(bill_problems({"components": [component | {"externalReferences": []}]}, {"click": "8.5.1"}))) == 1
