@@ -70,11 +70,14 @@ class Wanted:
     """Where the container has empty directories in memory."""
     read_only: bool = True
     """Whether its root file system is."""
+    user: int = 0
     privileged: bool = False
+    host_pid: bool = False
+    """Whether it sees the processes of the node."""
 
 
 class Pod:
-    """A container of the image in namespaces of its own; without any capability, unless it is privileged.
+    """A container of the image in namespaces of its own; privileged, or without any capability and device.
 
     Args:
         image: What it runs.
@@ -178,10 +181,12 @@ class Pod:
         command = wanted.command or config["Entrypoint"]
         args = wanted.args or ([] if wanted.command else config["Cmd"])
         capabilities = _own_capabilities() if wanted.privileged else []
+        # Without this, runc allows the devices that every container has, such as /dev/null.
+        devices = [{"allow": True, "access": "rwm"}] if wanted.privileged else []
         return {
             "ociVersion": "1.0.0",
             "process": {
-                "user": {"uid": 0, "gid": 0},
+                "user": {"uid": wanted.user, "gid": wanted.user},
                 "args": [*command, *args],
                 "env": [*config["Env"], *(f"{name}={value}" for name, value in wanted.env.items())],
                 "cwd": wanted.working_dir or config["WorkingDir"],
@@ -195,7 +200,8 @@ class Pod:
                 for at, kind, source, options in self._mounts()
             ],
             "linux": {
-                "namespaces": [{"type": kind} for kind in _NAMESPACES],
+                "namespaces": [{"type": kind} for kind in _NAMESPACES if kind != "pid" or not wanted.host_pid],
+                "resources": {"devices": devices},
                 "maskedPaths": [] if wanted.privileged else _MASKED,
                 "readonlyPaths": [] if wanted.privileged else _READ_ONLY,
             },

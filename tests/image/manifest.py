@@ -1,0 +1,82 @@
+"""A pod of the manifests, on a node whose directories are below one directory."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.image.pod import Wanted
+
+BASE = Path(__file__).parents[2] / "container" / "base"
+KERNEL = ("/dev", "/proc", "/sys")
+"""What a test has from the kernel, unless the node has directories of its own there."""
+
+POD_NAME = "device-plugin-hub-x7k2p"
+FIELDS = {"metadata.name": POD_NAME, "spec.nodeName": "node-a", "status.podIP": "127.0.0.1"}
+
+
+def read_base() -> dict[str, Any]:
+    """Return the DaemonSet without components."""
+    manifest: dict[str, Any] = yaml.safe_load((BASE / "daemonset.yaml").read_text())
+    return manifest
+
+
+def pod_of(manifest: dict[str, Any], host: Path) -> Wanted:
+    """Return what a kubelet reads out of a DaemonSet.
+
+    Args:
+        manifest: The DaemonSet.
+        host: The node's file system.
+    """
+    spec = manifest["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    sources = {volume["name"]: _source(volume, host) for volume in spec["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    security = container["securityContext"]
+    return Wanted(
+        args=container["args"],
+        env=_environment(container["env"]),
+        working_dir=container["workingDir"],
+        volumes={_real(at): sources[mount["name"]] for at, mount in mounts.items()},
+        read_only_volumes=frozenset(_real(at) for at, mount in mounts.items() if mount.get("readOnly")),
+        read_only=security["readOnlyRootFilesystem"],
+        user=security["runAsUser"],
+        privileged=security["privileged"],
+        host_pid=spec.get("hostPID", False),
+    )
+
+
+def _source(volume: dict[str, Any], host: Path) -> Path:
+    """The directory that a volume is."""
+    if "configMap" in volume:
+        # Made of files beside the manifest.
+        generator = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
+        (files,) = (each["files"] for each in generator if volume["configMap"]["name"].startswith(each["name"]))
+        directory = host.parent / "config"
+        directory.mkdir(exist_ok=True)
+        for name in files:
+            if not (directory / name).exists():
+                shutil.copy(BASE / name, directory)
+        return directory
+    path: str = volume["hostPath"]["path"]
+    directory = host / path.removeprefix("/")
+    if path.startswith(KERNEL) and not directory.exists():
+        return Path(path)
+    if volume["hostPath"]["type"] == "DirectoryOrCreate" or path == "/":
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _environment(listed: list[dict[str, Any]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for variable in listed:
+        value = variable.get("value") or FIELDS[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        for name, known in values.items():
+            value = value.replace(f"$({name})", known)
+        values[variable["name"]] = value
+    return values
+
+
+def _real(path: str) -> str:
+    return path.replace("/var/run/", "/run/")

@@ -1,0 +1,247 @@
+"""What each mount and each right of the pod is for: without it, something named here fails.
+
+The node has simulated GPUs and adapters. The pod is that of the manifests, with this image in it.
+"""
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.testing.kubelet import FakeKubelet
+from tests.deploy.manifest_tools import VALUES, charted, only
+from tests.image.manifest import pod_of, read_base
+from tests.image.pod import GRACE, Pod, StartPod, Wanted
+from tests.simulators.nvml import SimulatedNode
+from tests.simulators.nvml.library import simulated_library
+from tests.simulators.nvml.tree import LIBRARIES
+from tests.simulators.rdma.tree import two_connectx6
+
+GPU, ADAPTER = "nvidia.com/gpu", "rdma/hca"
+
+GPU_CONFIG = "version: v1\nflags: {plugin: {deviceListStrategy: [cdi-cri]}}\n"
+MPS_CONFIG = f"version: v1\nsharing: {{mps: {{resources: [{{name: {GPU}, replicas: 2}}]}}}}\n"
+
+ROUTES = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nib0 00000000 0101A8C0 0003 0 0 0 00000000\n"
+"""The node's table of routes: its default route is on the first adapter."""
+
+KERNEL_LOG = os.makedev(1, 11)
+"""A device that exists on every machine, and that runtimes assign to no container."""
+
+DEVICE_NODES = {"null": (1, 3), "zero": (1, 5), "urandom": (1, 9)}
+"""What every program expects in /dev."""
+
+ENDS = {
+    "config": "/etc/dphub/circus.ini: no such file",
+    "run": "/run/dphub: cannot be used as the run directory",
+}
+"""What a hub says that ends because a mount is missing."""
+
+SHOWS = {
+    "device-plugins": "there is no kubelet at /var/lib/kubelet/device-plugins",
+    "pod-resources": "it is unknown which containers use which devices",
+    "dev": "/dev/infiniband/uverbs1 does not exist, no container with device 0000:87:00.0 can start",
+    "sys": "/sys/class/infiniband does not exist",
+    # The adapter that the node's own traffic needs is allocated.
+    "node-net": f"{ADAPTER} registered 2 of 2",
+    "driver-root": "no NVIDIA driver is loaded on this node",
+    "cdi": "the CDI file cannot be written",
+}
+"""What `dphub status` shows when a mount is missing."""
+
+OPEN = "open('/dev/infiniband/uverbs1').close()"
+WRITE_TO_SYS = "open('/sys/class/infiniband_verbs/abi_version', 'a').close()"
+USERS = """
+from pathlib import Path
+from hub import Host
+from plugins.ib.reset.function import Function
+print(*Function(Host(Path("/")), "0000:87:00.0").holders())
+"""
+
+
+@pytest.fixture
+def host(node: Path) -> Path:
+    """Return a node's file system, with GPUs, adapters, and the default route on one of them."""
+    root = node / "host"
+    root.mkdir()
+    two_connectx6(root)
+    SimulatedNode(root)
+    library = next((root / LIBRARIES).glob("libnvidia-ml.so.*.*"))
+    library.unlink()
+    shutil.copy(simulated_library(), library)
+    for name, number in DEVICE_NODES.items():
+        os.mknod(root / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(*number))
+    (root / "dev/infiniband/uverbs1").unlink()
+    os.mknod(root / "dev/infiniband/uverbs1", 0o600 | stat.S_IFCHR, KERNEL_LOG)
+    (root / "dev/shm").mkdir()
+    (root / "proc/1/net").mkdir(parents=True)
+    (root / "proc/1/net/route").write_text(ROUTES)
+    (node / "config").mkdir()
+    (node / "config/gpu.yaml").write_text(GPU_CONFIG)
+    return root
+
+
+@pytest.fixture
+async def kubelet(host: Path) -> AsyncIterator[FakeKubelet]:
+    """Run the node's kubelet."""
+    async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
+        yield kubelet
+
+
+def _component(name: str) -> dict[str, Any]:
+    """The DaemonSet with a component."""
+    return only(charted(VALUES[name]), "DaemonSet")
+
+
+def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
+    """The pod, without one of its volumes."""
+    spec = manifest["spec"]["template"]["spec"]
+    (hub,) = spec["containers"]
+    names = [mount["name"] for mount in hub["volumeMounts"]]
+    assert not without or without in names
+    hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != without]
+    wanted = pod_of(manifest, host)
+    # The simulated driver looks for the node's GPUs there.
+    wanted.env["NVML_SIMULATOR"] = "/driver-root/simulator/nvml"
+    return wanted
+
+
+async def _status(pod: Pod) -> str:
+    """What `dphub status` shows, with one blank between words."""
+    return " ".join((await pod.exec("dphub", "status"))[1].split())
+
+
+async def _shows(pod: Pod, text: str) -> None:
+    """Wait until `dphub status` shows a text."""
+    shown = ""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            while text not in shown:
+                shown = await _status(pod)
+    assert text in shown
+
+
+def test_every_mount_is_taken_away_in_a_test() -> None:
+    """The tables here name every volume of the DaemonSet."""
+    volumes = [volume["name"] for volume in read_base()["spec"]["template"]["spec"]["volumes"]]
+    assert sorted(volumes) == sorted([*ENDS, *SHOWS])
+
+
+async def test_with_all_of_them_nothing_fails(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """GPUs and adapters register, their use is known, and the adapter with the node's route is excluded."""
+    pod = start_pod(_wanted(host, read_base()))
+    await kubelet.wait_for(GPU, 8, GRACE)
+    await kubelet.wait_for(ADAPTER, 1, GRACE)
+    status = await _status(pod)
+    assert [text for text in SHOWS.values() if text in status] == []
+
+
+@pytest.mark.parametrize("volume", SHOWS)
+async def test_what_fails_without_a_mount(kubelet: FakeKubelet, start_pod: StartPod, host: Path, volume: str) -> None:
+    """The hub keeps running, and its status shows what is missing."""
+    assert kubelet.starts == 1
+    await _shows(start_pod(_wanted(host, read_base(), without=volume)), SHOWS[volume])
+
+
+@pytest.mark.parametrize("volume", ENDS)
+async def test_what_the_hub_cannot_start_without(start_pod: StartPod, host: Path, volume: str) -> None:
+    """It ends with an error that names the file or directory."""
+    (host / "var/lib/kubelet/device-plugins").mkdir(parents=True)
+    (host / "var/lib/kubelet/pod-resources").mkdir()
+    pod = start_pod(_wanted(host, read_base(), without=volume))
+    assert await pod.ended(GRACE) != 0
+    assert ENDS[volume] in pod.log
+
+
+async def test_another_user_than_root_cannot_run_it(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """The kubelet's plugin directory belongs to root, and the error says so."""
+    pod = start_pod(replace(_wanted(host, read_base()), user=1000))
+    assert await pod.ended(GRACE) != 0
+    assert "plugins cannot create sockets in it as user 1000; run dphub as user root" in pod.log
+    assert kubelet.capacity() == {}
+
+
+@pytest.mark.usefixtures("kubelet")
+@pytest.mark.parametrize(("privileged", "code"), [(True, 0), (False, 1)])
+async def test_only_a_privileged_container_opens_device_files(
+    start_pod: StartPod, host: Path, code: int, *, privileged: bool
+) -> None:
+    """Without `privileged`, the kernel denies a device that the kubelet did not assign to the container."""
+    wanted = replace(_wanted(host, read_base()), command=["python", "-c", OPEN], privileged=privileged)
+    pod = start_pod(wanted)
+    assert await pod.ended(GRACE) == code
+    assert ("Operation not permitted" in pod.log) is not privileged
+
+
+@pytest.mark.usefixtures("kubelet")
+@pytest.mark.parametrize("host_pid", [True, False])
+async def test_only_with_host_pid_the_users_of_a_device_are_found(
+    start_pod: StartPod, host: Path, *, host_pid: bool
+) -> None:
+    """A process outside the pod with an adapter open is found with `resets`, so the adapter is not reset."""
+    wanted = _wanted(host, _component("resets"))
+    assert wanted.host_pid
+    with (host / "dev/infiniband/uverbs1").open("rb"):
+        pod = start_pod(replace(wanted, command=["python", "-c", USERS], host_pid=host_pid))
+        assert await pod.ended(GRACE) == 0, pod.log
+    assert (f"process {os.getpid()} " in pod.output) is host_pid
+
+
+@pytest.mark.usefixtures("kubelet")
+@pytest.mark.parametrize(("component", "code"), [("resets", 0), ("pod-monitor", 1)])
+async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, component: str, code: int) -> None:
+    """Without the component, /sys is read-only."""
+    wanted = replace(_wanted(host, _component(component)), command=["python", "-c", WRITE_TO_SYS])
+    pod = start_pod(wanted)
+    assert await pod.ended(GRACE) == code
+    assert ("Read-only file system" in pod.log) is (code != 0)
+
+
+def _mps(host: Path, without: str = "") -> Wanted:
+    """The pod with MPS, and the simulated daemon."""
+    shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
+    (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)
+    wanted = _wanted(host, _component("mps"), without)
+    # The simulated daemon keeps a journal there.
+    wanted.volumes["/driver-root/simulator"] = host / "simulator"
+    return wanted
+
+
+async def test_mps_shares_memory_through_the_node(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """The daemons' /dev/shm is a directory of the node, which containers with a share get, too."""
+    pod = start_pod(_mps(host))
+    await kubelet.wait_for(GPU, 16, GRACE)
+    assert (await pod.exec("touch", "/dev/shm/memory"))[0] == 0  # noqa: S108 - the pod's
+    assert (host / "run/nvidia/mps/shm/memory").exists()
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_mps_fails_without_its_directory(start_pod: StartPod, host: Path) -> None:
+    """The daemons cannot be started, and the status shows why."""
+    await _shows(start_pod(_mps(host, "mps")), "Read-only file system")
+
+
+async def test_mps_fails_without_its_shared_memory(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """The daemons' shared memory would be in the node's /dev, which is read-only and which no container sees."""
+    pod = start_pod(_mps(host, "mps-shm"))
+    await kubelet.wait_for(GPU, 16, GRACE)
+    code, said = await pod.exec("touch", "/dev/shm/memory")  # noqa: S108 - the pod's
+    assert (code, "Read-only file system" in said) == (1, True)
+
+
+async def test_an_unprivileged_pod_serves_adapters(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """It has no capability, gains none, opens no device file, and sees no file of the node but its mounts."""
+    pod = start_pod(_wanted(host, _component("unprivileged")))
+    await kubelet.wait_for(ADAPTER, 1, GRACE)
+    await kubelet.admit("trainer", {ADAPTER: 1})
+    _, status = await pod.exec("grep", "-E", "^(CapEff|CapBnd|NoNewPrivs):", "/proc/1/status")
+    assert status.split() == ["CapEff:", "0" * 16, "CapBnd:", "0" * 16, "NoNewPrivs:", "1"]
+    assert "Operation not permitted" in (await pod.exec("python", "-c", OPEN))[1]
+    assert (await pod.exec("test", "-e", "/driver-root"))[0] == 1
