@@ -1,12 +1,14 @@
-"""docs/security.md: what the pod may do is what the manifests let it do."""
+"""docs/security.md: what the pod may do is what the manifests let it do, and each claim has a test."""
 
 import re
+from importlib.metadata import distribution
 
 import yaml
 
-from hub.supervisor.http import server as web
+from scripts import lock
 from tests.deploy.manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, charted, mounts, only, pod
-from tests.docs.docs_tools import codes, page, rows
+from tests.docs.docs_tools import ROOT, codes, page, rows
+from tests.docs.security_claims import NO_CLAIMS, SHOWN_BY
 
 OPTIONS = [VALUES["mps"], VALUES["resets"]]
 
@@ -14,7 +16,7 @@ OPTIONS = [VALUES["mps"], VALUES["resets"]]
 def test_every_directory_of_the_node_is_there() -> None:
     """With the right that the pod has to it, without options and with all."""
     documented = {}
-    for paths, right, _ in rows("security", "directory of the node", "in the pod", "for"):
+    for paths, right, *_ in rows("security", "directory of the node", "in the pod", "for", "without it"):
         for path in codes(paths):
             documented[path] = right
     plain = {mount["hostPath"]["path"]: mount for mount in mounts(charted()).values()}
@@ -49,7 +51,8 @@ def test_what_the_pod_never_has() -> None:
 
 def test_the_configuration_is_there() -> None:
     """The page says where it is mounted, and that it is mounted read-only."""
-    (right,) = [row[1] for row in rows("security", "directory of the node", "in the pod", "for") if "none:" in row[0]]
+    table = rows("security", "directory of the node", "in the pod", "for", "without it")
+    (right,) = [row[1] for row in table if "none:" in row[0]]
     (hub,) = pod(charted())["containers"]
     (config,) = [mount for mount in hub["volumeMounts"] if mount["name"] == "config"]
     assert (codes(right), right.startswith("read-only")) == ([config["mountPath"]], config["readOnly"])
@@ -67,7 +70,52 @@ def test_nothing_asks_the_cluster_anything() -> None:
     assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
 
 
-def test_the_bounds_of_http_are_those_of_the_code() -> None:
-    """Connections, and how long a silent one is kept."""
-    (said,) = re.findall(r"\((\d+) connections, \d+ KiB of headers, (\d+) seconds of silence\)", page("security"))
-    assert said == (str(web.CONNECTIONS), f"{web.IDLE_SECONDS:g}")
+def test_no_secret_is_mounted() -> None:
+    """The pod's volumes are the ConfigMap and directories of the node."""
+    for values in (KUBERNETES, *VALUES.values()):
+        kinds = {kind for volume in pod(charted(values))["volumes"] for kind in volume if kind != "name"}
+        assert kinds == {"configMap", "hostPath"}
+
+
+def test_the_licences_are_those_of_the_packages() -> None:
+    """One package is under MPL-2.0, and the page names it; all others are under the licences before it."""
+    metadata = {name: distribution(name).metadata for name in lock.pins(lock.RUNTIME.read_text(encoding="utf-8"))}
+    fields = ("License-Expression", "License", "Classifier")
+    said = {
+        name: " ".join(text for field in fields for text in each.get_all(field) or ())
+        for name, each in metadata.items()
+    }
+    assert [name for name, text in said.items() if "MPL" in text] == ["asyncinotify"]
+    others = [text for name, text in said.items() if name != "asyncinotify"]
+    assert [text for text in others if not any(known in text for known in ("Apache", "BSD", "MIT", "PSF"))] == []
+    assert "Apache-2.0, BSD, MIT or PSF licences, and one, asyncinotify, under MPL-2.0" in page("security")
+
+
+def test_every_attacker_has_a_row_and_a_test() -> None:
+    """Those of the table of threats are those of the table of attacks, which names a test for each."""
+    threats = [row[0] for row in rows("security", "who", "from where", "what they reach", "what holds them")]
+    attacks = rows("security", "who", "attack, and what happens", "test")
+    assert len(threats) == len(set(threats)) == 10
+    assert all(codes(row[2]) for row in attacks)
+    assert {row[0] for row in attacks} <= {*threats}
+
+
+def test_every_test_that_it_names_exists() -> None:
+    """A file, and a function in it; also for the sentences outside of tables."""
+    named = [name for name in codes(page("security")) if name.startswith("tests/")] + [*SHOWN_BY.values()]
+    assert len(named) > 20
+    for name in named:
+        path, _, function = name.partition("::")
+        assert (ROOT / path).is_file(), name
+        assert not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), name
+
+
+def test_every_sentence_is_shown_by_a_test_or_claims_nothing() -> None:
+    """Each sentence outside of tables and of the limits is in one of the two lists, and each entry is on the page."""
+    text = page("security").partition("\n## Limits\n")[0]
+    prose = re.sub(r"^(#|\||- ).*$", "", text, flags=re.MULTILINE)
+    paragraphs = [" ".join(paragraph.split()) for paragraph in prose.split("\n\n")]
+    sentences = [each for paragraph in paragraphs for each in re.split(r"(?<=\.) (?=[A-Zk`])", paragraph) if each]
+    known = [*SHOWN_BY, *NO_CLAIMS]
+    assert [each for each in sentences if not each.startswith(tuple(known))] == []
+    assert [start for start in known if not any(each.startswith(start) for each in sentences)] == []

@@ -17,7 +17,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from tests.deploy.manifest_tools import VALUES, charted, only
-from tests.image.manifest import pod_of, read_base
+from tests.image.manifest import POD_NAME, pod_of, read_base
 from tests.image.pod import GRACE, Pod, StartPod, Wanted
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
@@ -141,6 +141,33 @@ async def test_with_all_of_them_nothing_fails(kubelet: FakeKubelet, start_pod: S
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     status = await _status(pod)
     assert [text for text in SHOWS.values() if text in status] == []
+
+
+async def test_only_root_reaches_the_pods_sockets(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """The plugins' sockets beside the kubelet's, and the run directory with the control sockets, are for root alone."""
+    start_pod(_wanted(host, read_base()))
+    await kubelet.wait_for(ADAPTER, 1, GRACE)
+    sockets = [*(host / "var/lib/kubelet/device-plugins").glob(f"{POD_NAME}-*.sock")]
+    assert len(sockets) >= 1
+    for path in (*sockets, host / "run/dphub"):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (0, 0), path
+
+
+async def test_the_pod_has_one_socket_on_the_network(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
+    """No process in it has a connection; one port is open, for HTTP."""
+    pod = start_pod(_wanted(host, read_base()))
+    await kubelet.wait_for(GPU, 8, GRACE)
+    await kubelet.wait_for(ADAPTER, 1, GRACE)
+    tables = Path("/proc", str(pod.processes()[0].pid), "net")
+    found = [line.split() for name in ("tcp", "tcp6", "udp", "udp6") for line in _lines(tables / name)]
+    # Each process of the pod has these tables. 0A is a socket that listens.
+    assert found
+    assert {(int(local.rpartition(":")[2], 16), state) for _, local, _, state, *_ in found} == {(9880, "0A")}
+
+
+def _lines(table: Path) -> list[str]:
+    """The sockets in one of the kernel's tables; IPv6 may be off."""
+    return table.read_text().splitlines()[1:] if table.exists() else []
 
 
 @pytest.mark.parametrize("volume", SHOWS)

@@ -90,3 +90,12 @@ async def test_other_addresses(node: OperatedNode) -> None:
     assert await node.get("/healthz") == (200, "ok\n")
     code, _ = await node.get("/status", method="POST", body="")
     assert code == 405
+
+
+async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
+    """A browser that asks for the page, or only for its headers, is forbidden to show it in another site's page."""
+    status = node.status()
+    assert status
+    for method in ("GET", "HEAD"):
+        answer = await AsyncHTTPClient().fetch(f"http://{status.hub.report.http}/", method=method)
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]

@@ -1,0 +1,37 @@
+"""The sentences of docs/security.md outside of its tables: the test that shows each, or that it claims nothing.
+
+The tables of the page name their tests themselves. Each entry is the beginning of a sentence.
+"""
+
+_PRIVILEGES = "tests/image/test_least_privilege.py"
+
+SHOWN_BY = {
+    "What it claims, a test": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
+    "Each was tried as an outsider": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
+    "Each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
+    "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
+    "The runtime's seccomp profile": (
+        "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
+    ),
+    "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",
+    "With `unprivileged` there is no capability": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
+    "kustomize and Helm refuse": (
+        "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_beside_unprivileged"
+    ),
+    "Name it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
+}
+"""The test that shows a sentence."""
+
+NO_CLAIMS = (
+    # What the kubelet and Kubernetes do, and what follows.
+    *("A device plugin is part", "So anyone who runs code", "The same is true for `kubectl exec`"),
+    # What is on the page.
+    "This page lists",
+    # Advice.
+    *("Run nothing but the hub", "Security fixes of Debian"),
+    # What is not protected.
+    *("That guards against mistakes", "It does not extend to", "So are those in `/driver-root`"),
+    *("Read-only mounts below", "The plugin directory is still mounted"),
+    *("No image is published", "Who controls the image", "The base is named by a tag"),
+)
+"""Sentences that claim no protection."""
