@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,7 +18,7 @@ _TAIL_BYTES = 65536
 class _Line(msgspec.Struct):
     event: str
     level: str
-    timestamp: datetime
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     reason: str = ""
     exception: str = ""
 

@@ -51,24 +51,29 @@ class ProcessRecord:
         """Record that no process runs, and none is to be started."""
         self._become(RunState.STOPPED)
 
-    def ended(self, pid: int, status: int, killed_for: str = "", error: str = "") -> None:
+    def ended(self, pid: int, status: int, killed_for: str = "") -> None:
         """Record the end of a process.
 
         Args:
             pid: Its process id.
             status: Its status from `waitpid`.
             killed_for: Why the hub killed it, if it did.
-            error: The last error in its log, if any.
         """
         code = os.waitstatus_to_exitcode(status)
         if pid != self.state.pid:
             return  # it had survived SIGKILL, and there is a newer process
-        reason = (
-            f"killed by the hub: {killed_for}" if killed_for else _describe(code, error, ours=self.state.is_hub_plugin)
-        )
+        reason = f"killed by the hub: {killed_for}" if killed_for else _describe(code, ours=self.state.is_hub_plugin)
         if self.state.run is RunState.STOPPING and code == Exit.OK:
             reason = AS_REQUESTED
         self._become(RunState.STOPPED, last_exit=LastExit(pid, time.time(), reason, code))
+
+    def add_error(self, pid: int, error: str) -> None:
+        """Add the last error in its log to how a process ended; nothing if there is no error."""
+        last = self.state.last_exit
+        if error and last and last.pid == pid:
+            explained = msgspec.structs.replace(last, reason=f"{last.reason}: {error}")
+            self.state = msgspec.structs.replace(self.state, last_exit=explained)
+            self._file.mark_changed()
 
     def backing_off(self, reason: RestartReason, delay: float) -> None:
         """Record that the next process starts after a delay, because the last one has exited."""
@@ -111,12 +116,12 @@ class ProcessRecord:
         self._file.mark_changed()
 
 
-def _describe(code: int, error: str, *, ours: bool) -> str:
-    """Describe an exit code, or the negative number of a signal, with the last error in the log."""
+def _describe(code: int, *, ours: bool) -> str:
+    """Describe an exit code, or the negative number of a signal."""
     if code < 0:
         return f"killed by {signal_name(-code)}"
     known = _EXITS.get(code) if ours else None
-    return f"exit code {code}" + (f" ({known})" if known else "") + (f": {error}" if error else "")
+    return f"exit code {code}" + (f" ({known})" if known else "")
 
 
 def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:

@@ -20,6 +20,7 @@ from psutil import NoSuchProcess
 
 from hub.base.exits import Exit
 from hub.base.log import get_logger
+from hub.base.optional import optional
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
@@ -205,25 +206,33 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self._start_failure = reason
 
     def reaped(self, pid: int, status: int) -> None:
-        """Handle the end of the process, with its status from `waitpid`."""
+        """Handle the end of the process, with its status from `waitpid`: restart it, and only then explain its end."""
         process = self.processes.pop(pid)
         process.poll()  # lets subprocess know that it has ended
+        self._ended.set()
         code = os.waitstatus_to_exitcode(status)
-        ended = exit_fields(code, ours=self.config.is_hub_plugin)
-        self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
         killed_for = self._unresponsive.pop(pid, "")
-        # The stack of an unresponsive process was logged already. The next process empties the file.
-        if code < 0 and not killed_for and (stack := self._read_stack()):
-            ended["stack"] = stack
-        self.record.ended(pid, status, killed_for, self._last_error(process, code))
+        self.record.ended(pid, status, killed_for)
+        delay = None
         if self._status == "active":
             delay = self._backoff.crashed()
-            self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
             self._respawn_later(delay)
             self.record.backing_off(self._restart_reason(code, killed_for), delay)
-        else:
+        with optional(f"explanation of the exit of {self.name}"):
+            self._explain_exit(process, code, delay, is_explained=bool(killed_for))
+
+    def _explain_exit(self, process: WatchedProcess, code: int, delay: float | None, *, is_explained: bool) -> None:
+        """Log how a process ended, with what its files say about that."""
+        pid, ended = process.pid, exit_fields(code, ours=self.config.is_hub_plugin)
+        # The stack of an unresponsive process was logged already. The next process empties the file.
+        if code < 0 and not is_explained and (stack := self._read_stack()):
+            ended["stack"] = stack
+        self.record.add_error(pid, self._last_error(process, code))
+        if delay is None:
             self._log.info("plugin stopped", pid=pid, **ended)
-        self._ended.set()
+        else:
+            self._log.warning("plugin exited", pid=pid, **ended, restart_in_seconds=delay)
+        self.notify_event("reap", {"process_pid": pid, "time": time.time(), "exit_code": code})
 
     def _last_error(self, process: WatchedProcess, code: int) -> str:
         """Return the last error in the log of a process that exited by itself."""

@@ -19,6 +19,29 @@ from tests.harness.hub_process import (
     watcher,
 )
 
+ODD_LOGS = {
+    "a date that is no time": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
+    "a line nested too deeply": """file.write_text('{"event": ' + '[' * 60000)""",
+}
+"""What a plugin may leave in the place of its log: each is a line of Python."""
+
+FORGER = """
+import os
+from pathlib import Path
+from hub import *
+
+class P(Plugin):
+    resource = "example.com/odd"
+    def devices(self):
+        for name in ("log", "stack"):
+            file = Path(self.runtime.run_dir, f"{{self.runtime.instance}}.{{self.runtime.plugin}}.{{name}}")
+            file.unlink(missing_ok=True)
+            {deed}
+        os._exit(7)
+        return [Device("never reached")]
+"""
+
+
 CRASHING = "cmd = sh -c 'test -e {directory}/fixed || exit 1; exec sleep 1000'\n"
 
 
@@ -137,6 +160,18 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
     hub.wait_plugins("bad")
     assert len(hub.events("plugin start failed")) == 2
     assert hub.ask("status") == "bad: active\ngood: active"
+
+
+@pytest.mark.parametrize("deed", ODD_LOGS.values(), ids=ODD_LOGS.keys())
+def test_a_plugin_is_restarted_whatever_its_log_holds(make_hub: MakeHub, directory: Path, deed: str) -> None:
+    """The hub reads a plugin's log only to explain an exit; what it finds there delays no restart, of no plugin."""
+    (directory / "forger.py").write_text(FORGER.format(deed=deed))
+    hub = make_hub(watcher("odd", f"cmd = python -m hub.plugin {directory}/forger.py:P") + watcher("other")).start()
+    assert hub.wait_event("plugin exited", plugin="odd")["exit_code"] == 7
+    hub.wait_event("plugin started", plugin="odd", count=2)
+    os.kill(hub.plugin_pid("other"), signal.SIGKILL)
+    hub.wait_event("plugin started", plugin="other", count=2)
+    assert hub.stop() == Exit.OK
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,10 @@ def test_files_that_are_odd(tmp_path: Path) -> None:
     with log.open("a") as file:
         file.write('{"event": "cut o')
     assert last_error(log, 0) == "x" * LONGEST + " ..."
+
+
+def test_a_date_that_is_no_time(tmp_path: Path) -> None:
+    """A line whose date names no time zone is skipped, like every line that no plugin of the hub writes."""
+    log = tmp_path / "log"
+    _write(log, {"reason": "the cause"}, {"timestamp": "0001-01-01T00:00:00"})
+    assert last_error(log, time.time() - 5) == "the cause"
