@@ -45,15 +45,17 @@ class StatusFile:
         if self._pending:
             self._pending.cancel()
         self._pending = None
-        content = self._content() if self._path else None
-        if not self._path or content is None:
-            return ""
-        failure = ""
-        try:
-            replace_file(self._path, content)
-        except (OSError, TypeError, ValueError) as error:
-            failure = str(error)
+        failure = self._write()
         if failure and failure != self._failure:
             self._log.error("file not written", file=str(self._path), reason=failure)
         self._failure = failure
         return failure
+
+    def _write(self) -> str:
+        try:
+            content = self._content() if self._path else None
+            if self._path and content is not None:
+                replace_file(self._path, content)
+        except Exception as error:  # noqa: BLE001 - readers need the file, the process does not
+            return str(error) or type(error).__name__
+        return ""

@@ -12,6 +12,7 @@ from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.instances import acquire_hub_lock
 from hub.base.log import configure, get_logger
+from hub.base.optional import optional
 from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.stopsignals import stop_signals
 from hub.status.reader import Reader
@@ -45,7 +46,8 @@ def run_hub(settings: HubSettings) -> Exit:
     # Plugins inherit the mask: a SIGHUP for a plugin that has no handler yet stays pending, instead of killing it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with acquire_hub_lock(settings.run_dir):
-        remove_stale_files(settings.run_dir, settings.plugin_dir)
+        with optional("removal of files of exited hubs"):
+            remove_stale_files(settings.run_dir, settings.plugin_dir)
         return asyncio.run(_serve(plugins, settings))
 
 

@@ -31,6 +31,7 @@ class HubReporter:
     def __init__(self, settings: HubSettings) -> None:
         self._settings = settings
         self._started = time.time()
+        self._directory = str(Path.cwd())
         self._http = ""
         self._http_error = ""
         self._kubelet_starts = 0
@@ -108,7 +109,7 @@ class HubReporter:
             instance=self._settings.run_dir.instance,
             config=str(self._settings.config),
             plugin_dir=str(self._settings.plugin_dir),
-            directory=str(Path.cwd()),
+            directory=self._directory,
             http=self._http,
             http_error=self._http_error,
             kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_unresponsive else 0,
