@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import stat
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 from hub._version import __version__
@@ -23,7 +23,6 @@ from hub.supervisor.http.server import serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
-from hub.supervisor.tasks import run_forever
 from hub.supervisor.watchdog import Watchdog
 
 _log = get_logger()
@@ -55,82 +54,92 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter)
     watchdog = Watchdog(settings.run_dir, arbiter)
+    kubelet = _Kubelet(settings, arbiter, reporter)
     try:
-        with KubeletWatch(settings.plugin_dir) as watch:
-            watchdog.beat()
-            reporter.write()
-            _handle_signals(arbiter)
-            _log.info(
-                "hub started",
-                version=__version__,
-                config=str(settings.config),
-                plugin_dir=str(settings.plugin_dir),
-                run_dir=str(settings.run_dir.path),
-                http=settings.http or "off",
-            )
-            await arbiter.open()
-            watching = asyncio.create_task(_watch_kubelet(watch, arbiter, reporter, settings))
-            tasks = [asyncio.create_task(work) for work in _hub_tasks(settings, watchdog, reporter)]
-            plugin_dir_replaced = await _until_stopped(arbiter, watching, tasks)
+        watchdog.beat()
+        reporter.write()
+        _handle_signals(arbiter)
+        _log.info(
+            "hub started",
+            version=__version__,
+            config=str(settings.config),
+            plugin_dir=str(settings.plugin_dir),
+            run_dir=str(settings.run_dir.path),
+            http=settings.http or "off",
+        )
+        tasks = [asyncio.create_task(task) for task in _tasks(settings, watchdog, reporter, kubelet)]
+        await arbiter.open()
+        await arbiter.stopped.wait()
+        for task in tasks:
+            task.cancel()
         if arbiter.stopping is not None:
             await arbiter.stopping
         reporter.write()
     finally:
         arbiter.close()
     _log.info("hub stopped")
-    if plugin_dir_replaced:
+    if kubelet.plugin_dir_replaced:
         return Exit.PLUGIN_DIR_REPLACED
     return Exit.OK if arbiter.all_ended else Exit.FAILED
 
 
-async def _watch_kubelet(
-    watch: KubeletWatch, arbiter: HubArbiter, reporter: HubReporter, settings: HubSettings
-) -> None:
-    """Report changes of the kubelet, and signal plugins to register; return once the plugin directory is removed."""
-    async for event in watch:
-        match event:
-            case KubeletEvent.STARTED:
-                reporter.kubelet_started()
-                _log.info("kubelet started", plugins_notified=arbiter.signal_plugins(signal.SIGHUP))
-            case KubeletEvent.STOPPED:
-                reporter.mark_changed()
-            case KubeletEvent.UNRESPONSIVE:
-                reporter.kubelet_responds(responding=False)
-                _log.warning("kubelet unresponsive", socket=str(settings.plugin_dir / KUBELET_SOCKET))
-            case KubeletEvent.RESPONSIVE:
-                reporter.kubelet_responds(responding=True)
-
-
-def _hub_tasks(
-    settings: HubSettings, watchdog: Watchdog, reporter: HubReporter
+def _tasks(
+    settings: HubSettings, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield the hub's own tasks, which run beside its plugins."""
-    yield run_forever("watchdog", watchdog.run, reporter.task_failed)
-    yield run_forever("report", reporter.restore, reporter.task_failed)
+    """Yield the hub's own tasks, which run beside its plugins: these work without any of them."""
+    run = reporter.tasks.run
+    yield run("kubelet watch", kubelet.watch)
+    yield run("watchdog", watchdog.run)
+    yield run("report", reporter.restore)
     if settings.http:
         reader = Reader(settings.run_dir)
-        yield run_forever("web", lambda: serve_web(settings.http, reader, reporter.listening), reporter.task_failed)
+        yield run("web", lambda: serve_web(settings.http, reader, reporter.listening))
 
 
-async def _until_stopped(
-    arbiter: HubArbiter, watching: asyncio.Task[None], tasks: Iterable[asyncio.Task[None]]
-) -> bool:
-    """Wait until all plugins have stopped; return whether that is because the plugin directory was removed."""
-    watching.add_done_callback(lambda _: arbiter.stop(_stop_reason(watching)))
-    await arbiter.stopped.wait()
-    for task in tasks:
-        task.cancel()
-    if watching.done():
-        watching.result()  # raises the error that ended the watch
-        return True
-    watching.cancel()
-    return False
+class _Kubelet:
+    """What the hub does when the kubelet changes.
 
+    Args:
+        settings: The settings of the hub.
+        arbiter: The plugins.
+        reporter: Records the kubelet's state.
 
-def _stop_reason(watching: asyncio.Task[None]) -> str:
-    """Return why the hub stops when the watch has ended."""
-    error = None if watching.cancelled() else watching.exception()
-    return str(error or "plugin directory removed, only a restarted container sees the new one")
+    Attributes:
+        plugin_dir_replaced: Whether the hub stops because the plugin directory was removed.
+    """
+
+    def __init__(self, settings: HubSettings, arbiter: HubArbiter, reporter: HubReporter) -> None:
+        self.plugin_dir_replaced = False
+        self._has_watched = False
+        self._settings = settings
+        self._arbiter = arbiter
+        self._reporter = reporter
+
+    async def watch(self) -> None:
+        """Signal plugins to register, until cancelled; stop the hub once the plugin directory is removed."""
+        with KubeletWatch(self._settings.plugin_dir) as watch:
+            if self._has_watched:
+                # A kubelet may have started since the last watch failed.
+                self._arbiter.signal_plugins(signal.SIGHUP)
+            self._has_watched = True
+            async for event in watch:
+                self._handle(event)
+        self.plugin_dir_replaced = True
+        self._arbiter.stop("plugin directory removed, only a restarted container sees the new one")
+        await asyncio.Event().wait()
+
+    def _handle(self, event: KubeletEvent) -> None:
+        match event:
+            case KubeletEvent.STARTED:
+                self._reporter.kubelet_started()
+                _log.info("kubelet started", plugins_notified=self._arbiter.signal_plugins(signal.SIGHUP))
+            case KubeletEvent.STOPPED:
+                self._reporter.mark_changed()
+            case KubeletEvent.UNRESPONSIVE:
+                self._reporter.kubelet_responds(responding=False)
+                _log.warning("kubelet unresponsive", socket=str(self._settings.plugin_dir / KUBELET_SOCKET))
+            case KubeletEvent.RESPONSIVE:
+                self._reporter.kubelet_responds(responding=True)
 
 
 def _handle_signals(arbiter: HubArbiter) -> None:

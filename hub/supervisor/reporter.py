@@ -9,6 +9,7 @@ from hub._version import __version__
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import kubelet_identity
 from hub.base.statusfile import StatusFile
+from hub.base.tasks import Tasks
 from hub.model.hub import HubReport, InstanceReport
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.processrecord import ProcessRecord
@@ -26,6 +27,9 @@ class HubReporter:
 
     Args:
         settings: The settings of the hub.
+
+    Attributes:
+        tasks: The hub's own tasks, whose failures are in the report.
     """
 
     def __init__(self, settings: HubSettings) -> None:
@@ -36,11 +40,11 @@ class HubReporter:
         self._http_error = ""
         self._kubelet_starts = 0
         self._kubelet_unresponsive = False
-        self._failures: dict[str, str] = {}
         self._config_error = ""
         self._records: dict[str, ProcessRecord] = {}
         self._removed: dict[str, ProcessRecord] = {}
         self._file = StatusFile(settings.run_dir.hub_report, self._build)
+        self.tasks = Tasks(self._file)
 
     def record(self, plugin: PluginConfig) -> ProcessRecord:
         """Return the record of a plugin's processes; it survives a change of the plugin's configuration."""
@@ -67,14 +71,6 @@ class HubReporter:
     def kubelet_responds(self, *, responding: bool) -> None:
         """Record whether the kubelet listens on its socket."""
         self._kubelet_unresponsive = not responding
-        self.mark_changed()
-
-    def task_failed(self, name: str, failure: str) -> None:
-        """Record that a task of the hub has failed and is restarted, or, without a failure, that it works again."""
-        if failure:
-            self._failures[name] = failure
-        else:
-            self._failures.pop(name, None)
         self.mark_changed()
 
     def config_rejected(self, problem: str) -> None:
@@ -116,6 +112,6 @@ class HubReporter:
             kubelet_unresponsive=self._kubelet_unresponsive,
             kubelet_starts=self._kubelet_starts,
             config_error=self._config_error,
-            failures=dict(self._failures),
+            failures=dict(self.tasks.failures),
             node=os.environ.get(NODE_NAME_VARIABLE) or os.uname().nodename,
         )

@@ -16,8 +16,8 @@ def fail(self, elapsed):
     Watchdog._check_plugins = check
     raise ValueError("a fault in the watchdog")
 Watchdog._check_plugins = fail
-from hub.supervisor import tasks as parts
-parts.run_forever.__kwdefaults__.update(retry=0.1, steady=5.0)
+from hub.base.tasks import Tasks
+Tasks.__init__.__kwdefaults__.update(retry=0.1, steady=5.0)
 from hub.cli.commands.run import run; run()
 """
 """The hub, whose watchdog fails at its first look, and is well again soon."""
@@ -33,7 +33,8 @@ def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
         status = reader.status(running=True)
         return status if status.hub.report.failures else None
 
-    hub.wait_event("hub task failed", task="watchdog", reason="ValueError: a fault in the watchdog")
+    hub.wait_event("task failed", task="watchdog", reason="ValueError: a fault in the watchdog")
+    hub.wait_event("task restarted", task="watchdog")
     status = wait_until(failed, "the failure in the status")
     problem = next(problem for problem in status.problems if problem.about == "hub")
     assert problem.severity is Severity.WARNING

@@ -1,0 +1,82 @@
+"""Tasks that run as long as their process: each is restarted when it fails, and its failure is known meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from hub.base.errors import HubError
+from hub.base.log import get_logger
+from hub.base.statusfile import StatusFile
+
+RETRY_SECONDS = 1.0
+"""Seconds between the failure of a task and its restart."""
+
+STEADY_SECONDS = 60.0
+"""Seconds of work after which a restarted task no longer counts as failed."""
+
+
+class Tasks:
+    """Keeps the tasks of a process running.
+
+    Args:
+        status: Written when a failure comes or goes.
+        retry: Seconds between a failure and the restart.
+        steady: Seconds of work after which a task no longer counts as failed.
+
+    Attributes:
+        failures: The errors of the tasks that failed recently, by name.
+    """
+
+    def __init__(self, status: StatusFile, *, retry: float = RETRY_SECONDS, steady: float = STEADY_SECONDS) -> None:
+        self.failures: dict[str, str] = {}
+        self._status = status
+        self._retry = retry
+        self._steady = steady
+        self._log = get_logger()
+
+    async def run(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a task until cancelled, and restart it whenever it fails or ends.
+
+        Args:
+            name: What people call the task.
+            work: Starts the task.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            steady = loop.call_later(self._steady, self._works, name)
+            cause: Exception | None = None
+            try:
+                await work()
+                failure = "it has ended"
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                failure = "it was cancelled"
+            except Exception as error:  # noqa: BLE001 - the task is needed, whatever the error is
+                failure, cause = _describe(error), error
+            finally:
+                steady.cancel()
+            # A task may fail every second: the same failure is logged once.
+            is_new = self.failures.get(name) != failure
+            self.failures[name] = failure
+            self._status.mark_changed()
+            if is_new:
+                self._log.error("task failed", task=name, reason=failure, exc_info=cause)
+            await asyncio.sleep(self._retry)
+            if is_new:
+                self._log.info("task restarted", task=name)
+
+    def _works(self, name: str) -> None:
+        if self.failures.pop(name, ""):
+            self._status.mark_changed()
+
+
+def _is_cancelled() -> bool:
+    """Return whether this task itself is to end, and not only something that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _describe(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, HubError) else f"{type(error).__name__}: {error}"
