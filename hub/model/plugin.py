@@ -147,5 +147,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     """null where it has read no file."""
     holders_known: bool = True
     """Whether it is known which container uses which device: the kubelet's pod resources API answers."""
+    failures: Mapping[str, str] = {}
+    """The tasks of the process that failed recently and were restarted, each with its error."""
     cordons: Mapping[str, str] = {}
     """The administrators' reasons by physical device, also of devices that are absent at the moment."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from hub.api.plugin import Plugin
@@ -11,6 +12,7 @@ from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
+from hub.base.tasks import Tasks
 from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
@@ -79,6 +81,7 @@ class PluginProcess:
         # From the bottom up: each part knows only parts that are made before it.
         self._metrics = ProcessMetrics()
         self._status = StatusFile(files.report, self._report)
+        self._tasks = Tasks(self._status)
         self._ownership = Ownership(files.run_dir, files.name, plugin_dir)
         self._health = HealthStore(files.health, plugin.recovery, self._ownership)
         self._inventory = Inventory(type(plugin), self._health, self._ownership, self._metrics, self._status)
@@ -112,6 +115,7 @@ class PluginProcess:
             ownership=self._ownership,
             metrics=self._metrics,
             status=self._status,
+            tasks=self._tasks,
         )
 
     def _make_commands(self) -> AdminCommands:
@@ -136,6 +140,7 @@ class PluginProcess:
             holders=self._holders,
             resets=self._resets,
             ownership=self._ownership,
+            tasks=self._tasks,
         )
 
     async def serve(self) -> Exit:
@@ -144,10 +149,8 @@ class PluginProcess:
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._status.mark_changed()
         self._ownership.refresh()
-        parts = (self._heartbeat, self._api, self._prober, self._holders, self._admin)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part.run()) for part in parts]
-            tasks += [group.create_task(self._scan()), group.create_task(self._keep_checking())]
+            tasks = [group.create_task(self._tasks.run(name, work)) for name, work in self._work()]
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
@@ -156,6 +159,16 @@ class PluginProcess:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("process stopped")
         return self._exit
+
+    def _work(self) -> Iterator[tuple[str, Callable[[], Coroutine[None, None, None]]]]:
+        """Yield the tasks of the process: those of the kubelet work without the others."""
+        yield "heartbeat", self._heartbeat.run
+        yield "device plugin API", self._api.run
+        yield "scan", self._scan
+        yield "check of files and sockets", self._keep_checking
+        yield "request for the use of devices", self._holders.run
+        yield "recovery of devices", self._prober.run
+        yield "admin socket", self._admin.run
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,6 +194,7 @@ class PluginProcess:
         reason = await self._scanner.run()
         self._log.error("plugin requested restart", reason=reason)
         self._end(Exit.NEEDS_RESTART)
+        await asyncio.Event().wait()
 
     async def _keep_checking(self) -> None:
         while True:

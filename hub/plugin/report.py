@@ -5,6 +5,7 @@ import time
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin
+from hub.base.tasks import Tasks
 from hub.model.plugin import (
     ConfigFile,
     DeviceStatus,
@@ -37,6 +38,7 @@ class Reporter:
         holders: The containers that use the devices.
         resets: The last resets.
         ownership: The role of this process.
+        tasks: Those of the process, some of which may have failed.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Reporter:
         holders: Holders,
         resets: ResetService,
         ownership: Ownership,
+        tasks: Tasks,
     ) -> None:
         self._name = name
         self._config = config
@@ -61,6 +64,7 @@ class Reporter:
         self._holders = holders
         self._resets = resets
         self._ownership = ownership
+        self._tasks = tasks
         self._pci = PciTree(plugin.host)
 
     def build(self) -> PluginReport:
@@ -84,6 +88,7 @@ class Reporter:
             config=self._config,
             holders_known=self._holders.known,
             standby=inventory.scanned and self._ownership.role is Role.STANDBY,
+            failures=dict(self._tasks.failures),
             cordons={key: fault.reason for key, fault in self._health.admin_faults(CORDON).items()},
         )
 

@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from hub.base.wording import counted
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, Severity
@@ -88,8 +88,12 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     if report.http_error:
         remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"
         yield Problem(Severity.WARNING, "hub", f"{report.http_error}; the hub keeps trying", remedy)
-    for task, error in report.failures.items():
-        yield Problem(Severity.WARNING, "hub", f"its {task} failed recently and was restarted: {error}", "dphub logs")
+    yield from _task_problems("hub", report.failures, "dphub logs")
+
+
+def _task_problems(about: str, failures: Mapping[str, str], remedy: str) -> Iterator[Problem]:
+    for task, error in failures.items():
+        yield Problem(Severity.WARNING, about, f"its {task} failed recently and was restarted: {error}", remedy)
 
 
 def _kubelet_problems(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterator[Problem]:
@@ -120,6 +124,7 @@ def _plugin_problems(
         yield Problem(Severity.WARNING, about, message)
     if report.reason and not idle_error:
         yield Problem(Severity.WARNING if report.fault else Severity.INFO, about, report.reason)
+    yield from _task_problems(about, report.failures, f"dphub logs {about}")
     for resource in report.resources:
         yield from _resource_problems(plugin, resource)
         yield from _device_problems(about, resource, ambiguous)

@@ -29,16 +29,17 @@ class AdminServer:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Listen until cancelled. A plugin that cannot listen still serves the kubelet."""
+        """Listen until cancelled. A plugin that cannot listen still serves the kubelet.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
         if self._path is None:
+            await asyncio.Event().wait()
             return
-        try:
-            # It may be left by a process that was killed; the hub runs one process of a name at a time.
-            self._path.unlink(missing_ok=True)
-            server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
-        except OSError as error:
-            self._log.error("admin socket failed", file=str(self._path), reason=str(error))
-            return
+        # It may be left by a process that was killed; the hub runs one process of a name at a time.
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:
             # Not serve_forever: from Python 3.12 on it waits for its clients at the end, silent ones too.
             await asyncio.Event().wait()

@@ -10,6 +10,7 @@ from hub.base.notifier import Notifier
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import socket_name
 from hub.base.statusfile import StatusFile
+from hub.base.tasks import Tasks
 from hub.plugin.deviceplugin.registrar import Registrar
 from hub.plugin.deviceplugin.resource import ServedResource
 from hub.plugin.deviceplugin.server import DevicePluginServer
@@ -35,6 +36,7 @@ class DevicePluginApi:
         ownership: The other hubs on the node.
         metrics: Measures calls and registrations.
         status: Written when anything has changed.
+        tasks: Keep each resource served.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class DevicePluginApi:
         ownership: Ownership,
         metrics: ProcessMetrics,
         status: StatusFile,
+        tasks: Tasks,
     ) -> None:
         self._plugin = plugin
         self._plugin_dir = plugin_dir
@@ -59,6 +62,7 @@ class DevicePluginApi:
         self._ownership = ownership
         self._metrics = metrics
         self._status = status
+        self._tasks = tasks
         self._resources: dict[str, ServedResource] = {}
 
     def __iter__(self) -> Iterator[ServedResource]:
@@ -66,12 +70,15 @@ class DevicePluginApi:
 
     async def run(self) -> None:
         """Serve each resource from the moment when the inventory has it."""
-        async with asyncio.TaskGroup() as tasks:
+        running: set[str] = set()
+        async with asyncio.TaskGroup() as group:
             while True:
                 version = self._inventory.version.number
                 for devices in self._inventory:
-                    if devices.name not in self._resources and (resource := self._serve(devices)):
-                        tasks.create_task(resource.run())
+                    name = devices.name
+                    if name not in running and (resource := self._resources.get(name) or self._serve(devices)):
+                        running.add(name)
+                        group.create_task(self._tasks.run(f"registration of {name}", resource.run))
                 await self._inventory.version.wait_beyond(version)
 
     def check(self) -> None:

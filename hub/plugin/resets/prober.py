@@ -63,14 +63,13 @@ class Prober:
 
     async def run(self) -> None:
         """Probe until cancelled, if the plugin has a reset."""
-        while self._plugin.reset:
+        if not self._plugin.reset:
+            await asyncio.Event().wait()
+        while True:
             self._check_kubelet()
             await asyncio.sleep(self._policy.interval)
             self._check_kubelet()
-            try:
-                await self._round()
-            except Exception:  # noqa: BLE001 - a failed round must not end the probes
-                self._log.exception("recovery failed")
+            await self._round()
 
     def _check_kubelet(self) -> None:
         """Wait after the start of a kubelet, which may not know yet which container uses which device."""
