@@ -11,8 +11,9 @@ class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one reset.
 
     Args:
-        memory: Bytes of address space. Keep it below the container's memory limit: above that, the kernel may kill all
-            processes of the container, as the kubelet configures it with cgroups v2.
+        memory: Bytes of private memory that it may write to; address space that it only reserves does not count. Keep
+            it below the container's memory limit: above that, the kernel may kill all processes of the container, as
+            the kubelet configures it with cgroups v2.
         processor: Seconds of processor time.
         files: Open files.
     """

@@ -86,9 +86,10 @@ class ResetProcess:
             return None
 
     def terminate(self) -> None:
-        """Ask the processes to end; a second call kills them."""
+        """Ask the processes to end; a second call kills them. A guard that is stopped continues, to do so."""
         if not self.exited.is_set():
-            signal.pidfd_send_signal(self._handle, signal.SIGTERM)
+            for number in (signal.SIGTERM, signal.SIGCONT):
+                signal.pidfd_send_signal(self._handle, number)
 
     def _on_output(self) -> None:
         if not self._output.read():

@@ -44,7 +44,8 @@ def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
 
 def _limit(limits: ResetLimits) -> None:
     for kind, most in (
-        (resource.RLIMIT_AS, limits.memory),
+        # What is used, not what is reserved: drivers' libraries reserve much address space.
+        (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CPU, limits.processor),
     ):

@@ -129,8 +129,8 @@ def _spin(_fault: ResetFault) -> NoReturn:
 def _allocate(_fault: ResetFault) -> NoReturn:
     taken = []
     while True:
-        # Address space, which is what the limit counts; untouched pages cost the machine no memory.
-        taken.append(mmap.mmap(-1, _MEGABYTES))
+        # Private memory, which is what the limit counts; untouched pages cost the machine no memory.
+        taken.append(mmap.mmap(-1, _MEGABYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _garbage(_fault: ResetFault) -> None:

@@ -176,12 +176,16 @@ def stopped() -> Iterator[list[psutil.Process]]:
             process.resume()
 
 
+DEAF = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
+"""The body of a plugin's class whose resets get no signal of it, as if they were stuck in the kernel."""
+
+
 @pytest.mark.parametrize("cancelled", [False, True], ids=["at the deadline", "cancelled"])
 async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
     """Its device is unhealthy, also for the next plugin process, until it is gone; no process touches the device."""
-    plugin = await _plugin(node, kubelet)
+    plugin = await _plugin(node, kubelet, more=DEAF)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))

@@ -1,6 +1,7 @@
 """Resets that the tests of resets run."""
 
 import json
+import mmap
 import os
 import resource
 import signal
@@ -26,7 +27,7 @@ def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a 
         "input": sys.stdin.read(),
         "limits": {
             name: resource.getrlimit(getattr(resource, name))[0]
-            for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_NOFILE", "RLIMIT_CORE")
+            for name in ("RLIMIT_DATA", "RLIMIT_CPU", "RLIMIT_NOFILE", "RLIMIT_CORE")
         },
         "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     }
@@ -34,10 +35,22 @@ def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a 
 
 
 def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Stop the process that is to end this one, so that neither ends; as if stuck in the kernel."""
+    """Stop the process that is to end this one, so that neither ends."""
     os.kill(os.getppid(), signal.SIGSTOP)
     while True:
         signal.pause()
+
+
+def pause(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
+    """Wait for a signal that ends this process."""
+    while True:
+        signal.pause()
+
+
+def reserve(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
+    """Reserve address space without using it, as drivers' libraries do."""
+    mapping = mmap.mmap(-1, settings["bytes"], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
+    mapping.close()
 
 
 def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings

@@ -101,6 +101,19 @@ async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
     assert "ValidationError: Invalid enum value 'no such deed' - at `$.reset[...].do`" in result.message
 
 
+async def test_only_memory_that_is_used_is_limited(workshop: Workshop) -> None:
+    """A driver's library may reserve far more address space than the limit."""
+    resetter = workshop.resetter("tests.integration.reset.odd_resets:reserve", {"bytes": 1 << 37})
+    assert (await reset(resetter, "odd"))["odd"].outcome is OK
+
+
+async def test_a_guard_that_is_stopped(workshop: Workshop) -> None:
+    """Whatever stops the process that is to end a reset, the reset ends at its deadline, and nothing is left of it."""
+    result = (await reset(workshop.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
+    assert result.outcome is TIMED_OUT
+    assert not workshop.processes()
+
+
 async def test_processor_time_is_limited(workshop: Workshop) -> None:
     """A reset that spins is ended by the kernel, and that is said."""
     resetter = workshop.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))

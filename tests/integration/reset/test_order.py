@@ -20,6 +20,13 @@ from hub.testing.waiting import wait_until
 from tests.integration.reset.reset_support import LONG, SHORT, Workshop, children, open_descriptors, reset
 
 
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let no signal reach a guard, as if it were stuck in the kernel."""
+    monkeypatch.setattr("hub.reset.process.signal.pidfd_send_signal", lambda *_: None)
+    return monkeypatch
+
+
 def _busy(notes: list[tuple[float, str, int]]) -> int:
     """The maximum number of resets at one time."""
     return max(accumulate(change for _, _, change in sorted(notes)))
@@ -111,9 +118,9 @@ async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
     assert file.read_text() == "clean"
 
 
-async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
+async def test_a_reset_that_survives_is_stuck(workshop: Workshop, deaf: pytest.MonkeyPatch) -> None:
     """No call waits for it, its device is left alone until it is gone, and then the device is free again."""
-    resetter = workshop.resetter("tests.integration.reset.odd_resets:stop_guard", parallel=1, kill_timeout=0.5)
+    resetter = workshop.resetter("tests.integration.reset.odd_resets:pause", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
     assert "survived SIGKILL" in result.message
@@ -128,20 +135,23 @@ async def test_a_reset_that_survives_is_stuck(workshop: Workshop) -> None:
     assert workshop.processes() == processes
     other = (await reset(resetter, "other", SHORT))["other"]
     assert other.seconds, "a stuck reset takes the place of no other reset"
+    deaf.undo()
     for pid in workshop.processes():
         # Each guard takes its worker along.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGTERM)
     await wait_until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
     # A device is free when its process is dead; that it is waited for may take a moment more.
     await wait_until(lambda: not workshop.processes() and not children(), "no process")
 
 
-async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(workshop: Workshop) -> None:
+async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(
+    workshop: Workshop, deaf: pytest.MonkeyPatch
+) -> None:
     """Who takes over knows the process, and does not take another one with the same number for it."""
     stuck: list[tuple[str, str]] = []
     resetter = workshop.resetter(
-        "tests.integration.reset.odd_resets:stop_guard", kill_timeout=0.5, on_stuck=lambda *what: stuck.append(what)
+        "tests.integration.reset.odd_resets:pause", kill_timeout=0.5, on_stuck=lambda *what: stuck.append(what)
     )
     await reset(resetter, "bad", SHORT)
     ((key, why),) = stuck
@@ -152,36 +162,32 @@ async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(worksho
     later = workshop.stub({}, stuck={"bad": holder, "other": ProcessId(holder.pid, holder.start - 1)})
     results = await reset(later, ["bad", "other"])
     assert [results[name].outcome for name in ("bad", "other")] == [Outcome.STUCK, Outcome.OK]
-    os.kill(holder.pid, signal.SIGCONT)
+    deaf.undo()
+    os.kill(holder.pid, signal.SIGTERM)
     await wait_until(lambda: not later.holder("bad"), "a free device")
     assert (await reset(later, "bad"))["bad"].outcome is Outcome.OK
     assert not workshop.processes()
 
 
-async def test_a_cancelled_reset_that_survives_is_reported(workshop: Workshop) -> None:
+async def test_a_cancelled_reset_that_survives_is_reported(workshop: Workshop, deaf: pytest.MonkeyPatch) -> None:
     """It is reported although no caller gets a result any more."""
     stuck: list[str] = []
     resetter = workshop.resetter(
-        "tests.integration.reset.odd_resets:stop_guard",
+        "tests.integration.reset.odd_resets:pause",
         cancel_timeouts=(0.1, 0.3),
         on_stuck=lambda device, _: stuck.append(device),
     )
     call = asyncio.create_task(reset(resetter, "bad"))
-    await wait_until(lambda: _stopped(workshop), "a guard that does not end")
+    await wait_until(lambda: len(workshop.processes()) == 2, "the reset")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert stuck == ["bad"]
+    deaf.undo()
     for pid in workshop.processes():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGTERM)
     await wait_until(lambda: not resetter.holder("bad"), "a free device")
-
-
-def _stopped(workshop: Workshop) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return any(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in workshop.processes())
-    return False
 
 
 async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_its_surroundings(facts: dict[str, Any]) -> None:
     assert guard == guards_session != os.getpid()
     assert facts["directory"] == "/"
     assert facts["input"] == ""
-    assert facts["limits"] == {"RLIMIT_AS": 1 << 29, "RLIMIT_CPU": 11, "RLIMIT_NOFILE": 99, "RLIMIT_CORE": 0}
+    assert facts["limits"] == {"RLIMIT_DATA": 1 << 29, "RLIMIT_CPU": 11, "RLIMIT_NOFILE": 99, "RLIMIT_CORE": 0}
     assert facts["blocked"] == 0
 
 
