@@ -56,6 +56,11 @@ class RunDir:
         return self.path / f"{self.instance}.events"
 
     @property
+    def http_socket(self) -> Path:
+        """The socket on which the hub answers HTTP on its own node, whatever happens on the network."""
+        return self.path / f"{self.instance}.http"
+
+    @property
     def hub_report(self) -> Path:
         """The report of the hub, replaced atomically at each change."""
         return self.path / f"{self.instance}.json"

@@ -19,7 +19,7 @@ from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.cleanup import remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
-from hub.supervisor.http.server import serve_web, split_address
+from hub.supervisor.http.server import serve_socket, serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
@@ -88,12 +88,13 @@ def _tasks(
 ) -> Iterator[Coroutine[None, None, None]]:
     """Yield the hub's own tasks, which run beside its plugins: these work without any of them."""
     run = reporter.tasks.run
+    reader = Reader(settings.run_dir)
     yield run("kubelet watch", kubelet.watch)
     yield run("watchdog", watchdog.run)
     yield run("report", reporter.restore)
+    yield run("probes", lambda: serve_socket(settings.run_dir.http_socket, reader))
     if settings.http:
-        reader = Reader(settings.run_dir)
-        yield run("web", lambda: serve_web(settings.http, reader, reporter.listening))
+        yield run("web", lambda: serve_web(settings.http, reader, reporter.listening, settings.http_hosts))
 
 
 class _Kubelet:

@@ -21,6 +21,8 @@ class HubSettings:
     log_format: LogFormat = LogFormat.AUTO
     http: str = ""
     """Where to listen for HTTP, as "HOST:PORT"; empty for no HTTP."""
+    http_hosts: tuple[str, ...] = ()
+    """Names, besides localhost and the host's own, by which clients may address it."""
 
     def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a plugin process: the hub's own, the variables in circus.ini, and the hub's paths.

@@ -83,6 +83,16 @@ _PATH = click.Path(path_type=Path, readable=False)
     metavar="HOST:PORT",
     help='Where to serve HTTP (/healthz, /readyz, /metrics, /status and a page at /); "off" to serve none.',
 )
+@click.option(
+    "--http-host",
+    "http_hosts",
+    multiple=True,
+    envvar="DPHUB_HTTP_HOSTS",
+    show_envvar=True,
+    metavar="NAME",
+    help="A DNS name by which clients may address the hub, such as that of a Service; may be repeated. IP addresses, "
+    "localhost and the host's own name are always accepted.",
+)
 def run(
     *,
     config: Path | None,
@@ -92,6 +102,7 @@ def run(
     log_level: str,
     log_format: str,
     http: str,
+    http_hosts: tuple[str, ...],
 ) -> None:
     """Run the hub: start all plugins and keep them running and registered, until SIGTERM or SIGINT.
 
@@ -108,6 +119,7 @@ def run(
         log_level=LogLevel(log_level),
         log_format=LogFormat(log_format),
         http="" if http == "off" else http,
+        http_hosts=http_hosts,
     )
     try:
         sys.exit(run_hub(settings))

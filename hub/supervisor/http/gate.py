@@ -1,0 +1,76 @@
+"""What clients on the network have to pass: a check of the name by which they address the hub, and a budget.
+
+A page of the web can lead a browser to the hub under a name of its own ("DNS rebinding") and read the answers, also
+through a port-forward. Such a name is never an IP address, and never one of the hub's own names.
+"""
+
+import ipaddress
+import logging
+import os
+import time
+from collections.abc import Iterable
+
+from hub.base.log import get_logger
+from hub.supervisor.http.budget import Budget
+
+LOG_INTERVAL = 60.0
+"""Seconds between two log lines about clients."""
+
+_log = get_logger()
+
+
+class Gate:
+    """Decides which requests from the network are served, and when.
+
+    Args:
+        hosts: Names of the hub, besides "localhost" and the host's own.
+    """
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._hosts = {name.lower().rstrip(".") for name in ("localhost", os.uname().nodename, *hosts)}
+        self.budget = Budget()
+        self._rejections = _Rejections()
+        # Clients cause these messages, and could fill the hub's log with them.
+        library = logging.getLogger("tornado")
+        library.handlers = [self._rejections]
+        library.propagate = False
+
+    def accepts(self, host: str) -> bool:
+        """Return whether a request's Host header, without the port, is an address or a name of the hub."""
+        name = host.lower().rstrip(".")
+        if name in self._hosts or _is_address(name.removeprefix("[").removesuffix("]")):
+            return True
+        self._rejections.add()
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class _Rejections(logging.Handler):
+    """Counts what clients do wrong, and logs the number once in a while instead of each case."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+        self._next = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.add(record)
+
+    def add(self, record: logging.LogRecord | None = None) -> None:
+        """Count a rejected request, or an error in the hub's own code, which is logged with its traceback."""
+        self._count += 1
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if record and record.exc_info:
+            _log.error("http request failed", count=self._count, exc_info=record.exc_info)
+        else:
+            _log.warning("http requests rejected", count=self._count)
+        self._count, self._next = 0, now + LOG_INTERVAL

@@ -1,0 +1,147 @@
+"""The hub's HTTP endpoints: for the kubelet's probes, Prometheus and people."""
+
+import gzip
+import re
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from tornado.web import Application, RequestHandler
+
+from hub.model.node import NodeStatus, Severity
+from hub.status.reader import Reader
+from hub.supervisor.http.gate import Gate
+
+COMPRESSION_LEVEL = 1
+"""Of gzip; higher levels take longer and save hardly anything here."""
+
+_MISDIRECTED = "the hub has no such name; use its IP address or localhost, or name it with dphub run --http-host\n"
+"""The response to a request with a foreign Host header."""
+
+PAGE = files("hub.supervisor.http") / "page"
+"""The files of the page, each served under its name."""
+
+
+def application(reader: Reader, gate: Gate | None = None) -> Application:
+    """Make the application that answers requests.
+
+    Args:
+        reader: Reads the status of the node.
+        gate: What a request has to pass first.
+    """
+    pages: list[tuple[str, type[_Page]]] = [
+        ("/healthz", _Healthz),
+        ("/readyz", _Readyz),
+        ("/status", _Status),
+        ("/metrics", _Metrics),
+        ("/", _PageFile),
+        (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _PageFile),
+    ]
+    arguments = {"reader": reader, "gate": gate}
+    return Application(
+        [(path, page, arguments) for path, page in pages],
+        default_handler_class=_NotFound,
+        default_handler_args=arguments,
+        # Clients must not be able to fill the log.
+        log_function=lambda _handler: None,
+    )
+
+
+class _Page(RequestHandler):
+    def initialize(self, reader: Reader, gate: Gate | None) -> None:
+        self._reader = reader
+        self._gate = gate
+
+    async def prepare(self) -> None:
+        """Keep a request waiting, or reject it, as the gate says."""
+        if self._gate is None:
+            return
+        if self._gate.accepts(self.request.host_name):
+            await self._gate.budget.wait()
+        else:
+            self.set_status(421)
+            self._write_text(_MISDIRECTED)
+
+    def _read_status(self) -> NodeStatus:
+        return self._reader.status(running=True)
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "dphub")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        """Send no ETag: each response differs, and none is cached."""
+
+    def head(self, *path: str) -> None:
+        """Respond as to GET; Tornado omits the body."""
+        self.get(*path)
+
+    def write_error(self, status_code: int, **_details: Any) -> None:  # noqa: ANN401 - tornado's signature
+        """Write a line instead of Tornado's page."""
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(f"{status_code} {self._reason}\n")
+
+    def _write_text(self, text: str, kind: str = "text/plain") -> None:
+        self.set_header("Content-Type", f"{kind}; charset=UTF-8")
+        self.finish(text)
+
+
+class _NotFound(_Page):
+    async def prepare(self) -> None:
+        """Respond to any method."""
+        await super().prepare()
+        if not self._finished:
+            self.set_status(404)
+            self._write_text("not found; the paths are /, /status, /metrics, /healthz and /readyz\n")
+
+
+class _Healthz(_Page):
+    def get(self) -> None:
+        """Respond, which shows that the hub's event loop runs."""
+        self._write_text("ok\n")
+
+
+class _Readyz(_Page):
+    def get(self) -> None:
+        """Respond with 200 if every plugin is registered, or has a reason not to be that is not an error."""
+        status = self._read_status()
+        errors = [problem for problem in status.problems if problem.severity is Severity.ERROR]
+        lines = [f"{problem.about}: {problem.message}" for problem in errors]
+        lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
+        self.set_status(200 if status.ready else 503)
+        self._write_text("".join(f"{line}\n" for line in lines))
+
+
+class _Status(_Page):
+    def get(self) -> None:
+        """Write the status as JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
+        text = msgspec.json.encode(self._read_status())
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Vary", "Accept-Encoding")
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+            text = gzip.compress(text, COMPRESSION_LEVEL)
+        self.finish(text)
+
+
+class _Metrics(_Page):
+    def get(self) -> None:
+        """Write the metrics for Prometheus."""
+        # Loaded by the first scrape, to save memory on nodes that are not scraped.
+        from hub.status.prometheus import CONTENT_TYPE_LATEST, expose  # noqa: PLC0415 - see above
+
+        status = self._read_status()
+        found = ((plugin.name, self._reader.heartbeat(plugin.process)) for plugin in status.plugins)
+        heartbeats = {name: heartbeat for name, heartbeat in found if heartbeat}
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(expose(status, heartbeats))
+
+
+class _PageFile(_Page):
+    def get(self, name: str = "index.html") -> None:
+        """Write a file of the page."""
+        # The page loads nothing from elsewhere, and other pages may not frame it.
+        self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
+        kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
+        self._write_text((PAGE / name).read_text(encoding="utf-8"), kind)

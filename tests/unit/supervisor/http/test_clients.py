@@ -1,0 +1,177 @@
+"""Clients on the network that try to harm the hub through its port: in process."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.base.log import LogFormat, LogLevel, configure
+from hub.base.paths import RunDir
+from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
+from hub.status.reader import Reader
+from hub.supervisor.http import server
+from hub.testing.waiting import wait_until
+
+SILENCE = 0.3
+"""Seconds after which the server closes connections in these tests."""
+
+LARGE = 32 << 20
+"""Bytes of an answer that fits into no buffer of the kernel."""
+
+DETAIL = "the fan is loud"
+"""Is in the status."""
+
+Answer = tuple[int, str]
+
+
+@pytest.fixture
+def log(directory: Path) -> Iterator[Path]:
+    """Keep the log of this process in a file, at its most detailed level."""
+    path = directory / "log"
+    configure(LogLevel.DEBUG, LogFormat.JSON, keep=path)
+    yield path
+    configure()
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+@asynccontextmanager
+async def _port(directory: Path, size: int = 0) -> AsyncIterator[int]:
+    """Serve the status of a node, of at least this size; yields the port."""
+    run_dir = RunDir(directory)
+    reason = f"{DETAIL} {'x' * size}"
+    device = DeviceStatus(id="device-1", healthy=False, reason=reason)
+    resource = ResourceStatus(
+        name="example.com/a", socket="", registration=RegistrationStatus.REGISTERED, since=0, devices=(device,)
+    )
+    hub = HubReport("1", 1, 0.0, "dphub", "", "", "")
+    run_dir.hub_report.write_bytes(_encoded(InstanceReport(hub, (ProcessReport("stub", RunState.RUNNING, pid=1),))))
+    run_dir.report("stub").write_bytes(_encoded(PluginReport("stub", pid=1, resources=(resource,))))
+    listening: asyncio.Queue[str] = asyncio.Queue()
+    serving = asyncio.create_task(
+        server.serve_web("127.0.0.1:0", Reader(run_dir), lambda address, _: listening.put_nowait(address))
+    )
+    try:
+        yield int((await listening.get()).rpartition(":")[2])
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def _encoded(value: object) -> bytes:
+    import msgspec  # noqa: PLC0415 - used here only
+
+    return msgspec.json.encode(value)
+
+
+async def _ask(port: int, request: bytes, *, ends: bool = False) -> Answer:
+    """Send these bytes, and perhaps the end of the stream; return the status code and all of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        if ends:
+            writer.write_eof()
+        answer = (await reader.read()).decode("latin-1")
+    except ConnectionResetError:
+        answer = ""
+    finally:
+        writer.close()
+    return int(answer.split(" ", 2)[1]) if answer else 0, answer
+
+
+def _get(path: str, host: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+
+
+_FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+
+
+def _hostile(chance: random.Random) -> bytes:
+    """Make a request that the server rejects, with control codes in it where it takes them."""
+    junk = bytes(chance.choice(b"\x1b\x9b[2Jm%\xe2\x80\xaeab") for _ in range(chance.randrange(1, 900)))
+    body = b"%ff=" + junk
+    return chance.choice(
+        [
+            b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000\r\n\r\n" + bytes(15_000),
+            b"POST /status HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: %d\r\n\r\n%b" % (_FORM, len(body), body),
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=" + junk + b"\r\n\r\n",
+            b"GET /" + junk + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: " + junk + b"\r\n\r\n",
+            junk + b"\r\n\r\n",
+            _get("/nowhere", "localhost"),
+            _get("/status", "evil.example"),
+        ]
+    )
+
+
+async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
+    """Whatever clients send, and at every log level: the log gets one line a minute with their number."""
+    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    async with _port(directory) as port:
+        for _ in range(200):
+            await _ask(port, _hostile(chance), ends=True)
+    lines = [line for line in _lines(log) if line.get("library") != "asyncio"]
+    assert [line["event"] for line in lines] == ["http requests rejected"], (seed, lines[:5])
+    assert "\x1b" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("127.0.0.1:9880", 200),
+        ("10.1.2.3:9880", 200),
+        ("[::1]:9880", 200),
+        ("[fd00::7]", 200),
+        ("localhost:9880", 200),
+        ("LOCALHOST.", 200),
+        ("evil.example", 421),
+        ("evil.example:9880", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("0x7f.1", 421),
+    ],
+)
+async def test_a_foreign_host_name_is_rejected(directory: Path, host: str, code: int) -> None:
+    """A page of the web whose name leads to the hub cannot read the status through a user's browser."""
+    async with _port(directory) as port:
+        for path in ("/status", "/metrics", "/readyz", "/healthz", "/", "/nowhere"):
+            found, answer = await _ask(port, _get(path, host))
+            assert found == (404 if path == "/nowhere" and code == 200 else code), (path, answer[:300])
+            assert code == 200 or DETAIL not in answer
+
+
+async def test_a_client_without_a_host(directory: Path) -> None:
+    """HTTP/1.0 has no such header, and no browser speaks it."""
+    async with _port(directory) as port:
+        assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n"))[0] == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", _get("/status", "localhost")], ids=["nothing", "half", "unread"])
+async def test_a_client_that_stops_is_disconnected(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """After the limit, whether it never asks, asks half, or never reads the answer."""
+    for name in ("IDLE_SECONDS", "CONNECTION_SECONDS"):
+        monkeypatch.setattr(server, name, SILENCE, raising=False)
+    async with _port(directory, LARGE) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        # The client's transport stops reading when its buffer is full.
+        writer.write(sent)
+        await wait_until(lambda: _established(port) == 0, "the server to close the connection")
+        writer.close()
+
+
+def _established(port: int) -> int:
+    """Count the server's ends of connections to a port."""
+    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
