@@ -53,6 +53,8 @@ CASES = [
     *((overlay, []) for overlay in OVERLAYS),
 ]
 BASE = CONTAINER / "base"
+PROBE = "/opt/dphub/bin/dphub-probe"
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 SOURCES = [path for path in sorted(CONTAINER.rglob("*.yaml")) if path.parents[0].name != "templates"]
 
 PRIVILEGES = {
@@ -246,19 +248,19 @@ def test_each_pod_is_a_hub_of_its_own_name(tree: Path) -> None:
 
 
 def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
-    """On every address of the pod, at the port that probes and PodMonitor name; under all options."""
+    """Prometheus on every address of the pod, at the port that the PodMonitor names; probes never use the network."""
     for components in ([], ALL_OPTIONS):
         objects = with_components(tree, "kubernetes", components)
         hub = container(objects)
         (port,) = hub["ports"]
         assert split_address(_environment(objects)["DPHUB_HTTP"]) == ("", port["containerPort"])
-        probes = {probe: hub[probe]["httpGet"] for probe in hub if probe.endswith("Probe")}
-        assert {probe["port"] for probe in probes.values()} == {port["name"]}
-        assert {name: probe["path"] for name, probe in probes.items()} == {
-            "startupProbe": "/healthz",
-            "livenessProbe": "/healthz",
-            "readinessProbe": "/readyz",
+        assert {probe: hub[probe]["exec"]["command"] for probe in hub if probe.endswith("Probe")} == {
+            "startupProbe": [PROBE, "/healthz"],
+            "livenessProbe": [PROBE, "/healthz"],
+            "readinessProbe": [PROBE, "/readyz"],
         }
+        assert not {"httpGet", "tcpSocket", "grpc"} & {kind for each in PROBES for kind in hub[each]}
+        assert f"/opt/dphub/bin/{Path(PROBE).name}" in (CONTAINER / "Containerfile").read_text()
     monitor = only(objects, "PodMonitor")["spec"]
     assert [(each["port"], each["path"]) for each in monitor["podMetricsEndpoints"]] == [(port["name"], "/metrics")]
     labels = only(objects, "DaemonSet")["spec"]["template"]["metadata"]["labels"]

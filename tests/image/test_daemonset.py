@@ -9,12 +9,16 @@ from tests.image.pod import GRACE, StartPod
 
 
 async def test_its_pod_serves_a_node(node: Path, start_pod: StartPod) -> None:
-    """The manifest's mounts, arguments and rights are enough: resources register, the probes' question is answered."""
+    """The manifest's mounts, arguments and rights are enough: resources register, and the kubelet's probes succeed."""
     manifest = read_base()
     wanted = pod_of(manifest, node / "host")
     async with FakeKubelet(node / "host/var/lib/kubelet/device-plugins") as kubelet:
         pod = start_pod(wanted)
         await kubelet.wait_until(lambda kubelet: {"nvidia.com/gpu", "rdma/hca"} <= kubelet.capacity().keys(), GRACE)
+        (hub,) = manifest["spec"]["template"]["spec"]["containers"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            code, said = await pod.exec(*hub[probe]["exec"]["command"])
+            assert code == 0, said
         assert await pod.exec("dphub", "health") == (0, "ok\n")
         code, said = await pod.exec("dphub", "start", "stub")
         assert code == 0, said
