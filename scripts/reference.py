@@ -98,10 +98,12 @@ They override the file, as those of NVIDIA's plugin do. An empty variable has no
 PLUGIN_PROCESS = """\
 ### python -m hub.plugin
 
-`python -m hub.plugin MODULE:CLASS [OPTIONS]`
+`python -P -m hub.plugin MODULE:CLASS [OPTIONS]`
 
 One plugin process. The hub starts it by `cmd` in circus.ini, and passes the rest in variables. Started by hand, it
-serves a kubelet without a hub.
+serves a kubelet without a hub; `-P` keeps Python from importing modules of the current directory.
+
+MODULE is a module on `PYTHONPATH` or among the installed packages, or the path of a file that ends in `.py`.
 """
 
 VARIABLES_HEAD = """\

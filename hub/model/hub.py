@@ -87,7 +87,7 @@ class HubReport(msgspec.Struct, frozen=True):
     plugin_dir: str
     """The kubelet's plugin directory."""
     directory: str
-    """Its working directory, to which paths in circus.ini are relative."""
+    """The directory of its circus.ini, to which paths in that file are relative."""
     node: str = ""
     """The node's name: `DPHUB_NODE_NAME`, which the DaemonSet sets, or else the host's name."""
     http: str = ""

@@ -23,6 +23,8 @@ from hub.plugin.classcheck.settings import settings_type
 def load_plugin(target: str) -> type[Plugin]:
     """Return the class that "MODULE:CLASS" names, where MODULE is importable or the path of a Python file.
 
+    Modules beside such a file can be imported from then on.
+
     Raises:
         HubError: there is no such module or class, or it is not a plugin.
     """
@@ -104,7 +106,9 @@ def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
 def _missing(wanted: str, error: ModuleNotFoundError) -> str:
     missing = error.name or ""
     if wanted == missing or wanted.startswith(f"{missing}."):
-        return f"there is no module {missing} in {Path.cwd()}, on PYTHONPATH or among the installed packages"
+        file = f"{wanted.replace('.', '/')}.py"
+        todo = f"; to load the file, write {file}:CLASS" if Path(file).is_file() else ""
+        return f"there is no module {missing} on PYTHONPATH or among the installed packages{todo}"
     return f"{place_of_error(error) or wanted} needs module {missing}, which is not installed"
 
 
@@ -122,7 +126,10 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
 
 
 def _load_file(path: Path) -> ModuleType:
+    directory = path.absolute().parent
     read_config_text(path)
+    # The last place, so that modules beside the file hide no others.
+    sys.path.append(str(directory))
     # A name that hides no other module, and under which the file's type hints are resolved.
     spec = importlib.util.spec_from_file_location(f"dphub_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:

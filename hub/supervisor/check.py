@@ -15,7 +15,7 @@ from circus.util import parse_env_dict, replace_gnu_args
 from hub.base.errors import HubError
 from hub.base.exits import signal_name
 from hub.model.check import CheckReport
-from hub.supervisor.config.watchers import HUB_PLUGIN, PluginConfig
+from hub.supervisor.config.watchers import PluginConfig, plugin_arguments
 from hub.supervisor.settings import HubSettings
 
 
@@ -70,21 +70,13 @@ LIMIT = 20.0
 """Seconds for a plugin to read its configuration."""
 
 
-def check_plugins(
-    plugins: Sequence[PluginConfig], settings: HubSettings, directory: Path | None = None
-) -> list[CheckReport]:
-    """Check the command, class and configuration of each plugin.
-
-    Args:
-        plugins: The plugins.
-        settings: The settings of the hub.
-        directory: The working directory of the hub; by default that of this process.
-    """
+def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings) -> list[CheckReport]:
+    """Check the command, class and configuration of each plugin."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        return list(workers.map(lambda plugin: check_plugin(plugin, settings, directory or Path.cwd()), plugins))
+        return list(workers.map(lambda plugin: check_plugin(plugin, settings), plugins))
 
 
-def check_plugin(plugin: PluginConfig, settings: HubSettings, directory: Path) -> CheckReport:
+def check_plugin(plugin: PluginConfig, settings: HubSettings) -> CheckReport:
     """Check one plugin.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
@@ -93,13 +85,13 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, directory: Path) -
     environment = parse_env_dict(settings.environment(plugin.name, parse_env_dict(plugin.env)))
     command = _words(plugin, environment)
     program = sys.executable if command[0] == "python" else command[0]
-    if command[1:3] != HUB_PLUGIN:
+    arguments = plugin_arguments(command)
+    if arguments is None:
         there = shutil.which(program, path=environment["PATH"])
         return CheckReport(() if there else (f"there is no program {program}",))
-    command = [program, *command[1:], "--check"]
-    directory /= plugin.working_dir or ""
+    command = [program, "-P", "-m", "hub.plugin", *arguments, "--check"]
     try:
-        return run_check(command, directory=directory, environment=environment, limit=LIMIT, quiet=True)
+        return run_check(command, directory=Path(plugin.working_dir), environment=environment, limit=LIMIT, quiet=True)
     except HubError as error:
         return CheckReport((str(error),))
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from pathlib import Path
 
 from hub._version import __version__
 from hub.base.paths import KUBELET_SOCKET
@@ -35,7 +34,6 @@ class HubReporter:
     def __init__(self, settings: HubSettings) -> None:
         self._settings = settings
         self._started = time.time()
-        self._directory = str(Path.cwd())
         self._http = ""
         self._http_error = ""
         self._kubelet_starts = 0
@@ -105,7 +103,7 @@ class HubReporter:
             instance=self._settings.run_dir.instance,
             config=str(self._settings.config),
             plugin_dir=str(self._settings.plugin_dir),
-            directory=self._directory,
+            directory=str(self._settings.config.parent),
             http=self._http,
             http_error=self._http_error,
             kubelet_since=kubelet[2] / 1e9 if kubelet and not self._kubelet_unresponsive else 0,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.base.interpreter import inherited_environment
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import RunDir
 
@@ -31,13 +32,15 @@ class HubSettings:
             plugin: The plugin's name.
             configured: Variables from circus.ini.
         """
-        inherited = os.environ | configured
+        inherited = {**inherited_environment(), **configured}
         return {
             # Plugins are small; glibc's arena per thread costs each of them 3 MB.
             "MALLOC_ARENA_MAX": "1",
             **inherited,
             # `python` is the hub's own interpreter, however the hub was started.
-            "PATH": os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))),
+            "PATH": os.pathsep.join(
+                filter(None, (str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)))
+            ),
             "DPHUB_PLUGIN": plugin,
             "DPHUB_PLUGIN_DIR": str(self.plugin_dir),
             "DPHUB_RUN_DIR": str(self.run_dir.path),

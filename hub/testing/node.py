@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hub.base.exits import Exit
+from hub.base.interpreter import own_python
 from hub.base.paths import INSTANCE, RunDir
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import PluginProcess, environment_without_hub
@@ -102,7 +102,7 @@ class Node:
         }
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hub", "run", *(f"--{name}={value}" for name, value in flags.items())),
+                *own_python("hub", "run", *(f"--{name}={value}" for name, value in flags.items())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -122,7 +122,7 @@ class Node:
             width: The columns of the terminal.
         """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hub", *words),
+            *own_python("hub", *words),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self.command_environment(width),

@@ -1,15 +1,14 @@
 """A real plugin process on a node: its log, its report, its signals."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from hub.base.interpreter import inherited_environment, own_python
 from hub.base.paths import INSTANCE, RunDir
 from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 from hub.status.reader import read_report
@@ -61,7 +60,7 @@ class PluginProcess:
         own = {"DPHUB_RUN_DIR": str(run_dir), "DPHUB_INSTANCE": instance}
         with self.log_file.open("ab") as log, _sighup_blocked() if hup_blocked else nullcontext():
             self.process = subprocess.Popen(  # noqa: S603 - the caller's plugin
-                [sys.executable, "-m", "hub.plugin", target, *(str(word) for flag in flags.items() for word in flag)],
+                own_python("hub.plugin", target, *(str(word) for flag in flags.items() for word in flag)),
                 stdout=log,
                 stderr=log,
                 cwd=directory,
@@ -151,7 +150,7 @@ class PluginProcess:
 
 def environment_without_hub() -> dict[str, str]:
     """Return this process's variables except those that configure a hub."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("DPHUB_")}
+    return {name: value for name, value in inherited_environment().items() if not name.startswith("DPHUB_")}
 
 
 @contextmanager

@@ -58,14 +58,12 @@ def root() -> Iterator[Path]:
 
 
 @pytest.fixture
-def adapters(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A node's file system with two serial adapters, and the README's plugin in a directory outside the project."""
-    (root / "site").mkdir()
-    (root / "site/serial_adapters.py").write_text(PLUGIN, encoding="utf-8")
+def adapters(root: Path) -> Path:
+    """A node's file system with two serial adapters, and the README's plugin beside a circus.ini."""
+    (root / "serial_adapters.py").write_text(PLUGIN, encoding="utf-8")
     (root / "host/dev").mkdir(parents=True)
     for n in range(2):
         (root / f"host/dev/ttyUSB{n}").touch()
-    monkeypatch.setenv("PYTHONPATH", str(root / "site"))
     return root / "host"
 
 

@@ -75,11 +75,13 @@ def _command(beginning: str) -> str:
 
 SET_UP = [_command("mkdir -p host"), _command("touch host/dev")]
 KUBELET = _command("dphub fake-kubelet")
-PLUGIN, PLUGIN_WITH_SETTINGS = (command for command in TUTORIAL.commands if command.startswith("python -m hub.plugin "))
-SCAN = _command("dphub check --plugin serial_adapters:Serial --scan")
-WRONG = _command("dphub check --plugin wrong:")
-FAILING, INVALID = _command("dphub check --plugin failing:F"), _command("dphub check --plugin failing:I")
-CHECK_SETTINGS = _command("dphub check --plugin serial_adapters:Serial serial.yaml")
+PLUGIN, PLUGIN_WITH_SETTINGS = (
+    command for command in TUTORIAL.commands if command.startswith("python -P -m hub.plugin ")
+)
+SCAN = _command("dphub check --plugin serial_adapters.py:Serial --scan")
+WRONG = _command("dphub check --plugin wrong.py:")
+FAILING, INVALID = _command("dphub check --plugin failing.py:F"), _command("dphub check --plugin failing.py:I")
+CHECK_SETTINGS = _command("dphub check --plugin serial_adapters.py:Serial serial.yaml")
 LOCK, UNLOCK = _command("touch host/run/lock"), _command("rm host/run/lock")
 CHECK_HUB = _command("dphub check circus.ini")
 HUB = _command("DPHUB_HOST_ROOT=")

@@ -25,7 +25,7 @@ class Own(Plugin):
 '''
 OWN_CONFIG = """
 [watcher:own]
-cmd = python -m hub.plugin own:Own
+cmd = python -m hub.plugin own.py:Own
 """
 
 

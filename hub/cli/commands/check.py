@@ -10,6 +10,7 @@ import msgspec
 
 from hub.base.errors import HubError
 from hub.base.exits import Exit
+from hub.base.interpreter import inherited_environment, own_python
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.base.wording import counted
 from hub.cli.render.live import show
@@ -57,9 +58,9 @@ def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, h
 def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, scan: bool, as_json: bool) -> int:
     flags = [("--config", file), ("--host-root", host_root)]
     words = [str(word) for flag, value in flags if value for word in (flag, value)]
-    command = [sys.executable, "-m", "hub.plugin", plugin, *words, "--check", *(["--scan"] if scan else [])]
+    command = own_python("hub.plugin", plugin, *words, "--check", *(["--scan"] if scan else []))
     try:
-        report = run_check(command)
+        report = run_check(command, environment=inherited_environment())
     except HubError as error:
         report = CheckReport((f"{plugin}: {error}",))
     if as_json:

@@ -213,7 +213,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             raise AlreadyExist(f"plugin {name} exists already")
         given = {"cmd": cmd} | {key: str(value) for key, value in options.items() if value is not None}
         try:
-            return self._add(plugin_from_section(Section(Path("circusctl add"), name, given), name))
+            section = Section(Path("circusctl add"), name, given)
+            return self._add(plugin_from_section(section, name, self._settings.config.parent))
         except ConfigError as error:
             raise MessageError(str(error)) from None
 

@@ -11,6 +11,7 @@ from circus.process import Process
 
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
+from hub.supervisor.config.watchers import HUB_PLUGIN
 
 _HUB_PID = os.getpid()
 
@@ -27,9 +28,15 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
 
 def with_hub_python(command: str) -> str:
-    """Replace `python` in a command by the hub's interpreter, which may not be on the PATH under that name."""
+    """Replace `python` in a command by the hub's interpreter, which may not be on the PATH under that name.
+
+    A plugin process of the hub imports nothing from its working directory.
+    """
     first, _, rest = command.partition(" ")
-    return f"{shlex.quote(sys.executable)} {rest}" if first == "python" else command
+    if first != "python":
+        return command
+    option = "-P " if shlex.split(rest)[:2] == HUB_PLUGIN else ""
+    return f"{shlex.quote(sys.executable)} {option}{rest}"
 
 
 def why_not_started(error: Exception) -> str:

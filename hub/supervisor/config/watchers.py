@@ -8,7 +8,7 @@ import re
 import resource
 import shlex
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +22,9 @@ CONFIG_NAME = "circus.ini"
 HUB_PLUGIN = ["-m", "hub.plugin"]
 """The arguments after the interpreter in the command of a plugin process of the hub."""
 
+_SAFE_PATH = "-P"
+"""May come before them, as in a command that is typed by hand."""
+
 
 @dataclass(frozen=True)
 class PluginConfig:
@@ -33,8 +36,8 @@ class PluginConfig:
     """The command that runs it. `python` is the hub's own interpreter."""
     args: str | None = None
     """More arguments of the command."""
-    working_dir: str | None = None
-    """The working directory; by default that of the hub."""
+    working_dir: str = ""
+    """The working directory; by default that of circus.ini, to which it is relative."""
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
@@ -53,7 +56,13 @@ class PluginConfig:
     @property
     def is_hub_plugin(self) -> bool:
         """Whether it is a plugin process of the hub, and not another program."""
-        return shlex.split(f"{self.cmd} {self.args or ''}")[1:3] == HUB_PLUGIN
+        return plugin_arguments(shlex.split(f"{self.cmd} {self.args or ''}")) is not None
+
+
+def plugin_arguments(words: Sequence[str]) -> Sequence[str] | None:
+    """Return the arguments of `python -m hub.plugin` in a command; None if it is another program."""
+    options = words[2:] if words[1:2] == [_SAFE_PATH] else words[1:]
+    return options[2:] if options[:2] == HUB_PLUGIN else None
 
 
 def shipped_config() -> Path:
@@ -80,7 +89,7 @@ def read_config(path: Path) -> list[PluginConfig]:
     for section in read_sections(path):
         kind, colon, name = section.name.partition(":")
         if kind == "watcher" and colon:
-            plugin = plugin_from_section(section, name)
+            plugin = plugin_from_section(section, name, path.absolute().parent)
             first, _ = plugins.setdefault(name.lower(), (section, plugin))
             if first is not section:
                 raise section.error(f"[{first.name}] has the same name; circusctl ignores case")
@@ -95,8 +104,13 @@ def read_config(path: Path) -> list[PluginConfig]:
     return [_with_environment(plugin, environments) for _, plugin in plugins.values()]
 
 
-def plugin_from_section(section: Section, name: str) -> PluginConfig:
+def plugin_from_section(section: Section, name: str, directory: Path) -> PluginConfig:
     """Return the plugin of one watcher section.
+
+    Args:
+        section: The section.
+        name: The plugin's name.
+        directory: The directory of circus.ini. The one in which the hub was started decides nothing.
 
     Raises:
         ConfigError: its name or one of its keys is invalid.
@@ -116,6 +130,7 @@ def plugin_from_section(section: Section, name: str) -> PluginConfig:
             raise section.error(str(error), key) from None
     if "cmd" not in values:
         raise section.error("missing, expected the command that runs the plugin", "cmd")
+    values["working_dir"] = str(directory / values.get("working_dir", ""))
     plugin = PluginConfig(**values)
     flags = {word.partition("=")[0] for word in shlex.split(f"{plugin.cmd} {plugin.args or ''}")}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):

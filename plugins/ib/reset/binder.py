@@ -59,7 +59,7 @@ class DriverBinder:
         return _problems(records(self._directory))
 
     def _start(self, pci: str) -> None:
-        command = [sys.executable, "-m", __name__, str(self._host.root), self._directory, pci]
+        command = [sys.executable, "-P", "-m", __name__, str(self._host.root), self._directory, pci]
         self._workers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: S603 - this module
 
 

@@ -64,6 +64,16 @@ async def test_a_plugin_in_an_installed_package(
     await kubelet.wait_for(STUB, count)
 
 
+async def test_a_plugin_in_two_files(node: Node, kubelet: FakeKubelet) -> None:
+    """A plugin in a file can import modules beside it, but they hide no module of Python, the hub or a package."""
+    (node.directory / "cards.py").write_text(SETTLED.replace("from hub", "from sizes import COUNT\nfrom hub"))
+    (node.directory / "sizes.py").write_text("COUNT = 3\n")
+    for hidden in ("numbers", "msgspec"):
+        (node.directory / f"{hidden}.py").write_text("raise SystemExit(7)\n")
+    node.start_plugin("cards.py:P", config="count: 2")
+    await kubelet.wait_for(STUB, 2)
+
+
 async def test_type_hints_may_be_texts(node: Node, kubelet: FakeKubelet) -> None:
     """The type of a plugin's settings is found in a file, too, where annotations are not evaluated."""
     (node.directory / "texts.py").write_text(f"from __future__ import annotations\n{SETTLED}")
@@ -98,7 +108,7 @@ async def refusal(plugin: PluginProcess) -> str:
         ("plugins.stub:Stub()", 'plugin "plugins.stub:Stub()": expected MODULE:CLASS'),
         (
             "plugins.nothing:Stub",
-            'plugin "plugins.nothing:Stub": there is no module plugins.nothing in {directory}, on PYTHONPATH',
+            'plugin "plugins.nothing:Stub": there is no module plugins.nothing on PYTHONPATH',
         ),
         ("nothing.stub:Stub", 'plugin "nothing.stub:Stub": there is no module nothing'),
         ("plugins.stub:Stab", 'plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub'),
@@ -112,6 +122,13 @@ async def refusal(plugin: PluginProcess) -> str:
         (
             "plugins.stub.plugin:os",
             'plugin "plugins.stub.plugin:os": os is not a subclass of hub.Plugin; plugins.stub.plugin has Stub',
+        ),
+        (
+            "needs:P",
+            (
+                'plugin "needs:P": there is no module needs on PYTHONPATH or among the installed packages; '
+                "to load the file, write needs.py:CLASS"
+            ),
         ),
         ("/nowhere/p.py:P", "/nowhere/p.py: no such file"),
         ("d.py:P", "d.py: is a directory, expected a file"),

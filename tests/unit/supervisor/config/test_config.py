@@ -59,6 +59,13 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("line", "expected"), [("", "."), ("working_dir = sub/dir\n", "sub/dir")])
+def test_a_working_directory_is_that_of_the_file(tmp_path: Path, line: str, expected: str) -> None:
+    """What a plugin finds by a relative path does not depend on the directory in which the hub was started."""
+    (plugin,) = read(tmp_path, GOOD + line)
+    assert Path(plugin.working_dir) == tmp_path / expected
+
+
 def test_environment_of_all_and_of_one(tmp_path: Path) -> None:
     """[env] is for every plugin, [env:NAMES] for those it names, and the closer one wins."""
     plugins = read(
