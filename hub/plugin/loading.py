@@ -16,6 +16,7 @@ from hub.api.settings import convert, read_settings
 from hub.base.errors import ConfigError, HubError, read_config_text
 from hub.base.failures import explain
 from hub.base.place import place_of_class, place_of_error
+from hub.base.trust import check_trusted
 from hub.plugin.classcheck.classes import check_class, instance_problems
 from hub.plugin.classcheck.settings import settings_type
 
@@ -93,6 +94,8 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
         ConfigError: the file cannot be read, or has a setting that the plugin does not know.
     """
     path = settings_path(plugin, path)
+    if path:
+        check_trusted(path)
     kind = settings_type(plugin)
     return read_settings(path, kind) if path else convert({}, kind, f"settings of {plugin.__name__}")
 
@@ -127,6 +130,8 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
 
 def _load_file(path: Path) -> ModuleType:
     directory = path.absolute().parent
+    for place in (directory, path):
+        check_trusted(place)
     read_config_text(path)
     # The last place, so that modules beside the file hide no others.
     sys.path.append(str(directory))

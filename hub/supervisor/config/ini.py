@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.base.errors import ConfigError, read_config_text
+from hub.base.trust import check_trusted
 
 _MAIN = "circus"
 _INCLUDES = ("include", "include_dir")
@@ -82,6 +83,7 @@ def _read_file(path: Path) -> list[Section]:
         default_section="",  # circus.ini has no section from which all others inherit
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
+    check_trusted(path)
     text = read_config_text(path)
     try:
         parser.read_string(text)

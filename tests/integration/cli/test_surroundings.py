@@ -2,17 +2,22 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hub.base.exits import Exit
+from hub.model.hub import HubReport, InstanceReport
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import wait_until
+from tests.integration.cli.plain_user import UNPRIVILEGED_ID
 
 DPHUB = Path(sys.executable).with_name("dphub")
 IMPORTED = (
@@ -93,3 +98,55 @@ def test_no_plugin_runs_modules_of_the_hubs_directory(ours: Path, theirs: Path) 
             hub.send_signal(signal.SIGTERM)
             _, log = hub.communicate(timeout=WAIT_SECONDS)
     assert (hub.returncode, _what_ran(ours)) == (Exit.OK, ""), log
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user's victim like this")
+
+
+def _give_to(user: int, *paths: Path) -> None:
+    for path in paths:
+        os.chown(path, user, user)
+
+
+@needs_root
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, command: str) -> None:
+    """As root, `dphub run` in a directory of another user rejects the circus.ini there, and `dphub check` says so."""
+    config = theirs / "circus.ini"
+    config.write_text(f"[watcher:evil]\ncmd = touch {ours}/ran\n")
+    _give_to(UNPRIVILEGED_ID, theirs, config)
+    done = _dphub(command, cwd=theirs, DPHUB_RUN_DIR=str(ours / "run"), DPHUB_PLUGIN_DIR=str(ours / "plugins"))
+    assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
+    assert f"{theirs} belongs to user" in done.stderr
+    assert "root would run what it says; copy it to" in done.stderr
+
+
+@needs_root
+def test_root_loads_no_plugin_of_other_users(ours: Path) -> None:
+    """As root, a plugin in a file that another user can write is not loaded, also not by `dphub check`."""
+    (ours / "evil.py").write_text(f"open({str(ours / 'ran')!r}, 'a').write('evil')\n")
+    _give_to(UNPRIVILEGED_ID, ours / "evil.py")
+    done = _dphub("check", "--plugin", "evil.py:Evil", cwd=ours)
+    assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
+    assert "evil.py: belongs to user" in done.stderr
+
+
+@needs_root
+def test_a_run_directory_of_another_user_names_no_configuration(ours: Path, theirs: Path) -> None:
+    """`dphub reload` checks the configuration that a hub reports; another user's report makes root load no code."""
+    (theirs / "circus.ini").write_text("[watcher:evil]\ncmd = python -m hub.plugin evil.py:Evil\n")
+    (theirs / "evil.py").write_text(f"open({str(ours / 'ran')!r}, 'a').write('evil')\n")
+    hub = HubReport("1", os.getpid(), time.time(), "dphub", str(theirs / "circus.ini"), "/", str(theirs))
+    (theirs / "dphub.json").write_bytes(msgspec.json.encode(InstanceReport(hub, ())))
+    (theirs / "dphub.heartbeat").touch()
+    _give_to(UNPRIVILEGED_ID, theirs, *theirs.iterdir())
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(theirs / "dphub.control"))
+        control.listen()
+        # It would wait for the hub, which never answers.
+        command = [DPHUB, "reload", "--run-dir", theirs]
+        with subprocess.Popen(command, cwd=ours, env=_environment(), stderr=subprocess.PIPE, text=True) as reload:
+            assert reload.stderr
+            line = reload.stderr.readline()
+            reload.kill()
+    assert (f"{theirs} belongs to user" in line, _what_ran(ours)) == (True, ""), line

@@ -1,0 +1,69 @@
+"""Whether root may run what a file says.
+
+The hub runs the commands in its circus.ini and the code in a plugin's file. If another user can write one of them, or
+a directory above it, that user would be root.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from hub.base.errors import ConfigError
+from hub.base.paths import user_name
+
+_ROOT = 0
+_OURS = Path(__file__).parents[1], Path(__file__).parents[2]
+"""The hub's own directories: another user who can write there can write this code too."""
+
+_MAX_LINKS = 40
+"""Maximum links in one path, as in the kernel."""
+
+
+def check_trusted(path: Path) -> None:
+    """Check, as root, that only root can write a file, or in a directory; do nothing as another user.
+
+    As for the keys of an SSH server, that includes each directory and each link on the way to it. Two kinds of places
+    are allowed: sticky directories such as /tmp, where nobody can replace a file of root, and file systems that are
+    mounted read-only, such as a ConfigMap.
+
+    Raises:
+        ConfigError: another user could change it.
+    """
+    if os.geteuid() != _ROOT or path.absolute().parent in _OURS:
+        return
+    end = os.path.realpath(path)
+    try:
+        for place in _way_to(path.absolute(), _MAX_LINKS):
+            if problem := _problem(place, is_end=os.path.realpath(place) == end):
+                where = "" if place == path.absolute() else f"{place} "
+                todo = "copy it to a directory that only root can write, such as /etc/dphub"
+                raise ConfigError(path, f"{where}{problem}, and root would run what it says; {todo}")
+    except (FileNotFoundError, NotADirectoryError):
+        # Only root can create it, and reading it reports that it is missing.
+        return
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read: {error.strerror}") from None
+
+
+def _way_to(path: Path, links: int) -> Iterator[Path]:
+    """Yield each directory and link that leads to a path, and the path itself."""
+    for place in (*reversed(path.parents), path):
+        yield place
+        if links and place.is_symlink():
+            yield from _way_to(place.parent / place.readlink(), links - 1)
+
+
+def _problem(place: Path, *, is_end: bool) -> str:
+    """Return which other user can change a place; empty if none can."""
+    is_link = place.is_symlink()
+    found = place.lstat()
+    if os.statvfs(place.parent if is_link else place).f_flag & os.ST_RDONLY:
+        return ""
+    if found.st_uid != _ROOT:
+        return f"belongs to {user_name(found.st_uid)}"
+    # In a sticky directory, other users can still add files.
+    is_sticky = found.st_mode & stat.S_ISVTX and not is_end
+    if is_link or is_sticky or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    return "can be written by every user" if found.st_mode & stat.S_IWOTH else "can be written by its group"

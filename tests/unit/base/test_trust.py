@@ -1,0 +1,100 @@
+"""Root runs what a file says only if no other user can write that file, or put another in its place."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hub.base import trust
+from hub.base.errors import ConfigError
+from hub.base.trust import check_trusted
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in a directory; the user who runs the tests counts as root."""
+    monkeypatch.setattr(trust, "_ROOT", os.geteuid())
+    monkeypatch.setattr(trust, "_way_to", _from(tmp_path, trust._way_to))
+    path = tmp_path / "etc" / "circus.ini"
+    path.parent.mkdir(mode=0o755)
+    path.touch(mode=0o644)
+    return path
+
+
+def _from(top: Path, way: Callable[..., object]) -> Callable[..., object]:
+    """Leave out what is above a directory, which may belong to root where the tests run as another user."""
+    return lambda path, links: (place for place in way(path, links) if place.is_relative_to(top))
+
+
+def test_a_file_of_root_is_trusted(file: Path) -> None:
+    """A file and directories that only root can write."""
+    check_trusted(file)
+
+
+def test_a_missing_file_is_no_matter_of_trust(file: Path) -> None:
+    """It has its own error when it is read."""
+    check_trusted(file.with_name("missing"))
+
+
+@pytest.mark.parametrize(("mode", "problem"), [(0o664, "by its group"), (0o646, "by every user")])
+def test_a_file_that_others_can_write(file: Path, mode: int, problem: str) -> None:
+    """The error says who, and what to do."""
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=f"circus.ini: can be written {problem}, and root would run .*; copy it to"):
+        check_trusted(file)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_directory_that_others_can_write(file: Path, *, missing: bool) -> None:
+    """They could put another file in its place, also a moment after the check; the error names the directory."""
+    file.parent.chmod(0o777)
+    if missing:
+        file.unlink()
+    with pytest.raises(ConfigError, match=f"circus.ini: {file.parent} can be written by every user"):
+        check_trusted(file)
+
+
+def test_a_sticky_directory(file: Path) -> None:
+    """Nobody can replace a file of root in it, but everybody can add one."""
+    file.parent.chmod(0o1777)
+    check_trusted(file)
+    with pytest.raises(ConfigError, match="can be written by every user"):
+        check_trusted(file.parent)
+
+
+def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
+    """Each link counts on the way to the file, not only the file at the end."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "link").symlink_to(file)
+    ours = tmp_path / "link"
+    ours.symlink_to("theirs/link")
+    check_trusted(ours)
+    theirs.chmod(0o777)
+    with pytest.raises(ConfigError, match=f"{theirs} can be written by every user"):
+        check_trusted(ours)
+
+
+def test_links_without_end(file: Path) -> None:
+    """The check ends; reading the file is then the error."""
+    file.unlink()
+    file.symlink_to(file)
+    check_trusted(file)
+
+
+def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner can always write it."""
+    monkeypatch.setattr(trust, "_ROOT", NOBODY)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with pytest.raises(ConfigError, match=f"belongs to user .*{os.getuid()}"):
+        check_trusted(file)
+
+
+def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own hub, in directories of a team, is no way to become root."""
+    file.chmod(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    check_trusted(file)
