@@ -6,6 +6,7 @@ it; those of the next process begin at zero.
 """
 
 import bisect
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -13,6 +14,13 @@ import msgspec
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the buckets for durations: from half a millisecond to the timeout of the kubelet's slowest call."""
+
+_NAME = re.compile("[a-z][a-z0-9_]*")
+_LABEL = re.compile("[a-z][a-z0-9_]*")
+_RESERVED = ("plugin", "le")
+"""The labels that the hub and Prometheus add."""
+
+_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and every other metric has numbers"
 
 
 class Histogram(msgspec.Struct):
@@ -65,3 +73,24 @@ class Metric(msgspec.Struct, frozen=True):
     help: str
     samples: Sequence[Sample] = ()
     kind: Kind = Kind.GAUGE
+
+
+def metric_problem(metric: Metric) -> str:
+    """Return why Prometheus would not accept a metric; empty if it would."""
+    if not _NAME.fullmatch(metric.name):
+        return f"{metric.name!r} is not a valid name, expected small letters, digits and underscores"
+    if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
+        return f"{metric.name}: a counter ends in _total, and nothing else does"
+    labels = {label for sample in metric.samples for label in sample.labels}
+    bad = sorted(label for label in labels if label in _RESERVED or not _LABEL.fullmatch(label))
+    if bad:
+        return f"{metric.name}: {bad[0]!r} cannot be a label"
+    if len({tuple(sorted(sample.labels.items())) for sample in metric.samples}) < len(metric.samples):
+        return f"{metric.name}: two values have the same labels"
+    return "" if all(_fits(metric.kind, sample.value) for sample in metric.samples) else f"{metric.name}: {_FORMS}"
+
+
+def _fits(kind: Kind, value: float | Histogram) -> bool:
+    if isinstance(value, Histogram):
+        return kind is Kind.HISTOGRAM and len(value.counts) == len(value.bounds) + 1
+    return kind is not Kind.HISTOGRAM

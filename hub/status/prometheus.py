@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric as Family
 
-from hub.api.metrics import Histogram, Kind, Metric, Sample
+from hub.api.metrics import Histogram, Kind, Metric, Sample, metric_problem
 from hub.model.heartbeat import HeartbeatReport
 from hub.model.hub import RestartReason
 from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
@@ -125,11 +125,13 @@ def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:
 def _heartbeat_metrics(heartbeats: Mapping[str, HeartbeatReport], taken: Collection[str]) -> Iterator[Metric]:
     """Label the metrics of the plugins' processes with the plugin, and merge those of one name.
 
-    A plugin's own metric is dropped if its name is one of the node's, or one of its process.
+    A plugin's own metric is dropped if its name is one of the node's, or one of its process. So is one that a process
+    should not have written: Prometheus would reject all the others with it.
     """
     merged: dict[str, Metric] = {}
     for plugin, heartbeat in heartbeats.items():
         first = {metric.name: metric for metric in reversed(heartbeat.metrics) if metric.name not in taken}
+        first = {name: metric for name, metric in first.items() if not metric_problem(metric)}
         for metric in first.values():
             samples = [Sample(sample.value, {"plugin": plugin, **sample.labels}) for sample in metric.samples]
             known = merged.get(metric.name)

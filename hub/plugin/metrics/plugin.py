@@ -1,12 +1,11 @@
 """The plugin's own metrics: collected in a thread, and validated before they are written."""
 
 import asyncio
-import re
 from collections.abc import Iterable
 
 import msgspec
 
-from hub.api.metrics import Histogram, Kind, Metric
+from hub.api.metrics import Metric, metric_problem
 from hub.api.plugin import Plugin, overrides
 from hub.base.calls import Calls
 from hub.base.log import get_logger
@@ -14,13 +13,6 @@ from hub.base.statusfile import StatusFile
 
 SAMPLES = 1000
 """Maximum number of samples of one plugin: Prometheus keeps a time series for each."""
-
-_NAME = re.compile("[a-z][a-z0-9_]*")
-_LABEL = re.compile("[a-z][a-z0-9_]*")
-_RESERVED = ("plugin", "le")
-"""The labels that the hub and Prometheus add."""
-
-_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and every other metric has numbers"
 
 
 class PluginMetrics:
@@ -87,26 +79,6 @@ def _checked(metric: object) -> Metric:
         read: Metric = msgspec.json.decode(msgspec.json.encode(metric), type=Metric)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"metrics: {getattr(metric, 'name', '?')!r}: {error}") from None
-    if problem := _problem(read):
+    if problem := metric_problem(read):
         raise ValueError(f"metrics: {problem}")
     return read
-
-
-def _problem(metric: Metric) -> str:
-    if not _NAME.fullmatch(metric.name):
-        return f"{metric.name!r} is not a valid name, expected small letters, digits and underscores"
-    if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
-        return f"{metric.name}: a counter ends in _total, and nothing else does"
-    labels = {label for sample in metric.samples for label in sample.labels}
-    bad = sorted(label for label in labels if label in _RESERVED or not _LABEL.fullmatch(label))
-    if bad:
-        return f"{metric.name}: {bad[0]!r} cannot be a label"
-    if len({tuple(sorted(sample.labels.items())) for sample in metric.samples}) < len(metric.samples):
-        return f"{metric.name}: two values have the same labels"
-    return "" if all(_fits(metric.kind, sample.value) for sample in metric.samples) else f"{metric.name}: {_FORMS}"
-
-
-def _fits(kind: Kind, value: float | Histogram) -> bool:
-    if isinstance(value, Histogram):
-        return kind is Kind.HISTOGRAM and len(value.counts) == len(value.bounds) + 1
-    return kind is not Kind.HISTOGRAM
