@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import msgspec
 
 from hub.api.runtime import Runtime
-from hub.base.jsonfile import replace_file
+from hub.base.jsonfile import read_file, replace_file
+from hub.base.untrusted import UnreadableError
 
 HINT_NAME = "allocated.json"
 
@@ -46,7 +47,7 @@ def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None
     if not runtime:
         return None
     try:
-        hint = msgspec.json.decode(runtime.node_path(HINT_NAME, plugin=plugin).read_bytes(), type=AllocationHint)
-    except (OSError, msgspec.DecodeError):
+        hint = read_file(runtime.node_path(HINT_NAME, plugin=plugin), AllocationHint)
+    except UnreadableError:
         return None
-    return hint if 0 <= time.monotonic() - hint.time <= MAX_AGE else None
+    return hint if hint and 0 <= time.monotonic() - hint.time <= MAX_AGE else None

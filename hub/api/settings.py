@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from hub.base.errors import ConfigError, read_config_text
+from hub.base.errors import ConfigError
+from hub.base.untrusted import read_config_text
 from hub.base.wording import did_you_mean
 
 T = TypeVar("T")

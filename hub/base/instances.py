@@ -15,6 +15,7 @@ from typing import NamedTuple
 from hub.base.errors import ConfigError, HubError
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 from hub.base.paths import INSTANCE_NAME, RunDir
+from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for the lock: a hub that removes the files of an exited hub holds that hub's lock for a moment."""
@@ -117,9 +118,12 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _already_running(run_dir: RunDir) -> str:
-    holder = run_dir.lock.read_text(errors="replace").partition(" ")[0] or "unknown"
+    try:
+        holder = read_text(run_dir.lock).partition(" ")[0]
+    except UnreadableError:
+        holder = ""
     remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
-    return f"another hub (process {holder}) holds {run_dir.path}: {remedy}"
+    return f"another hub (process {holder or 'unknown'}) holds {run_dir.path}: {remedy}"
 
 
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:

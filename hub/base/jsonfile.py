@@ -1,21 +1,31 @@
 """JSON files that are replaced atomically."""
 
 import hashlib
-import os
+import threading
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+
+from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 
 State = TypeVar("State")
 
 
 def replace_file(path: Path, content: object) -> None:
     """Write an object as JSON; a reader sees the old content or the new, never a part."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    text = msgspec.json.format(msgspec.json.encode(content), indent=1)
+    replace_bytes(path, msgspec.json.format(msgspec.json.encode(content), indent=1), mode=0o600)
+
+
+def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file in one step, with these permissions."""
+    scratch = path.with_name(f".{path.name}.{threading.get_native_id()}")
     try:
-        scratch.write_bytes(text)
+        # Created, never opened: what is there may be a pipe, or a link to another file.
+        scratch.unlink(missing_ok=True)
+        with scratch.open("xb") as file:
+            scratch.chmod(mode)
+            file.write(content)
         scratch.replace(path)
     except OSError:
         scratch.unlink(missing_ok=True)
@@ -23,16 +33,20 @@ def replace_file(path: Path, content: object) -> None:
 
 
 def read_file(path: Path, kind: type[State]) -> State | None:
-    """Return the content of a file, or None if there is no file."""
+    """Return the content of a file, or None if there is no file.
+
+    Raises:
+        UnreadableError: it cannot be read, or has other content.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
+        return decode_json(read_bytes(path), kind, path)
+    except MissingError:
         return None
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file's content; empty if it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(read_bytes(path, follow_links=True)).hexdigest()
+    except UnreadableError:
         return ""

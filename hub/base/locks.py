@@ -3,8 +3,10 @@
 They belong to the open file, not to the process (open file description locks, man 2 fcntl).
 """
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +16,9 @@ def open_lock(path: str | os.PathLike[str]) -> int:
     """Open a file to lock, and create it if missing.
 
     Raises:
-        OSError: it cannot be created.
+        OSError: it cannot be created, or is not a regular file.
     """
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return _open(path, os.O_CREAT)
 
 
 @contextmanager
@@ -24,9 +26,9 @@ def existing_lock(path: str | os.PathLike[str]) -> Iterator[int]:
     """Open an existing file to lock; a lock that is taken in the block is released at its end.
 
     Raises:
-        OSError: it does not exist, or cannot be opened.
+        OSError: it does not exist, cannot be opened, or is not a regular file.
     """
-    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    file = _open(path)
     try:
         yield file
     finally:
@@ -51,6 +53,15 @@ def is_locked(file: int) -> bool:
     """Return whether another open file holds a lock on this file, exclusively or shared."""
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
+
+def _open(path: str | os.PathLike[str], flags: int = 0) -> int:
+    # What is there may be a pipe, which could block, or a link to another file.
+    file = os.open(path, flags | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _request(kind: int) -> bytes:

@@ -5,6 +5,8 @@ from typing import Self
 
 import msgspec
 
+from hub.base.untrusted import UnreadableError, read_bytes
+
 
 class ProcessId(msgspec.Struct, frozen=True):
     """A process, distinct from all others since the boot of the node.
@@ -33,8 +35,8 @@ class ProcessId(msgspec.Struct, frozen=True):
 def _read(pid: int) -> tuple[str, int] | None:
     """Return state and start of a process (fields 3 and 22 of /proc/PID/stat, man 5 proc_pid_stat)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+        text = read_bytes(Path(f"/proc/{pid}/stat"))
+    except UnreadableError:
         return None
     # The program's name is in parentheses, and may contain any character.
     fields = text.rpartition(b")")[2].split()

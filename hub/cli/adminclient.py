@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.errors import HubError
+from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Request, Response
 
 RESPONSE_SECONDS = 60.0
@@ -24,10 +25,10 @@ def send(path: Path, request: Request, limit: float = RESPONSE_SECONDS) -> Respo
             client.connect(str(path))
             client.sendall(msgspec.json.encode(request) + b"\n")
             with client.makefile("rb") as lines:
-                return msgspec.json.decode(lines.readline(LINE_BYTES), type=Response)
+                return decode_json(lines.readline(LINE_BYTES), Response, path)
         except TimeoutError:
             raise HubError(f"the plugin did not answer within {limit:g} s; see dphub status") from None
-        except (ConnectionResetError, BrokenPipeError, msgspec.DecodeError):
+        except (ConnectionResetError, BrokenPipeError, UnreadableError):
             raise HubError("the plugin exited before it answered; retry when it is running again") from None
         except OSError as error:
             raise HubError(f"the plugin does not answer on {path}: {error.strerror}; see dphub status") from None

@@ -166,7 +166,13 @@ def _watchdog() -> float:
 
 def _write_stacks_to(path: Path) -> None:
     """Let the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
-    file = path.open("w", encoding="utf-8")
+    try:
+        # Created, never opened: what is there may be a pipe, or a link to another file.
+        path.unlink(missing_ok=True)
+        file = path.open("x", encoding="utf-8")
+    except OSError as error:
+        get_logger().warning("stack file not created", file=str(path), reason=str(error))
+        return
     faulthandler.enable(file)
     faulthandler.register(STACK_SIGNAL, file)
 

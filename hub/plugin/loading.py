@@ -13,10 +13,11 @@ from hub.api.host import Host
 from hub.api.plugin import Plugin
 from hub.api.runtime import Runtime
 from hub.api.settings import convert, read_settings
-from hub.base.errors import ConfigError, HubError, read_config_text
+from hub.base.errors import ConfigError, HubError
 from hub.base.failures import explain
 from hub.base.place import place_of_class, place_of_error
 from hub.base.trust import check_trusted
+from hub.base.untrusted import read_config_text
 from hub.plugin.classcheck.classes import check_class, instance_problems
 from hub.plugin.classcheck.settings import settings_type
 

@@ -13,6 +13,7 @@ import msgspec
 
 from hub.base.log import Logger
 from hub.base.processid import ProcessId
+from hub.base.untrusted import UnreadableError, decode_json
 from hub.reset.messages import ResetReply, ResetRequest
 from hub.reset.output import Output
 
@@ -81,8 +82,8 @@ class ResetProcess:
         if self.status:
             return None
         try:
-            return msgspec.json.decode(self._reply, type=ResetReply)
-        except msgspec.DecodeError:
+            return decode_json(self._reply, ResetReply, "reply")
+        except UnreadableError:
             return None
 
     def terminate(self) -> None:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 import psutil
 
 from hub.base.errors import HubError
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
+from hub.base.untrusted import UnreadableError
 from hub.model.heartbeat import HeartbeatReport, heartbeat_age
 from hub.model.hub import HubReport, InstanceReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, Severity
@@ -135,8 +135,8 @@ class Reader:
         if known is None or known[0] != version:
             try:
                 known = version, read_file(path, kind)
-            except msgspec.DecodeError as error:
-                raise HubError(f"{path} is not what this version of dphub writes: {error}") from None
+            except UnreadableError as error:
+                raise HubError(f"{path} is not what this version of dphub writes: {error.problem}") from None
             self._known[path] = known
         report: Report | None = known[1]
         return report
@@ -161,5 +161,6 @@ def memory_of(pid: int) -> int | None:
         return None
     try:
         return int(psutil.Process(pid).memory_full_info().pss)
-    except psutil.Error:
+    # A number that no process has comes from a file.
+    except (psutil.Error, ValueError):
         return None

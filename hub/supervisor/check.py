@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 from circus.util import parse_env_dict, replace_gnu_args
 
 from hub.base.errors import HubError
 from hub.base.exits import signal_name
+from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.check import CheckReport
 from hub.supervisor.config.watchers import PluginConfig, plugin_arguments
 from hub.supervisor.settings import HubSettings
@@ -58,8 +58,8 @@ def run_check(
 
 def _report(done: "subprocess.CompletedProcess[bytes]") -> CheckReport:
     try:
-        return msgspec.json.decode(done.stdout, type=CheckReport)
-    except msgspec.DecodeError:
+        return decode_json(done.stdout, CheckReport, "report")
+    except UnreadableError:
         lines = [line for line in (done.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
         code = done.returncode
         how = f"it was killed by {signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"

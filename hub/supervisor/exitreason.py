@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from hub.base.untrusted import UnreadableError, decode_json, read_tail
+
 RECENT = 10.0
 """Seconds before the exit in which an error may have caused it."""
 
@@ -35,8 +37,8 @@ def last_error(log: Path, since: float) -> str:
     """
     for line in reversed(_tail(log).splitlines()):
         try:
-            event = msgspec.json.decode(line, type=_Line)
-        except msgspec.DecodeError:
+            event = decode_json(line, _Line, log)
+        except UnreadableError:
             continue  # incomplete, at the beginning of the tail or because of a full disk
         if event.timestamp.timestamp() < since:
             break
@@ -53,8 +55,6 @@ def _text(line: _Line) -> str:
 
 def _tail(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read()
-    except OSError:
+        return read_tail(path, _TAIL_BYTES)
+    except UnreadableError:
         return b""

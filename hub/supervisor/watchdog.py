@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
+from hub.base.untrusted import UnreadableError
 from hub.model.heartbeat import INTERVAL, HeartbeatReport, heartbeat_interval, touch_heartbeat
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.circus.watcher import PluginWatcher
@@ -133,5 +132,5 @@ class Watchdog:
 def _read(path: Path) -> HeartbeatReport | None:
     try:
         return read_file(path, HeartbeatReport)
-    except (OSError, msgspec.DecodeError):
+    except UnreadableError:
         return None

@@ -20,6 +20,7 @@ from hub.base.errors import ConfigError
 from hub.base.exits import Exit
 from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.stopsignals import stop_signals
+from hub.base.untrusted import MAX_STATE, UnreadableError, read_text
 from hub.cli.render.text import examples
 from hub.supervisor.config.watchers import read_config, shipped_config
 
@@ -43,10 +44,16 @@ def demo(as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
         except asyncio.CancelledError:
             raise click.Abort from None
         except (TimeoutError, RuntimeError, AdmissionError, ContainerStartError) as error:
-            log = Path(root, "hub.log")
-            show.failed(str(error), log.read_text(encoding="utf-8") if log.exists() else "")
+            show.failed(str(error), _log(Path(root, "hub.log")))
             sys.exit(Exit.FAILED)
         show.end()
+
+
+def _log(path: Path) -> str:
+    try:
+        return read_text(path, max_bytes=MAX_STATE, errors="replace")
+    except UnreadableError:
+        return ""
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:

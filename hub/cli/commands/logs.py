@@ -13,6 +13,7 @@ from asyncinotify import Inotify, Mask
 
 from hub.base.log import console_renderer
 from hub.base.logfile import rotated
+from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 from hub.cli.completing import plugins
 from hub.cli.render.text import examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
@@ -104,15 +105,15 @@ def _decoded(content: bytes) -> Iterator[Line]:
     """Decode the lines of a file, without those that a full disk has cut off."""
     for line in content.splitlines():
         try:
-            yield msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError:
+            yield decode_json(line, dict[str, Any], "line")
+        except UnreadableError:
             continue
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read_bytes(path)
+    except MissingError:
         return b""
 
 

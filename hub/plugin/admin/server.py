@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hub.base.log import get_logger
+from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Request, Response
 from hub.plugin.admin.commands import AdminCommands
 
@@ -67,11 +68,13 @@ class AdminServer:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 line = await reader.readline()
-            request: Request = msgspec.json.decode(line, type=Request)
+            request: Request = decode_json(line, Request, "request")
         except TimeoutError:
             return Response(ok=False, message=f"no request within {REQUEST_TIMEOUT:g} s")
-        except (ValueError, msgspec.DecodeError) as error:
+        except ValueError as error:
             return Response(ok=False, message=f"not a request that a plugin knows: {error}")
+        except UnreadableError as error:
+            return Response(ok=False, message=f"not a request that a plugin knows: {error.problem}")
         try:
             return await self._commands.answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not be the last

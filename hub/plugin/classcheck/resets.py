@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hub.base.failures import explain
+from hub.base.untrusted import read_bytes
 from hub.base.wording import did_you_mean
 
 _WRITE = "write def {name}(device, settings)"
@@ -25,7 +26,7 @@ def reset_problem(target: str) -> str:
             return f'reset is "{target}": there is no module {module}'
         if not (spec.origin and spec.origin.endswith(".py")):
             return ""
-        names = dict(_bindings(ast.parse(Path(spec.origin).read_bytes(), spec.origin)))
+        names = dict(_bindings(ast.parse(read_bytes(Path(spec.origin), follow_links=True), spec.origin)))
     except Exception as error:  # noqa: BLE001 - packages around the module are imported, and are foreign code
         return f'reset is "{target}": {module} cannot be imported: {explain(error)}'
     problem = _function_problem(function, spec.origin, names)

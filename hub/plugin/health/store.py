@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
+from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
+from hub.base.untrusted import UnreadableError
 from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import ADMIN_RESET, BROKEN, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
@@ -206,11 +206,11 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
 
     A file that cannot be read is renamed: the plugin serves as if there had been no fault, and logs that.
     """
-    if path is None or not path.exists():
+    if path is None:
         return {}
     try:
-        records = msgspec.json.decode(path.read_bytes(), type=dict[str, HealthRecord])
-    except (OSError, msgspec.DecodeError) as error:
+        records = read_file(path, dict[str, HealthRecord]) or {}
+    except UnreadableError as error:
         get_logger().error("health file unreadable", reason=str(error), kept=_put_aside(path))
         return {}
     for record in records.values():

@@ -21,6 +21,7 @@ from psutil import NoSuchProcess
 from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.optional import optional
+from hub.base.untrusted import UnreadableError, read_tail
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
@@ -33,8 +34,8 @@ from hub.supervisor.settings import HubSettings
 STACK_SECONDS = 0.5
 """Seconds for an unresponsive process to write the stacks of its threads; if it still can, it takes a millisecond."""
 
-STACK_CHARACTERS = 8000
-"""Maximum characters of these stacks in one line of the log."""
+STACK_BYTES = 8000
+"""Maximum bytes of these stacks in one line of the log."""
 
 KILL_SECONDS = 2.0
 """Seconds that a process may take to end after SIGKILL. One that hangs in a driver may never end."""
@@ -261,8 +262,8 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
 
     def _read_stack(self) -> str:
         try:
-            return self._stack.read_text(encoding="utf-8", errors="replace")[-STACK_CHARACTERS:]
-        except OSError:
+            return read_tail(self._stack, STACK_BYTES).decode(errors="replace")
+        except UnreadableError:
             return ""
 
     def _respawn_later(self, delay: float) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.base.errors import ConfigError, read_config_text
+from hub.base.errors import ConfigError
 from hub.base.trust import check_trusted
+from hub.base.untrusted import read_config_text
 
 _MAIN = "circus"
 _INCLUDES = ("include", "include_dir")

@@ -1,6 +1,14 @@
 """When a process is taken for hung."""
 
-from hub.supervisor.watchdog import ProcessMonitor, Sample
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hub.base.paths import RunDir
+from hub.supervisor.watchdog import ProcessMonitor, Sample, Watchdog
 
 LIMIT = 30.0
 
@@ -42,3 +50,20 @@ def test_what_was_not_observed_does_not_count() -> None:
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)
     )
+
+
+@pytest.mark.parametrize("content", [b'{"pid": 1, "log_level": "\xff"}', b"", None], ids=["bytes", "empty", "pipe"])
+def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, content: bytes | None) -> None:
+    """Not even a pipe that is never written: the other plugins are still watched."""
+    run_dir = RunDir(tmp_path)
+    if content is None:
+        os.mkfifo(run_dir.heartbeat("bad"))
+    else:
+        run_dir.heartbeat("bad").write_bytes(content)
+    run_dir.heartbeat("good").write_text('{"pid": 2, "scan": 7}')
+    config = SimpleNamespace(watchdog=LIMIT, is_hub_plugin=True)
+    watchers = [SimpleNamespace(name=name, config=config, processes=[pid]) for name, pid in (("bad", 1), ("good", 2))]
+    arbiter: Any = SimpleNamespace(watchers=watchers)
+    watchdog = Watchdog(run_dir, arbiter)
+    watchdog._check_plugins(10)
+    assert {pid: monitor._last.scan for pid, monitor in watchdog._watched.items()} == {1: 0, 2: 7}

@@ -1,6 +1,10 @@
 """The health of all devices of a plugin, kept in a file."""
 
+import os
 from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
 
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
@@ -93,3 +97,24 @@ async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
     book.fail("x", "reset", "does not end", holder)
     book.save()
     assert _book(path=path).failing("reset")["x"].process == holder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"x": {"faults": {"reset": {"reason": "\xff", "since": 1}}}}', b'{"x": ' * 100_000, b"{", b"", b"[1]", None],
+    ids=["not UTF-8", "nested", "cut off", "empty", "something else", "a pipe"],
+)
+def test_a_file_that_cannot_be_read_is_put_aside(tmp_path: Path, content: bytes | None) -> None:
+    """The plugin serves as if there had been no fault, and logs where the file is now."""
+    path = tmp_path / "stub.health.json"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with capture_logs() as log:
+        book = _book(path=path)
+    assert book.failing("reset") == {}
+    assert [(line["event"], line["kept"]) for line in log] == [
+        ("health file unreadable", str(tmp_path / "stub.health.unreadable"))
+    ]
+    assert not path.exists()

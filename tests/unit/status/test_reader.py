@@ -1,0 +1,69 @@
+"""What the hub shows when a process has written nonsense."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub.base.paths import RunDir
+from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.status.prometheus import expose
+from hub.status.reader import Reader
+
+PID = os.getpid()
+
+
+def _run_dir(path: Path) -> RunDir:
+    run_dir = RunDir(path)
+    hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")
+    process = ProcessReport("bad", RunState.RUNNING, PID, 1)
+    run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, (process,))))
+    return run_dir
+
+
+def _metric(**fields: object) -> bytes:
+    metric = {"name": "dphub_x", "help": "x", "samples": [{"value": 1}], **fields}
+    return msgspec.json.encode({"pid": PID, "metrics": [metric]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{{"pid": {PID}, "log_level": "'.encode() + b'\xff"}',
+        b'{"pid": ' + b"[" * 100_000,
+        b"",
+        None,
+        _metric(name="a b\n# HELP"),
+        _metric(samples=[{"value": 1, "labels": {"1\n": "x"}}]),
+        _metric(kind="histogram", samples=[{"value": {"bounds": [1], "counts": [1, 2, 3]}}]),
+        _metric(kind="histogram", samples=[{"value": 1}]),
+    ],
+    ids=["bytes", "nested", "empty", "pipe", "name", "label", "buckets", "number"],
+)
+def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None) -> None:
+    """Status, readiness and metrics of the node are served, whatever a plugin process has written."""
+    run_dir = _run_dir(tmp_path)
+    if content is None:
+        os.mkfifo(run_dir.heartbeat("bad"))
+    else:
+        run_dir.heartbeat("bad").write_bytes(content)
+    reader = Reader(run_dir)
+    status = reader.status(running=True)
+    assert [plugin.name for plugin in status.plugins] == ["bad"]
+    heartbeat = reader.heartbeat(status.plugins[0].process)
+    text = expose(status, {"bad": heartbeat} if heartbeat else {})
+    assert b"dphub_ok" in text
+    assert b"dphub_x" not in text
+
+
+@pytest.mark.parametrize("content", [b'{"plugin": "\xff"}', b"[" * 100_000, None], ids=["bytes", "nested", "pipe"])
+def test_a_bad_report_costs_only_that_plugin(tmp_path: Path, content: bytes | None) -> None:
+    """The status names the file."""
+    run_dir = _run_dir(tmp_path)
+    if content is None:
+        os.mkfifo(run_dir.report("bad"))
+    else:
+        run_dir.report("bad").write_bytes(content)
+    status = Reader(run_dir).status(running=True)
+    assert any(str(run_dir.report("bad")) in problem.message for problem in status.problems)
