@@ -1,13 +1,12 @@
 """Reading settings from YAML and JSON files, with errors that name the file and the place in it."""
 
-import json
 import re
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from hub.api.jsontext import parse_json
 from hub.base.errors import ConfigError
 from hub.base.untrusted import read_config_text
 from hub.base.wording import did_you_mean
@@ -23,9 +22,7 @@ def read_settings(path: Path, kind: type[T]) -> T:
     Raises:
         ConfigError: the file cannot be read, or its content does not fit the type.
     """
-    text = read_config_text(path)
-    parsed = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
-    return convert(_without_nulls(parsed), kind, path)
+    return convert(_without_nulls(_parse(path, read_config_text(path))), kind, path)
 
 
 def convert(value: object, kind: type[T], source: Path | str) -> T:
@@ -60,42 +57,9 @@ def _without_nulls(value: object) -> object:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _parse_json(path: Path, text: str) -> object:
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        names: dict[str, object] = {}
-        for name, value in pairs:
-            if name in names:
-                raise ConfigError(path, f'duplicate key "{name}"')
-            names[name] = value
-        return names
+def _parse(path: Path, text: str) -> object:
+    if path.suffix == ".json":
+        return parse_json(path, text)
+    from hub.api.yamltext import parse_yaml  # noqa: PLC0415 - 1 MB that a plugin without a YAML file does not need
 
-    try:
-        return json.loads(text, object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise ConfigError(path, f"invalid JSON: {error.msg}", where=f"line {error.lineno}") from None
-
-
-def _parse_yaml(path: Path, text: str) -> object:
-    import yaml  # noqa: PLC0415 - 1 MB that a plugin without a YAML file does not need
-
-    class Loader(yaml.SafeLoader):
-        """Rejects duplicate keys; YAML's own loader silently keeps the last one."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - yaml's own
-            names = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in names:
-                    raise ConfigError(path, f'duplicate key "{key.value}"', where=_line(key.start_mark))
-                names.add(key.value)
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(path, f"invalid YAML: {error.problem}", where=_line(error.problem_mark)) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(path, f"invalid YAML: {error}") from None
-
-
-def _line(mark: Any) -> str:  # noqa: ANN401 - yaml's, which is not loaded here
-    return f"line {mark.line + 1}" if mark else ""
+    return parse_yaml(path, text)

@@ -57,23 +57,39 @@ def _read_included(file: Path) -> Iterator[Section]:
 
 def _included(section: Section) -> Iterator[Path]:
     """Yield the files that a section names, relative to the section's file."""
-    here = section.file.parent
-    for pattern in section.items.get("include", "").split():
-        files = sorted(_glob(here / pattern))
-        if not files:
-            raise section.error(f"no file {here / pattern}", "include")
-        yield from files
-    for name in section.items.get("include_dir", "").split():
-        directory = here / name
-        if not directory.is_dir():
-            raise section.error(f"no directory {directory}", "include_dir")
-        yield from sorted(directory.glob("*.ini"))
+    for key, find in (("include", _matching), ("include_dir", _in_directory)):
+        for name in section.items.get(key, "").split():
+            try:
+                yield from find(section.file.parent / name)
+            except ValueError as error:
+                raise section.error(str(error), key) from None
+            except OSError as error:
+                raise section.error(f"{name} cannot be read: {error.strerror}", key) from None
 
 
-def _glob(pattern: Path) -> Iterator[Path]:
-    if pattern.exists():
-        return iter([pattern])
-    return Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor)))
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files that match a pattern.
+
+    Raises:
+        ValueError: there are none, or it is not a pattern.
+    """
+    files = (
+        [pattern] if pattern.exists() else sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    )
+    if not files:
+        raise ValueError(f"no file {pattern}")
+    return files
+
+
+def _in_directory(directory: Path) -> list[Path]:
+    """Return the configuration files in a directory.
+
+    Raises:
+        ValueError: it does not exist.
+    """
+    if not directory.is_dir():
+        raise ValueError(f"no directory {directory}")
+    return sorted(directory.glob("*.ini"))
 
 
 def _read_file(path: Path) -> list[Section]:

@@ -183,8 +183,8 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ("faults: a\nresources: [\n", "line 3: invalid YAML: "),
         ("faults: a\n\tb: c\n", "line 2: invalid YAML: "),
         ("faults: !!python/object/apply:os.system [ls]\n", "line 1: invalid YAML: could not determine a constructor"),
-        ("faults: \x07\n", "invalid YAML: "),
-        ("faults: 2026-99-99\n", "invalid YAML: month must be in 1..12"),
+        ("faults: \x07\n", "line 1: invalid YAML: "),
+        ("faults: 2026-99-99\n", "line 1: invalid YAML: month must be in 1..12"),
         ("? [a, b]\n: c\n", "line 1: invalid YAML: found unhashable key"),
     ],
 )

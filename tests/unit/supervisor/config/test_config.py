@@ -169,3 +169,13 @@ def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.ini").write_text("[circus]\ninclude = c.ini\n")
     with pytest.raises(ConfigError, match=r"b\.ini: \[circus\]: not allowed in an included file"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
+
+
+@pytest.mark.parametrize("key", ["include", "include_dir"])
+@pytest.mark.parametrize(
+    "path", ["x" * 300, "x/" * 3000, "**x", "a\0b"], ids=["long name", "long path", "stars", "zero"]
+)
+def test_a_path_that_cannot_exist_is_a_mistake_of_its_key(tmp_path: Path, key: str, path: str) -> None:
+    """As one that does not exist is."""
+    with pytest.raises(ConfigError, match=rf"circus.ini: \[circus\] {key}: "):
+        read(tmp_path, f"{GOOD}[circus]\n{key} = {path}\n")

@@ -1,0 +1,61 @@
+"""Limits of what a configuration file may contain, in either format."""
+
+from math import isfinite
+from pathlib import Path
+
+from hub.base.errors import ConfigError
+
+MAX_YAML_BYTES = 128 << 10
+"""The largest text in YAML: PyYAML takes a second for so much."""
+
+MAX_LEVELS = 50
+"""How deeply values may be nested: more than any plugin's settings, and far below Python's limit of nested calls."""
+
+MAX_VALUES = 100_000
+"""How many values a file may have, with those of an alias counted each time that it is used."""
+
+_BITS = 64
+_DIGITS = 20
+"""The most digits of a number of so many bits. Python converts at most 4300, and takes longer for each."""
+
+
+def check_number(number: object) -> None:
+    """Check that a number is finite, or a whole number of at most 64 bits.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(number, float) and not isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    if isinstance(number, int) and not -(1 << _BITS - 1) <= number < (1 << _BITS):
+        raise ValueError(_TOO_LARGE)
+
+
+def read_integer(text: str) -> int:
+    """Return a whole number of at most 64 bits.
+
+    Raises:
+        ValueError: it has more.
+    """
+    if len(text.lstrip("-0")) > _DIGITS:
+        raise ValueError(_TOO_LARGE)
+    check_number(number := int(text))
+    return number
+
+
+def read_float(text: str) -> float:
+    """Return a finite number.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    check_number(number := float(text))
+    return number
+
+
+def too_deep(path: Path, line: str) -> ConfigError:
+    """Return the error of a file whose values are nested too deeply at a line."""
+    return ConfigError(path, f"nested more than {MAX_LEVELS} levels deep", where=line)
+
+
+_TOO_LARGE = f"a whole number has more than {_BITS} bits"

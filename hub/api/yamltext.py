@@ -1,0 +1,132 @@
+"""Parses YAML, with an error that names the line for whatever is wrong, and limits for what a small text expands to.
+
+Only a plugin with a YAML file loads this module: PyYAML takes 1 MB.
+"""
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hub.api.limits import MAX_LEVELS, MAX_VALUES, MAX_YAML_BYTES, check_number, too_deep
+from hub.base.errors import ConfigError
+
+
+def parse_yaml(path: Path, text: str) -> object:
+    """Return the value of a YAML text.
+
+    Args:
+        path: The file with the text.
+        text: The text.
+
+    Raises:
+        ConfigError: it is not YAML, has a duplicate key, or exceeds a limit.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise ConfigError(path, f"too large, expected at most {MAX_YAML_BYTES} bytes")
+    try:
+        loader = _Loader(path, text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _Expansion(path).measure(root)
+        return loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(path, f"invalid YAML: {error.problem}", where=_line(error.problem_mark)) from None
+    except yaml.reader.ReaderError as error:
+        line = f"line {text.count(chr(10), 0, error.position) + 1}"
+        raise ConfigError(path, f"invalid YAML: {error.reason}", where=line) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML's own types only.
+
+    Args:
+        path: The file.
+        text: Its text.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(text)
+        self._path = path
+        self._levels = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a value, unless it is nested so deeply that Python could not go on."""
+        self._levels += 1
+        if self._levels > MAX_LEVELS:
+            event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs of yaml lack its type
+            raise too_deep(self._path, _line(event.start_mark))
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - yaml's own
+        """Convert a value to Python's; a value that its tag does not allow has its line."""
+        try:
+            value = super().construct_object(node, deep)
+            check_number(value)
+        except (ConfigError, yaml.YAMLError):
+            raise
+        # PyYAML raises whatever its conversions do, such as IndexError for `!!int ""`.
+        except Exception as error:  # noqa: BLE001 - see above
+            what = str(error) if isinstance(error, ValueError) else f"{node.value!r:.40} is not {node.tag}"
+            raise ConfigError(self._path, f"invalid YAML: {what}", where=_line(node.start_mark)) from None
+        return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - yaml's own
+        """Reject duplicate keys; YAML's own loader silently keeps the last one."""
+        names = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in names:
+                raise ConfigError(self._path, f'duplicate key "{key.value}"', where=_line(key.start_mark))
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Expansion:
+    """Measures what a document expands to; each value once, however many aliases it has.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[int, tuple[int, int] | None] = {}
+        """By node, its values and levels; None while they are being counted."""
+
+    def measure(self, node: yaml.Node) -> tuple[int, int]:
+        """Return how many values a node expands to, and in how many levels.
+
+        Raises:
+            ConfigError: it exceeds a limit, or contains itself.
+        """
+        if id(node) in self._known:
+            found = self._known[id(node)]
+            if found is None:
+                raise ConfigError(self._path, "contains itself, by an alias", where=_line(node.start_mark))
+            return found
+        self._known[id(node)] = None
+        inside = [self.measure(part) for part in _parts(node)]
+        values = 1 + sum(values for values, _ in inside)
+        levels = 1 + max((levels for _, levels in inside), default=0)
+        if values > MAX_VALUES:
+            raise ConfigError(self._path, f"expands to more than {MAX_VALUES} values", where=_line(node.start_mark))
+        if levels > MAX_LEVELS:
+            raise too_deep(self._path, _line(node.start_mark))
+        self._known[id(node)] = values, levels
+        return values, levels
+
+
+def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _line(mark: Any) -> str:  # noqa: ANN401 - yaml has no type for it that is never None
+    return f"line {mark.line + 1}" if mark else ""

@@ -1,0 +1,104 @@
+"""Reading configuration files: whatever is in them, the error has the file and the place."""
+
+from pathlib import Path
+
+import pytest
+
+from hub import ConfigError, Settings
+from hub.api.settings import read_settings
+
+
+class _Own(Settings, frozen=True):
+    names: tuple[str, ...] = ()
+    number: int = 0
+    ratio: float = 0
+    rest: object = None
+
+
+def _bomb(levels: int = 7) -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "\n".join([*lines, f"rest: *a{levels - 1}"])
+
+
+def _merge_bomb(levels: int = 8) -> str:
+    lines = ["a0: &a0 {k: v}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+YAML = {
+    "alias bomb": (_bomb(), "line 6: expands to more than 100000 values"),
+    "merge bomb": (_merge_bomb(), "line "),
+    "alias cycle": ("number: 1\nrest: &a [*a]", "line 2: contains itself"),
+    "mapping cycle": ("rest: &a\n  b: *a", "line 1: contains itself"),
+    "flow nesting": ("number: 1\nrest: " + "[" * 5000, "line 2: nested more than"),
+    "block nesting": ("rest:\n" + "".join(f"{' ' * n}a:\n" for n in range(1, 300)), "line "),
+    "nesting by aliases": (
+        "rest:\n- &a0 [x]\n" + "".join(f"- &a{n} [*a{n - 1}]\n" for n in range(1, 2000)),
+        "line ",
+    ),
+    "long integer": ("number: 1\nratio: " + "9" * 5000, "line 2: "),
+    "large integer": ("number: 1\nrest: " + "9" * 30, "line 2: "),
+    "sexagesimal integer": ("rest: 1" + ":59" * 100, "line 1: "),
+    "empty integer": ('names: []\nnumber: !!int ""', "line 2: "),
+    "no timestamp": ("number: 1\nrest: !!timestamp x", "line 2: "),
+    "impossible date": ("rest: 2001-99-99", "line 1: "),
+    "no boolean": ("rest: !!bool x", "line 1: "),
+    "no float": ("rest: !!float x", "line 1: "),
+    "not a number": ("ratio: .nan", "line 1: "),
+    "infinite": ("ratio: -.inf", "line 1: "),
+    "no binary": ("rest: !!binary 'ä'", "line 1: "),
+    "python": ("rest: !!python/object/apply:os.system [id]", "line 1: "),
+    "unhashable key": ("? [a]\n: b", "line 1: "),
+    "control character": ("number: 1\nrest: '\x01'", "line 2: "),
+    "two documents": ("number: 1\n---\nnumber: 2", "line 2: "),
+    "undefined alias": ("rest: *a", "line 1: "),
+}
+
+JSON = {
+    "nesting": ('{"number": 1,\n"rest": ' + "[" * 100_000, "line 2: nested more than"),
+    "long integer": ('{"number": 1,\n"rest": ' + "9" * 5000 + "}", "line 2: "),
+    "large integer": ('{"rest": ' + "9" * 30 + "}", "line 1: "),
+    "not a number": ('{"number": 1,\n"ratio": NaN}', "invalid JSON: "),
+    "cut off": ('{"number": 1,\n"rest": ', "line 2: "),
+}
+
+
+def _error(tmp_path: Path, name: str, text: str) -> str:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_settings(path, _Own)
+    text = str(raised.value)
+    assert text.startswith(f"{path}: "), text
+    assert len(text) < 1000, text
+    return text.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_that_cannot_be_used_has_a_line(tmp_path: Path, name: str) -> None:
+    """Whatever it is; what a file would expand to is not even made."""
+    text, place = YAML[name]
+    assert _error(tmp_path, "own.yaml", text).startswith(place)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None:
+    """As YAML has."""
+    text, place = JSON[name]
+    assert _error(tmp_path, "own.json", text).startswith(place)
+
+
+def test_a_file_has_a_size(tmp_path: Path) -> None:
+    """A larger one than any configuration is refused before it is parsed."""
+    assert "too large" in _error(tmp_path, "own.yaml", "# x\n" * 100_000)
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    """They are usual in the files of other plugins; only what they expand to is limited."""
+    path = tmp_path / "own.yaml"
+    path.write_text("rest:\n- &a {x: 1, y: 2}\n- {<<: *a, y: 3}\n- *a\nnumber: 0x10\nratio: 1.5\n")
+    read = read_settings(path, _Own)
+    assert read.rest == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"x": 1, "y": 2}]
+    assert (read.number, read.ratio) == (16, 1.5)
