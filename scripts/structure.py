@@ -46,13 +46,13 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def imports_below(graph: grimp.ImportGraph, *packages: str) -> Imports:
-    """Return the modules of some packages, each with what it imports of them."""
+    """Return the modules of some packages, each with what it imports from them."""
     modules = {module for module in graph.modules if module.startswith(tuple(f"{name}." for name in packages))}
     modules |= {name for name in packages if name in graph.modules}
     return {module: graph.find_modules_directly_imported_by(module) & modules for module in modules}
 
 
-def circles(imports: Imports) -> list[frozenset[str]]:
+def cycles(imports: Imports) -> list[frozenset[str]]:
     """Return the groups of modules that all reach each other by imports."""
     reached = {module: _reachable(imports, module) for module in imports}
     groups = {
@@ -71,9 +71,9 @@ def _reachable(imports: Imports, start: str) -> set[str]:
 
 
 def longest_chain(imports: Imports) -> list[str]:
-    """Return the longest chain in which each module imports the next; a circle counts as one module."""
+    """Return the longest chain in which each module imports the next; a cycle counts as one module."""
     names = {module: module for module in imports}
-    for group in circles(imports):
+    for group in cycles(imports):
         names |= dict.fromkeys(group, min(group))
     merged: dict[str, set[str]] = {name: set() for name in names.values()}
     for module, targets in imports.items():
@@ -85,14 +85,14 @@ def longest_chain(imports: Imports) -> list[str]:
     return max((chains[module] for module in sorted(chains)), key=len, default=[])
 
 
-def between_rooms(imports: Imports, package: str) -> AbstractSet[tuple[str, str]]:
-    """Return the pairs of rooms of a package of which the first imports the second."""
+def between_packages(imports: Imports, parent: str) -> AbstractSet[tuple[str, str]]:
+    """Return the pairs of subpackages in which the first imports the second."""
 
-    def room(module: str) -> str:
-        return ".".join(module.split(".")[: package.count(".") + 2])
+    def subpackage(module: str) -> str:
+        return ".".join(module.split(".")[: parent.count(".") + 2])
 
-    pairs = {(room(module), room(target)) for module, targets in imports.items() for target in targets}
-    return {(one, other) for one, other in pairs if one != other and package not in {one, other}}
+    pairs = {(subpackage(module), subpackage(target)) for module, targets in imports.items() for target in targets}
+    return {(one, other) for one, other in pairs if one != other and parent not in {one, other}}
 
 
 @cache
@@ -177,28 +177,26 @@ def measures() -> Iterator[Measure]:
 
 def _of_the_tree(graph: grimp.ImportGraph) -> Iterator[Measure]:
     imports = imports_below(graph, "hub")
-    rooms = graph.find_children("hub")
-    pairs = between_rooms(imports, "hub")
-    mutual = [
-        f"{one} and {other}" for one, other in combinations(sorted(rooms), 2) if {(one, other), (other, one)} <= pairs
-    ]
-    rings = circles(imports_below(graph, "hub", "plugins"))
+    children = graph.find_children("hub")
+    pairs = between_packages(imports, "hub")
+    mutual = [f"{one} and {two}" for one, two in combinations(sorted(children), 2) if {(one, two), (two, one)} <= pairs]
+    rings = cycles(imports_below(graph, "hub", "plugins"))
     chain = longest_chain(imports)
     yield Measure("hub: modules", len(imports))
     yield Measure("hub: lines", sum(_lines(path) for path in _files("hub")))
     yield Measure("hub: imports between modules", sum(len(targets) for targets in imports.values()))
     yield Measure("hub: depth, the longest chain of imports", len(chain) - 1, (" > ".join(chain),))
-    yield Measure("hub: rooms and modules directly in it", len(rooms), tuple(sorted(rooms)))
+    yield Measure("hub: packages and modules directly in it", len(children), tuple(sorted(children)))
     yield Measure("hub: imports between those", len(pairs))
-    yield Measure("pairs of rooms that import each other", len(mutual), tuple(mutual))
-    yield Measure("circles of modules", len(rings), tuple(", ".join(sorted(ring)) for ring in rings))
+    yield Measure("pairs of packages that import each other", len(mutual), tuple(mutual))
+    yield Measure("import cycles", len(rings), tuple(", ".join(sorted(ring)) for ring in rings))
 
 
 def _of_the_plugin_process(graph: grimp.ImportGraph) -> Iterator[Measure]:
     imports = imports_below(graph, "hub.plugin")
     children = graph.find_children("hub.plugin")
-    rooms = {child for child in children if graph.find_children(child)}
-    depths = {room: len(longest_chain(imports_below(graph, room))) - 1 for room in rooms}
+    packages = {child for child in children if graph.find_children(child)}
+    depths = {package: len(longest_chain(imports_below(graph, package))) - 1 for package in packages}
     chain = longest_chain(imports)
     wire = sorted(module for module in imports if _imports_the_wire(graph, module))
     private = sorted(
@@ -207,10 +205,10 @@ def _of_the_plugin_process(graph: grimp.ImportGraph) -> Iterator[Measure]:
         for target in graph.find_modules_directly_imported_by(module)
         if target.startswith("hub.")
     )
-    yield Measure("hub.plugin: modules directly in it", len(children - rooms), tuple(sorted(children - rooms)))
-    yield Measure("hub.plugin: rooms", len(rooms), tuple(sorted(rooms)))
+    yield Measure("hub.plugin: modules directly in it", len(children - packages), tuple(sorted(children - packages)))
+    yield Measure("hub.plugin: packages", len(packages), tuple(sorted(packages)))
     yield Measure("hub.plugin: depth", len(chain) - 1, (" > ".join(chain),))
-    yield Measure("hub.plugin: depth of its deepest room", *max((depth, (room,)) for room, depth in depths.items()))
+    yield Measure("hub.plugin: depth of its deepest package", *max((depth, (name,)) for name, depth in depths.items()))
     yield Measure("hub.plugin: modules that import grpc or hub.kubelet", len(wire), tuple(wire))
     yield Measure("plugins: imports of modules below hub", len(private), tuple(private))
 

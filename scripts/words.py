@@ -26,6 +26,7 @@ RETIRED = {
     r"pristine": "unused, or unchanged",
     r"muted?": "say what is not sent, and why",
     r"legible": "printable, or readable",
+    r"rooms": "packages, or directories",
 }
 """Each retired word as a regular expression, and what to write instead."""
 

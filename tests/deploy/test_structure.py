@@ -3,7 +3,7 @@
 import pytest
 
 from scripts import structure
-from scripts.structure import between_rooms, circles, import_graph, imports_below, longest_chain
+from scripts.structure import between_packages, cycles, import_graph, imports_below, longest_chain
 
 IMPORTS = {
     "a": {"a.one", "a.two.x"},
@@ -14,16 +14,16 @@ IMPORTS = {
 }
 
 
-def test_circles_and_chains() -> None:
-    """Modules that reach each other are a circle, which counts as one link of a chain."""
-    assert circles(IMPORTS) == [frozenset({"a.two.y", "a.two.z"})]
+def test_cycles_and_chains() -> None:
+    """Modules that reach each other are a cycle, which counts as one link of a chain."""
+    assert cycles(IMPORTS) == [frozenset({"a.two.y", "a.two.z"})]
     assert longest_chain(IMPORTS) == ["a", "a.one", "a.two.x", "a.two.y"]
-    assert circles({"a": set()}) == []
+    assert cycles({"a": set()}) == []
 
 
-def test_imports_between_rooms() -> None:
-    """Those within a room, and those of the package itself, do not count."""
-    assert between_rooms(IMPORTS, "a") == {("a.one", "a.two")}
+def test_imports_between_packages() -> None:
+    """Those within a subpackage, and those of the package itself, do not count."""
+    assert between_packages(IMPORTS, "a") == {("a.one", "a.two")}
 
 
 def test_the_graph_is_that_of_the_code() -> None:

@@ -56,28 +56,28 @@ def test_the_rules_are_those_that_are_checked() -> None:
     assert _names("rule") == [contract["name"] for contract in project["tool"]["importlinter"]["contracts"]]
 
 
-def test_the_map_has_every_room() -> None:
+def test_the_map_has_every_package() -> None:
     """The map lists each package and each directory that developers maintain, and none that does not exist."""
     packages = {path.parent for top in ("hub", "plugins") for path in (ROOT / top).rglob("__init__.py")}
     dotted = {str(path.relative_to(ROOT)).replace("/", ".") for path in packages}
-    named = set(_names("room"))
+    named = set(_names("package"))
     assert dotted - named == set()
     assert [name for name in named - dotted if not (ROOT / name).is_dir()] == []
     assert {"container", "scripts", "benchmarks", "docs"} <= named
 
 
-def test_the_tests_of_each_room_are_there() -> None:
+def test_the_tests_of_each_package_are_there() -> None:
     """Wherever the map sends a developer; only a package that has nothing but others in it needs no tests."""
-    for room, responsible, tests in ARCHITECTURE.table("room"):
+    for package, responsible, tests in ARCHITECTURE.table("package"):
         patterns = re.findall("`([^`]+)`", tests)
         assert responsible
-        assert patterns or room == "`plugins`"
+        assert patterns or package == "`plugins`"
         assert [pattern for pattern in patterns if not any(ROOT.glob(pattern))] == []
 
 
-def test_each_test_has_its_room() -> None:
+def test_each_test_has_its_package() -> None:
     """A developer who follows the map misses none."""
-    patterns = [pattern for cells in ARCHITECTURE.table("room") for pattern in re.findall("`([^`]+)`", cells[2])]
+    patterns = [pattern for cells in ARCHITECTURE.table("package") for pattern in re.findall("`([^`]+)`", cells[2])]
     places = {path for pattern in patterns for path in ROOT.glob(pattern)}
     files = (ROOT / "tests").rglob("test_*.py")
     assert [str(file) for file in files if places.isdisjoint((file, *file.parents))] == []

@@ -1,4 +1,4 @@
-"""Facts about the GPUs of a node: values that a driver session reads and all other rooms use."""
+"""Facts about the GPUs of a node: values that a driver session reads and all other packages use."""
 
 from collections.abc import Mapping
 from enum import IntEnum
