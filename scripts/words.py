@@ -27,6 +27,7 @@ RETIRED = {
     r"muted?": "say what is not sent, and why",
     r"legible": "printable, or readable",
     r"rooms": "packages, or directories",
+    r"mov(?:e[sd]?|ing)[ -]over": "migrate",
 }
 """Each retired word as a regular expression, and what to write instead."""
 

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("install", "upgrading", "moving-over", "security", "troubleshooting")
+PAGES = ("install", "upgrading", "migrating", "security", "troubleshooting")
 
 
 def page(name: str) -> str:

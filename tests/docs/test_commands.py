@@ -180,7 +180,7 @@ def test_patches_are_patches() -> None:
         if "--patch" in words:
             assert "spec" in yaml.safe_load(words[words.index("--patch") + 1])
         else:
-            (patch,) = [each for each in blocks("moving-over", "yaml") if "affinity" in each]
+            (patch,) = [each for each in blocks("migrating", "yaml") if "affinity" in each]
             assert "spec" in yaml.safe_load(patch)
 
 

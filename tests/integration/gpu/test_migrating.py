@@ -1,4 +1,4 @@
-"""A cluster that runs NVIDIA's plugin moves over: its configurations give the same resources and answers."""
+"""A cluster that runs NVIDIA's plugin migrates: its configurations give the same resources and answers."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""docs/moving-over.md: no setting of the other plugins is without an answer."""
+"""docs/migrating.md: no setting of the other plugins is without an answer."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,9 @@ from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
 from tests.docs.docs_tools import blocks, codes, page, rows
 
-NVIDIA = rows("moving-over", "key of the file", "variable", "Helm value of their chart", "here")
-SHARED = page("moving-over").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
-SRIOV = page("moving-over").partition("## From the SR-IOV network device plugin")[2]
+NVIDIA = rows("migrating", "key in the file", "variable", "Helm value of their chart", "here")
+SHARED = page("migrating").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
+SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2]
 
 SHARED_KEYS = {
     *("periodicUpdateInterval", "configList", "resourceName", "resourcePrefix", "rdmaHcaMax", "devices"),
@@ -52,7 +52,7 @@ def test_every_variable_of_nvidias_plugin_is_there() -> None:
 
 def test_every_key_of_the_shared_plugins_file_is_there() -> None:
     """And the code accepts each of them."""
-    documented = {key for row in rows("moving-over", "theirs", "here") for key in codes(row[0])}
+    documented = {key for row in rows("migrating", "theirs", "here") for key in codes(row[0])}
     table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
     assert documented
     assert table >= SHARED_KEYS
@@ -89,7 +89,7 @@ def test_a_json_file_can_be_named_yaml(tmp_path: Path, indent: int | None) -> No
 
 def test_the_example_for_virtual_functions_is_right(tmp_path: Path) -> None:
     """A pool of mode vf, with the selectors of the SR-IOV plugin; what is said not to be there is not."""
-    (text,) = [block for block in blocks("moving-over", "yaml") if "configList" in block]
+    (text,) = [block for block in blocks("migrating", "yaml") if "configList" in block]
     (tmp_path / "ib.yaml").write_text(text)
     (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list
     assert pool.mode is Mode.VF
