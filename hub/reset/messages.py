@@ -1,4 +1,4 @@
-"""Messages between the plugin process and the processes of a reset, as JSON."""
+"""Messages between the plugin process and the reset processes, as JSON."""
 
 from typing import Any
 

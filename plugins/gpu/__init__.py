@@ -1,7 +1,7 @@
-"""NVIDIA GPUs: everything that NVIDIA's device plugin has, without its faults.
+"""NVIDIA GPUs: everything that NVIDIA's device plugin has, without its bugs.
 
-`plugins.gpu:GPU` is the plugin. It is imported on first use: the processes of a reset load this package too, and need
-nothing of it.
+`plugins.gpu:GPU` is the plugin. It is imported on first use: the reset processes import this package too, and need
+nothing from it.
 """
 
 from typing import Any

@@ -169,8 +169,8 @@ def test_times_are_those_of_the_code() -> None:
             (PluginConfig("x", "x").graceful_timeout, watcher.KILL_SECONDS) == (5, 2)
         ),
         "It gives the worker a second": runner.TERM_TIMEOUT == 1,
-        "has not ended three seconds later": runner.KILL_TIMEOUT == 3,
-        "together have 25 seconds, at most 26": (Plugin.reset_timeout, contract.MAX_RESET_TIMEOUT) == (25, 26),
+        "has not exited three seconds later": runner.KILL_TIMEOUT == 3,
+        "share 25 seconds (26 at most)": (Plugin.reset_timeout, contract.MAX_RESET_TIMEOUT) == (25, 26),
         "it was the fourth recovery within an hour": (
             (record.RecoveryPolicy().max_recoveries, record.RecoveryPolicy().window) == (3, 3600)
         ),
