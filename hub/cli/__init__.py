@@ -52,7 +52,7 @@ SECTIONS = {
         "completion": ("completion", "Print the script that completes commands and names in bash, zsh or fish."),
     },
 }
-"""The commands, each with its module below `hub.cli.commands` and its purpose. A module is imported when its command is
+"""The commands, each with its module in `hub.cli.commands` and its purpose. A module is imported when its command is
 used: the hub would otherwise carry the fake kubelet's gRPC, and every command the terminal library."""
 
 COMMANDS = {name: where for section in SECTIONS.values() for name, where in section.items()}

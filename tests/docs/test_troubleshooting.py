@@ -121,4 +121,4 @@ def test_every_exit_code_that_a_pod_may_have_is_there() -> None:
     table = page("troubleshooting").partition("| exit code or event |")[2].partition("\n\n")[0]
     found = {int(code) for code in re.findall(r"^\| (\d+)\b", table, re.MULTILINE)}
     assert {code.value for code in Exit} - {Exit.OK, Exit.NEEDS_RESTART} <= found
-    assert f"Exit code {Exit.NEEDS_RESTART.value} is a plugin" in page("troubleshooting")
+    assert f"Exit code {Exit.NEEDS_RESTART.value} means that the plugin" in page("troubleshooting")

@@ -19,7 +19,7 @@ def test_the_figures_are_those_of_the_manifests() -> None:
     spec = only(default(), "DaemonSet")["spec"]
     assert f"`maxSurge: {spec['updateStrategy']['rollingUpdate']['maxSurge']}`" in UPGRADING
     words = {3: "three", 5: "five"}
-    assert f"After {words[spec['minReadySeconds']]} seconds more (`minReadySeconds`)" in UPGRADING
+    assert f"After another {words[spec['minReadySeconds']]} seconds (`minReadySeconds`)" in UPGRADING
     assert f"the last {words[spec['revisionHistoryLimit']]} are kept" in UPGRADING
     mps = only(charted(VALUES["mps"]), "DaemonSet")["spec"]
     assert f"`updateStrategy: {mps['updateStrategy']['type']}`" in UPGRADING

@@ -189,7 +189,7 @@ def test_mistakes_of_the_author(tutorial: Tutorial, command: str, said: list[str
 
 
 async def test_health_and_settings(tutorial: Tutorial) -> None:
-    """The settings leave an adapter out; another one is unhealthy while a program of the node uses it."""
+    """The settings leave an adapter out; another one is unhealthy while a program on the node is using it."""
     tutorial.write(GROWN)
     async with (
         terminal(KUBELET, tutorial.directory) as kubelet,
@@ -528,21 +528,21 @@ def test_limits_are_those_of_the_code() -> None:
     """Figures that a plugin author counts on."""
     limits = ResetLimits()
     words = TUTORIAL.words
-    assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of processor time" in words
+    assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of CPU time" in words
     assert f"{limits.files} open files" in words
     assert f"seconds for all resets of one container; {MAX_RESET_TIMEOUT:g} at most" in words
     assert f"{ID_CHARACTERS} characters at most" in words
     assert f"A plugin may have {SAMPLES:,} values" in words
     plugin = Plugin()
-    assert f"together have {plugin.reset_timeout:g} seconds (`reset_timeout`)" in words
+    assert f"share a limit of {plugin.reset_timeout:g} seconds (`reset_timeout`)" in words
     assert (plugin.scan_interval, "every ten seconds" in words) == (10, True)
     assert (plugin.max_reset_failures, plugin.recovery.max_recoveries, words.count("hree failures in a row")) == (
         3,
         3,
         1,
     )
-    assert f"exit code {Exit.NEEDS_RESTART:d}" in words
-    assert f"exit code {Exit.USAGE:d}" in words
+    assert f"exits with code {Exit.NEEDS_RESTART:d}" in words
+    assert f"exits with code {Exit.USAGE:d}" in words
 
 
 def test_every_command_is_known_to_these_tests() -> None:

@@ -15,7 +15,7 @@ _MAX_NAMES = 4
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     """Return a warning for each device file that the node does not have: no container with its devices can start.
 
-    That is a path below /dev that does not exist, or one that is named as this process finds it.
+    That is a path under /dev that does not exist, or one that is named as this process finds it.
 
     The health of such devices remains what their plugin says. Other paths are not checked: a pod of the hub sees all of
     the node's /dev, and only some of its other directories.

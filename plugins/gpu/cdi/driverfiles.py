@@ -1,4 +1,4 @@
-"""Find the driver's files that containers need below the driver's root."""
+"""Find the driver's files that containers need under the driver's root."""
 
 from collections.abc import Iterator
 from pathlib import Path

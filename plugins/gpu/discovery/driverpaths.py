@@ -13,8 +13,8 @@ class DriverPaths:
 
     Args:
         host: The node's file system.
-        driver_root: The directory on the node below which the driver's libraries and programs are.
-        dev_root: The directory on the node below which the device files are ("/" for /dev/nvidia0).
+        driver_root: The directory on the node under which the driver's libraries and programs are installed.
+        dev_root: The directory on the node under which the device files are ("/" for /dev/nvidia0).
         container_driver_root: Where this process sees `driver_root`; ignored if it is not a directory.
     """
 

@@ -206,6 +206,6 @@ class Driver:
         if not version.exists():
             return f"no NVIDIA driver is loaded on this node: {VERSION_FILE} does not exist ({error})"
         if "Library Not Found" in str(error):
-            where = f"below {self._paths.driver_root}, in {', '.join(DIRECTORIES)}"
+            where = f"under {self._paths.driver_root}, in {', '.join(DIRECTORIES)}"
             return f"an NVIDIA driver is loaded, but its library {SONAME} was not found {where} ({error})"
         return f"the NVIDIA driver cannot be used: {error}"

@@ -1,4 +1,4 @@
-"""Find the driver's library, which may be below a separate root directory."""
+"""Find the driver's library, which may be under a separate root directory."""
 
 import ctypes
 

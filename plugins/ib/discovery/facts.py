@@ -42,7 +42,7 @@ class Hca(msgspec.Struct, frozen=True):
     link_types: tuple[str, ...]
     """The types of these interfaces, "ether" or "infiniband", as in the key `linkTypes` of configurations."""
     uverbs: str
-    """The name of its main device file below /dev/infiniband; empty if there is none."""
+    """The name of its main device file in /dev/infiniband; empty if there is none."""
     umads: tuple[str, ...]
     issms: tuple[str, ...]
     pf: str = ""
@@ -56,4 +56,4 @@ class Hca(msgspec.Struct, frozen=True):
     pkeys: tuple[str, ...] = ()
     """Partition keys of its ports, such as "0xffff"."""
     path: str = ""
-    """Its resolved path below /sys/devices, which shows its place in the PCI tree."""
+    """Its resolved path under /sys/devices, which shows its location in the PCI tree."""
