@@ -1,6 +1,6 @@
 """Hints on what a plugin has just allocated, so that other plugins can prefer devices close to it.
 
-The kubelet allocates the resources of one container one after another. When a plugin writes down what it has just
+The kubelet allocates the resources of one container one after another. When a plugin records what it has just
 allocated, the next plugin can prefer devices nearby. This is only a hint: it may be old, belong to another container,
 or be missing.
 """
@@ -17,14 +17,14 @@ from hub.base.untrusted import UnreadableError
 HINT_NAME = "allocated.json"
 
 MAX_AGE = 2.0
-"""Seconds for which a hint is taken to belong to the container that is being admitted; a kubelet takes milliseconds."""
+"""Seconds for which a hint is taken to belong to the container being admitted; the kubelet needs only milliseconds."""
 
 
 class AllocationHint(msgspec.Struct, frozen=True):
     """The devices that a plugin allocated to a container.
 
     Args:
-        time: The time of the allocation, by the node's monotonic clock.
+        time: The time of the allocation, on the node's monotonic clock.
         pci: The PCI addresses of the devices.
     """
 
@@ -33,7 +33,7 @@ class AllocationHint(msgspec.Struct, frozen=True):
 
 
 def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
-    """Write down what the plugin has just allocated; do nothing without a run directory.
+    """Record what the plugin has just allocated; do nothing without a run directory.
 
     Raises:
         OSError: the file cannot be written.

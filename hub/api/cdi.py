@@ -27,7 +27,7 @@ def cdi_spec(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits
     Args:
         vendor: The vendor, such as "example.com".
         name: The class of the devices; their kind is "VENDOR/NAME".
-        devices: By name of a device, what a container gets with it.
+        devices: Maps each device's name to what a container gets with it.
         common: What a container gets with any of the devices.
     """
     listed = [{"name": device, "containerEdits": edits} for device, edits in devices.items()]

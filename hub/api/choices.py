@@ -1,4 +1,4 @@
-"""The values and keys that a settings type allows at a place, for error messages."""
+"""The values and keys that a settings type allows at a path, for error messages."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,25 +6,25 @@ from collections.abc import Iterable, Iterator
 from msgspec import inspect
 
 _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
-"""One step of a place as msgspec writes it, such as "$.configList[1].mode": a key, or an element of a list."""
+"""One step of a path as msgspec writes it, such as "$.configList[1].mode": a key, or an element of a list."""
 
 
 def allowed_values(kind: type, place: str) -> list[str]:
-    """Return the values that an enumeration or literal at a place allows; none for other types.
+    """Return the values that an enumeration or literal at a path allows; none for other types.
 
     Args:
         kind: The type of the whole file.
-        place: Where, as msgspec writes it.
+        place: The path, as msgspec writes it.
     """
     return [str(word) for each in _found_at(kind, place) for word in _words(each)]
 
 
 def allowed_keys(kind: type, place: str) -> list[str]:
-    """Return the keys that an object at a place allows; none where no object with fixed keys is expected.
+    """Return the keys that an object at a path allows; none where no object with fixed keys is expected.
 
     Args:
         kind: The type of the whole file.
-        place: Where, as msgspec writes it.
+        place: The path, as msgspec writes it.
     """
     structs = (each for each in _found_at(kind, place) if isinstance(each, inspect.StructType))
     return [field.encode_name for struct in structs for field in struct.fields]

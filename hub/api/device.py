@@ -29,7 +29,7 @@ class DeviceNode(msgspec.Struct, frozen=True):
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A file or directory of the node that is mounted into a container.
+    """A file or directory on the node that is mounted into a container.
 
     Args:
         host_path: The path on the node.
@@ -59,7 +59,7 @@ class Device(msgspec.Struct, frozen=True):
         annotations: Annotations for the container runtime.
         unhealthy: Why it cannot be used now; empty when it can.
         broken: Why it cannot be used until a reset of it succeeds or an administrator uncordons it. Set it once: the
-            hub keeps it, also across restarts.
+            hub keeps it, even across restarts.
         numa: The NUMA nodes that the device is close to; empty if unknown.
         physical: The id of the physical device of which this device is one share; empty for a whole device.
         pci: The PCI addresses as sysfs writes them ("0000:3b:00.0"), to be shown to an administrator.

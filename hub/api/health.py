@@ -23,4 +23,4 @@ class ProbePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_interval: float = 300
     """Maximum seconds between two probes of one device; the delay doubles with each probe that fails."""
     startup_delay: float = 30
-    """Seconds after the start of a kubelet in which it may not know yet which container uses which device."""
+    """Seconds after a kubelet starts during which it may not yet know which container uses which device."""

@@ -15,10 +15,10 @@ class Host:
         self.root = Path(root)
 
     def path(self, host_path: str | os.PathLike[str]) -> Path:
-        """Return where this process finds a path of the node."""
+        """Return where this process finds a path on the node."""
         return self.root / Path(host_path).relative_to("/")
 
     def glob(self, pattern: str) -> list[Path]:
-        """Return the paths of the node that match an absolute pattern, sorted."""
+        """Return the paths on the node that match an absolute pattern, sorted."""
         found = self.root.glob(str(Path(pattern).relative_to("/")))
         return sorted(Path("/") / path.relative_to(self.root) for path in found)

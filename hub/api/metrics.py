@@ -2,7 +2,7 @@
 
 A process keeps them as plain values and writes them into its heartbeat file; the hub renders all of them for
 Prometheus. So one process answers the scrapes, and the client library is loaded once. The metrics of a process end with
-it; those of the next process begin at zero.
+it; those of the next process start at zero.
 """
 
 import bisect
@@ -62,7 +62,7 @@ class Metric(msgspec.Struct, frozen=True):
     """A metric with its values.
 
     Args:
-        name: As is usual for Prometheus: lower-case letters and underscores, the unit at the end, then `_total` for a
+        name: By Prometheus conventions: lower-case letters and underscores, the unit at the end, then `_total` for a
             counter.
         help: What it means, in one line.
         samples: Its values, which differ in their labels. The hub adds the label `plugin`.

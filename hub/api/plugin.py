@@ -45,7 +45,7 @@ class NeedsRestart(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of a plugin's settings; used itself by plugins without settings."""
+    """Base class of a plugin's settings; used as is by plugins without settings."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Plugin:
-    """A device plugin: the devices of a node, and how containers use them.
+    """A device plugin: the devices on a node, and how containers use them.
 
     Attributes:
         resource: The resource of devices that name none. It is registered even while it has no devices.
@@ -67,9 +67,9 @@ class Plugin:
         config_env: The environment variable that names the configuration file when no flag does.
         host: The node's file system.
         runtime: Where the plugin may keep files and locks; empty without a run directory.
-        scan_interval: Seconds between two calls of `devices`, unless an event requests one earlier.
-        scan_timeout: Seconds after which a call of `devices` that has not returned makes the known devices unhealthy.
-        allocate_timeout: Seconds after which a call of `allocate` fails. The kubelet has no limit of its own, and
+        scan_interval: Seconds between two calls to `devices`, unless an event requests one earlier.
+        scan_timeout: Seconds after which a call to `devices` that has not returned makes the known devices unhealthy.
+        allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             admits no other pod while it waits.
         prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.
         reset: The function ("module:function") that makes a device ready for its next container, see

@@ -15,7 +15,7 @@ POLL_INTERVAL = 0.02
 
 
 class FileLock:
-    """A lock on a file, which the kernel releases however the process ends.
+    """A lock on a file, which the kernel releases however the process exits.
 
     The file is created when the lock is first used, and stays open until `close` or the end of a `with` block. Never
     remove it: a lock on a removed file excludes no other process.

@@ -1,4 +1,4 @@
-"""Reading settings from YAML and JSON files, with errors that name the file and the place in it."""
+"""Reading settings from YAML and JSON files, with errors that name the file and the location in it."""
 
 import re
 from pathlib import Path
@@ -39,7 +39,7 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
 
 
 def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
-    """Return what is wrong with a value, with the values or keys that are allowed, and the place in it."""
+    """Return what is wrong with a value, with the values or keys that are allowed, and its location."""
     from hub.api.choices import allowed_keys, allowed_values  # noqa: PLC0415 - half a megabyte that only an error needs
 
     problem, _, place = str(error).partition(" - at ")

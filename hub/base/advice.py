@@ -40,10 +40,10 @@ def advice(error: BaseException, host: Host | None) -> str:
 
 
 def _unread(path: object, host: Host) -> str:
-    """Advise on a path of the node that was used as a path of this process."""
+    """Advise on a path on the node that was used as a path in this process."""
     if not isinstance(path, str) or not path.startswith("/") or not host.path(path).exists():
         return ""
-    return f'; the node has it: read it at self.host.path("{path}")'
+    return f'; it exists on the node: read it at self.host.path("{path}")'
 
 
 def _keyword(name: str) -> str:

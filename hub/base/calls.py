@@ -1,4 +1,4 @@
-"""Calls of foreign code in threads: code that hangs blocks neither the event loop nor the end of the process."""
+"""Calls to plugin code, in threads: code that hangs blocks neither the event loop nor the exit of the process."""
 
 import asyncio
 import concurrent.futures
@@ -13,7 +13,7 @@ from hub.base.place import place_of_thread
 T = TypeVar("T")
 
 MAX_PENDING = 16
-"""Calls of one `Calls` that may be pending at one time. Few run at once, so when there are more, they hang; each holds
+"""Maximum number of pending calls per `Calls`. Few run at once, so more than this means that they hang; each occupies
 a thread for as long as it does."""
 
 
@@ -21,11 +21,11 @@ class Calls:
     """Calls methods of a plugin in threads, with a limit on how many may be pending.
 
     Threads are daemons, and there are as many as pending calls: a call that hangs in a driver keeps neither the process
-    from ending nor another call from running, as it would in a thread pool. Idle threads are used again, since starting
+    from exiting nor another call from running, as it would in a thread pool. Idle threads are reused, since starting
     one takes several times as long as the rest of a call.
 
     Args:
-        max_pending: Calls that may be pending at one time.
+        max_pending: Calls that may be pending at a time.
     """
 
     def __init__(self, max_pending: int = MAX_PENDING) -> None:
@@ -53,16 +53,16 @@ class Calls:
             raise PluginTimeout(method, limit, self.place(result)) from None
 
     def start(self, method: Callable[..., Any], function: Callable[[], T]) -> asyncio.Future[T]:
-        """Start a call that may take any time, and return a future of its result.
+        """Start a call that may take any time, and return a future for its result.
 
-        The future raises `PluginError` for everything that the code raises. As themselves, StopIteration would never
+        The future raises `PluginError` for everything that the code raises. Raised as is, StopIteration would never
         reach the task that awaits the future, CancelledError would end that task, and SystemExit the process.
 
         Raises:
             PluginError: too many calls are pending.
         """
         if len(self._pending) >= self._max_pending:
-            raise PluginError(f"{self._max_pending} earlier calls of the plugin have not returned")
+            raise PluginError(f"{self._max_pending} earlier calls to the plugin have not returned")
         job = _Job(method, function)
         queue = _idle.pop() if _idle else _start_thread()
         queue.put(job)
@@ -72,7 +72,7 @@ class Calls:
         return future
 
     def place(self, call: asyncio.Future[Any]) -> str:
-        """Return the line of the author's code that a pending call is at; empty where it is in none."""
+        """Return the line of the author's code that a pending call is at; empty if it is in none of that code."""
         job = self._pending.get(call)
         return place_of_thread(job.thread) if job and job.thread else ""
 
@@ -108,7 +108,7 @@ def _start_thread() -> SimpleQueue[_Job[Any]]:
 
 def _work(queue: SimpleQueue[_Job[Any]]) -> None:
     while True:
-        # In a function of its own, so that an idle thread keeps no job, and so no result, alive.
+        # In a function of its own, so that an idle thread keeps no job alive, and so no result.
         _run(queue.get(), queue)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class HubError(Exception):
-    """An error that a person can fix: the text says where it is, what is wrong, and what to do."""
+    """An error that a user can fix: the text says where it is, what is wrong, and what to do."""
 
 
 class ConfigError(HubError):

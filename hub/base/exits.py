@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Why a process of the hub ended; any other exit code is a crash."""
+    """Why a process of the hub exited; any other exit code is a crash."""
 
     meaning: str
     """In a sentence or two, for `dphub help exit-codes` and the reference."""
@@ -24,7 +24,7 @@ class Exit(IntEnum):
         10,
         "The kubelet's plugin directory was replaced. Only a restarted container sees it.",
     )
-    ALREADY_RUNNING = 11, "Another hub holds the run directory."
+    ALREADY_RUNNING = 11, "Another hub is using the run directory."
     NEEDS_RESTART = 12, "A plugin needs a new process, such as when its driver hangs or was replaced; its log says why."
 
 

@@ -13,13 +13,13 @@ _MAX_REPR = 200
 
 
 class PluginError(Exception):
-    """A call of plugin code failed; the text says what happened, and where."""
+    """A call to plugin code failed; the text says what happened, and where."""
 
     @classmethod
     def of(cls, error: BaseException, method: Callable[..., Any]) -> Self:
         """Create the failure of a method of the plugin from the error that it raised.
 
-        If the hub's check of the return value raised the error, the place is that of the method.
+        If the hub's check of the return value raised the error, the location is that of the method.
         """
         failure = cls(
             printable(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}")
@@ -29,7 +29,7 @@ class PluginError(Exception):
 
 
 class PluginTimeout(PluginError):
-    """A call of plugin code has not returned in time; the text says where it is.
+    """A call to plugin code has not returned in time; the text says where it is.
 
     Args:
         method: The method that was called.
@@ -43,7 +43,7 @@ class PluginTimeout(PluginError):
 
 
 def explain(error: BaseException) -> str:
-    """Return an error of an author's code in one line: the place, the type, the text, and advice if there is any."""
+    """Return an error of an author's code on one line: the location, the type, the text, and advice if there is any."""
     place = _at(error).strip()
     return printable(f"{place}: {_described(error)}" if place else _described(error))
 
@@ -54,21 +54,21 @@ def method_name(method: Callable[..., Any]) -> str:
 
 
 def printable(text: object) -> str:
-    """Return a foreign string without characters that UTF-8 lacks, and without addresses of objects.
+    """Return an external string without characters that UTF-8 cannot encode, and without object addresses.
 
-    Names of files need not be UTF-8. An address would make each string different, and so each of them a change.
+    File names need not be UTF-8. An address would make each string different, so that each would count as a change.
     """
     return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()
 
 
 def short_repr(value: object) -> str:
-    """Return the `repr` of a value, cut to fit into a line, and the same each time."""
+    """Return the `repr` of a value, truncated to fit on one line, and the same each time."""
     text = printable(repr(value))
     return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 
 
 def _at(error: BaseException, method: Callable[..., Any] | None = None) -> str:
-    """Return the place after "at". A `HubError` has none: it is about an input, which its text names."""
+    """Return " at LOCATION". A `HubError` has none: it is about an input, which its text names."""
     place = "" if isinstance(error, HubError) else place_of_error(error) or place_of_function(method)
     return f" at {place}" if place else ""
 

@@ -1,7 +1,7 @@
-"""The hubs of a node: one, and two for a moment during a rolling upgrade.
+"""The hubs on a node: normally one, briefly two during a rolling upgrade.
 
-A running hub holds a lock file in the run directory, which contains the time of its start. So each hub knows of the
-other, and both know which of them is newer. Each plugin holds such a file too from the moment when it begins to serve,
+A running hub holds a lock file in the run directory that contains its start time. So each hub knows of the
+other, and both know which of them is newer. Each plugin holds such a file too from the moment it begins to serve,
 because the plugin of a new hub may not serve yet. The file of a hub or plugin that has exited remains as a trace.
 """
 
@@ -24,14 +24,14 @@ _POLL = 0.02
 
 
 class AlreadyRunningError(HubError):
-    """Another hub of the same name holds the run directory."""
+    """Another hub of the same name is using the run directory."""
 
 
 class Instance(NamedTuple):
     """A hub, or a plugin of a hub."""
 
     since: int
-    """Start in nanoseconds since boot, which clock adjustments do not change; 0 if it has not been written yet."""
+    """Start time in nanoseconds since boot, which clock adjustments do not change; 0 if it has not been written yet."""
     name: str
     """The hub's name."""
     is_running: bool
@@ -39,7 +39,7 @@ class Instance(NamedTuple):
 
 @contextmanager
 def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
-    """Hold the lock of the hub of this name; the kernel releases it however the process ends.
+    """Hold the lock of the hub of this name; the kernel releases it however the process exits.
 
     Raises:
         AlreadyRunningError: another process holds it.
@@ -60,7 +60,7 @@ def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
 
 
 def acquire_serving_lock(run_dir: RunDir, plugin: str) -> None:
-    """Hold the lock of a plugin that serves, until this process ends.
+    """Hold the lock of a plugin that serves, until this process exits.
 
     Raises:
         OSError: the lock file cannot be created.
@@ -94,14 +94,14 @@ def start_blocked(run_dir: RunDir, name: str) -> Iterator[bool]:
 
 
 def now() -> int:
-    """Return the current time on the clock of `Instance.since`."""
+    """Return the current time by the clock of `Instance.since`."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _lock(path: Path, *, shared: bool = False) -> int | None:
     """Lock a file and write the process and the time into it; return None if another process holds it."""
     file = open_lock(path)
-    # A file that was removed meanwhile, with the other files of an exited hub, no longer locks anything.
+    # A file that has since been removed, with the other files of an exited hub, no longer locks anything.
     if not try_lock(file, shared=shared) or not _is_at(file, path):
         os.close(file)
         return None
@@ -123,7 +123,7 @@ def _already_running(run_dir: RunDir) -> str:
     except UnreadableError:
         holder = ""
     remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
-    return f"another hub (process {holder or 'unknown'}) holds {run_dir.path}: {remedy}"
+    return f"another hub (process {holder or 'unknown'}) is using {run_dir.path}: {remedy}"
 
 
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:

@@ -1,4 +1,4 @@
-"""Locks on files, which the kernel releases however a process ends, and which can be tested without being taken.
+"""Locks on files, which the kernel releases however a process exits, and which can be tested without being taken.
 
 They belong to the open file, not to the process (open file description locks, man 2 fcntl).
 """

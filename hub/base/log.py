@@ -58,7 +58,7 @@ def configure(
 
     Args:
         level: The least severe event to log; by default from the environment, or info.
-        form: The format of lines; by default from the environment, or by whether the output is a terminal.
+        form: The format of lines; by default from the environment, otherwise by whether the output is a terminal.
         keep: A file for the latest lines, always JSON.
         bound: Fields of every line of this process.
 
@@ -90,7 +90,7 @@ def set_level(level: LogLevel) -> None:
     """Log events of this level and above."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
-    # Libraries log a lot at level info that matters to no administrator.
+    # Libraries log a lot at info level that no administrator needs.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
     _Current.level = level
 
@@ -121,7 +121,7 @@ def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
 
 
 def console_renderer(*, colors: bool) -> structlog.typing.Processor:
-    """Return a renderer of events as text for people."""
+    """Return a renderer of events as human-readable text."""
     return structlog.dev.ConsoleRenderer(colors=colors)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 1024 * 1024
-"""Maximum bytes of a file. Then it is renamed to the previous one, which it replaces."""
+"""Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
 
 
 def rotated(path: Path) -> Path:
@@ -20,7 +20,7 @@ def rotated(path: Path) -> Path:
 class StandardError:
     """Standard error, where a failed write is ignored: a process continues when the reader of its log has exited.
 
-    There is no other place to report that failure, and the latest lines are also in a file.
+    There is nowhere else to report that failure, and the latest lines are also in a file.
     """
 
     def write(self, line: str) -> None:
@@ -51,7 +51,7 @@ class LogFile:
 
     def write(self, event: dict[str, Any]) -> None:
         """Append one event as a line of JSON."""
-        # The standard library's json writes everything, also file names that are not UTF-8.
+        # The standard library's json writes everything, including file names that are not UTF-8.
         line = json.dumps(event, default=str).encode() + b"\n"
         with self._lock:
             try:

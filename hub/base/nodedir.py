@@ -10,5 +10,5 @@ NODE_DIR = "node"
 
 
 def node_path(run_dir: Path, plugin: str, name: str) -> Path:
-    """Return the path of a plugin's file that every hub of the node reads and writes."""
+    """Return the path of a plugin's file that every hub on the node reads and writes."""
     return run_dir / NODE_DIR / f"{plugin}.{name}"

@@ -15,7 +15,7 @@ class Notifier:
         self._changed.set()
 
     async def wait_for(self, condition: Callable[[], bool], limit: float | None = None) -> None:
-        """Wait until the condition holds, at most for `limit` seconds; the caller checks which of the two happened."""
+        """Wait until the condition holds, for at most `limit` seconds; the caller checks which of the two happened."""
         try:
             async with asyncio.timeout(limit):
                 while not condition():

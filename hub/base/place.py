@@ -1,4 +1,4 @@
-"""Places in a plugin author's code, as "FILE:LINE"."""
+"""Source locations in a plugin author's code, as "FILE:LINE"."""
 
 import ast
 import inspect
@@ -74,7 +74,7 @@ def _innermost(steps: Iterable[_Step]) -> str:
 
 
 def _is_foreign(frame: FrameType) -> bool:
-    """Return whether a frame is of code in a file that belongs neither to the hub nor to Python."""
+    """Return whether a frame is in a file that belongs neither to the hub nor to Python."""
     file = frame.f_code.co_filename
     return not (_is_hub(frame.f_code) or file.startswith("<") or _package(frame) in sys.stdlib_module_names)
 

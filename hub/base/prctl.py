@@ -10,15 +10,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def set_death_signal(number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends, however it ends.
+    """Have the kernel send this process a signal when its parent exits, however it exits.
 
-    Precisely: when the thread that started this process ends.
+    Precisely: when the thread that started this process exits.
     """
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def become_subreaper() -> None:
-    """Become the parent of every orphaned descendant, also of those in another session."""
+    """Become the parent of every orphaned descendant, including those in another session."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -9,11 +9,11 @@ from hub.base.untrusted import UnreadableError, read_bytes
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """A process, distinct from all others since the boot of the node.
+    """A process, distinct from all others since the node was booted.
 
     Args:
         pid: Its process id.
-        start: Its start, in clock ticks after boot.
+        start: Its start time, in clock ticks since boot.
     """
 
     pid: int
@@ -21,7 +21,7 @@ class ProcessId(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Return the process that has this id now. One that has just ended is equal to no running process."""
+        """Return the process that has this id now. One that has just exited does not equal any running process."""
         _, start = _read(pid) or ("", 0)
         return cls(pid, start)
 
@@ -33,7 +33,7 @@ class ProcessId(msgspec.Struct, frozen=True):
 
 
 def _read(pid: int) -> tuple[str, int] | None:
-    """Return state and start of a process (fields 3 and 22 of /proc/PID/stat, man 5 proc_pid_stat)."""
+    """Return the state and start time of a process (fields 3 and 22 of /proc/PID/stat, man 5 proc_pid_stat)."""
     try:
         text = read_bytes(Path(f"/proc/{pid}/stat"))
     except UnreadableError:

@@ -1,4 +1,4 @@
-"""Unix sockets: their names, whether they are served, and which kubelet made one."""
+"""Unix sockets: their names, whether a process is listening on them, and which kubelet created one."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from hub.base.errors import ConfigError
 from hub.base.wording import counted
 
 SOCKET_PATH_BYTES = 107
-"""Maximum bytes in the path of a unix socket: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
+"""Maximum length in bytes of a unix socket's path: `sun_path` holds 108 bytes, the last one zero (man 7 unix)."""
 
 
 KubeletIdentity = tuple[int, int, int]
@@ -28,13 +28,13 @@ def kubelet_identity(path: Path) -> KubeletIdentity | None:
 
 
 def is_served(path: Path) -> bool:
-    """Return whether a process listens on a socket."""
+    """Return whether a process is listening on a socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(0)
         try:
             client.connect(str(path))
         except BlockingIOError:
-            # The queue of a listening process is full.
+            # The listen backlog is full.
             return True
         except OSError:
             return False
@@ -51,7 +51,7 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
     """Return the file name of a resource's socket: readable, unique per resource and hub, and short enough.
 
     Neither a domain nor an instance contains an underscore, so the name stays unique when an underscore replaces the
-    slash. A name that is too long is cut and ends in a digest of the whole name.
+    slash. A name that is too long is truncated, with a digest of the whole name at the end.
 
     Raises:
         ConfigError: the directory's path is too long even for a digest.

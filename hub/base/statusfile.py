@@ -1,4 +1,4 @@
-"""A JSON file that follows the state of a process."""
+"""A JSON file that tracks the state of a process."""
 
 import asyncio
 from collections.abc import Callable

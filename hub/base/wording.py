@@ -1,4 +1,4 @@
-"""Parts of messages to people: a count with its noun, and suggestions for misspelled names."""
+"""Parts of user-facing messages: a count with its noun, and suggestions for misspelled names."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -6,11 +6,11 @@ from itertools import islice
 MAX_SUGGESTIONS = 3
 
 MAX_COMPARED = 2000
-"""The number of names that a word is compared with, from the first: with the 16,384 devices that a node may have, all
-would take seconds."""
+"""A word is compared with only this many names, starting with the first: with the 16,384 devices that a node may have,
+comparing all would take seconds."""
 
 MARGIN = 0.02
-"""How much less similar than the closest name, of 1, another suggestion may be."""
+"""How far, on a scale of 0 to 1, another suggestion may fall below the closest name."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -33,7 +33,7 @@ def close_names(word: str, known: Iterable[str], similarity: float = 0.6) -> lis
     Args:
         word: What was written. Upper and lower case count as the same.
         known: What could have been meant.
-        similarity: Of 1, how similar a name must be at least.
+        similarity: The minimum similarity of a name, from 0 to 1.
     """
     from difflib import SequenceMatcher, get_close_matches  # noqa: PLC0415 - most processes never need it
 

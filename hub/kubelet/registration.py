@@ -14,7 +14,7 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import RegistrationStub
 API_VERSION = "v1beta1"
 
 REGISTER_TIMEOUT = 15.0
-"""Seconds to wait for the kubelet's response. Before that, it calls back the plugin, with a timeout of 10 s."""
+"""Seconds to wait for the kubelet's response. Before that, it calls the plugin back, with a timeout of 10 s."""
 
 
 class KubeletUnavailable(Exception):

@@ -1,4 +1,4 @@
-"""What an administrator requests of a running plugin: one request and one response, as JSON lines on a unix socket.
+"""What an administrator requests from a running plugin: one request and one response, as JSON lines on a unix socket.
 
 The socket is in the run directory, which only its owner can enter.
 """

@@ -17,7 +17,7 @@ class FoundDevice(msgspec.Struct, frozen=True):
     """Why it cannot be used; empty when it can."""
     numa: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
-    """Its device files and mounts, as paths of the node."""
+    """Its device files and mounts, as paths on the node."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):

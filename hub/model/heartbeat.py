@@ -13,11 +13,11 @@ INTERVAL = 10.0
 """Maximum seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
-"""The variable in which a plugin gets the watchdog's limit: the hub kills it after so many seconds without a heartbeat;
-0 for never."""
+"""The variable in which a plugin gets the watchdog's limit: the hub kills it after this many seconds without a
+heartbeat; 0 for never."""
 
 STACK_SIGNAL = signal.SIGUSR2
-"""Makes a plugin process write the stacks of its threads."""
+"""Has a plugin process write the stacks of its threads."""
 
 
 def heartbeat_interval(watchdog: float) -> float:
@@ -30,9 +30,9 @@ UNRESPONSIVE_AFTER = 30.0
 
 
 def touch_heartbeat(path: Path) -> None:
-    """Set a file's time to now, by the clock that neither adjustments nor a suspended node change.
+    """Set a file's modification time to now, by the clock that neither adjustments nor a suspended node change.
 
-    Writing only the time needs no space on a disk.
+    Setting only the time needs no space on a disk.
     """
     path.touch(mode=0o600)
     os.utime(path, ns=(time.monotonic_ns(),) * 2)
@@ -47,7 +47,7 @@ def heartbeat_age(path: Path) -> float:
 
 
 class HeartbeatReport(msgspec.Struct, frozen=True):
-    """Written by the event loop of a plugin process. A change of the file's time shows that the loop runs."""
+    """Written by the event loop of a plugin process. A changed modification time shows that the loop runs."""
 
     pid: int
     scan: int = 0

@@ -33,7 +33,7 @@ class RestartReason(StrEnum):
 
 
 AS_REQUESTED = "stopped as requested"
-"""The reason of an exit that was requested."""
+"""The reason for a requested exit."""
 
 
 class LastExit(msgspec.Struct, frozen=True):

@@ -21,13 +21,13 @@ class Condition(StrEnum):
     """Its process runs and has not finished its first scan."""
     REGISTERING = "registering"
     REGISTERED = "registered"
-    """The kubelet has the device lists of all its resources open."""
+    """The kubelet has a ListAndWatch stream open for each of its resources."""
     NO_RESOURCES = "no resources"
     """It has nothing to register, such as on a node without its hardware; its message says why."""
     STANDBY = "standby"
-    """Its first scan failed while an older hub of the node serves the devices, so it leaves them to that hub."""
+    """Its first scan failed while an older hub on the node serves the devices, so it leaves them to that hub."""
     SUPERSEDED = "superseded"
-    """A newer hub of the node serves its resources, as during an upgrade."""
+    """A newer hub on the node serves its resources, as during an upgrade."""
     EXTERNAL = "external"
     """It is a program other than a plugin process of the hub, and reports nothing."""
     WAITING = "waiting for kubelet"
@@ -67,7 +67,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One plugin: what the hub and the plugin report of it, and what follows from that."""
+    """One plugin: what the hub and the plugin report about it, and what follows from that."""
 
     name: str
     condition: Condition
@@ -91,7 +91,7 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
     """Whether its process runs and responds."""
     unresponsive: bool
-    """Whether its process runs, and its event loop has been blocked for long."""
+    """Whether its process runs, and its event loop has been blocked for a long time."""
     last_heartbeat: float
     """Unix time of its last heartbeat: this status is that old where the hub is not running."""
     memory: int | None
@@ -110,7 +110,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     """Whether nothing needs to be fixed."""
     ready: bool
-    """Whether every plugin is registered, or has a reason not to be that is not an error."""
+    """Whether every plugin is registered, or is unregistered for a reason that is not an error."""
     problems: tuple[Problem, ...]
     """The worst first."""
     hub: HubStatus

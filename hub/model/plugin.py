@@ -20,7 +20,7 @@ class RegistrationStatus(StrEnum):
     SOCKET_TAKEN = "socket taken"
     """Another process has bound the resource's socket and serves on it; the detail has the path."""
     SUPERSEDED = "superseded"
-    """A newer hub of the node serves it; the detail names the hub."""
+    """A newer hub on the node serves it; the detail names the hub."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 
@@ -38,7 +38,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     health: str = "healthy"
     """healthy, unhealthy or recovering."""
     since: float = 0
-    """Unix time since when it is not healthy; 0 when it is."""
+    """Unix time since which it has not been healthy; 0 when it is."""
     source: str = ""
     """What reported that: plugin, broken, reset, flapping, cordon, admin or scan; empty when it is healthy."""
     pci: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     scanned: bool = False
     """Whether it has finished its first scan."""
     standby: bool = False
-    """Whether it leaves the devices to an older hub of the node because its first scan failed."""
+    """Whether it leaves the devices to an older hub on the node because its first scan failed."""
     resources: tuple[ResourceStatus, ...] = ()
     reason: str = ""
     """What keeps the plugin from finding its devices, if anything does."""
@@ -150,4 +150,4 @@ class PluginReport(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     """The tasks of the process that failed recently and were restarted, each with its error."""
     cordons: Mapping[str, str] = {}
-    """The administrators' reasons by physical device, also of devices that are absent at the moment."""
+    """The administrators' reasons by physical device, including those of devices that are currently absent."""

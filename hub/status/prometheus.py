@@ -53,7 +53,7 @@ def _node_metrics(status: NodeStatus) -> Iterator[Metric]:
     yield Metric("dphub_build_info", "The version of the hub.", [Sample(1, {"version": hub.report.version})])
     yield _gauge(
         "dphub_ready",
-        "Whether every plugin is registered, or has a reason not to be that is not an error.",
+        "Whether every plugin is registered, or is unregistered for a reason that is not an error.",
         status.ready,
     )
     yield _gauge("dphub_ok", "Whether nothing needs to be fixed.", status.ok)

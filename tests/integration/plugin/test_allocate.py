@@ -129,7 +129,7 @@ async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubel
         assert (await refused(node, "hangs"))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     code, text = await refused(node, "good")
     assert code is grpc.StatusCode.INTERNAL
-    assert text == f"{STUB}: allocation of 'good': 16 earlier calls of the plugin have not returned"
+    assert text == f"{STUB}: allocation of 'good': 16 earlier calls to the plugin have not returned"
     assert len(plugin.lines("allocation rejected")) == 2
     assert kubelet.running
 

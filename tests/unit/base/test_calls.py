@@ -62,7 +62,7 @@ async def test_too_many_pending_calls(gate: threading.Event) -> None:
     """One more fails at once, until an earlier one has returned; other callers are not concerned."""
     calls = Calls(max_pending=2)
     pending = [calls.start(prefer, gate.wait) for _ in range(2)]
-    with pytest.raises(PluginError, match="2 earlier calls of the plugin have not returned"):
+    with pytest.raises(PluginError, match="2 earlier calls to the plugin have not returned"):
         await calls.call(prefer, lambda: None, 60)
     assert await Calls().call(prefer, lambda: "answered", 60) == "answered"
     gate.set()

@@ -46,7 +46,7 @@ def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -
     (tmp_path / "host/sys").mkdir(parents=True)
     (tmp_path / "host/sys/model").touch()
     said = "FileNotFoundError: [Errno 2] No such file or directory: '/sys/model'"
-    advice = '; the node has it: read it at self.host.path("/sys/model")'
+    advice = '; it exists on the node: read it at self.host.path("/sys/model")'
     report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
     assert report.problems == (expected(f"devices() failed at {{here}}: {said}{advice}", file),)
 
