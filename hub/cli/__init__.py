@@ -24,7 +24,7 @@ COMPLETE_VARIABLE = "_DPHUB_COMPLETE"
 
 SECTIONS = {
     "Run": {
-        "run": ("run", "Run the hub: all plugins of this node under one supervisor."),
+        "run": ("run", "Run the hub: all plugins on this node under one supervisor."),
         "check": ("check", "Check the configuration of the hub and its plugins without starting anything."),
     },
     "Inspect": {
@@ -103,7 +103,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; an error that the user can fix is one line and exit code 2."""
+    """Run a command; print an error that the user can fix on one line, and exit with code 2."""
     _escape_unencodable_output()
     try:
         if COMPLETE_VARIABLE in os.environ:

@@ -10,7 +10,7 @@ from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.admin import LINE_BYTES, Request, Response
 
 RESPONSE_SECONDS = 60.0
-"""The time limit of a response: a reset has 26 seconds, and may wait for another one of the same device."""
+"""The time limit of a response: a reset has 26 seconds, and may have to wait for another reset of the same device."""
 
 
 def send(path: Path, request: Request, limit: float = RESPONSE_SECONDS) -> Response:

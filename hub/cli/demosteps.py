@@ -30,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def run_demo(node: Node, plugins: Sequence[str]) -> AsyncIterator[Step]:
-    """Run all steps, one after the other.
+    """Run all steps, one after another.
 
     Raises:
         TimeoutError: a step did not succeed; the text says which.

@@ -1,4 +1,4 @@
-"""The hub that a command addresses."""
+"""The hub that a command targets."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +56,7 @@ def hub_options(function: Function) -> Function:
 
 
 def hub_of(context: click.Context) -> "TargetHub":
-    """Find the hub that an unfinished command line addresses.
+    """Find the hub that an unfinished command line targets.
 
     Raises:
         HubError: its run directory cannot be read.
@@ -74,7 +74,7 @@ def _complete_instance(context: click.Context, _parameter: click.Parameter, begu
 
 
 class TargetHub:
-    """The hub that a command addresses.
+    """The hub that a command targets.
 
     Args:
         path: Its run directory.
@@ -92,7 +92,7 @@ class TargetHub:
 
     @property
     def running(self) -> bool:
-        """Whether a process listens on its control socket."""
+        """Whether a process is listening on its control socket."""
         return is_served(self.run_dir.circus_socket)
 
     def status(self) -> NodeStatus:
@@ -166,11 +166,11 @@ class TargetHub:
             raise HubError(f"{plugin}: {error}") from None
 
     def other_hub(self, plugins: Iterable[str]) -> str:
-        """Name another hub of the node that serves one of these plugins where ours does not, to end a message."""
+        """Name another hub on the node that serves one of these plugins if ours does not, as a suffix for a message."""
         for plugin in plugins:
             names = [hub.name for hub in serving(self.run_dir, plugin) if hub.is_running]
             if names and self.run_dir.instance not in names:
-                return f"; hub {names[-1]} of this node still serves it: repeat the command with --instance {names[-1]}"
+                return f"; hub {names[-1]} on this node still serves it: repeat the command with --instance {names[-1]}"
         return ""
 
     def _why_silent(self, plugin: str) -> str:
@@ -191,7 +191,7 @@ class TargetHub:
 def _why_silent(process: ProcessReport) -> str:
     """Say why a plugin's process cannot respond to an administrator; empty where it should."""
     if not process.is_hub_plugin:
-        return "is not a plugin process of the hub, and takes no commands"
+        return "is not one of the hub's plugin processes, and accepts no commands"
     if process.run is RunState.STOPPED:
         return f"is stopped → dphub start {process.name}"
     return "" if process.pid else f"is not running ({process.run}) → dphub status {process.name}"

@@ -1,4 +1,4 @@
-"""Waits for changes of the files in a run directory."""
+"""Waits for changes to the files in a run directory."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ async def wait_for(directory: Path, find: Callable[[], T | None], limit: float) 
     """Call a function whenever a file in the directory is replaced, until it returns something.
 
     Returns:
-        What it returned; None when the limit, in seconds, was over.
+        What it returned; None if the limit, in seconds, expired.
     """
     with Inotify() as inotify:
         inotify.add_watch(directory, Mask.MOVED_TO)

@@ -1,4 +1,4 @@
-"""`dphub cordon`, `uncordon`, `reset` and `log-level`: the commands to a running plugin."""
+"""`dphub cordon`, `uncordon`, `reset` and `log-level`: the commands sent to a running plugin."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.status.lookup import find_device
 
 LONGEST_REASON = 500
-"""Maximum characters of a reason, which is part of a line in the status; a plugin accepts a request of 64 KiB."""
+"""Maximum length of a reason in characters: it is part of a status line. A plugin accepts a request of 64 KiB."""
 
 
 def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -> str:

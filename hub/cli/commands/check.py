@@ -75,7 +75,7 @@ def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, sca
 
 
 def _check_hub(config: Path) -> int:
-    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - circus takes 0.1 s, which --help does not need
+    from hub.supervisor.check import check_plugins  # noqa: PLC0415 - 0.1 s; --help does not need circus
 
     settings = HubSettings(
         config.absolute(),

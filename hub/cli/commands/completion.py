@@ -34,7 +34,7 @@ class Bash(ShellComplete):
     """Completion for bash 4.4 and later. Unlike click's own, it completes words with a colon, such as PCI addresses.
 
     bash splits words at each character of COMP_WORDBREAKS, which include ":" and "=", and replaces only what follows
-    the last of them. So this class reads the whole line, and omits the part before from the completion.
+    the last of them. So this class reads the whole line, and omits the preceding part from the completion.
     """
 
     name = "bash"

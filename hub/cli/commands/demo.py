@@ -1,4 +1,4 @@
-"""`dphub demo`: shows the hub at work on any machine."""
+"""`dphub demo`: shows the hub working on any machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hub.cli.demosteps import Step
 
 ROOT_BYTES = SOCKET_PATH_BYTES - len("/device-plugins/dphub-example.com_stub.sock")
-"""Maximum bytes in the path of the demo's directory."""
+"""Maximum length in bytes of the path of the demo's directory."""
 
 
 @click.command(epilog=examples("dphub demo", "dphub demo --json"))

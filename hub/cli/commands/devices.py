@@ -1,4 +1,4 @@
-"""`dphub devices`: every device of a node, and the container that uses it."""
+"""`dphub devices`: every device on a node, and the container that uses it."""
 
 import sys
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
 
 
 def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:
-    """One line for each device, and for each that was removed and is still in use."""
+    """One line for each device, and for each that was removed but is still in use."""
     return (_line(status, device) for device in matching_devices(status, wanted))
 
 

@@ -53,7 +53,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     It logs registrations and changes of devices as they happen, and reads commands from standard input, one per line;
     "help" lists them.
     """
-    from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - gRPC takes 0.2 s, which completion does not need
+    from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - 0.2 s; completion does not need gRPC
 
     plugin_dir = plugin_dir.absolute()
     pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
@@ -62,7 +62,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     try:
         asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
     except (OSError, RuntimeError) as error:
-        click.echo(f"dphub fake-kubelet: cannot work in {plugin_dir}: {error}", err=True)
+        click.echo(f"dphub fake-kubelet: cannot use {plugin_dir}: {error}", err=True)
         sys.exit(Exit.FAILED)
 
 
@@ -134,7 +134,7 @@ class _Verb:
 
 
 class Console:
-    """Runs the commands that standard input has, one after the other."""
+    """Runs commands from standard input, one after another."""
 
     def __init__(self, fake: FakeKubelet) -> None:
         self._fake = fake

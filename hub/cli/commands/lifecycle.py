@@ -70,7 +70,8 @@ def stop(plugin: str, hub: TargetHub) -> None:
         return status if status.condition is Condition.STOPPED else None
 
     if asyncio.run(wait_for(hub.run_dir.path, stopped, LIMIT)) is None:
-        raise HubError(f"{plugin} did not stop within {LIMIT:g} s; it may hang in a driver, see dphub logs {plugin}")
+        why = f"it may be stuck in a driver call, see dphub logs {plugin}"
+        raise HubError(f"{plugin} did not stop within {LIMIT:g} s; {why}")
     echo(f"{plugin}: stopped after {time.monotonic() - begin:.2f} s")
     for line in _consequences(before, plugin):
         echo(f"{plugin}: {line}")
@@ -89,13 +90,14 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
         keep = "its container keeps it" if len(used) == 1 else "their containers keep them"
         lines.append(f"{counted(len(used), 'device')} in use, {keep}: {shown}{more}")
     elif not stopped.report.holders_known:
-        lines.append("containers keep its devices; which ones is unknown: the pod resources API is unavailable")
+        which = "it is unknown which containers use which: the pod resources API is unavailable"
+        lines.append(f"containers keep its devices, but {which}")
     resources = ", ".join(each.name for each in stopped.report.resources)
     return [*lines, f"new pods cannot get {resources} until it is started again: dphub start {plugin}"]
 
 
 def _client(hub: TargetHub) -> CircusClient:
-    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion does not need
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 
     return CircusClient(hub.run_dir, hub.live_status)
 

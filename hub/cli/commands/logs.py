@@ -102,7 +102,7 @@ def _sorted(tails: Iterable[_Tail]) -> list[Line]:
 
 
 def _decoded(content: bytes) -> Iterator[Line]:
-    """Decode the lines of a file, without those that a full disk has cut off."""
+    """Decode the lines of a file, without those that a full disk has truncated."""
     for line in content.splitlines():
         try:
             yield decode_json(line, dict[str, Any], "line")

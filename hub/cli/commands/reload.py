@@ -1,4 +1,4 @@
-"""`dphub reload`: applies changes of the configuration, if all of it is valid."""
+"""`dphub reload`: applies changes to the configuration, if all of it is valid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @hub_options
 def reload(hub: TargetHub) -> None:
     """Check circus.ini and the plugins' files, then start, stop and restart only the plugins that changed."""
-    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - circus takes 0.1 s, which completion does not need
+    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 
     status = hub.live_status()
     client = CircusClient(hub.run_dir, hub.live_status)
@@ -75,7 +75,7 @@ def _kept_from_starting(status: NodeStatus) -> set[str]:
 
 
 def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
-    """Say what happens to which plugin. A plugin that is stopped stays stopped, whatever has changed."""
+    """Say what happens to each plugin. A plugin that is stopped stays stopped, whatever has changed."""
     return (
         dict.fromkeys(sorted(stale), "restarted")
         | dict.fromkeys(changes["changed"], "restarted")
@@ -85,7 +85,7 @@ def _verbs(changes: ReloadResult, stale: set[str]) -> dict[str, str]:
 
 
 def _report(hub: TargetHub, client: CircusClient, before: NodeStatus, verbs: dict[str, str], begin: float) -> bool:
-    """Restart the plugins whose own file alone has changed, and report the outcome of all changes."""
+    """Restart the plugins for which only their own file has changed, and report the outcome of all changes."""
     starts = {plugin.name: plugin.process.starts for plugin in before.plugins}
     after = {plugin.name: plugin for plugin in hub.live_status().plugins}
     good = True

@@ -110,7 +110,7 @@ def run(
     """
     # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
     with without_packages("yaml"):
-        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - circus takes 0.1 s, which --help does not need
+        from hub.supervisor.hub import run_hub  # noqa: PLC0415 - 0.1 s; --help does not need circus
 
     settings = HubSettings(
         config=(config or default_config()).absolute(),

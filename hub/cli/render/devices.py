@@ -1,4 +1,4 @@
-"""Shows all devices of a node on a terminal, or one in detail."""
+"""Shows all of a node's devices on a terminal, or one in detail."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Formats times, amounts and foreign strings for a terminal."""
+"""Formats times, amounts and external strings for a terminal."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def click_errors() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has closed the pipe, such as head.
+        # A reader such as head has closed the pipe.
         _silence_output()
         sys.exit(Exit.FAILED)
     except OSError as error:

@@ -142,7 +142,7 @@ async def test_plugins_that_do_not_answer() -> None:
         said = await node.dphub("cordon", "stub-1")
         assert (said.code, said.err.endswith("; add --plugin NAME\n")) == (2, True), said
         said = await node.dphub("log-level", "odd", "debug")
-        assert (said.code, "odd is not a plugin process of the hub" in said.err) == (2, True), said
+        assert (said.code, "odd is not one of the hub's plugin processes" in said.err) == (2, True), said
         stub = node.plugin("stub")
         assert stub
         os.kill(stub.process.pid, signal.SIGSTOP)
@@ -163,7 +163,7 @@ async def test_a_device_that_the_other_hub_serves() -> None:
         await node.start_hub("v2")
         await wait_until(lambda: len(running_hubs(older)) > 1 and node.status(), "the newer hub")
         said = await node.dphub("cordon", "stub-1")
-        words = "; hub dphub of this node still serves it: repeat the command with --instance dphub\n"
+        words = "; hub dphub on this node still serves it: repeat the command with --instance dphub\n"
         assert (said.code, said.err.endswith(words)) == (2, True), said
         said = await node.dphub("cordon", "stub-1", "--instance", "dphub")
         assert said.code == 0, said
