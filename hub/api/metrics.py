@@ -20,7 +20,7 @@ _LABEL = re.compile("[a-z][a-z0-9_]*")
 _RESERVED = ("plugin", "le")
 """The labels that the hub and Prometheus add."""
 
-_FORMS = "a histogram has a hub.Histogram with a count more than bounds, and every other metric has numbers"
+_FORMS = "a histogram has a hub.Histogram with one more count than bounds, and every other metric has numbers"
 
 
 class Histogram(msgspec.Struct):
@@ -78,7 +78,7 @@ class Metric(msgspec.Struct, frozen=True):
 def metric_problem(metric: Metric) -> str:
     """Return why Prometheus would not accept a metric; empty if it would."""
     if not _NAME.fullmatch(metric.name):
-        return f"{metric.name!r} is not a valid name, expected small letters, digits and underscores"
+        return f"{metric.name!r} is not a valid name, expected lower-case letters, digits and underscores"
     if (metric.kind is Kind.COUNTER) != metric.name.endswith("_total"):
         return f"{metric.name}: a counter ends in _total, and nothing else does"
     labels = {label for sample in metric.samples for label in sample.labels}

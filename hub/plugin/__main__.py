@@ -23,7 +23,7 @@ from hub.model.plugin import ConfigFile
 
 def main() -> int:
     """Read the command line and serve."""
-    # Its default is to kill; it is unblocked when its handler is set.
+    # SIGHUP's default action is to terminate; it is unblocked once its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parse()
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    # argparse, since this command is not for people, and click would cost each plugin 3 MB.
+    # argparse, since this command is not meant for interactive use, and click would cost each plugin 3 MB.
     parser = argparse.ArgumentParser(prog="python -m hub.plugin", description="Run one device plugin.")
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
         if path is not None and not path.is_dir():
             raise ConfigError(path, f"not a directory, expected {purpose}")
     if not INSTANCE_NAME.fullmatch(options.instance):
-        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected small letters, digits and "-"')
+        raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected lower-case letters, digits and "-"')
 
 
 def _report(options: argparse.Namespace) -> int:

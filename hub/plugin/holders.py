@@ -15,11 +15,11 @@ INTERVAL = 30.0
 """Seconds between two requests while a container uses a device: nothing reports when the container releases it."""
 
 SETTLE = 0.5
-"""Seconds after an allocation in which the kubelet finishes the admission, and records it."""
+"""Seconds after an allocation within which the kubelet finishes the admission, and records it."""
 
 EMPTY_ANSWERS = 2
 """After this many answers without a container, there is no request until the next allocation. Each request costs more
-processor time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
+CPU time than everything else that an idle plugin does, because gRPC's threads stay awake for a while."""
 
 
 class Holder(NamedTuple):
@@ -32,7 +32,7 @@ class Holder(NamedTuple):
     def describe(self, certain: str) -> str:
         """Return a sentence about the container, which ends in these words if it certainly uses the device."""
         if self.removed:
-            return f"{self.container} may be using it: it uses {self.removed}, which was removed"
+            return f"{self.container} may be using it: it is using {self.removed}, which was removed"
         return f"{self.container} {certain}"
 
 
@@ -56,7 +56,7 @@ class Holders:
         self._status = status
         self._requested = asyncio.Event()
         self._answer: DeviceHolders = {}
-        """The devices of the whole node that are in use."""
+        """The devices on the whole node that are in use."""
         self._holders: DeviceHolders = {}
         """Those of this plugin's resources."""
         self._keys: dict[tuple[str, str], str] = {}

@@ -1,4 +1,4 @@
-"""Loads a plugin's class and its settings from the names that a person wrote."""
+"""Loads a plugin's class and its settings from user-supplied names."""
 
 import importlib
 import importlib.util
@@ -54,8 +54,8 @@ class PluginMistakes(HubError):
     """The mistakes in a plugin and its configuration.
 
     Args:
-        problems: All of them, each with its file and its place in that file.
-        warnings: Further places that are most likely mistakes.
+        problems: All of them, each with its file and its location in that file.
+        warnings: Further likely mistakes.
     """
 
     def __init__(self, problems: Iterable[str], warnings: tuple[str, ...]) -> None:
@@ -67,7 +67,7 @@ class PluginMistakes(HubError):
 def make_plugin(
     kind: type[Plugin], config: Path | None, host: Host, runtime: Runtime
 ) -> tuple[Plugin, tuple[str, ...]]:
-    """Make a plugin; return it with what is most likely a mistake in its class.
+    """Create a plugin; return it with what is most likely a mistake in its class.
 
     Raises:
         PluginMistakes: the plugin would certainly fail.
@@ -124,7 +124,7 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
         return f"{class_name} {fault}; {module_name} has {', '.join(have)}"
     if isinstance(found, type) and _is_of(found, module) and module.__name__ not in sys.stdlib_module_names:
         return f"{place_of_class(found)}: {class_name} {fault}: write class {class_name}(Plugin)"
-    # The file distinguishes a module of Python from the author's module of the same name.
+    # The file distinguishes a standard-library module from the author's module of the same name.
     file = f"it is {module.__file__}" if getattr(module, "__file__", None) else "part of Python"
     return f"{class_name} {fault}; {module_name} has no plugin ({file})"
 

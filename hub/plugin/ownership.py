@@ -1,4 +1,4 @@
-"""Which hub's plugin owns the devices of the node, while a rolling upgrade runs two hubs side by side.
+"""Which hub's plugin owns the devices on the node, while a rolling upgrade runs two hubs side by side.
 
     role        meaning                                            next state
     ----------  -------------------------------------------------  ----------------------------------------------
@@ -30,7 +30,7 @@ class Ownership:
     """The hubs on the node whose plugin of this name serves, as of the last refresh.
 
     Args:
-        run_dir: The directory that the hubs of the node share, and the name of ours; None for a plugin that was started
+        run_dir: The directory that the hubs on the node share, and the name of ours; None for a plugin that was started
             by hand.
         plugin: The plugin's name.
         plugin_dir: The kubelet's plugin directory.

@@ -22,11 +22,11 @@ from hub.plugin.health.store import DeviceHealth
 from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
-"""Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is ended."""
+"""Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is killed."""
 
 
 def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: bool) -> CheckReport:
-    """Make the plugin as its process would, and scan its devices once if that is wanted."""
+    """Create the plugin as its process would, and scan its devices once if that is wanted."""
     try:
         kind = load_plugin(target)
         plugin, warnings = make_plugin(kind, config, host, Runtime())
@@ -34,7 +34,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         return CheckReport(mistakes.problems, mistakes.warnings)
     except HubError as error:
         return CheckReport((str(error),))
-    except Exception as error:  # noqa: BLE001 - its constructor is foreign code
+    except Exception as error:  # noqa: BLE001 - its constructor is plugin code
         return CheckReport((str(PluginError.of(error, kind)),))
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
@@ -53,7 +53,7 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
     yield from _problems_of_reset(plugin)
     try:
         names = list(plugin.resources())
-    except Exception as error:  # noqa: BLE001 - foreign code
+    except Exception as error:  # noqa: BLE001 - plugin code
         yield str(PluginError.of(error, plugin.resources))
         return
     yield from (f"{source}: {problem}" for name in names if (problem := validate_resource_name(name)))
@@ -64,7 +64,7 @@ def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
     if plugin.reset:
         try:
             importlib.import_module(plugin.reset.partition(":")[0])
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - plugin code
             yield f'reset is "{plugin.reset}": its module cannot be imported: {explain(error)}'
 
 

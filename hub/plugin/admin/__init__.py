@@ -1,1 +1,1 @@
-"""The commands of an administrator to a running plugin."""
+"""Commands that an administrator sends to a running plugin."""

@@ -1,4 +1,4 @@
-"""What an administrator may ask of a running plugin; see `hub.model.admin`."""
+"""What an administrator may request from a running plugin; see `hub.model.admin`."""
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
 _DESCRIBING = {"name": "", "model": "", "index": "index "}
-"""The attributes that identify a device to a person, and the words before them."""
+"""The attributes that identify a device to an administrator, and the words before them."""
 
 _Shares = Mapping[str, Sequence[Device]]
 """The advertised shares of one physical device, by resource."""
@@ -35,7 +35,7 @@ class AdminCommands:
         holders: The containers that use them.
         resets: Resets them.
         heartbeat: Written when the log level has changed.
-        status: Written before the answer, because a reader looks at it after the answer.
+        status: Written before the answer, because a client reads it after the answer.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class AdminCommands:
         """Release a device that is cordoned or, if it is not, that waits for an administrator."""
         key, shares = request.device, self._shares(request.device)
         named = _describe(key, shares)
-        # An administrator who ends a cordon need not know of a fault that came later, in whichever record it is.
+        # An administrator who ends a cordon need not know of a later fault, whichever record it is in.
         is_cordoned = CORDON in self._health.record(key).admin_faults
         released, failure = self._health.release([key] if is_cordoned else _record_keys(key, shares))
         if not released:
             return Response(ok=False, message=f"{named} is not cordoned and is not waiting for an administrator")
         self._log.info("device uncordoned", device=key, was=released)
-        return _saved(f"{named} is released (was: {released}){self._remaining(key, shares)}", failure)
+        return _saved(f"{named} is uncordoned (was: {released}){self._remaining(key, shares)}", failure)
 
     async def reset(self, request: Reset) -> Response:
         """Reset a device now, if no container uses it."""
@@ -129,7 +129,7 @@ class AdminCommands:
         return Response(ok=True, message=f"{answer.message}{self._remaining(key, shares)}") if answer.ok else answer
 
     def set_log_level(self, request: SetLogLevel) -> Response:
-        """Log from this level on."""
+        """Log at this level and above."""
         # Log it at a level that is visible whatever the previous and the new level are.
         set_level(LogLevel.INFO)
         self._log.info("log level set", to=str(request.level))
@@ -144,10 +144,10 @@ class AdminCommands:
 
     async def _reset_if_free(self, key: str, named: str) -> Response:
         if not await self._holders.refresh():
-            why = "its use is unknown: the kubelet's pod resources API is unavailable"
+            why = "whether it is in use is unknown: the kubelet's pod resources API is unavailable"
             return Response(ok=False, message=f"{named} was not reset: {why}")
         if holders := self._holders.of_device(key):
-            users = "; ".join(holder.describe("uses it") for holder in holders)
+            users = "; ".join(holder.describe("is using it") for holder in holders)
             return Response(ok=False, message=f"{named} was not reset: {users}")
         self._log.info("reset requested", device=key)
         result = await self._resets.reset_now(key)
@@ -190,7 +190,7 @@ def _record_keys(key: str, shares: _Shares) -> Collection[str]:
 
 
 def _describe(key: str, shares: _Shares) -> str:
-    """Return the device with the attributes by which a person sees that it is the right one."""
+    """Return the device with the attributes that let an administrator recognise it."""
     first, *others = [device.attributes for devices in shares.values() for device in devices] or [{}]
     common = [
         f"{words}{first[name]}"

@@ -12,11 +12,11 @@ from hub.model.admin import LINE_BYTES, Request, Response
 from hub.plugin.admin.commands import AdminCommands
 
 REQUEST_TIMEOUT = 5.0
-"""Seconds in which a request has to arrive."""
+"""Seconds within which a request must arrive."""
 
 
 class AdminServer:
-    """A unix socket that takes one request a connection.
+    """A unix socket that takes one request per connection.
 
     Args:
         path: The socket; None where there is no directory for it.

@@ -1,1 +1,1 @@
-"""Certain mistakes in a plugin's class, found without calling its methods."""
+"""Definite mistakes in a plugin's class, found without calling its methods."""

@@ -1,4 +1,4 @@
-"""Certain mistakes in a plugin's class, found without calling any of its methods.
+"""Definite mistakes in a plugin's class, found without calling any of its methods.
 
 `dphub check` reports them, and so does the log of a plugin process, which does not start with such a class.
 """
@@ -31,7 +31,7 @@ class ClassCheck(NamedTuple):
     problems: tuple[str, ...]
     """What will certainly fail."""
     warnings: tuple[str, ...]
-    """What is most likely a mistake, and harms nothing else."""
+    """What is most likely a mistake, but does no other harm."""
 
 
 def check_class(kind: type[Plugin]) -> ClassCheck:
@@ -53,7 +53,7 @@ def instance_problems(plugin: Plugin) -> list[str]:
     if vars(plugin).keys() >= {"settings", "host"}:
         return attribute_problems(plugin)
     place = place_of_attribute(type(plugin), "__init__")
-    return [f"{place}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host, runtime)"]
+    return [f"{place}: __init__() does not call the base class: begin with super().__init__(settings, host, runtime)"]
 
 
 def _wrong_values(plugin: Plugin | type[Plugin]) -> Iterator[tuple[str, str]]:
@@ -76,7 +76,7 @@ def _is_computed(value: object) -> bool:
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
-    """Return whether a value has one of these types. A string is not a list of strings, nor a truth value a number."""
+    """Return whether a value has one of these types. A string is not a list of strings, nor a bool a number."""
     return isinstance(value, types) and not any(isinstance(value, each) and each not in types for each in (bool, str))
 
 

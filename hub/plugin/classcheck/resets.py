@@ -1,6 +1,6 @@
 """Checks that the reset function that a plugin names exists, by reading its source.
 
-Its module is not imported: it is for the process of a reset, and may load a driver.
+Its module is not imported: it belongs in the reset process, and may load a driver.
 """
 
 import ast
@@ -16,7 +16,7 @@ _WRITE = "write def {name}(device, settings)"
 
 
 def reset_problem(target: str) -> str:
-    """Return a certain mistake in a "module:function"; empty if there is none, or none that the source shows."""
+    """Return a definite mistake in a "module:function"; empty if there is none, or none that the source shows."""
     module, colon, function = target.partition(":")
     if not (colon and function.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         return f'reset is "{target}", expected "module:function"'
@@ -27,7 +27,7 @@ def reset_problem(target: str) -> str:
         if not (spec.origin and spec.origin.endswith(".py")):
             return ""
         names = dict(_bindings(ast.parse(read_bytes(Path(spec.origin), follow_links=True), spec.origin)))
-    except Exception as error:  # noqa: BLE001 - packages around the module are imported, and are foreign code
+    except Exception as error:  # noqa: BLE001 - parent packages are imported, and are third-party code
         return f'reset is "{target}": {module} cannot be imported: {explain(error)}'
     problem = _function_problem(function, spec.origin, names)
     return f'reset is "{target}": {problem}' if problem else ""

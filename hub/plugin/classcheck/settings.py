@@ -26,7 +26,7 @@ def settings_type(kind: type[Plugin]) -> Any:  # noqa: ANN401 - the type that th
 
 
 def settings_problems(kind: type[Plugin]) -> Iterator[str]:
-    """Yield the certain mistakes in the type of a plugin's settings."""
+    """Yield the definite mistakes in the type of a plugin's settings."""
     assigned = vars(kind).get("settings")
     if isinstance(assigned, type) and "settings" not in kind.__annotations__:
         place, name = place_of_attribute(kind, "settings"), assigned.__name__

@@ -1,1 +1,1 @@
-"""The device plugin API, v1beta1; nothing else in a plugin process knows its wire."""
+"""The device plugin API, v1beta1; nothing else in a plugin process knows its wire format."""

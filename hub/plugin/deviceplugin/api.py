@@ -69,7 +69,7 @@ class DevicePluginApi:
         return iter(self._resources.values())
 
     async def run(self) -> None:
-        """Serve each resource from the moment when the inventory has it."""
+        """Serve each resource from the moment the inventory has it."""
         running: set[str] = set()
         async with asyncio.TaskGroup() as group:
             while True:
@@ -82,17 +82,17 @@ class DevicePluginApi:
                 await self._inventory.version.wait_beyond(version)
 
     def check(self) -> None:
-        """Make sure that each registration still stands."""
+        """Have each registration verified."""
         for resource in self:
             resource.registrar.check()
 
     def reregister(self) -> None:
-        """Make sure of each registration now, without waiting for the next try."""
+        """Verify each registration now, without waiting for the next try."""
         for resource in self:
             resource.registrar.reregister()
 
     def _serve(self, devices: ResourceDevices) -> ServedResource | None:
-        """Make the server of a resource; None where its socket would have no valid path."""
+        """Create the server of a resource; None where its socket would have no valid path."""
         name = devices.name
         try:
             path = self._plugin_dir / socket_name(name, self._instance, self._plugin_dir)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import grpc
 
 MESSAGE_BYTES = 4096
-"""Maximum bytes in the text of an error. It travels in a header, and gRPC accepts 8 KiB for all headers together."""
+"""Maximum size of an error text in bytes. It travels in a header, and gRPC accepts 8 KiB for all headers together."""
 
 
 class RpcError(Exception):

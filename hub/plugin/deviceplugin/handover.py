@@ -1,8 +1,8 @@
-"""How a resource goes from one hub to another in a rolling upgrade, without a moment in which none serves it.
+"""How a resource goes from one hub to another in a rolling upgrade, without a moment when none serves it.
 
 The older hub still has its stream when the newer one registers, and it may end at any moment. A kubelet disconnects by
 name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once
-registered, makes the kubelet forget which socket has the name; both streams stay open meanwhile. When the older hub is
+registered, makes the kubelet forget which socket has the name, while both streams stay open. When the older hub is
 gone, the newer one registers once more, on the same socket, so that the kubelet notices when this one ends.
 
 If the newer hub ends first, the kubelet may not have noticed, and the older one registers on a fresh socket.
@@ -63,7 +63,7 @@ class Handover:
         self._ownership.refresh()
 
     def before_register(self) -> None:
-        """Note the time of a registration, which follows at once."""
+        """Record the time of a registration, which follows at once."""
         self.refresh()
         # A newer hub that is there already may register later than this one.
         self._registered_at = 0 if self.has_newer_hub else now()

@@ -12,7 +12,7 @@ from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.validation import validate_allocation, wrong_answer
 
 MESSAGE_BYTES = 4 * 1024 * 1024
-"""Maximum bytes of a message that the kubelet's gRPC client receives (grpc-go's default)."""
+"""Maximum size in bytes of a message that the kubelet's gRPC client receives (grpc-go's default)."""
 
 HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
 """The values of `Device.health` in the API."""
@@ -30,7 +30,7 @@ class ListMessage(NamedTuple):
 
     @property
     def problem(self) -> str:
-        """Why devices are omitted; empty where none is."""
+        """Why devices are omitted; empty if none are."""
         if not self.omitted:
             return ""
         return (
@@ -39,7 +39,7 @@ class ListMessage(NamedTuple):
 
 
 def encode_list(devices: DeviceList) -> ListMessage:
-    """Encode a list. Devices beyond the kubelet's limit are omitted, whichever of them are healthy."""
+    """Encode a list. Devices beyond the kubelet's limit are omitted, regardless of which are healthy."""
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES

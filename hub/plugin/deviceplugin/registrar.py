@@ -1,4 +1,4 @@
-"""Keeps one resource registered with the kubelet, through all restarts of it.
+"""Keeps one resource registered with the kubelet, across all kubelet restarts.
 
 The states of a resource, and the next state of each:
 
@@ -41,13 +41,13 @@ STEADY = 10.0
 """Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
 
 SETTLE = 1.0
-"""Seconds between the end of another hub's socket and the moment when the kubelet sees the end of its stream."""
+"""Seconds between the end of another hub's socket and the moment the kubelet sees the end of its stream."""
 
 DETACH_TIMEOUT = 3.0
 """Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
-"""Seconds between tries: the first, and the longest for a kubelet that does not answer and for one that rejects."""
+"""Seconds between tries: initial, and maximum for a kubelet that does not answer and for one that rejects."""
 
 _LEVELS = {
     RegistrationStatus.WAITING: "info",
@@ -111,11 +111,11 @@ class Registrar:
         self._log = get_logger(resource=resource)
 
     def check(self) -> None:
-        """Make sure that the registration still stands."""
+        """Have the registration verified."""
         self._notifier.notify()
 
     def reregister(self) -> None:
-        """Make sure of the registration now, without waiting for the next try."""
+        """Verify the registration now, without waiting for the next try."""
         self._is_requested = True
         self._notifier.notify()
 
@@ -145,13 +145,13 @@ class Registrar:
     async def _prepare(self) -> KubeletIdentity:
         """Serve on a fresh socket and wait for a kubelet.
 
-        The kubelet is looked at before the socket: it deletes all sockets before it makes its own, so a socket that
+        The kubelet is checked before the socket: it deletes all sockets before it makes its own, so a socket that
         exists after the kubelet's was seen was bound for this kubelet.
         """
         while True:
             kubelet = self._kubelet()
             if self._server.socket_taken:
-                self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process serves {self._server.path}")
+                self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process is using {self._server.path}")
                 await self._notifier.wait_for(lambda: not self._server.socket_taken)
             elif not self._server.unused:
                 await self._open()
@@ -163,7 +163,7 @@ class Registrar:
                 await self._notifier.wait_for(lambda: self._kubelet() is not None)
 
     async def _is_superseded(self) -> bool:
-        """Return whether a newer hub serves the resource; if so, return when it does so no more."""
+        """Return whether a newer hub serves the resource; if so, wait until it no longer does."""
         handover = self._handover
         # At this moment: a process that registers over a newer hub takes the resource with it when it ends.
         handover.refresh()
@@ -172,7 +172,7 @@ class Registrar:
         await self._notifier.wait_for(lambda: not handover.has_newer_hub or bool(handover.newer), DETACH_TIMEOUT)
         if not handover.newer:
             return False
-        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {handover.newer} serves it")
+        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {handover.newer} is serving it")
         await self._notifier.wait_for(lambda: not handover.newer)
         return True
 
@@ -227,7 +227,7 @@ class Registrar:
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
         if follows is not _Next.FRESH_SOCKET and not self._is_over(kubelet):
-            # A kubelet that restarts is over by now; one that stays and lets go of a resource is worth a line.
+            # A restarting kubelet is gone by now; one that stays and lets go of a resource is worth a line.
             self._log.info("registration lost", reason="the kubelet has closed its stream")
             self._set_status(RegistrationStatus.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
@@ -268,7 +268,7 @@ class Registrar:
         return self._kubelet() != kubelet or not self._server.reachable
 
     def _is_lost(self, kubelet: KubeletIdentity) -> bool:
-        """Return whether the stream is closed, or open and worthless. A kubelet without its socket still lives."""
+        """Return whether the stream is closed, or open and worthless. A kubelet without its socket is still running."""
         is_replaced = self._kubelet() not in (kubelet, None) or not self._server.reachable
         return is_replaced or not self._server.streams.kubelet_connected
 

@@ -120,7 +120,7 @@ class DevicePluginServer:
 
     @asynccontextmanager
     async def decoy_socket(self) -> AsyncIterator[Path]:
-        """Bind a second socket, which accepts connections and knows no call.
+        """Bind a second socket, which accepts connections but implements no methods.
 
         Raises:
             OSError: the socket cannot be bound.
@@ -159,4 +159,4 @@ def _obstacle(path: Path) -> str:
         return "the path exists and is not a socket; remove it"
     if not os.access(path.parent, os.W_OK):
         return "the directory is not writable"
-    return "no socket can be made in the directory"
+    return "cannot create a socket in the directory"

@@ -211,7 +211,7 @@ class DevicePluginServicer(Wire):
             return self._no_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
-            return self._no_preference(f"the plugin prefers {_first_of(ids)}, which is no choice of {size}")
+            return self._no_preference(f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}")
         return ids
 
     def _no_preference(self, reason: str) -> list[str]:
@@ -238,14 +238,14 @@ class DevicePluginServicer(Wire):
         self._status.mark_changed()
 
     def _log_once(self, event: str, reason: str) -> None:
-        """Log why a request failed, but a repetition only at debug level: pods are retried in loops."""
+        """Log why a request failed, and log repeats only at debug level: pods are retried in loops."""
         level = "debug" if reason == self._logged else "warning"
         self._logged = reason
         getattr(self._log, level)(event, reason=reason)
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Return whether a message of gRPC is not about a request that cannot be decoded.
+    """Return whether a message from gRPC is not about a request that cannot be decoded.
 
     The sender gets that error; logged here, it could fill the log.
     """

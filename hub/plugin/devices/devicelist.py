@@ -40,7 +40,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
                 problems.append(f"{problem}; see devices() at {where}" if where else problem)
             else:
                 devices[device.id] = device
-        return cls(devices, problems=_shortened(problems, "devices have such problems"))
+        return cls(devices, problems=_shortened(problems, "devices have similar problems"))
 
     def all_unhealthy(self, reason: str) -> Self:
         """Return the same devices, with this reason for each that is healthy."""
@@ -61,7 +61,7 @@ class DeviceList(ScannedDevices, frozen=True):
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
     version: int = 0
-    """Another one for each list in which a kubelet sees a difference."""
+    """Changes with each list that differs for the kubelet."""
 
     def is_healthy(self, name: str) -> bool:
         """Return whether the kubelet may allocate a device."""

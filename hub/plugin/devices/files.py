@@ -1,4 +1,4 @@
-"""Device files that devices name and that the node does not have."""
+"""Device files that devices name but that the node does not have."""
 
 from collections.abc import Iterable, Sequence
 from os import fspath
@@ -15,9 +15,9 @@ _MAX_NAMES = 4
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
     """Return a warning for each device file that the node does not have: no container with its devices can start.
 
-    That is a path under /dev that does not exist, or one that is named as this process finds it.
+    That is a path below /dev that does not exist, or a path that is valid only in this process.
 
-    The health of such devices remains what their plugin says. Other paths are not checked: a pod of the hub sees all of
+    The health of such devices remains what their plugin says. Other paths are not checked: the hub's pod sees all of
     the node's /dev, and only some of its other directories.
 
     Args:
@@ -36,9 +36,10 @@ def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
         if path.startswith(f"{DEVICE_FILES}/") and not _exists(host.path(path))
     }
     return [
-        f"{path} does not exist, no container with device {_named(names)} can start" for path, names in missing.items()
+        f"{path} does not exist, so no container with device {_named(names)} can start"
+        for path, names in missing.items()
     ] + [
-        f"{path} is where this process finds a file of the node, no container with device {_named(list(names))} "
+        f"{path} is this process's path of a file on the node, so no container with device {_named(list(names))} "
         f"can start: name the node's own path, /{Path(path).relative_to(host.root)}"
         for path, names in users.items()
         if _is_below(host.root, path)

@@ -27,7 +27,7 @@ class ListLog:
         self._log = get_logger(resource=resource)
 
     def record(self, before: DeviceList, after: DeviceList) -> None:
-        """Log what differs between two lists that follow each other."""
+        """Log what differs between two consecutive lists."""
         if before.version != after.version:
             healthy = sum(map(after.is_healthy, after.devices))
             reason = {"reason": after.reason} if after.reason else {}
@@ -47,7 +47,7 @@ class ListLog:
     def _log_health(self, health: Mapping[str, DeviceHealth]) -> None:
         """Log one line for all devices that share a reason: when the driver has gone, there may be thousands.
 
-        And log one line for a reason, not one for each attempt to recover from it.
+        Also log one line for a reason, not one for each attempt to recover from it.
         """
         known = {name: reason for name, reason in self._logged.items() if name in health}
         recovered = [name for name in known if not health[name].reason]

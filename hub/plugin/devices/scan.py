@@ -57,14 +57,14 @@ def scan(plugin: Plugin, watch_failure: str = "") -> Scan:
         return _validated(plugin, declared, watch_failure)
     except NeedsRestart as request:
         return restart_request(request)
-    except BaseException as error:  # noqa: BLE001 - foreign code; every exception becomes the devices' condition
+    except BaseException as error:  # noqa: BLE001 - plugin code; every exception becomes the devices' condition
         get_logger().debug("scan failed", exc_info=True)
         reason = str(PluginError.of(error, method))
         return Scan({name: ScannedDevices(reason=reason) for name in declared}, reason, fault=True, failed=True)
 
 
 def overdue(plugin: Plugin, place: str) -> Scan:
-    """Return the result of a scan that exceeded its time limit, at this place of the author's code."""
+    """Return the result of a scan that exceeded its time limit, at this point in the author's code."""
     timeout = PluginTimeout(plugin.devices, plugin.scan_timeout, place)
     return Scan(reason=str(timeout), fault=True, failed=True)
 
@@ -110,10 +110,10 @@ def _offered(plugin: Plugin) -> list[Device | Excluded]:
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
     def resource(device: Device) -> str:
         named: object = getattr(device, "resource", "")
-        # Anything else than a name makes the device invalid; it does not make another resource.
+        # Anything other than a name makes the device invalid; it does not make another resource.
         return _ascii(named if named and isinstance(named, str) else plugin.resource)
 
-    # Sorting is stable: within a resource the plugin's own order stays.
+    # Sorting is stable: within a resource the plugin's own order is kept.
     return [(name, list(devices)) for name, devices in groupby(sorted(offered, key=resource), key=resource)]
 
 

@@ -1,4 +1,4 @@
-"""When a plugin is scanned: on a period, on request, and when the plugin's watch reports a change."""
+"""When a plugin is scanned: at regular intervals, on request, and when the plugin's watch reports a change."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ COALESCE = 0.02
 checkpoint on disk."""
 
 WATCH_RETRY = (1.0, 30.0)
-"""Seconds to wait before a failed watch is restarted, and for which it then has to run before it is trusted: the first,
-and the longest. They double with each failure."""
+"""Seconds to wait before a failed watch is restarted, and for which it then has to run before it is trusted: initial
+and maximum. They double with each failure."""
 
 
 class Scanner:
@@ -116,7 +116,7 @@ class Scanner:
             await asyncio.sleep(delay)
 
     def _set_watch_failure(self, failure: str) -> None:
-        """Mark the devices as unhealthy, or no longer; the next scan does so."""
+        """Mark the devices as unhealthy, or clear the mark; the next scan does so."""
         if failure != self._watch_failure:
             self._watch_failure = failure
             self.request()

@@ -1,4 +1,4 @@
-"""Validates what a plugin returns. A plugin is foreign code: not even the types of its values are certain."""
+"""Validates what a plugin returns. A plugin is third-party code: not even the types of its values are certain."""
 
 import re
 from collections.abc import Collection, Container, Mapping
@@ -9,7 +9,7 @@ from hub.base.failures import short_repr
 from hub.base.place import place_of_class
 
 ID_CHARACTERS = 63
-"""Maximum characters of a device id (the comment on `Device.ID` in the kubelet's API)."""
+"""Maximum length of a device id (the comment on `Device.ID` in the kubelet's API)."""
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 def validate_resource(kind: type, resource: str) -> str:
-    """Return why a kubelet would reject the resource that devices of this plugin name; empty if it would not."""
+    """Return why a kubelet would reject the resource named by this plugin's devices; empty if it would not."""
     if resource:
         return validate_resource_name(resource)
     todo = 'set resource = "example.com/name" in the class, or resource= of each Device'
@@ -44,12 +44,12 @@ def validate_resource_name(name: str) -> str:
             "a letter or digit"
         )
     if name.startswith("requests."):
-        return f'resource "{name}": the prefix "requests." belongs to quotas'
+        return f'resource "{name}": the prefix "requests." is reserved for quotas'
     return ""
 
 
 def validate_device(device: object, known: Container[str]) -> str:
-    """Return why a device cannot be advertised or allocated next to the known ones; empty if it can."""
+    """Return why a device cannot be advertised or allocated alongside the known ones; empty if it can."""
     if not isinstance(device, Device):
         return f"{short_repr(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
     if problem := _id_problem(device.id):
@@ -81,7 +81,7 @@ def _field_problem(thing: Device | Allocation) -> str:
 
 def _id_problem(name: object) -> str:
     if not isinstance(name, str):
-        return "the id is not a string: write str(...) around it"
+        return "the id is not a string: wrap it in str(...)"
     if not name:
         return "the id is empty"
     if len(name) > ID_CHARACTERS:
@@ -115,7 +115,7 @@ def _are_variables(value: object) -> bool:
 
 
 def _has_paths(thing: DeviceNode | Mount) -> bool:
-    """Return whether both paths are strings; a path of bytes is valid for Python only."""
+    """Return whether both paths are strings; a bytes path is valid only in Python."""
     return isinstance(thing.host_path, str) and isinstance(thing.container_path, str)
 
 

@@ -20,6 +20,6 @@ class Version:
         self._changed = asyncio.Event()
 
     async def wait_beyond(self, number: int) -> None:
-        """Return as soon as the number is another one."""
+        """Return as soon as the number has changed."""
         while self.number == number:
             await self._changed.wait()

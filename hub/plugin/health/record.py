@@ -3,9 +3,9 @@
     state       event                                    next
     ----------  ---------------------------------------  --------------------------------------------------------
     healthy     fail(source, reason)                     unhealthy
-    unhealthy   fail(same source, another reason)        unhealthy, since as before
+    unhealthy   fail(same source, another reason)        unhealthy, `since` unchanged
     unhealthy   clear(source), another source remains    unhealthy
-    unhealthy   clear(last source)                       recovering, until it was stable for long enough
+    unhealthy   clear(last source)                       recovering, until it has been stable long enough
     unhealthy   begin_recovery(awaited)                  recovering, until the result is known
     recovering  abort_recovery(), a fault is left        unhealthy
     recovering  fail(source, reason)                     unhealthy
@@ -14,7 +14,7 @@
     recovering  clear(last source), stable_for is 0      healthy; one more recovery
     any         set_admin_fault(source, reason)          unhealthy, whatever its other faults do
     unhealthy   clear_admin_fault(source)                the state that its other faults give it
-    any         release()                                see there
+    any         release()                                see `release`
 
 A device that is recovering is not allocated. Sources are independent: a device is as healthy as the worst of them says.
 Times are seconds since the epoch and are passed in, so that a record can be kept across restarts.
@@ -49,7 +49,7 @@ ADMIN_RESET = "admin"
 SCAN = "scan"
 """The source of a fault of all devices: the scan failed, so their condition is unknown. It is in no record."""
 
-UNCORDON = "dphub uncordon releases it"
+UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""
 
 _NEED_ADMIN = (FLAPPING, BROKEN)
@@ -99,7 +99,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def reason(self) -> str:
-        """Why it cannot be used, in words for an administrator; empty if it can."""
+        """Why it cannot be used, as text for an administrator; empty if it can."""
         by_admin = [fault.reason for fault in self.admin_faults.values()]
         faults = "; ".join(fault.reason for fault in self.faults.values())
         if self.recovering_since:
@@ -108,7 +108,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def since(self) -> float:
-        """The time since which it is unhealthy, or recovering; 0 if it is healthy."""
+        """The time since which it has been unhealthy, or recovering; 0 if it is healthy."""
         if self.recovering_since and not self.admin_faults:
             return self.recovering_since
         return min((fault.since for fault in (*self.admin_faults.values(), *self.faults.values())), default=0)
@@ -120,7 +120,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def needs_admin(self) -> bool:
-        """Whether only an administrator can release it."""
+        """Whether only an administrator can uncordon it."""
         return CORDON in self.admin_faults or any(source in self.faults for source in _NEED_ADMIN)
 
     def fail(self, source: str, reason: str, now: float, process: ProcessId | None = None) -> None:
@@ -157,7 +157,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         self.advance(now, policy)
 
     def advance(self, now: float, policy: RecoveryPolicy) -> None:
-        """Finish a recovery of a device that was stable for long enough."""
+        """Finish a recovery of a device that has been stable long enough."""
         self.recoveries = [when for when in self.recoveries if now - when < policy.window]
         if not self._is_stable(now, policy):
             return
@@ -183,7 +183,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
     def release(self) -> str:
         """Remove the cordon or, if there is none, the faults that wait for an administrator.
 
-        Not both: an administrator who ends a cordon need not know of a fault that came later.
+        Not both: an administrator who ends a cordon need not know of a later fault.
 
         Returns:
             The reasons that were removed; empty if there were none.
@@ -197,7 +197,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
         return "; ".join(released)
 
     def _is_stable(self, now: float, policy: RecoveryPolicy) -> bool:
-        """Return whether it is recovering, and was stable for long enough."""
+        """Return whether it is recovering, and has been stable long enough."""
         return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.stable_for
 
     def _end_recovery(self) -> None:

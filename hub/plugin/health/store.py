@@ -31,7 +31,7 @@ class DeviceHealth(NamedTuple):
 
 
 class HealthStore:
-    """Health records: by `share_key` for what the plugin says of a device, by `physical_key` for the rest.
+    """Health records: by `share_key` for what the plugin says about a device, by `physical_key` for the rest.
 
     The records belong to the node. Only the process that owns the devices writes them; one that becomes their owner
     first reads what the previous owner has written.
@@ -121,7 +121,7 @@ class HealthStore:
         }
 
     def set_admin_fault(self, key: str, source: str, reason: str) -> str:
-        """Prevent use of a device; return why that could not be saved, empty if it was."""
+        """Prevent use of a device; return why that could not be saved; empty if it was."""
         # Before the change, which would be lost if the write read the records again.
         self.refresh_role()
         self._change(key, lambda record, now: record.set_admin_fault(source, reason, now))

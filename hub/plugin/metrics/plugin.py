@@ -16,7 +16,7 @@ SAMPLES = 1000
 
 
 class PluginMetrics:
-    """Collects the metrics of a plugin. While a call of it has not returned, there is no other.
+    """Collects the metrics of a plugin. Never starts a second call while one is pending.
 
     Args:
         plugin: The plugin.
@@ -64,14 +64,14 @@ def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
     metrics = tuple(_checked(metric) for metric in offered)
     count = sum(len(metric.samples) for metric in metrics)
     if count > SAMPLES:
-        raise ValueError(f"metrics: {count} values, expected {SAMPLES} at most")
+        raise ValueError(f"metrics: {count} values, expected at most {SAMPLES}")
     return metrics
 
 
 def _checked(metric: object) -> Metric:
     """Return the metric as it will be read.
 
-    Plugins are foreign code, and a metric that cannot be written or read would take all others of the process with it.
+    Plugins are third-party code, and a metric that cannot be written or read would take down all others of the process.
     """
     if not isinstance(metric, Metric):
         raise ValueError(f"metrics: {metric!r} is not a hub.Metric")  # noqa: TRY004 - one error for all mistakes

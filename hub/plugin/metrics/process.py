@@ -58,7 +58,7 @@ class ProcessMetrics:
         self._transitions[("resource", resource), ("health", health), ("source", source)] += 1
 
     def registered(self, resource: str, seconds: float) -> None:
-        """Measure a registration, in seconds since the moment when it became possible."""
+        """Measure a registration, in seconds since the moment it became possible."""
         self._registrations[("resource", resource),].observe(seconds)
 
     def reset_ended(self, outcome: str, seconds: float) -> None:
@@ -72,7 +72,7 @@ class ProcessMetrics:
     def metrics(self) -> list[Metric]:
         """Return all metrics."""
         return [
-            _metric("dphub_rpc_duration_seconds", "Calls of the kubelet, by method and status code.", self._calls),
+            _metric("dphub_rpc_duration_seconds", "Calls from the kubelet, by method and status code.", self._calls),
             _metric("dphub_list_and_watch_responses_total", "Device lists sent to the kubelet.", self._lists),
             _metric(
                 "dphub_device_health_transitions_total",

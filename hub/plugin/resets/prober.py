@@ -1,4 +1,4 @@
-"""Probes broken devices by a reset: only while no container uses them, a few at a time, with growing delays."""
+"""Probes broken devices by resetting them: only while no container uses them, a few at a time, with growing delays."""
 
 import asyncio
 import time

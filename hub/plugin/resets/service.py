@@ -101,7 +101,7 @@ class ResetService:
         shares = {key: offered.get(key, []) for key in names}
         blocked = await self._blocked(shares)
         results = {
-            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} is skipped: {why}")
+            key: ResetResult.not_begun(Outcome.SKIPPED, f"reset of {names[key]} was skipped: {why}")
             for key, why in blocked.items()
             if why
         }
@@ -146,7 +146,7 @@ class ResetService:
         self._status.mark_changed()
 
     def _log_result(self, level: str, event: str, key: str, name: str, result: ResetResult) -> None:
-        """Log a result, but a repetition only at debug level: containers and probes are retried in loops."""
+        """Log a result, and log repeats only at debug level: containers and probes are retried in loops."""
         if self._logged.get(key) == result.cause:
             level = "debug"
         self._logged[key] = result.cause
@@ -174,7 +174,7 @@ def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
         return "the device was removed"
     try:
         return printable(_checked(plugin.reset_blocked(shares)))
-    except Exception as error:  # noqa: BLE001 - foreign code; the safe answer is not to reset
+    except Exception as error:  # noqa: BLE001 - plugin code; the safe answer is not to reset
         failure = PluginError.of(error, plugin.reset_blocked)
         return f"whether it may be reset is unknown: {failure}"
 

@@ -190,7 +190,7 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
         True,
     ), said
     said = await node.dphub("reset", "stub-1")
-    assert (said.code, "its use is unknown" in said.err) == (1, True), said
+    assert (said.code, "whether it is in use is unknown" in said.err) == (1, True), said
 
 
 async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
@@ -220,7 +220,7 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
     assert _stub(node, 1).source == "cordon"
     assert await node.metric("dphub_devices_cordoned", plugin="stub") == 1
     said = await node.dphub("uncordon", "stub-1")
-    assert (said.code, "is released (was: cordoned: fan is loud)" in said.out) == (0, True), said
+    assert (said.code, "is uncordoned (was: cordoned: fan is loud)" in said.out) == (0, True), said
     assert _stub(node, 1).healthy
     await node.kubelet.wait_for(STUB, 4)
 
@@ -250,7 +250,7 @@ async def test_reset(node: OperatedNode) -> None:
     pod = await node.kubelet.admit("trainer", {STUB: 1})
     (held,) = pod.containers["main"].devices[STUB]
     said = await node.dphub("reset", held)
-    assert (said.code, "was not reset: default/trainer/main uses it" in said.err) == (1, True), said
+    assert (said.code, "was not reset: default/trainer/main is using it" in said.err) == (1, True), said
     free = next(name for name in ("stub-0", "stub-1") if name != held)
     said = await node.dphub("reset", free)
     assert (said.code, f"{STUB} {free} was reset in " in said.out) == (0, True), said

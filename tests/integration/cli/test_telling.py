@@ -142,7 +142,7 @@ async def test_a_device_whose_file_is_missing() -> None:
         assert (await node.dphub("restart", "stub")).code == 0
         await node.status_until(lambda status: bool(status.plugins[2].report.resources[0].warnings), "the warning")
         said = await node.dphub("devices", "stub-1", width=200)
-        words = "/dev/no-such-file does not exist, no container with device stub-0, stub-1 can start"
+        words = "/dev/no-such-file does not exist, so no container with device stub-0, stub-1 can start"
         assert re.search(f"^warning +{words}$", said.out, re.MULTILINE), said.out
 
 

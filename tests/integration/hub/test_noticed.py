@@ -96,7 +96,7 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
     section = f"\n[watcher:twin]\ncmd = python -m hub.plugin plugins.stub:Stub --config {node.directory}/stub.yaml\n"
     node.rewrite("circus.ini", (node.directory / "circus.ini").read_text() + section)
     await node.dphub("reload")
-    found = await _noticed(node, "another process serves")
+    found = await _noticed(node, "another process is using")
     other = {"stub": "twin", "twin": "stub"}[found.about]
     assert (
         found.remedy

@@ -55,8 +55,8 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
     plugin = node.start_plugin(target, config="{reset: true}")
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
-    guess = "default/trainer/main may be using it: it uses old, which was removed"
-    for restart, known in ((False, "default/trainer/main uses it"), (True, guess)):
+    guess = "default/trainer/main may be using it: it is using old, which was removed"
+    for restart, known in ((False, "default/trainer/main is using it"), (True, guess)):
         (node.directory / "changed").touch()
         if restart:
             await plugin.stop()

@@ -138,7 +138,7 @@ async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet)
     """The device is offered, and check, log and status warn that no container with it can start."""
     code = f"{RESOURCE}    def devices(self):\n        yield Device('a', nodes=[DeviceNode('/dev/no-such-file')])\n"
     file = written(node.directory, code)
-    said = "/dev/no-such-file does not exist, no container with device a can start"
+    said = "/dev/no-such-file does not exist, so no container with device a can start"
     report = await asyncio.to_thread(checked, file, scan=True)
     assert (report.problems, report.warnings) == ((), (f"{STUB}: {said}",))
     plugin = node.start_plugin(f"{file}:P")
@@ -261,7 +261,7 @@ async def test_status_says_why_plugins_do_not_work() -> None:
             for words in (
                 f"{starts}:5: P has no method devices(), which the hub calls: write def devices(self)",
                 f"devices() failed at {asked}:9: ZeroDivisionError: division by zero",
-                "/dev/no-such-file does not exist, no container with device a can start",
+                "/dev/no-such-file does not exist, so no container with device a can start",
                 f"registration failed: {nameless}:5: P offers devices without a resource",
             ):
                 await wait_until(lambda words=words: _status_has(node, words), words)

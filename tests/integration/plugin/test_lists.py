@@ -126,7 +126,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
         ("Device('x' * 64)", f"device '{'x' * 64}': the id has 64 characters, at most 63 are allowed"),
         ("Device('good')", "device 'good' is offered twice"),
         ("Device('')", "device '': the id is empty"),
-        ("Device(7)", "device 7: the id is not a string: write str(...) around it"),
+        ("Device(7)", "device 7: the id is not a string: wrap it in str(...)"),
         ("Device('a\\nb')", "device 'a\\nb': the id has characters that cannot be printed"),
         ("'eth0'", "'eth0' is not a hub.Device"),
         ("None", "None is not a hub.Device"),
@@ -174,7 +174,7 @@ async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: F
     await kubelet.wait_for(STUB, 1)
     state = await offering.plugin.resource_until(lambda state: bool(state.problems))
     assert len(state.problems) == 17
-    assert state.problems[-1] == "4984 more devices have such problems"
+    assert state.problems[-1] == "4984 more devices have similar problems"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: F
         ("Example.com/a", 'resource "Example.com/a": "Example.com" is not a domain name in lower case'),
         ("d" * 250 + "/a", "is not a domain name in lower case"),
         ("node.kubernetes.io/a", 'resource "node.kubernetes.io/a": the domain kubernetes.io is reserved'),
-        ("requests.example.com/a", 'resource "requests.example.com/a": the prefix "requests." belongs to quotas'),
+        ("requests.example.com/a", 'resource "requests.example.com/a": the prefix "requests." is reserved for quotas'),
         ("exämple.com/\\udcff", "is not a domain name in lower case"),
     ],
 )

@@ -156,7 +156,7 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     await kubelet.wait_for(STUB, 3)
     node.faults("")
     resource = await plugin.resource_until(lambda state: state.devices[0].source == "flapping")
-    assert "recovered 3 times within 3600 s; dphub uncordon releases it" in resource.devices[0].reason
+    assert "recovered 3 times within 3600 s; run dphub uncordon to clear it" in resource.devices[0].reason
     assert await plugin.stop() == 0
     plugin = await _plugin(node, kubelet, devices=3)
     assert await plugin.stop() == 0

@@ -170,7 +170,7 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
     newer = node.start_plugin(name="newer")
     await newer.registered()
     taken = await older.resource_until(lambda state: state.registration is RegistrationStatus.SOCKET_TAKEN)
-    assert taken.detail == f"another process serves {node.plugin_dir}/dphub-example.com_stub.sock"
+    assert taken.detail == f"another process is using {node.plugin_dir}/dphub-example.com_stub.sock"
     settled = len(kubelet.registrations)
     older.hup()
     newer.hup()

@@ -93,7 +93,7 @@ async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubel
     kubelet.answer = {(STUB, "old"): "ns/pod/main"}
     assert await holders.refresh()
     (found,) = holders.of_device("card")
-    assert found.describe("uses it") == "ns/pod/main may be using it: it uses old, which was removed"
+    assert found.describe("is using it") == "ns/pod/main may be using it: it is using old, which was removed"
     assert holders.of_device(f"{STUB} whole") == []
 
 

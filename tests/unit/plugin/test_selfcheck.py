@@ -10,7 +10,7 @@ from hub.testing.plugin import STUB
 from tests.harness.authors import RESOURCE, Mistake, checked, expected, written
 
 INVALID: dict[str, Mistake] = {
-    "an id that is a number": ("Device(5)", "device 5: the id is not a string: write str(...) around it"),
+    "an id that is a number": ("Device(5)", "device 5: the id is not a string: wrap it in str(...)"),
     "nodes that are a string": (
         "Device('a', nodes='/dev/null')",
         "device 'a': nodes is '/dev/null', expected a list such as [DeviceNode(\"/dev/x\", permissions=\"rw\")]",
@@ -71,6 +71,6 @@ def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> No
     file = written(tmp_path, f"{RESOURCE}    {code}")
     report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
     said = (
-        f"{tmp_path}/host/dev/x0 is where this process finds a file of the node, no container with device a can start"
+        f"{tmp_path}/host/dev/x0 is this process's path of a file on the node, so no container with device a can start"
     )
     assert report.warnings == (f"{STUB}: {said}: name the node's own path, /dev/x0",)

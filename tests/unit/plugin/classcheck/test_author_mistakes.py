@@ -59,7 +59,7 @@ CERTAIN: dict[str, Mistake] = {
     ),
     "a constructor without that of Plugin": (
         f"class P(Plugin):\n    def __init__(self, settings, host, runtime):  # HERE\n        self.n = 1\n{GOOD}",
-        "{here}: __init__() leaves out the hub's part: begin it with super().__init__(settings, host, runtime)",
+        "{here}: __init__() does not call the base class: begin with super().__init__(settings, host, runtime)",
     ),
     "allocate returns a dict": (
         f"class P(Plugin):\n{GOOD}    def allocate(self, devices):  # HERE\n        return {{'env': {{}}}}\n",
