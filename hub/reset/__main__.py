@@ -1,8 +1,8 @@
 """`python -m hub.reset MODULE:FUNCTION`: reset one device, and leave no process behind.
 
 The plugin process starts this process, the guard, with the request on standard input. The guard forks the worker, which
-calls the plugin's function, and then only waits: for the end of the worker, for SIGTERM, or for the end of the plugin
-process. The guard exits when every process that the reset started has ended, killed if necessary, and exits the way the
+calls the plugin's function, and then only waits: for the worker to exit, for SIGTERM, or for the plugin process to
+exit. The guard exits when every process that the reset started has exited, killed if necessary, and exits the way the
 worker did. So waiting for the guard is waiting for everything, and a guard that does not exit means that a process
 survives SIGKILL.
 
@@ -34,7 +34,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _WATCHED)
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=ResetRequest)
     if os.getppid() != request.parent:
-        # The parent ended before the death signal was set.
+        # The parent exited before the death signal was set.
         return
     become_subreaper()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

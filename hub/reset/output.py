@@ -8,7 +8,7 @@ LINES = 200
 """Maximum number of lines of one reset that are logged; further lines are counted."""
 
 LINE_BYTES = 1000
-"""Maximum bytes of a line that are logged."""
+"""Maximum length in bytes of a logged line."""
 
 _CHUNK = 1 << 16
 
@@ -44,7 +44,7 @@ class Output:
         return bool(chunk)
 
     def finish(self) -> None:
-        """Read what is left in the pipe after all its writers have ended, and log how many lines were dropped.
+        """Read what is left in the pipe after all its writers have exited, and log how many lines were dropped.
 
         If a process still writes to it, stop after the content of a full pipe.
         """

@@ -21,7 +21,7 @@ _REPLY_BYTES = 1 << 16
 
 
 class ResetProcess:
-    """A reset in its own processes, from its start until every process that it started has ended.
+    """A reset in its own processes, from its start until every process that it started has exited.
 
     Create it in the thread of the event loop, because the processes die with the thread that started them.
 
@@ -33,7 +33,7 @@ class ResetProcess:
 
     Attributes:
         identity: The guard's process.
-        exited: Set when every process has ended.
+        exited: Set when every process has exited.
 
     Raises:
         OSError: it could not be started.
@@ -104,7 +104,7 @@ class ResetProcess:
         try:
             self._reply = os.read(self._result, _REPLY_BYTES)
         except BlockingIOError:
-            # A process still holds the other end, although all should have ended.
+            # A process still holds the other end, although all should have exited.
             self._reply = b""
         for descriptor in (self._handle, self._printed, self._result):
             os.close(descriptor)

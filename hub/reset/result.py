@@ -15,7 +15,7 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed out"
     """It had not ended, or not begun, at the deadline."""
     CRASHED = "crashed"
-    """Its process ended without a result, or could not be started."""
+    """Its process exited without a result, or could not be started."""
     STUCK = "stuck"
     """Its process, or that of an earlier reset of the device, survives SIGKILL."""
     SKIPPED = "skipped"
@@ -27,7 +27,7 @@ class ResetResult(msgspec.Struct, frozen=True):
 
     Args:
         outcome: The outcome.
-        message: A complete sentence for people: the device, the outcome, the duration.
+        message: A complete, human-readable sentence: the device, the outcome, the duration.
         seconds: The duration, or the time spent waiting.
         cause: The message without the duration, so that the same failure has the same text each time.
         begun: Whether the reset ran at all; otherwise its failure says nothing about the device.

@@ -1,4 +1,4 @@
-"""Resets of devices, each in separate processes that end at its deadline."""
+"""Resets of devices, each in separate processes that exit by its deadline."""
 
 import asyncio
 import contextlib
@@ -37,8 +37,8 @@ SETTINGS_LIMIT = 2.0
 _LIMITS = ResetLimits()
 
 _HINTS: dict[int, str] = {
-    signal.SIGXCPU: ": its processor time is used up",
-    signal.SIGKILL: ", possibly because of too little memory",
+    signal.SIGXCPU: ": it used up its CPU time",
+    signal.SIGKILL: ", possibly out of memory",
 }
 
 
@@ -49,13 +49,13 @@ class ResetRunner:
         target: The plugin's function, as "MODULE:FUNCTION".
         settings: Returns the current settings for the resets, anything that can be written as JSON.
         limits: The limits of one reset.
-        parallel: Maximum number of devices that are reset in parallel, over all calls.
+        parallel: Maximum number of devices that are reset in parallel, across all calls.
         environment: More variables for the resets.
         term_timeout: Seconds between SIGTERM and SIGKILL.
         kill_timeout: Seconds after SIGTERM until a process counts as stuck.
         cancel_timeouts: Both timeouts after a cancelled call.
         stuck: By device, the processes of earlier resets that were stuck.
-        on_stuck: Called with each device whose reset is stuck, and why; also after a cancelled call.
+        on_stuck: Called with each device whose reset is stuck, and why; even after a cancelled call.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class ResetRunner:
         A cancelled call ends its resets before it ends itself.
 
         Args:
-            devices: The devices to reset; duplicates are reset once. A mapping may have other keys than ids, which need
-                not be unique then.
+            devices: The devices to reset; duplicates are reset once. A mapping may have keys other than ids, which then
+                need not be unique.
             deadline: Seconds for everything, including the time spent waiting for other calls. Ending the resets that
                 still run after that may take `kill_timeout` more.
             bounded: Whether these resets wait for, and count towards, the limit of parallel resets.
@@ -119,7 +119,7 @@ class ResetRunner:
         return {key: task.result() for key, task in resets.items()}
 
     def holder(self, device: str) -> ProcessId | None:
-        """Return the process of the last reset of a device, unless it has ended."""
+        """Return the process of the last reset of a device, unless it has exited."""
         process = self._holders.get(device)
         if process is None or process.alive:
             return process
@@ -208,7 +208,7 @@ class ResetRunner:
 
 
 async def _has_exited(process: ResetProcess, seconds: float) -> bool:
-    """Return whether every process has ended within `seconds`.
+    """Return whether every process has exited within `seconds`.
 
     Without asyncio.timeout: in a task that was cancelled, that of Python before 3.11.4 raises no TimeoutError.
     """
@@ -250,8 +250,8 @@ def _survived(process: ResetProcess) -> str:
 
 
 def _ending(status: int) -> str:
-    """Describe how a process ended."""
+    """Describe how a process exited."""
     if status >= 0:
-        return f"ended with exit code {status}"
+        return f"exited with code {status}"
     hint = _HINTS.get(-status, "")
     return f"was killed by {signal_name(-status)} ({signal.strsignal(-status)}{hint})"

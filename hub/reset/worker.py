@@ -15,7 +15,7 @@ from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
-"""Maximum characters of a failure's text; it travels in a header of a gRPC response, whose size is limited."""
+"""Maximum length of a failure text in characters; it travels in a header of a gRPC response, whose size is limited."""
 
 
 def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
@@ -51,7 +51,7 @@ def _limit(limits: ResetLimits) -> None:
     ):
         _, hard = resource.getrlimit(kind)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        # The hard limit of processor time sends SIGKILL. One second earlier, SIGXCPU shows the reason.
+        # The hard limit on CPU time sends SIGKILL. One second earlier, SIGXCPU shows the reason.
         spare = 1 if kind == resource.RLIMIT_CPU and least != hard else 0
         resource.setrlimit(kind, (least, least + spare))
 
@@ -61,7 +61,7 @@ def _reset(target: str, request: ResetRequest) -> ResetReply:
         _call(target, request)
     except ResetFailed as failed:
         return ResetReply(ok=False, message=printable(failed)[:_MESSAGE])
-    except BaseException as error:  # noqa: BLE001 - foreign code; every exception is a failed reset
+    except BaseException as error:  # noqa: BLE001 - plugin code; every exception is a failed reset
         sys.__excepthook__(type(error), error, error.__traceback__)
         return ResetReply(ok=False, message=explain(error)[:_MESSAGE])
     return ResetReply(ok=True)

@@ -34,7 +34,7 @@ def condition_of(hub: HubReport, process: ProcessReport, report: PluginReport | 
     if process.run is not RunState.RUNNING:
         return _NOT_RUNNING[process.run], _why_not_running(process)
     if not process.is_hub_plugin:
-        return Condition.EXTERNAL, "not a plugin process of the hub; its state is unknown"
+        return Condition.EXTERNAL, "not one of the hub's plugin processes; its state is unknown"
     if process.unresponsive:
         return Condition.UNRESPONSIVE, process.unresponsive
     if report is None:
@@ -65,9 +65,9 @@ def _why_not_running(process: ProcessReport) -> str:
 
 
 def _previous_exit(process: ProcessReport) -> str:
-    """Say how the previous process ended, for as long as the new one has nothing to report."""
+    """Say how the previous process exited, for as long as the new one has nothing to report."""
     last = process.last_exit
-    return f"the previous process ended: {last.reason}" if last and last.reason != AS_REQUESTED else ""
+    return f"the previous process exited: {last.reason}" if last and last.reason != AS_REQUESTED else ""
 
 
 def _message(resource: ResourceStatus) -> str:

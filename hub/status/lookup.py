@@ -10,12 +10,12 @@ from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.model.plugin import DeviceStatus
 
 _SHORTEST = 8
-"""Characters of an abbreviated id: "GPU-1" may be meant as a number, and begin the UUID of another GPU."""
+"""Minimum length of an abbreviated id: "GPU-1" may mean GPU number 1, but also match another GPU's UUID."""
 
 _SHOWN = 8
 
 REMOVED_IN_USE = "removed by the plugin, still in use"
-"""The reason of a device that a container uses and its plugin no longer offers."""
+"""The reason shown for a device that a container still uses but its plugin no longer offers."""
 
 Key = tuple[str, str]
 """A plugin, and its name for a physical device: the device's `physical`, or "RESOURCE ID" where it has none."""
@@ -72,14 +72,14 @@ def find_device(status: NodeStatus, name: str, plugin: str | None = None, *, els
 
 
 def _exact(plugins: Iterable[PluginStatus], known: Iterable[KnownDevice], name: str) -> list[Key]:
-    """List the devices with exactly this name, also cordoned ones that are absent at the moment."""
+    """List the devices with exactly this name, including cordoned ones that are currently absent."""
     cordoned = [(plugin.name, key) for plugin in plugins for key in plugin.report.cordons]
     present = [each.key for each in known if name in each.names]
     return list(dict.fromkeys([*present, *(key for key in cordoned if name in (key[1], key[1].rpartition(" ")[2]))]))
 
 
 def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[KnownDevice]:
-    """List devices, also those that were removed and are still in use.
+    """List devices, including those that were removed but are still in use.
 
     Args:
         status: The node.
@@ -126,13 +126,13 @@ def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
 
 
 def excluded(plugins: Iterable[PluginStatus], name: str) -> str:
-    """Say why something that exists is not a device, for the end of a message; empty where it does not exist."""
+    """Return, as a suffix for a message, why something that exists is not a device; empty if it does not exist."""
     reasons = [each.reason for plugin in plugins for each in plugin.report.excluded if each.id == name]
     return f": it is excluded: {reasons[0]}" if reasons else ""
 
 
 def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
-    """Iterate over the devices that a container uses and their plugin no longer offers."""
+    """Iterate over the devices that a container still uses but their plugin no longer offers."""
     for plugin in status.plugins:
         for resource in plugin.report.resources:
             for name, holder in resource.removed_in_use.items():
@@ -141,11 +141,11 @@ def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
 
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
-    """Name the plugins whose devices are unknown at the moment, for the end of a message; empty where there is none."""
+    """Name the plugins whose devices are currently unknown, as a suffix for a message; empty if there are none."""
     silent = [each for each in plugins if not each.process.pid or each.condition is Condition.STARTING]
     return "".join(f"; the devices of {each.name} are unknown ({each.condition}{_start(each)})" for each in silent)
 
 
 def _start(plugin: PluginStatus) -> str:
-    """Say how to start a plugin that is stopped, for the end of a message."""
+    """Say how to start a plugin that is stopped, as a suffix for a message."""
     return f"; start it with dphub start {plugin.name}" if plugin.condition is Condition.STOPPED else ""

@@ -1,4 +1,4 @@
-"""What an administrator should know of a node, the worst first."""
+"""What an administrator should know about a node, the worst first."""
 
 import shlex
 import time
@@ -41,7 +41,7 @@ _REMEDIES = {
 
 REASONS = 8
 """Maximum number of reasons that are listed individually, of one resource or of what one plugin excludes. Where
-thousands of devices have a reason each, the list of devices shows them."""
+thousands of devices each have a different reason, the list of devices shows them."""
 
 RECENT_SECONDS = 600.0
 """For how long a rejected container is reported."""
@@ -155,7 +155,7 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
         named = _named(f"{name} by {holder}" for name, holder in used.items())
         yield Problem(Severity.WARNING, about, f"{resource.name}: removed, but still in use: {named}")
     if (last := resource.rejection) and time.time() - last.time < RECENT_SECONDS:
-        received = "has not received its" if last.count == 1 else "have not received their"
+        received = "failed to get its" if last.count == 1 else "failed to get their"
         since = f"{counted(last.count, 'container')} {received} devices since the plugin started"
         yield Problem(Severity.INFO, about, f"{since}: {last.reason}")
     never_offered = resource.registration is RegistrationStatus.INVALID

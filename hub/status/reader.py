@@ -61,7 +61,7 @@ class Reader:
 
         Args:
             running: Whether the hub's process exists, which its file cannot show.
-            unresponsive: Whether that process has long had no heartbeat, which it cannot report itself.
+            unresponsive: Whether that process has had no heartbeat for a long time, which it cannot report itself.
 
         Raises:
             HubError: no hub has ever run.

@@ -62,7 +62,7 @@ def _report(done: "subprocess.CompletedProcess[bytes]") -> CheckReport:
     except UnreadableError:
         lines = [line for line in (done.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
         code = done.returncode
-        how = f"it was killed by {signal_name(-code)}" if code < 0 else f"it ended with exit code {code}"
+        how = f"it was killed by {signal_name(-code)}" if code < 0 else f"it exited with code {code}"
         raise HubError(lines[-1] if lines else how) from None
 
 

@@ -9,10 +9,10 @@ import msgspec
 from hub.base.untrusted import UnreadableError, decode_json, read_tail
 
 RECENT = 10.0
-"""Seconds before the exit in which an error may have caused it."""
+"""How many seconds before the exit an error may have occurred and still be its cause."""
 
 LONGEST = 300
-"""Maximum characters of the reason; the log has all of it."""
+"""Maximum length of the reason in characters; the log has all of it."""
 
 _TAIL_BYTES = 65536
 

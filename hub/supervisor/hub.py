@@ -33,7 +33,7 @@ def run_hub(settings: HubSettings) -> Exit:
 
     Raises:
         ConfigError: a file or directory is unusable; nothing was started.
-        AlreadyRunningError: another hub holds the run directory.
+        AlreadyRunningError: another hub is using the run directory.
         HubError: the hub could not start.
     """
     plugins = read_config(settings.config)

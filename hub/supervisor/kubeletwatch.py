@@ -32,7 +32,7 @@ class KubeletEvent(Enum):
     STOPPED = auto()
     """`kubelet.sock` is gone."""
     UNRESPONSIVE = auto()
-    """No process listens on the socket, as after SIGKILL of the kubelet."""
+    """No process is listening on the socket, as after SIGKILL of the kubelet."""
     RESPONSIVE = auto()
     """The kubelet responds again, or there is none."""
 

@@ -48,7 +48,7 @@ class ProcessRecord:
         self._become(RunState.STOPPING, pid=self.state.pid, started=self.state.started)
 
     def stopped(self) -> None:
-        """Record that no process runs, and none is to be started."""
+        """Record that no process is running, and none is to be started."""
         self._become(RunState.STOPPED)
 
     def ended(self, pid: int, status: int, killed_for: str = "") -> None:
@@ -125,7 +125,7 @@ def _describe(code: int, *, ours: bool) -> str:
 
 
 def exit_fields(code: int, *, ours: bool) -> dict[str, str | int]:
-    """Return how a process ended, as fields of a log event.
+    """Return how a process exited, as fields of a log event.
 
     Args:
         code: Its exit code, or the negative number of a signal.

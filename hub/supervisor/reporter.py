@@ -67,7 +67,7 @@ class HubReporter:
         self.mark_changed()
 
     def kubelet_responds(self, *, responding: bool) -> None:
-        """Record whether the kubelet listens on its socket."""
+        """Record whether the kubelet is listening on its socket."""
         self._kubelet_unresponsive = not responding
         self.mark_changed()
 

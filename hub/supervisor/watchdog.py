@@ -2,7 +2,7 @@
 
 Programs other than plugin processes of the hub are not watched, because their normal behavior is unknown.
 
-Time counts only while the hub itself runs. So after the node was suspended, or when the hub got no processor time, a
+Time counts only while the hub itself runs. So after the node was suspended, or when the hub got no CPU time, a
 plugin that had no chance to write a heartbeat is not killed.
 """
 
@@ -90,7 +90,7 @@ class Watchdog:
 
     def beat(self) -> None:
         """Write the hub's own heartbeat."""
-        # When the directory is full, the plugins still have to be watched.
+        # When the file system is full, the plugins still have to be watched.
         with suppress(OSError):
             touch_heartbeat(self._run_dir.hub_heartbeat)
 
@@ -110,7 +110,7 @@ class Watchdog:
         self._watched = watched
 
     def _sample(self, name: str, pid: int) -> Sample | None:
-        """Return the state of a process; None if the directory is full, where all processes would look dead."""
+        """Return the state of a process; None if the file system is full, since all processes would look dead."""
         path = self._run_dir.heartbeat(name)
         try:
             if not path.exists():

@@ -5,7 +5,7 @@ runs unpatched except for one name, see `_NoNameService`. What is replaced, and 
 
 - The global lock. circus rejects every command, and even skips reaping children, while another command runs: a SIGTERM
   during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each watcher runs
-  its own commands one after the other, and watchers do not wait for each other.
+  its own commands one after another, and watchers do not wait for each other.
 - The configuration. circus drops a watcher that it cannot create, with a warning, and restarts everything when its own
   section changes. Here `config` reads the file, and a reload affects only what has changed.
 - Signals. The handlers of circus need its lock. Here `hub` handles all signals.
@@ -28,7 +28,7 @@ from tornado.ioloop import IOLoop
 from hub.base.errors import ConfigError, HubError
 from hub.base.log import get_logger
 from hub.model.hub import RestartReason
-from hub.supervisor.circus import commands  # noqa: F401 - circus finds what it has by its class
+from hub.supervisor.circus import commands  # noqa: F401 - circus discovers its commands by their class
 from hub.supervisor.circus.changes import ReloadResult
 from hub.supervisor.circus.watcher import PluginWatcher
 from hub.supervisor.config.ini import Section
@@ -79,7 +79,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         self.children: dict[int, PluginWatcher] = {}
         """All plugin processes that have not been reaped, by process id."""
         self.stopped = asyncio.Event()
-        """Set when all plugins were asked to stop and have ended, or will not end."""
+        """Set when all plugins were asked to stop and have exited, or will not exit."""
         self.all_ended = False
         self.stopping: asyncio.Task[None] | None = None
         """The task that stops the hub, once a stop was requested."""
@@ -145,7 +145,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self._stopping = True
             self.stopping = asyncio.ensure_future(self._close_watchers())
             # Not in the task itself: a client that waits gets its response when the task is done, and only then may the
-            # process end.
+            # process exit.
             self.stopping.add_done_callback(lambda _: self.stopped.set())
         return self.stopping
 
@@ -160,12 +160,12 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     def restart(
         self, watcher_iter_func: Callable[[], Iterable[PluginWatcher]] | None = None, **_circus: object
     ) -> asyncio.Future[Any]:
-        """Restart plugins in place. circus would end its own process, and rely on another one to start it again."""
+        """Restart plugins in place. circus would exit, and rely on another process to start it again."""
         watchers = (watcher_iter_func or self.iter_watchers)()
         return asyncio.gather(*(watcher.restart() for watcher in watchers))
 
     def reload(self, **_circus: object) -> asyncio.Future[Any]:
-        """Restart all plugins, never with an old process beside a new one, which would lose the resources to it."""
+        """Restart all plugins, never running an old process beside a new one: the old one would take the resources."""
         return self.restart()
 
     def reload_from_config(self) -> asyncio.Task[ReloadResult]:
@@ -210,7 +210,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     def add_watcher(self, name: str, cmd: str, **options: object) -> PluginWatcher:
         """Add a plugin until the next reload of the configuration, checked as a section of circus.ini is."""
         if name.lower() in self._watchers_names:
-            raise AlreadyExist(f"plugin {name} exists already")
+            raise AlreadyExist(f"plugin {name} already exists")
         given = {"cmd": cmd} | {key: str(value) for key, value in options.items() if value is not None}
         try:
             section = Section(Path("circusctl add"), name, given)
@@ -222,7 +222,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """Stop a plugin and remove it."""
         if any(nostop):
             raise MessageError(
-                "a process without a hub would keep its resources from the next one; remove the plugin without nostop"
+                "a process without a hub would block its resources for the next one; remove the plugin without nostop"
             )
         return asyncio.ensure_future(self._remove(self.get_watcher(name)))
 
@@ -248,7 +248,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     # Exited children.
 
     def reap_processes(self) -> None:
-        """Reap all children that have ended: plugins, and the orphans that process 1 inherits."""
+        """Reap all children that have exited: plugins, and the orphans that process 1 inherits."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

@@ -17,7 +17,7 @@ _HUB_PID = os.getpid()
 
 
 class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
-    """A child that ends with the hub, however the hub ends: otherwise it would keep its resources from the next hub."""
+    """A child that exits with the hub, however that exits: otherwise it would block its resources for the next hub."""
 
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.
@@ -40,7 +40,7 @@ def with_hub_python(command: str) -> str:
 
 
 def why_not_started(error: Exception) -> str:
-    """Return why a process could not be started, in words for people."""
+    """Return why a process could not be started, as human-readable text."""
     if isinstance(error, SubprocessError):
         return "its limits, user or group cannot be set"
     return str(error)

@@ -1,7 +1,7 @@
 """One plugin process, as circus knows it (a watcher), with the hub's own life cycle.
 
 circus provides a watcher's commands and options in circusctl, its events, and how it starts a process. The hub decides
-when a process is started and ended: circus polls for exited children, gives up on a command after five immediate
+when a process is started and stopped: circus polls for exited children, gives up on a command after five immediate
 attempts, and has one lock for all watchers; see `arbiter` for the lock.
 """
 
@@ -38,7 +38,7 @@ STACK_BYTES = 8000
 """Maximum bytes of these stacks in one line of the log."""
 
 KILL_SECONDS = 2.0
-"""Seconds that a process may take to end after SIGKILL. One that hangs in a driver may never end."""
+"""Seconds that a process may take to exit after SIGKILL. One that hangs in a driver may never exit."""
 
 
 class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
@@ -100,7 +100,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self.record.write_now()
 
     async def _reload(self, **_circus: object) -> None:
-        # circus would start the new process beside the old one: when the old one then ends, the kubelet takes the
+        # circus would start the new process beside the old one: when the old one then exits, the kubelet takes the
         # resource from the new one.
         await self._restart()
 
@@ -108,7 +108,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         """Stop permanently; commands that still wait for their turn start no more processes.
 
         Returns:
-            Whether the process has ended.
+            Whether the process has exited.
         """
         self._closed = True
         await self._stop()
@@ -131,7 +131,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return super().set_opt(key, val)
 
     async def manage_processes(self) -> None:
-        """Do nothing: SIGCHLD reports an ended process, and its next start is scheduled then."""
+        """Do nothing: SIGCHLD reports an exited process, and its next start is scheduled then."""
 
     # The life cycle of a process.
 
@@ -147,7 +147,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self._spawn()
 
     async def _halt(self) -> None:
-        """End the process if there is one, and start no other."""
+        """Stop the process if there is one, and start no other."""
         self._forget_crashes()
         if self.is_stopped():
             return
@@ -248,7 +248,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return RestartReason.SELF_REQUESTED if needed else RestartReason.CRASHED
 
     async def kill_unresponsive(self, pid: int, reason: str) -> None:
-        """Kill an unresponsive process, after it had time to write where it hangs."""
+        """Kill an unresponsive process, after giving it time to write where it is stuck."""
         self._unresponsive[pid] = reason
         self.record.unresponsive(reason)
         if self.config.is_hub_plugin:
@@ -273,7 +273,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def kill_process(
         self, process: WatchedProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
     ) -> bool:
-        """End one process: with the stop signal, and SIGKILL after the graceful timeout."""
+        """Stop one process: with the stop signal, and SIGKILL after the graceful timeout."""
         try:
             self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
         except NoSuchProcess:
@@ -290,7 +290,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         return False
 
     async def _has_ended(self, process: WatchedProcess, seconds: float) -> bool:
-        """Wait for the end of a process; return whether it has ended in time."""
+        """Wait for a process to exit; return whether it has exited in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()

@@ -1,7 +1,7 @@
 """The plugins in circus.ini, checked completely before any of them is started.
 
 circus itself accepts unknown keys, and turns some mistakes into a warning and drops the plugin. Here each mistake is an
-error that names file, section and key.
+error that names the file, the section and the key.
 """
 
 import re
@@ -31,7 +31,7 @@ class PluginConfig:
     """One `[watcher:NAME]` section: a plugin process that the hub keeps alive."""
 
     name: str
-    """The name of the plugin, also in the names of its files."""
+    """The name of the plugin; also used in its file names."""
     cmd: str
     """The command that runs it. `python` is the hub's own interpreter."""
     args: str | None = None
@@ -259,13 +259,13 @@ _HUB_SETS = frozenset(
         # A child's environment and streams are inherited, so that its logs are the hub's logs.
         *("close_child_stderr", "close_child_stdin", "close_child_stdout", "copy_env", "copy_path"),
         *("stderr_stream", "stdin_socket", "stdout_stream", "use_sockets"),
-        # The hub decides when a process is started and ended.
+        # The hub decides when a process is started and stopped.
         *("check_flapping", "max_age", "max_age_variance", "max_retry", "on_demand", "respawn", "warmup_delay"),
         # Nothing may come between the hub and the plugin process: signals go to that process itself.
         *("executable", "send_hup", "shell", "shell_args", "stop_children", "virtualenv", "virtualenv_py_ver"),
         # It runs as the hub's user, because it writes into the kubelet's directory and the hub's.
         *("gid", "uid"),
-        # Foreign code could block the hub process.
+        # Third-party code could block the hub process.
         "hooks",
     }
 )

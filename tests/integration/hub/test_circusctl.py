@@ -89,7 +89,7 @@ def test_add_and_rm(make_hub: MakeHub) -> None:
     os.kill(hub.plugin_pid("b"), signal.SIGKILL)
     hub.wait_event("plugin started", plugin="b", count=2)
     for words, reason in {
-        ("add", "b", "sleep 1"): "exists already",
+        ("add", "b", "sleep 1"): "already exists",
         ("add", "../b", "sleep 1"): "letters",
         ("add", "c", "'"): "quotation",
         ("rm", "c"): "not found",
@@ -97,7 +97,7 @@ def test_add_and_rm(make_hub: MakeHub) -> None:
         refused = hub.ctl(*words)
         assert refused.returncode != 0
         assert reason in refused.stderr
-    assert "keep its resources" in hub.call("rm", name="b", nostop=True)["reason"]
+    assert "block its resources" in hub.call("rm", name="b", nostop=True)["reason"]
     pid = hub.plugin_pid("b")
     assert hub.ask("rm", "b", "--waiting") == "ok"
     assert not is_alive(pid)

@@ -42,7 +42,7 @@ def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
     (found,) = status.plugins
     assert (found.condition, found.message) == (
         Condition.EXTERNAL,
-        "not a plugin process of the hub; its state is unknown",
+        "not one of the hub's plugin processes; its state is unknown",
     )
 
 

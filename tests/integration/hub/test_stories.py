@@ -129,7 +129,7 @@ async def test_hung_hardware() -> None:
         last = status.plugins[2].process.last_exit
         assert last
         assert last.reason == f"killed by the hub: its hardware has not responded for {SHORT_WATCHDOG:g} s"
-        words = f"starting: the previous process ended: {last.reason}"
+        words = f"starting: the previous process exited: {last.reason}"
         await node.status_until(lambda status: _found(status, "stub", words) is not None, words)
         await node.status_until(lambda status: not status.ready, "a node that is not ready")
         said = await node.dphub("logs", "stub", "--json", "-n", "0")

@@ -30,7 +30,7 @@ MISDEEDS = [
     ("do: raise, text: no idea", r"failed after .* s: at \S+/plugins/stub/reset.py:\d+: RuntimeError: no idea"),
     ("do: segfault", "killed by SIGSEGV"),
     ("do: sigkill", "killed by SIGKILL"),
-    ("do: exit, code: 3", "exit code 3"),
+    ("do: exit, code: 3", "exited with code 3"),
     ("do: hang", "did not end and was stopped after"),
     ("do: hang in C", "did not end and was stopped after"),
     ("do: spin", "did not end and was stopped after"),

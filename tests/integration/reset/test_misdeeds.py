@@ -27,9 +27,9 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
         CRASHED,
         r"gave no valid result: its process was killed by SIGSEGV \(Segmentation fault\) after",
     ),
-    ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, possibly because of too little memory\) after"),
-    ({"do": "exit", "code": 3}, CRASHED, "its process ended with exit code 3 after"),
-    ({"do": "exit", "code": 0}, CRASHED, "its process ended with exit code 0 after"),
+    ({"do": "sigkill"}, CRASHED, r"was killed by SIGKILL \(Killed, possibly out of memory\) after"),
+    ({"do": "exit", "code": 3}, CRASHED, "its process exited with code 3 after"),
+    ({"do": "exit", "code": 0}, CRASHED, "its process exited with code 0 after"),
     ({"do": "hang"}, TIMED_OUT, LATE),
     ({"do": "hang in C"}, TIMED_OUT, LATE),
     ({"do": "spin"}, TIMED_OUT, LATE),
@@ -37,7 +37,7 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
     ({"do": "garbage"}, OK, "succeeded after"),
     ({"do": "flood"}, OK, "succeeded after"),
     ({"do": "flood line"}, OK, "succeeded after"),
-    ({"do": "scribble"}, CRASHED, "gave no valid result: its process ended with exit code [01] after"),
+    ({"do": "scribble"}, CRASHED, "gave no valid result: its process exited with code [01] after"),
     ({"do": "leave child"}, OK, "succeeded after"),
     ({"do": "leave daemon"}, OK, "succeeded after"),
     ({"do": "leave and hang"}, TIMED_OUT, LATE),
@@ -77,7 +77,7 @@ async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: 
         ),
         ("tests.integration.reset.odd_resets:surrogates", FAILED, r"file \\udcff x"),
         ("tests.integration.reset.odd_resets:leave_system", FAILED, "SystemExit: 0"),
-        ("tests.integration.reset.odd_resets:shut_everything", CRASHED, "ended with exit code 1"),
+        ("tests.integration.reset.odd_resets:shut_everything", CRASHED, "exited with code 1"),
         (
             "tests.integration.reset.odd_resets:no_such_function",
             FAILED,
@@ -120,7 +120,7 @@ async def test_processor_time_is_limited(workshop: Workshop) -> None:
     result = (await reset(resetter, "bad"))["bad"]
     assert result.outcome is CRASHED
     assert "SIGXCPU" in result.message
-    assert "its processor time is used up" in result.message
+    assert "it used up its CPU time" in result.message
 
 
 async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> None:

@@ -19,7 +19,7 @@ def test_a_plugin_that_starts_again() -> None:
     """The exit of the last process is the reason until the new one serves, whether it has reported yet or not."""
     hung = "killed by the hub: its hardware has not responded for 30 s"
     for state in (None, SILENT):
-        assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"the previous process ended: {hung}")
+        assert condition_of(HUB, _process(hung), state) == (Condition.STARTING, f"the previous process exited: {hung}")
         assert condition_of(HUB, _process(), state) == (Condition.STARTING, "")
         assert condition_of(HUB, _process(AS_REQUESTED), state) == (Condition.STARTING, "")
 
@@ -33,7 +33,7 @@ def test_a_plugin_that_hangs_before_its_first_report() -> None:
 def test_another_program() -> None:
     """It is external: its state is unknown."""
     condition, text = condition_of(HUB, _process("exit code 1", is_hub_plugin=False), None)
-    assert (condition, text) == (Condition.EXTERNAL, "not a plugin process of the hub; its state is unknown")
+    assert (condition, text) == (Condition.EXTERNAL, "not one of the hub's plugin processes; its state is unknown")
 
 
 def test_a_plugin_without_resources() -> None:
