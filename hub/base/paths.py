@@ -67,7 +67,7 @@ class RunDir:
 
     @property
     def hub_heartbeat(self) -> Path:
-        """An empty file; its modification time shows that the hub's event loop runs, see `hub.model.heartbeat`."""
+        """An empty file; its mtime shows that the hub's event loop runs, see `hub.model.heartbeat`."""
         return self.path / f"{self.instance}.heartbeat"
 
     @property

@@ -55,7 +55,7 @@ def _releasable(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
         cordoned = cordons.pop(known.key, "")
         if cordoned or known.device.source in _RELEASABLE:
             yield _best_name(known, begun), cordoned or known.device.reason
-    # Devices that are absent at the moment.
+    # Devices that are currently absent.
     yield from ((key, reason) for (_, key), reason in cordons.items())
 
 

@@ -43,7 +43,7 @@ class LastExit(msgspec.Struct, frozen=True):
     ended: float
     """Unix time."""
     reason: str
-    """In words, such as "killed by SIGSEGV"."""
+    """As text, such as "killed by SIGSEGV"."""
     code: int
     """Its exit code, or the negative number of the signal that killed it."""
 

@@ -31,7 +31,7 @@ from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
-"""Seconds between two checks of the sockets. A plugin that was started by hand notices a kubelet restart only then;
+"""Seconds between two checks of the sockets. A plugin started by hand notices a kubelet restart only after this;
 under the hub a signal comes first."""
 
 
@@ -178,7 +178,7 @@ class PluginProcess:
         def refresh(*_: object) -> None:
             loop.call_soon_threadsafe(self._refresh)
 
-        # Not by the loop, which restores a signal's default when it closes, and the default of SIGHUP is to terminate.
+        # Not by the loop, which restores a signal's default when it closes: SIGHUP's default action is to terminate.
         signal.signal(signal.SIGHUP, refresh)
         # It was blocked from the start, so that it could not terminate the process before this line.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -26,7 +26,7 @@ from hub.plugin.resets.service import ResetService
 
 
 class Reporter:
-    """Builds the report from what the parts of the process know at the moment.
+    """Builds the report from what the parts of the process currently know.
 
     Args:
         plugin: The plugin.

@@ -20,7 +20,7 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class CommandResult:
-    """A command that has ended: its exit code, standard output and standard error."""
+    """A command that has exited: its exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -146,6 +146,6 @@ async def _stop(hub: asyncio.subprocess.Process) -> int:
     try:
         return await asyncio.wait_for(hub.wait(), STOP_SECONDS)
     except TimeoutError:
-        # Its plugins end with it.
+        # Its plugins exit with it.
         hub.kill()
         return await hub.wait()

@@ -29,7 +29,7 @@ class PluginProcess:
         name: The plugin's name, as a section of circus.ini gives it.
         config: The text of its configuration file, or the path of one.
         instance: The hub to which it belongs.
-        env: Variables to add to those of this process, of which it does not get DPHUB_*.
+        env: Variables to add to those of this process, except DPHUB_*.
         hup_blocked: Whether SIGHUP is blocked at its start, as the hub starts it.
     """
 
@@ -82,8 +82,8 @@ class PluginProcess:
         self.signal(signal.SIGHUP)
 
     async def exited(self) -> int:
-        """Wait until it has ended, and return its exit status."""
-        await wait_until(lambda: self.process.poll() is not None, f"the end of {self.name}")
+        """Wait until it has exited, and return its exit status."""
+        await wait_until(lambda: self.process.poll() is not None, f"the exit of {self.name}")
         return self.process.returncode
 
     async def stop(self) -> int:
@@ -92,7 +92,7 @@ class PluginProcess:
         return await self.exited()
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill it, as in a crash."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -129,12 +129,12 @@ class PluginProcess:
         """Return the first report on a resource for which a condition holds.
 
         Raises:
-            AssertionError: the condition stayed false, or the process has ended.
+            AssertionError: the condition stayed false, or the process has exited.
         """
 
         def found() -> ResourceStatus | None:
             if self.process.poll() is not None:
-                raise AssertionError(f"{self.name} has ended ({self.process.returncode}):\n{self.log}")
+                raise AssertionError(f"{self.name} has exited ({self.process.returncode}):\n{self.log}")
             report = self.resource(name)
             return report if report and holds(report) else None
 
@@ -155,7 +155,7 @@ def environment_without_hub() -> dict[str, str]:
 
 @contextmanager
 def _sighup_blocked() -> Iterator[None]:
-    """Block SIGHUP for processes that are started meanwhile.
+    """Block SIGHUP for processes that are started inside the block.
 
     Not by a function that runs in the child: where there is one, Python forks, and gRPC, which this process uses too,
     does not always survive that.

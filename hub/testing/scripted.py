@@ -1,4 +1,4 @@
-"""A device plugin and a kubelet on the bare wire, whose every answer a test can choose."""
+"""A device plugin and a kubelet at wire level; a test can choose each of their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

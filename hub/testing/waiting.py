@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 WAIT_SECONDS = 60.0
-"""The default limit; far more than any condition takes, also on a busy machine."""
+"""The default limit; far more than any condition takes, even on a busy machine."""
 
 POLL_SECONDS = 0.005
 

@@ -1,7 +1,7 @@
 """A kubelet without a cluster: its side of the device plugin API, for tests and demos.
 
 It listens on a real socket, connects to real plugins, and behaves like the kubelet's device manager
-(kubernetes, pkg/kubelet/cm/devicemanager, version 1.36), including its traps.
+(kubernetes, pkg/kubelet/cm/devicemanager, version 1.36), including its pitfalls.
 
     async with FakeKubelet(plugin_dir) as kubelet:
         await kubelet.wait_for("example.com/stub", allocatable=4)

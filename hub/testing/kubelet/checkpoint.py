@@ -1,7 +1,7 @@
-"""The file that keeps a device manager's state over restarts: kubelet_internal_checkpoint in the plugin directory.
+"""The file that keeps a device manager's state across restarts: kubelet_internal_checkpoint in the plugin directory.
 
-The format is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint), but without a checksum, and with namespace
-and name of a pod instead of its UID.
+The format is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint), but without a checksum, and with the
+namespace and name of a pod instead of its UID.
 """
 
 from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 
 MAX_RECEIVED_BYTES = 4 * 1024 * 1024
-"""Maximum bytes of one message that Go's gRPC accepts, and so a kubelet."""
+"""Maximum size in bytes of a message that Go's gRPC, and so a kubelet, accepts."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
@@ -24,7 +24,7 @@ _Answer = TypeVar("_Answer")
 
 
 class PluginError(Exception):
-    """A failed call of a plugin, with the kubelet's text."""
+    """A failed call to a plugin, with the kubelet's text."""
 
 
 class PluginClient:
@@ -41,7 +41,7 @@ class PluginClient:
         """Connect, and retry for `timeout` seconds.
 
         Raises:
-            PluginError: no process answered in time, or the connection was closed meanwhile.
+            PluginError: no process answered in time, or the connection was closed in the meantime.
         """
         try:
             async with asyncio.timeout(timeout):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """All messages from plugins, over all starts of the kubelet."""
+    """All messages from plugins, across all starts of the kubelet."""
 
     def __init__(self) -> None:
         self.registrations: list[Registered] = []
@@ -25,7 +25,7 @@ class Journal:
         self._next_change = asyncio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true. It is checked immediately at each change, so that no short state is missed.
+        """Wait until the condition is true. It is checked at once at each change: no short-lived state is missed.
 
         An exception of the condition is raised here.
         """

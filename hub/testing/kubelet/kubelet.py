@@ -21,7 +21,7 @@ from hub.testing.kubelet.model import (
 from hub.testing.kubelet.process import KubeletOptions, KubeletProcess
 
 WAIT_SECONDS = 30.0
-"""Seconds that a test waits by default: far more than necessary, also on a busy machine."""
+"""Seconds that a test waits by default: far more than necessary, even on a busy machine."""
 
 
 class FakeKubelet:
@@ -110,7 +110,7 @@ class FakeKubelet:
 
     @property
     def registrations(self) -> list[Registered]:
-        """All completed calls of Register, over all starts."""
+        """All completed calls to Register, across all starts."""
         return self._journal.registrations
 
     @property
@@ -119,7 +119,7 @@ class FakeKubelet:
         return self._pods
 
     def lists(self, resource: str | None = None) -> list[ListUpdate]:
-        """Return all ListAndWatch messages, of one resource or of all, over all starts."""
+        """Return all ListAndWatch messages, of one resource or of all, across all starts."""
         return [update for update in self._journal.lists if resource in (None, update.resource)]
 
     def capacity(self) -> dict[str, Capacity]:
@@ -232,7 +232,7 @@ class FakeKubelet:
 
     def _process_for(self, pod: Pod) -> KubeletProcess:
         if pod.key in self._pods:
-            raise ValueError(f"pod {pod.key} exists already; remove it first")
+            raise ValueError(f"pod {pod.key} already exists; remove it first")
         if self._process is None:
             raise AdmissionError(pod, "the kubelet not running")
         return self._process

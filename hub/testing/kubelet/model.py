@@ -33,13 +33,13 @@ class AdvertisedDevice:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A completed call of Register."""
+    """A completed call to Register."""
 
     resource: str
     endpoint: str
     """The file name of the socket, as the plugin sent it."""
     start: int
-    """The number of the kubelet's start, from 1."""
+    """Which start of the kubelet this was, counting from 1."""
     time: float
     """When the call completed, by time.monotonic()."""
     error: str = ""
@@ -57,12 +57,12 @@ class ListUpdate:
     size: int
     """Bytes on the wire; a kubelet accepts at most 4 MiB."""
     start: int
-    """The number of the kubelet's start, from 1."""
+    """Which start of the kubelet this was, counting from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerMount:
-    """A path of the node that is mounted into a container."""
+    """A path on the node that is mounted into a container."""
 
     container_path: str
     host_path: str

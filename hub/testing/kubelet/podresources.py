@@ -20,7 +20,7 @@ class PodResources(rpc.PodResourcesListerServicer):
     async def List(
         self, request: wire.ListPodResourcesRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.ListPodResourcesResponse:
-        """Return all pods of the node, including those without devices."""
+        """Return all pods on the node, including those without devices."""
         del request, context
         return wire.ListPodResourcesResponse(pod_resources=[_pod(pod) for pod in self._pods.values()])
 

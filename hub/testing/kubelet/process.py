@@ -90,7 +90,7 @@ class KubeletProcess:
         self.state_changed()
 
     def registered(self, request: wire.RegisterRequest, error: str) -> None:
-        """Record a completed call of Register."""
+        """Record a completed call to Register."""
         registration = Registered(request.resource_name, request.endpoint, self._number, time.monotonic(), error)
         self._journal.registrations.append(registration)
         self._journal.changed()
@@ -147,7 +147,7 @@ class KubeletProcess:
 
 
 def _delete_sockets(directory: Path) -> None:
-    """Delete all sockets in the directory, also those that are served, and no other files."""
+    """Delete all sockets in the directory, including those that a process is listening on, and no other files."""
     if directory.exists():
         for path in directory.iterdir():
             if path.is_socket():

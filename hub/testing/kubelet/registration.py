@@ -120,8 +120,8 @@ class RegistrationService(rpc.RegistrationServicer):
     async def _watch(self, resource: str, client: PluginClient) -> None:
         """Read the plugin's lists; when they end, disconnect the current owner of the resource's name.
 
-        This is the kubelet's trap: if an old plugin's stream ends after a new plugin has registered, the new plugin is
-        disconnected, and sees this only by the end of its own stream. Kubelets since 1.37 disconnect only the plugin
+        This is a kubelet pitfall: if an old plugin's stream ends after a new plugin has registered, the new plugin is
+        disconnected, and notices this only when its own stream ends. Kubelets since 1.37 disconnect only the plugin
         with the same socket.
         """
         async for response in client.lists():

@@ -15,8 +15,8 @@ _GRACE = 0.1
 class UnixServer:
     """Listens on `path`, which appears when the server is ready.
 
-    A gRPC server that stops deletes the path that it was bound to, even if a newer server listens there by then. So
-    this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
+    A gRPC server that stops deletes the path that it was bound to, even if a newer server is listening there by then.
+    So this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
     decides whether to delete the file.
     """
 

@@ -207,7 +207,7 @@ async def test_two_pods_of_one_name_cannot_be() -> None:
     async with node() as it:
         await it.kubelet.admit("pod")
         await it.kubelet.admit("pod", namespace="other")
-        with pytest.raises(ValueError, match="pod default/pod exists already"):
+        with pytest.raises(ValueError, match="pod default/pod already exists"):
             await it.kubelet.admit("pod")
 
 
