@@ -12,14 +12,14 @@ from plugins.gpu.resources import Share
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 
 KNOWN_CODES = 1000
-"""Real XIDs are below; the driver could report any number."""
+"""Real XIDs are below this; the driver could report any number."""
 
 
 class XidFaults:
     """The XIDs that still count, for whole GPUs and for MIG devices.
 
     They are recorded in the driver's thread and read in that of a scan. A fault that recovers is reported at least
-    once, and until a later probe finds the GPU without fault; the recovery time that follows is the hub's. A fatal one
+    once, and until a later probe finds no fault of the GPU; the recovery time that follows is the hub's. A fatal one
     is reported once for each affected device, and kept by the hub.
 
     Args:
@@ -56,7 +56,7 @@ class XidFaults:
             return dict(self._counts)
 
     def settle(self, state: DriverState) -> None:
-        """Forget the reported XIDs of GPUs and MIG devices that a new poll found without fault."""
+        """Forget the reported XIDs of GPUs and MIG devices that a new poll found without a fault."""
         with self._lock:
             for uuid in _without_fault(state.gpus):
                 codes = self._recovering.pop(uuid, {})

@@ -1,4 +1,4 @@
-"""The plugin: it joins the driver's GPUs, the settings, and the answers to the kubelet."""
+"""The plugin: it ties together the driver's GPUs, the settings, and the answers to the kubelet."""
 
 import os
 import threading
@@ -210,7 +210,7 @@ class GPU(Plugin):
         """Return the shares behind devices of the kubelet.
 
         Raises:
-            ValueError: a device was removed meanwhile.
+            ValueError: a device has since been removed.
         """
         shares = [self._shares.get((device.resource, device.id)) for device in devices]
         gone = [device.id for device, share in zip(devices, shares, strict=True) if share is None]

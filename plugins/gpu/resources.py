@@ -1,4 +1,4 @@
-"""From the GPUs of a node to advertised devices: which device belongs to which resource, and in how many shares."""
+"""From the GPUs on a node to advertised devices: which device belongs to which resource, and in how many shares."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +105,7 @@ def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, 
 
 
 def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Share]:
-    """Select the MIG devices of the most frequent size, which strategy single advertises under one name.
+    """Select the MIG devices of the most common size, which strategy single advertises under one name.
 
     NVIDIA's plugin refuses the whole node if it finds another size, or a GPU without MIG.
     """
@@ -113,9 +113,9 @@ def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Shar
     usual = max(profiles, key=lambda profile: profiles[profile], default="")
     for share in shares:
         if share.mig is None:
-            excluded[share.uuid] = "flags.migStrategy is single, but only other GPUs of this node have MIG enabled"
+            excluded[share.uuid] = "flags.migStrategy is single, but only other GPUs on this node have MIG enabled"
         elif share.mig.profile != usual:
-            what = f"this is a {share.mig.profile}, but most MIG devices of this node are {usual}"
+            what = f"this is a {share.mig.profile}, but most MIG devices on this node are {usual}"
             excluded[share.uuid] = f"flags.migStrategy is single: {what}"
         else:
             yield share

@@ -1,4 +1,4 @@
-"""Decide whether the ports of an HCA are up, with delays against short interruptions."""
+"""Decide whether the ports of an HCA are up, debounced, so that short interruptions do not count."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ class _History:
 
 
 class PortWatch:
-    """Records since when each port is down, or up again. Scans and the watch use it in their own threads.
+    """Records since when each port has been down, or up again. Scans and the watch use it in their own threads.
 
     Args:
         clock: A monotonic clock in seconds.
@@ -86,5 +86,5 @@ class PortWatch:
 
 def _words(hca: Hca, port: Port, rule: PoolHealth) -> str:
     if port.state in GOOD_STATES:
-        return f"port {port.number} of {hca.name} was down, and must be {port.state} for {rule.up:g} s first"
+        return f"port {port.number} of {hca.name} was down, and must first be {port.state} for {rule.up:g} s"
     return f"port {port.number} of {hca.name} is {port.state or 'in an unknown state'} ({port.phys_state or 'unknown'})"

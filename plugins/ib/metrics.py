@@ -8,7 +8,7 @@ from plugins.ib.discovery.sysfs import read_counters
 from plugins.ib.health import GOOD_STATES
 
 PORTS = 64
-"""The maximum ports with metrics; no node has more ports of physical functions."""
+"""The maximum number of ports with metrics; no node has more ports of physical functions."""
 
 GIGABIT = 1e9 / 8
 """Bytes."""

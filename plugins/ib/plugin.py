@@ -24,13 +24,13 @@ from plugins.ib.resources import PoolMembers, assign_pools
 from plugins.ib.settings import IBSettings, Mode, Pool
 
 POLL_INTERVAL = 1.0
-"""Seconds between two reads of the port states; sysfs does not notify about their changes."""
+"""Seconds between two reads of the port states; sysfs gives no notification when they change."""
 
 NEVER = 1e9
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",
-    "in exclusive namespace mode: a device moved to a pod's network is invisible here until the pod ends",
+    "in exclusive namespace mode: a device moved to a pod's network namespace is invisible here until the pod ends",
 )
 """Explains to administrators why a device may be missing."""
 
@@ -169,7 +169,7 @@ class IB(Plugin):
             pool.resource,
             nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
             unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
-            # HCAs on several nodes are close to all of them, which helps no choice.
+            # HCAs on several nodes are close to all of them, which does not help to choose.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,
             pci=[hca.pci for hca in hcas],

@@ -28,7 +28,7 @@ def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
         size: The number of devices to choose.
         gpus: PCI addresses of the GPUs that the same container just got; the first HCA is chosen close to the first
             GPU, and so on.
-        closeness: Compares the places of two devices.
+        closeness: Compares the positions of two devices.
     """
     by_id = {device.id: device for device in available}
     kept = {device.id for device in required}

@@ -21,7 +21,7 @@ def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequ
 
     Args:
         pools: The configured pools.
-        hcas: The HCAs of the node.
+        hcas: The HCAs on the node.
         default_route: Network interfaces that the node itself depends on.
     """
     members: list[list[Hca]] = [[] for _ in pools]

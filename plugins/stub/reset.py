@@ -39,7 +39,7 @@ class Deed(StrEnum):
     HANG_IN_C = "hang in C"
     """Hang in a library that holds the interpreter lock, blocking all signals but SIGKILL."""
     SPIN = "spin"
-    """Use up processor time."""
+    """Use up CPU time."""
     ALLOCATE = "allocate"
     """Allocate memory without end."""
     GARBAGE = "garbage"
@@ -80,7 +80,7 @@ class _Faults(msgspec.Struct):
     """By device id, or `*`."""
 
 
-def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as JSON has them
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - as decoded from JSON
     """Reset a simulated device, with the configured fault."""
     faults = msgspec.convert(settings, _Faults).reset
     fault = faults.get(device.id) or faults.get(EVERY) or ResetFault()

@@ -22,7 +22,7 @@ def fill_in(template: str, **values: object) -> str:
     except (LookupError, ValueError) as error:
         known = ", ".join(f"{{{name}}}" for name in values)
         raise ValueError(
-            f'"{template}" is not a valid template ({error}), expected a string with at most {known}'
+            f'"{template}" is not a valid template ({error}), expected no placeholders other than {known}'
         ) from None
 
 

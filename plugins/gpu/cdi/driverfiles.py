@@ -14,7 +14,7 @@ LIBRARY_DIRECTORIES = (
     "/usr/lib64/vdpau",
 )
 """Where the libraries that containers need are, the real directory before its aliases. A directory that is added here
-probably belongs into `DIRECTORIES` in plugins/gpu/nvml/library.py too."""
+probably belongs in `DIRECTORIES` in plugins/gpu/nvml/library.py too."""
 
 PROGRAMS = (
     "nvidia-smi",

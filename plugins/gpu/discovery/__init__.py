@@ -1,1 +1,1 @@
-"""Facts about the GPUs of a node, and where its driver is."""
+"""Facts about the GPUs on a node, and where its driver is."""

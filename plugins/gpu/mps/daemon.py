@@ -1,4 +1,4 @@
-"""One control daemon of MPS: NVIDIA's program, configured as by NVIDIA's plugin."""
+"""One control daemon of MPS: NVIDIA's program, configured as NVIDIA's plugin does it."""
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ _ANSWER_TIMEOUT = 3.0
 
 _VOLTA = 7
 _CLIENTS, _OLD_CLIENTS = 48, 16
-"""The maximum clients of a GPU's server, since the Volta generation and before (NVIDIA's MPS documentation)."""
+"""Maximum number of clients per GPU server: for Volta and later, and for earlier ones (NVIDIA's MPS documentation)."""
 
 
 class MpsLimits(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class MpsLimits(msgspec.Struct, frozen=True):
 
 
 def too_many_clients(gpu: Gpu, replicas: int) -> str:
-    """Return why MPS cannot serve so many clients on a GPU; empty if it can."""
+    """Return why MPS cannot serve that many clients on a GPU; empty if it can."""
     most = _CLIENTS if gpu.compute_capability[0] >= _VOLTA else _OLD_CLIENTS
     return f"MPS serves at most {most} clients per {gpu.name}, but replicas is {replicas}" if replicas > most else ""
 

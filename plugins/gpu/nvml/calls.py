@@ -1,4 +1,4 @@
-"""Calls of NVML, with a record of the current one."""
+"""Calls to NVML, with a record of the current one."""
 
 import time
 from typing import Any

@@ -87,7 +87,7 @@ class Driver:
         """Poll the driver and return its state.
 
         Args:
-            timeout: Seconds that a single call of NVML may take.
+            timeout: Seconds that a single NVML call may take.
 
         Raises:
             DriverTimeout: a call does not return.

@@ -16,7 +16,7 @@ DIRECTORIES = (
     "/usr/local/nvidia/lib64",
     "/usr/lib",
 )
-"""Where distributions and NVIDIA's driver container install it. A directory that is added here probably belongs into
+"""Where distributions and NVIDIA's driver container install it. A directory that is added here probably belongs in
 `LIBRARY_DIRECTORIES` in plugins/gpu/cdi/driverfiles.py too."""
 
 

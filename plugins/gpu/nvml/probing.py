@@ -11,9 +11,9 @@ from plugins.gpu.nvml.calls import Nvml
 
 _ACTIONS = {
     1: "a reset of the GPU",
-    2: "a restart of the node",
-    3: "its peer-to-peer traffic drained",
-    4: "its work drained and a reset",
+    2: "a reboot of the node",
+    3: "draining its peer-to-peer traffic",
+    4: "draining its work and resetting it",
     5: "a recovery of the IMEX domain",
     6: "a reset of its PCIe bus",
     7: "a restart of the system",

@@ -27,7 +27,7 @@ def run_program(
     stdin: str = "",
     environment: Mapping[str, str] = _NOTHING,
 ) -> str:
-    """Run a program of the driver and return its output.
+    """Run one of the driver's programs and return its output.
 
     It runs in its own session: what it leaves running outlives this process and its group.
 

@@ -1,9 +1,9 @@
 """Choose GPUs that are well connected.
 
 The score of a set of GPUs is the sum of the scores of its pairs. Among sets with equal scores, the best one leaves the
-best rest, which follows from the set itself: with s(S) the sum of the pairs in S, and d(i) the sum of the pairs of i
-with all available GPUs, the rest scores s(all) + s(S) - d(S). So among equals the set with the smallest d(S) wins, and
-the search needs only the set.
+best remaining set, which follows from the set itself: with s(S) the sum of the pairs in S, and d(i) the sum of the
+pairs of i with all available GPUs, the remaining set scores s(all) + s(S) - d(S). So among equals the set with the
+smallest d(S) wins, and the search needs only the set.
 
 NVIDIA's plugin asks the driver for every pair in every call and tries all partitions of all available GPUs, which takes
 seconds with 16 of them.
@@ -29,7 +29,7 @@ NVLINK_SCORE = 100
 """The additional score of each NVLink."""
 
 EXHAUSTIVE = 300
-"""Up to so many sets, all are tried; 8 GPUs have 70 at most. Beyond, the search is bounded: starting from each GPU, it
+"""Up to this many sets, all are tried; 8 GPUs have 70 at most. Beyond, the search is bounded: starting at each GPU, it
 adds the best one until the size is reached, then swaps single GPUs as long as that helps."""
 
 Matrix = Sequence[Sequence[int]]

@@ -22,7 +22,7 @@ def spread(
 ) -> list[Share]:
     """Choose the best shares, including the required ones.
 
-    The replicas of one container are of different GPUs if possible: two of the same GPU are no gain.
+    The replicas of one container come from different GPUs if possible: two from the same GPU gain nothing.
 
     Args:
         totals: The number of shares by group, including allocated ones.
@@ -80,7 +80,7 @@ class _Groups:
 
 
 def _free_shares(available: Sequence[Share], required: Sequence[Share]) -> dict[str, list[Share]]:
-    """Return the shares that are not required by group, each group in descending order."""
+    """Return, by group, the shares that are not required, each group in descending order."""
     kept = {share.id for share in required}
     free: defaultdict[str, list[Share]] = defaultdict(list)
     for share in sorted(available, key=_position, reverse=True):

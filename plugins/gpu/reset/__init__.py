@@ -11,7 +11,7 @@ from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.settings.levels import ResetLevel
 
 
-def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetSettings as JSON has them
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetSettings as decoded from JSON
     """Prepare a GPU or MIG device for a container, up to the reset level of its resource.
 
     Raises:

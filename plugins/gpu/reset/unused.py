@@ -23,7 +23,7 @@ def require_unused(target: Target, settings: ResetSettings) -> None:
     end = time.monotonic() + settings.timeout
     while why := _usage(target, settings.memory_slack):
         if time.monotonic() > end:
-            raise ResetFailed(f"{why}, still after {settings.timeout:g} s")
+            raise ResetFailed(f"{why}, even after {settings.timeout:g} s")
         time.sleep(_POLL)
 
 
@@ -33,7 +33,7 @@ def _usage(target: Target, slack: int) -> str:
         return f"other processes are using the GPU: {processes}"
     used = target.nvml.call("nvmlDeviceGetMemoryInfo", target.handle, pynvml.nvmlMemory_v2).used
     if used > slack:
-        return f"{used >> 20} MiB of its memory are in use (at most {slack >> 20} on an unused GPU)"
+        return f"{used >> 20} MiB of its memory is in use (at most {slack >> 20} on an unused GPU)"
     return ""
 
 

@@ -11,7 +11,7 @@ _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-"""The values that Go's strconv.ParseBool accepts, which reads these variables in NVIDIA's plugin."""
+"""The values accepted by Go's strconv.ParseBool, with which NVIDIA's plugin reads these variables."""
 
 
 def _boolean(text: str) -> bool:

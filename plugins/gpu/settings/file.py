@@ -24,11 +24,11 @@ class MigStrategy(StrEnum):
     """How MIG devices are advertised."""
 
     NONE = "none"
-    """Not at all: each GPU is one device, even if it is divided."""
+    """Not at all: each GPU is one device, even if it is partitioned."""
     SINGLE = "single"
-    """As nvidia.com/gpu, if all GPUs are divided into devices of one size."""
+    """As nvidia.com/gpu, if all GPUs are partitioned into devices of the same size."""
     MIXED = "mixed"
-    """As one resource per size, such as nvidia.com/mig-1g.5gb; undivided GPUs are nvidia.com/gpu."""
+    """As one resource per size, such as nvidia.com/mig-1g.5gb; unpartitioned GPUs are nvidia.com/gpu."""
 
 
 class DeviceListStrategy(StrEnum):
@@ -166,8 +166,8 @@ class HubSection(Settings, frozen=True):
 
     health: HealthSettings = HealthSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
-    """By resource, what is done to a GPU before a container starts with it; other resources are not reset. `false`, as
-    which YAML reads `off`, means the same."""
+    """By resource, what is done to a GPU before a container starts with it; other resources are not reset. `false`,
+    which is how YAML reads `off`, means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
 
@@ -211,7 +211,7 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
                 raise ValueError(f"dphub.reset: no GPU is advertised as {name}, expected {', '.join(known)}")
 
     def _resource_names(self) -> Collection[str]:
-        """Return all resources that this file can advertise; none if they depend on the MIG devices of the node."""
+        """Return all resources that this file can advertise; none if they depend on the MIG devices on the node."""
         if self.flags.mig_strategy is not MigStrategy.NONE or os.environ.get("MIG_STRATEGY"):
             return ()
         mode = self.sharing.mode

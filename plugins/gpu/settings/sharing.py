@@ -12,7 +12,7 @@ GPU_RESOURCE = "nvidia.com/gpu"
 """The resource of GPUs that no pattern matches."""
 
 NAME_CHARACTERS = 63
-"""Maximum characters of a resource name, including the domain, that NVIDIA's plugin accepts."""
+"""Maximum length of a resource name, including the domain, that NVIDIA's plugin accepts."""
 
 SHARED = ".shared"
 """The suffix that `renameByDefault` adds to a resource's name."""
@@ -135,7 +135,7 @@ class SharingSection(Settings, frozen=True, rename="camel"):
 
     @property
     def single_requests(self) -> bool:
-        """Whether a container may have only one shared device; by default so for MPS, as in NVIDIA's plugin."""
+        """Whether a container may have only one shared device; true by default for MPS, as in NVIDIA's plugin."""
         if self.mode is None:
             return False
         setting = self.mode.fail_requests_greater_than_one

@@ -1,7 +1,7 @@
 """The effect of XIDs, the error reports of NVIDIA's driver, on a GPU's health.
 
-By default, as in NVIDIA's device plugin, XIDs caused by applications are ignored. Of the others, those are fatal for
-which NVIDIA's XID catalogue requires a reset of the GPU or a restart of the node; a GPU recovers from the rest.
+By default, as in NVIDIA's device plugin, XIDs caused by applications are ignored. Of the others, those for
+which NVIDIA's XID catalogue requires a GPU reset or a node reboot are fatal; a GPU recovers from the rest.
 """
 
 from collections.abc import Mapping
@@ -29,33 +29,33 @@ class XidMeaning(StrEnum):
 
 
 IGNORED = {
-    13: "graphics or compute exception of an application",
+    13: "graphics or compute exception in an application",
     31: "invalid memory access by an application",
-    43: "work of an application was stopped",
+    43: "an application's work was stopped",
     45: "clean-up after a terminated application",
     68: "video processor exception",
-    109: "context switch of an application timed out",
+    109: "application context switch timed out",
 }
 
 FATAL = {
     48: "uncorrectable memory error",
-    62: "a microcontroller of the GPU has halted",
+    62: "a GPU microcontroller has halted",
     64: "the retirement of faulty memory could not be recorded",
     74: "NVLink error",
     79: "the GPU has fallen off the bus",
     95: "memory error that may affect other applications",
     110: "security fault",
-    119: "the GPU's system processor does not answer",
-    120: "error in the GPU's system processor",
+    119: "the GPU System Processor (GSP) does not answer",
+    120: "error in the GPU System Processor (GSP)",
     140: "unrecovered memory error",
     143: "the GPU could not be initialized",
-    158: "fatal timeout of the GPU",
+    158: "fatal GPU timeout",
 }
 
 OTHERS = {
     32: "corrupt command buffer",
     38: "driver firmware error",
-    61: "breakpoint or warning of a microcontroller",
+    61: "microcontroller breakpoint or warning",
     63: "faulty memory was retired, or will be at the next reset",
     69: "graphics engine class error",
     92: "high rate of corrected memory errors",
@@ -63,7 +63,7 @@ OTHERS = {
     121: "error on the link to the processor",
     145: "NVLink error that was handled",
     149: "NVLink network error",
-    154: "the recovery action of the GPU has changed",
+    154: "the GPU's recovery action has changed",
 }
 
 _WORDS = IGNORED | FATAL | OTHERS

@@ -1,4 +1,4 @@
-"""Facts about the RDMA devices of a node."""
+"""Facts about the RDMA devices on a node."""
 
 import msgspec
 

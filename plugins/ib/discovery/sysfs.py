@@ -35,7 +35,7 @@ _ETHER, _INFINIBAND = "1", "32"
 
 
 def read_hcas(host: Host) -> list[Hca]:
-    """Read all RDMA devices in the order of their PCI addresses. One that is removed meanwhile is left out."""
+    """Read all RDMA devices in the order of their PCI addresses. One that is removed during the read is left out."""
     nodes = _character_devices(host)
     # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
@@ -51,7 +51,7 @@ def read_hcas(host: Host) -> list[Hca]:
 
 
 def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
-    """Read state and physical state of all ports, by device name and port number: only what changes often."""
+    """Read the state and physical state of all ports, by device name and port number: only what changes often."""
     states = {}
     for entry in _entries(host.path(RDMA_DEVICES)):
         for port in _entries(entry / "ports"):
@@ -151,7 +151,7 @@ def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
 
 
 def _entries(directory: Path) -> Iterator[Path]:
-    """Return the entries of a directory in natural order; none if it does not exist or is removed meanwhile."""
+    """Return the entries of a directory in natural order; none if it does not exist or is removed in the meantime."""
     try:
         names = [path.name for path in directory.iterdir()]
     except OSError:

@@ -15,11 +15,11 @@ from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import record, unbound_directory
 
 
-def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfResetSettings as JSON has them
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfResetSettings as decoded from JSON
     """Unbind a virtual function's driver, reset the function, bind the driver again, and check the result.
 
     Raises:
-        ResetFailed: the function is not as before, and the container must not start.
+        ResetFailed: the function was not restored to its previous state, and the container must not start.
     """
     timeouts = msgspec.convert(settings, VfResetSettings).timeouts
     function = Function(Host(device.host_root), device.id)

@@ -1,6 +1,6 @@
-"""Bind the drivers of functions again whose reset was interrupted.
+"""Rebind the drivers of functions whose reset was interrupted.
 
-Each runs in its own process, because a driver may hang forever: then that function is given up, and nothing else waits.
+Each runs in its own process, because a driver may hang forever: that function is then given up on; nothing else waits.
 This file is also that process: `python -m plugins.ib.reset.binder HOST_ROOT DIRECTORY PCI`.
 """
 
@@ -20,11 +20,11 @@ BIND_TIMEOUT = 6.0
 """Seconds that binding a driver may take."""
 
 FIRST_DELAY, MAX_DELAY = 1.0, 300.0
-"""Seconds between two attempts for one function: after the first one, and at most. Each attempt doubles them."""
+"""Seconds between attempts for one function: initial and maximum. The delay doubles with each attempt."""
 
 
 class DriverBinder:
-    """Binds the drivers of functions that a reset left without.
+    """Binds the drivers of functions that a reset left without a driver.
 
     Args:
         host: The node's file system.

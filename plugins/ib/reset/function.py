@@ -1,4 +1,4 @@
-"""One PCI function in sysfs, and the actions of the kernel on writes there."""
+"""One PCI function in sysfs, and what the kernel does when it is written to."""
 
 import re
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 from hub import Host, ResetFailed
 
 _POLL = 0.02
-"""Seconds between two reads of sysfs, which does not notify about changes."""
+"""Seconds between two reads of sysfs, which gives no notification of changes."""
 
 
 class Function:

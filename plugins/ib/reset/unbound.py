@@ -16,7 +16,7 @@ from typing import NamedTuple
 from hub import FileLock, ResetFailed, Runtime
 
 _MAX_SIZE = 4096
-"""The maximum bytes of a record."""
+"""The maximum size of a record in bytes."""
 
 
 class UnboundRecord(NamedTuple):

@@ -165,8 +165,8 @@ async def test_a_new_mig_device_of_a_broken_gpu(node: Node, kubelet: FakeKubelet
     ("values", "words"),
     [
         ({"remap_failed": 1}, "row remapping failed"),
-        ({"recovery": 2}, "recovery requires a restart of the node"),
-        ({"recovery": 4}, "its work drained and a reset"),
+        ({"recovery": 2}, "recovery requires a reboot of the node"),
+        ({"recovery": 4}, "draining its work and resetting it"),
         ({"recovery": 99}, "what NVML calls action 99"),
     ],
 )

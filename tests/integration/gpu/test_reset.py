@@ -81,7 +81,7 @@ async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
     bay.driver.set(0, used=400 << 20)
     assert (await bay.reset(CHECK)).outcome is Outcome.OK
     bay.driver.set(0, used=3 * GB)
-    assert "3072 MiB of its memory are in use" in (await bay.reset(CHECK)).message
+    assert "3072 MiB of its memory is in use" in (await bay.reset(CHECK)).message
 
 
 async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:

@@ -174,7 +174,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ("resources: [{nodes: [{permissions: rx}]}]", "resources[0].nodes[0].permissions: Expected `str` matching"),
         (
             "resources: [{env: {A: '{name}'}}]",
-            "resources[0]: \"{name}\" is not a valid template ('name'), expected a string with at most {id}, {n}",
+            "resources[0]: \"{name}\" is not a valid template ('name'), expected no placeholders other than {id}, {n}",
         ),
         ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" is not a valid template'),
         ("resources: [{}, {}]", "the resource example.com/stub occurs 2 times, expected once"),

@@ -69,8 +69,8 @@ def test_strategy_single_leaves_out_what_does_not_fit() -> None:
     assert _advertised(planned) == {"nvidia.com/gpu": ["MIG-0-0", "MIG-0-1"]}
     reasons = dict(planned.excluded)
     assert reasons.keys() == {"MIG-0-2", "GPU-1", "GPU-2"}
-    assert "this is a 3g.20gb, but most MIG devices of this node are 1g.5gb" in reasons["MIG-0-2"]
-    assert "other GPUs of this node have MIG enabled" in reasons["GPU-1"]
+    assert "this is a 3g.20gb, but most MIG devices on this node are 1g.5gb" in reasons["MIG-0-2"]
+    assert "other GPUs on this node have MIG enabled" in reasons["GPU-1"]
     assert "it has no MIG devices" in reasons["GPU-2"]
 
 

@@ -54,7 +54,7 @@ def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
     hca = _see(watch, "DOWN")
     hca = _see(watch, "ACTIVE")
     clock.now += 4.9
-    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 was down, and must be ACTIVE for 5 s first"
+    assert watch.fault(hca, ANY, USUAL) == "port 1 of mlx5_0 was down, and must first be ACTIVE for 5 s"
     assert watch.ports_down([USUAL])
     clock.now += 0.1
     assert watch.fault(hca, ANY, USUAL) == ""
