@@ -72,6 +72,8 @@ class Wanted:
     """Whether its root file system is."""
     user: int = 0
     privileged: bool = False
+    dropped: frozenset[str] = frozenset()
+    """The capabilities that it lacks though it is privileged, such as CAP_SYS_PTRACE."""
     host_pid: bool = False
     """Whether it sees the processes of the node."""
 
@@ -180,7 +182,7 @@ class Pod:
         # Kubernetes: a pod's command is without the image's arguments, a pod's arguments go to the image's command.
         command = wanted.command or config["Entrypoint"]
         args = wanted.args or ([] if wanted.command else config["Cmd"])
-        capabilities = _own_capabilities() if wanted.privileged else []
+        capabilities = [name for name in _own_capabilities() if wanted.privileged and name not in wanted.dropped]
         # Without this, runc allows the devices that every container has, such as /dev/null.
         devices = [{"allow": True, "access": "rwm"}] if wanted.privileged else []
         return {

@@ -208,17 +208,22 @@ async def test_only_a_privileged_container_opens_device_files(
 
 
 @pytest.mark.usefixtures("kubelet")
-@pytest.mark.parametrize("host_pid", [True, False])
-async def test_only_with_host_pid_the_users_of_a_device_are_found(
-    start_pod: StartPod, host: Path, *, host_pid: bool
+@pytest.mark.parametrize(
+    ("host_pid", "dropped", "found"),
+    [(True, "", True), (False, "", False), (True, "CAP_SYS_PTRACE", False)],
+    ids=["all", "hostPID", "CAP_SYS_PTRACE"],
+)
+async def test_what_finds_the_users_of_a_device(
+    start_pod: StartPod, host: Path, dropped: str, *, host_pid: bool, found: bool
 ) -> None:
-    """A process outside the pod with an adapter open is found with `resets`, so the adapter is not reset."""
+    """With `resets`, a process outside the pod with an adapter open is found, so the adapter is not reset."""
     wanted = _wanted(host, _component("resets"))
     assert wanted.host_pid
+    wanted = replace(wanted, command=["python", "-c", USERS], host_pid=host_pid, dropped=frozenset({dropped}))
     with (host / "dev/infiniband/uverbs1").open("rb"):
-        pod = start_pod(replace(wanted, command=["python", "-c", USERS], host_pid=host_pid))
+        pod = start_pod(wanted)
         assert await pod.ended(GRACE) == 0, pod.log
-    assert (f"process {os.getpid()} " in pod.output) is host_pid
+    assert (f"process {os.getpid()} " in pod.output) is found
 
 
 @pytest.mark.usefixtures("kubelet")
