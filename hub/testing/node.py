@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +60,8 @@ class Node:
         """The last hub that was started."""
         self.plugins: list[PluginProcess] = []
         """The plugins that `start_plugin` started."""
+        self.hub_command: Sequence[str] = own_python("hub", "run")
+        """The command that runs a hub; a test may choose another."""
         self._config = config
         self._environment = environment_without_hub() | dict(environment or {})
         self._hubs: list[asyncio.subprocess.Process] = []
@@ -102,7 +104,7 @@ class Node:
         }
         with self.log.open("ab") as log:
             self.hub = await asyncio.create_subprocess_exec(
-                *own_python("hub", "run", *(f"--{name}={value}" for name, value in flags.items())),
+                *(*self.hub_command, *(f"--{name}={value}" for name, value in flags.items())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
