@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hub.api.health import ProbePolicy, RecoveryPolicy
     from hub.api.host import Host
     from hub.api.metrics import Histogram, Kind, Metric, Sample
-    from hub.api.plugin import NeedsRestart, NoDevices, Plugin, Settings
+    from hub.api.plugin import NeedsRestart, NoDevices, Plugin, RequestRejected, Settings
     from hub.api.reset import ResetDevice, ResetFailed
     from hub.api.runtime import FileLock, Runtime
     from hub.api.settings import validation_problem
@@ -41,6 +41,7 @@ __all__ = [
     "Plugin",
     "ProbePolicy",
     "RecoveryPolicy",
+    "RequestRejected",
     "ResetDevice",
     "ResetFailed",
     "Runtime",
@@ -55,7 +56,7 @@ __all__ = [
 
 _HOMES = {
     "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
-    "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "Settings"),
+    "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "RequestRejected", "Settings"),
     "hub.api.affinity": ("AllocationHint", "read_allocation_hint", "write_allocation_hint"),
     "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
     "hub.base.errors": ("ConfigError",),

@@ -44,6 +44,13 @@ class NeedsRestart(Exception):
     """
 
 
+class RequestRejected(Exception):
+    """Raised by `Plugin.allocate`, with the reason, when a container may not have what it requests.
+
+    The pod is at fault. Any other exception is a fault of the plugin, which is reported when it occurs each time.
+    """
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of a plugin's settings; used as is by plugins without settings."""
 

@@ -12,6 +12,8 @@ from hub.model.plugin import RegistrationStatus
 LIMIT = 60.0
 """Seconds until the outcome is reported as unknown."""
 
+_REGISTERED = {Condition.REGISTERED, Condition.FAILING}
+
 _FINAL = {
     Condition.BACKING_OFF,
     Condition.START_FAILED,
@@ -49,7 +51,7 @@ def report_start(hub: TargetHub, plugin: str, *, begin: float, before: int = -1,
         now = plugin_of(hub.status(), plugin)
         echo(f"{plugin}: still {now.condition} after {took:.1f} s; see dphub status", error=True)
         return False
-    if found.condition is Condition.REGISTERED:
+    if found.condition in _REGISTERED:
         resources = ", ".join(f"{each.name} ({each.allocatable} of {each.capacity})" for each in found.report.resources)
         echo(f"{plugin}: {verb}, registered after {took:.2f} s: {resources}")
         return True
@@ -66,4 +68,4 @@ def _is_settled(status: PluginStatus) -> bool:
     if status.condition is Condition.WAITING:
         # It has a detail once it has looked for a kubelet.
         return any(each.registration is RegistrationStatus.WAITING and each.detail for each in status.report.resources)
-    return status.condition is Condition.REGISTERED or status.condition in _FINAL
+    return status.condition in _REGISTERED or status.condition in _FINAL

@@ -22,6 +22,8 @@ class Condition(StrEnum):
     REGISTERING = "registering"
     REGISTERED = "registered"
     """The kubelet has a ListAndWatch stream open for each of its resources."""
+    FAILING = "failing"
+    """It is registered, but the last allocations all failed, or a reset cannot begin: containers do not start."""
     NO_RESOURCES = "no resources"
     """It has nothing to register, such as on a node without its hardware; its message says why."""
     STANDBY = "standby"
@@ -47,7 +49,7 @@ class Severity(StrEnum):
     """How bad a problem is."""
 
     ERROR = "error"
-    """A plugin is not working. The node is not ready."""
+    """A plugin is not working, or keeps containers from their devices."""
     WARNING = "warning"
     """All plugins work, but a device cannot be used, or a configuration was rejected."""
     INFO = "info"

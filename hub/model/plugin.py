@@ -109,6 +109,8 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     devices: tuple[DeviceStatus, ...] = ()
     removed_in_use: Mapping[str, str] = {}
     """Devices that the plugin no longer offers and a container still uses: device id to container."""
+    failing: str = ""
+    """Why allocations fail: all of the last few did. Empty if one succeeded since, or none was requested."""
     rejection: Rejection | None = None
     """null where no container was rejected."""
 
@@ -143,6 +145,8 @@ class PluginReport(msgspec.Struct, frozen=True):
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}
     """Resets since the process started, by outcome."""
+    reset_fault: str = ""
+    """Why the last reset could not begin, such as a function that cannot be imported; empty if it began."""
     config: ConfigFile | None = None
     """null where it has read no file."""
     holders_known: bool = True

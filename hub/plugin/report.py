@@ -85,6 +85,7 @@ class Reporter:
             excluded=tuple(ExcludedDevice(each.id, each.reason) for each in inventory.excluded),
             resets=self._resets.results,
             reset_counts=self._resets.counts,
+            reset_fault=self._resets.fault,
             config=self._config,
             holders_known=self._holders.known,
             standby=inventory.scanned and self._ownership.role is Role.STANDBY,
@@ -116,6 +117,7 @@ class Reporter:
             warnings=devices.warnings,
             devices=states,
             removed_in_use={name: holder for name, holder in holders.items() if name not in devices.devices},
+            failing=resource.servicer.failing,
             rejection=resource.servicer.rejection,
         )
 

@@ -47,7 +47,9 @@ class ResetReply(msgspec.Struct, frozen=True):
     Args:
         ok: Whether it succeeded.
         message: Why it failed.
+        begun: Whether the function was called at all.
     """
 
     ok: bool
     message: str = ""
+    begun: bool = True

@@ -152,7 +152,7 @@ class ResetRunner:
         name = job.device.id
         begin = loop.time()
 
-        def result(outcome: Outcome, what: str, why: str = "", *, begun: bool = True) -> ResetResult:
+        def result(outcome: Outcome, what: str, why: str = "", begun: bool = True) -> ResetResult:  # noqa: FBT001, FBT002 - as `_judge` has them
             seconds = loop.time() - begin
             why = f": {why}" if why else ""
             message = f"reset of {name} {what} after {seconds:.3g} s{why}"
@@ -231,18 +231,18 @@ class _Job(NamedTuple):
     """The deadline by the clock of the event loop."""
 
 
-def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str, str]:
-    """Return the outcome of a reset, its description, and the reason, if there is one."""
+def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str, str, bool]:
+    """Return the outcome of a reset, its description, the reason, if there is one, and whether it has begun."""
     if not process.exited.is_set():
-        return Outcome.STUCK, _survived(process), ""
+        return Outcome.STUCK, _survived(process), "", True
     if not ended_in_time:
-        return Outcome.TIMED_OUT, "did not end and was stopped", ""
+        return Outcome.TIMED_OUT, "did not end and was stopped", "", True
     reply = process.reply
     if reply is None:
-        return Outcome.CRASHED, f"gave no valid result: its process {_ending(process.status)}", ""
+        return Outcome.CRASHED, f"gave no valid result: its process {_ending(process.status)}", "", True
     if not reply.ok:
-        return Outcome.FAILED, "failed", reply.message
-    return Outcome.OK, "succeeded", ""
+        return Outcome.FAILED, "failed" if reply.begun else "could not begin", reply.message, reply.begun
+    return Outcome.OK, "succeeded", "", True
 
 
 def _survived(process: ResetProcess) -> str:

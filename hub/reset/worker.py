@@ -6,16 +6,20 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from hub.api.reset import ResetFailed
+from hub.api.reset import ResetDevice, ResetFailed
 from hub.base.failures import explain, printable
 from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
 _MESSAGE = 1000
 """Maximum length of a failure text in characters; it travels in a header of a gRPC response, whose size is limited."""
+
+_Function = Callable[[ResetDevice, Any], object]
 
 
 def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
@@ -58,18 +62,31 @@ def _limit(limits: ResetLimits) -> None:
 
 def _reset(target: str, request: ResetRequest) -> ResetReply:
     try:
-        _call(target, request)
+        function = _load(target)
+    except BaseException as error:  # noqa: BLE001 - plugin code; every exception is a reset that cannot begin
+        return _failed(error, begun=False)
+    try:
+        _call(function, target, request)
     except ResetFailed as failed:
         return ResetReply(ok=False, message=printable(failed)[:_MESSAGE])
     except BaseException as error:  # noqa: BLE001 - plugin code; every exception is a failed reset
-        sys.__excepthook__(type(error), error, error.__traceback__)
-        return ResetReply(ok=False, message=explain(error)[:_MESSAGE])
+        return _failed(error, begun=True)
     return ResetReply(ok=True)
 
 
-def _call(target: str, request: ResetRequest) -> None:
-    module, _, function = target.partition(":")
-    returned = getattr(importlib.import_module(module), function)(request.device, request.settings)
+def _failed(error: BaseException, *, begun: bool) -> ResetReply:
+    sys.__excepthook__(type(error), error, error.__traceback__)
+    return ResetReply(ok=False, message=explain(error)[:_MESSAGE], begun=begun)
+
+
+def _load(target: str) -> _Function:
+    module, _, name = target.partition(":")
+    function: _Function = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _call(function: _Function, target: str, request: ResetRequest) -> None:
+    returned = function(request.device, request.settings)
     if returned is not None:
         # Such as False, or a coroutine that is never awaited.
         raise TypeError(f"{target} returned {returned!r}, expected None")

@@ -53,7 +53,9 @@ def _registration_condition(hub: HubReport, report: PluginReport) -> tuple[Condi
             # A missing kubelet is the reason, however far the registration of a resource had come.
             waits = condition is Condition.REGISTERING and not hub.kubelet_since
             return (Condition.WAITING if waits else condition), "; ".join(map(_message, found))
-    return Condition.REGISTERED, ""
+    failing = [f"{resource.name}: {resource.failing}" for resource in report.resources if resource.failing]
+    failing += filter(None, [report.reset_fault])
+    return (Condition.FAILING if failing else Condition.REGISTERED), "; ".join(failing)
 
 
 def _why_not_running(process: ProcessReport) -> str:

@@ -11,7 +11,7 @@ from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus, R
 
 _ORDER = list(Severity)
 
-_ERRORS = {
+_NOT_READY = {
     Condition.STARTING,
     Condition.REGISTERING,
     Condition.REGISTRATION_FAILED,
@@ -19,6 +19,8 @@ _ERRORS = {
     Condition.BACKING_OFF,
     Condition.START_FAILED,
 }
+
+_ERRORS = _NOT_READY | {Condition.FAILING}
 
 _IDLE = {Condition.NO_RESOURCES, Condition.STANDBY}
 """Nothing to register, which is an error only where the plugin itself reports one."""
@@ -28,6 +30,7 @@ _EXPLAINED_IN_LOG = {
     Condition.BACKING_OFF,
     Condition.START_FAILED,
     Condition.REGISTRATION_FAILED,
+    Condition.FAILING,
     *_IDLE,
 }
 
@@ -64,6 +67,15 @@ def problems_of(hub: HubStatus, plugins: Sequence[PluginStatus], known: Iterable
         for plugin in plugins:
             found += _plugin_problems(hub, plugin, plugins, ambiguous)
     return tuple(sorted(found, key=lambda problem: _ORDER.index(problem.severity)))
+
+
+def is_ready(hub: HubStatus, plugins: Iterable[PluginStatus]) -> bool:
+    """Return whether every plugin is registered, or has a reason not to be that is not an error.
+
+    Failing allocations and resets are errors that do not count. Pods cause and find them, at any time: a user whose
+    pods fail could otherwise make hubs unready, and so stop the rollout that fixes them.
+    """
+    return hub.running and not any(plugin.condition in _NOT_READY or _is_idle_by_fault(plugin) for plugin in plugins)
 
 
 def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -115,7 +127,7 @@ def _plugin_problems(
 ) -> Iterator[Problem]:
     about, report = plugin.name, plugin.report
     message = f"{plugin.condition}: {plugin.message}".removesuffix(": ")
-    idle_error = plugin.condition in _IDLE and report.fault
+    idle_error = _is_idle_by_fault(plugin)
     if plugin.condition in _ERRORS or idle_error:
         yield Problem(Severity.ERROR, about, message, _remedy_of_error(plugin, plugins))
     elif plugin.condition is Condition.STOPPED:
@@ -129,6 +141,10 @@ def _plugin_problems(
         yield from _resource_problems(plugin, resource)
         yield from _device_problems(about, resource, ambiguous)
     yield from _exclusions(about, report.excluded)
+
+
+def _is_idle_by_fault(plugin: PluginStatus) -> bool:
+    return plugin.condition in _IDLE and plugin.report.fault
 
 
 def _rivals(plugin: PluginStatus, plugins: Iterable[PluginStatus]) -> list[str]:
@@ -154,7 +170,7 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
     if used := resource.removed_in_use:
         named = _named(f"{name} by {holder}" for name, holder in used.items())
         yield Problem(Severity.WARNING, about, f"{resource.name}: removed, but still in use: {named}")
-    if (last := resource.rejection) and time.time() - last.time < RECENT_SECONDS:
+    if (last := resource.rejection) and not resource.failing and time.time() - last.time < RECENT_SECONDS:
         received = "failed to get its" if last.count == 1 else "failed to get their"
         since = f"{counted(last.count, 'container')} {received} devices since the plugin started"
         yield Problem(Severity.INFO, about, f"{since}: {last.reason}")

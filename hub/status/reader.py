@@ -1,7 +1,7 @@
 """Reads the status of a node from the files in the run directory."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from hub.model.hub import HubReport, InstanceReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import PluginReport
 from hub.status.condition import condition_of
-from hub.status.problems import problems_of
+from hub.status.problems import is_ready, problems_of
 
 
 def read_report(path: Path) -> PluginReport | None:
@@ -142,13 +142,13 @@ class Reader:
         return report
 
 
-def _node_status(hub: HubStatus, plugins: Iterable[PluginStatus], problems: tuple[Problem, ...]) -> NodeStatus:
+def _node_status(hub: HubStatus, plugins: Sequence[PluginStatus], problems: tuple[Problem, ...]) -> NodeStatus:
     severities = {problem.severity for problem in problems}
     return NodeStatus(
         time=time.time(),
         node=hub.report.node,
         ok=severities <= {Severity.INFO},
-        ready=Severity.ERROR not in severities,
+        ready=is_ready(hub, plugins),
         problems=problems,
         hub=hub,
         plugins=tuple(plugins),

@@ -9,7 +9,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from hub.api.device import Device
-from hub.api.plugin import Plugin, overrides
+from hub.api.plugin import Plugin, RequestRejected, overrides
 from hub.api.plugin import resets as has_reset
 from hub.base.calls import Calls
 from hub.base.failures import PluginError, PluginTimeout
@@ -33,6 +33,9 @@ from hub.reset.result import Outcome
 
 _MAX_IDS = 16
 
+MAX_FAILURES = 3
+"""Failed allocations in a row, and so for several pods, that are a fault of the plugin."""
+
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -53,6 +56,7 @@ class DevicePluginServicer(Wire):
     Attributes:
         messages: The device list as the kubelet is sent it.
         rejection: The last container that did not get its devices, or was kept from starting.
+        failing: Why the last allocations failed; empty unless all of the last few did.
         streams: The open streams, since the socket was bound.
     """
 
@@ -69,6 +73,7 @@ class DevicePluginServicer(Wire):
     ) -> None:
         self.messages = ListEncoder(devices)
         self.rejection: Rejection | None = None
+        self.failing = ""
         self.streams = Streams(Notifier())
         self._plugin = plugin
         self._resource = devices.name
@@ -79,6 +84,7 @@ class DevicePluginServicer(Wire):
         self._metrics = metrics
         self._status = status
         self._calls = Calls()
+        self._failures = 0
         self._logged = ""
         self._log = get_logger(resource=devices.name)
 
@@ -168,12 +174,24 @@ class DevicePluginServicer(Wire):
         allocate, limit = self._plugin.allocate, self._plugin.allocate_timeout
         try:
             response = await self._call(allocate, lambda: encode_allocation(allocate(devices)), limit)
-        except PluginTimeout as timeout:
-            raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{subject}: {timeout}") from None
         except PluginError as failure:
-            raise RpcError(grpc.StatusCode.INTERNAL, f"{subject}: {failure}") from failure
+            if isinstance(failure.__cause__, RequestRejected):
+                raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject}: {failure}") from failure
+            self._count_failure(str(failure))
+            late = isinstance(failure, PluginTimeout)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.INTERNAL
+            raise RpcError(code, f"{subject}: {failure}") from failure
+        self._failures = 0
+        if self.failing:
+            self.failing = ""
+            self._status.mark_changed()
         self._log.debug("devices allocated", devices=list(ids))
         return response
+
+    def _count_failure(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
+            self.failing = f"the last {self._failures} allocations failed: {reason}"
 
     def _resolve(self, ids: Iterable[str]) -> list[Device]:
         """Return the devices with these ids.

@@ -43,6 +43,7 @@ class ResetService:
     Attributes:
         results: The last result of each physical device, by its key.
         counts: The number of results, by outcome.
+        fault: Why the last reset could not begin, whichever device it was for; empty if it began.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ResetService:
     ) -> None:
         self.results: dict[str, ResetReport] = {}
         self.counts: Counter[str] = Counter()
+        self.fault = ""
         self._plugin = plugin
         self._health = health
         self._inventory = inventory
@@ -131,6 +133,10 @@ class ResetService:
         self.results[key] = ResetReport(result.outcome, result.message, time.time(), result.seconds)
         self.counts[result.outcome] += 1
         self._metrics.reset_ended(result.outcome, result.seconds)
+        if result.begun:
+            self.fault = ""
+        elif result.outcome in {Outcome.FAILED, Outcome.CRASHED}:
+            self.fault = result.cause
         if result.outcome is Outcome.OK:
             self._log.debug("device reset", device=name, seconds=round(result.seconds, 3))
             self._logged.pop(key, None)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from hub import Allocation, DeviceNode, Mount
+from hub import Allocation, DeviceNode, Mount, RequestRejected
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.paths import IN_CONTAINER, pipe_directory, shm_directory
@@ -57,7 +57,7 @@ class ContainerEdits:
         shared = any(share.sharing is not Sharing.NONE for share in shares)
         if shared and len(shares) > 1 and self._settings.sharing.single_requests:
             what = f"request for '{shares[0].resource}: {len(shares)}' is too large"
-            raise ValueError(f"{what}: the maximum request size for shared resources is 1, found {len(shares)}")
+            raise RequestRejected(f"{what}: the maximum request size for shared resources is 1, found {len(shares)}")
 
     def _id(self, share: Share) -> str:
         by_index = self._settings.flags.plugin.device_id_strategy is DeviceIDStrategy.INDEX

@@ -114,6 +114,25 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     assert found.severity is Severity.INFO
 
 
+async def test_allocations_that_fail_each_time(node: OperatedNode) -> None:
+    """They are an error in the status, with an alert, until one succeeds; the node stays ready, so rollouts go on."""
+    node.stub_faults(allocate={"fail": "the licence server is away"})
+    for number in range(3):
+        with pytest.raises(AdmissionError):
+            await node.kubelet.admit(f"unlucky-{number}", {STUB: 1})
+    found = await _noticed(node, "failing: example.com/stub: the last 3 allocations failed")
+    assert "the licence server is away" in found.message
+    assert (found.severity, found.remedy) == (Severity.ERROR, "dphub logs stub")
+    assert (await node.dphub("status")).code == 1
+    assert await node.metric("dphub_plugin_condition", plugin="stub", condition="failing") == 1
+    code, text = await node.get("/readyz")
+    assert (code, found.message in text) == (200, True)
+    node.stub_faults()
+    pod = await node.kubelet.admit("lucky", {STUB: 1})
+    assert pod.containers["main"].started
+    await node.status_until(lambda status: _about(status, "failing") is None, "a plugin that is not failing")
+
+
 async def test_a_kubelet_that_does_not_report_the_use_of_devices(node: OperatedNode) -> None:
     """Its pod resources API is off: all works, and the status says what it cannot know."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()

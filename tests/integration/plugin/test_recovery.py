@@ -284,6 +284,24 @@ async def test_what_kept_a_reset_from_beginning_is_no_fault_of_the_device(node: 
     assert device.healthy
 
 
+async def test_a_reset_that_cannot_begin(node: Node, kubelet: FakeKubelet) -> None:
+    """A function that cannot be imported is a fault of the plugin, which its report names, and of no device."""
+    (node.directory / "driverless.py").write_text("import no_such_driver\ndef reset(device, settings): pass\n")
+    more = "    def __init__(self, *args):\n        super().__init__(*args)\n"
+    more += "        self.reset = 'driverless:reset'\n"
+    env = {"PYTHONPATH": str(node.directory)}
+    plugin = node.start_plugin(node.write_plugin(QUICK.format(settling=0) + more), config=CONFIG, env=env)
+    await kubelet.wait_for(STUB, 4)
+    await _fail(node, "stub-0", times=4)
+    await _failed(plugin, 4)
+    state = plugin.state()
+    assert state
+    assert "No module named 'no_such_driver'" in state.reset_fault
+    device = _device(plugin)
+    assert device
+    assert device.healthy
+
+
 async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
     """In two resources they are two devices: each is reset, and one that is unhealthy says nothing of the other."""
     config = "{reset: true, resources: [{name: a.com/x, devices: 2}, {name: b.com/x, devices: 2}]}"

@@ -1,8 +1,10 @@
 """What a plugin is, in a word and a reason."""
 
+import msgspec
+
 from hub.model.hub import AS_REQUESTED, HubReport, LastExit, ProcessReport, RunState
 from hub.model.node import Condition
-from hub.model.plugin import PluginReport
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
 from hub.status.condition import condition_of
 
 HUB = HubReport("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")
@@ -34,6 +36,17 @@ def test_another_program() -> None:
     """It is external: its state is unknown."""
     condition, text = condition_of(HUB, _process("exit code 1", is_hub_plugin=False), None)
     assert (condition, text) == (Condition.EXTERNAL, "not one of the hub's plugin processes; its state is unknown")
+
+
+def test_a_plugin_that_keeps_containers_from_their_devices() -> None:
+    """It is failing, for every reason at once; a worse condition comes first."""
+    registered = ResourceStatus("a.com/x", "", RegistrationStatus.REGISTERED, 0, failing="the last 3 failed: no idea")
+    report = PluginReport("stub", 2, scanned=True, resources=(registered,), reset_fault="no module")
+    words = "a.com/x: the last 3 failed: no idea; no module"
+    assert condition_of(HUB, _process(), report) == (Condition.FAILING, words)
+    away = msgspec.structs.replace(registered, registration=RegistrationStatus.REJECTED)
+    rejected = msgspec.structs.replace(report, resources=(away,))
+    assert condition_of(HUB, _process(), rejected)[0] is Condition.REGISTRATION_FAILED
 
 
 def test_a_plugin_without_resources() -> None:

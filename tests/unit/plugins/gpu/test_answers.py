@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub import Allocation, DeviceNode, Host, Mount
+from hub import Allocation, DeviceNode, Host, Mount, RequestRejected
 from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
@@ -226,7 +226,7 @@ def test_one_share_only(tmp_path: Path, mode: str) -> None:
     desk = Desk(tmp_path, sharing=_sharing(mode, failRequestsGreaterThanOne=True))
     desk.give(0)
     with pytest.raises(
-        ValueError, match=r"'nvidia.com/gpu: 2'.* maximum request size for shared resources is 1, found 2"
+        RequestRejected, match=r"'nvidia.com/gpu: 2'.* maximum request size for shared resources is 1, found 2"
     ):
         desk.give(0, 2)
 
