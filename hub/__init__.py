@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hub.api.runtime import FileLock, Runtime
     from hub.api.settings import validation_problem
     from hub.base.errors import ConfigError
+    from hub.base.threads import SupervisedThread
 
 __all__ = [
     "CDI_DIRECTORY",
@@ -47,6 +48,7 @@ __all__ = [
     "Runtime",
     "Sample",
     "Settings",
+    "SupervisedThread",
     "__version__",
     "cdi_spec",
     "read_allocation_hint",
@@ -60,6 +62,7 @@ _HOMES = {
     "hub.api.affinity": ("AllocationHint", "read_allocation_hint", "write_allocation_hint"),
     "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
     "hub.base.errors": ("ConfigError",),
+    "hub.base.threads": ("SupervisedThread",),
     "hub.api.settings": ("validation_problem",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
     "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),

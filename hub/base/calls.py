@@ -115,13 +115,22 @@ def _work(queue: SimpleQueue[_Job[Any]]) -> None:
 def _run(job: _Job[Any], queue: SimpleQueue[_Job[Any]]) -> None:
     threading.current_thread().name = method_name(job.method)
     job.thread = threading.get_ident()
+    result, failure = None, None
     try:
         result = job.function()
     except BaseException as error:  # noqa: BLE001 - the task that awaits the future handles it
-        job.thread = 0
-        _idle.append(queue)
-        job.result.set_exception(PluginError.of(error, job.method))
+        failure = _failure(error, job.method)
+    job.thread = 0
+    _idle.append(queue)
+    if failure:
+        job.result.set_exception(failure)
     else:
-        job.thread = 0
-        _idle.append(queue)
         job.result.set_result(result)
+
+
+def _failure(error: BaseException, method: Callable[..., Any]) -> PluginError:
+    """Describe what the code raised, which is foreign code too."""
+    try:
+        return PluginError.of(error, method)
+    except BaseException:  # noqa: BLE001 - an exception here would end the thread, and leave its task waiting
+        return PluginError(f"{method_name(method)} failed: {type(error).__name__}, whose text cannot be read")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from hub import SupervisedThread
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, too_many_clients
 from plugins.gpu.nvml.programs import ProgramFailed
@@ -40,7 +41,7 @@ class MpsDaemons:
         self._reasons: dict[str, str] = {}
         self._round_over = threading.Event()
         self._awake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = SupervisedThread("mps", self._run)
         self._log = structlog.get_logger()
 
     def ensure(self, shares: Sequence[Share]) -> Mapping[str, str | None]:
@@ -67,21 +68,26 @@ class MpsDaemons:
                 if resource not in impossible
             }
         )
-        return impossible | {resource: self._reasons.get(resource) for resource in self._wanted}
+        return impossible | {resource: self._reason(resource) for resource in self._wanted}
+
+    def _reason(self, resource: str) -> str | None:
+        known = self._reasons.get(resource)
+        return f"MPS: {self._thread.failure}" if known is None and self._thread.failure else known
 
     def _set_wanted(self, wanted: Mapping[str, MpsLimits]) -> None:
         changed, self._wanted = wanted != self._wanted, wanted
         if changed:
             self._round_over.clear()
-        if self._thread is None and (wanted or self._started()):
-            self._thread = threading.Thread(target=self._run, name="mps", daemon=True)
+        if not self._thread.is_started and (wanted or self._started()):
             self._thread.start()
         elif changed:
             self._awake.set()
-        if changed and self._thread:
+        if changed and self._thread.is_started:
             self._round_over.wait(FIRST_RESULT_TIMEOUT)
 
     def _run(self) -> None:
+        # Unknown until the first round, also after one that failed.
+        self._reasons = {}
         while True:
             self._awake.clear()
             wanted = self._wanted

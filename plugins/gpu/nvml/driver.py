@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from hub import Runtime
+from hub import Runtime, SupervisedThread
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu
 from plugins.gpu.nvml.calls import MISMATCH, Nvml, NvmlError
@@ -80,7 +80,7 @@ class Driver:
         self._session: Session | None = None
         self._known: dict[str, Gpu] = {}
         self._requests: SimpleQueue[_PollRequest] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread = SupervisedThread("nvml", self._run)
         self._log = structlog.get_logger()
 
     def poll(self, timeout: float) -> DriverState:
@@ -93,9 +93,7 @@ class Driver:
             DriverTimeout: a call does not return.
             DriverMismatch: only a new process can use this driver.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="nvml", daemon=True)
-            self._thread.start()
+        self._thread.start()
         request = _PollRequest()
         self._requests.put(request)
         asked = time.monotonic()

@@ -38,6 +38,22 @@ async def test_whatever_the_code_raises(error: type[BaseException]) -> None:
         await Calls().call(prefer, fail, 60)
 
 
+async def test_an_error_without_a_text() -> None:
+    """It is reported by its type, and the thread that met it works on."""
+
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise self
+
+    def fail() -> None:
+        raise Unspeakable
+
+    calls = Calls()
+    for _ in range(2):
+        with pytest.raises(PluginError, match="Unspeakable, whose text cannot be read"):
+            await calls.call(prefer, fail, 5)
+
+
 async def test_a_call_that_does_not_return(gate: threading.Event) -> None:
     """The caller gets an error with the line where the call is, and the next call still runs."""
     calls = Calls()
