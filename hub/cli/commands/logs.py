@@ -11,19 +11,27 @@ import click
 import msgspec
 from asyncinotify import Inotify, Mask
 
+from hub.base.exits import Exit
+from hub.base.locks import existing_lock, is_locked
 from hub.base.log import console_renderer
 from hub.base.logfile import rotated
+from hub.base.paths import RunDir
 from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 from hub.cli.completing import plugins
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
 
 Line = dict[str, Any]
 
+CHECK_SECONDS = 1.0
+"""Seconds between two checks whether the hub that is followed still runs; no event of a file shows that it ended."""
+
 
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
 @click.argument("plugin", required=False, shell_complete=plugins)
-@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted, or until the hub has ended."
+)
 @click.option(
     "-n",
     "--lines",
@@ -49,13 +57,12 @@ def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: Ta
 
     tails = [_Tail(file) for file in files]
     found = [line for line in _sorted(tails) if concerns(line)]
-    for line in found[-lines:] if lines else found:
-        click.echo(show(line))
+    _print(map(show, found[-lines:] if lines else found))
     if follow:
         with suppress(KeyboardInterrupt):
-            asyncio.run(
-                _follow(hub.run_dir.path, tails, lambda line: click.echo(show(line)) if concerns(line) else None)
-            )
+            asyncio.run(_follow(hub.run_dir, tails, lambda new: _print(map(show, filter(concerns, new)))))
+            echo(f"There is no running hub in {hub.run_dir.path}.", error=True)
+            sys.exit(Exit.FAILED)
 
 
 class _Tail:
@@ -87,14 +94,32 @@ class _Tail:
         yield from _decoded(whole)
 
 
-async def _follow(directory: Path, tails: Iterable[_Tail], show: Callable[[Line], None]) -> None:
+async def _follow(run_dir: RunDir, tails: Iterable[_Tail], show: Callable[[Iterable[Line]], None]) -> None:
+    """Show new lines until the hub has ended, or its run directory is gone."""
     with Inotify() as inotify:
-        inotify.add_watch(directory, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
-        while True:
-            for line in _sorted(tails):
-                show(line)
-            sys.stdout.flush()
-            await inotify.get()
+        inotify.add_watch(run_dir.path, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
+        running = True
+        while running:
+            # Before the lines are read, so that its last ones are among them.
+            running = _is_running(run_dir)
+            show(_sorted(tails))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS if running else 0):
+                    await inotify.get()
+
+
+def _is_running(run_dir: RunDir) -> bool:
+    try:
+        with existing_lock(run_dir.lock) as file:
+            return is_locked(file)
+    except OSError:
+        return False
+
+
+def _print(lines: Iterable[str]) -> None:
+    # The lines are printable, but for the colours of the renderer.
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
 
 
 def _sorted(tails: Iterable[_Tail]) -> list[Line]:
