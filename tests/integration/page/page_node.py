@@ -14,6 +14,7 @@ from hub.model.plugin import DeviceStatus, ExcludedDevice, PluginReport, Registr
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_web
 from hub.testing.waiting import wait_until
+from tests.integration.page.browser import ELSEWHERE
 
 RESOURCE = "example.com/stub"
 HOLDER = "research/trainer-0/main"
@@ -132,7 +133,7 @@ class PageNode:
         """Serve it until the block ends."""
         heard: list[tuple[str, str]] = []
         reader = Reader(self._run_dir)
-        server = asyncio.create_task(serve_web("127.0.0.1:0", reader, lambda *said: heard.append(said)))
+        server = asyncio.create_task(serve_web("127.0.0.1:0", reader, lambda *said: heard.append(said), [ELSEWHERE]))
         await wait_until(lambda: heard, "the web server")
         self.url = f"http://{heard[0][0]}/"
         try:
