@@ -7,6 +7,7 @@ from typing import Any, Self
 from hub import Host
 from hub.base.errors import HubError
 from hub.base.place import place_of_error, place_of_function
+from hub.base.printable import printable as one_line
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _MAX_REPR = 200
@@ -54,11 +55,11 @@ def method_name(method: Callable[..., Any]) -> str:
 
 
 def printable(text: object) -> str:
-    """Return an external string without characters that UTF-8 cannot encode, and without object addresses.
+    """Return an external string as one line, without characters that UTF-8 cannot encode, and without object addresses.
 
     File names need not be UTF-8. An address would make each string different, so that each would count as a change.
     """
-    return _ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode()
+    return one_line(_ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode())
 
 
 def short_repr(value: object) -> str:

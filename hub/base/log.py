@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 from hub.base.errors import ConfigError
 from hub.base.imports import without_packages
 from hub.base.logfile import LogFile, StandardError
+from hub.base.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     import structlog
@@ -121,8 +122,20 @@ def _renderers(form: LogFormat) -> list[structlog.typing.Processor]:
 
 
 def console_renderer(*, colors: bool) -> structlog.typing.Processor:
-    """Return a renderer of events as human-readable text."""
-    return structlog.dev.ConsoleRenderer(colors=colors)
+    """Return a renderer of events as human-readable text: one line each, then an exception or a stack, indented."""
+    render = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+
+    def rendered(logger: object, method: str, event: structlog.typing.EventDict) -> str:
+        event = structlog.processors.format_exc_info(logger, method, event)
+        return str(render(logger, method, {printable(name): _plain(name, value) for name, value in event.items()}))
+
+    return rendered
+
+
+def _plain(name: str, value: object) -> str:
+    if name in {"exception", "stack"}:
+        return printable_lines(str(value), indent="    ")
+    return printable(value if isinstance(value, str) else repr(value))
 
 
 class _Keeper:

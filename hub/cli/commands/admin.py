@@ -7,8 +7,9 @@ import click
 
 from hub.base.exits import Exit
 from hub.base.log import LogLevel
+from hub.base.printable import printable
 from hub.cli.completing import devices, plugins, releasable
-from hub.cli.render.text import echo, examples, printable
+from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
 from hub.model.admin import Cordon, Request, Reset, SetLogLevel, Uncordon
 from hub.status.lookup import find_device

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from hub.base.errors import HubError
 from hub.base.exits import Exit
@@ -15,7 +14,7 @@ from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.base.wording import counted
 from hub.cli.render.live import show
 from hub.cli.render.table import Column, Table
-from hub.cli.render.text import click_errors, echo, examples
+from hub.cli.render.text import click_errors, echo, echo_json, examples
 from hub.model.check import CheckReport, FoundDevice
 from hub.supervisor.check import run_check
 from hub.supervisor.config.watchers import default_config, read_config
@@ -64,13 +63,13 @@ def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, sca
     except HubError as error:
         report = CheckReport((f"{plugin}: {error}",))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        echo_json(report)
     else:
         _print(report)
     if report.problems:
         return Exit.USAGE
     if not as_json:
-        click.echo(f"{file or plugin}: ok")
+        echo(f"{file or plugin}: ok")
     return Exit.OK
 
 
@@ -88,10 +87,10 @@ def _check_hub(config: Path) -> int:
         note = "" if plugin.autostart else " (autostart = false)"
         _print_findings(report, f"{plugin.name}: ", note)
         if not report.problems:
-            click.echo(f"{plugin.name}: ok{note}")
+            echo(f"{plugin.name}: ok{note}")
     if any(report.problems for report in reports):
         return Exit.USAGE
-    click.echo(f"{config}: ok, {counted(len(plugins), 'plugin')}")
+    echo(f"{config}: ok, {counted(len(plugins), 'plugin')}")
     return Exit.OK
 
 

@@ -91,4 +91,4 @@ def completion(shell: str) -> None:
     made = click.shell_completion.get_completion_class(shell)
     if made is None:
         raise HubError(f"click has no completion for {shell}")
-    click.echo(made(cli, {}, "dphub", COMPLETE_VARIABLE).source(), nl=False)
+    click.echo(made(cli, {}, "dphub", COMPLETE_VARIABLE).source(), nl=False)  # noqa: TID251 - a script of ours, with tabs

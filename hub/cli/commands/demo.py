@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +20,7 @@ from hub.base.exits import Exit
 from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.base.stopsignals import stop_signals
 from hub.base.untrusted import MAX_STATE, UnreadableError, read_text
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo_json, examples
 from hub.supervisor.config.watchers import read_config, shipped_config
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class _Document:
         self._print({"ok": True, "steps": self._steps})
 
     def _print(self, document: dict[str, object]) -> None:
-        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        echo_json(document)
 
 
 def _table(step: Step) -> Table:

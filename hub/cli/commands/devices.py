@@ -10,7 +10,7 @@ from hub.base.errors import HubError
 from hub.base.exits import Exit
 from hub.base.wording import did_you_mean
 from hub.cli.completing import everything
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo, echo_json, examples
 from hub.cli.target import TargetHub, hub_options
 from hub.model.node import NodeStatus
 from hub.status.lookup import KnownDevice, display_names, excluded, group_names, matching_devices, unknown
@@ -39,7 +39,7 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
         _check(status, wanted)
     if as_json:
         for line in _lines(status, wanted):
-            sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+            echo_json(line, pretty=False)
     else:
         from hub.cli.render.devices import device_screen  # noqa: PLC0415 - JSON does not need the terminal library
         from hub.cli.render.live import show  # noqa: PLC0415 - as above
@@ -65,9 +65,9 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
         return Exit.FAILED
     asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
     if silent := unknown(asked).removeprefix("; "):
-        click.echo(f"Incomplete: {silent}.", err=True)
+        echo(f"Incomplete: {silent}.", error=True)
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):
-        click.echo("It is unknown which containers use which devices: the pod resources API is unavailable.", err=True)
+        echo("It is unknown which containers use which devices: the pod resources API is unavailable.", error=True)
     return Exit.OK
 
 

@@ -21,7 +21,7 @@ from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR, user_name
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo, examples
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -62,7 +62,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     try:
         asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
     except (OSError, RuntimeError) as error:
-        click.echo(f"dphub fake-kubelet: cannot use {plugin_dir}: {error}", err=True)
+        echo(f"dphub fake-kubelet: cannot use {plugin_dir}: {error}", error=True)
         sys.exit(Exit.FAILED)
 
 
@@ -171,7 +171,7 @@ class Console:
         except (ValueError, LookupError, RuntimeError, HubError) as error:
             lines = [str(error)]
         for text in lines:
-            click.echo(text)
+            echo(text)
 
     async def _do(self, name: str, *arguments: str) -> Iterable[str]:
         verb = self._verbs.get(name)

@@ -5,7 +5,7 @@ from click.shell_completion import CompletionItem
 
 from hub.base.wording import did_you_mean
 from hub.cli import COMMANDS, cli
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo, examples
 from hub.cli.topics import TOPICS, write_topic
 
 
@@ -26,13 +26,13 @@ def help(ctx: click.Context, topic: str | None) -> None:  # noqa: A001 - the com
     """
     of_dphub = cli.make_context("dphub", [], resilient_parsing=True)
     if topic is None:
-        click.echo(cli.get_help(of_dphub))
+        echo(cli.get_help(of_dphub))
     elif topic in TOPICS:
         formatter = ctx.make_formatter()
         write_topic(topic, formatter)
-        click.echo(formatter.getvalue().rstrip("\n"))
+        echo(formatter.getvalue().rstrip("\n"))
     elif command := cli.get_command(of_dphub, topic):
-        click.echo(command.get_help(click.Context(command, of_dphub, info_name=topic)))
+        echo(command.get_help(click.Context(command, of_dphub, info_name=topic)))
     else:
         text = f"there is no command or topic {topic}; the topics are {', '.join(TOPICS)}"
         raise click.UsageError(f"{text}{did_you_mean(topic, [*COMMANDS, *TOPICS])}")

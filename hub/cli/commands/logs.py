@@ -16,6 +16,7 @@ from hub.base.locks import existing_lock, is_locked
 from hub.base.log import console_renderer
 from hub.base.logfile import rotated
 from hub.base.paths import RunDir
+from hub.base.printable import printable_json
 from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 from hub.cli.completing import plugins
 from hub.cli.render.text import echo, examples
@@ -150,7 +151,7 @@ def _inode(path: Path) -> int:
 
 
 def _as_json(line: Line) -> str:
-    return msgspec.json.encode(line).decode()
+    return printable_json(msgspec.json.encode(line)).decode()
 
 
 def _as_text() -> Callable[[Line], str]:

@@ -11,7 +11,7 @@ from hub.base.imports import without_packages
 from hub.base.instances import AlreadyRunningError
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import INSTANCE, PLUGIN_DIR, RUN_DIR, RunDir
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo, examples
 from hub.supervisor.config.watchers import default_config
 from hub.supervisor.settings import HubSettings
 
@@ -124,7 +124,7 @@ def run(
     try:
         sys.exit(run_hub(settings))
     except HubError as error:
-        click.echo(f"dphub run: {error}", err=True)
+        echo(f"dphub run: {error}", error=True)
         sys.exit(_exit_code(error))
 
 

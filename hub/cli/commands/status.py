@@ -7,7 +7,7 @@ import msgspec
 
 from hub.base.exits import Exit
 from hub.cli.completing import plugins
-from hub.cli.render.text import examples
+from hub.cli.render.text import echo_json, examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
 from hub.model.node import NodeStatus, Severity
 from hub.status.problems import problems_of_plugin
@@ -28,7 +28,7 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
     now = hub.status()
     subject = _plugin_json(now, plugin) if plugin else now
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(subject)) + b"\n")
+        echo_json(subject)
     else:
         _show(hub, plugin, watch=watch)
     problems = problems_of_plugin(plugin, now.problems) if plugin else now.problems

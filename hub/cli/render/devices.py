@@ -7,7 +7,7 @@ from rich.text import Text
 
 from hub.cli.render.node import health_of, last_known, problem_table
 from hub.cli.render.table import Cell, Column, Table
-from hub.cli.render.text import ago, printable
+from hub.cli.render.text import ago
 from hub.model.node import NodeStatus
 from hub.status.lookup import KnownDevice, group_names, matching_devices
 from hub.status.problems import problems_of_plugin
@@ -60,12 +60,12 @@ def _row(known: KnownDevice) -> Iterator[Cell]:
     yield ", ".join(map(str, device.numa))
     yield ", ".join(device.pci)
     yield device.holder
-    yield Text(printable(device.reason), "yellow")
+    yield Text(device.reason, "yellow")
     yield _attributes(device.attributes)
 
 
 def _attributes(attributes: Mapping[str, str]) -> Text:
-    return Text(printable(", ".join(f"{name} {value}" for name, value in attributes.items())), "dim")
+    return Text(", ".join(f"{name} {value}" for name, value in attributes.items()), "dim")
 
 
 def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[RenderableType]:
@@ -83,14 +83,14 @@ def _one(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[Renderab
 def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[str, Cell]]:
     known, *others = shares
     device, (plugin, key) = known.device, known.key
-    yield "device", Text(printable(device.id if not others else key), "bold")
+    yield "device", Text(device.id if not others else key, "bold")
     yield "physical device", "" if others or device.physical == device.id else device.physical
     yield "resource", ", ".join(dict.fromkeys(each.resource for each in shares))
     yield "plugin", plugin
     if not others:
         yield "health", health_of(device)
         yield "since", f"{ago(device.since)} ago" if device.since else ""
-        yield "reason", Text(printable(device.reason), "yellow")
+        yield "reason", Text(device.reason, "yellow")
         yield "used by", device.holder or ("no container" if _holders_known(status, plugin) else "unknown")
     yield "NUMA node", ", ".join(map(str, device.numa))
     yield "PCI address", ", ".join(device.pci)
@@ -100,7 +100,7 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     owner = next((each for each in status.plugins if each.name == plugin), None)
     resources = [each for each in owner.report.resources if each.name in names] if owner else []
     # The warnings of the whole resource: where many devices share a missing file, a warning names only some of them.
-    yield from (("warning", Text(printable(text), "yellow")) for each in resources for text in each.warnings)
+    yield from (("warning", Text(text, "yellow")) for each in resources for text in each.warnings)
     reset = owner.report.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""
 
@@ -115,7 +115,7 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
         style=_style(status),
     )
     for each in shares:
-        reason = Text(printable(each.device.reason), "yellow")
+        reason = Text(each.device.reason, "yellow")
         table.add(each.device.id, each.resource, health_of(each.device), each.device.holder, reason)
     return table
 

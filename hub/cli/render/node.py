@@ -7,7 +7,7 @@ from rich.text import Text
 
 from hub.base.wording import counted
 from hub.cli.render.table import Column, Table
-from hub.cli.render.text import ago, megabytes, printable
+from hub.cli.render.text import ago, megabytes
 from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import DeviceStatus, ResourceStatus
 from hub.status.lookup import REMOVED_IN_USE
@@ -77,16 +77,16 @@ def health_of(device: DeviceStatus) -> Text:
         return Text("healthy", "green")
     if device.reason == REMOVED_IN_USE:
         return Text("removed", "red")
-    return Text(printable(device.health) if device.source != "cordon" else "cordoned", "yellow")
+    return Text(device.health if device.source != "cordon" else "cordoned", "yellow")
 
 
 def _headline(status: NodeStatus) -> RenderableType:
     hub = status.hub
-    line = Text.assemble(("Device Plugin Hub ", "bold"), printable(hub.report.version))
+    line = Text.assemble(("Device Plugin Hub ", "bold"), hub.report.version)
     if hub.running:
         line.append(f"  up {ago(hub.report.started)}, process {hub.report.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'down'}")
-        line.append(f"  {printable(hub.report.http) or 'no HTTP'}", "dim")
+        line.append(f"  {hub.report.http or 'no HTTP'}", "dim")
     # A table of one cell, because rich leaves trailing spaces where it wraps text.
     table = Table(Column("", least=1))
     table.add(line)
@@ -103,10 +103,10 @@ def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] =
     table = Table(Column(""), Column(""), Column("", least=20))
     for problem in problems:
         sign, style = _SEVERITIES[problem.severity]
-        text = Text(printable(problem.message))
+        text = Text(problem.message)
         if problem.remedy:
-            text.append(f"  → {printable(problem.remedy)}", "cyan")
-        table.add(Text(sign, style), Text(printable(problem.about), style), text)
+            text.append(f"  → {problem.remedy}", "cyan")
+        table.add(Text(sign, style), Text(problem.about, style), text)
     if problems:
         yield table
 
@@ -139,7 +139,7 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
     )
     for plugin in plugins:
         table.add(
-            Text(printable(plugin.name), "bold"),
+            Text(plugin.name, "bold"),
             Text(plugin.condition, _style(plugin.condition)),
             str(plugin.process.pid or "-"),
             ago(plugin.process.started),
@@ -173,7 +173,7 @@ def _resources(resources: Iterable[ResourceStatus], style: str) -> RenderableTyp
     for resource in resources:
         short = resource.allocatable < resource.capacity
         table.add(
-            Text(printable(resource.name), "bold"),
+            Text(resource.name, "bold"),
             Text(resource.registration, "green" if resource.registration == "registered" else "yellow"),
             Text(f"{resource.allocatable} of {resource.capacity}", "yellow" if short else ""),
             "unknown" if resource.allocated is None else str(resource.allocated),

@@ -12,14 +12,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from hub.cli.render.text import printable
+from hub.base.printable import printable
 
 _GAP = 2
 _INDENT = 2
 _NOTHING = ("", "-")
 
 Cell = str | Text
-"""A Text is used as it is; a str loses its control characters."""
+"""Loses its control characters, because a cell may contain text from outside."""
 
 _Line = list[Segment]
 _Widths = Mapping[int, int]
@@ -55,7 +55,7 @@ class Table:
 
     def add(self, *cells: Cell) -> None:
         """Add a row."""
-        self._rows.append([printable(cell) if isinstance(cell, str) else cell for cell in cells])
+        self._rows.append([_printable(cell) for cell in cells])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         style = console.get_style(self._style) if self._style else None
@@ -109,6 +109,14 @@ class Table:
 
     def _natural(self, at: int) -> int:
         return max(cell_len(self._columns[at].title), *(cell_len(str(row[at])) for row in self._rows), 0)
+
+
+def _printable(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return printable(cell)
+    # It has as many characters, so the styles of its parts stay.
+    cell.plain = printable(cell.plain)
+    return cell
 
 
 def _total(widths: Collection[int]) -> int:

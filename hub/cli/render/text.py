@@ -1,4 +1,4 @@
-"""Formats times, amounts and external strings for a terminal."""
+"""Formats times and amounts for a terminal, and prints."""
 
 import os
 import sys
@@ -7,22 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+import msgspec
 
 from hub.base.exits import Exit
+from hub.base.printable import printable_json, printable_lines
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def printable(text: str) -> str:
-    """Make a string one line without control characters: one from a user or a driver may contain anything."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
-
-
 def echo(text: str, *, error: bool = False) -> None:
     """Print a string, each line without control characters; to standard error where `error` is set."""
-    click.echo("\n".join(map(printable, text.splitlines())), err=error)
+    click.echo(  # noqa: TID251 - the one place
+        printable_lines(text.removesuffix("\n")), err=error
+    )
+
+
+def echo_json(document: object, *, pretty: bool = True) -> None:
+    """Print an object as JSON, on one line if it is not `pretty`."""
+    encoded = printable_json(msgspec.json.encode(document))
+    # Not as text: a terminal's encoding must not matter to a program that reads this.
+    sys.stdout.buffer.write((msgspec.json.format(encoded) if pretty else encoded) + b"\n")
 
 
 def examples(*commands: str) -> str:

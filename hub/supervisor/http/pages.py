@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from tornado.web import Application, RequestHandler
 
+from hub.base.printable import printable, printable_json, printable_lines
 from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate
@@ -107,7 +108,7 @@ class _Readyz(_Page):
         """Respond with 200 if every plugin is registered, or has a reason not to be that is not an error."""
         status = self._read_status()
         errors = [problem for problem in status.problems if problem.severity is Severity.ERROR]
-        lines = [f"{problem.about}: {problem.message}" for problem in errors]
+        lines = [printable(f"{problem.about}: {problem.message}") for problem in errors]
         lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
         self.set_status(200 if status.ready else 503)
         self._write_text("".join(f"{line}\n" for line in lines))
@@ -116,7 +117,7 @@ class _Readyz(_Page):
 class _Status(_Page):
     def get(self) -> None:
         """Write the status as JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
-        text = msgspec.json.encode(self._read_status())
+        text = printable_json(msgspec.json.encode(self._read_status()))
         self.set_header("Content-Type", "application/json")
         self.set_header("Vary", "Accept-Encoding")
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
@@ -135,7 +136,7 @@ class _Metrics(_Page):
         found = ((plugin.name, self._reader.heartbeat(plugin.process)) for plugin in status.plugins)
         heartbeats = {name: heartbeat for name, heartbeat in found if heartbeat}
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(expose(status, heartbeats))
+        self.finish(printable_lines(expose(status, heartbeats).decode()))
 
 
 class _PageFile(_Page):

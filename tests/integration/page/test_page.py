@@ -156,6 +156,15 @@ async def test_what_comes_from_outside_is_text(browser: Browser, page_node: Page
         await expect(page.locator("img")).to_have_count(0)
 
 
+async def test_text_cannot_look_like_another(browser: Browser, page_node: PageNode) -> None:
+    """Characters that reverse the direction of writing, and control characters, are replaced."""
+    page_node.says(plugin([bad(0, reason="fan\u202eduol si\u2066 \x9b31m\x1b[2J\nend")]))
+    async with opened(browser, page_node.url) as page:
+        await expect(page.locator(".device.unhealthy .reason")).to_have_text(
+            "fan\ufffdduol si\ufffd \ufffd31m\ufffd[2J end"
+        )
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [320, 500, 1400])
 async def test_it_fits_and_can_be_read(browser: Browser, page_node: PageNode, width: int, dark: bool) -> None:  # noqa: FBT001 - of the test's cases

@@ -3,12 +3,19 @@
 
 const drawn = new WeakMap(); // element -> the node it was drawn from
 const KEPT = new Set(["open"]); // set by the user
+const SHOWN = new Set(["title", "aria-label", "data-copy"]); // attributes that people read or paste
+
+// Makes text one line of printable characters: as hub/base/printable.py does. Characters that reverse the direction of
+// writing could make a name look like another.
+export function printable(text) {
+  return `${text}`.replace(/[\t\n\v\f\r\x1c-\x1f\x85\p{Z}]/gu, " ").replace(/\p{C}/gu, "\ufffd");
+}
 
 // Makes a node. An attribute `key` identifies it among its siblings; falsy children are dropped.
 export function h(tag, attributes = {}, ...children) {
   const { key, ...rest } = attributes;
   const kept = children.flat(Infinity).filter(Boolean);
-  return { tag, key, attributes: rest, children: kept.map((child) => (child.tag || child.build ? child : `${child}`)) };
+  return { tag, key, attributes: rest, children: kept.map((child) => (child.tag || child.build ? child : printable(child))) };
 }
 
 // Makes a node that is built only if its fingerprint has changed.
@@ -79,10 +86,14 @@ function update(live, node) {
   drawn.set(live, node);
 }
 
+function shown(name, value) {
+  return SHOWN.has(name) ? printable(value) : `${value}`;
+}
+
 function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (KEPT.has(name) && drawn.has(element)) continue;
     if (value === false || value === null) element.removeAttribute(name);
-    else if (element.getAttribute(name) !== `${value}`) element.setAttribute(name, value);
+    else if (element.getAttribute(name) !== shown(name, value)) element.setAttribute(name, shown(name, value));
   }
 }

@@ -1,0 +1,184 @@
+"""Text from outside, on every path to a terminal: in process."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from tornado.httpclient import AsyncHTTPClient
+
+from hub.base.log import LogFormat, LogLevel, configure, get_logger
+from hub.base.paths import RunDir
+from hub.cli.commands.devices import devices
+from hub.cli.commands.logs import logs
+from hub.cli.commands.status import status
+from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RunState
+from hub.model.plugin import (
+    DeviceStatus,
+    ExcludedDevice,
+    PluginReport,
+    RegistrationStatus,
+    Rejection,
+    ResetReport,
+    ResourceStatus,
+)
+from hub.status.reader import Reader
+from hub.supervisor.http import server
+
+ROUNDS = 20
+
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+DIRECTIONS = [chr(code) for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+BREAKS = ["\n", "\r\n", "\x85", "\u2028", "\u2029", "\n2026-01-01T00:00:00Z [error    ] forged"]
+SEQUENCES = ["\x1b[2J", "\x9b31m", "\x1b]0;title\x07", "\x9d8;;http://evil.example\x9c"]
+
+
+@pytest.fixture
+def hostile() -> Callable[[], str]:
+    """Make hostile texts; the seed is printed, so that a failure can be repeated."""
+    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    print(f"seed {seed}")  # noqa: T201 - as the docstring says
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    parts = [*CONTROLS, *DIRECTIONS, *BREAKS, *SEQUENCES, "a", "ü", "[red]", " "]
+    return lambda: "x" + "".join(chance.choices(parts, k=8))
+
+
+def _expect_printable(text: str) -> None:
+    """Only line feeds, and characters that a terminal shows in their place."""
+    odd = {letter for letter in text if letter != "\n" and not letter.isprintable()}
+    assert odd == set(), text
+
+
+def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
+    """Write the reports of a node in which all texts are hostile."""
+    devices = tuple(
+        DeviceStatus(f"{n}{hostile()}", n > 1, hostile(), (), hostile(), source=hostile(), pci=(hostile(),),
+                     upstream=(hostile(),), attributes={hostile(): hostile()}, holder=hostile())
+        for n in range(3)
+    )  # fmt: skip
+    resource = ResourceStatus(
+        hostile(),
+        hostile(),
+        RegistrationStatus.REJECTED,
+        since=1,
+        detail=hostile(),
+        capacity=3,
+        allocatable=1,
+        reason=hostile(),
+        problems=(hostile(),),
+        warnings=(hostile(),),
+        devices=devices,
+        removed_in_use={hostile(): hostile()},
+        rejection=Rejection(hostile(), 1, 1),
+    )
+    report = PluginReport(
+        "stub",
+        pid=1,
+        resources=(resource,),
+        reason=hostile(),
+        fault=True,
+        excluded=(ExcludedDevice(hostile(), hostile()),),
+        resets={hostile(): ResetReport(hostile(), hostile(), 1, 1)},
+        cordons={hostile(): hostile()},
+    )
+    last = LastExit(1, 1, hostile(), 1)
+    process = ProcessReport("stub", RunState.RUNNING, 1, last_exit=last, start_error=hostile(), unresponsive=hostile())
+    hub = HubReport(
+        *(hostile(), 1, 1, hostile(), hostile(), hostile(), hostile()),
+        node=hostile(),
+        http=hostile(),
+        http_error=hostile(),
+        config_error=hostile(),
+        failures={hostile(): hostile()},
+    )
+    run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, (process,))))
+    run_dir.report("stub").write_bytes(msgspec.json.encode(report))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (status, []),
+        (status, ["stub"]),
+        (status, ["--json"]),
+        (status, ["stub", "--json"]),
+        (devices, []),
+        (devices, ["stub"]),
+        (devices, ["0x"]),
+        (devices, ["--json"]),
+    ],
+)
+def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: Any, words: list[str]) -> None:  # noqa: ANN401 - click's commands have no type
+    """Whatever ids, reasons and names contain: nothing that a terminal obeys, and no character of another direction."""
+    for _ in range(ROUNDS):
+        _write_node(RunDir(directory), hostile)
+        result = CliRunner().invoke(command, [*words, "--run-dir", str(directory)])
+        assert result.exit_code in (0, 1), result.output
+        _expect_printable(result.output)
+        assert "x" in result.output
+
+
+async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
+    """Also for a terminal on which curl runs."""
+    _write_node(RunDir(directory), hostile)
+    address: asyncio.Queue[str] = asyncio.Queue()
+    reader = Reader(RunDir(directory))
+    serving = asyncio.create_task(server.serve_web("127.0.0.1:0", reader, lambda at, _: address.put_nowait(at)))
+    try:
+        at = await address.get()
+        for path in ("/status", "/readyz", "/metrics"):
+            answer = await AsyncHTTPClient().fetch(f"http://{at}{path}", raise_error=False)
+            _expect_printable(answer.body.decode())
+            assert len(answer.body) > 10
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def _log_hostile_events(run_dir: RunDir, hostile: Callable[[], str], form: LogFormat) -> int:
+    """Log hostile values and an exception, as a hub does; returns the number of events."""
+    configure(LogLevel.INFO, form, keep=run_dir.hub_log)
+    log = get_logger()
+    try:
+        for _ in range(ROUNDS):
+            log.warning(hostile(), reason=hostile(), plugin=hostile(), **{hostile(): [hostile(), {hostile(): b"\x9b"}]})
+        try:
+            int(hostile() + "\n2026-01-01T00:00:00Z [error    ] forged")
+        except ValueError:
+            log.exception("hub task failed")
+    finally:
+        configure()
+    return ROUNDS + 1
+
+
+def _expect_events(text: str, count: int) -> None:
+    """As many lines as events; the others, of the exception, are marked as its part."""
+    _expect_printable(text)
+    assert len([line for line in text.splitlines() if not line.startswith("    ")]) == count, text
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_log_line_stays_one_line(directory: Path, hostile: Callable[[], str], words: list[str]) -> None:
+    """`dphub logs` shows each event as one line, whatever its values are; nothing can forge another."""
+    run_dir = RunDir(directory)
+    _write_node(run_dir, hostile)
+    count = _log_hostile_events(run_dir, hostile, LogFormat.JSON)
+    result = CliRunner().invoke(logs, [*words, "--run-dir", str(directory)])
+    assert result.exit_code == 0, result.output
+    _expect_events(result.output, count)
+    if words:
+        assert len([json.loads(line) for line in result.output.splitlines()]) == count
+
+
+@pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
+def test_the_hubs_own_output(
+    directory: Path, hostile: Callable[[], str], form: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So does `dphub run`, on a terminal and elsewhere."""
+    count = _log_hostile_events(RunDir(directory), hostile, form)
+    _expect_events(capsys.readouterr().err, count)
