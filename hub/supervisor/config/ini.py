@@ -101,9 +101,8 @@ def _read_file(path: Path) -> list[Section]:
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     check_trusted(path)
-    text = read_config_text(path)
     try:
-        parser.read_string(text)
+        parser.read_string(read_config_text(path))
     except configparser.DuplicateOptionError as error:
         raise ConfigError(
             path, f"duplicate key (line {error.lineno})", where=f"[{error.section}] {error.option}"
@@ -113,8 +112,7 @@ def _read_file(path: Path) -> list[Section]:
     except configparser.MissingSectionHeaderError as error:
         raise ConfigError(path, "expected a [section] first", where=f"line {error.lineno}") from None
     except configparser.ParsingError as error:
-        # The error has the line too, but whether it is quoted depends on Python's version.
+        # The line itself may contain a password, and this text is shown to anyone who reads the status.
         number, _ = error.errors[0]
-        line = text.split("\n")[number - 1].strip()
-        raise ConfigError(path, f"{line!r} is neither `key = value` nor [section]", where=f"line {number}") from None
+        raise ConfigError(path, "expected `key = value` or [section]", where=f"line {number}") from None
     return [Section(path, name, dict(parser.items(name))) for name in parser.sections()]

@@ -174,7 +174,7 @@ def _words(text: str) -> str:
     try:
         shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a command line: {error}") from None
+        raise ValueError(f"not a command line: {error}") from None
     return text
 
 

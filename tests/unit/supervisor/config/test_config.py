@@ -8,6 +8,7 @@ import pytest
 from hub.base.errors import ConfigError
 from hub.supervisor.config.watchers import PluginConfig, read_config, shipped_config
 
+SECRET = "hunter2"  # noqa: S105 - only an example
 GOOD = "[watcher:a]\ncmd = sleep 1\n"
 
 
@@ -134,7 +135,7 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         ("[watcher:a b]\ncmd = x", ["[watcher:a b]", "letters"]),
         (f"[watcher:{'a' * 64}]\ncmd = x", ["63"]),
         ("cmd = x", ["line 1", "expected a [section]"]),
-        ("[watcher:a]\ncmd x\n", ["line 2", "'cmd x' is neither"]),
+        ("[watcher:a]\ncmd x\n", ["line 2", "expected `key = value` or [section]"]),
         ("[env]\nA = 1", ["no [watcher:NAME] section"]),
         ("# nothing", ["no [watcher:NAME] section"]),
         (" \n", ["is empty"]),
@@ -148,6 +149,27 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
     assert "\n" not in said
     for word in [str(tmp_path / "circus.ini"), *words]:
         assert word in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{GOOD}PASSWORD {SECRET}\n",
+        f"{GOOD}{SECRET}\n",
+        f"{GOOD}= {SECRET}\n",
+        f"{GOOD}[{SECRET}\n",
+        f"[env]\nPASSWORD = {SECRET}\n{GOOD}[env]\nPASSWORD = {SECRET}\n",
+        f"[env]\nPASSWORD = {SECRET}\nPASSWORD = {SECRET}\n{GOOD}",
+        f"PASSWORD = {SECRET}\n{GOOD}",
+        f"{GOOD}PASSWORD = {SECRET}\n",
+        f"[watcher:a]\ncmd = x --password '{SECRET}\n",
+    ],
+)
+def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
+    """The text of a mistake is in the status, which anyone may read; the place is enough to find the line."""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert SECRET not in str(caught.value)
 
 
 def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
