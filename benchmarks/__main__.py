@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
+from benchmarks.flood import flood
 from benchmarks.footprint import footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
 from benchmarks.ib import ib_changes, ib_starts
@@ -47,6 +48,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),
         "footprint": lambda: footprint(20 * scale),
+        "flood": lambda: flood(60 * scale),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
         "gpu-starts": lambda: gpu_starts(samples(20)),
