@@ -7,6 +7,9 @@ import msgspec
 
 from hub.model.plugin import ExcludedDevice
 
+CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
+"""Has the variables of the plugin to check, as JSON, where they must not affect how the process starts."""
+
 
 class FoundDevice(msgspec.Struct, frozen=True):
     """A device that the plugin would offer."""
@@ -32,3 +35,5 @@ class CheckReport(msgspec.Struct, frozen=True):
     excluded: tuple[ExcludedDevice, ...] = ()
     reason: str = ""
     """Why there is no device, where that is not an error."""
+    loaded: bool = True
+    """Whether the plugin's code was loaded; otherwise nothing of it was checked."""

@@ -43,7 +43,9 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     # argparse, since this command is not meant for interactive use, and click would cost each plugin 3 MB.
-    parser = argparse.ArgumentParser(prog="python -m hub.plugin", description="Run one device plugin.")
+    parser = argparse.ArgumentParser(
+        prog="python -m hub.plugin", description="Run one device plugin.", allow_abbrev=False
+    )
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
     parser.add_argument("--name", default=os.environ.get("DPHUB_PLUGIN"), help="by default the class's name")
@@ -69,6 +71,11 @@ def _parse() -> argparse.Namespace:
         "--check", action="store_true", help="only report, as JSON, the mistakes in the plugin and its configuration"
     )
     parser.add_argument("--scan", action="store_true", help="with --check: also scan its devices once")
+    parser.add_argument(
+        "--shipped-only",
+        action="store_true",
+        help="with --check: load only plugins that come with the hub, and scan nothing",
+    )
     options = parser.parse_args()
     # Resets run in processes with another working directory.
     options.host_root = options.host_root.absolute()
@@ -93,14 +100,17 @@ def _report(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415 - as below
 
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
-    from hub.plugin.selfcheck import check_plugin  # noqa: PLC0415 - as below
+    from hub.plugin.selfcheck import check_plugin, check_shipped_plugin  # noqa: PLC0415 - as below
 
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if options.host_root.is_dir():
-        report = check_plugin(options.plugin, options.config, Host(options.host_root), with_devices=options.scan)
-    else:
+    host = Host(options.host_root)
+    if not options.host_root.is_dir():
         report = CheckReport((f"{options.host_root} is not a directory, expected the node's file system",))
+    elif options.shipped_only:
+        report = check_shipped_plugin(options.plugin, options.config, host)
+    else:
+        report = check_plugin(options.plugin, options.config, host, with_devices=options.scan)
     with os.fdopen(result, "wb") as file:
         file.write(msgspec.json.encode(report))
     return Exit.USAGE if report.problems else Exit.OK

@@ -21,6 +21,12 @@ from hub.base.untrusted import read_config_text
 from hub.plugin.classcheck.classes import check_class, instance_problems
 from hub.plugin.classcheck.settings import settings_type
 
+_SHIPPED = "plugins"
+"""The package of the plugins that come with the hub."""
+
+_FILE = ".py"
+"""Ends the name of a module that is the path of a file."""
+
 
 def load_plugin(target: str) -> type[Plugin]:
     """Return the class that "MODULE:CLASS" names, where MODULE is importable or the path of a Python file.
@@ -31,7 +37,7 @@ def load_plugin(target: str) -> type[Plugin]:
         HubError: there is no such module or class, or it is not a plugin.
     """
     module_name, _, class_name = target.rpartition(":")
-    is_file = module_name.endswith(".py")
+    is_file = module_name.endswith(_FILE)
     if not class_name.isidentifier() or not (is_file or all(part.isidentifier() for part in module_name.split("."))):
         raise HubError(f'plugin "{target}": expected MODULE:CLASS, for example plugins.stub:Stub')
     try:
@@ -48,6 +54,12 @@ def load_plugin(target: str) -> type[Plugin]:
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise HubError(f'plugin "{target}": {_not_a_plugin(module_name, module, class_name)}')
     return found
+
+
+def is_shipped(target: str) -> bool:
+    """Return whether "MODULE:CLASS" names a plugin that comes with the hub."""
+    module = target.rpartition(":")[0]
+    return module.split(".")[0] == _SHIPPED and not module.endswith(_FILE)
 
 
 class PluginMistakes(HubError):

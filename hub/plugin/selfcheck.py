@@ -3,23 +3,27 @@
 import asyncio
 import faulthandler
 import importlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from os import fspath
 from pathlib import Path
+
+import msgspec
 
 from hub.api.host import Host
 from hub.api.plugin import Plugin
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.failures import PluginError, explain
-from hub.model.check import CheckReport, FoundDevice
+from hub.model.check import CHECKED_VARIABLES, CheckReport, FoundDevice
 from hub.model.plugin import ExcludedDevice
 from hub.plugin.deviceplugin.messages import encode_list
 from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
 from hub.plugin.devices.scan import Scan, scan_in_time
 from hub.plugin.devices.validation import validate_resource, validate_resource_name
 from hub.plugin.health.store import DeviceHealth
-from hub.plugin.loading import PluginMistakes, load_plugin, make_plugin, settings_path
+from hub.plugin.loading import PluginMistakes, is_shipped, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
 """Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is killed."""
@@ -47,6 +51,19 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),
         "" if scan.fault else scan.reason,
     )
+
+
+def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckReport:
+    """Check a plugin that comes with the hub, without a scan; load no other.
+
+    The variables of circus.ini are set once its code is loaded: see `hub.supervisor.check`.
+    """
+    if not is_shipped(target):
+        return CheckReport(loaded=False)
+    with suppress(HubError):  # the check reports it
+        load_plugin(target)
+    os.environ.update(msgspec.json.decode(os.environ.pop(CHECKED_VARIABLES, "{}"), type=dict[str, str]))
+    return check_plugin(target, config, host, with_devices=False)
 
 
 def _problems(plugin: Plugin, source: str) -> Iterator[str]:

@@ -13,8 +13,9 @@ from circus.util import parse_env_dict, replace_gnu_args
 
 from hub.base.errors import HubError
 from hub.base.exits import signal_name
+from hub.base.interpreter import own_python
 from hub.base.untrusted import UnreadableError, decode_json
-from hub.model.check import CheckReport
+from hub.model.check import CHECKED_VARIABLES, CheckReport
 from hub.supervisor.config.watchers import PluginConfig, plugin_arguments
 from hub.supervisor.settings import HubSettings
 
@@ -70,30 +71,52 @@ LIMIT = 20.0
 """Seconds for a plugin to read its configuration."""
 
 
-def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings) -> list[CheckReport]:
-    """Check the command, class and configuration of each plugin."""
+def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings, *, load: bool) -> list[CheckReport]:
+    """Check the command, class and configuration of each plugin.
+
+    Args:
+        plugins: The plugins.
+        settings: The settings of the hub.
+        load: Whether to load the code of plugins that do not come with the hub.
+    """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        return list(workers.map(lambda plugin: check_plugin(plugin, settings), plugins))
+        return list(workers.map(lambda plugin: check_plugin(plugin, settings, load=load), plugins))
 
 
-def check_plugin(plugin: PluginConfig, settings: HubSettings) -> CheckReport:
-    """Check one plugin.
+def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> CheckReport:
+    """Check one plugin, without running anything that circus.ini names but, with `load`, the plugin's code.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
     Of any other command, only the existence of the program is checked.
     """
-    environment = parse_env_dict(settings.environment(plugin.name, parse_env_dict(plugin.env)))
-    command = _words(plugin, environment)
-    program = sys.executable if command[0] == "python" else command[0]
-    arguments = plugin_arguments(command)
-    if arguments is None:
-        there = shutil.which(program, path=environment["PATH"])
+    configured = parse_env_dict(plugin.env)
+    environment = parse_env_dict(settings.environment(plugin.name, configured))
+    try:
+        program, *words = _words(plugin, environment)
+    except ValueError:
+        return CheckReport(("cmd is not a command line once its variables are replaced",))
+    arguments = plugin_arguments([program, *words])
+    if arguments is None or program not in {"python", sys.executable}:
+        there = program == "python" or shutil.which(program, path=environment["PATH"])
         return CheckReport(() if there else (f"there is no program {program}",))
-    command = [program, "-P", "-m", "hub.plugin", *arguments, "--check"]
+    options = ["--check"] if load else ["--check", "--shipped-only"]
+    if not load:
+        environment = _harmless(settings, plugin.name, configured)
+    command = own_python("hub.plugin", *options, *arguments)
     try:
         return run_check(command, directory=Path(plugin.working_dir), environment=environment, limit=LIMIT, quiet=True)
     except HubError as error:
         return CheckReport((str(error),))
+
+
+def _harmless(settings: HubSettings, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a check in which the variables of circus.ini cannot load code.
+
+    Some variables make the loader, Python or a library load a file when a process starts, such as LD_PRELOAD. So all
+    but the hub's own are passed as text, and the process sets them after it has loaded its code.
+    """
+    ours = {name: value for name, value in configured.items() if name.startswith("DPHUB_")}
+    return settings.environment(plugin, ours) | {CHECKED_VARIABLES: msgspec.json.encode(configured).decode()}
 
 
 def _words(plugin: PluginConfig, environment: dict[str, str]) -> list[str]:

@@ -83,7 +83,7 @@ WRONG = _command("dphub check --plugin wrong.py:")
 FAILING, INVALID = _command("dphub check --plugin failing.py:F"), _command("dphub check --plugin failing.py:I")
 CHECK_SETTINGS = _command("dphub check --plugin serial_adapters.py:Serial serial.yaml")
 LOCK, UNLOCK = _command("touch host/run/lock"), _command("rm host/run/lock")
-CHECK_HUB = _command("dphub check circus.ini")
+CHECK_HUB = _command("dphub check --load circus.ini")
 HUB = _command("DPHUB_HOST_ROOT=")
 OPERATE = [
     command

@@ -1,4 +1,7 @@
-"""`dphub check`: checks the configuration, and whether a plugin would work."""
+"""`dphub check`: checks the configuration, and whether a plugin would work.
+
+A file to check may come from anywhere, so checking it runs nothing that it names, unless a flag says so.
+"""
 
 import os
 import sys
@@ -26,12 +29,20 @@ _PATH = click.Path(path_type=Path, readable=False)
 
 @click.command(
     epilog=examples(
-        "dphub check", "dphub check --plugin plugins.gpu:GPU gpu.yaml", "dphub check --plugin plugins.stub:Stub --scan"
+        "dphub check",
+        "dphub check --load circus.ini",
+        "dphub check --plugin plugins.gpu:GPU gpu.yaml",
+        "dphub check --plugin plugins.stub:Stub --scan",
     )
 )
 @click.argument("file", type=_PATH, required=False)
 @click.option(
-    "--plugin", metavar="MODULE:CLASS", help="Check this plugin; FILE is its configuration, not a circus.ini."
+    "--load", is_flag=True, help="Also load the code of plugins in FILE that do not come with the hub, and check it."
+)
+@click.option(
+    "--plugin",
+    metavar="MODULE:CLASS",
+    help="Load this plugin's code and check it; FILE is its configuration, not a circus.ini.",
 )
 @click.option("--scan", is_flag=True, help="Also scan for devices once, and list what the plugin would offer.")
 @click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
@@ -42,16 +53,22 @@ _PATH = click.Path(path_type=Path, readable=False)
     envvar="DPHUB_HOST_ROOT",
 )
 @click_errors()
-def check(file: Path | None, plugin: str | None, *, scan: bool, as_json: bool, host_root: Path | None) -> None:
+def check(
+    file: Path | None, plugin: str | None, *, load: bool, scan: bool, as_json: bool, host_root: Path | None
+) -> None:
     """Check a circus.ini and every plugin in it, or one plugin and its configuration, without starting anything.
 
-    FILE is a circus.ini; by default the one that `dphub run` would use.
+    FILE is a circus.ini; by default the one that `dphub run` would use. Nothing that it names is run, and of the
+    plugins in it only those that come with the hub are loaded. The code of a plugin can do anything once it is loaded:
+    use --load and --plugin only for code that you trust.
     """
     if plugin:
+        if load:
+            raise click.UsageError("--plugin loads the plugin anyway, so --load is for a circus.ini only")
         sys.exit(_check_plugin(plugin, file, host_root, scan=scan, as_json=as_json))
     if scan or as_json:
         raise click.UsageError("--scan and --json need --plugin MODULE:CLASS")
-    sys.exit(_check_hub(file or default_config()))
+    sys.exit(_check_hub(file or default_config(), load=load))
 
 
 def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, scan: bool, as_json: bool) -> int:
@@ -73,7 +90,7 @@ def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, sca
     return Exit.OK
 
 
-def _check_hub(config: Path) -> int:
+def _check_hub(config: Path, *, load: bool) -> int:
     from hub.supervisor.check import check_plugins  # noqa: PLC0415 - 0.1 s; --help does not need circus
 
     settings = HubSettings(
@@ -82,9 +99,12 @@ def _check_hub(config: Path) -> int:
         RunDir(Path(os.environ.get("DPHUB_RUN_DIR", RUN_DIR))),
     )
     plugins = read_config(settings.config)
-    reports = check_plugins(plugins, settings)
+    reports = check_plugins(plugins, settings, load=load)
     for plugin, report in zip(plugins, reports, strict=True):
-        note = "" if plugin.autostart else " (autostart = false)"
+        notes = [] if plugin.autostart else ["autostart = false"]
+        if not report.loaded:
+            notes.append("its code was not loaded; --load loads and checks it")
+        note = f" ({', '.join(notes)})" if notes else ""
         _print_findings(report, f"{plugin.name}: ", note)
         if not report.problems:
             echo(f"{plugin.name}: ok{note}")

@@ -53,7 +53,7 @@ def _errors(hub: TargetHub, status: NodeStatus) -> list[str]:
         plugins = read_config(settings.config)
     except ConfigError as error:
         return [str(error)]
-    found = zip(plugins, check_plugins(plugins, settings), strict=True)
+    found = zip(plugins, check_plugins(plugins, settings, load=True), strict=True)
     return [f"{plugin.name}: {problem}" for plugin, report in found for problem in report.problems]
 
 

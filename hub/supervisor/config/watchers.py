@@ -251,8 +251,8 @@ _KEYS: Mapping[str, Callable[[str], object]] = {
 _FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}
 """Keys that circus users write by habit, and that allow one value only."""
 
-_HUB_FLAGS = {"--name", "--plugin-dir", "--run-dir"}
-"""Flags that the hub itself passes to its plugin processes."""
+_HUB_FLAGS = {"--check", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
+"""Flags that the hub itself passes to its plugin processes, in some by variables."""
 
 _HUB_SETS = frozenset(
     {

@@ -64,6 +64,15 @@ cmd = python -m hub.plugin plugins.stub:Stub
     assert done.stdout.splitlines() == ["e: ok"]
 
 
+@pytest.mark.parametrize("value", ["", "'"])
+def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
+    """A variable that leaves no command, or an open quotation, is a mistake of that plugin."""
+    _write(tmp_path, circus_ini=f"[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = {value}\n")
+    done = _check(tmp_path)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr == "a: cmd is not a command line once its variables are replaced\n"
+
+
 def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
     """The same words, and no plugin is looked at."""
     _write(tmp_path, circus_ini="[watcher:a]\ncmd = sleep 9\nnumproceses = 2\n")
@@ -97,7 +106,7 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
         "    def __init__(self, *args):\n        raise OSError('no')\n",
         circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n",
     )
-    done = _check(tmp_path)
+    done = _check(tmp_path, "--load")
     assert done.returncode == Exit.USAGE
     assert done.stderr == f"a: Odd() failed at {tmp_path}/odd.py:6: OSError: no\n"
 
@@ -130,6 +139,19 @@ def test_a_scan_for_programs(tmp_path: Path) -> None:
     device = {"resource": "example.com/odd", "id": "a", "unhealthy": "cold", "numa": [1], "files": []}
     assert (said["devices"], said["excluded"]) == ([device], [{"id": "c", "reason": "not ours"}])
     assert [problem.partition(":")[0] for problem in said["problems"]] == ["example.com/odd"]
+
+
+def test_a_plugin_is_loaded_on_request_only(tmp_path: Path) -> None:
+    """Without --load a circus.ini is safe to check, wherever it is from, and the check says what it left out."""
+    _write(tmp_path, odd_py="print('here')\n", circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n")
+    done = _check(tmp_path)
+    note = "its code was not loaded; --load loads and checks it"
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+    assert done.stdout.splitlines() == [f"a: ok ({note})", "circus.ini: ok, 1 plugin"]
+    done = _check(tmp_path, "--load")
+    assert (done.returncode, "Odd does not exist" in done.stderr) == (Exit.USAGE, True), done
+    done = _check(tmp_path, "--load", "--plugin", "odd.py:Odd")
+    assert (done.returncode, "so --load is for a circus.ini only" in done.stderr) == (Exit.USAGE, True), done
 
 
 @pytest.mark.parametrize("flag", ["--scan", "--json"])

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from hub.base.exits import Exit
+from hub.model.check import CheckReport
 from hub.model.hub import HubReport, InstanceReport
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import wait_until
@@ -98,6 +99,49 @@ def test_no_plugin_runs_modules_of_the_hubs_directory(ours: Path, theirs: Path) 
             hub.send_signal(signal.SIGTERM)
             _, log = hub.communicate(timeout=WAIT_SECONDS)
     assert (hub.returncode, _what_ran(ours)) == (Exit.OK, ""), log
+
+
+EVIL_PLUGIN = "cmd = python -m hub.plugin"
+
+
+@pytest.mark.parametrize(
+    ("section", "load"),
+    [
+        ("cmd = {theirs}/evil.sh -m hub.plugin plugins.stub:Stub", False),
+        ("cmd = {theirs}/evil.sh -m hub.plugin plugins.stub:Stub", True),
+        ("cmd = {theirs}/evil.sh", True),
+        ("cmd = $(circus.env.PROGRAM) -m hub.plugin plugins.stub:Stub\n[env]\nPROGRAM = {theirs}/evil.sh", True),
+        (f"{EVIL_PLUGIN} msgspec.py:Evil", False),
+        (f"{EVIL_PLUGIN} {{theirs}}/msgspec.py:Evil", False),
+        (f"{EVIL_PLUGIN} plugins.evil.py:Evil", False),
+        (f"{EVIL_PLUGIN} evil:Evil\n[env]\nPYTHONPATH = {{theirs}}", False),
+        (f"{EVIL_PLUGIN} plugins.stub:Stub\n[env]\nPYTHONPATH = {{theirs}}", False),
+        (f"{EVIL_PLUGIN} plugins.stub:Stub\n[env]\nPYTHONHOME = {{theirs}}", False),
+        (f"{EVIL_PLUGIN} plugins.stub:Stub\nworking_dir = {{theirs}}\n[env]\nPATH = {{theirs}}", False),
+        ("cmd = python\n[env]\nPATH = {theirs}", False),
+    ],
+)
+def test_a_check_runs_nothing_that_the_file_names(ours: Path, theirs: Path, section: str, *, load: bool) -> None:
+    """A circus.ini of another user can be checked: neither its programs nor, without --load, its plugins are run."""
+    for name in ("evil.sh", "python"):
+        (theirs / name).write_text(f"#!/bin/sh\necho {name} >> {ours}/ran\n")
+        (theirs / name).chmod(0o755)
+    for name in ("evil.py", "plugins.evil.py", "sitecustomize.py"):
+        (theirs / name).write_text(f"open({str(ours / 'ran')!r}, 'a').write('{name} ')\n")
+    config = theirs / "circus.ini"
+    config.write_text(f"[watcher:evil]\n{section.format(theirs=theirs)}\n")
+    done = _dphub("check", *(["--load"] if load else []), config, cwd=ours)
+    assert (done.returncode, _what_ran(ours)) == (Exit.OK, ""), done
+
+
+def test_a_check_scans_nothing_that_the_file_names(ours: Path) -> None:
+    """A scan may load a driver's library; --scan in a command of circus.ini is rejected, also from a variable."""
+    (ours / "circus.ini").write_text(f"{STUB.strip()} --scan\n")
+    done = _dphub("check", cwd=ours)
+    assert (done.returncode, "--scan: the hub sets this, remove it" in done.stderr) == (Exit.USAGE, True), done
+    words = ("-m", "hub.plugin", "--check", "--shipped-only", "plugins.stub:Stub", "--scan")
+    report = subprocess.run([sys.executable, *words], capture_output=True, check=True, timeout=WAIT_SECONDS).stdout
+    assert msgspec.json.decode(report, type=CheckReport).devices is None
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user's victim like this")
