@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 from circus.util import parse_env_dict, replace_gnu_args
 
 from hub.base.errors import HubError

@@ -29,18 +29,17 @@ if TYPE_CHECKING:
     from hub.testing.kubelet import FakeKubelet
 
 _STDIN = 0
-_ANOTHER = "choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+_ANOTHER = "choose another with --plugin-dir"
+_ANOTHER_SOCKET = "choose another with --pod-resources-socket"
 
 
-@click.command("fake-kubelet", epilog=examples("dphub fake-kubelet --plugin-dir /tmp/node/device-plugins"))
+@click.command("fake-kubelet", epilog=examples("dphub fake-kubelet --plugin-dir node/device-plugins"))
 @click.option(
     "--plugin-dir",
     type=click.Path(path_type=Path, file_okay=False, readable=False),
-    default=PLUGIN_DIR,
-    envvar="DPHUB_PLUGIN_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="Where to listen, and where plugins have their sockets; created if missing.",
+    # No default and no variable: the directory of the node's own kubelet must not be an accident.
+    required=True,
+    help="Where to listen, and where plugins have their sockets; created if missing. A kubelet deletes these sockets.",
 )
 @click.option(
     "--pod-resources-socket",
@@ -57,6 +56,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
     plugin_dir = plugin_dir.absolute()
     pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
+    _check_unused(plugin_dir, pod_resources)
     _make_directories(plugin_dir, pod_resources)
     log.configure()
     try:
@@ -66,15 +66,28 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
         sys.exit(Exit.FAILED)
 
 
-def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
-    """Check and create the directories before anything else is done.
+def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
+    """Reject places that are in use.
 
-    A kubelet deletes all sockets in its plugin directory when it starts, so a directory that is in use is rejected.
+    A kubelet that starts replaces its own two sockets, and deletes all others in its plugin directory. Plugins that
+    listen there matter only in the node's own directory: elsewhere, they wait for the next start of the fake kubelet.
     """
-    if is_served(plugin_dir / KUBELET_SOCKET):
-        problem = f"a kubelet is running there, and would lose its plugins; {_ANOTHER}"
-        raise ConfigError(plugin_dir, problem)
-    for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, "choose one with --pod-resources-socket")):
+    socket = plugin_dir / KUBELET_SOCKET
+    for path, place, todo in ((socket, plugin_dir, _ANOTHER), (pod_resources, pod_resources, _ANOTHER_SOCKET)):
+        if is_served(path):
+            raise ConfigError(place, f"a kubelet is running there, and would lose its plugins; {todo}")
+        if path.exists() and not path.is_socket():
+            raise ConfigError(path, f"not a socket, and would be deleted; {todo}")
+    if plugin_dir.exists() and PLUGIN_DIR.exists() and plugin_dir.samefile(PLUGIN_DIR):
+        served = [path.name for path in sorted(plugin_dir.iterdir()) if path.is_socket() and is_served(path)]
+        if served:
+            problem = f"plugins of this node listen there ({', '.join(served)}), and would lose their sockets"
+            raise ConfigError(plugin_dir, f"{problem}; {_ANOTHER}")
+
+
+def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
+    """Check and create the directories before anything else is done."""
+    for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, _ANOTHER_SOCKET)):
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:

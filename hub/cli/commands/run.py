@@ -22,9 +22,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 """A path that cannot be read gets an error of its own: access(2), which click uses, ignores capabilities."""
 
 
-@click.command(
-    epilog=examples("dphub run", "dphub run --run-dir /tmp/node/run --plugin-dir /tmp/node/device-plugins --http off")
-)
+@click.command(epilog=examples("dphub run", "dphub run --run-dir node/run --plugin-dir node/device-plugins --http off"))
 @click.option(
     "--config",
     type=_PATH,

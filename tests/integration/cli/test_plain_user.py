@@ -115,9 +115,9 @@ def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
 def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> None:
     """Each of its two directories is named with the flag that names another."""
     ended = dphub("fake-kubelet", "--plugin-dir", closed)
-    _is_one_line(ended, Exit.USAGE, closed, "not writable", PLUGIN_DIR_FLAG)
+    _is_one_line(ended, Exit.USAGE, closed, "not writable", "--plugin-dir")
     ended = dphub("fake-kubelet", "--plugin-dir", closed / "device-plugins")
-    _is_one_line(ended, Exit.USAGE, closed / "device-plugins", "cannot be created: Permission denied", PLUGIN_DIR_FLAG)
+    _is_one_line(ended, Exit.USAGE, closed / "device-plugins", "cannot be created: Permission denied", "--plugin-dir")
     ended = dphub("fake-kubelet", "--plugin-dir", own, "--pod-resources-socket", closed / "pods" / "kubelet.sock")
     _is_one_line(ended, Exit.USAGE, closed / "pods", "cannot be created", "--pod-resources-socket")
 

@@ -174,7 +174,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
     assert ended.returncode == 2
-    why = "cannot be created: Not a directory; choose another with --plugin-dir or DPHUB_PLUGIN_DIR"
+    why = "cannot be created: Not a directory; choose another with --plugin-dir"
     assert ended.stderr == f"dphub: {path / 'dp'}: {why}\n"
 
 

@@ -1,0 +1,82 @@
+"""`dphub fake-kubelet` never takes the place of a kubelet or of its plugins."""
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from hub.base.errors import ConfigError
+from hub.cli import cli
+from hub.cli.commands import fake_kubelet as command
+
+WRITTEN = b"text"
+
+
+@pytest.fixture
+def node() -> Iterator[Path]:
+    """A directory with a path short enough for sockets, which has the two directories of a kubelet."""
+    with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as directory:
+        for name in ("device-plugins", "pod-resources"):
+            (Path(directory) / name).mkdir()
+        yield Path(directory)
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield
+
+
+def _parsed(*words: str | Path) -> click.Context:
+    found = cli.get_command(click.Context(cli), "fake-kubelet")
+    assert found
+    return found.make_context("fake-kubelet", [str(word) for word in words])
+
+
+def _refusal(*words: str | Path) -> str:
+    context = _parsed(*words)
+    with pytest.raises(ConfigError) as caught:
+        context.command.invoke(context)
+    return str(caught.value)
+
+
+def test_its_directory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory has no default, and the hub's variable does not name it: it could be that of the real kubelet."""
+    monkeypatch.setenv("DPHUB_PLUGIN_DIR", "/var/lib/kubelet/device-plugins")
+    with pytest.raises(click.MissingParameter, match="plugin_dir"):
+        _parsed()
+
+
+@pytest.mark.parametrize("name", ["device-plugins", "pod-resources"])
+def test_it_does_not_replace_a_kubelet(node: Path, name: str) -> None:
+    """Where a kubelet serves one of its two sockets, that socket is left alone."""
+    path = node / name / "kubelet.sock"
+    with _listening(path):
+        inode = path.stat().st_ino
+        assert "a kubelet is running there" in _refusal("--plugin-dir", node / "device-plugins")
+        assert path.stat().st_ino == inode
+
+
+def test_it_does_not_delete_sockets_of_the_nodes_plugins(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the node's own kubelet restarts, its plugins still listen in its directory, also under another path."""
+    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    (node / "link").symlink_to("device-plugins")
+    path = node / "device-plugins" / "vendor-gpu.sock"
+    with _listening(path):
+        assert "plugins of this node listen there (vendor-gpu.sock)" in _refusal("--plugin-dir", node / "link")
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize("name", ["device-plugins/kubelet.sock", "other"])
+def test_it_deletes_no_file(node: Path, name: str) -> None:
+    """A file in the place of a socket is not replaced."""
+    (node / name).write_bytes(WRITTEN)
+    flags = ["--plugin-dir", node / "device-plugins", "--pod-resources-socket", node / "other"]
+    assert f"{node / name}: not a socket, and would be deleted" in _refusal(*flags)
+    assert (node / name).read_bytes() == WRITTEN
