@@ -15,6 +15,7 @@ from hub.base.log import configure, get_logger
 from hub.base.optional import optional
 from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.stopsignals import stop_signals
+from hub.base.terminal import has_terminal
 from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.cleanup import remove_stale_files
@@ -42,7 +43,7 @@ def run_hub(settings: HubSettings) -> Exit:
     if settings.http:
         split_address(settings.http)
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
-    # Plugins inherit the mask: a SIGHUP for a plugin that has no handler yet stays pending, instead of killing it.
+    # Until its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with acquire_hub_lock(settings.run_dir):
         with optional("removal of files of exited hubs"):
@@ -148,6 +149,15 @@ def _handle_signals(arbiter: HubArbiter) -> None:
     loop.add_signal_handler(signal.SIGCHLD, arbiter.reap_processes)
     for signum in stop_signals():
         loop.add_signal_handler(signum, arbiter.stop, signum.name)
+    if has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, _stop_without_terminal, arbiter)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def _stop_without_terminal(arbiter: HubArbiter) -> None:
+    """Stop if the terminal was closed; a SIGHUP from elsewhere changes nothing."""
+    if not has_terminal():
+        arbiter.stop("terminal closed")
 
 
 def _check_plugin_dir(path: Path) -> None:

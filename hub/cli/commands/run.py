@@ -102,7 +102,7 @@ def run(
     http: str,
     http_hosts: tuple[str, ...],
 ) -> None:
-    """Run the hub: start all plugins and keep them running and registered, until SIGTERM or SIGINT.
+    """Run the hub: start all plugins and keep them running and registered until SIGTERM, SIGINT or a closed terminal.
 
     Root is not needed if you choose your own directories, as in the second example.
     """

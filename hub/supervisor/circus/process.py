@@ -22,6 +22,8 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.
         super()._null_streams(streams)
+        # A SIGHUP for a plugin that has no handler yet stays pending, instead of killing it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
             os._exit(Exit.FAILED)  # the hub had exited before that

@@ -1,0 +1,12 @@
+"""The terminal that controls a process."""
+
+import os
+
+
+def has_terminal() -> bool:
+    """Return whether this process has a controlling terminal; it has none any more once that is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
