@@ -24,8 +24,8 @@ def check_trusted(path: Path) -> None:
     """Check, as root, that only root can write a file, or in a directory; do nothing as another user.
 
     As for the keys of an SSH server, that includes each directory and each link on the way to it. Two kinds of places
-    are allowed: sticky directories such as /tmp, where nobody can replace a file of root, and file systems that are
-    mounted read-only, such as a ConfigMap.
+    are allowed: sticky directories such as /tmp, where no other user can replace a file of root, and file systems that
+    are mounted read-only, such as a ConfigMap.
 
     Raises:
         ConfigError: another user could change it.

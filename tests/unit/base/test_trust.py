@@ -10,7 +10,7 @@ from hub.base import trust
 from hub.base.errors import ConfigError
 from hub.base.trust import check_trusted
 
-NOBODY = 65534
+OTHER = 65534
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_directory_that_others_can_write(file: Path, *, missing: bool) -> None
 
 
 def test_a_sticky_directory(file: Path) -> None:
-    """Nobody can replace a file of root in it, but everybody can add one."""
+    """No other user can replace a file of root in it, but every user can add one."""
     file.parent.chmod(0o1777)
     check_trusted(file)
     with pytest.raises(ConfigError, match="can be written by every user"):
@@ -87,8 +87,8 @@ def test_links_without_end(file: Path) -> None:
 
 def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner can always write it."""
-    monkeypatch.setattr(trust, "_ROOT", NOBODY)
-    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setattr(trust, "_ROOT", OTHER)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     with pytest.raises(ConfigError, match=f"belongs to user .*{os.getuid()}"):
         check_trusted(file)
 
@@ -96,5 +96,5 @@ def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own hub, in directories of a team, is no way to become root."""
     file.chmod(0o666)
-    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     check_trusted(file)
