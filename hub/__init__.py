@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hub.api.settings import validation_problem
     from hub.base.errors import ConfigError
     from hub.base.threads import SupervisedThread
+    from hub.base.untrusted import MissingError, UnreadableError, read_text
 
 __all__ = [
     "CDI_DIRECTORY",
@@ -36,6 +37,7 @@ __all__ = [
     "Host",
     "Kind",
     "Metric",
+    "MissingError",
     "Mount",
     "NeedsRestart",
     "NoDevices",
@@ -49,9 +51,11 @@ __all__ = [
     "Sample",
     "Settings",
     "SupervisedThread",
+    "UnreadableError",
     "__version__",
     "cdi_spec",
     "read_allocation_hint",
+    "read_text",
     "validation_problem",
     "write_allocation_hint",
 ]
@@ -63,6 +67,7 @@ _HOMES = {
     "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
     "hub.base.errors": ("ConfigError",),
     "hub.base.threads": ("SupervisedThread",),
+    "hub.base.untrusted": ("MissingError", "UnreadableError", "read_text"),
     "hub.api.settings": ("validation_problem",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
     "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),

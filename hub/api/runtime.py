@@ -3,12 +3,15 @@
 import os
 import time
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from hub.base import nodedir
+from hub.base.jsonfile import read_file, replace_file
 from hub.base.locks import is_locked, open_lock, try_lock, unlock
+
+T = TypeVar("T")
 
 POLL_INTERVAL = 0.02
 """Seconds between attempts: the kernel wakes only callers that wait for a lock without a timeout."""
@@ -114,3 +117,19 @@ class Runtime(msgspec.Struct, frozen=True):
     def lock(self, path: Path) -> FileLock:
         """Return a lock on one of these files."""
         return FileLock(path)
+
+    def read(self, path: Path, kind: type[T]) -> T | None:
+        """Return what `write` wrote into one of these files; None if there is no file.
+
+        Raises:
+            UnreadableError: the file cannot be read, or contains something else.
+        """
+        return read_file(path, kind)
+
+    def write(self, path: Path, content: object) -> None:
+        """Replace one of these files by an object as JSON; a reader sees the old content or the new, never a part.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        replace_file(path, content)

@@ -75,7 +75,7 @@ class GPU(Plugin):
         self._files = DeviceFiles(self._paths, settings.imex)
         self._edits = ContainerEdits(settings, self._paths, self._files)
         self._cdi = CdiFiles(settings, self._paths, self._files)
-        self._daemons = MpsDaemons(settings, self._paths, changed=self._on_change)
+        self._daemons = MpsDaemons(settings, self._paths, self.runtime, changed=self._on_change)
         self._plan = plan(settings, [])
         self._shares: Mapping[tuple[str, str], Share] = {}
         self._state = DriverState()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hub import SupervisedThread
+from hub import Runtime, SupervisedThread
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, too_many_clients
+from plugins.gpu.mps.records import MpsRecords
 from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import GPUSettings
@@ -30,12 +31,16 @@ class MpsDaemons:
     Args:
         settings: They name the daemons' directory.
         paths: Where the driver is.
+        runtime: Where the records of the daemons are.
         changed: Called when the health of a daemon has changed.
     """
 
-    def __init__(self, settings: GPUSettings, paths: DriverPaths, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: GPUSettings, paths: DriverPaths, runtime: Runtime, changed: Callable[[], None]
+    ) -> None:
         self._root = settings.flags.mps_root
         self._paths = paths
+        self._records = MpsRecords(runtime)
         self._changed = changed
         self._wanted: Mapping[str, MpsLimits] = {}
         self._reasons: dict[str, str] = {}
@@ -78,7 +83,7 @@ class MpsDaemons:
         changed, self._wanted = wanted != self._wanted, wanted
         if changed:
             self._round_over.clear()
-        if not self._thread.is_started and (wanted or self._started()):
+        if not self._thread.is_started and (wanted or self._records.read()):
             self._thread.start()
         elif changed:
             self._awake.set()
@@ -92,8 +97,9 @@ class MpsDaemons:
             self._awake.clear()
             wanted = self._wanted
             reasons = {resource: self._keep_running(resource, limits) for resource, limits in wanted.items()}
-            for resource in self._started() - wanted.keys():
-                self._quit(resource)
+            for resource, limits in self._records.read().items():
+                if resource not in wanted:
+                    self._quit(resource, limits)
             if reasons != self._reasons:
                 self._log_reasons(reasons)
                 self._reasons = reasons
@@ -114,19 +120,18 @@ class MpsDaemons:
         try:
             if not daemon.is_running():
                 daemon.start(limits)
-            elif daemon.limits != limits:
+            elif self._records.read().get(resource) == limits:
+                return ""
+            else:
                 daemon.set_limits(limits)
+            self._records.set(resource, limits)
         except (ProgramFailed, OSError) as failed:
             return f"MPS: {failed}"
         return ""
 
-    def _quit(self, resource: str) -> None:
+    def _quit(self, resource: str, limits: MpsLimits) -> None:
         try:
-            MpsDaemon(self._paths, self._root, resource).quit()
+            MpsDaemon(self._paths, self._root, resource).quit(limits)
+            self._records.set(resource, None)
         except (ProgramFailed, OSError) as failed:
             self._log.warning("mps daemon not stopped", resource=resource, reason=str(failed))
-
-    def _started(self) -> set[str]:
-        """Return the resources whose daemons this plugin started, in this process or an earlier one."""
-        root = self._paths.host.path(self._root)
-        return {str(marker.parent.relative_to(root)) for marker in root.glob("*/*/.dphub")}

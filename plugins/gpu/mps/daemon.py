@@ -61,16 +61,7 @@ class MpsDaemon:
         self._paths = paths
         self._root = root
         self._resource = resource
-        self._marker = paths.host.path(f"{root}/{resource}/.dphub")
         self._log = structlog.get_logger(resource=resource)
-
-    @property
-    def limits(self) -> MpsLimits | None:
-        """The limits that were last set, by this process or an earlier one; None if there are none."""
-        try:
-            return msgspec.json.decode(self._marker.read_bytes(), type=MpsLimits)
-        except (OSError, msgspec.DecodeError):
-            return None
 
     def is_running(self) -> bool:
         """Check whether the daemon answers."""
@@ -108,21 +99,18 @@ class MpsDaemon:
         for index, memory in limits.memory.items():
             self._send(f"set_default_device_pinned_mem_limit {index} {memory}M")
         self._send(f"set_default_active_thread_percentage {100 // limits.replicas}")
-        self._marker.write_bytes(msgspec.json.encode(limits))
 
-    def quit(self) -> None:
-        """Stop the daemon, and restore the compute mode of its GPUs.
+    def quit(self, limits: MpsLimits) -> None:
+        """Stop the daemon, and restore the compute mode of the GPUs for which it was started.
 
         Raises:
             ProgramFailed: the daemon did not stop.
         """
-        limits = self.limits
         if self.is_running():
             self._send("quit")
             self._log.info("mps daemon stopped")
-        for uuid in limits.gpus.values() if limits else ():
+        for uuid in limits.gpus.values():
             self._set_mode(uuid, "DEFAULT")
-        self._marker.unlink(missing_ok=True)
 
     def _send(self, command: str) -> str:
         return run_program(

@@ -66,6 +66,7 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="backslashreplace",
             timeout=timeout,
             check=False,
             start_new_session=True,

@@ -1,5 +1,6 @@
 """GPUs shared by MPS: a control daemon for each resource, which outlives the plugin."""
 
+import json
 import os
 import shutil
 import signal
@@ -167,6 +168,28 @@ async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet)
     await wait_until(lambda: not gpus.daemons(), "the daemon's end")
     await wait_until(lambda: gpus.driver.value(1, "compute_mode") == 0, "the compute mode as before")
     assert gpus.commands()[-1] == "gpu quit"
+
+
+@pytest.mark.parametrize("attack", ["limits of another GPU", "a zero byte in a name", "a pipe", "a link"])
+async def test_what_a_container_writes_into_the_shared_memory(gpus: MpsNode, kubelet: FakeKubelet, attack: str) -> None:
+    """It names no daemon and no GPU: the settings of other GPUs stay, and daemons are kept running."""
+    marker = gpus.root / "run/nvidia/mps/shm/x/.dphub"
+    marker.parent.mkdir(parents=True)
+    names = {"limits of another GPU": gpus.uuids()[1], "a zero byte in a name": "a\0b"}
+    if attack in names:
+        marker.write_text(json.dumps({"gpus": {"1": names[attack]}, "memory": {}, "replicas": 1}))
+    elif attack == "a pipe":
+        os.mkfifo(marker)
+    else:
+        marker.symlink_to("/dev/zero")
+    gpus.driver.set(1, compute_mode=2)
+    gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
+    await kubelet.wait_for("nvidia.com/part", 2)
+    assert gpus.driver.value(1, "compute_mode") == 2
+    daemon = gpus.daemon("nvidia.com/part")
+    os.kill(daemon, signal.SIGKILL)
+    await wait_until(lambda: gpus.daemon("nvidia.com/part") not in {0, daemon}, "another daemon")
+    assert gpus.driver.value(1, "compute_mode") == 2
 
 
 async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet) -> None:

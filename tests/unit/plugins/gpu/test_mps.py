@@ -1,0 +1,67 @@
+"""Which daemons of MPS the plugin takes for its own."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub import Host, Runtime
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.mps import MpsDaemons, daemon
+from plugins.gpu.mps.daemon import MpsLimits
+from plugins.gpu.mps.records import MpsRecords
+from plugins.gpu.settings.file import GPUSettings
+
+LIMITS = MpsLimits({"0": "GPU-0"}, {"0": 100}, 2)
+
+
+def _runtime(path: Path) -> Runtime:
+    (path / "node").mkdir()
+    return Runtime(str(path), "dphub", "gpu")
+
+
+def test_what_a_container_wrote_is_not_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its shared memory is below the daemons' directory; no program is started because of a file in it."""
+    started: list[Any] = []
+    monkeypatch.setattr(daemon, "run_program", lambda *args, **_options: started.append(args))
+    for resource in ("shm/x", "nvidia.com/gpu"):
+        marker = tmp_path / "run/nvidia/mps" / resource / ".dphub"
+        marker.parent.mkdir(parents=True)
+        marker.write_text(json.dumps({"gpus": {"0": "GPU-0"}, "memory": {}, "replicas": 1}))
+    daemons = MpsDaemons(GPUSettings(), DriverPaths(Host(tmp_path)), _runtime(tmp_path), changed=lambda: None)
+    assert daemons.ensure([]) == {}
+    assert started == []
+
+
+def test_a_record_outlives_the_process(tmp_path: Path) -> None:
+    """The next process finds which daemons were started, until they are stopped."""
+    runtime = _runtime(tmp_path)
+    MpsRecords(runtime).set("nvidia.com/gpu", LIMITS)
+    MpsRecords(runtime).set("nvidia.com/part", LIMITS)
+    assert MpsRecords(runtime).read() == {"nvidia.com/gpu": LIMITS, "nvidia.com/part": LIMITS}
+    MpsRecords(runtime).set("nvidia.com/part", None)
+    assert MpsRecords(runtime).read() == {"nvidia.com/gpu": LIMITS}
+
+
+def test_without_a_run_directory_the_process_remembers() -> None:
+    """As in a plugin that was started by hand."""
+    records = MpsRecords(Runtime())
+    records.set("nvidia.com/gpu", LIMITS)
+    assert records.read() == {"nvidia.com/gpu": LIMITS}
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{", None], ids=["bytes", "cut off", "pipe"])
+def test_records_that_cannot_be_read_are_replaced(tmp_path: Path, content: bytes | None) -> None:
+    """The limits of the daemons that are needed are set again."""
+    runtime = _runtime(tmp_path)
+    path = tmp_path / "node/gpu.mps.json"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    records = MpsRecords(runtime)
+    assert records.read() == {}
+    records.set("nvidia.com/gpu", LIMITS)
+    assert MpsRecords(runtime).read() == {"nvidia.com/gpu": LIMITS}
