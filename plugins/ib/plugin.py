@@ -1,8 +1,10 @@
 """The plugin: RDMA devices from sysfs, in the pools of the settings."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -66,22 +68,23 @@ class IB(Plugin):
         if not self.host.path(RDMA_DEVICES).exists():
             self._hcas = ()
             raise NoDevices(f"the kernel's RDMA support is not loaded: {RDMA_DEVICES} does not exist")
-        self._hcas = hcas = read_hcas(self.host)
+        found = read_hcas(self.host)
+        self._hcas = hcas = found.hcas
         self._ports.update(read_states(self.host))
         self._assigned = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
         self._cdi.update(
             [
-                (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in found})
-                for pool, found in self._assigned.members
+                (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in chosen})
+                for pool, chosen in self._assigned.members
             ]
         )
         members = {}
-        for pool, found in self._assigned.members:
-            for device, of in self._devices_of(pool, found):
+        for pool, chosen in self._assigned.members:
+            for device, of in self._devices_of(pool, chosen):
                 members[pool.resource, device.id] = pool, of
                 yield device
         self._members = members
-        for name, reason in self._assigned.excluded:
+        for name, reason in (*self._assigned.excluded, *found.unreadable.items()):
             yield Excluded(name, reason)
         for pci, problem in self._binder.problems().items():
             yield Excluded(pci, f"an interrupted reset left it without its driver: {problem}")
@@ -141,7 +144,7 @@ class IB(Plugin):
 
     def _closeness(self, gpu: str, hca: str) -> int:
         """Count the PCI bridges that two devices share, by their sysfs paths; a common NUMA node breaks ties."""
-        one, other = (self.host.path(f"/sys/bus/pci/devices/{pci}").resolve() for pci in (gpu, hca))
+        one, other = (Path(os.path.realpath(self.host.path(f"/sys/bus/pci/devices/{pci}"))) for pci in (gpu, hca))
         shared = 0
         for left, right in zip(one.parts, other.parts, strict=False):
             if left != right:
@@ -192,4 +195,9 @@ def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
         "GUID": hca.node_guid,
         "virtual function of": hca.pf,
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: _printable(value) for name, value in known.items() if value}
+
+
+def _printable(name: str) -> str:
+    """Return a name as text; that of an interface need not be UTF-8."""
+    return os.fsencode(name).decode(errors="backslashreplace")

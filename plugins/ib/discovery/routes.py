@@ -1,9 +1,10 @@
 """Find the network interfaces that the node itself depends on."""
 
 import os
+import re
 from pathlib import Path
 
-from hub import Host
+from hub import Host, UnreadableError, read_text
 
 VARIABLE = "DPHUB_NODE_NET"
 """Names the directory with the kernel's tables of the node's network if this process has another one: a pod's /proc/net
@@ -11,6 +12,9 @@ shows the pod's network."""
 
 _TABLES = "/proc/net"
 _UP = 0x1
+_FLAGS = re.compile("[0-9a-fA-F]{1,8}")
+_MAX_BYTES = 256 << 20
+"""A router has a million routes, with 128 bytes each."""
 
 
 def default_route_interfaces(host: Host) -> list[str]:
@@ -29,12 +33,18 @@ def _ipv6(lines: list[list[str]]) -> set[str]:
     return {
         line[9]
         for line in lines
-        if len(line) > 9 and line[1] == "00" and int(line[8], 16) & _UP and line[9] != "lo"  # noqa: PLR2004 - as above
+        if len(line) > 9 and line[1] == "00" and _is_up(line[8]) and line[9] != "lo"  # noqa: PLR2004 - as above
     }
 
 
+def _is_up(flags: str) -> bool:
+    return bool(_FLAGS.fullmatch(flags) and int(flags, 16) & _UP)
+
+
 def _lines(path: Path) -> list[list[str]]:
+    """Split a table at spaces and tabs: the names of interfaces may have any other bytes, as those of files."""
     try:
-        return [line.split() for line in path.read_text(encoding="ascii").splitlines()]
-    except OSError:
+        text = read_text(path, max_bytes=_MAX_BYTES, errors="surrogateescape")
+    except UnreadableError:
         return []
+    return [re.findall("[^ \t]+", line) for line in text.split("\n")]

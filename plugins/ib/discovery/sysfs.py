@@ -3,10 +3,11 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from hub import Host
+from hub import Host, UnreadableError, read_text
 from plugins.ib.discovery.facts import Hca, Port
 
 RDMA_DEVICES = "/sys/class/infiniband"
@@ -28,42 +29,56 @@ ERROR_COUNTERS = (
 )
 """The error counters of a port (Documentation/ABI/stable/sysfs-class-infiniband of the kernel)."""
 
+_DIGITS = "[0-9]{1,18}"
+"""A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
+
 _VERBS = "/sys/class/infiniband_verbs"
 _MAD = "/sys/class/infiniband_mad"
 _ETHER, _INFINIBAND = "1", "32"
 """Types of network interfaces (ARPHRD_ETHER and ARPHRD_INFINIBAND of linux/if_arp.h)."""
 
 
-def read_hcas(host: Host) -> list[Hca]:
-    """Read all RDMA devices in the order of their PCI addresses. One that is removed during the read is left out."""
+class RdmaDevices(NamedTuple):
+    """The RDMA devices of a node."""
+
+    hcas: list[Hca]
+    """In the order of their PCI addresses."""
+    unreadable: Mapping[str, str]
+    """Why others cannot be used, by name: the kernel shows what it should not."""
+
+
+def read_hcas(host: Host) -> RdmaDevices:
+    """Read all RDMA devices. One that is removed during the read is left out."""
     nodes = _character_devices(host)
     # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
-    found = []
+    found, unreadable = [], {}
     for entry in _entries(host.path(RDMA_DEVICES)):
         try:
             hca = _read_hca(entry, nodes, vf_numbers)
-        except OSError:
+        except FileNotFoundError:
             continue
-        if hca:
-            found.append(hca)
-    return sorted(found, key=lambda hca: hca.pci)
+        except (OSError, ValueError) as error:
+            unreadable[entry.name] = str(error)
+        else:
+            found += [hca] if hca else []
+    return RdmaDevices(sorted(found, key=lambda hca: hca.pci), unreadable)
 
 
 def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
     """Read the state and physical state of all ports, by device name and port number: only what changes often."""
     states = {}
     for entry in _entries(host.path(RDMA_DEVICES)):
-        for port in _entries(entry / "ports"):
-            states[entry.name, int(port.name)] = _state(port / "state"), _state(port / "phys_state")
+        for number, port in _ports(entry):
+            states[entry.name, number] = _state(port / "state"), _state(port / "phys_state")
     return states
 
 
 def read_counters(host: Host, device: str, port: int) -> dict[str, int]:
     """Read those error counters of a port that its driver provides."""
     directory = host.path(RDMA_DEVICES) / device / "ports" / str(port) / "counters"
-    texts = {name: _text(directory / name) for name in ERROR_COUNTERS}
-    return {name: int(text) for name, text in texts.items() if text.isdigit()}
+    values = {name: _number(directory / name) for name in ERROR_COUNTERS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def is_exclusive(host: Host) -> bool:
@@ -74,26 +89,28 @@ def is_exclusive(host: Host) -> bool:
 def _read_hca(
     entry: Path, nodes: dict[str, dict[str, list[str]]], vf_numbers: Callable[[Path], dict[str, int]]
 ) -> Hca | None:
-    function = (entry / "device").resolve()
+    if not entry.name.isascii():
+        raise ValueError("its name is not ASCII, and containers get it in a variable")
+    function = _target(entry / "device")
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
         return None
     netdevs = tuple(path.name for path in _entries(function / "net"))
     kinds = {_text(function / "net" / name / "type") for name in netdevs}
     types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
-    pf = (function / "physfn").resolve() if (function / "physfn").exists() else None
+    pf = _target(function / "physfn") if (function / "physfn").exists() else None
     own = nodes.get(entry.name, {})
     return Hca(
         pci=function.name,
         name=entry.name,
         vendor=_text(function / "vendor").removeprefix("0x"),
         device=_text(function / "device").removeprefix("0x"),
-        driver=(function / "driver").resolve().name if (function / "driver").exists() else "",
+        driver=_target(function / "driver").name if (function / "driver").exists() else "",
         numa=numa_node(function),
         node_guid=_text(entry / "node_guid"),
         firmware=_text(entry / "fw_ver"),
         board=_text(entry / "board_id"),
-        ports=tuple(_read_port(port) for port in _entries(entry / "ports")),
+        ports=tuple(_read_port(number, port) for number, port in _ports(entry)),
         netdevs=netdevs,
         link_types=tuple(sorted(types[kind] for kind in kinds if kind in types)),
         uverbs=next(iter(own.get("uverbs", [])), ""),
@@ -102,8 +119,8 @@ def _read_hca(
         pf=pf.name if pf else "",
         pf_names=_names(pf) if pf else (),
         vf=vf_numbers(pf).get(function.name) if pf else None,
-        vfs=int(_text(function / "sriov_numvfs") or 0),
-        pkeys=tuple(sorted({_text(key) for port in _entries(entry / "ports") for key in _entries(port / "pkeys")})),
+        vfs=_count(function / "sriov_numvfs"),
+        pkeys=tuple(sorted({_text(key) for _, port in _ports(entry) for key in _entries(port / "pkeys")})),
         path=str(function),
     )
 
@@ -112,10 +129,15 @@ def _names(function: Path) -> tuple[str, ...]:
     return tuple(path.name for kind in ("net", "infiniband") for path in _entries(function / kind))
 
 
-def _read_port(port: Path) -> Port:
-    rate = re.match(r"[0-9.]+", _text(port / "rate"))
+def _ports(entry: Path) -> Iterator[tuple[int, Path]]:
+    """Return the ports of a device, with their numbers."""
+    return ((int(port.name), port) for port in _entries(entry / "ports") if re.fullmatch(_DIGITS, port.name))
+
+
+def _read_port(number: int, port: Path) -> Port:
+    rate = re.match(rf"{_DIGITS}(\.{_DIGITS})?", _text(port / "rate"))
     return Port(
-        int(port.name),
+        number,
         _state(port / "state"),
         _state(port / "phys_state"),
         _text(port / "link_layer"),
@@ -130,14 +152,13 @@ def _state(path: Path) -> str:
 
 def numa_node(function: Path) -> int | None:
     """Read the NUMA node of a PCI function; None if unknown."""
-    node = _text(function / "numa_node")
-    return int(node) if node.isdigit() else None
+    return _number(function / "numa_node")
 
 
 def _vf_numbers(pf: Path) -> dict[str, int]:
     """Read the numbers of a physical function's virtual functions, by PCI address."""
-    links = (entry for entry in os.scandir(pf) if entry.name.startswith("virtfn"))
-    return {Path(entry.path).readlink().name: int(entry.name.removeprefix("virtfn")) for entry in links}
+    links = (entry for entry in _entries(pf) if re.fullmatch(f"virtfn{_DIGITS}", entry.name) and entry.is_symlink())
+    return {link.readlink().name: int(link.name.removeprefix("virtfn")) for link in links}
 
 
 def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
@@ -156,15 +177,48 @@ def _entries(directory: Path) -> Iterator[Path]:
         names = [path.name for path in directory.iterdir()]
     except OSError:
         return
-    for name in sorted(
-        names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-    ):
+    for name in sorted(names, key=_natural):
         yield directory / name
 
 
+def _natural(name: str) -> list[str | int]:
+    """Return a key by which mlx5_2 comes before mlx5_10."""
+    return [int(part) if number % 2 else part for number, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def _target(link: Path) -> Path:
+    """Follow a link.
+
+    Raises:
+        OSError: it leads nowhere, or to itself.
+    """
+    return Path(os.path.realpath(link, strict=True))
+
+
+def _count(path: Path) -> int:
+    """Read a count; 0 if the kernel does not show it.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    text = _text(path)
+    if text and not re.fullmatch(_DIGITS, text):
+        raise ValueError(f"{path.name} is {text!r:.40}, expected a number")
+    return int(text or 0)
+
+
+def _number(path: Path) -> int | None:
+    """Read a number; None if the kernel shows none, or none of a sensible size."""
+    text = _text(path)
+    return int(text) if re.fullmatch(_DIGITS, text) else None
+
+
 def _text(path: Path) -> str:
-    """Read a file; empty if that fails (reading some files is an error)."""
+    """Read a file; empty if that fails (reading some files is an error).
+
+    Names in it may be any bytes, as those of files, and are compared with those.
+    """
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
+        return read_text(path, errors="surrogateescape").strip()
+    except UnreadableError:
         return ""

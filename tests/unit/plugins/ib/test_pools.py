@@ -14,7 +14,7 @@ from tests.simulators.rdma.tree import RdmaTree, sixty_four_vfs, two_connectx6
 
 
 def _read(tree: RdmaTree) -> list[Hca]:
-    return read_hcas(Host(tree.root))
+    return read_hcas(Host(tree.root)).hcas
 
 
 def _selected(hcas: list[Hca], mode: Mode = Mode.HCA, **selectors: object) -> list[str]:
