@@ -36,11 +36,11 @@ TARGET = ROOT / "docs" / "reference.md"
 HEAD = """\
 # Reference
 
-Every key of every file, every command, variable and exit code. This page is complete: `python -m scripts.reference`
-generates it from the code.
+Every key in every file, every command, environment variable and exit code. This page is complete:
+`python -m scripts.reference` generates it from the code.
 
-A key that is not listed here is an error that names its place in the file. `dphub check` finds it without starting
-anything. A key without a value counts as missing.
+An unknown key is an error; the message says where it is. `dphub check` finds it without starting anything. A key
+without a value counts as missing.
 
 ## circus.ini
 
@@ -57,8 +57,8 @@ says whether the hub sets them or they are unknown.
 
 ### `[env]`, `[env:NAMES]`
 
-Variables for all plugins, or for those whose names match one of NAMES (`gpu`, `gpu,ib`, `my-*`). Plugins also inherit
-the hub's own environment.
+Environment variables for all plugins, or for those whose names match one of NAMES (`gpu`, `gpu,ib`, `my-*`). Plugins
+also inherit the hub's own environment.
 
 ### `[circus]`
 
@@ -69,7 +69,7 @@ the hub's own environment.
 """
 
 GPU_YAML = """\
-The file of `plugins.gpu:GPU`, YAML or JSON: the file of NVIDIA's device plugin, with the additional key `dphub`. See
+The file of `plugins.gpu:GPU`, YAML or JSON: the file of NVIDIA's device plugin, with the additional `dphub` key. See
 [NVIDIA GPUs](gpu.md)."""
 
 IB_YAML = """\
@@ -90,7 +90,7 @@ FILES: dict[str, tuple[Struct, str]] = {
 }
 
 GPU_VARIABLES = """\
-### Variables
+### Environment variables
 
 They override the file, as those of NVIDIA's plugin do. An empty variable has no effect.
 """
@@ -100,14 +100,14 @@ PLUGIN_PROCESS = """\
 
 `python -P -m hub.plugin MODULE:CLASS [OPTIONS]`
 
-One plugin process. The hub starts it by `cmd` in circus.ini, and passes the rest in variables. Started by hand, it
-serves a kubelet without a hub; `-P` keeps Python from importing modules of the current directory.
+One plugin process. The hub starts it with the `cmd` in circus.ini, and passes the rest in environment variables. When
+started by hand, it serves a kubelet without a hub; `-P` keeps Python from importing modules of the current directory.
 
 MODULE is a module on `PYTHONPATH` or among the installed packages, or the path of a file that ends in `.py`.
 """
 
 VARIABLES_HEAD = """\
-## Variables
+## Environment variables
 
 A flag overrides its variable. The variables that set keys of gpu.yaml are listed there.
 """
@@ -118,7 +118,7 @@ NOT_OF_PLUGINS = {"DPHUB_HTTP"}
 EXIT_CODES = """\
 ## Exit codes
 
-These are for `dphub run` and plugins; other commands end with 0, 1 or 2.
+These are for `dphub run` and plugins; other commands exit with 0, 1 or 2.
 """
 
 Row = tuple[str, ...]
@@ -185,7 +185,7 @@ def _commands() -> Iterator[str]:
     common = {row: None for row, count in counts.items() if count > len(commands) / 2}
     others = either([_code(name) for name in commands if common.keys().isdisjoint(rows[name])]).replace(" or ", " and ")
     head = ("option", "variable", "default", "meaning")
-    yield f"## Commands\n\nThese options select the hub of a command; all but {others} have them.\n"
+    yield f"## Commands\n\nThese options select the hub that a command talks to; all but {others} have them.\n"
     yield _table(head, common)
     for name, command in commands.items():
         usage = " ".join(["dphub", name, *command.collect_usage_pieces(click.Context(command))])

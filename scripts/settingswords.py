@@ -100,11 +100,11 @@ def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Seque
         case types.VarTupleType(item_type=item):
             return ["a list of them" if item in beside else f"list of {_value(item, 's')}"]
         case types.DictType(value_type=value):
-            return [f"by name: {_value(value)}"]
+            return [f"map of names to {_value(value, 's')}"]
         case types.StructType():
             return [f"section{plural}"]
         case types.AnyType():
-            return ["anything"]
+            return ["any value"]
     return _scalar(kind, plural)
 
 
@@ -115,7 +115,7 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
         case types.StrType(pattern=pattern):
             return [f"string{plural}" + (f" matching `{pattern}`" if pattern and len(pattern) <= SHOWN else "")]
         case types.IntType():
-            return [f"whole number{plural}{_bound(kind)}"]
+            return [f"integer{plural}{_bound(kind)}"]
         case types.FloatType():
             return [f"number{plural}{_bound(kind)}"]
         case types.EnumType(cls=cls):
@@ -127,8 +127,8 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
 
 def _bound(kind: types.IntType | types.FloatType) -> str:
     if kind.gt is not None:
-        return f" above {kind.gt:g}"
-    return f" from {kind.ge:g}" if kind.ge is not None else ""
+        return f" > {kind.gt:g}"
+    return f" >= {kind.ge:g}" if kind.ge is not None else ""
 
 
 def _default(field: types.Field) -> str:

@@ -21,7 +21,7 @@ VARIABLES = {
         "The directory with the node's network tables; in a pod `/proc/1/net`, since `/proc/net` is the pod's own.",
     ),
     "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),
-    "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a heartbeat after which it is killed; 0 for never."),
+    "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a heartbeat after which it is killed; 0 disables it."),
     "CONFIG_FILE": ("the GPU plugin", "Its configuration file, if there is no `--config`."),
     "RESOURCE_PREFIX": (
         "the GPU plugin",

@@ -91,7 +91,7 @@ class HubReport(msgspec.Struct, frozen=True):
     node: str = ""
     """The node's name: `DPHUB_NODE_NAME`, which the DaemonSet sets, or else the host's name."""
     http: str = ""
-    """Where it listens, as "127.0.0.1:9880"; empty when it does not."""
+    """Where it listens, for example "127.0.0.1:9880"; empty when it does not."""
     http_error: str = ""
     """Why it cannot listen on the configured address; empty when it can."""
     kubelet_since: float = 0

@@ -29,7 +29,7 @@ class Condition(StrEnum):
     STANDBY = "standby"
     """Its first scan failed while an older hub on the node serves the devices, so it leaves them to that hub."""
     SUPERSEDED = "superseded"
-    """A newer hub on the node serves its resources, as during an upgrade."""
+    """A newer hub on the node is serving its resources, as happens during an upgrade."""
     EXTERNAL = "external"
     """It is a program other than a plugin process of the hub, and reports nothing."""
     WAITING = "waiting for kubelet"
@@ -91,11 +91,11 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The hub: what it reports, and whether that is current."""
 
     running: bool
-    """Whether its process runs and responds."""
+    """Whether its process is running and responds."""
     unresponsive: bool
-    """Whether its process runs, and its event loop has been blocked for a long time."""
+    """Whether its process is running, and its event loop has been blocked for a long time."""
     last_heartbeat: float
-    """Unix time of its last heartbeat: this status is that old where the hub is not running."""
+    """Unix time of its last heartbeat; if the hub is not running, this status is from that time."""
     memory: int | None
     """Bytes of its process (proportional set size); null where that is unknown."""
     report: HubReport

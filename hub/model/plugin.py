@@ -38,13 +38,13 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     health: str = "healthy"
     """healthy, unhealthy or recovering."""
     since: float = 0
-    """Unix time since which it has not been healthy; 0 when it is."""
+    """Unix time since which it has been unhealthy; 0 when it is healthy."""
     source: str = ""
     """What reported that: plugin, broken, reset, flapping, cordon, admin or scan; empty when it is healthy."""
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()
-    """The PCI bridges between the processor and the device, outermost first; for the first of several addresses."""
+    """The PCI bridges between the CPU and the device, outermost first; for the first of several addresses."""
     attributes: Mapping[str, str] = {}
     """What the plugin adds, such as the model."""
     holder: str = ""
@@ -154,4 +154,4 @@ class PluginReport(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     """The tasks of the process that failed recently and were restarted, each with its error."""
     cordons: Mapping[str, str] = {}
-    """The administrators' reasons by physical device, including those of devices that are currently absent."""
+    """The administrators' reasons by physical device, including devices that are currently absent."""

@@ -166,7 +166,7 @@ def _log_file(options: argparse.Namespace) -> Path | None:
 
 
 def _watchdog() -> float:
-    """Return the seconds without a heartbeat after which the hub kills this process; 0 for never."""
+    """Return the seconds without a heartbeat after which the hub kills this process; 0 disables that."""
     value = os.environ.get(WATCHDOG_VARIABLE, "0")
     try:
         return max(0, float(value))

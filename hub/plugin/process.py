@@ -61,7 +61,7 @@ class PluginProcess:
         plugin: The plugin.
         plugin_dir: The kubelet's plugin directory.
         files: Where the process writes its reports, and the hub to which its sockets belong.
-        watchdog: Seconds without a heartbeat after which the hub kills the process as unresponsive; 0 for never.
+        watchdog: Seconds without a heartbeat after which the hub kills the process as unresponsive; 0 disables that.
         config: The configuration file that the plugin has read.
     """
 

@@ -81,9 +81,9 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
     if not hca.uverbs:
         return "it has no uverbs device, so applications cannot use it"
     if mode is Mode.VF and not hca.pf:
-        return "it is not a virtual function, but the pool that selects it is in mode vf"
+        return "it is not a virtual function, but the pool that selects it is in vf mode"
     if mode is Mode.HCA and hca.pf:
-        return "it is a virtual function, which only pools in mode vf or pool can use"
+        return "it is a virtual function, which only pools in vf or pool mode can use"
     if mode is Mode.HCA and hca.vfs:
         return f"it has {hca.vfs} virtual functions, which are to be used instead"
     routes = set(default_route) & set(hca.netdevs) if mode is not Mode.POOL else set()

@@ -45,7 +45,7 @@ class PortRule(StrEnum):
     ALL = "all"
     """All of them."""
     NONE = "none"
-    """None: the port of a virtual function may be down until a pod sets it up."""
+    """No port has to be up: the port of a virtual function may be down until a pod sets it up."""
 
 
 class Selectors(Settings, frozen=True, rename="camel"):
@@ -91,7 +91,7 @@ class PoolHealth(Settings, frozen=True):
     """`health` of a pool."""
 
     ports: PortRule | None = None
-    """Which ports of an HCA must be up. The default is any, and none in mode vf."""
+    """Which ports of an HCA must be up. The default is any, and none in vf mode."""
     down: Annotated[float, msgspec.Meta(ge=0)] = 2
     """Seconds that a port must be down before it counts as down."""
     up: Annotated[float, msgspec.Meta(ge=0)] = 5
@@ -106,7 +106,7 @@ class Pool(Settings, frozen=True, rename="camel"):
     resource_prefix: str = "rdma"
     """The part before the slash."""
     rdma_hca_max: Annotated[int, msgspec.Meta(ge=0)] = 1
-    """The number of devices: of the whole pool in mode pool, of each HCA in mode hca; 1 in mode vf."""
+    """The number of devices: of the whole pool in pool mode, of each HCA in hca mode; 1 in vf mode."""
     devices: Names = ()
     """The old name of selectors.ifNames."""
     selectors: Selectors = Selectors()
@@ -117,14 +117,14 @@ class Pool(Settings, frozen=True, rename="camel"):
     permissions: Annotated[str, msgspec.Meta(pattern="^rwm?$")] = "rw"
     """The permissions of the device files; the shared plugin gives "rwm"."""
     nccl_ib_hca: bool = True
-    """Whether a container gets NCCL_IB_HCA; not in mode pool."""
+    """Whether a container gets NCCL_IB_HCA; not in pool mode."""
     ucx_net_devices: bool = True
-    """Whether a container gets UCX_NET_DEVICES; not in mode pool."""
+    """Whether a container gets UCX_NET_DEVICES; not in pool mode."""
     health: PoolHealth = PoolHealth()
     reset: bool = False
-    """Whether a virtual function is reset before a container starts; only in mode vf."""
+    """Whether a virtual function is reset before a container starts; only in vf mode."""
     near_gpus: bool = True
-    """Whether a container that just got GPUs gets HCAs close to them, if available; not in mode pool."""
+    """Whether a container that just got GPUs gets HCAs close to them, if available; not in pool mode."""
 
     def __post_init__(self) -> None:
         if self.devices and self.selectors.if_names:
@@ -134,10 +134,10 @@ class Pool(Settings, frozen=True, rename="camel"):
         if not self.devices and self.selectors.empty:
             raise ValueError("neither devices nor selectors are set, expected one of them")
         if self.reset and self.mode is not Mode.VF:
-            raise ValueError("reset is true, but only mode vf allows it: other containers may be using an HCA")
+            raise ValueError("reset is true, but only vf mode allows it: other containers may be using an HCA")
         if self.mode is Mode.VF and self.rdma_hca_max > 1:
             raise ValueError(
-                f"rdmaHcaMax is {self.rdma_hca_max}, expected 1 in mode vf: a virtual function is for one container"
+                f"rdmaHcaMax is {self.rdma_hca_max}, expected 1 in vf mode: a virtual function is for one container"
             )
 
     @property
@@ -162,7 +162,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
     cdi: tuple[CdiStrategy, ...] = ()
     """How containers get CDI names instead of device files; empty: they get device files."""
     periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
-    """Seconds between two scans for new and removed devices; 0 for none."""
+    """Seconds between two scans for new and removed devices; 0 disables them."""
     config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)
     """The pools, one resource each. By default each NVIDIA (Mellanox) HCA is a device of rdma/hca."""
 

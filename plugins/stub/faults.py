@@ -33,7 +33,7 @@ class PreferFault(Settings, frozen=True):
 
 
 class Crash(Settings, frozen=True):
-    """The process ends at its next scan."""
+    """The process exits at its next scan."""
 
     exit: int = 1
     """Its exit code."""

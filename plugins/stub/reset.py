@@ -31,7 +31,7 @@ class Deed(StrEnum):
     """Raise a Python exception with the text."""
     SEGFAULT = "segfault"
     SIGKILL = "sigkill"
-    """Be killed, as by the kernel when memory runs out."""
+    """Be killed, as the kernel does when memory runs out."""
     EXIT = "exit"
     """End the process with the exit code."""
     HANG = "hang"

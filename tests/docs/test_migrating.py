@@ -88,7 +88,7 @@ def test_a_json_file_can_be_named_yaml(tmp_path: Path, indent: int | None) -> No
 
 
 def test_the_example_for_virtual_functions_is_right(tmp_path: Path) -> None:
-    """A pool of mode vf, with the selectors of the SR-IOV plugin; what is said not to be there is not."""
+    """A pool in vf mode, with the selectors of the SR-IOV plugin; what is said not to be there is not."""
     (text,) = [block for block in blocks("migrating", "yaml") if "configList" in block]
     (tmp_path / "ib.yaml").write_text(text)
     (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list

@@ -26,7 +26,7 @@ class MigStrategy(StrEnum):
     NONE = "none"
     """Not at all: each GPU is one device, even if it is partitioned."""
     SINGLE = "single"
-    """As nvidia.com/gpu, if all GPUs are partitioned into devices of the same size."""
+    """As nvidia.com/gpu, if all GPUs are partitioned into devices of one size."""
     MIXED = "mixed"
     """As one resource per size, such as nvidia.com/mig-1g.5gb; unpartitioned GPUs are nvidia.com/gpu."""
 
@@ -35,9 +35,9 @@ class DeviceListStrategy(StrEnum):
     """How the container runtime learns which devices a container gets."""
 
     ENVVAR = "envvar"
-    """By the variable NVIDIA_VISIBLE_DEVICES, which NVIDIA's container runtime reads."""
+    """By the environment variable NVIDIA_VISIBLE_DEVICES, which NVIDIA's container runtime reads."""
     VOLUME_MOUNTS = "volume-mounts"
-    """By mounts of /dev/null below /var/run/nvidia-container-devices, which NVIDIA's runtime also reads."""
+    """By mounts of /dev/null under /var/run/nvidia-container-devices, which NVIDIA's runtime also reads."""
     CDI_ANNOTATIONS = "cdi-annotations"
     """By CDI names in an annotation of the container."""
     CDI_CRI = "cdi-cri"
@@ -100,9 +100,9 @@ class Flags(Settings, frozen=True, rename="camel"):
     """Whether the process exits if there is no driver. By default it does not, unlike NVIDIA's plugin, so that one
     configuration suits nodes with and without GPUs."""
     nvidia_driver_root: AbsolutePath = "/"
-    """The directory on the node below which the driver's libraries and programs are."""
+    """The directory on the node under which the driver's libraries and programs are installed."""
     nvidia_dev_root: str = ""
-    """The directory on the node below which the device files are ("/" for /dev/nvidia0). Empty: the driver root."""
+    """The directory on the node under which the device files are ("/" for /dev/nvidia0). Empty: the driver root."""
     gdrcopy_enabled: bool = False
     """Whether containers get GDRCopy's device file."""
     gds_enabled: bool = False
@@ -166,8 +166,8 @@ class HubSection(Settings, frozen=True):
 
     health: HealthSettings = HealthSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
-    """By resource, what is done to a GPU before a container starts with it; other resources are not reset. `false`,
-    which is how YAML reads `off`, means the same."""
+    """By resource, what is done to a GPU before a container starts with it; other resources are not reset. YAML
+    reads `off` as `false`, so `false` means the same."""
     exclude: tuple[str, ...] = ()
     """GPUs or MIG devices that are not advertised, by index ("0", "0:1"), UUID or PCI address."""
 

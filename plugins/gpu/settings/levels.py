@@ -9,7 +9,7 @@ class ResetLevel(StrEnum):
     OFF = "off"
     """Do nothing."""
     CHECK = "check"
-    """Refuse the container while other processes use the GPU."""
+    """Refuse the container while other processes are using the GPU."""
     CLEAN = "clean"
     """Restore the defaults of settings that a container may have changed."""
     RESET = "reset"

@@ -52,7 +52,7 @@ class Pattern(Settings, frozen=True):
 
 
 class ResourcePatterns(Settings, frozen=True):
-    """`resources`; the first pattern that matches names the resource."""
+    """`resources`; the first matching pattern determines the resource name."""
 
     gpus: tuple[Pattern, ...] = ()
     """Resources of GPUs, by product name."""

@@ -324,7 +324,7 @@ async def test_pools_that_name_the_same_interface(node: Node) -> None:
         ({**EACH, "rdmaHcaMaximum": 3}, "configList[0]: Object contains unknown field `rdmaHcaMaximum`"),
         ({**EACH, "selectors": {"vendor": ["15b3"]}}, "configList[0].selectors: Object contains unknown field"),
         ({**EACH, "mode": "pf"}, "configList[0].mode: Invalid enum value 'pf'"),
-        ({**EACH, "mode": "vf", "rdmaHcaMax": 2}, "configList[0]: rdmaHcaMax is 2, expected 1 in mode vf"),
+        ({**EACH, "mode": "vf", "rdmaHcaMax": 2}, "configList[0]: rdmaHcaMax is 2, expected 1 in vf mode"),
         ({**EACH, "selectors": {"pfNames": ["ib0#a"]}}, "configList[0].selectors.pfNames[0]: "),
         ({**EACH, "selectors": {"vendors": ["mellanox"]}}, "configList[0].selectors.vendors[0]: "),
         ({**EACH, "permissions": "w"}, "configList[0].permissions: "),
