@@ -1,4 +1,4 @@
-"""All device plugins of a node in one pod.
+"""All of a node's device plugins in one pod.
 
 A plugin imports this module and none below it; its tests also import `hub.testing`. Everything else is internal.
 """

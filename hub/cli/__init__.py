@@ -99,7 +99,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": HELP})
 @click.version_option(__version__, prog_name="dphub")
 def cli() -> None:
-    """All Kubernetes device plugins of a node in one pod."""
+    """All of a node's Kubernetes device plugins in one pod."""
 
 
 def main() -> None:

@@ -58,8 +58,8 @@ REFUSED: list[tuple[Values, str]] = [
     ({"resources": {"limits": {"memory": "much"}}}, "'/resources/limits/memory': 'much' does not match pattern"),
     ({"networkPolicy": {"namespace": ""}}, "'/networkPolicy/namespace': '' does not match pattern"),
     ({"updateStrategy": {"maxSurge": -1}}, "'/updateStrategy/maxSurge': minimum: got -1, want 0"),
-    ({"updateStrategy": {"maxUnavailable": 1}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
-    ({"updateStrategy": {"maxSurge": 0}}, "one of maxSurge and maxUnavailable has to be 0, and not both"),
+    ({"updateStrategy": {"maxUnavailable": 1}}, "exactly one of maxSurge and maxUnavailable must be 0"),
+    ({"updateStrategy": {"maxSurge": 0}}, "exactly one of maxSurge and maxUnavailable must be 0"),
     ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged cannot be combined with mps or resets"),
     ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged cannot be combined with mps or resets"),
 ]
@@ -75,7 +75,7 @@ def test_wrong_values_are_refused(values: Values, why: str) -> None:
 
 def test_a_release_with_a_dot_is_refused() -> None:
     """Its pods could not be hubs."""
-    assert "the release has a dot in its name" in helm(release="node.devices").stderr
+    assert "the release name must not contain a dot" in helm(release="node.devices").stderr
 
 
 def test_helm_finds_nothing_to_say() -> None:

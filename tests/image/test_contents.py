@@ -65,7 +65,7 @@ def test_it_says_what_it_is(image: Image) -> None:
     labels = {name: value for name, value in image.config["Labels"].items() if name.startswith("org.opencontainers.")}
     assert labels == {
         "org.opencontainers.image.title": "Device Plugin Hub",
-        "org.opencontainers.image.description": "All Kubernetes device plugins of a node in one pod",
+        "org.opencontainers.image.description": "All of a node's Kubernetes device plugins in one pod",
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.version": __version__,
     }
