@@ -18,7 +18,7 @@ window.pauses = [];
 window.left = 0;
 const line = document.querySelector("#gone-next span");
 new MutationObserver(() => {
-  const seconds = Number(line.textContent.match(/Next try in (\\d+) s/)?.[1] || 0);
+  const seconds = Number(line.textContent.match(/Retrying in (\\d+) s/)?.[1] || 0);
   if (seconds > left) pauses.push(seconds);
   left = seconds;
 }).observe(line, {childList: true, characterData: true, subtree: true});

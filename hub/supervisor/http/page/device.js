@@ -1,4 +1,4 @@
-// One device: a line, and all facts about it below the line once it is opened.
+// One device: a line, and all details of it below the line once it is opened.
 
 import { copyable } from "./clipboard.js";
 import { h, lazy } from "./dom.js";
@@ -67,7 +67,7 @@ function deviceFacts(device) {
 }
 
 function commandsFor({ state, worst, cordon, name }) {
-  if (state === "excluded" || state === "removed in use") return [];
+  if (state === "excluded" || state === "removed while in use") return [];
   if (cordon !== undefined) return [`dphub uncordon ${name}`];
   const remedy = { broken: "uncordon", flapping: "uncordon", reset: "reset" }[worst?.source];
   return [remedy, "cordon"].filter(Boolean).map((verb) => `dphub ${verb} ${name}`);

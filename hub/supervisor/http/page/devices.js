@@ -3,7 +3,7 @@
 import { quoted } from "./words.js";
 
 // From the worst to those that need no attention.
-export const STATES = ["removed in use", "unhealthy", "recovering", "cordoned", "healthy", "excluded"];
+export const STATES = ["removed while in use", "unhealthy", "recovering", "cordoned", "healthy", "excluded"];
 const BAD = new Set(STATES.slice(0, 4));
 
 export function devicesOf(plugins) {
@@ -27,7 +27,7 @@ function devicesOfPlugin({ name: plugin, report }) {
     for (const device of resource.devices) add(device.physical || `${resource.name} ${device.id}`, resource.name, device);
     for (const [id, holder] of Object.entries(resource.removed_in_use)) {
       const reason = "removed by the plugin, still in use";
-      add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed in use" });
+      add(`removed ${resource.name} ${id}`, resource.name, { id, holder, reason, healthy: false }, { state: "removed while in use" });
     }
   }
   for (const { id, reason } of report.excluded) {

@@ -10,10 +10,10 @@ export function drawGone(gone, answered) {
   document.body.classList.toggle("is-gone", Boolean(gone));
   byId("gone-next").hidden = !gone;
   draw(byId("gone-since"), gone && ["The hub has not answered since ", clock(gone.since), ` (${gone.why}). `,
-    answered ? ["The page shows the status as of ", clock(answered), "."] : "This page has had no answer yet."]);
+    answered ? ["The page shows the status as of ", clock(answered), "."] : "No response from the hub yet."]);
 }
 
 export function drawNextTry(at) {
   const left = Math.ceil(at - Date.now() / 1000);
-  draw(byId("gone-next").querySelector("span"), left > 0 ? `Next try in ${ago(left)}.` : "Trying …");
+  draw(byId("gone-next").querySelector("span"), left > 0 ? `Retrying in ${ago(left)}.` : "Retrying …");
 }

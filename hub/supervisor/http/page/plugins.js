@@ -1,4 +1,4 @@
-// The plugins with their resources; all facts about a plugin are below it once it is opened.
+// The plugins with their resources; all details of a plugin are below it once it is opened.
 
 import { copyable } from "./clipboard.js";
 import { draw, h } from "./dom.js";

@@ -1,4 +1,4 @@
-// The topology: NUMA nodes, in them PCIe switches, in those the devices.
+// The topology: NUMA nodes, which contain PCIe switches, which contain the devices.
 
 import { deviceItem } from "./device.js";
 import { h } from "./dom.js";
