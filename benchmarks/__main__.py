@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, print a table, write JSON. The exit code is 1 if a budget is missed."""
+"""`python -m benchmarks`: measure everything, print a table, write JSON. The exit code is 1 if a budget is exceeded."""
 
 import asyncio
 import secrets
@@ -27,9 +27,7 @@ from benchmarks.upgrades import upgrades
 @click.command()
 @click.option("--only", help="Run the benchmarks whose name contains this.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply the usual number of samples by this.")
-@click.option(
-    "--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Choose the random moments by this seed."
-)
+@click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Seed for the random moments.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("build/benchmarks.json"))
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub against its budgets."""
@@ -80,7 +78,7 @@ def _print(rows: list[Row]) -> None:
     table = Table("what", "figure", "value", "budget", "samples", "")
     for row in rows:
         budget = "" if row.budget is None else f"{row.budget:g} {row.unit}"
-        verdict = "" if row.budget is None else "hit" if row.within else "MISS"
+        verdict = "" if row.budget is None else "ok" if row.within else "OVER"
         table.add_row(row.what, row.figure, f"{row.value:.3g} {row.unit}", budget, str(row.samples), verdict)
     Console(width=200).print(table)
 

@@ -72,7 +72,7 @@ async def long_list(count: int) -> list[Row]:
     async with node_of_three(MANY) as node:
         took = [await _change(Path(node.log.parent), node.kubelet, turn) for turn in range(count)]
         size = node.kubelet.lists(RESOURCES[0])[-1].size
-    what = f"{MANY} devices: change to list received"
+    what = f"{MANY} devices: from a change until the kubelet has the list"
     return [*times(what, took, {"median": 250, "worst": None}), Row(what, "size", size / 2**20, "MiB", 4, count)]
 
 

@@ -16,7 +16,7 @@ SETTLE = 3.0
 
 
 async def footprint(seconds: float) -> list[Row]:
-    """Measure memory, and processor time over a number of seconds, with the shipped circus.ini."""
+    """Measure memory, and CPU time over a number of seconds, with the shipped circus.ini."""
     async with shipped_node() as node:
         await asyncio.sleep(SETTLE)
         tree = _tree(node)
@@ -30,7 +30,7 @@ async def footprint(seconds: float) -> list[Row]:
         Row(what, "sum", (hub + sum(plugins)) / 1e6, "MB", 110, len(memory)),
         Row(what, "hub", hub / 1e6, "MB", None, 1),
         Row(what, "largest plugin", max(plugins) / 1e6, "MB", None, len(plugins)),
-        Row("processor time when idle, all processes", "share", percent, "% of a core", 0.5, len(memory)),
+        Row("CPU time when idle, all processes", "share", percent, "% of a core", 0.5, len(memory)),
     ]
 
 
@@ -42,7 +42,7 @@ def _tree(node: Node) -> list[psutil.Process]:
 
 
 def proportional_size(pid: int) -> float:
-    """Return the memory of a process in bytes, including its share of memory that it has in common with others."""
+    """Return the memory of a process in bytes, including its share of shared memory."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
     if not found:

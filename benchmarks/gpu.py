@@ -35,7 +35,7 @@ async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, 
         node = Node(Path(directory))
         gpus = GpuNode(node, "switch8")
         async with FakeKubelet(node.plugin_dir) as kubelet:
-            # This plugin has no limit for recoveries.
+            # This plugin has no limit on recoveries.
             plugin = gpus.start(config, target=node.write_plugin(PLUGIN))
             try:
                 await kubelet.wait_for(GPU, 8, timeout=60)
@@ -75,8 +75,12 @@ async def gpu_events(count: int) -> list[Row]:
             gpus.driver.heal(turn % 8)
             await _until(kubelet, 8)
     return [
-        *times("XID to list received", heard, {"median": 50, "p99": 50, "worst": None}),
-        *times("GPU lost without an event to list received (probed every 5 s)", found, {"median": None, "worst": 5500}),
+        *times("from an XID until the kubelet has the list", heard, {"median": 50, "p99": 50, "worst": None}),
+        *times(
+            "from a GPU lost without an event until the kubelet has the list (probed every 5 s)",
+            found,
+            {"median": None, "worst": 5500},
+        ),
     ]
 
 
@@ -99,7 +103,7 @@ async def gpu_footprint(seconds: float) -> list[Row]:
         percent = 100 * (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - begin)
         return [
             Row("GPU plugin with 8 GPUs", "memory (PSS)", proportional_size(plugin.pid) / 1e6, "MB", None, 1),
-            Row("GPU plugin with 8 GPUs", "processor time when idle", percent, "% of a core", None, 1),
+            Row("GPU plugin with 8 GPUs", "CPU time when idle", percent, "% of a core", None, 1),
         ]
 
 
@@ -134,7 +138,7 @@ async def gpu_and_ib(count: int, seed: int) -> list[Row]:
                 finally:
                     for plugin in node.plugins:
                         plugin.kill()
-        what = f"HCAs elsewhere than on the GPUs' switches, {'with' if near else 'without'} the hint"
+        what = f"HCAs not on the GPUs' switches, {'with' if near else 'without'} the hint"
         rows.append(Row(what, "of those possible", 100 * (1 - got / possible), "%", 0 if near else None, possible))
     return rows
 

@@ -49,12 +49,12 @@ async def ib_starts(count: int) -> list[Row]:
     for _ in range(count):
         async with _serving() as (_, _, _, seconds):
             took.append(seconds)
-    what = "IB plugin: start to 64 VFs allocatable"
+    what = "IB plugin: from start until 64 VFs are allocatable"
     return times(what, took, {"median": None, "worst": None})
 
 
 async def ib_changes(count: int) -> list[Row]:
-    """Take ports down `count` times, and read the tree as often."""
+    """Take ports down `count` times, and read the tree just as many times."""
     async with _serving() as (tree, plugin, kubelet, _):
         took = []
         for _ in range(count):
@@ -68,7 +68,9 @@ async def ib_changes(count: int) -> list[Row]:
         memory = proportional_size(plugin.pid)
     return [
         *times(
-            "port change to list received (looked at every second, no debounce)", took, {"median": None, "worst": None}
+            "from a port change until the kubelet has the list (polled every second, no debounce)",
+            took,
+            {"median": None, "worst": None},
         ),
         *times("reading 64 VFs from sysfs", reads, {"median": None, "worst": None}),
         Row("IB plugin with 64 VFs", "memory (PSS)", memory / 1e6, "MB", None, 1),

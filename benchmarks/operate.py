@@ -44,13 +44,13 @@ async def scrapes(count: int) -> list[Row]:
     return [
         *times(f"{MANY} devices: the first scrape of /metrics", cold, budgets),
         *times(f"{MANY} devices: scrape of /metrics after a change", one, budgets),
-        *times(f"{MANY} devices: scrape of /metrics after a change of each", all_, budgets),
+        *times(f"{MANY} devices: scrape of /metrics after each device has changed", all_, budgets),
         *times(f"{MANY} devices: /status, just decoded", status, {"median": None}),
     ]
 
 
 async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
-    """Set the health of one plugin's devices, and wait until the plugin's report has it."""
+    """Set the health of one plugin's devices, and wait until it appears in the plugin's report."""
     root = Path(node.log.parent)
     scratch = root / f"{name}.faults.new"
     scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))

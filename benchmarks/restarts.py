@@ -8,11 +8,11 @@ from collections import Counter
 from benchmarks.nodes import RESOURCES, all_allocatable, node_of_three
 from benchmarks.rows import Row, times
 
-WHAT = "kubelet restart to every resource allocatable, three plugins"
+WHAT = "from kubelet restart until every resource is allocatable, three plugins"
 
 
 async def kubelet_restarts(count: int, seed: int) -> list[Row]:
-    """Restart the kubelet `count` times, at random moments, gently or by a crash.
+    """Restart the kubelet `count` times, at random moments, gracefully or by a crash.
 
     A quarter of the restarts happens before the node has recovered from the previous one; those are checked, not timed.
 

@@ -30,7 +30,7 @@ async def cold_starts(count: int) -> list[Row]:
             await node.start_hub()
             await all_allocatable(node.kubelet)
             took.append(time.monotonic() - begin)
-    return times("hub's cold start to every resource allocatable", took, {"median": 1000, "worst": None})
+    return times("from hub start until every resource is allocatable", took, {"median": 1000, "worst": None})
 
 
 async def plugin_kills(count: int) -> list[Row]:
@@ -44,7 +44,9 @@ async def plugin_kills(count: int) -> list[Row]:
                 await node.stop_hub()
                 await node.start_hub()
                 await all_allocatable(node.kubelet)
-    return times("a plugin killed with SIGKILL to allocatable again", took, {"median": 600, "worst": None})
+    return times(
+        "from a plugin's SIGKILL until its devices are allocatable again", took, {"median": 600, "worst": None}
+    )
 
 
 async def kill_anything(count: int, seed: int) -> list[Row]:

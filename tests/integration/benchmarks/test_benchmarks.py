@@ -27,15 +27,15 @@ def test_the_benchmarks_run_and_say_what_they_measured(tmp_path: Path) -> None:
     assert ran.returncode == (1 if missed else 0)
     assert document["seed"] == 1
     assert {row["what"] for row in document["rows"]} >= {
-        "kubelet restart to every resource allocatable, three plugins",
-        "hub's cold start to every resource allocatable",
-        "a plugin killed with SIGKILL to allocatable again",
+        "from kubelet restart until every resource is allocatable, three plugins",
+        "from hub start until every resource is allocatable",
+        "from a plugin's SIGKILL until its devices are allocatable again",
         "Allocate",
-        "16384 devices: change to list received",
+        "16384 devices: from a change until the kubelet has the list",
         "memory of the hub and three plugins, proportional set size",
-        "processor time when idle, all processes",
+        "CPU time when idle, all processes",
         "16384 devices: scrape of /metrics after a change",
-        "XID to list received",
+        "from an XID until the kubelet has the list",
         "preferred allocation, any size out of 16 GPUs, NVLink mesh",
         "preferred allocation out of 1,600 replicas",
         "reading 64 VFs from sysfs",
