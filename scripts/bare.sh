@@ -9,7 +9,7 @@
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 trixie ROOTFS
 #   debootstrap --variant=minbase --include=ca-certificates,git,make,python3 --components=main,universe noble ROOTFS
 #
-# It is not changed: everything is installed in a layer above it, which is removed in the end. This machine's resolver,
+# It is not changed: everything is installed in a layer above it, which is removed at the end. This machine's resolver,
 # certificates and pip settings apply inside. The script needs root. For each command it shows the time it took, and the
 # installed packages before and after it.
 set -eu

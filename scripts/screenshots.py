@@ -1,6 +1,7 @@
 """Take the pictures for the README from a simulated node: `python -m scripts.screenshots`.
 
-With `--all DIRECTORY`, also take page and terminal in many widths and states, light and dark, for inspection.
+With `--all DIRECTORY`, also capture the page and the terminal at many widths and in many states,
+light and dark, for inspection.
 """
 
 import argparse

@@ -55,7 +55,7 @@ find_chromium() {
     elif in_archive chromium-browser; then
         missing chromium "$(distribution) has it only as a snap"
     else
-        missing chromium "apt has no package of it on $(distribution)"
+        missing chromium "apt has no package for it on $(distribution)"
     fi
 }
 
@@ -78,7 +78,7 @@ find_promtool() {
             return
         fi
     done
-    missing promtool "apt has no package of it on $(distribution)"
+    missing promtool "apt has no package for it on $(distribution)"
 }
 
 rm -rf "$venv/missing"

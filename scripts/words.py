@@ -71,7 +71,7 @@ def text_files() -> Iterator[Path]:
 
 def retired_words(text: str) -> Iterator[Finding]:
     """Yield the retired words in a string."""
-    # Most files have none, and to search a whole file is far quicker than to search its lines.
+    # Most files have none, and searching a whole file is far quicker than searching its lines.
     if not _WORD.search(text):
         return
     for number, line in enumerate(text.splitlines(), start=1):

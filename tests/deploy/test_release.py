@@ -19,7 +19,7 @@ ABOUT = "\n- Devices are served.\n"
     ("text", "version", "problems"),
     [
         (f"## 1.2.3 (2026-01-31)\n{ABOUT}", "1.2.3", []),
-        (f"## 1.2.3 (not released yet)\n{ABOUT}", "1.2.3", ['says "not released yet" of 1.2.3']),
+        (f"## 1.2.3 (not released yet)\n{ABOUT}", "1.2.3", ['gives "not released yet" as the date of 1.2.3']),
         (f"## 1.2.2 (2026-01-31)\n{ABOUT}", "1.2.3", ["begins with 1.2.2"]),
         (f"## 1.2.3 (2026-01-31)\n\n## 1.2.2 (2026-01-30)\n{ABOUT}", "1.2.3", ["has nothing about 1.2.3"]),
         ("# Changes\n", "1.2.3", ["has no heading"]),
