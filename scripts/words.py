@@ -28,6 +28,7 @@ RETIRED = {
     r"legible": "printable, or readable",
     r"rooms": "packages, or directories",
     r"mov(?:e[sd]?|ing)[ -]over": "migrate",
+    r"foreign code": "third-party code, or plugin code",
 }
 """Each retired word as a regular expression, and what to write instead."""
 

@@ -14,7 +14,7 @@ class ResetLimits(msgspec.Struct, frozen=True, kw_only=True):
         memory: Bytes of private memory that it may write to; address space that it only reserves does not count. Keep
             it below the container's memory limit: above that, the kernel may kill all processes of the container, as
             the kubelet configures it with cgroups v2.
-        processor: Seconds of processor time.
+        processor: Seconds of CPU time.
         files: Open files.
     """
 

@@ -303,7 +303,7 @@ def test_the_hub_has_time_to_stop(tmp_path: Path) -> None:
 
 
 def test_a_reset_cannot_end_the_pod() -> None:
-    """The memory that it may take is within the pod's; processor time has no limit."""
+    """The memory that it may take is within the pod's; CPU time has no limit."""
     limits = dict(container(default())["resources"]["limits"])
     (gib,) = re.findall(r"^(\d+)Gi$", limits.pop("memory"))
     assert int(gib) << 30 > ResetLimits().memory + (512 << 20)
