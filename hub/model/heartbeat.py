@@ -41,7 +41,7 @@ def touch_heartbeat(path: Path) -> None:
 def heartbeat_age(path: Path) -> float:
     """Return the seconds since `touch_heartbeat` of a file; 0 where there is no such file."""
     try:
-        return (time.monotonic_ns() - path.stat().st_mtime_ns) / 1e9
+        return (time.monotonic_ns() - path.lstat().st_mtime_ns) / 1e9
     except FileNotFoundError:
         return 0
 

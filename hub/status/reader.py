@@ -126,7 +126,8 @@ class Reader:
 
     def _read(self, path: Path, kind: type[Report]) -> Report | None:
         try:
-            found = path.stat()
+            # Not the target of a link: `read_file` follows none.
+            found = path.lstat()
         except FileNotFoundError:
             self._known.pop(path, None)
             return None

@@ -67,3 +67,13 @@ def test_a_bad_report_costs_only_that_plugin(tmp_path: Path, content: bytes | No
         run_dir.report("bad").write_bytes(content)
     status = Reader(run_dir).status(running=True)
     assert any(str(run_dir.report("bad")) in problem.message for problem in status.problems)
+
+
+@pytest.mark.parametrize("suffix", ["bad.json", "bad.heartbeat", "heartbeat"])
+def test_a_link_in_a_circle_costs_one_plugin(tmp_path: Path, suffix: str) -> None:
+    """Whatever file of the run directory it replaces: the rest of the status is shown."""
+    run_dir = _run_dir(tmp_path)
+    link = tmp_path / f"dphub.{suffix}"
+    link.symlink_to(link.name)
+    status = Reader(run_dir).status(running=True)
+    assert [plugin.name for plugin in status.plugins] == ["bad"]
