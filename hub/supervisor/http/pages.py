@@ -6,8 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, Finish, RequestHandler
 
+from hub.base.errors import HubError
 from hub.base.printable import printable, printable_json, printable_lines
 from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
@@ -64,7 +65,13 @@ class _Page(RequestHandler):
             self._write_text(_MISDIRECTED)
 
     def _read_status(self) -> NodeStatus:
-        return self._reader.status(running=True)
+        """Read the status; if the hub's own report cannot be read, respond with 503 and the reason."""
+        try:
+            return self._reader.status(running=True)
+        except HubError as error:
+            self.set_status(503)
+            self._write_text(f"{error}\n")
+            raise Finish from None
 
     def set_default_headers(self) -> None:
         self.set_header("Server", "dphub")
