@@ -263,11 +263,12 @@ class DevicePluginServicer(Wire):
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Return whether a message from gRPC is not about a request that cannot be decoded.
+    """Return whether a message from gRPC is about more than one client.
 
-    The sender gets that error; logged here, it could fill the log.
+    The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
+    connection before they got an error. Logged here, both could fill the log.
     """
-    return not (record.exc_info and isinstance(record.exc_info[1], DecodeError))
+    return not (record.exc_info and isinstance(record.exc_info[1], (DecodeError, grpc.aio.InternalError)))
 
 
 def _short(name: str) -> str:

@@ -60,6 +60,33 @@ async def test_random_bytes(plugin: PluginProcess, node: Node, kubelet: FakeKube
         client.close()
 
 
+def leave_early(path: Path) -> None:
+    """Send requests with a broken message, and disconnect before the answer."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    fields = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": b"/v1beta1.DevicePlugin/Allocate",
+        b":authority": b"x",
+    }
+    fields |= {b"content-type": b"application/grpc", b"te": b"trailers"}
+    headers = b"".join(b"\0%c%b%c%b" % (len(name), name, len(value), value) for name, value in fields.items())
+    settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+    for _ in range(300):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(settings + frame(1, 4, 1, headers) + frame(0, 1, 1, b"\0\0\0\0\3\xff\xff\xff"))
+
+
+async def test_clients_that_leave_early(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
+    """What they do wrong is not an error in the log, which they could fill."""
+    await asyncio.to_thread(leave_early, node.sockets()[0])
+    await still_serves(plugin, kubelet)
+
+
 async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
     """Their sender gets an error, the log gets nothing."""
     async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
