@@ -212,6 +212,8 @@ async def hang(_: object, __: object) -> None:
 class ScriptedKubelet(rpc.RegistrationServicer):
     """A kubelet that rejects registrations, or accepts them and does nothing more.
 
+    For what a real kubelet never does; `FakeKubelet` behaves like a real one.
+
     Args:
         plugin_dir: Where it listens.
         refusal: The message with which it rejects; empty to accept.
