@@ -129,7 +129,7 @@ def _run(job: _Job[Any], queue: SimpleQueue[_Job[Any]]) -> None:
 
 
 def _failure(error: BaseException, method: Callable[..., Any]) -> PluginError:
-    """Describe what the code raised, which is foreign code too."""
+    """Describe what the code raised, which is plugin code too."""
     try:
         return PluginError.of(error, method)
     except BaseException:  # noqa: BLE001 - an exception here would end the thread, and leave its task waiting

@@ -20,7 +20,7 @@ PATIENCE = 60.0
     ids=["not UTF-8", "nested", "long number", "empty", "long"],
 )
 async def test_a_request_that_is_none_gets_an_answer(tmp_path: Path, request_line: bytes) -> None:
-    """Whatever a client sends, it is told what is wrong, and the next request is served."""
+    """Whatever a client sends, the response says what is wrong, and the next request is served."""
     commands: Any = None
     running = asyncio.create_task(AdminServer(tmp_path / "admin", commands).run())
     async with asyncio.timeout(PATIENCE):
