@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from hub import Host
+from hub import Host, Runtime
 from hub.testing.waiting import wait_until
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps import MpsDaemons
@@ -57,7 +57,7 @@ async def test_an_mps_thread_that_fails(
     started: list[str] = []
     monkeypatch.setattr(MpsDaemon, "is_running", _fail)
     monkeypatch.setattr(MpsDaemon, "start", lambda daemon, _limits: started.append(daemon._resource))
-    daemons = MpsDaemons(settings, paths, changed=lambda: None)
+    daemons = MpsDaemons(settings, paths, Runtime(), changed=lambda: None)
     reasons = daemons.ensure(shares)
     assert list(reasons.values()) == ["MPS: ValueError: embedded null byte"]
     monkeypatch.setattr(MpsDaemon, "is_running", lambda _daemon: False)
