@@ -32,8 +32,8 @@ MPS_CONFIG = f"version: v1\nsharing: {{mps: {{resources: [{{name: {GPU}, replica
 ROUTES = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nib0 00000000 0101A8C0 0003 0 0 0 00000000\n"
 """The node's table of routes: its default route is on the first adapter."""
 
-KERNEL_LOG = os.makedev(1, 11)
-"""A device that exists on every machine, and that runtimes assign to no container."""
+KERNEL_LOG = (1, 11)
+"""The number of a device that exists on every machine, and that runtimes assign to no container."""
 
 DEVICE_NODES = {"null": (1, 3), "zero": (1, 5), "urandom": (1, 9)}
 """What every program expects in /dev."""
@@ -79,7 +79,9 @@ def host(node: Path) -> Path:
     for name, number in DEVICE_NODES.items():
         os.mknod(root / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(*number))
     (root / "dev/infiniband/uverbs1").unlink()
-    os.mknod(root / "dev/infiniband/uverbs1", 0o600 | stat.S_IFCHR, KERNEL_LOG)
+    os.mknod(root / "dev/infiniband/uverbs1", 0o600 | stat.S_IFCHR, os.makedev(*KERNEL_LOG))
+    for device in (root / "sys/bus/pci/devices/0000:87:00.0").resolve().glob("infiniband_*/*"):
+        (device / "dev").write_text("{}:{}\n".format(*KERNEL_LOG))
     (root / "dev/shm").mkdir()
     (root / "proc/1/net").mkdir(parents=True)
     (root / "proc/1/net/route").write_text(ROUTES)
