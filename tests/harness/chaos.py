@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import length_hint
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -27,7 +28,6 @@ import psutil
 
 from hub.model.node import Condition
 from hub.testing.kubelet import AdmissionError, ContainerStartError
-from hub.testing.waiting import wait_until
 from tests.harness.operated import CONFIG, GPU, HCA, STUB, OperatedNode
 
 PATIENT_HUB = """
@@ -48,12 +48,16 @@ class Resetting(Stub):
 """The stub. A device whose resets were killed three times in a row is soon reset again, however often that happens."""
 
 FILES = {
-    "stub.yaml": "{reset: true, reset_timeout: 4, resources: [{numa: [0, 1]}]}",
+    "gpu.yaml": "dphub: {health: {interval: 5, stable_for: 0, driver_timeout: 20}}",
+    "stub.yaml": "{reset: true, reset_timeout: 8, resources: [{numa: [0, 1]}]}",
     "resetting.py": RESETTING,
 }
 
 PROBE_PERIOD, PROBE_TIMEOUT, PROBE_FAILURES = 0.5, 2.0, 3
 """Of the liveness probe; it begins when the hub says where it listens."""
+
+CHECK_INTERVAL = 0.03
+"""Seconds between two looks at a node."""
 
 LIMIT = 120.0
 """Seconds after which what has not come back is lost."""
@@ -84,27 +88,35 @@ class ChaosNode(OperatedNode):
         self.wanted = {GPU: len(self.gpus.gpus), HCA: len(self.hcas.names), STUB: 4}
         self.restarts = 0
 
-    def is_whole(self) -> bool:
-        """Return whether every plugin is registered and every device can be allocated."""
-        status = self.status()
-        if status is None or not self.hub or self.hub.returncode is not None:
+    def is_whole(self, without: psutil.Process | None = None) -> bool:
+        """Return whether every plugin is registered and every device can be allocated.
+
+        Args:
+            without: A process that must have ended, and been replaced where it was the hub or a plugin.
+        """
+        found = {resource: each.allocatable for resource, each in self.kubelet.capacity().items()}
+        if found != self.wanted or (without and not _is_over(without)) or (status := self.status()) is None:
             return False
+        pids = {status.hub.report.pid, *(plugin.process.pid for plugin in status.plugins)}
         registered = all(plugin.condition is Condition.REGISTERED for plugin in status.plugins)
         counts = {each.name: each.allocatable for plugin in status.plugins for each in plugin.report.resources}
-        found = {resource: each.allocatable for resource, each in self.kubelet.capacity().items()}
-        return registered and counts == found == self.wanted
+        is_replaced = without is None or without.pid not in pids
+        return registered and is_replaced and counts == self.wanted
 
     def processes(self) -> list[tuple[str, psutil.Process]]:
-        """Return the processes of the tree, each with its name."""
-        assert self.hub
+        """Return the processes of the tree, each with its name; none while the hub has just started."""
+        status = self.status()
+        if status is None:
+            return []
+        plugins = {plugin.process.pid: plugin.name for plugin in status.plugins}
+        found = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            hub = psutil.Process(self.hub.pid)
-            found = [("hub", hub)]
+            hub = psutil.Process(status.hub.report.pid)
+            found.append(("hub", hub))
             for process in hub.children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    found.append((_name(process), process))
-            return found
-        return []
+                    found.append((plugins.get(process.pid) or _part_of_reset(process), process))
+        return found
 
     async def keep_hub_running(self) -> None:
         """Start a hub when the last one has ended, and kill one that does not answer the liveness probe."""
@@ -138,8 +150,11 @@ class ChaosNode(OperatedNode):
             return False
 
     async def keep_resetting(self) -> None:
-        """Admit pods with a device that is reset before the container starts; some fail while a plugin is away."""
-        self.stub_faults(reset={"*": {"seconds": 0.3}})
+        """Admit pods with a device that is reset before the container starts; some fail while a plugin is away.
+
+        The resets take long, so that there is one to hit, and its processes are not started all the time.
+        """
+        self.stub_faults(reset={"*": {"seconds": 5}})
         while True:
             with contextlib.suppress(AdmissionError, ContainerStartError):
                 await self.kubelet.admit("pod", {STUB: 1})
@@ -148,14 +163,9 @@ class ChaosNode(OperatedNode):
             await asyncio.sleep(0.05)
 
 
-def _name(process: psutil.Process) -> str:
-    words = process.cmdline()
-    if "hub.reset" in words:
-        parent = process.parent()
-        return "worker" if parent and "hub.reset" in parent.cmdline() else "guard"
-    return next(
-        (word.partition(":")[0].rpartition("/")[2].rpartition(".")[2] for word in words if ":" in word), "other"
-    )
+def _part_of_reset(process: psutil.Process) -> str:
+    parent = process.parent()
+    return "worker" if parent and "hub.reset" in parent.cmdline() else "guard"
 
 
 class Chaos:
@@ -163,20 +173,21 @@ class Chaos:
 
     Args:
         seed: Decides which process gets which signal, and when.
+
+    Attributes:
+        blows: The signals after which everything came back.
+        lost: What did not come back, with the seed.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.blows: list[Blow] = []
+        self.lost: list[str] = []
         self.hub_restarts = 0
         self._begin = time.monotonic()
 
     async def run(self, count: int, nodes: int) -> None:
-        """Send so many signals on so many nodes side by side.
-
-        Raises:
-            AssertionError: something did not come back; the text has the seed.
-        """
+        """Send so many signals on so many nodes side by side."""
         shares = [count // nodes + (number < count % nodes) for number in range(nodes)]
         async with asyncio.TaskGroup() as group:
             for number, share in enumerate(shares):
@@ -184,22 +195,33 @@ class Chaos:
 
     async def _run_node(self, number: int, count: int) -> None:
         dice = random.Random(f"{self.seed} {number}")  # noqa: S311 - no secret
+        rest = iter(range(count))
+        while length_hint(rest):
+            try:
+                await self._strike_often(number, dice, rest)
+            except* Exception as group:  # noqa: BLE001 - the rest goes to a new node
+                self.lost += [f"seed {self.seed}, node {number}: {error}" for error in group.exceptions]
+
+    async def _strike_often(self, number: int, dice: random.Random, rest: Iterator[int]) -> None:
+        """Send a signal for each item of `rest` on a new node, as long as everything comes back."""
         directory = Path(tempfile.mkdtemp(prefix="ch", dir="/tmp"))
         try:
             async with ChaosNode(directory) as node:
                 await node.start_hub()
-                await wait_until(node.is_whole, "a whole node", LIMIT)
-                work = [asyncio.create_task(each) for each in (node.keep_hub_running(), node.keep_resetting())]
                 try:
-                    for _ in range(count):
+                    await _until_whole(node)
+                except TimeoutError:
+                    next(rest, None)
+                    raise
+                async with asyncio.TaskGroup() as group:
+                    work = [group.create_task(each) for each in (node.keep_hub_running(), node.keep_resetting())]
+                    for _ in rest:
                         self.blows.append(await self._strike(number, node, dice))
-                finally:
                     for task in work:
                         task.cancel()
-                    await asyncio.gather(*work, return_exceptions=True)
                 self.hub_restarts += node.restarts
         finally:
-            shutil.rmtree(directory)
+            shutil.rmtree(directory, ignore_errors=True)
 
     async def _strike(self, number: int, node: ChaosNode, dice: random.Random) -> Blow:
         while True:
@@ -212,16 +234,9 @@ class Chaos:
                     break
         begin = time.monotonic()
         try:
-            await wait_until(
-                lambda: _is_over(process) and node.is_whole(), f"all devices after {blow.name} of {name}", LIMIT
-            )
-        except AssertionError as error:
-            problems = (status := node.status()) and status.problems
-            log = node.log.read_text()[-4000:]
-            raise AssertionError(
-                f"{error}; seed {self.seed}, node {number}; problems: {problems}; "
-                f"kubelet: {node.kubelet.capacity()}; log:\n{log}"
-            ) from None
+            await _until_whole(node, process)
+        except TimeoutError as error:
+            raise AssertionError(f"{blow.name} of {name}: {error}") from None
         now = time.monotonic()
         return Blow(number, blow.name, name, now - begin, now - self._begin)
 
@@ -230,7 +245,9 @@ class Chaos:
         groups: defaultdict[str, list[float]] = defaultdict(list)
         for blow in self.blows:
             groups[f"{blow.signal} {blow.process}"].append(blow.seconds)
-        lines = [f"seed {self.seed}: {len(self.blows)} signals, {self.hub_restarts} restarts of hubs, all came back"]
+        lines = [
+            f"seed {self.seed}: {len(self.blows)} signals, {self.hub_restarts} restarts of hubs, {len(self.lost)} lost"
+        ]
         for kind, times in sorted(groups.items()):
             late = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
             lines.append(
@@ -238,7 +255,23 @@ class Chaos:
             )
         worst = sorted(self.blows, key=lambda blow: blow.seconds)[-5:]
         lines += [f"worst: {blow}" for blow in reversed(worst)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.lost])
+
+
+async def _until_whole(node: ChaosNode, without: psutil.Process | None = None) -> None:
+    """Wait until a node is whole; see `ChaosNode.is_whole`.
+
+    Raises:
+        TimeoutError: it is not, after `LIMIT`; the text describes it.
+    """
+    end = time.monotonic() + LIMIT
+    while not node.is_whole(without):
+        if time.monotonic() > end:
+            problems = (status := node.status()) and status.problems
+            text = f"problems: {problems}; kubelet: {node.kubelet.capacity()}; log:\n{node.log.read_text()[-4000:]}"
+            raise TimeoutError(f"not whole after {LIMIT:g} s; {text}")
+        # The status is too expensive to be read all the time.
+        await asyncio.sleep(CHECK_INTERVAL)
 
 
 def _is_over(process: psutil.Process) -> bool:
@@ -253,7 +286,7 @@ async def _report(chaos: Chaos, count: int) -> None:
     while True:
         await asyncio.sleep(30)
         took = time.monotonic() - chaos._begin
-        sys.stdout.write(f"{len(chaos.blows)} of {count} after {took:.0f} s\n")
+        sys.stdout.write(f"{len(chaos.blows)} of {count} after {took:.0f} s, {len(chaos.lost)} lost\n")
         sys.stdout.flush()
 
 
@@ -264,8 +297,9 @@ async def _main(options: argparse.Namespace) -> None:
         await chaos.run(options.count, options.nodes)
     finally:
         reporting.cancel()
-        if chaos.blows:
-            sys.stdout.write(f"{chaos.summary()}\n")
+        sys.stdout.write(f"{chaos.summary()}\n")
+    if chaos.lost:
+        sys.exit(1)
 
 
 def main(words: Sequence[str] | None = None) -> None:

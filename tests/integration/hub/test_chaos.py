@@ -10,4 +10,5 @@ async def test_chaos() -> None:
     # pytest-randomly seeds `random`; a failure names this seed.
     chaos = Chaos(seed=random.randrange(2**32))  # noqa: S311 - no secret
     await chaos.run(count=6, nodes=2)
+    assert not chaos.lost
     assert len(chaos.blows) == 6
