@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from hub.base.printable import printable_json
 from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 
 State = TypeVar("State")
@@ -14,7 +15,9 @@ State = TypeVar("State")
 
 def replace_file(path: Path, content: object) -> None:
     """Write an object as JSON; a reader sees the old content or the new, never a part."""
-    replace_bytes(path, msgspec.json.format(msgspec.json.encode(content), indent=1), mode=0o600)
+    # Printable, because people look at it on a terminal.
+    text = msgspec.json.format(printable_json(msgspec.json.encode(content)), indent=1)
+    replace_bytes(path, text, mode=0o600)
 
 
 def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:

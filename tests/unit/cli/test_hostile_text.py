@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from tornado.httpclient import AsyncHTTPClient
 
+from hub.base.jsonfile import replace_file
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.paths import RunDir
 from hub.cli.commands.devices import devices
@@ -160,6 +161,16 @@ def _expect_events(text: str, count: int) -> None:
     """As many lines as events; the others, of the exception, are marked as its part."""
     _expect_printable(text)
     assert len([line for line in text.splitlines() if not line.startswith("    ")]) == count, text
+
+
+def test_state_files_are_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
+    """`cat` shows them as they are; they contain the same text."""
+    before = {hostile(): [hostile(), "Grüße, 世界"] for _ in range(ROUNDS)}
+    replace_file(directory / "state.json", before)
+    text = (directory / "state.json").read_text()
+    _expect_printable(text)
+    assert "Grüße, 世界" in text
+    assert json.loads(text) == before
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
