@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from hub.base.errors import HubError
+from hub.base.printable import printable
 from hub.cli.target import hub_of
 from hub.model.node import NodeStatus
 from hub.status.lookup import KnownDevice, known_devices
@@ -28,7 +29,9 @@ def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) ->
         except (HubError, OSError):
             # There is no hub, or this user may not read its files: a shell cannot show that.
             return []
-        return [CompletionItem(name, help=text) for name, text in found.items() if name.startswith(begun)]
+        # A shell prints names and descriptions as they are, and nobody types a control character.
+        fitting = {name: text for name, text in found.items() if name.startswith(begun) and name.isprintable()}
+        return [CompletionItem(name, help=printable(text)) for name, text in fitting.items()]
 
     return complete
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from hub.base.paths import RunDir
 from hub.cli.commands.devices import devices
 from hub.cli.commands.logs import logs
 from hub.cli.commands.status import status
+from hub.cli.completing import Complete, everything, releasable
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RunState
 from hub.model.plugin import (
     DeviceStatus,
@@ -122,6 +124,18 @@ def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], 
         assert result.exit_code in (0, 1), result.output
         _expect_printable(result.output)
         assert "x" in result.output
+
+
+@pytest.mark.parametrize("complete", [everything, releasable])
+def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str], complete: Complete) -> None:
+    """Names that cannot be typed are not offered, and descriptions are printable."""
+    context = click.Context(devices)
+    context.params = {"run_dir": directory}
+    for _ in range(ROUNDS):
+        _write_node(RunDir(directory), hostile)
+        for item in complete(context, devices.params[0], ""):
+            _expect_printable(f"{item.value} {item.help}")
+            assert "\n" not in f"{item.value} {item.help}"
 
 
 async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
