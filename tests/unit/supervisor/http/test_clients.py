@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ SILENCE = 0.3
 
 LARGE = 32 << 20
 """Bytes of an answer that fits into no buffer of the kernel."""
+
+SERVICE = "device-plugin-hub.monitoring.svc"
+"""A name of the hub that is configured."""
 
 DETAIL = "the fan is loud"
 """Is in the status."""
@@ -57,7 +61,7 @@ async def _port(directory: Path, size: int = 0) -> AsyncIterator[int]:
     run_dir.report("stub").write_bytes(_encoded(PluginReport("stub", pid=1, resources=(resource,))))
     listening: asyncio.Queue[str] = asyncio.Queue()
     serving = asyncio.create_task(
-        server.serve_web("127.0.0.1:0", Reader(run_dir), lambda address, _: listening.put_nowait(address))
+        server.serve_web("127.0.0.1:0", Reader(run_dir), lambda address, _: listening.put_nowait(address), [SERVICE])
     )
     try:
         yield int((await listening.get()).rpartition(":")[2])
@@ -133,6 +137,8 @@ async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
         ("[fd00::7]", 200),
         ("localhost:9880", 200),
         ("LOCALHOST.", 200),
+        (os.uname().nodename, 200),
+        (f"{SERVICE}:80", 200),
         ("evil.example", 421),
         ("evil.example:9880", 421),
         ("127.0.0.1.evil.example", 421),
