@@ -23,7 +23,7 @@ _SCRIPT = r"""%(complete_func)s() {
             plain) COMPREPLY+=("$value") ;;
         esac
     done < <(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \
-        %(complete_var)s=bash_complete "$1" 2>/dev/null)
+        %(complete_var)s=bash_complete %(prog_name)s 2>/dev/null)
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """

@@ -130,6 +130,17 @@ def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) ->
     assert _asked(tmp_path / "none", "dphub cordon ") == []
 
 
+def test_a_name_that_is_not_run_yet(tmp_path: Path) -> None:
+    """To complete what is typed after ./dphub, a shell asks the installed dphub and runs no file of that directory."""
+    program = tmp_path / "dphub"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    script = _ASK.replace("_completion dphub", "_completion ./dphub").format(bin=DPHUB.parent)
+    command = ["bash", "-c", script, "bash", "./dphub st"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert ((tmp_path / "ran").exists(), done.stdout.split()) == (False, ["status", "stop", "start"])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script(shell: str) -> None:
     """It asks dphub; bash can read its own."""
