@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pynvml
 
-from hub import ResetFailed
+from hub import ResetFailed, UnreadableError, read_text
 from plugins.gpu.nvml.calls import NvmlError
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.reset.target import Target
@@ -47,8 +47,9 @@ def _name(target: Target, pid: int) -> str:
     """Return a process's name from /proc, or from the driver, which also knows processes of other pid namespaces."""
     own = target.paths.host.path(f"/proc/{pid}/comm")
     try:
-        return own.read_text().strip()
-    except OSError:
+        # Any process can choose its name, which need not be UTF-8.
+        return read_text(own, errors="backslashreplace").strip()
+    except UnreadableError:
         try:
             return str(target.nvml.call("nvmlSystemGetProcessName", pid))
         except NvmlError:

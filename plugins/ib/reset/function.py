@@ -1,12 +1,12 @@
 """One PCI function in sysfs, and what the kernel does when it is written to."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from hub import Host, ResetFailed
+from hub import Host, ResetFailed, UnreadableError, read_text
+from plugins.ib.reset.openfiles import device_number, processes_with_open
 
 _POLL = 0.02
 """Seconds between two reads of sysfs, which gives no notification of changes."""
@@ -46,21 +46,20 @@ class Function:
     @property
     def is_active(self) -> bool:
         """Whether all its ports are active."""
-        states = [path.read_text() for path in self._path.glob("infiniband/*/ports/*/state")]
+        states = [_text(path) for path in self._path.glob("infiniband/*/ports/*/state")]
         return bool(states) and all("ACTIVE" in state for state in states)
 
     def holders(self) -> Iterator[str]:
-        """Find processes with one of its device files open, among those that this process can see."""
-        names = {f"/dev/infiniband/{name}" for name in self._names}
-        for process in self._host.path("/proc").glob("[0-9]*"):
-            try:
-                opened = {str(link.readlink()) for link in (process / "fd").iterdir()}
-                name = (process / "comm").read_text().strip()
-            except OSError:
-                # It has ended, or this process may not inspect it.
-                continue
-            if any(re.fullmatch(f".*{re.escape(file)}", each) for file in names for each in opened):
-                yield f"process {process.name} ({name})"
+        """Find processes with one of its devices open, among those that this process can see.
+
+        Raises:
+            ResetFailed: the kernel does not show the number of a device.
+        """
+        try:
+            devices = {device_number(path / "dev") for path in self._path.glob("infiniband_*/*")}
+        except ValueError as error:
+            raise ResetFailed(f"the processes that have it open are unknown: {error}") from None
+        yield from processes_with_open(self._host, devices)
 
     def unbind(self, timeout: float) -> None:
         """Unbind the driver."""
@@ -69,8 +68,7 @@ class Function:
 
     def reset(self, timeout: float) -> None:
         """Reset the function itself (FLR) if the hardware supports it."""
-        methods = self._path / "reset_method"
-        if not methods.exists() or "flr" not in methods.read_text().split():
+        if "flr" not in _text(self._path / "reset_method").split():
             return
         self._write(self._path / "reset", "1", "the reset of the function", timeout)
 
@@ -143,3 +141,11 @@ class Function:
             if time.monotonic() > end:
                 raise ResetFailed(f"{why} within {timeout:g} s")
             time.sleep(_POLL)
+
+
+def _text(path: Path) -> str:
+    """Read an attribute; empty if it does not exist, or cannot be read."""
+    try:
+        return read_text(path, errors="replace")
+    except UnreadableError:
+        return ""

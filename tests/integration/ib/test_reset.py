@@ -5,6 +5,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -117,17 +118,46 @@ async def test_a_physical_function(kernel: Kernel) -> None:
     assert kernel.did == []
 
 
-async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
-    """It is left alone, and the reason names who."""
+def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
+    """Let a process have /dev/null open, whose number is that of the function unless a test gives another."""
+    directory = kernel.tree.root / "sys/bus/pci/devices" / VF / "infiniband_verbs/uverbs1"
+    (directory / "dev").write_text(f"{number}\n")
     process = kernel.tree.root / "proc/4711"
-    (process / "fd").mkdir(parents=True)
+    (process / "fd").mkdir(parents=True, exist_ok=True)
     (process / "comm").write_text("trainer\n")
-    (process / "fd/3").symlink_to("/dev/infiniband/uverbs1")
+    (process / "fd/3").unlink(missing_ok=True)
+    (process / "fd/3").symlink_to("/dev/null")
+    return process
+
+
+async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
+    """It is left alone, and the reason names who; the name of the device file does not matter."""
+    _open_by_a_process(kernel)
     assert "other processes have it open: process 4711 (trainer)" in (await _reset(kernel)).message
     assert kernel.did == []
-    (process / "fd/3").unlink()
-    (process / "fd/3").symlink_to("/dev/infiniband/uverbs11")
+    _open_by_a_process(kernel, "231:193")
     assert (await _reset(kernel)).outcome is Outcome.OK
+
+
+async def test_processes_that_only_look_like_holders(kernel: Kernel) -> None:
+    """Any user can choose the names of processes and files: none of them keeps a function from being reset."""
+    process = _open_by_a_process(kernel, "231:193")
+    (process / "comm").write_bytes(b"\xff\xfe\n")
+    (process / "fd" / os.fsdecode(b"\xff")).symlink_to(os.fsdecode(b"/tmp/\xff/dev/infiniband/uverbs1"))
+    file = kernel.tree.root / "tmp/dev/infiniband/uverbs1"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    (process / "fd/4").symlink_to(file)
+    os.mkfifo(kernel.tree.root / "tmp/pipe")
+    (process / "fd/5").symlink_to(kernel.tree.root / "tmp/pipe")
+    result = await _reset(kernel)
+    assert result.outcome is Outcome.OK, result.message
+
+
+async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
+    """The reason has it all the same."""
+    (_open_by_a_process(kernel) / "comm").write_bytes(b"\xff\n")
+    assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 
 
 async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
@@ -195,9 +225,7 @@ async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Ker
     await kubelet.wait_for("rdma/vf", 1)
     pod = await kubelet.admit("job", {"rdma/vf": 1})
     assert kernel.did == ["unbind", "reset", "bind"]
-    (kernel.tree.root / "proc/4711/fd").mkdir(parents=True)
-    (kernel.tree.root / "proc/4711/comm").write_text("trainer\n")
-    (kernel.tree.root / "proc/4711/fd/3").symlink_to("/dev/infiniband/uverbs1")
+    _open_by_a_process(kernel)
     with pytest.raises(ContainerStartError, match="other processes have it open"):
         await kubelet.start_container(pod)
 

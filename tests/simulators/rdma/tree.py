@@ -155,6 +155,8 @@ class RdmaTree:
         directory = function / kind / node
         directory.mkdir(parents=True)
         (directory / "ibdev").write_text(f"{owner}\n")
+        number = int(node.strip("abcdefghijklmnopqrstuvwxyz")) + {"u": 0, "i": 64}[node[0]] + 192 * ("verbs" in node)
+        (directory / "dev").write_text(f"231:{number}\n")
         self._link(directory, self.root / "sys/class" / kind / node)
         (self.root / "dev/infiniband" / node).touch()
 
