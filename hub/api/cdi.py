@@ -4,12 +4,13 @@ For plugins that write such files. Only files of one vendor are ever changed.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hub.base.jsonfile import replace_bytes
 from hub.base.log import get_logger
+from hub.base.untrusted import UnreadableError, read_bytes
 
 CDI_DIRECTORY = "/var/run/cdi"
 """Where container runtimes look for specifications that are generated while a node runs."""
@@ -58,17 +59,22 @@ class CdiSpecFiles:
         for path, spec in paths.items():
             self._write(path, spec)
         for path in set(self._directory.glob(f"{self._vendor}-*.json")) - paths.keys():
-            path.unlink()
+            path.unlink(missing_ok=True)
             self._log.info("cdi file removed", file=str(path))
 
     def _write(self, path: Path, spec: Mapping[str, Any]) -> None:
-        text = json.dumps(spec, indent=1)
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        content = json.dumps(spec, indent=1).encode()
+        if _content(path) == content:
             return
         self._directory.mkdir(parents=True, exist_ok=True)
         # Container runtimes read every .json and .yaml file; they see the old content or the new, never a part.
-        scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.chmod(0o644)
-        scratch.replace(path)
+        replace_bytes(path, content, mode=0o644)
         self._log.info("cdi file written", file=str(path), devices=len(spec["devices"]))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except UnreadableError:
+        # Whatever is there is replaced.
+        return None

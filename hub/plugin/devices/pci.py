@@ -1,6 +1,8 @@
 """The bridges above a PCI device, as sysfs nests them."""
 
+import os
 import re
+from pathlib import Path
 
 from hub.api.host import Host
 
@@ -24,5 +26,6 @@ class PciTree:
             link = self._host.path(f"/sys/bus/pci/devices/{address}")
             if not _FUNCTION.fullmatch(address) or not link.exists():
                 return ()
-            self._known[address] = tuple(part for part in link.resolve().parent.parts if _FUNCTION.fullmatch(part))
+            parents = Path(os.path.realpath(link)).parent.parts
+            self._known[address] = tuple(part for part in parents if _FUNCTION.fullmatch(part))
         return self._known[address]

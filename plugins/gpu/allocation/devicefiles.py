@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from hub import UnreadableError, read_text
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.settings.file import Imex
@@ -18,6 +19,8 @@ IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
 
 CAPABILITIES = "/proc/driver/nvidia/capabilities"
 """The same as a tree of files, with lines such as "DeviceFileMinor: 21"."""
+
+_MINOR = "[0-9]{1,7}"
 
 
 class DeviceFiles:
@@ -69,18 +72,22 @@ class DeviceFiles:
                     yield f"/dev/nvidia-caps/nvidia-cap{self._capabilities[key]}"
 
     def _read_capabilities(self, wanted: set[str]) -> Mapping[str, int]:
-        listed = self._paths.host.path(MIG_MINORS)
-        if listed.exists():
-            pairs = (line.split() for line in listed.read_text().splitlines())
-            return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - a pair
+        if listed := self._text(MIG_MINORS):
+            return {name: int(minor) for name, minor in re.findall(rf"^(\S+) ({_MINOR})$", listed, re.MULTILINE)}
         found = {}
         for key in wanted:
             gpu, rest = key.split("/", 1)
-            path = self._paths.host.path(f"{CAPABILITIES}/{gpu}/mig/{rest}")
-            number = re.search(r"DeviceFileMinor:\s*(\d+)", path.read_text()) if path.exists() else None
-            if number:
+            text = self._text(f"{CAPABILITIES}/{gpu}/mig/{rest}")
+            if number := re.search(rf"DeviceFileMinor:\s*({_MINOR})\b", text):
                 found[key] = int(number[1])
         return found
+
+    def _text(self, path: str) -> str:
+        """Read a file of the driver; empty if it does not exist, or cannot be read."""
+        try:
+            return read_text(self._paths.host.path(path))
+        except UnreadableError:
+            return ""
 
 
 def _channel(number: int) -> str:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hub import Host
+from hub import Host, UnreadableError, read_text
 
 Path_ = str | os.PathLike[str]
 
@@ -50,7 +50,7 @@ class DriverPaths:
 
 def _is_gpu(function: Path) -> bool:
     """Whether a PCI function is an NVIDIA display controller (class 03) not passed through to virtual machines."""
-    driver = (function / "driver").resolve().name if (function / "driver").exists() else ""
+    driver = Path(os.path.realpath(function / "driver")).name if (function / "driver").exists() else ""
     return (
         _text(function / "vendor") == "0x10de" and _text(function / "class").startswith("0x03") and driver != "vfio-pci"
     )
@@ -58,6 +58,6 @@ def _is_gpu(function: Path) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
+        return read_text(path).strip()
+    except UnreadableError:
         return ""

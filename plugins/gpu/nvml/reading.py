@@ -1,10 +1,12 @@
 """Read a GPU and its MIG devices from the driver."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pynvml
 
+from hub import UnreadableError, read_text
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.nvml.calls import Nvml, NvmlError
@@ -46,10 +48,10 @@ def sysfs_address(bus_id: str | bytes) -> str:
 def _numa_node(paths: DriverPaths, pci: str) -> int | None:
     """Read the NUMA node from sysfs, where a negative number means none."""
     try:
-        node = int(paths.host.path(f"/sys/bus/pci/devices/{pci}/numa_node").read_text())
-    except (OSError, ValueError):
+        text = read_text(paths.host.path(f"/sys/bus/pci/devices/{pci}/numa_node")).strip()
+    except UnreadableError:
         return None
-    return node if node >= 0 else None
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 - NVML's handle

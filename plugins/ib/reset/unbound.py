@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hub import FileLock, ResetFailed, Runtime
+from hub import FileLock, ResetFailed, Runtime, UnreadableError, read_text
 
 _MAX_SIZE = 4096
 """The maximum size of a record in bytes."""
@@ -82,8 +82,10 @@ def settle(directory: str, entry: UnboundRecord, problem: str) -> None:
 
 
 def _read(path: Path) -> UnboundRecord | None:
-    with path.open("rb") as file:
-        driver, _, problem = file.read(_MAX_SIZE).decode(errors="replace").partition("\n")
+    try:
+        driver, _, problem = read_text(path, max_bytes=_MAX_SIZE, errors="replace").partition("\n")
+    except UnreadableError:
+        return None
     return UnboundRecord(path.name, driver, problem) if driver else None
 
 
