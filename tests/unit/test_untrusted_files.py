@@ -1,0 +1,88 @@
+"""What others may have written is read in one place."""
+
+import ast
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+READER = "hub/base/untrusted.py"
+
+KIT = "the test kit reads what the same test wrote"
+OWN = "creates a file of its own, and reads nothing"
+
+ALLOWED: Mapping[str, Mapping[str, str]] = {
+    "hub/api/jsontext.py": {"json.loads": "a text from the reader"},
+    "hub/base/locks.py": {"os.open": "opens only regular files, and reads nothing"},
+    "hub/base/logfile.py": {"os.open": OWN},
+    "hub/base/jsonfile.py": {"open": OWN},
+    "hub/plugin/__main__.py": {"open": OWN},
+    "hub/cli/render/text.py": {"os.open": "/dev/null"},
+    "hub/cli/commands/fake_kubelet.py": {"open": "standard input"},
+    "hub/plugin/deviceplugin/registrar.py": {"open": "a socket"},
+    "hub/plugin/deviceplugin/socketdir.py": {"os.open": "a directory, which is not read"},
+    "hub/plugin/metrics/plugin.py": {"json.decode": "what this process has just encoded"},
+    "hub/reset/__main__.py": {
+        "os.open": "/dev/null",
+        "json.decode": "a request of the parent process",
+        "read_text": "the kernel's list of this process's children",
+    },
+    "hub/supervisor/http/server.py": {"read_text": "a file of this package"},
+    "hub/supervisor/hub.py": {"open": "sockets"},
+    "plugins/ib/reset/unbound.py": {"open": "writes a locked file of its own"},
+    "hub/testing": dict.fromkeys(("open", "os.open", "json.loads", "json.decode", "read_text", "read_bytes"), KIT),
+}
+"""By module or package, the calls that may look like a read of such a file, and what they are instead."""
+
+CALLS = {
+    *("open", "read_text", "read_bytes", "os.open", "io.open"),
+    *("json.load", "json.loads", "json.decode", "yaml.load", "yaml.safe_load", "yaml.compose"),
+    *("tomllib.load", "tomllib.loads", "pickle.load", "pickle.loads"),
+}
+MODULES = {"os", "io", "json", "yaml", "tomllib", "pickle"}
+
+
+def _name(call: ast.Call) -> str:
+    """Return the called name; of `os` and decoders with their module."""
+    match call.func:
+        case ast.Name(id=name):
+            return name if name == "open" else ""
+        case ast.Attribute(attr=name, value=ast.Name(id=module) | ast.Attribute(attr=module)) if module in MODULES:
+            return f"{module}.{name}"
+        case ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _reads(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and (name := _name(node)) in CALLS:
+            yield name, node.lineno
+
+
+def _is_allowed(file: str, name: str) -> bool:
+    return any(name in calls for allowed, calls in ALLOWED.items() if f"{file}/".startswith(f"{allowed}/"))
+
+
+@functools.cache
+def _all_reads() -> Sequence[tuple[str, str, int]]:
+    found: list[tuple[str, str, int]] = []
+    for package in ("hub", "plugins"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            file = str(path.relative_to(ROOT))
+            if file != READER and "_pb2" not in file:
+                found += [(file, name, line) for name, line in _reads(path)]
+    return found
+
+
+def test_one_module_reads_what_others_may_have_written() -> None:
+    """So a pipe, a device, an endless file or bytes that are not text stop nothing, whatever file they replace."""
+    assert [read for read in _all_reads() if not _is_allowed(*read[:2])] == []
+
+
+def test_no_exception_is_out_of_date() -> None:
+    """An entry of the list that allows nothing would hide the next read."""
+    reads = {(file, name) for file, name, _ in _all_reads()}
+    allowed = {(file, name) for file, names in ALLOWED.items() for name in names if file != "hub/testing"}
+    assert allowed <= reads
