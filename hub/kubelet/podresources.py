@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from hub.kubelet.wire import podresources_pb2 as wire
-from hub.kubelet.wire.podresources_pb2_grpc import PodResourcesListerStub
 
 TIMEOUT = 2.0
 """Seconds to wait for the response, which comes from the kubelet's memory."""
 
 MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest response accepted, as in the kubelet's own client."""
+
+_LIST = "/v1.PodResourcesLister/List"
 
 DeviceHolders = Mapping[tuple[str, str], str]
 """From resource and device id to "namespace/pod/container"."""
@@ -28,12 +30,16 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 
 
 async def list_holders(socket: Path) -> DeviceHolders | None:
-    """Return all devices that pods use; None if the API is disabled, not mounted, or not responding."""
+    """Return all devices that pods use; None if the API is disabled, not mounted, or its answer cannot be read."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
+        # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.
+        serialize = wire.ListPodResourcesRequest.SerializeToString
+        call = channel.unary_unary(_LIST, request_serializer=serialize, response_deserializer=bytes)
         try:
-            answer = await PodResourcesListerStub(channel).List(wire.ListPodResourcesRequest(), timeout=TIMEOUT)
-        except grpc.aio.AioRpcError:
+            content = await call(wire.ListPodResourcesRequest(), timeout=TIMEOUT)
+            answer = wire.ListPodResourcesResponse.FromString(content)
+        except (grpc.aio.AioRpcError, DecodeError):
             return None
     return {
         (devices.resource_name, name): f"{pod.namespace}/{pod.name}/{container.name}"
