@@ -9,7 +9,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 # The parts of the set-up share one environment.
 .NOTPARALLEL:
-.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests bench test-image release-check clean
+.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests fuzz bench test-image release-check clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,12 @@ deploy: $(TOOLS) ## Check the manifests, the chart, the release and the set-up.
 # In one run, so that all processes stay busy until its end.
 tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest.
 	$(PYTEST)
+
+# For all targets together.
+MINUTES := 10
+
+fuzz: $(DEV) ## Give random input to all that reads input from outside, for MINUTES=n; finds go to build/fuzz.
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 bench: $(TOOLS) ## Measure how fast the hub is, and check the budgets.
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,94 @@
+"""Fuzz for as long as there is time, or consume one input again; `make fuzz` runs this."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from tests.fuzz.engine import Find, Fuzzer, Outcome
+from tests.fuzz.registry import TARGETS
+from tests.fuzz.target import Target
+
+DIRECTORY = Path("build/fuzz")
+"""Where finds go."""
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit code is 1 if there was a find."""
+    asked = _arguments().parse_args()
+    if asked.replay:
+        return _replay(asked.replay)
+    names = asked.target or list(TARGETS)
+    seed = asked.seed if asked.seed is not None else time.time_ns() % 2**32
+    print(f"seed {seed}", flush=True)
+    outcomes = [_fuzz(name, seed, asked.inputs, asked.minutes * 60 / len(names)) for name in names]
+    if asked.json:
+        asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=1))
+    total = sum(outcome.inputs for outcome in outcomes)
+    found = sum(len(outcome.finds) for outcome in outcomes)
+    print(f"{'all':20} {total:9} inputs {sum(outcome.seconds for outcome in outcomes):7.0f} s, {found} finds")
+    return bool(found)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1, help="for all targets together")
+    parser.add_argument("--inputs", type=int, help="for each target, instead of a time")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="by default all; can be repeated")
+    parser.add_argument("--seed", type=int, help="by default a new one each time")
+    parser.add_argument("--json", type=Path, help="a file for the outcome")
+    parser.add_argument("--replay", type=Path, help="the file of a find")
+    return parser
+
+
+def _fuzz(name: str, seed: int, inputs: int | None, seconds: float) -> Outcome:
+    with opened(name) as target:
+        outcome = Fuzzer(name, target, seed).run(inputs, None if inputs else seconds)
+    print(f"{_line(outcome)}, {len(outcome.finds)} finds", flush=True)
+    for number, find in enumerate(outcome.finds):
+        DIRECTORY.mkdir(parents=True, exist_ok=True)
+        path = DIRECTORY / f"{name}-{seed}-{number}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(find), indent=1))
+        print(
+            f"    {outcome.times[find.problem]} x {find.problem}\n    python -m tests.fuzz --replay {path}", flush=True
+        )
+    return outcome
+
+
+def _line(outcome: Outcome) -> str:
+    rate = outcome.inputs / outcome.cpu
+    spent = f"{outcome.seconds:6.0f} s, {outcome.cpu:5.0f} s of processor time"
+    return f"{outcome.target:22} {outcome.inputs:8} inputs in {spent} ({rate:5.0f} a second)"
+
+
+def _replay(path: Path) -> int:
+    find = msgspec.json.decode(path.read_bytes(), type=Find)
+    with opened(find.target) as target:
+        again = Fuzzer(find.target, target, 0).replay(find.pieces)
+    print(again.trace if again else "no problem")
+    return bool(again)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Target]:
+    """Make a target in a directory of its own, and end it with the block."""
+    # The path of a socket must be short.
+    directory = Path(tempfile.mkdtemp(prefix="fz", dir="/tmp"))
+    try:
+        target = TARGETS[name](directory)
+        try:
+            yield target
+        finally:
+            target.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

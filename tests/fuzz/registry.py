@@ -1,0 +1,29 @@
+"""All targets, by their names."""
+
+from collections.abc import Mapping
+
+from tests.fuzz.target import Target
+from tests.fuzz.targets.config import CircusIni, GpuConfig, RdmaConfig
+from tests.fuzz.targets.hardware import CdiDirectory, GpuTreeTarget, RdmaTreeTarget
+from tests.fuzz.targets.live import AdminRequests, HttpRequests
+from tests.fuzz.targets.pluginsocket import Frames, Requests
+from tests.fuzz.targets.podresources import PodResourcesAnswer
+from tests.fuzz.targets.state import Commands, PluginFiles, Reports, Web
+
+TARGETS: Mapping[str, type[Target]] = {
+    "circus-ini": CircusIni,
+    "gpu-config": GpuConfig,
+    "rdma-config": RdmaConfig,
+    "reports": Reports,
+    "web": Web,
+    "commands": Commands,
+    "plugin-files": PluginFiles,
+    "rdma-sysfs": RdmaTreeTarget,
+    "gpu-files": GpuTreeTarget,
+    "cdi-files": CdiDirectory,
+    "pod-resources": PodResourcesAnswer,
+    "device-plugin-requests": Requests,
+    "http2-frames": Frames,
+    "admin-requests": AdminRequests,
+    "http-requests": HttpRequests,
+}

@@ -1,0 +1,42 @@
+"""What is fuzzed."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from hub.base.errors import HubError
+from tests.fuzz.choices import Choices
+from tests.fuzz.pieces import Input
+
+
+class Fault(AssertionError):
+    """Something that a user relies on does not hold; the text is the same for all inputs that show it."""
+
+
+class Target:
+    """A part of the code that gets input from outside, and how its inputs are made.
+
+    Args:
+        directory: An empty directory with a short path, for whatever it needs.
+    """
+
+    inputs: ClassVar[int] = 1000
+    """How many of its inputs `make test` consumes."""
+    declared: ClassVar[tuple[type[Exception], ...]] = (HubError,)
+    """The errors with which it may answer an input."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def make(self, choices: Choices) -> Input:
+        """Make an input."""
+        raise NotImplementedError
+
+    def consume(self, pieces: Input) -> None:
+        """Give the code an input. What it raises and has not declared is a find."""
+        raise NotImplementedError
+
+    def server(self) -> int | None:
+        """Return the process that consumes the inputs, if that is not this one."""
+
+    def close(self) -> None:
+        """End what was started."""

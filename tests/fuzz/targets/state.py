@@ -1,0 +1,206 @@
+"""The run directory, as each of its readers reads it."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import msgspec
+
+from hub.api.affinity import read_allocation_hint
+from hub.api.health import RecoveryPolicy
+from hub.api.runtime import Runtime
+from hub.base.errors import HubError
+from hub.base.instances import exited_hubs, running_hubs, serving
+from hub.base.paths import RunDir
+from hub.cli import cli
+from hub.plugin.health.record import BROKEN
+from hub.plugin.health.store import HealthStore
+from hub.plugin.ownership import Ownership
+from hub.status.prometheus import expose
+from hub.status.reader import Reader
+from hub.supervisor.exitreason import last_error
+from hub.supervisor.http.server import serve_socket
+from hub.supervisor.watchdog import Watchdog
+from hub.testing.waiting import wait_until
+from plugins.gpu.mps.records import MpsRecords
+from plugins.ib.reset.unbound import records
+from plugins.stub.faults import read_faults
+from tests.fuzz.choices import Choices
+from tests.fuzz.pieces import Directory, Input, Piece, edited_files
+from tests.fuzz.target import Fault, Target
+from tests.fuzz.targets.samples import LOGS, PID, PLUGIN_FILES, REPORTS
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _directory(root: Path, files: Mapping[str, bytes]) -> Directory:
+    return Directory(root, [Piece.of(content, name) for name, content in files.items()])
+
+
+class Reports(Target):
+    """Reports, heartbeats and locks, as status, metrics, the watchdog and other hubs read them."""
+
+    inputs = 500
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._files = _directory(directory / "run", REPORTS)
+        arbiter: Any = SimpleNamespace(watchers=[])
+        self._watchdog = Watchdog(RunDir(self._files.root), arbiter)
+
+    def make(self, choices: Choices) -> Input:
+        """Change the files."""
+        return edited_files(choices, REPORTS, ("dphub.heartbeat", "x.lock", "other.stub.serving", "\xff.lock"))
+
+    def consume(self, pieces: Input) -> None:
+        """Read them; only the hub's own report may be an error."""
+        self._files.change(pieces)
+        run_dir = RunDir(self._files.root)
+        running_hubs(run_dir)
+        exited_hubs(run_dir)
+        serving(run_dir, "stub")
+        self._watchdog._sample("stub", PID)
+        reader = Reader(run_dir)
+        for running in (True, False):
+            try:
+                status = reader.status(running=running)
+            except HubError as error:
+                if all(piece.name != run_dir.hub_report.name for piece in pieces):
+                    raise Fault("a file of a plugin hides the whole status") from error
+                raise
+            msgspec.json.encode(status)
+            heartbeats = {each.name: reader.heartbeat(each.process) for each in status.plugins}
+            expose(status, {name: heartbeat for name, heartbeat in heartbeats.items() if heartbeat})
+
+
+class Web(Target):
+    """The same files behind the hub's HTTP endpoints: whatever is in them, each endpoint answers."""
+
+    inputs = 300
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._files = _directory(directory / "run", REPORTS)
+        self._socket = directory / "http"
+        self._runner = asyncio.Runner()
+        self._runner.run(self._start())
+
+    async def _start(self) -> None:
+        self._serving = asyncio.ensure_future(serve_socket(self._socket, Reader(RunDir(self._files.root))))
+        await wait_until(self._socket.exists, "the socket")
+
+    def make(self, choices: Choices) -> Input:
+        """Change the files."""
+        return edited_files(choices, REPORTS)
+
+    def consume(self, pieces: Input) -> None:
+        """Ask for each endpoint."""
+        self._files.change(pieces)
+        for path in ("/status", "/metrics", "/readyz"):
+            code = self._runner.run(self._get(path))
+            if code not in {200, 503}:
+                raise Fault(f"{path} answers with {code}")
+
+    async def _get(self, path: str) -> int:
+        reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return int((await reader.read()).split(b" ", 2)[1])
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """Stop the server."""
+        self._serving.cancel()
+        self._runner.close()
+
+
+class Commands(Target):
+    """The same files and the logs, as commands show them: without an exception and without control characters."""
+
+    inputs = 300
+    COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
+        ("status",),
+        ("status", "stub"),
+        ("status", "--json"),
+        ("devices",),
+        ("devices", "card-0"),
+        ("logs", "-n", "0"),
+        ("logs", "stub", "--json"),
+        ("health",),
+        ("cordon", "stub-0"),
+        ("restart", "stub"),
+    )
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._files = _directory(directory / "run", REPORTS | LOGS)
+
+    def make(self, choices: Choices) -> Input:
+        """Choose a command and change the files."""
+        words = choices.below(len(self.COMMANDS))
+        return [Piece(str(words), "command"), *edited_files(choices, REPORTS | LOGS)]
+
+    def consume(self, pieces: Input) -> None:
+        """Run the command."""
+        command, *files = pieces
+        self._files.change(files)
+        words = [*self.COMMANDS[int(command.text)], "--run-dir", str(self._files.root)]
+        printed = self.directory / "printed"
+        # A real file: a command that cannot write replaces its descriptor.
+        with (
+            printed.open("w", encoding="utf-8") as out,
+            redirect_stdout(out),
+            redirect_stderr(out),
+            suppress(SystemExit),
+        ):
+            cli.main(words, prog_name="dphub")
+        if "--json" not in words and (found := _CONTROL.search(printed.read_text(encoding="utf-8"))):
+            raise Fault(f"dphub {words[0]} prints the control character {found[0]!r}")
+
+
+class PluginFiles(Target):
+    """Health, hints, records of resets, MPS markers, faults of the stub, and a log whose plugin has ended."""
+
+    inputs = 500
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._files = _directory(directory / "run", PLUGIN_FILES)
+        self._runner = asyncio.Runner()
+
+    def make(self, choices: Choices) -> Input:
+        """Change the files."""
+        return edited_files(choices, PLUGIN_FILES, ("node/ib.unbound/\xff", "node/ib.unbound/x\x1b"))
+
+    def consume(self, pieces: Input) -> None:
+        """Read each of them; only the fault file has errors, since a person writes it."""
+        self._files.change(pieces)
+        self._runner.run(self._read(self._files.root))
+
+    async def _read(self, root: Path) -> None:
+        """Read the files, in the event loop that a health store needs."""
+        last_error(root / "dphub.stub.log", 0)
+        read_allocation_hint(Runtime(str(root), "dphub", "ib"), "gpu")
+        records(str(root / "node/ib.unbound"))
+        MpsRecords(Runtime(str(root), "dphub", "gpu")).read()
+        store = HealthStore(root / "node/stub.health.json", RecoveryPolicy(), Ownership(None, "stub", root))
+        store.advance()
+        _ = store.failing(BROKEN)
+        _remove(root / "node/stub.health.unreadable")
+        read_faults(root / "stub-faults.yaml")
+
+    def close(self) -> None:
+        """Close the event loop."""
+        self._runner.close()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
