@@ -268,10 +268,7 @@ def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
 
 
 def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
-    """It selects the hub's pods, allows one namespace to reach one port, and no connection from the pods.
-
-    The kubelet's probes need no rule: Kubernetes always allows traffic from the node on which a pod runs.
-    """
+    """It selects the hub's pods, allows one namespace to reach one port, and no connection from the pods."""
     objects = with_components(tree, "kubernetes", ["network-policy"])
     policy = only(objects, "NetworkPolicy")["spec"]
     assert policy["podSelector"] == only(objects, "DaemonSet")["spec"]["selector"]
