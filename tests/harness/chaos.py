@@ -28,7 +28,7 @@ import psutil
 
 from hub.model.node import Condition
 from hub.testing.kubelet import AdmissionError, ContainerStartError
-from tests.harness.operated import CONFIG, GPU, HCA, STUB, OperatedNode
+from tests.harness.operated import CONFIG, GPU, HCA, STUB, WATCHDOG, OperatedNode
 
 PATIENT_HUB = """
 from hub.supervisor import backoff
@@ -79,11 +79,12 @@ class ChaosNode(OperatedNode):
 
     Args:
         directory: Holds everything.
+        watchdog: Its limit in seconds, in which a plugin must be able to start on a busy machine.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, watchdog: float) -> None:
         config = CONFIG.replace("plugins.stub:Stub", "{directory}/resetting.py:Resetting")
-        super().__init__(directory, config, gpus="pair", files=FILES)
+        super().__init__(directory, config, gpus="pair", files=FILES, watchdog=watchdog)
         self.hub_command = (sys.executable, "-c", PATIENT_HUB)
         self.wanted = {GPU: len(self.gpus.gpus), HCA: len(self.hcas.names), STUB: 4}
         self.restarts = 0
@@ -173,14 +174,16 @@ class Chaos:
 
     Args:
         seed: Decides which process gets which signal, and when.
+        watchdog: The limit of the watchdog for plugins, in seconds.
 
     Attributes:
         blows: The signals after which everything came back.
         lost: What did not come back, with the seed.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, watchdog: float = WATCHDOG) -> None:
         self.seed = seed
+        self._watchdog = watchdog
         self.blows: list[Blow] = []
         self.lost: list[str] = []
         self.hub_restarts = 0
@@ -206,7 +209,7 @@ class Chaos:
         """Send a signal for each item of `rest` on a new node, as long as everything comes back."""
         directory = Path(tempfile.mkdtemp(prefix="ch", dir="/tmp"))
         try:
-            async with ChaosNode(directory) as node:
+            async with ChaosNode(directory, self._watchdog) as node:
                 await node.start_hub()
                 try:
                     await _until_whole(node)
@@ -291,7 +294,7 @@ async def _report(chaos: Chaos, count: int) -> None:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    chaos = Chaos(options.seed)
+    chaos = Chaos(options.seed, options.watchdog)
     reporting = asyncio.create_task(_report(chaos, options.count))
     try:
         await chaos.run(options.count, options.nodes)
@@ -307,6 +310,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.chaos", description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="signals, on all nodes together")
     parser.add_argument("--nodes", type=int, default=2, help="nodes side by side")
+    parser.add_argument(
+        "--watchdog", type=float, default=WATCHDOG, help="seconds, with which a stopped plugin is found"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
     asyncio.run(_main(parser.parse_args(words)))
 
