@@ -184,6 +184,7 @@ class Chaos:
     def __init__(self, seed: int, watchdog: float = WATCHDOG) -> None:
         self.seed = seed
         self._watchdog = watchdog
+        self._starting = asyncio.Semaphore(2)
         self.blows: list[Blow] = []
         self.lost: list[str] = []
         self.hub_restarts = 0
@@ -210,12 +211,7 @@ class Chaos:
         directory = Path(tempfile.mkdtemp(prefix="ch", dir="/tmp"))
         try:
             async with ChaosNode(directory, self._watchdog) as node:
-                await node.start_hub()
-                try:
-                    await _until_whole(node)
-                except TimeoutError:
-                    next(rest, None)
-                    raise
+                await self._start(node, rest)
                 async with asyncio.TaskGroup() as group:
                     work = [group.create_task(each) for each in (node.keep_hub_running(), node.keep_resetting())]
                     for _ in rest:
@@ -225,6 +221,16 @@ class Chaos:
                 self.hub_restarts += node.restarts
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+    async def _start(self, node: ChaosNode, rest: Iterator[int]) -> None:
+        """Start a hub; few at a time, so that each gets the processor time to start within the watchdog's limit."""
+        async with self._starting:
+            await node.start_hub()
+            try:
+                await _until_whole(node)
+            except TimeoutError:
+                next(rest, None)
+                raise
 
     async def _strike(self, number: int, node: ChaosNode, dice: random.Random) -> Blow:
         while True:
