@@ -46,6 +46,27 @@ def check_trusted(path: Path) -> None:
         raise ConfigError(path, f"cannot be read: {error.strerror}") from None
 
 
+def check_own(path: Path, todo: str) -> None:
+    """Check that a file which the user did not name, and its directory, belong to that user or to root.
+
+    Do nothing as root, for whom `check_trusted` checks every file, named or not.
+
+    Args:
+        path: The file.
+        todo: What the user can do to use it all the same.
+
+    Raises:
+        ConfigError: it belongs to another user, who may have put it there for this one to find.
+    """
+    if os.geteuid() == _ROOT:
+        return
+    for place in (path.absolute().parent, path):
+        owner = place.lstat().st_uid
+        if owner not in (_ROOT, os.geteuid()):
+            where = "" if place == path else f"{place} "
+            raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used unasked; {todo}")
+
+
 def _way_to(path: Path, links: int) -> Iterator[Path]:
     """Yield each directory and link that leads to a path, and the path itself."""
     for place in (*reversed(path.parents), path):

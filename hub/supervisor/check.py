@@ -53,7 +53,7 @@ def run_check(
         )
     except subprocess.TimeoutExpired:
         raise HubError(f"it did not read its configuration within {limit:g} s") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte, which no command can have
         raise HubError(f"it cannot be started: {error}") from None
     return _report(done)
 

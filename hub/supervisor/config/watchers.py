@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.base.errors import ConfigError
+from hub.base.trust import check_own
 from hub.supervisor.config.ini import Section, read_sections
 
 CONFIG_NAME = "circus.ini"
@@ -73,9 +74,16 @@ def shipped_config() -> Path:
 
 
 def default_config() -> Path:
-    """Return the default configuration: circus.ini in the working directory, or else the shipped one."""
+    """Return the default configuration: circus.ini in the working directory, or else the shipped one.
+
+    Raises:
+        ConfigError: the one in the working directory belongs to another user.
+    """
     local = Path(CONFIG_NAME)
-    return local if local.exists() else shipped_config()
+    if not local.exists():
+        return shipped_config()
+    check_own(local, "name it on the command line if you trust that user")
+    return local
 
 
 def read_config(path: Path) -> list[PluginConfig]:

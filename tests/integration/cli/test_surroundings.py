@@ -18,7 +18,7 @@ from hub.model.check import CheckReport
 from hub.model.hub import HubReport, InstanceReport
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.hub_process import wait_until
-from tests.integration.cli.plain_user import UNPRIVILEGED_ID
+from tests.integration.cli.plain_user import UNPRIVILEGED_ID, command, environment, needs_setpriv
 
 DPHUB = Path(sys.executable).with_name("dphub")
 IMPORTED = (
@@ -153,16 +153,33 @@ def _give_to(user: int, *paths: Path) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("command", ["run", "check"])
-def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, command: str) -> None:
+@pytest.mark.parametrize("word", ["run", "check"])
+def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, word: str) -> None:
     """As root, `dphub run` in a directory of another user rejects the circus.ini there, and `dphub check` says so."""
     config = theirs / "circus.ini"
     config.write_text(f"[watcher:evil]\ncmd = touch {ours}/ran\n")
     _give_to(UNPRIVILEGED_ID, theirs, config)
-    done = _dphub(command, cwd=theirs, DPHUB_RUN_DIR=str(ours / "run"), DPHUB_PLUGIN_DIR=str(ours / "plugins"))
+    done = _dphub(word, cwd=theirs, DPHUB_RUN_DIR=str(ours / "run"), DPHUB_PLUGIN_DIR=str(ours / "plugins"))
     assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
     assert f"{theirs} belongs to user" in done.stderr
     assert "root would run what it says; copy it to" in done.stderr
+
+
+@needs_root
+@needs_setpriv
+def test_no_user_runs_commands_of_others_unasked(ours: Path, theirs: Path) -> None:
+    """A circus.ini that another user put into the current directory is used only by its name."""
+    config = theirs / "circus.ini"
+    config.write_text("[watcher:a]\ncmd = sleep 9\n")
+    ours.chmod(0o755)
+    _give_to(UNPRIVILEGED_ID - 1, theirs, config)
+    words, variables = command("check"), environment()
+    words[words.index("-m") : words.index("-m")] = ["-P"]
+    done = subprocess.run(words, cwd=theirs, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, "so it is not used unasked; name it" in done.stderr) == (Exit.USAGE, True), done
+    words.append(str(config))
+    done = subprocess.run(words, cwd=theirs, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, "1 plugin" in done.stdout, _what_ran(ours)) == (Exit.OK, True, ""), done
 
 
 @needs_root

@@ -8,7 +8,7 @@ import pytest
 
 from hub.base import trust
 from hub.base.errors import ConfigError
-from hub.base.trust import check_trusted
+from hub.base.trust import check_own, check_trusted
 
 OTHER = 65534
 
@@ -83,6 +83,29 @@ def test_links_without_end(file: Path) -> None:
     file.unlink()
     file.symlink_to(file)
     check_trusted(file)
+
+
+@pytest.mark.parametrize("theirs", ["file", "directory"])
+def test_a_file_that_the_user_did_not_name(file: Path, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    """A file that is only found, such as ./circus.ini, is used if it and its directory are the user's or root's."""
+    monkeypatch.chdir(file.parent)
+    check_own(Path(file.name), "name it")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    check_own(Path(file.name), "name it")
+    monkeypatch.setattr(trust, "_ROOT", OTHER + 1)
+    place = file if theirs == "file" else file.parent
+    lstat = Path.lstat
+    owned = {path: lstat(path) for path in (file, file.parent)}
+    monkeypatch.setattr(
+        Path, "lstat", lambda path: _owned(owned[path.absolute()], user if path.absolute() == place else OTHER)
+    )
+    with pytest.raises(ConfigError, match=r"circus.ini: .*belongs to user .*, so it is not used unasked; name it"):
+        check_own(Path(file.name), "name it")
+
+
+def _owned(found: os.stat_result, owner: int) -> os.stat_result:
+    return os.stat_result((*found[:4], owner, *found[5:]))
 
 
 def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
