@@ -107,7 +107,7 @@ class RunDir:
         """Check that this user can read the directory; it need not exist yet.
 
         Raises:
-            ConfigError: it is not a directory, or this user may not read it.
+            ConfigError: it is a link, or not a directory, or this user may not read it.
         """
         owner = self._owner()
         if owner is not None and not os.access(self.path, os.R_OK | os.X_OK):
@@ -118,8 +118,8 @@ class RunDir:
         """Create the directory, accessible to its owner only.
 
         Raises:
-            ConfigError: it cannot be created, belongs to another user, or the paths of sockets in it would be too
-                long; or the name of the instance is invalid.
+            ConfigError: it cannot be created or secured, or the paths of sockets in it would be too long; or the name
+                of the instance is invalid.
         """
         if not INSTANCE_NAME.fullmatch(self.instance):
             raise ConfigError("--instance", f'is "{self.instance}", expected lower-case letters, digits and "-"')
@@ -128,28 +128,56 @@ class RunDir:
             if excess > 0:
                 problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"
                 raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
+        if self._owner() is None:
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+        self.secure()
+
+    def secure(self) -> None:
+        """Make the directory accessible to this user only.
+
+        Raises:
+            ConfigError: it is a link, is reached through a link of another user, is not a directory, or belongs to
+                another user.
+        """
+        self._check_links()
         owner = self._owner()
-        if owner not in (None, os.geteuid()):
-            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, the user of the hub"
+        if owner != os.geteuid():
+            problem = f"belongs to {user_name(owner or 0)}, expected {user_name(os.geteuid())}, the user of the hub"
             raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
+            # By its descriptor: meanwhile, the path may have become a link.
+            directory = os.open(self.path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchmod(directory, 0o700)
+            finally:
+                os.close(directory)
         except OSError as error:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+
+    def _check_links(self) -> None:
+        """Check that no other user can lead the hub to a directory of their choice."""
+        for path in self.path.absolute().parents:
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+                raise ConfigError(self.path, f"{path} is a link of {user_name(found.st_uid)}; {_ANOTHER}")
 
     def _owner(self) -> int | None:
         """Return the user id of the owner; None if the directory does not exist.
 
         Raises:
-            ConfigError: it is not a directory, or its owner cannot be read.
+            ConfigError: it is a link, or not a directory, or its owner cannot be read.
         """
         try:
-            found = self.path.stat()
+            found = self.path.lstat()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+        if stat.S_ISLNK(found.st_mode):
+            raise ConfigError(self.path, f"is a link, expected the hub's run directory itself; {_ANOTHER}")
         if not stat.S_ISDIR(found.st_mode):
             raise ConfigError(self.path, "not a directory, expected the hub's run directory")
         return found.st_uid

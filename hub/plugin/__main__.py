@@ -25,9 +25,14 @@ def main() -> int:
     """Read the command line and serve."""
     # SIGHUP's default action is to terminate; it is unblocked once its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # Under a hub it is so already. Sockets get their permissions from it.
+    os.umask(0o077)
     options = _parse()
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)
     try:
+        if not options.check:
+            # Before anything is written there, such as the log.
+            _check(options)
         # Once more, with the environment's settings, which may be invalid.
         configure(plugin=options.name, keep=_log_file(options))
         return _report(options) if options.check else _serve(options)
@@ -85,12 +90,17 @@ def _parse() -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Reject paths that are not directories; the plugin directory may appear later."""
+    """Reject paths that are not directories, and a run directory that others can enter or replace.
+
+    The plugin directory may appear later.
+    """
     if options.plugin_dir.exists() and not options.plugin_dir.is_dir():
         raise ConfigError(options.plugin_dir, "not a directory, expected the kubelet's plugin directory")
     for path, purpose in ((options.run_dir, "the hub's run directory"), (options.host_root, "the node's file system")):
         if path is not None and not path.is_dir():
             raise ConfigError(path, f"not a directory, expected {purpose}")
+    if options.run_dir is not None:
+        RunDir(options.run_dir, options.instance).secure()
     if not INSTANCE_NAME.fullmatch(options.instance):
         raise ConfigError("DPHUB_INSTANCE", f'is "{options.instance}", expected lower-case letters, digits and "-"')
 
@@ -121,7 +131,6 @@ def _serve(options: argparse.Namespace) -> int:
     from hub.plugin.loading import load_plugin, make_plugin, settings_path  # noqa: PLC0415 - see above
     from hub.plugin.process import PluginFiles, PluginProcess  # noqa: PLC0415 - see above
 
-    _check(options)
     watchdog = _watchdog()
     run_dir = RunDir(options.run_dir or Path(), options.instance)
     if options.run_dir is not None:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.testing.waiting import WAIT_SECONDS
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import STUB
+from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.node import Node
 
 
 @pytest.fixture
@@ -86,3 +89,29 @@ def test_a_wrong_flag(root: Path, flags: list[str]) -> None:
     ran = _run(root, flags)
     assert ran.returncode == 2
     assert "usage: python -m hub.plugin" in ran.stderr
+
+
+def test_a_run_directory_that_is_a_link(root: Path) -> None:
+    """A plugin that was started by hand writes nothing through it, not even its log."""
+    (root / "victim").mkdir(mode=0o755)
+    (root / "run").symlink_to("victim")
+    ran = _run(root, ["--run-dir={root}/run"])
+    assert ran.returncode == 2
+    assert "is a link, expected the hub's run directory itself" in ran.stderr
+    assert list((root / "victim").iterdir()) == []
+    assert (root / "victim").stat().st_mode & 0o777 == 0o755
+
+
+async def test_only_its_user_reaches_a_plugin_that_was_started_by_hand(node: Node, kubelet: FakeKubelet) -> None:
+    """Its sockets have the permissions that they have under a hub, whatever the shell's umask is."""
+    node.run_dir.path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        plugin = node.start_plugin()
+    finally:
+        os.umask(before)
+    await kubelet.wait_for(STUB, 4)
+    await wait_until(plugin.run_dir.admin_socket("stub").exists, "the admin socket")
+    paths = [*node.sockets(), plugin.run_dir.admin_socket("stub")]
+    assert [(path.name, path.stat().st_mode & 0o077) for path in paths if path.stat().st_mode & 0o077] == []
+    assert node.run_dir.path.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,53 @@
+"""The run directory belongs to the hub's user alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hub.base.errors import ConfigError
+from hub.base.paths import RunDir
+
+
+@pytest.mark.parametrize("target", ["victim", "nowhere"])
+def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
+    """Neither the hub nor a command follows it: another user may have made it, to fill and close a directory."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    (tmp_path / "run").symlink_to(target)
+    for use in (RunDir(tmp_path / "run").create, RunDir(tmp_path / "run").check_readable):
+        with pytest.raises(ConfigError, match="run: is a link, expected the hub's run directory itself; choose"):
+            use()
+    assert (victim.stat().st_mode & 0o777, list(victim.iterdir())) == (0o755, [])
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
+    """The user could lead the hub elsewhere at any time; links of root and of the hub's user are fine."""
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "theirs").symlink_to("victim")
+    os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=r"/theirs is a link of user 12345; choose"):
+        RunDir(tmp_path / "theirs/run").create()
+    (tmp_path / "ours").symlink_to("victim")
+    RunDir(tmp_path / "ours/run").create()
+
+
+def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its permissions stay."""
+    (tmp_path / "run").mkdir(mode=0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(ConfigError, match=r"belongs to user .*, expected user 12345, the user of the hub; choose"):
+        RunDir(tmp_path / "run").create()
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_nobody_else_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
+    """Whatever its permissions were."""
+    path = tmp_path / "a/run"
+    if exists:
+        path.mkdir(parents=True, mode=0o777)
+    RunDir(path).create()
+    assert path.stat().st_mode & 0o777 == 0o700
