@@ -22,7 +22,9 @@ def read_settings(path: Path, kind: type[T]) -> T:
     Raises:
         ConfigError: the file cannot be read, or its content does not fit the type.
     """
-    return convert(_without_nulls(_parse(path, read_config_text(path))), kind, path)
+    parsed = _parse(path, read_config_text(path))
+    _check_text(parsed, path)
+    return convert(_without_nulls(parsed), kind, path)
 
 
 def convert(value: object, kind: type[T], source: Path | str) -> T:
@@ -49,6 +51,19 @@ def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str,
     if match := _UNKNOWN_KEY.fullmatch(problem):
         problem += did_you_mean(match[1], allowed_keys(kind, place))
     return problem, place.removeprefix("$").removeprefix(".")
+
+
+def _check_text(value: object, path: Path) -> None:
+    """Reject halves of surrogate pairs, for which JSON and YAML have escapes: nothing else accepts them."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(value[error.start]):04x}"
+            raise ConfigError(path, f"has {half}, half of a surrogate pair, expected Unicode text") from None
+    elif isinstance(value, dict | list):
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_text(part, path)
 
 
 def _without_nulls(value: object) -> object:

@@ -102,3 +102,12 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
     read = read_settings(path, _Own)
     assert read.rest == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"x": 1, "y": 2}]
     assert (read.number, read.ratio) == (16, 1.5)
+
+
+@pytest.mark.parametrize(("file", "text"), [("a.json", '{"names": ["\\ud800"]}'), ("a.yaml", 'rest: {"\\udfff": 1}')])
+def test_half_of_a_surrogate_pair(tmp_path: Path, file: str, text: str) -> None:
+    """An escape that is no character is a mistake in the file."""
+    path = tmp_path / file
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"{file}.*(half of a surrogate pair|line 1)"):
+        read_settings(path, _Own)
