@@ -1,5 +1,6 @@
 """Configuration files: circus.ini, and those of the GPU and RDMA plugins with their environment."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -160,7 +161,7 @@ class PluginConfig(Target):
             files = Directory(self.directory / "files", ())
             files.change([piece for piece in pieces if piece.name in self.files])
             path = files.root / name
-        environment = {piece.name: piece.text for piece in pieces if piece.name not in self.files}
+        environment = {piece.name: os.fsdecode(piece.content) for piece in pieces if piece.name not in self.files}
         self.read(load_settings(self.plugin, path if name else None), environment)
 
     def read(self, settings: Any, environment: Mapping[str, str]) -> None:  # noqa: ANN401 - those of any plugin

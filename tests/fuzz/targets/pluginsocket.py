@@ -38,12 +38,12 @@ class PluginSocket(LiveTarget):
 
 def _ids(choices: Choices) -> list[str]:
     names = [odd_text(choices, ["stub-0", "stub-1", "stub-2", "stub-3", "stub-4"]) for _ in range(choices.below(4) + 1)]
-    return names * choices.of((1, 1, 1, 0, 2, 100))
+    return names * choices.of((1, 1, 1, 0, 2, 20))
 
 
 def _allocate(choices: Choices) -> Message:
     containers = [wire.ContainerAllocateRequest(devices_ids=_ids(choices)) for _ in range(1 + choices.below(3))]
-    return wire.AllocateRequest(container_requests=containers * choices.of((1, 1, 0, 200)))
+    return wire.AllocateRequest(container_requests=containers * choices.of((1, 1, 0, 50)))
 
 
 def _prefer(choices: Choices) -> Message:

@@ -32,7 +32,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
     nodes = [wire.NUMANode(ID=choices.of((1, 0, -1, 2**63 - 1)))]
     devices = wire.ContainerDevices(
         resource_name=odd_text(choices, ["example.com/stub"]),
-        device_ids=names * choices.of((1, 1, 0, 2, 500)),
+        device_ids=names * choices.of((1, 1, 0, 2, 100)),
         topology=wire.TopologyInfo(nodes=nodes),
     )
     return wire.ContainerResources(name=odd_text(choices, ["main"]), devices=[devices])
