@@ -1,6 +1,6 @@
 """Write the image's software bill of materials: `python -m scripts.sbom FILE`; `make release-check` does it, too.
 
-It lists the Python packages in the image, with their versions and hashes, in the format CycloneDX, which scanners read.
+It lists the Python packages in the image, with their versions and hashes, in CycloneDX format, which scanners read.
 It is made from the lock, so it needs neither the image nor a network. What the base contains is not in it: that is
 another image, and has another bill.
 """

@@ -14,24 +14,24 @@ SHOWN_BY = {
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
     "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",
-    "With `unprivileged` there is no capability": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
+    "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
     "kustomize and Helm refuse": (
         "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_beside_unprivileged"
     ),
-    "Name it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
+    "Refer to it by its digest": "tests/deploy/test_chart.py::test_an_image_by_its_digest",
 }
 """The test that shows a sentence."""
 
 NO_CLAIMS = (
     # What the kubelet and Kubernetes do, and what follows.
-    *("A device plugin is part", "So anyone who runs code", "The same is true for `kubectl exec`"),
+    *("A device plugin is part", "So anyone who can run code", "The same is true of `kubectl exec`"),
     # What is on the page.
     "This page lists",
     # Advice.
     *("Run nothing but the hub", "`make fuzz` gives", "Security fixes of Debian"),
     # What is not protected.
     *("That guards against mistakes", "It does not extend to", "So are those in `/driver-root`"),
-    *("Read-only mounts below", "The plugin directory is still mounted"),
-    *("No image is published", "Who controls the image", "The base is named by a tag"),
+    *("Making nested mounts read-only", "The plugin directory is still mounted"),
+    *("No image is published", "Anyone who controls the image", "The base image is chosen by a tag"),
 )
 """Sentences that claim no protection."""

@@ -16,7 +16,7 @@ OPTIONS = [VALUES["mps"], VALUES["resets"]]
 def test_every_directory_of_the_node_is_there() -> None:
     """With the right that the pod has to it, without options and with all."""
     documented = {}
-    for paths, right, *_ in rows("security", "directory of the node", "in the pod", "for", "without it"):
+    for paths, right, *_ in rows("security", "directory on the node", "in the pod", "for", "without it"):
         for path in codes(paths):
             documented[path] = right
     plain = {mount["hostPath"]["path"]: mount for mount in mounts(charted()).values()}
@@ -51,7 +51,7 @@ def test_what_the_pod_never_has() -> None:
 
 def test_the_configuration_is_there() -> None:
     """The page says where it is mounted, and that it is mounted read-only."""
-    table = rows("security", "directory of the node", "in the pod", "for", "without it")
+    table = rows("security", "directory on the node", "in the pod", "for", "without it")
     (right,) = [row[1] for row in table if "none:" in row[0]]
     (hub,) = pod(charted())["containers"]
     (config,) = [mount for mount in hub["volumeMounts"] if mount["name"] == "config"]
@@ -65,7 +65,7 @@ def test_a_digest_can_be_said() -> None:
 
 
 def test_nothing_asks_the_cluster_anything() -> None:
-    """No token is mounted, and outside OpenShift the account has no rights at all."""
+    """No token is mounted, and outside OpenShift the account has no permissions at all."""
     assert pod(charted())["automountServiceAccountToken"] is False
     assert {each["kind"] for each in charted()}.isdisjoint({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
 
@@ -93,7 +93,7 @@ def test_the_licences_are_those_of_the_packages() -> None:
 
 def test_every_attacker_has_a_row_and_a_test() -> None:
     """Those of the table of threats are those of the table of attacks, which names a test for each."""
-    threats = [row[0] for row in rows("security", "who", "from where", "what they reach", "what holds them")]
+    threats = [row[0] for row in rows("security", "who", "from where", "what they reach", "what stops them")]
     attacks = rows("security", "who", "attack, and what happens", "test")
     assert all(codes(row[2]) for row in attacks)
     assert list(dict.fromkeys(row[0] for row in attacks)) == threats
