@@ -11,6 +11,9 @@ from typing import Any
 MAX_BYTES = 1024 * 1024
 """Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
 
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""What is there may be a pipe, for whose reader the process would wait, or a link to another file."""
+
 
 def rotated(path: Path) -> Path:
     """Return the file with the lines before those in a log file."""
@@ -71,7 +74,7 @@ class LogFile:
             self._close()
             self._path.replace(rotated(self._path))
         if self._file is None:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(self._path, _FLAGS, 0o600)
             self._size = os.fstat(self._file).st_size
         os.write(self._file, line)
         self._size += len(line)
