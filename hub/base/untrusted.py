@@ -2,7 +2,7 @@
 
 Such a file may be a pipe that is never written, a device, a link to another file, endless, or anything but text. Here
 it is one error in all these cases, nothing waits for it, and a device is not even opened. All other modules read such
-files here (`tests/unit/test_untrusted_files.py`).
+files here (`tests/unit/base/test_untrusted_files.py`).
 """
 
 import os

@@ -44,7 +44,7 @@ def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_nobody_else_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
+def test_no_other_user_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
     """Whatever its permissions were."""
     path = tmp_path / "a/run"
     if exists:
