@@ -10,7 +10,7 @@ from hub.base.logfile import LogFile
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_what_is_not_a_log_file_stops_nothing(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A process does not wait for a reader of a pipe, and writes nothing through a link; standard error has the line."""
+    """A process waits for no reader of a pipe, and writes nothing through a link; standard error has the line."""
     path = tmp_path / "dphub.log"
     victim = tmp_path / "victim"
     victim.touch()
