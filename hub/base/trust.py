@@ -53,7 +53,7 @@ def check_own(path: Path, todo: str) -> None:
 
     Args:
         path: The file.
-        todo: What the user can do to use it all the same.
+        todo: How the user can use it anyway.
 
     Raises:
         ConfigError: it belongs to another user, who may have put it there for this one to find.

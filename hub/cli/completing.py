@@ -29,7 +29,7 @@ def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) ->
         except (HubError, OSError):
             # There is no hub, or this user may not read its files: a shell cannot show that.
             return []
-        # A shell prints names and descriptions as they are, and nobody types a control character.
+        # A shell prints names and descriptions as they are, and control characters cannot be typed.
         fitting = {name: text for name, text in found.items() if name.startswith(begun) and name.isprintable()}
         return [CompletionItem(name, help=printable(text)) for name, text in fitting.items()]
 
