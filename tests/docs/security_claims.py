@@ -6,9 +6,9 @@ The tables of the page name their tests themselves. Each entry is the beginning 
 _PRIVILEGES = "tests/image/test_least_privilege.py"
 
 SHOWN_BY = {
-    "What it claims, a test": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
+    "Every claim on this page": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
     "Each row names the tests": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
-    "Each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
+    "For each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
     "The runtime's seccomp profile": (
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
@@ -28,7 +28,7 @@ NO_CLAIMS = (
     # What is on the page.
     "This page lists",
     # Advice.
-    *("Run nothing but the hub", "`make fuzz` gives", "Security fixes of Debian"),
+    *("Run nothing but the hub", "`make fuzz` gives", "Security fixes for Debian"),
     # What is not protected.
     *("That guards against mistakes", "It does not extend to", "So are those in `/driver-root`"),
     *("Making nested mounts read-only", "The plugin directory is still mounted"),
