@@ -19,7 +19,7 @@ class Target:
         directory: An empty directory with a short path, for whatever it needs.
     """
 
-    inputs: ClassVar[int] = 1000
+    inputs: ClassVar[int] = 2500
     """How many of its inputs `make test` consumes."""
     declared: ClassVar[tuple[type[Exception], ...]] = (HubError,)
     """The errors with which it may answer an input."""

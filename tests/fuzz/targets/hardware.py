@@ -52,7 +52,7 @@ def _read(root: Path) -> list[Piece]:
 class RdmaTreeTarget(Target):
     """The RDMA devices of sysfs, the routes and the processes that hold device files."""
 
-    inputs = 400
+    inputs = 1000
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -103,7 +103,7 @@ class RdmaTreeTarget(Target):
 class GpuTreeTarget(Target):
     """The PCI bus, the driver's capability files and its libraries."""
 
-    inputs = 400
+    inputs = 1000
     FILES: ClassVar[Mapping[str, bytes]] = {
         "sys/bus/pci/devices/0000:07:00.0/vendor": b"0x10de\n",
         "sys/bus/pci/devices/0000:07:00.0/class": b"0x030200\n",
@@ -146,7 +146,7 @@ class GpuTreeTarget(Target):
 class CdiDirectory(Target):
     """CDI files that are there already, in the directory that all vendors share."""
 
-    inputs = 300
+    inputs = 700
     FILES: ClassVar[Mapping[str, bytes]] = {
         "example.com-gpu.json": msgspec.json.encode(cdi_spec("example.com", "gpu", {"0": {"env": ["A=b"]}})),
         "example.com-old.json": b"{}",

@@ -13,7 +13,7 @@ import psutil
 
 from hub.model.admin import Cordon, RefreshHolders, Reset, SetLogLevel, Uncordon
 from hub.model.hub import InstanceReport
-from tests.fuzz.choices import Choices, edited, edited_json
+from tests.fuzz.choices import Choices, edited, edited_json, odd_text
 from tests.fuzz.guard import CPU_SECONDS
 from tests.fuzz.pieces import Input, Piece
 from tests.fuzz.target import Fault, Target
@@ -32,7 +32,7 @@ CONFIG = watcher("stub", "cmd = python -m hub.plugin plugins.stub:Stub\n")
 class LiveTarget(Target):
     """A hub with the stub plugin; whatever it is sent, it logs no error, does not hang, and serves others."""
 
-    inputs = 150
+    inputs = 300
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -110,6 +110,9 @@ def exchange(family: int, address: Any, chunks: Sequence[bytes]) -> bytes:  # no
         with suppress(OSError):
             for chunk in chunks:
                 client.sendall(chunk)
+            if family == socket.AF_UNIX and sum(map(len, chunks)) % 4:
+                # Mostly end the stream, which is faster than silence; some inputs remain without an end.
+                client.shutdown(socket.SHUT_WR)
             while part := client.recv(65_536):
                 answer += part
     return answer
@@ -131,8 +134,15 @@ class AdminRequests(LiveTarget):
 
     def make(self, choices: Choices) -> Input:
         """Change a valid request."""
-        request = choices.of(self.REQUESTS)
-        line = edited_json(choices, request) if choices.below(2) else edited(choices, msgspec.json.encode(request))
+        request = dict(choices.of(self.REQUESTS))
+        match choices.below(3):
+            case 0:
+                line = edited(choices, msgspec.json.encode(request))
+            case 1:
+                line = edited_json(choices, request)
+            case _:
+                names = [name for name in request if name != "type"]
+                line = msgspec.json.encode(request | {name: odd_text(choices, ["stub-0", "stub-3"]) for name in names})
         return [Piece.of(line + b"\n" * (1 - choices.below(8) // 7))]
 
     def send(self, pieces: Input) -> None:
@@ -177,8 +187,10 @@ class HttpRequests(LiveTarget):
         return self.hub.pid
 
     def make(self, choices: Choices) -> Input:
-        """Change one to three valid requests."""
-        return [Piece.of(edited(choices, choices.of(self.REQUESTS))) for _ in range(1 + choices.below(3))]
+        """Change one to three valid requests, or make one of odd parts."""
+        if choices.below(2):
+            return [Piece.of(_odd_request(choices))]
+        return [Piece.of(edited(choices, choices.of(self.REQUESTS), 2)) for _ in range(1 + choices.below(3))]
 
     def send(self, pieces: Input) -> None:
         """Send them on one connection; nothing may make the server fail."""
@@ -194,6 +206,25 @@ class HttpRequests(LiveTarget):
             client.sendall(self.LAST)
             if not client.recv(65_536).startswith(b"HTTP/1.1 200"):
                 raise Fault("/healthz does not answer 200")
+
+
+_METHODS = (b"GET", b"HEAD", b"POST", b"OPTIONS", b"TRACE", b"get")
+_PATHS = (
+    *(b"/", b"/status", b"/metrics", b"/readyz", b"/healthz", b"/index.html", b"/../../etc/passwd", b"/%2e%2e/%00"),
+    *(b"http://localhost/status", b"/status?a[]=%ff&a=1;b", b"/" + b"a" * 9000, b"/\xff", b"//", b"localhost:80"),
+)
+_HOSTS = (b"localhost", b"localhost", b"[::1]", b"127.0.0.1:9880", b"evil.example", b"a, b", b"", b"\xff")
+_FIELDS = (
+    *(b"Accept-Encoding: gzip;q=0, *", b"Content-Length: 5", b"Content-Length: -1", b"Transfer-Encoding: chunked"),
+    *(b"Expect: 100-continue", b"X-Forwarded-For: ::1", b"Cookie: a=b; c", b"Range: bytes=9-1", b"If-None-Match: W/"),
+    *(b'Content-Type: multipart/form-data; boundary="', b"Upgrade: h2c\r\nHTTP2-Settings: AAM", b"X: " + b"y" * 20_000),
+)
+
+
+def _odd_request(choices: Choices) -> bytes:
+    line = b" ".join((choices.of(_METHODS), choices.of(_PATHS), choices.of((b"HTTP/1.1", b"HTTP/1.0"))))
+    fields = [b"Host: " + choices.of(_HOSTS), *(choices.of(_FIELDS) for _ in range(choices.below(3)))]
+    return b"\r\n".join((line, *fields, b"", b""))
 
 
 def _listening(report: Path) -> tuple[str, int] | None:

@@ -41,7 +41,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
 class PodResourcesAnswer(Target):
     """An answer of any bytes counts as one, or as none; a plugin never fails for it."""
 
-    inputs = 300
+    inputs = 700
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

@@ -44,7 +44,7 @@ def _directory(root: Path, files: Mapping[str, bytes]) -> Directory:
 class Reports(Target):
     """Reports, heartbeats and locks, as status, metrics, the watchdog and other hubs read them."""
 
-    inputs = 500
+    inputs = 1200
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -80,7 +80,7 @@ class Reports(Target):
 class Web(Target):
     """The same files behind the hub's HTTP endpoints: whatever is in them, each endpoint answers."""
 
-    inputs = 300
+    inputs = 700
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -122,7 +122,7 @@ class Web(Target):
 class Commands(Target):
     """The same files and the logs, as commands show them: without an exception and without control characters."""
 
-    inputs = 300
+    inputs = 700
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
         ("status",),
         ("status", "stub"),
@@ -166,7 +166,7 @@ class Commands(Target):
 class PluginFiles(Target):
     """Health, hints, records of resets, MPS markers, faults of the stub, and a log whose plugin has ended."""
 
-    inputs = 500
+    inputs = 1200
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
