@@ -1,0 +1,42 @@
+"""Random input from outside never crashes, hangs or fills a process.
+
+This is half a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of inputs, not
+a time, so a slow machine does the same.
+"""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.fuzz.__main__ import opened
+from tests.fuzz.engine import Find, Fuzzer
+from tests.fuzz.registry import TARGETS
+
+SEED = 1
+
+FINDS = Path(__file__).parent / "finds"
+"""What the code did not survive once, in a directory for each target."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_inputs(name: str) -> None:
+    """What was found once is no problem any more, and neither is what is found at random."""
+    with opened(name) as target:
+        fuzzer = Fuzzer(name, target, SEED)
+        again = {path: fuzzer.replay(_read(path).pieces) for path in sorted((FINDS / name).glob("*.json"))}
+        outcome = fuzzer.run(target.inputs)
+    problems = [f"{path.name}: {find.problem}\n{find.trace}" for path, find in again.items() if find]
+    problems += [f"{find.problem}\n{find.pieces}\n{find.trace}" for find in outcome.finds]
+    assert not problems, "\n\n".join([f"{name}, seed {SEED}:", *problems])
+
+
+def test_finds_belong_to_targets() -> None:
+    """None is forgotten because its target was renamed."""
+    found = {path: _read(path).target for path in FINDS.glob("*/*.json")}
+    assert found
+    assert [path for path, target in found.items() if target != path.parent.name or target not in TARGETS] == []
+
+
+def _read(path: Path) -> Find:
+    return msgspec.json.decode(path.read_bytes(), type=Find)
