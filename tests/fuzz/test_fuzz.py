@@ -1,7 +1,7 @@
 """Random input from outside never crashes, hangs or fills a process.
 
-This is half a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of inputs, not
-a time, so a slow machine does the same.
+This is half a minute of what `make fuzz` does for longer, always with the same inputs. Its length is a number of
+inputs, not a time, so a slow machine does the same.
 """
 
 from pathlib import Path
