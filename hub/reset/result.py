@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """The function raised an exception."""
     TIMED_OUT = "timed out"
-    """It had not ended, or not begun, at the deadline."""
+    """It had not finished, or not begun, by the deadline."""
     CRASHED = "crashed"
     """Its process exited without a result, or could not be started."""
     STUCK = "stuck"

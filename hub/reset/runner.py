@@ -90,7 +90,7 @@ class ResetRunner:
     ) -> dict[str, ResetResult]:
         """Reset devices, and return the results by id.
 
-        A cancelled call ends its resets before it ends itself.
+        A cancelled call stops its resets before it returns.
 
         Args:
             devices: The devices to reset; duplicates are reset once. A mapping may have keys other than ids, which then
@@ -143,7 +143,7 @@ class ResetRunner:
                         return ResetResult.not_begun(Outcome.STUCK, f"reset of {name} was not started: {why}")
                     await turn.enter_async_context(slots)
             except TimeoutError:
-                cause = f"reset of {name} could not start within {job.deadline:.3g} s: other resets had not ended"
+                cause = f"reset of {name} could not start within {job.deadline:.3g} s: other resets had not finished"
                 return ResetResult.not_begun(Outcome.TIMED_OUT, cause, job.deadline)
             return await self._run(job)
 
@@ -236,7 +236,7 @@ def _judge(process: ResetProcess, *, ended_in_time: bool) -> tuple[Outcome, str,
     if not process.exited.is_set():
         return Outcome.STUCK, _survived(process), "", True
     if not ended_in_time:
-        return Outcome.TIMED_OUT, "did not end and was stopped", "", True
+        return Outcome.TIMED_OUT, "did not finish in time and was stopped", "", True
     reply = process.reply
     if reply is None:
         return Outcome.CRASHED, f"gave no valid result: its process {_ending(process.status)}", "", True

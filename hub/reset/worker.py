@@ -48,7 +48,7 @@ def work(target: str, request: ResetRequest, guard: int, result: int) -> None:
 
 def _limit(limits: ResetLimits) -> None:
     for kind, most in (
-        # What is used, not what is reserved: drivers' libraries reserve much address space.
+        # What is used, not what is reserved: drivers' libraries reserve a lot of address space.
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CPU, limits.processor),

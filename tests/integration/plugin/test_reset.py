@@ -31,13 +31,13 @@ MISDEEDS = [
     ("do: segfault", "killed by SIGSEGV"),
     ("do: sigkill", "killed by SIGKILL"),
     ("do: exit, code: 3", "exited with code 3"),
-    ("do: hang", "did not end and was stopped after"),
-    ("do: hang in C", "did not end and was stopped after"),
-    ("do: spin", "did not end and was stopped after"),
-    ("do: succeed, seconds: 60", "did not end and was stopped after"),
+    ("do: hang", "did not finish in time and was stopped after"),
+    ("do: hang in C", "did not finish in time and was stopped after"),
+    ("do: spin", "did not finish in time and was stopped after"),
+    ("do: succeed, seconds: 60", "did not finish in time and was stopped after"),
     ("do: allocate", "Cannot allocate memory"),
     ("do: scribble", "gave no valid result"),
-    ("do: leave and hang", "did not end and was stopped after"),
+    ("do: leave and hang", "did not finish in time and was stopped after"),
     ("do: leave and crash", "killed by SIGKILL"),
 ]
 HARMLESS = ["succeed", "garbage", "flood", "flood line", "leave child", "leave daemon"]

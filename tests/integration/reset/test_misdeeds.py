@@ -11,7 +11,7 @@ from hub.reset.result import Outcome
 from tests.integration.reset.reset_support import ALLOWANCE, SHORT, Workshop, children, reset
 
 OK, FAILED, TIMED_OUT, CRASHED = Outcome.OK, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CRASHED
-LATE = "did not end and was stopped after"
+LATE = "did not finish in time and was stopped after"
 
 MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
     ({"do": "succeed"}, OK, "succeeded after"),
