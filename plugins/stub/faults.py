@@ -1,4 +1,4 @@
-"""The faults of the stub: a file that can be changed while it runs."""
+"""The faults of the stub: a file that can be changed while it is running."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ class Crash(Settings, frozen=True):
     exit: int = 1
     """Its exit code."""
     signal: int = 0
-    """The signal that ends it instead; 0 for none."""
+    """The signal that terminates it instead; 0 for none."""
 
 
 class Faults(Settings, frozen=True):
@@ -51,7 +51,7 @@ class Faults(Settings, frozen=True):
     scan: str = ""
     """The scan for devices fails, with this text."""
     hang: bool = False
-    """The scan for devices never ends."""
+    """The scan for devices never finishes."""
     allocate: AllocateFault = AllocateFault()
     prefer: PreferFault = PreferFault()
     crash: Crash | None = None

@@ -117,7 +117,7 @@ async def test_a_node_of_ones_own(root: Path) -> None:
     (admit,) = re.findall(r"Type `(admit [^`]+)`", README.text)
     async with terminal(kubelet, root) as first, terminal(hub, root) as second:
         await second.says("registered", times=3)
-        while not any("example.com/stub: 4 allocatable" in line for line in first.lines):
+        while not any("example.com/stub: 4 of 4 allocatable" in line for line in first.lines):
             first.type("capacity")
             await first.says("", times=len(first.lines) + 1)
         first.type(admit)

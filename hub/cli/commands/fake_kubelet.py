@@ -44,12 +44,12 @@ _ANOTHER_SOCKET = "choose another with --pod-resources-socket"
 @click.option(
     "--pod-resources-socket",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock beside the plugin directory]",
+    help="Where to serve the pod resources API.  [default: pod-resources/kubelet.sock next to the plugin directory]",
 )
 def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
     """Run a fake kubelet until SIGINT or SIGTERM.
 
-    It logs registrations and changes of devices as they happen, and reads commands from standard input, one per line;
+    It logs registrations and device changes as they happen, and reads commands from standard input, one per line;
     "help" lists them.
     """
     from hub.testing.kubelet import FakeKubelet  # noqa: PLC0415 - 0.2 s; completion does not need gRPC
@@ -197,7 +197,7 @@ class Console:
 
     async def _capacity(self) -> list[str]:
         known = sorted(self._fake.capacity().items())
-        lines = [f"{resource}: {found.allocatable} allocatable of {found.capacity}" for resource, found in known]
+        lines = [f"{resource}: {found.allocatable} of {found.capacity} allocatable" for resource, found in known]
         return lines or ["no resources"]
 
     async def _devices(self, resource: str) -> list[str]:

@@ -25,14 +25,12 @@ from hub.cli.target import TargetHub, hub_options, plugin_of
 Line = dict[str, Any]
 
 CHECK_SECONDS = 1.0
-"""Seconds between two checks whether the hub that is followed still runs; no event of a file shows that it ended."""
+"""Seconds between two checks of whether the hub is still running; no file event shows that it has exited."""
 
 
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
 @click.argument("plugin", required=False, shell_complete=plugins)
-@click.option(
-    "-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted, or until the hub has ended."
-)
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted, or until the hub exits.")
 @click.option(
     "-n",
     "--lines",
@@ -96,7 +94,7 @@ class _Tail:
 
 
 async def _follow(run_dir: RunDir, tails: Iterable[_Tail], show: Callable[[Iterable[Line]], None]) -> None:
-    """Show new lines until the hub has ended, or its run directory is gone."""
+    """Show new lines until the hub exits, or its run directory is gone."""
     with Inotify() as inotify:
         inotify.add_watch(run_dir.path, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
         running = True

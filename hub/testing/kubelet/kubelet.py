@@ -29,7 +29,7 @@ class FakeKubelet:
 
     Args:
         plugin_dir: Where it listens and expects plugin sockets; created if missing.
-        pod_resources_socket: Where it serves the pod resources API; by default beside the plugin directory.
+        pod_resources_socket: Where it serves the pod resources API; by default next to the plugin directory.
         dial_back_timeout: Seconds within which a plugin that registers must accept a connection.
         pre_start_timeout: Seconds that PreStartContainer may take.
         stopped_endpoint_grace: Seconds after which a resource without a plugin is removed.
@@ -146,7 +146,7 @@ class FakeKubelet:
             )
 
         wanted = "any" if allocatable is None else allocatable
-        await self.wait_until(is_reached, timeout, f"{wanted} allocatable of {resource}")
+        await self.wait_until(is_reached, timeout, f"{wanted} allocatable devices of {resource}")
 
     async def wait_until(
         self,
@@ -255,7 +255,7 @@ class FakeKubelet:
         if not self.running:
             return "the kubelet is not running"
         known = [
-            f"{resource} has {found.allocatable} allocatable of {found.capacity}"
+            f"{resource} has {found.allocatable} of {found.capacity} devices allocatable"
             for resource, found in self.capacity().items()
         ]
         rejected = [f"{r.resource} was rejected ({r.error})" for r in self.registrations if r.error]

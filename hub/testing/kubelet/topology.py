@@ -1,4 +1,4 @@
-"""The NUMA nodes for a container's devices, by the kubelet's best-effort policy. No input or output."""
+"""Chooses the NUMA nodes for a container's devices, as the kubelet's best-effort policy does. No input or output."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hub.testing.kubelet.model import AdvertisedDevice
 
 Devices = Mapping[str, Sequence[AdvertisedDevice]]
-"""By resource."""
+"""Devices by resource."""
 
 MAX_NUMA_NODES = 8
 """With more nodes, the kubelet's topology manager does not start, because there are too many combinations."""
@@ -16,15 +16,15 @@ MAX_NUMA_NODES = 8
 class _Hint(NamedTuple):
     nodes: frozenset[int]
     preferred: bool
-    """Whether an idle machine would need as many nodes."""
+    """Whether even an idle machine would need this many nodes."""
 
 
 def affinity(known: Devices, free: Devices, sizes: Mapping[str, int]) -> frozenset[int]:
-    """Return the NUMA nodes on which a container's devices should be; they may have too few devices.
+    """Return the NUMA nodes from which a container's devices should come; they may not have enough devices.
 
-    Every resource with NUMA nodes gives the sets of nodes with enough devices. The sets are intersected in all
-    combinations, and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). Empty if there is nothing
-    to align.
+    Each resource with NUMA nodes contributes the sets of nodes that have enough devices. The sets are intersected in
+    all combinations, and the best intersection wins (pkg/kubelet/cm/topologymanager, policy.go). Empty if there is
+    nothing to align.
     """
     aligning = {resource for resource in sizes if any(device.numa for device in known[resource])}
     nodes = sorted({node for resource in aligning for device in known[resource] for node in device.numa})
@@ -49,7 +49,7 @@ def on_nodes(devices: Iterable[AdvertisedDevice], nodes: frozenset[int]) -> list
 def _hints(
     masks: Sequence[frozenset[int]], known: Sequence[AdvertisedDevice], free: Sequence[AdvertisedDevice], size: int
 ) -> list[_Hint]:
-    """Return the sets of nodes with enough free devices; preferred are the smallest that have enough in total."""
+    """Return the sets of nodes with enough free devices; the smallest that have enough in total are preferred."""
     least = min((len(mask) for mask in masks if len(on_nodes(known, mask)) >= size), default=0)
     return [_Hint(mask, len(mask) == least) for mask in masks if len(on_nodes(free, mask)) >= size]
 
@@ -65,7 +65,7 @@ def _intersections(some: Iterable[_Hint], others: Iterable[_Hint]) -> set[_Hint]
 
 
 def _rank(hint: _Hint, widest: int) -> tuple[bool, bool, int, int]:
-    """Return a sort key: first preferred sets with few nodes, then sets as large as the largest preferred one."""
+    """Return a sort key: preferred sets with few nodes first, then sets as large as the largest preferred one."""
     count = len(hint.nodes)
     wanted = 0 if hint.preferred else widest
     return not hint.preferred, count > wanted, abs(count - wanted), sum(1 << node for node in hint.nodes)

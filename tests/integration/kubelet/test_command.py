@@ -85,7 +85,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
         await plugin.register()
         await it.logged(event="registered", resource=STUB, socket="stub.sock")
         await it.logged(event="devices updated", resource=STUB, capacity=2, allocatable=1)
-        assert await it.ask("capacity") == [f"{STUB}: 1 allocatable of 2"]
+        assert await it.ask("capacity") == [f"{STUB}: 1 of 2 allocatable"]
         assert await it.ask(f"devices {STUB}", 2) == ["a: healthy, NUMA 0", "b: unhealthy"]
         assert await it.ask(f"admit pod {STUB}=1", 4) == [
             f"{STUB}: a",

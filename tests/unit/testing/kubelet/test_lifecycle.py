@@ -226,7 +226,8 @@ async def test_waiting_says_what_is_there_instead() -> None:
             await it.kubelet.wait_for(STUB, timeout=0)
         await it.plugin(listed=[device("good"), device("bad", healthy=False)])
         await it.kubelet.wait_for(STUB)
-        with pytest.raises(TimeoutError, match=f"2 allocatable of {STUB}; {STUB} has 1 allocatable of 2"):
+        found = f"2 allocatable devices of {STUB}; {STUB} has 1 of 2 devices allocatable"
+        with pytest.raises(TimeoutError, match=found):
             await it.kubelet.wait_for(STUB, allocatable=2, timeout=0)
         await it.kubelet.stop()
         with pytest.raises(TimeoutError, match="the gold; the kubelet is not running"):
