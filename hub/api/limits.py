@@ -1,4 +1,4 @@
-"""Limits of what a configuration file may contain, in either format."""
+"""Limits on what a configuration file may contain, in either format."""
 
 from math import isfinite
 from pathlib import Path
@@ -6,21 +6,22 @@ from pathlib import Path
 from hub.base.errors import ConfigError
 
 MAX_YAML_BYTES = 128 << 10
-"""The largest text in YAML: PyYAML takes a second for so much."""
+"""The largest YAML file: PyYAML takes a second for this much."""
 
 MAX_LEVELS = 50
-"""How deeply values may be nested: more than any plugin's settings, and far below Python's limit of nested calls."""
+"""How deeply values may be nested: more than any plugin's settings, and far below Python's limit on nested calls."""
 
 MAX_VALUES = 100_000
-"""How many values a file may have, with those of an alias counted each time that it is used."""
+"""How many values a file may have; the values of an alias count each time it is used."""
 
 _BITS = 64
 _DIGITS = 20
-"""The most digits of a number of so many bits. Python converts at most 4300, and takes longer for each."""
+"""The most digits that a number of that many bits can have. Python converts at most 4300, and takes longer the more
+there are."""
 
 
 def check_number(number: object) -> None:
-    """Check that a number is finite, or a whole number of at most 64 bits.
+    """Check that a number is finite and, if it is a whole number, has at most 64 bits.
 
     Raises:
         ValueError: it is not.
@@ -35,7 +36,7 @@ def read_integer(text: str) -> int:
     """Return a whole number of at most 64 bits.
 
     Raises:
-        ValueError: it has more.
+        ValueError: it is not a whole number, or has more bits.
     """
     if len(text.lstrip("-0")) > _DIGITS:
         raise ValueError(_TOO_LARGE)
@@ -47,14 +48,14 @@ def read_float(text: str) -> float:
     """Return a finite number.
 
     Raises:
-        ValueError: it is not finite.
+        ValueError: it is not a number, or is not finite.
     """
     check_number(number := float(text))
     return number
 
 
 def too_deep(path: Path, line: str) -> ConfigError:
-    """Return the error of a file whose values are nested too deeply at a line."""
+    """Return the error for a file whose values are nested too deeply at a line."""
     return ConfigError(path, f"nested more than {MAX_LEVELS} levels deep", where=line)
 
 

@@ -127,7 +127,7 @@ class Runtime(msgspec.Struct, frozen=True):
         return read_file(path, kind)
 
     def write(self, path: Path, content: object) -> None:
-        """Replace one of these files by an object as JSON; a reader sees the old content or the new, never a part.
+        """Replace one of these files with an object as JSON; a reader sees the old content or the new, never a part.
 
         Raises:
             OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Parses YAML, with an error that names the line for whatever is wrong, and limits for what a small text expands to.
+"""Parses YAML: each error names the line, and there are limits on what a small file can expand to.
 
 Only a plugin with a YAML file loads this module: PyYAML takes 1 MB.
 """
@@ -14,11 +14,11 @@ from hub.base.errors import ConfigError
 
 
 def parse_yaml(path: Path, text: str) -> object:
-    """Return the value of a YAML text.
+    """Return the value of a YAML document.
 
     Args:
-        path: The file with the text.
-        text: The text.
+        path: The file.
+        text: Its content.
 
     Raises:
         ConfigError: it is not YAML, has a duplicate key, or exceeds a limit.
@@ -40,11 +40,11 @@ def parse_yaml(path: Path, text: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML's own types only.
+    """Loads only YAML's standard types.
 
     Args:
         path: The file.
-        text: Its text.
+        text: Its content.
     """
 
     def __init__(self, path: Path, text: str) -> None:
@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         self._levels = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a value, unless it is nested so deeply that Python could not go on."""
+        """Compose a value, unless it is nested too deeply for Python."""
         self._levels += 1
         if self._levels > MAX_LEVELS:
             event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs of yaml lack its type
@@ -63,13 +63,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - yaml's own
-        """Convert a value to Python's; a value that its tag does not allow has its line."""
+        """Convert a value to Python; the error for a value that its tag does not allow names the line."""
         try:
             value = super().construct_object(node, deep)
             check_number(value)
         except (ConfigError, yaml.YAMLError):
             raise
-        # PyYAML raises whatever its conversions do, such as IndexError for `!!int ""`.
+        # PyYAML lets any exception of its conversions through, such as IndexError for `!!int ""`.
         except Exception as error:  # noqa: BLE001 - see above
             what = str(error) if isinstance(error, ValueError) else f"{node.value!r:.40} is not {node.tag}"
             raise ConfigError(self._path, f"invalid YAML: {what}", where=_line(node.start_mark)) from None
@@ -86,7 +86,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Expansion:
-    """Measures what a document expands to; each value once, however many aliases it has.
+    """Measures what a document expands to, visiting each value only once, however many aliases it has.
 
     Args:
         path: The file.
@@ -95,10 +95,10 @@ class _Expansion:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[int, tuple[int, int] | None] = {}
-        """By node, its values and levels; None while they are being counted."""
+        """Values and levels by node; None while they are being counted."""
 
     def measure(self, node: yaml.Node) -> tuple[int, int]:
-        """Return how many values a node expands to, and in how many levels.
+        """Return how many values and levels a node expands to.
 
         Raises:
             ConfigError: it exceeds a limit, or contains itself.

@@ -1,4 +1,4 @@
-"""Steps that a process takes for people only: if one fails, the process goes on as if it had succeeded."""
+"""Steps whose only purpose is to inform people: if one fails, the process continues as if it had succeeded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from hub.base.log import get_logger
 
 @contextmanager
 def optional(step: str) -> Iterator[None]:
-    """Log an exception in the block, and continue after it.
+    """Log any exception in the block, and continue after the block.
 
     Args:
-        step: What is missing after that, for the log.
+        step: What is missing if the block fails, for the log.
     """
     try:
         yield
-    except Exception:  # noqa: BLE001 - nothing that the block can meet is worth more than what follows it
+    except Exception:  # noqa: BLE001 - no error in the block is worth losing what follows it
         get_logger().exception("optional step failed", step=step)

@@ -80,7 +80,7 @@ class RunDir:
         return self.path / f"{self.instance}.{plugin}.json"
 
     def heartbeat(self, plugin: str) -> Path:
-        """A small file that a plugin replaces at short intervals while its event loop runs."""
+        """A small file that a plugin replaces at short intervals while its event loop is running."""
         return self.path / f"{self.instance}.{plugin}.heartbeat"
 
     def serving(self, plugin: str) -> Path:

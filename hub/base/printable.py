@@ -1,8 +1,8 @@
-"""Makes text from outside fit to be shown: ids, reasons, names of pods, values in a log, texts of exceptions.
+"""Makes external text safe to display: ids, reasons, pod names, values in a log, exception messages.
 
-On a terminal, a control character can move the cursor, hide text, or run a command; a line break can forge a line of a
-log; a character that reverses the direction of writing can make a text look like another. So whatever shows text
-replaces all of them, here and nowhere else.
+On a terminal, a control character can move the cursor, hide text, or run a command; a line break can forge a log line;
+a character that reverses the writing direction can make one string look like another. Everything that displays text
+uses this module, and no other, to replace such characters.
 """
 
 import json
@@ -12,7 +12,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 def printable(text: object) -> str:
-    """Make a text one line of printable characters: line breaks become spaces, and others are replaced by U+FFFD."""
+    """Turn an object into one line of printable text: line breaks become spaces, other characters become U+FFFD."""
     text = str(text)
     if text.isprintable():
         return text
@@ -20,17 +20,17 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: str, indent: str = "") -> str:
-    """Make each line of a text printable; only a line feed ends a line.
+    """Make each line printable; only line feeds separate lines.
 
     Args:
         text: One or more lines.
-        indent: Begins each line, so that none can be taken for a line of its own.
+        indent: Begins each line, so that no line can be mistaken for something else.
     """
     return "\n".join(indent + printable(line) for line in text.split("\n"))
 
 
 def printable_json(encoded: bytes) -> bytes:
-    """Escape what is not printable in the strings of a JSON document; it stays the same document."""
+    """Escape unprintable characters in the strings of a JSON document, which does not change its value."""
     # In JSON, the control characters of ASCII are escaped anyway.
     if encoded.isascii() and b"\x7f" not in encoded:
         return encoded

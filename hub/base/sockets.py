@@ -70,7 +70,7 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
 
 
 def decoy_socket_name(name: str) -> str:
-    """Return the file name of a second socket beside a resource's socket of this name."""
+    """Return the file name of a second socket next to a resource's socket of this name."""
     return _digest(name) + _SUFFIX
 
 

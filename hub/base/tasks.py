@@ -1,4 +1,4 @@
-"""Tasks that run as long as their process: each is restarted when it fails, and its failure is known meanwhile."""
+"""Tasks that run as long as their process: each is restarted when it fails, and reported as failed in the meantime."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 
 RETRY_SECONDS = 1.0
-"""Seconds between the failure of a task and its restart."""
+"""Seconds between a task's failure and its restart."""
 
 STEADY_SECONDS = 60.0
 """Seconds of work after which a restarted task no longer counts as failed."""
@@ -18,7 +18,7 @@ class Tasks:
     """Keeps the tasks of a process running.
 
     Args:
-        status: Written when a failure comes or goes.
+        status: Written when a failure appears or is over.
         retry: Seconds between a failure and the restart.
         steady: Seconds of work after which a task no longer counts as failed.
 
@@ -34,10 +34,10 @@ class Tasks:
         self._log = get_logger()
 
     async def run(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a task until cancelled, and restart it whenever it fails or ends.
+        """Run a task until cancelled, and restart it whenever it fails or returns.
 
         Args:
-            name: What people call the task.
+            name: The task's name, as people see it.
             work: Starts the task.
         """
         loop = asyncio.get_running_loop()
@@ -55,7 +55,7 @@ class Tasks:
                 failure, cause = _describe(error), error
             finally:
                 steady.cancel()
-            # A task may fail every second: the same failure is logged once.
+            # A task may fail every second: a repeated failure is logged only once.
             is_new = self.failures.get(name) != failure
             self.failures[name] = failure
             self._status.mark_changed()
@@ -71,7 +71,7 @@ class Tasks:
 
 
 def _is_cancelled() -> bool:
-    """Return whether this task itself is to end, and not only something that it awaited."""
+    """Return whether this task itself was cancelled, and not only something that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

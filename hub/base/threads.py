@@ -7,20 +7,20 @@ from collections.abc import Callable
 from hub.base.log import get_logger
 
 RETRY_SECONDS = 1.0
-"""Seconds between the failure of a thread's function and its next call."""
+"""Seconds between a failure of a thread's function and its next call."""
 
 STEADY_SECONDS = 60.0
-"""Seconds after which a failure is no longer the thread's state."""
+"""Seconds after which a thread no longer counts as failed."""
 
 
 class SupervisedThread:
-    """A daemon thread whose function is called again when it fails or returns; the log has each failure.
+    """A daemon thread whose function is called again whenever it fails or returns; each failure is logged.
 
-    Without it, an exception ends a thread, and nothing notices that its work is no longer done.
+    An exception ends a plain thread, and nothing notices that its work is no longer being done.
 
     Args:
-        name: What the log calls it.
-        work: Runs in the thread, as long as the process does.
+        name: The thread's name in the log.
+        work: Runs in the thread for as long as the process is running.
         retry: Seconds between a failure and the next call.
     """
 
@@ -44,7 +44,7 @@ class SupervisedThread:
         return self._failure if time.monotonic() - self._failed_at < STEADY_SECONDS else ""
 
     def start(self) -> None:
-        """Start the thread, unless it is started."""
+        """Start the thread, unless it has already been started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()

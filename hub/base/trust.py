@@ -1,7 +1,7 @@
-"""Whether root may run what a file says.
+"""Checks whether root can safely run what a file says.
 
-The hub runs the commands in its circus.ini and the code in a plugin's file. If another user can write one of them, or
-a directory above it, that user would be root.
+The hub runs the commands in its circus.ini and the code in a plugin's file. If another user could write one of them, or
+a directory above it, that user would become root.
 """
 
 import os
@@ -17,15 +17,15 @@ _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
 """The hub's own directories: another user who can write there can write this code too."""
 
 _MAX_LINKS = 40
-"""Maximum links in one path, as in the kernel."""
+"""Maximum number of links in one path, as in the kernel."""
 
 
 def check_trusted(path: Path) -> None:
-    """Check, as root, that only root can write a file, or in a directory; do nothing as another user.
+    """As root, check that only root can write to a file or directory; as another user, do nothing.
 
-    As for the keys of an SSH server, that includes each directory and each link on the way to it. Two kinds of places
-    are allowed: sticky directories such as /tmp, where no other user can replace a file of root, and file systems that
-    are mounted read-only, such as a ConfigMap.
+    As with an SSH server's keys, that includes each directory and each link on the way to it. Two kinds of places are
+    allowed: sticky directories such as /tmp, where no other user can replace root's files, and file systems that are
+    mounted read-only, such as a ConfigMap.
 
     Raises:
         ConfigError: another user could change it.
@@ -40,7 +40,7 @@ def check_trusted(path: Path) -> None:
                 todo = "copy it to a directory that only root can write, such as /etc/dphub"
                 raise ConfigError(path, f"{where}{problem}, and root would run what it says; {todo}")
     except (FileNotFoundError, NotADirectoryError):
-        # Only root can create it, and reading it reports that it is missing.
+        # Only root can create the missing part, and reading the file reports that it is missing.
         return
     except OSError as error:
         raise ConfigError(path, f"cannot be read: {error.strerror}") from None
@@ -76,7 +76,7 @@ def _way_to(path: Path, links: int) -> Iterator[Path]:
 
 
 def _problem(place: Path, *, is_end: bool) -> str:
-    """Return which other user can change a place; empty if none can."""
+    """Return which other user can change a path; empty if none can."""
     is_link = place.is_symlink()
     found = place.lstat()
     if os.statvfs(place.parent if is_link else place).f_flag & os.ST_RDONLY:

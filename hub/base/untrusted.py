@@ -1,8 +1,8 @@
-"""Reads what another process may have written: files of state and configuration, attributes in sysfs, messages.
+"""Reads what another process may have written: state and configuration files, sysfs attributes, messages.
 
-Such a file may be a pipe that is never written, a device, a link to another file, endless, or anything but text. Here
-it is one error in all these cases, nothing waits for it, and a device is not even opened. All other modules read such
-files here (`tests/unit/base/test_untrusted_files.py`).
+Such a file may be a pipe to which nothing is ever written, a device, a link to another file, endless, or not text. In
+all these cases, this module raises the same error, never blocks, and does not even open a device. All other modules
+read such files through this one (`tests/unit/base/test_untrusted_files.py`).
 """
 
 import os
@@ -18,10 +18,10 @@ import msgspec
 from hub.base.errors import ConfigError, HubError
 
 MAX_TEXT = 1 << 20
-"""The default limit of a text in bytes; an attribute in sysfs has at most 4096."""
+"""The default size limit of a text file in bytes; a sysfs attribute has at most 4096."""
 
 MAX_STATE = 64 << 20
-"""The limit of a state file in bytes: the report on 16,384 devices has 8 MiB."""
+"""The size limit of a state file in bytes: the report on 16,384 devices takes 8 MiB."""
 
 _CHUNK = 1 << 16
 
@@ -32,7 +32,7 @@ class UnreadableError(HubError):
     """Content that another process wrote cannot be read.
 
     Args:
-        source: The file, or what else has the content.
+        source: The file, or whatever else the content is from.
         problem: Why.
     """
 
@@ -50,12 +50,12 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_STATE, follow_links: bool = F
 
     Args:
         path: The file.
-        max_bytes: The largest size that is accepted.
+        max_bytes: The largest size to accept.
         follow_links: Whether the path may be a link; its directory may always be one.
 
     Raises:
         MissingError: it does not exist.
-        UnreadableError: it is not a regular file, too large, or cannot be read.
+        UnreadableError: it is not a regular file, is too large, or cannot be read.
     """
     with _open(path, follow_links=follow_links) as file:
         content = b"".join(_chunks(file, max_bytes + 1))
@@ -76,17 +76,17 @@ def read_tail(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow_links: bool = False, errors: str = "strict") -> str:
-    """Return the text of a file, which is UTF-8.
+    """Return the content of a UTF-8 text file.
 
     Args:
         path: The file.
-        max_bytes: The largest size that is accepted.
+        max_bytes: The largest size to accept.
         follow_links: Whether the path may be a link; its directory may always be one.
-        errors: What happens to bytes that are not UTF-8, as for `bytes.decode`.
+        errors: What to do with bytes that are not UTF-8, as for `bytes.decode`.
 
     Raises:
         MissingError: it does not exist.
-        UnreadableError: it is not a regular file, too large, not UTF-8, or cannot be read.
+        UnreadableError: it is not a regular file, is too large, is not UTF-8, or cannot be read.
     """
     content = read_bytes(path, max_bytes=max_bytes, follow_links=follow_links)
     try:
@@ -96,7 +96,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT, follow_links: bool = Fal
 
 
 def read_config_text(path: Path) -> str:
-    """Return the text of a configuration file. It may be a link: so are the files of a ConfigMap.
+    """Return the text of a configuration file. It may be a link, as the files of a ConfigMap are.
 
     Raises:
         ConfigError: the file cannot be read, or is empty.
@@ -124,14 +124,14 @@ def decode_json(content: bytes, kind: Any, source: Path | str) -> Any:
     Args:
         content: The JSON.
         kind: The type of what it describes.
-        source: What has the content, for the error.
+        source: Where the content is from, for the error.
 
     Raises:
         UnreadableError: it is not JSON, or describes something else.
     """
     try:
         return msgspec.json.decode(content, type=kind)
-    # Not only msgspec's errors: bytes that are not UTF-8, and structures that are nested too deeply, raise Python's.
+    # Not only msgspec's errors: bytes that are not UTF-8, and values that are nested too deeply, raise Python's own.
     except (ValueError, RecursionError) as error:
         raise UnreadableError(source, str(error)) from None
 
@@ -140,7 +140,7 @@ def decode_json(content: bytes, kind: Any, source: Path | str) -> Any:
 def _open(path: Path, *, follow_links: bool = False) -> Iterator[int]:
     """Open a regular file for reading."""
     try:
-        # Found before it is opened: opening a pipe can wait forever, and opening some devices has an effect.
+        # Checked before it is opened: opening a pipe can block forever, and opening some devices has side effects.
         found = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW))
         try:
             _check(path, os.fstat(found).st_mode)
@@ -156,7 +156,7 @@ def _open(path: Path, *, follow_links: bool = False) -> Iterator[int]:
     except OSError as error:
         raise UnreadableError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        # A path with a zero byte, or with characters that no file name has.
+        # The path contains a zero byte, or characters that no file name can contain.
         raise UnreadableError(path, "cannot be read: invalid path") from None
 
 

@@ -1,1 +1,1 @@
-"""What the hub answers over HTTP, and its page."""
+"""The hub's HTTP endpoints and its page."""

@@ -1,7 +1,7 @@
-"""What clients on the network have to pass: a check of the name by which they address the hub, and a budget.
+"""What requests from the network have to pass: a check of the name by which they address the hub, and a budget.
 
-A page of the web can lead a browser to the hub under a name of its own ("DNS rebinding") and read the answers, also
-through a port-forward. Such a name is never an IP address, and never one of the hub's own names.
+A web page can direct a browser to the hub under a name of its own ("DNS rebinding") and read the answers, even through
+a port-forward. Such a name is never an IP address, and never one of the hub's own names.
 """
 
 import ipaddress
@@ -30,7 +30,7 @@ class Gate:
         self._hosts = {name.lower().rstrip(".") for name in ("localhost", os.uname().nodename, *hosts)}
         self.budget = Budget()
         self._rejections = _Rejections()
-        # Clients cause these messages, and could fill the hub's log with them.
+        # Clients trigger these messages, and could fill the hub's log with them.
         library = logging.getLogger("tornado")
         library.handlers = [self._rejections]
         library.propagate = False
@@ -53,7 +53,7 @@ def _is_address(name: str) -> bool:
 
 
 class _Rejections(logging.Handler):
-    """Counts what clients do wrong, and logs the number once in a while instead of each case."""
+    """Counts what clients do wrong, and occasionally logs the number instead of each case."""
 
     def __init__(self) -> None:
         super().__init__()

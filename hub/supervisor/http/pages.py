@@ -15,21 +15,21 @@ from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate
 
 COMPRESSION_LEVEL = 1
-"""Of gzip; higher levels take longer and save hardly anything here."""
+"""The gzip level; higher levels take longer and save hardly anything here."""
 
 _MISDIRECTED = "the hub has no such name; use its IP address or localhost, or name it with dphub run --http-host\n"
 """The response to a request with a foreign Host header."""
 
 PAGE = files("hub.supervisor.http") / "page"
-"""The files of the page, each served under its name."""
+"""The page's files, each served under its own name."""
 
 
 def application(reader: Reader, gate: Gate | None = None) -> Application:
-    """Make the application that answers requests.
+    """Create the application that answers requests.
 
     Args:
         reader: Reads the status of the node.
-        gate: What a request has to pass first.
+        gate: What each request has to pass first.
     """
     pages: list[tuple[str, type[_Page]]] = [
         ("/healthz", _Healthz),
@@ -55,7 +55,7 @@ class _Page(RequestHandler):
         self._gate = gate
 
     async def prepare(self) -> None:
-        """Keep a request waiting, or reject it, as the gate says."""
+        """Hold a request back, or reject it, as the gate decides."""
         if self._gate is None:
             return
         if self._gate.accepts(self.request.host_name):
@@ -82,11 +82,11 @@ class _Page(RequestHandler):
         """Send no ETag: each response differs, and none is cached."""
 
     def head(self, *path: str) -> None:
-        """Respond as to GET; Tornado omits the body."""
+        """Respond as for GET; Tornado omits the body."""
         self.get(*path)
 
     def write_error(self, status_code: int, **_details: Any) -> None:  # noqa: ANN401 - tornado's signature
-        """Write a line instead of Tornado's page."""
+        """Write one line instead of Tornado's error page."""
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(f"{status_code} {self._reason}\n")
 
@@ -106,7 +106,7 @@ class _NotFound(_Page):
 
 class _Healthz(_Page):
     def get(self) -> None:
-        """Respond, which shows that the hub's event loop runs."""
+        """Respond, which shows that the hub's event loop is running."""
         self._write_text("ok\n")
 
 
@@ -148,8 +148,8 @@ class _Metrics(_Page):
 
 class _PageFile(_Page):
     def get(self, name: str = "index.html") -> None:
-        """Write a file of the page."""
-        # The page loads nothing from elsewhere, and other pages may not frame it.
+        """Write one of the page's files."""
+        # The page loads nothing from other sites, and other sites may not embed it in a frame.
         self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
         self._write_text((PAGE / name).read_text(encoding="utf-8"), kind)

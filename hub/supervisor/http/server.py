@@ -1,8 +1,8 @@
 """Where the hub answers HTTP: on a socket in the run directory, and on the network.
 
-The kubelet's probes use the socket, which only root of the node can reach. So no client on the network can delay or
-reject them: they share neither a port nor a queue of connections with it. They share the event loop, of which clients
-on the network get a limited share.
+The kubelet's probes use the socket, which only root on the node can reach. So no client on the network can delay or
+reject them: they share neither a port nor a queue of connections with clients. They do share the event loop, but
+clients on the network get only a limited part of its time.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from hub.supervisor.http.gate import Gate
 from hub.supervisor.http.pages import application
 
 CONNECTIONS = 64
-"""Maximum number of open connections from the network; with more, the oldest is closed."""
+"""Maximum number of open connections from the network; if there are more, the oldest is closed."""
 
 CONNECTION_SECONDS = 30.0
 """A connection is closed after this time, whether its client is silent, slow, or never reads the response."""
 
 RETRY_SECONDS = 5.0
-"""Between two attempts to listen or to accept a connection, and between two checks that the socket still exists."""
+"""Seconds between two attempts to listen or to accept a connection, and between two checks that the socket exists."""
 
 _log = get_logger()
 
@@ -53,7 +53,7 @@ async def serve_socket(path: Path, reader: Reader) -> None:
 async def serve_web(
     address: str, reader: Reader, report: Callable[[str, str], None], hosts: Iterable[str] = ()
 ) -> None:
-    """Serve the network until cancelled. While another process uses the address, keep trying: plugins work without it.
+    """Serve the network until cancelled. While another process has the address, keep trying: plugins work without it.
 
     Args:
         address: "HOST:PORT"; port 0 is any free port.
@@ -64,7 +64,7 @@ async def serve_web(
     gate = Gate(hosts)
     server = _NetworkServer(
         application(reader, gate),
-        # A client on the network gets one response for each connection, so limits of connections limit everything.
+        # A client on the network gets one response for each connection, so limits on connections limit everything.
         no_keep_alive=True,
         # Requests are small: the memory that clients can occupy is bounded.
         max_header_size=16 * 1024,
@@ -83,7 +83,7 @@ async def serve_web(
 
 
 async def _accept(listening: socket.socket, server: "_NetworkServer", gate: Gate) -> None:
-    """Accept connections while the network's share of the event loop lasts; meanwhile they wait in the kernel."""
+    """Accept connections while the network's share of the event loop lasts; after that they wait in the kernel."""
     loop = asyncio.get_running_loop()
     while True:
         await gate.budget.wait()
@@ -130,7 +130,7 @@ async def _listen(address: str, report: Callable[[str, str], None]) -> list[sock
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Split "HOST:PORT" or "[HOST]:PORT"; ":PORT" means all addresses, and an empty host.
+    """Split "HOST:PORT" or "[HOST]:PORT"; ":PORT" has an empty host, which means all addresses.
 
     Raises:
         ConfigError: it has neither form.
