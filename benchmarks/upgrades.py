@@ -1,4 +1,4 @@
-"""Measure upgrades: a new hub starts beside the old one and takes over, the old one ends, and pods are admitted."""
+"""Measure upgrades: a new hub starts alongside the old one and takes over, the old one ends, and pods are admitted."""
 
 import asyncio
 import random

@@ -10,7 +10,7 @@ import socket
 import sys
 
 LIMIT = 5.0
-"""Seconds for a response, which takes milliseconds while the hub's event loop runs."""
+"""Seconds for a response, which takes milliseconds while the hub's event loop is running."""
 
 
 def ask(path: str, url: str) -> tuple[int, str]:

@@ -56,7 +56,7 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
     in_run_dir = {
         run_dir.hub_report: "the hub, its configuration and its plugins' processes, as JSON",
         run_dir.hub_log: "the hub's latest log lines (dphub logs)",
-        run_dir.lock: "locked while the hub runs",
+        run_dir.lock: "locked while the hub is running",
         run_dir.circus_socket: "the socket for commands to the hub, including those from circusctl",
         run_dir.report("PLUGIN"): "a plugin's resources, devices and resets, and who uses them, as JSON",
         run_dir.log("PLUGIN"): "a plugin's latest log lines (dphub logs PLUGIN)",

@@ -13,8 +13,8 @@ INTERVAL = 10.0
 """Maximum seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
-"""The variable in which a plugin gets the watchdog's limit: the hub kills it after so many seconds without a heartbeat;
-0 disables that."""
+"""The variable in which a plugin gets the watchdog's limit: the hub kills it after that many seconds without a
+heartbeat; 0 disables that."""
 
 STACK_SIGNAL = signal.SIGUSR2
 """Has a plugin process write the stacks of its threads."""

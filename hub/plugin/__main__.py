@@ -168,7 +168,7 @@ def _runtime(options: argparse.Namespace) -> Runtime:
 
 
 def _log_file(options: argparse.Namespace) -> Path | None:
-    """Return the file of the latest log lines, beside the report; None if there is no directory for it."""
+    """Return the file of the latest log lines, next to the report; None if there is no directory for it."""
     if options.check or options.run_dir is None or not options.run_dir.is_dir():
         return None
     return RunDir(options.run_dir, options.instance).log(options.name)

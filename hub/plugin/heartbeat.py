@@ -21,7 +21,7 @@ class Heartbeat:
         path: The file; None where nothing reads it.
         interval: Seconds between two heartbeats.
         plugin: The plugin, which may have metrics of its own.
-        scanner: The scan that runs.
+        scanner: The scan in progress.
         metrics: Those of the process.
     """
 

@@ -31,7 +31,7 @@ _FILE = ".py"
 def load_plugin(target: str) -> type[Plugin]:
     """Return the class that "MODULE:CLASS" names, where MODULE is importable or the path of a Python file.
 
-    Modules beside such a file can be imported from then on.
+    Modules next to such a file can be imported from then on.
 
     Raises:
         HubError: there is no such module or class, or it is not a plugin.
@@ -146,7 +146,7 @@ def _load_file(path: Path) -> ModuleType:
     for place in (directory, path):
         check_trusted(place)
     read_config_text(path)
-    # The last place, so that modules beside the file hide no others.
+    # The last place, so that modules next to the file hide no others.
     sys.path.append(str(directory))
     # A name that hides no other module, and under which the file's type hints are resolved.
     spec = importlib.util.spec_from_file_location(f"dphub_plugin_{path.stem}", path)

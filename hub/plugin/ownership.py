@@ -4,7 +4,7 @@
     ----------  -------------------------------------------------  ----------------------------------------------
     STANDBY     this process does not serve yet                    acquire(): to ACTIVE, or SUPERSEDED
     ACTIVE      it serves, and no newer hub's plugin does          a newer one serves: to SUPERSEDED
-    SUPERSEDED  it serves, and the plugin of a newer hub does too  the newer one ends: to ACTIVE
+    SUPERSEDED  it serves, and the plugin of a newer hub does too  the newer one exits: to ACTIVE
 
 A hub whose plugin does not serve yet, or has stopped, leaves everything to the older one.
 """

@@ -212,7 +212,7 @@ class PluginProcess:
             self._end(Exit.PLUGIN_DIR_REPLACED)
 
     def _check_ownership(self) -> None:
-        """Notice other hubs. A process in standby scans again when the older hub is gone, for it has to serve then."""
+        """Notice other hubs. A process in standby scans again once the older hub is gone: it then has to serve."""
         role = self._health.refresh_role()
         if role is Role.STANDBY and self._inventory.scanned and not self._ownership.older:
             self._scanner.request()

@@ -30,7 +30,7 @@ _SPARE = 10.0
 
 
 def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: bool) -> CheckReport:
-    """Create the plugin as its process would, and scan its devices once if that is wanted."""
+    """Create the plugin as its process would, and scan its devices once if requested."""
     try:
         kind = load_plugin(target)
         plugin, warnings = make_plugin(kind, config, host, Runtime())
@@ -77,7 +77,7 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
 
 
 def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
-    """Import the module of the reset, which no process that serves does."""
+    """Import the module of the reset, which no process that is serving does."""
     if plugin.reset:
         try:
             importlib.import_module(plugin.reset.partition(":")[0])

@@ -87,7 +87,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
 def _tasks(
     settings: HubSettings, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield the hub's own tasks, which run beside its plugins: these work without any of them."""
+    """Yield the hub's own tasks, which run alongside its plugins: these work without any of them."""
     run = reporter.tasks.run
     reader = Reader(settings.run_dir)
     yield run("kubelet watch", kubelet.watch)

@@ -2,7 +2,7 @@
 
 Programs other than plugin processes of the hub are not watched, because their normal behavior is unknown.
 
-Time counts only while the hub itself runs. So after the node was suspended, or when the hub got no CPU time, a
+Time counts only while the hub itself is running. So after the node was suspended, or when the hub got no CPU time, a
 plugin that had no chance to write a heartbeat is not killed.
 """
 

@@ -30,7 +30,7 @@ class PluginProcess:
         config: The text of its configuration file, or the path of one.
         instance: The hub to which it belongs.
         env: Variables to add to those of this process, except DPHUB_*.
-        hup_blocked: Whether SIGHUP is blocked at its start, as the hub starts it.
+        hup_blocked: Whether SIGHUP is blocked when it starts, as when the hub starts it.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ APACHE = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
 """SHA-256 of the licence's text as the Apache Software Foundation publishes it."""
 
 COMPATIBLE = ("Apache", "BSD", "MIT", "MPL-2.0", "PSF")
-"""Licences under which a dependency may be shipped beside code under Apache-2.0, unchanged and in files of its own."""
+"""Licences under which a dependency may ship with code under Apache-2.0, unchanged and in files of its own."""
 
 INSTALLED = re.findall(r"^([a-z0-9._-]+)==", lock.RUNTIME.read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -477,7 +477,7 @@ def test_every_attribute_of_a_plugin_is_documented() -> None:
 @pytest.mark.parametrize("kind", [hub.RecoveryPolicy, hub.ProbePolicy])
 def test_every_field_of_a_policy_is_documented(kind: type[msgspec.Struct]) -> None:
     """With its default."""
-    rows = [[cell.strip("`") for cell in cells[:2]] for cells in TUTORIAL.table(f"of `hub.{kind.__name__}`")]
+    rows = [[cell.strip("`") for cell in cells[:2]] for cells in TUTORIAL.table(f"`hub.{kind.__name__}` field")]
     assert rows == [[name, _shown(getattr(kind(), name))] for name in _field_tables(kind)]
 
 

@@ -77,7 +77,7 @@ class KubeletSocket:
         self._sockets: list[socket.socket] = []
 
     def start(self) -> None:
-        """Delete the old socket and listen, as a kubelet does at its start."""
+        """Delete the old socket and listen, as a kubelet does when it starts."""
         self.path.unlink(missing_ok=True)
         self._sockets.append(socket.socket(socket.AF_UNIX))
         self._sockets[-1].bind(str(self.path))

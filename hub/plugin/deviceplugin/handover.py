@@ -1,11 +1,11 @@
 """How a resource goes from one hub to another in a rolling upgrade, without a moment when none serves it.
 
-The older hub still has its stream when the newer one registers, and it may end at any moment. A kubelet disconnects by
+The older hub still has its stream when the newer one registers, and it may exit at any moment. A kubelet disconnects by
 name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once
 registered, makes the kubelet forget which socket has the name, while both streams stay open. When the older hub is
-gone, the newer one registers once more, on the same socket, so that the kubelet notices when this one ends.
+gone, the newer one registers once more, on the same socket, so that the kubelet notices when this one exits.
 
-If the newer hub ends first, the kubelet may not have noticed, and the older one registers on a fresh socket.
+If the newer hub exits first, the kubelet may not have noticed, and the older one registers on a fresh socket.
 """
 
 from collections.abc import Awaitable, Callable

@@ -165,7 +165,7 @@ class Registrar:
     async def _is_superseded(self) -> bool:
         """Return whether a newer hub serves the resource; if so, wait until it no longer does."""
         handover = self._handover
-        # At this moment: a process that registers over a newer hub takes the resource with it when it ends.
+        # At this moment: a process that registers over a newer hub takes the resource with it when it exits.
         handover.refresh()
         if not handover.has_newer_hub:
             return False
@@ -233,7 +233,7 @@ class Registrar:
             await self._pause(kubelet)
 
     async def _until_next(self, kubelet: KubeletIdentity) -> _Next:
-        """Wait until the registration is lost, or may be lost because another hub that registered has ended."""
+        """Wait until the registration is lost, or may be lost because another hub that registered has exited."""
         handover = self._handover
         await self._notifier.wait_for(lambda: self._is_lost(kubelet) or handover.may_have_registered)
         follows = _Next.SAME_SOCKET if handover.older else _Next.FRESH_SOCKET

@@ -1,4 +1,4 @@
-"""Probes broken devices by resetting them: only while no container uses them, a few at a time, with growing delays."""
+"""Probes broken devices by resetting them: only while they are not in use, a few at a time, with growing delays."""
 
 import asyncio
 import time

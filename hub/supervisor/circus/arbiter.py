@@ -3,9 +3,9 @@
 circus is imported in this package only, by modules that replace a part of it and by the client of a running hub. It
 runs unpatched except for one name, see `_NoNameService`. What is replaced, and why:
 
-- The global lock. circus rejects every command, and even skips reaping children, while another command runs: a SIGTERM
-  during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each watcher runs
-  its own commands one after another, and watchers do not wait for each other.
+- The global lock. circus rejects every command, and even skips reaping children, while another command is running: a
+  SIGTERM during a restart is lost, and a plugin that is slow to stop keeps others from being restarted. Here each
+  watcher runs its own commands one after another, and watchers do not wait for each other.
 - The configuration. circus drops a watcher that it cannot create, with a warning, and restarts everything when its own
   section changes. Here `config` reads the file, and a reload affects only what has changed.
 - Signals. The handlers of circus need its lock. Here `hub` handles all signals.
@@ -165,7 +165,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         return asyncio.gather(*(watcher.restart() for watcher in watchers))
 
     def reload(self, **_circus: object) -> asyncio.Future[Any]:
-        """Restart all plugins, never running an old process beside a new one: the old one would take the resources."""
+        """Restart all plugins, never running an old and a new process at once: the old one would take the resources."""
         return self.restart()
 
     def reload_from_config(self) -> asyncio.Task[ReloadResult]:

@@ -13,10 +13,10 @@ from hub.base.paths import RunDir
 from hub.supervisor.circus.changes import ReloadResult
 
 LIMIT = 60.0
-"""Seconds to wait for a response: a plugin may take its whole graceful timeout to stop, and then some to be killed."""
+"""Seconds to wait for a response: a plugin may take its whole graceful timeout to stop, and then be killed."""
 
 CHECK_INTERVAL = 1000
-"""Milliseconds between checks that the hub still runs."""
+"""Milliseconds between checks that the hub is still running."""
 
 
 class CircusClient:

@@ -100,7 +100,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self.record.write_now()
 
     async def _reload(self, **_circus: object) -> None:
-        # circus would start the new process beside the old one: when the old one then exits, the kubelet takes the
+        # circus would start the new process alongside the old one: when the old one then exits, the kubelet takes the
         # resource from the new one.
         await self._restart()
 
@@ -136,7 +136,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     # The life cycle of a process.
 
     def _launch(self) -> None:
-        """Start now, regardless of earlier crashes; do nothing while a process runs."""
+        """Start now, regardless of earlier crashes; do nothing while a process is running."""
         if self._closed:
             return
         self._forget_crashes()
@@ -209,7 +209,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     def reaped(self, pid: int, status: int) -> None:
         """Handle the end of the process, with its status from `waitpid`: restart it, and only then explain its end."""
         process = self.processes.pop(pid)
-        process.poll()  # lets subprocess know that it has ended
+        process.poll()  # lets subprocess know that it has exited
         self._ended.set()
         code = os.waitstatus_to_exitcode(status)
         killed_for = self._unresponsive.pop(pid, "")

@@ -118,7 +118,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     Args:
         section: The section.
         name: The plugin's name.
-        directory: The directory of circus.ini. The one in which the hub was started decides nothing.
+        directory: The directory of circus.ini. The one in which the hub was started has no effect.
 
     Raises:
         ConfigError: its name or one of its keys is invalid.
@@ -260,7 +260,7 @@ _FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "si
 """Keys that circus users write by habit, and that allow one value only."""
 
 _HUB_FLAGS = {"--check", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
-"""Flags that the hub itself passes to its plugin processes, in some by variables."""
+"""Flags that the hub itself passes to its plugin processes, to some of them through variables."""
 
 _HUB_SETS = frozenset(
     {

@@ -70,7 +70,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Topology(msgspec.Struct, frozen=True):
-    """How the GPUs are connected. It does not change while a driver runs."""
+    """How the GPUs are connected. It does not change while a driver is running."""
 
     links: Mapping[tuple[str, str], Link] = {}
     """By pair of UUIDs, the smaller one first."""

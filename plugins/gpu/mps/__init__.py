@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from plugins.gpu.discovery.facts import Gpu
 
 INTERVAL = 2.0
-"""Seconds between two checks that the daemons run."""
+"""Seconds between two checks that the daemons are running."""
 
 FIRST_RESULT_TIMEOUT = 1.0
-"""Seconds that a scan waits for the first result. A daemon that already runs answers within that."""
+"""Seconds that a scan waits for the first result. A daemon that is already running answers within that time."""
 
 
 class MpsDaemons:
@@ -91,7 +91,7 @@ class MpsDaemons:
             self._round_over.wait(FIRST_RESULT_TIMEOUT)
 
     def _run(self) -> None:
-        # Unknown until the first round, also after one that failed.
+        # Unknown until the first round, even after a failed one.
         self._reasons = {}
         while True:
             self._awake.clear()

@@ -1,7 +1,7 @@
 """Locks by which a reset gets the GPUs for itself.
 
 A GPU is not reset while any process has the driver open, and the plugin has: it listens to the driver's reports. So a
-reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process ends:
+reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process exits:
 
 - the reset lock, shared by all resets that want the GPUs: a plugin that finds it taken releases the driver;
 - a driver lock for each hub: the plugin holds it during its session with the driver. Resets wait for all of them: in a

@@ -29,8 +29,8 @@ NVLINK_SCORE = 100
 """The additional score of each NVLink."""
 
 EXHAUSTIVE = 300
-"""Up to this many sets, all are tried; 8 GPUs have 70 at most. Beyond, the search is bounded: starting at each GPU, it
-adds the best one until the size is reached, then swaps single GPUs as long as that helps."""
+"""Up to this many sets, all are tried; 8 GPUs have 70 at most. Beyond that, the search is bounded: starting at each
+GPU, it adds the best one until the size is reached, then swaps individual GPUs as long as that helps."""
 
 Matrix = Sequence[Sequence[int]]
 

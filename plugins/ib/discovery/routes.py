@@ -42,7 +42,7 @@ def _is_up(flags: str) -> bool:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    """Split a table at spaces and tabs: the names of interfaces may have any other bytes, as those of files."""
+    """Split a table at spaces and tabs: interface names may contain any other bytes, like file names."""
     try:
         text = read_text(path, max_bytes=_MAX_BYTES, errors="surrogateescape")
     except UnreadableError:

@@ -216,7 +216,7 @@ def _number(path: Path) -> int | None:
 def _text(path: Path) -> str:
     """Read a file; empty if that fails (reading some files is an error).
 
-    Names in it may be any bytes, as those of files, and are compared with those.
+    Names in it may contain any bytes, like the file names that they are compared with.
     """
     try:
         return read_text(path, errors="surrogateescape").strip()

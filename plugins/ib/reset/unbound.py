@@ -35,7 +35,7 @@ def unbound_directory(runtime: Runtime) -> str:
 
 @contextmanager
 def record(directory: str, pci: str, driver: str) -> Iterator[None]:
-    """Keep a record until the block succeeds. Otherwise it remains, and stays locked until this process ends.
+    """Keep a record until the block succeeds. Otherwise it remains, and stays locked until this process exits.
 
     Raises:
         ResetFailed: another process is binding the driver of this function.
@@ -50,7 +50,7 @@ def record(directory: str, pci: str, driver: str) -> Iterator[None]:
         lock.close()
         raise ResetFailed("another process is binding its driver")
     _write(path, driver)
-    # Not closed after a failure: a write that hangs in the kernel continues until the process ends.
+    # Not closed after a failure: a write that hangs in the kernel continues until the process exits.
     yield
     _write(path, "")
     lock.close()

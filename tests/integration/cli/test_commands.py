@@ -294,7 +294,7 @@ async def test_logs_and_levels(node: OperatedNode) -> None:
 
 
 async def test_following_logs(node: OperatedNode) -> None:
-    """New log lines of all processes are shown, also after a restart of the plugin."""
+    """New log lines of all processes are shown, even after a restart of the plugin."""
     async with node.running("logs", "stub", "-f", "-n", "1") as lines:
         await lines.until("registered")
         node.stub_faults(unhealthy={"stub-2": "pulled out"})

@@ -83,7 +83,7 @@ def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
 
 
 def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
-    """What its command is now decides, also after a reload."""
+    """What its command is now decides, even after a reload."""
     hub = make_hub(PLUGIN.replace("watcher:stub", "watcher:other")).start()
     hub.wait_plugins("other")
     hub.config.write_text(PROGRAM)

@@ -147,7 +147,7 @@ async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
     ],
 )
 async def test_a_foreign_host_name_is_rejected(directory: Path, host: str, code: int) -> None:
-    """A page of the web whose name leads to the hub cannot read the status through a user's browser."""
+    """A web page whose name leads to the hub cannot read the status through a user's browser."""
     async with _port(directory) as port:
         for path in ("/status", "/metrics", "/readyz", "/healthz", "/", "/nowhere"):
             found, answer = await _ask(port, _get(path, host))
