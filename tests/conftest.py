@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.files import remove_tree
 from tests.harness.node import Node
 
 pytest_plugins = ["tests.harness.process_leaks"]
+
+# No test depends on speed.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

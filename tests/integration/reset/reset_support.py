@@ -20,7 +20,7 @@ VARIABLE = "RESET_TEST"
 LONG = 60.0
 """A deadline that no test reaches."""
 
-SHORT = 3.0
+SHORT = 5.0
 """A deadline that is reached, but only after a process has started."""
 
 ALLOWANCE = 10.0
