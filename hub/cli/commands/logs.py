@@ -96,7 +96,10 @@ class _Tail:
 async def _follow(run_dir: RunDir, tails: Iterable[_Tail], show: Callable[[Iterable[Line]], None]) -> None:
     """Show new lines until the hub exits, or its run directory is gone."""
     with Inotify() as inotify:
-        inotify.add_watch(run_dir.path, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
+        try:
+            inotify.add_watch(run_dir.path, Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO)
+        except FileNotFoundError:
+            return
         running = True
         while running:
             # Before the lines are read, so that its last ones are among them.
