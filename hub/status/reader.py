@@ -131,6 +131,8 @@ class Reader:
         except FileNotFoundError:
             self._known.pop(path, None)
             return None
+        except OSError as error:
+            raise HubError(f"{path}: {error.strerror}") from None
         version = (found.st_ino, found.st_mtime_ns, found.st_size)
         known = self._known.get(path)
         if known is None or known[0] != version:

@@ -14,10 +14,10 @@ from hub.status.reader import Reader
 PID = os.getpid()
 
 
-def _run_dir(path: Path) -> RunDir:
+def _run_dir(path: Path, plugin: str = "bad") -> RunDir:
     run_dir = RunDir(path)
     hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")
-    process = ProcessReport("bad", RunState.RUNNING, PID, 1)
+    process = ProcessReport(plugin, RunState.RUNNING, PID, 1)
     run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, (process,))))
     return run_dir
 
@@ -77,3 +77,11 @@ def test_a_link_in_a_circle_costs_one_plugin(tmp_path: Path, suffix: str) -> Non
     link.symlink_to(link.name)
     status = Reader(run_dir).status(running=True)
     assert [plugin.name for plugin in status.plugins] == ["bad"]
+
+
+def test_a_plugin_whose_files_cannot_exist_costs_only_itself(tmp_path: Path) -> None:
+    """No file has a name of a thousand characters; the rest of the status is shown."""
+    name = "x" * 1000
+    status = Reader(_run_dir(tmp_path, name)).status(running=True)
+    assert [plugin.name for plugin in status.plugins] == [name]
+    assert any("File name too long" in problem.message for problem in status.problems)
