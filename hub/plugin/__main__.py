@@ -72,6 +72,16 @@ def _parse() -> argparse.Namespace:
         default=os.environ.get("DPHUB_HOST_ROOT", "/"),
         help="where this process finds the node's file system",
     )
+    _add_check_options(parser)
+    options = parser.parse_args()
+    # Resets run in processes with another working directory.
+    options.host_root = options.host_root.absolute()
+    options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
+    options.name = options.name or options.plugin.rpartition(":")[2].lower()
+    return options
+
+
+def _add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="only report, as JSON, the mistakes in the plugin and its configuration"
     )
@@ -81,12 +91,6 @@ def _parse() -> argparse.Namespace:
         action="store_true",
         help="with --check: load only plugins that come with the hub, and scan nothing",
     )
-    options = parser.parse_args()
-    # Resets run in processes with another working directory.
-    options.host_root = options.host_root.absolute()
-    options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
-    options.name = options.name or options.plugin.rpartition(":")[2].lower()
-    return options
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,8 +96,6 @@ def _read_hca(
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
         return None
     netdevs = tuple(path.name for path in _entries(function / "net"))
-    kinds = {_text(function / "net" / name / "type") for name in netdevs}
-    types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
     pf = _target(function / "physfn") if (function / "physfn").exists() else None
     own = nodes.get(entry.name, {})
     return Hca(
@@ -112,7 +110,7 @@ def _read_hca(
         board=_text(entry / "board_id"),
         ports=tuple(_read_port(number, port) for number, port in _ports(entry)),
         netdevs=netdevs,
-        link_types=tuple(sorted(types[kind] for kind in kinds if kind in types)),
+        link_types=_link_types(function, netdevs),
         uverbs=next(iter(own.get("uverbs", [])), ""),
         umads=tuple(own.get("umad", [])),
         issms=tuple(own.get("issm", [])),
@@ -123,6 +121,12 @@ def _read_hca(
         pkeys=tuple(sorted({_text(key) for _, port in _ports(entry) for key in _entries(port / "pkeys")})),
         path=str(function),
     )
+
+
+def _link_types(function: Path, netdevs: Iterable[str]) -> tuple[str, ...]:
+    types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
+    kinds = {_text(function / "net" / name / "type") for name in netdevs}
+    return tuple(sorted(types[kind] for kind in kinds if kind in types))
 
 
 def _names(function: Path) -> tuple[str, ...]:
