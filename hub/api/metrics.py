@@ -20,7 +20,10 @@ _LABEL = re.compile("[a-z][a-z0-9_]*")
 _RESERVED = ("plugin", "le")
 """The labels that the hub and Prometheus add."""
 
-_FORMS = "a histogram has a hub.Histogram with one more count than bounds, and every other metric has numbers"
+_FORMS = (
+    "the values of a histogram must be hub.Histogram objects with one more count than bounds; "
+    "those of any other metric must be numbers"
+)
 
 
 class Histogram(msgspec.Struct):

@@ -47,7 +47,7 @@ class NeedsRestart(Exception):
 class RequestRejected(Exception):
     """Raised by `Plugin.allocate`, with the reason, when a container may not have what it requests.
 
-    The pod is at fault. Any other exception is a fault of the plugin, which is reported when it occurs each time.
+    The pod is at fault. Any other exception is the plugin's fault, and is reported if every allocation fails that way.
     """
 
 

@@ -108,7 +108,7 @@ def _start_thread() -> SimpleQueue[_Job[Any]]:
 
 def _work(queue: SimpleQueue[_Job[Any]]) -> None:
     while True:
-        # In a function of its own, so that an idle thread keeps no job alive, and so no result.
+        # In a function of its own, so that an idle thread does not keep a job or its result alive.
         _run(queue.get(), queue)
 
 

@@ -25,7 +25,10 @@ class Exit(IntEnum):
         "The kubelet's plugin directory was replaced. Only a restarted container sees it.",
     )
     ALREADY_RUNNING = 11, "Another hub is using the run directory."
-    NEEDS_RESTART = 12, "A plugin needs a new process, such as when its driver hangs or was replaced; its log says why."
+    NEEDS_RESTART = (
+        12,
+        "A plugin needs a new process, for example because its driver hangs or was replaced; its log says why.",
+    )
 
 
 def signal_name(number: int) -> str:

@@ -63,7 +63,7 @@ def printable(text: object) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the `repr` of a value, truncated to fit on one line, and the same each time."""
+    """Return the `repr` of a value, truncated to fit on one line, and the same every time."""
     text = printable(repr(value))
     return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 

@@ -57,7 +57,7 @@ class RunDir:
 
     @property
     def http_socket(self) -> Path:
-        """The socket on which the hub answers HTTP on its own node, whatever happens on the network."""
+        """The socket on which the hub serves HTTP on its own node, whatever happens on the network."""
         return self.path / f"{self.instance}.http"
 
     @property
@@ -139,8 +139,8 @@ class RunDir:
         """Make the directory accessible to this user only.
 
         Raises:
-            ConfigError: it is a link, is reached through a link of another user, is not a directory, or belongs to
-                another user.
+            ConfigError: it is a link, is reached through a link that another user owns, is not a directory, or
+                belongs to another user.
         """
         self._check_links()
         owner = self._owner()
@@ -162,7 +162,8 @@ class RunDir:
         for path in self.path.absolute().parents:
             found = path.lstat()
             if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
-                raise ConfigError(self.path, f"{path} is a link of {user_name(found.st_uid)}; {_ANOTHER}")
+                problem = f"{path} is a symbolic link owned by {user_name(found.st_uid)}"
+                raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
 
     def _owner(self) -> int | None:
         """Return the user id of the owner; None if the directory does not exist.

@@ -37,7 +37,7 @@ def check_trusted(path: Path) -> None:
         for place in _way_to(path.absolute(), _MAX_LINKS):
             if problem := _problem(place, is_end=os.path.realpath(place) == end):
                 where = "" if place == path.absolute() else f"{place} "
-                todo = "copy it to a directory that only root can write, such as /etc/dphub"
+                todo = "copy it to a directory that only root can write to, such as /etc/dphub"
                 raise ConfigError(path, f"{where}{problem}, and root would run what it says; {todo}")
     except (FileNotFoundError, NotADirectoryError):
         # Only root can create the missing part, and reading the file reports that it is missing.
@@ -64,7 +64,7 @@ def check_own(path: Path, todo: str) -> None:
         owner = place.lstat().st_uid
         if owner not in (_ROOT, os.geteuid()):
             where = "" if place == path else f"{place} "
-            raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used unasked; {todo}")
+            raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used by default; {todo}")
 
 
 def _way_to(path: Path, links: int) -> Iterator[Path]:
@@ -87,4 +87,4 @@ def _problem(place: Path, *, is_end: bool) -> str:
     is_sticky = found.st_mode & stat.S_ISVTX and not is_end
     if is_link or is_sticky or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return ""
-    return "can be written by every user" if found.st_mode & stat.S_IWOTH else "can be written by its group"
+    return "is world-writable" if found.st_mode & stat.S_IWOTH else "is group-writable"

@@ -1,6 +1,6 @@
 """Completes plugins, resources and devices in a shell, from the files in the run directory.
 
-A shell asks while the user types, so nothing slow is read, and an error shows nothing.
+A shell asks while the user types, so nothing slow is read, and errors are not shown.
 """
 
 from collections.abc import Callable, Iterable, Iterator

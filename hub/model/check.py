@@ -36,4 +36,4 @@ class CheckReport(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why there is no device, where that is not an error."""
     loaded: bool = True
-    """Whether the plugin's code was loaded; otherwise nothing of it was checked."""
+    """Whether the plugin's code was loaded; otherwise none of it was checked."""

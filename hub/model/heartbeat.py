@@ -30,9 +30,9 @@ UNRESPONSIVE_AFTER = 30.0
 
 
 def touch_heartbeat(path: Path) -> None:
-    """Set a file's modification time to now, by the clock that neither adjustments nor a suspended node change.
+    """Set a file's modification time to now, by a clock that is unaffected by adjustments and by suspending the node.
 
-    Setting only the time needs no space on a disk.
+    Setting only the time requires no disk space.
     """
     path.touch(mode=0o600)
     os.utime(path, ns=(time.monotonic_ns(),) * 2)

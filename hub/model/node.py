@@ -25,7 +25,7 @@ class Condition(StrEnum):
     FAILING = "failing"
     """It is registered, but the last allocations all failed, or a reset cannot begin: containers do not start."""
     NO_RESOURCES = "no resources"
-    """It has nothing to register, such as on a node without its hardware; its message says why."""
+    """It has nothing to register, for example on a node without its hardware; its message says why."""
     STANDBY = "standby"
     """Its first scan failed while an older hub on the node is serving the devices, so it leaves them to that hub."""
     SUPERSEDED = "superseded"

@@ -25,7 +25,7 @@ def main() -> int:
     """Read the command line and serve."""
     # SIGHUP's default action is to terminate; it is unblocked once its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    # Under a hub it is so already. Sockets get their permissions from it.
+    # The hub has already set this umask for its plugins. It determines the permissions of sockets.
     os.umask(0o077)
     options = _parse()
     configure(LogLevel.INFO, LogFormat.AUTO, plugin=options.name)

@@ -43,7 +43,7 @@ class Heartbeat:
             await asyncio.sleep(self._interval)
 
     def beat(self) -> None:
-        """Write the file, or at least its time, which needs no space on a full disk."""
+        """Write the file, or at least its time, which works even on a full disk."""
         self._file.write()
         if self._path:
             with contextlib.suppress(OSError):

@@ -146,9 +146,9 @@ def _load_file(path: Path) -> ModuleType:
     for place in (directory, path):
         check_trusted(place)
     read_config_text(path)
-    # The last place, so that modules next to the file hide no others.
+    # The last place, so that modules next to the file do not hide others.
     sys.path.append(str(directory))
-    # A name that hides no other module, and under which the file's type hints are resolved.
+    # A name that does not hide another module, and under which the file's type hints are resolved.
     spec = importlib.util.spec_from_file_location(f"dphub_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(path, "is not a Python file")

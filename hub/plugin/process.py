@@ -166,7 +166,7 @@ class PluginProcess:
         yield "device plugin API", self._api.run
         yield "scan", self._scan
         yield "check of files and sockets", self._keep_checking
-        yield "request for the use of devices", self._holders.run
+        yield "query for devices in use", self._holders.run
         yield "recovery of devices", self._prober.run
         yield "admin socket", self._admin.run
 

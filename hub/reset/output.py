@@ -29,7 +29,7 @@ class Output:
         self._partial = b""
 
     def read(self) -> bool:
-        """Read what is available, up to a limit, so that endless output blocks nothing; return False at the end."""
+        """Read what is available; return False at the end. A limit keeps endless output from blocking anything."""
         try:
             chunk = os.read(self._pipe, _CHUNK)
         except BlockingIOError:
@@ -46,7 +46,7 @@ class Output:
     def finish(self) -> None:
         """Read what is left in the pipe after all its writers have exited, and log how many lines were dropped.
 
-        If a process still writes to it, stop after the content of a full pipe.
+        If a process is still writing to it, stop after as much as a full pipe holds.
         """
         for _ in range(2 * (1 << 20) // _CHUNK):
             if not self.read():

@@ -87,7 +87,10 @@ class ResetProcess:
             return None
 
     def terminate(self) -> None:
-        """Ask the processes to end; a second call kills them. A guard that is stopped continues, to do so."""
+        """Ask the processes to end; a second call kills them.
+
+        A stopped guard is continued (SIGCONT), so that it can handle the signal.
+        """
         if not self.exited.is_set():
             for number in (signal.SIGTERM, signal.SIGCONT):
                 signal.pidfd_send_signal(self._handle, number)

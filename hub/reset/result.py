@@ -29,7 +29,7 @@ class ResetResult(msgspec.Struct, frozen=True):
         outcome: The outcome.
         message: A complete, human-readable sentence: the device, the outcome, the duration.
         seconds: The duration, or the time spent waiting.
-        cause: The message without the duration, so that the same failure has the same text each time.
+        cause: The message without the duration, so that the same failure has the same text every time.
         begun: Whether the reset ran at all; otherwise its failure says nothing about the device.
     """
 

@@ -210,7 +210,7 @@ class ResetRunner:
 async def _has_exited(process: ResetProcess, seconds: float) -> bool:
     """Return whether every process has exited within `seconds`.
 
-    Without asyncio.timeout: in a task that was cancelled, that of Python before 3.11.4 raises no TimeoutError.
+    Without asyncio.timeout: before Python 3.11.4, it does not raise TimeoutError in a task that was cancelled.
     """
     exited = asyncio.ensure_future(process.exited.wait())
     try:

@@ -88,5 +88,5 @@ def _load(target: str) -> _Function:
 def _call(function: _Function, target: str, request: ResetRequest) -> None:
     returned = function(request.device, request.settings)
     if returned is not None:
-        # Such as False, or a coroutine that is never awaited.
+        # For example False, or a coroutine that is never awaited.
         raise TypeError(f"{target} returned {returned!r}, expected None")

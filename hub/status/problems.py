@@ -73,7 +73,7 @@ def is_ready(hub: HubStatus, plugins: Iterable[PluginStatus]) -> bool:
     """Return whether every plugin is registered, or has a reason not to be that is not an error.
 
     Failing allocations and resets are errors that do not count. Any pod can trigger them at any time: a user whose
-    pods fail could otherwise make hubs unready, and so stop the rollout that fixes them.
+    pods fail could otherwise make hubs unready, and thereby stop the rollout that fixes them.
     """
     return hub.running and not any(plugin.condition in _NOT_READY or _is_idle_by_fault(plugin) for plugin in plugins)
 

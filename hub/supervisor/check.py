@@ -85,7 +85,7 @@ def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings, *, loa
 
 
 def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> CheckReport:
-    """Check one plugin, without running anything that circus.ini names but, with `load`, the plugin's code.
+    """Check one plugin, without running anything that circus.ini names except, with `load`, the plugin's code.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
     Of any other command, only the existence of the program is checked.
@@ -113,7 +113,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> 
 def _harmless(settings: HubSettings, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a check in which the variables of circus.ini cannot load code.
 
-    Some variables make the loader, Python or a library load a file when a process starts, such as LD_PRELOAD. So all
+    Some variables, such as LD_PRELOAD, make the loader, Python or a library load a file when a process starts. So all
     but the hub's own are passed as text, and the process sets them after it has loaded its code.
     """
     ours = {name: value for name, value in configured.items() if name.startswith("DPHUB_")}

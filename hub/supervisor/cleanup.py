@@ -1,4 +1,4 @@
-"""Removal of files of exited hubs: a pod that was killed removes none, and no later pod has its name."""
+"""Removal of what exited hubs left: a killed pod cannot remove its own files, and no later pod has its name."""
 
 import time
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
 def _tasks(
     settings: HubSettings, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield the hub's own tasks, which run alongside its plugins: these work without any of them."""
+    """Yield the hub's own tasks, which run alongside its plugins: the plugins work without any of them."""
     run = reporter.tasks.run
     reader = Reader(settings.run_dir)
     yield run("kubelet watch", kubelet.watch)
@@ -155,7 +155,7 @@ def _handle_signals(arbiter: HubArbiter) -> None:
 
 
 def _stop_without_terminal(arbiter: HubArbiter) -> None:
-    """Stop if the terminal was closed; a SIGHUP from elsewhere changes nothing."""
+    """Stop if the terminal was closed; a SIGHUP from elsewhere has no effect."""
     if not has_terminal():
         arbiter.stop("terminal closed")
 

@@ -37,7 +37,7 @@ class ProcessMonitor:
     """Decides whether one process is unresponsive.
 
     Args:
-        limit: Seconds without a heartbeat after which it is.
+        limit: Seconds without a heartbeat after which it is unresponsive.
         at_start: The first sample.
     """
 

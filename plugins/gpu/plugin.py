@@ -207,7 +207,7 @@ class GPU(Plugin):
         )
 
     def _shares_of(self, devices: Sequence[Device]) -> list[Share]:
-        """Return the shares behind devices of the kubelet.
+        """Return the shares behind the devices that the kubelet names.
 
         Raises:
             ValueError: a device has since been removed.

@@ -21,7 +21,7 @@ class Sharing(StrEnum):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """One device of the kubelet: a GPU, a MIG device, or a replica of either."""
+    """One device as the kubelet sees it: a GPU, a MIG device, or a replica of either."""
 
     resource: str
     gpu: Gpu

@@ -156,7 +156,7 @@ def test_times_are_those_of_the_code() -> None:
         "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to serve before the older": registrar.DETACH_TIMEOUT == 3,
-        "A second after the older's socket is gone": registrar.SETTLE == 1,
+        "A second after the older plugin's socket is gone": registrar.SETTLE == 1,
         "it waits 1, 2, 4 ... up to 30 seconds": backoff.LONGEST_SECONDS == 30,
         "has run for a minute resets this": backoff.HEALTHY_SECONDS == 60,
         "| `allocate` | 5 s |": Plugin.allocate_timeout == 5,

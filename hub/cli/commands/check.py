@@ -1,6 +1,6 @@
 """`dphub check`: checks the configuration, and whether a plugin would work.
 
-A file to check may come from anywhere, so checking it runs nothing that it names, unless a flag says so.
+A file to check may come from anywhere, so checking it does not run anything that it names, unless a flag requests it.
 """
 
 import os

@@ -165,7 +165,7 @@ class Console:
         }
 
     async def run(self) -> None:
-        """Run commands until cancelled; the end of standard input stops nothing."""
+        """Run commands until cancelled; the end of standard input does not stop anything."""
         threading.Thread(target=self._read, args=[asyncio.get_running_loop()], daemon=True).start()
         while True:
             await self._answer(await self._lines.get())

@@ -152,7 +152,7 @@ def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
 
 
 def _former_plugins(plugins: Iterable[PluginStatus]) -> RenderableType:
-    """Show the plugins of a hub that is not running: their last condition, and nothing of their former processes."""
+    """Show the plugins of a hub that is not running: their last condition, but not their former processes."""
     table = Table(Column("plugin"), Column("condition (last known)", least=11), Column("last exit", 24, 1), style="dim")
     for plugin in plugins:
         table.add(plugin.name, plugin.condition, _last_exit(plugin))

@@ -31,7 +31,7 @@ class ClassCheck(NamedTuple):
     problems: tuple[str, ...]
     """What will certainly fail."""
     warnings: tuple[str, ...]
-    """What is most likely a mistake, but does no other harm."""
+    """What is most likely a mistake, but otherwise harmless."""
 
 
 def check_class(kind: type[Plugin]) -> ClassCheck:

@@ -1,4 +1,4 @@
-"""The error that answers a request of the kubelet."""
+"""The error that answers a request from the kubelet."""
 
 from collections.abc import Sequence
 from urllib.parse import quote

@@ -76,8 +76,8 @@ class Handover:
         """Let an older hub end at any time: make the kubelet forget which socket has the name, with all streams open.
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
-        name. A stream that ends then disconnects no other. (Kubelet, devicemanager/plugin/v1beta1/handler.go. From 1.37
-        on, the end of a stream concerns its own socket alone; there this changes nothing.)
+        name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
+        From 1.37 on, the end of a stream concerns its own socket alone; there this has no effect.)
 
         Args:
             register: Asks the kubelet to accept the resource on a socket.

@@ -35,7 +35,7 @@ from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
 
 CONFIRM_TIMEOUT = 5.0
-"""Seconds between the kubelet's answer and its stream, which follows at once."""
+"""Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
 
 STEADY = 10.0
 """Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
@@ -276,7 +276,7 @@ class Registrar:
         return kubelet_identity(self._kubelet_socket)
 
     def _set_status(self, state: RegistrationStatus, detail: str = "") -> None:
-        """Set the state and log what is new, so that a retry repeats no line."""
+        """Set the state and log what is new, so that retries do not repeat log lines."""
         if (state, detail) == (self.state, self.detail):
             return
         self.state, self.detail, self.since = state, detail, time.time()

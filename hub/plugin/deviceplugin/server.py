@@ -20,7 +20,7 @@ class Streams:
     distinguishes one client from another.
 
     Args:
-        notifier: Is notified when a stream of the kubelet opens or ends.
+        notifier: Is notified when one of the kubelet's streams opens or ends.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -70,7 +70,7 @@ class DevicePluginServer:
     Args:
         path: The socket.
         service: The service.
-        notifier: Is notified when a stream of the kubelet opens or ends.
+        notifier: Is notified when one of the kubelet's streams opens or ends.
     """
 
     def __init__(self, path: Path, service: Service, notifier: Notifier) -> None:

@@ -34,7 +34,8 @@ from hub.reset.result import Outcome
 _MAX_IDS = 16
 
 MAX_FAILURES = 3
-"""Failed allocations in a row, and so for several pods, that are a fault of the plugin."""
+"""How many allocations in a row must fail before the plugin is considered at fault; a series this long involves
+several pods."""
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]

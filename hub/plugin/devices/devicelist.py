@@ -68,7 +68,7 @@ class DeviceList(ScannedDevices, frozen=True):
         return not self.health[name].reason
 
     def same_for_kubelet(self, other: "DeviceList") -> bool:
-        """Return whether a kubelet sees no difference. The order of the devices does not count."""
+        """Return whether a kubelet would see the same list. The order of the devices does not matter."""
         return self.devices.keys() == other.devices.keys() and all(
             self.is_healthy(name) == other.is_healthy(name) and tuple(device.numa) == tuple(other.devices[name].numa)
             for name, device in self.devices.items()

@@ -125,7 +125,7 @@ class Inventory:
         self._status.mark_changed()
 
     def mark_dirty(self) -> None:
-        """Publish soon; many changes make one list."""
+        """Publish soon; several changes result in one list."""
         if self._dirty is None:
             self._dirty = asyncio.get_running_loop().call_soon(self.publish)
 

@@ -41,7 +41,7 @@ class Scanner:
         self._restart_needed = asyncio.Event()
 
     def request(self) -> None:
-        """Scan soon; many requests make one scan."""
+        """Scan soon; several requests result in one scan."""
         self._requested.set()
 
     def running(self) -> tuple[int, float]:

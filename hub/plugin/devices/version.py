@@ -6,7 +6,8 @@ import asyncio
 class Version:
     """Counts changes. Any number of tasks wait for the next one.
 
-    A task that remembers the number that it has seen misses no change, and is woken by none that it has seen.
+    A task that remembers the number that it has seen never misses a change, and is not woken by one
+    that it has already seen.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class PluginMetrics:
         error = answer.exception()
         failure = str(error) if error else ""
         if failure and failure != self._failure:
-            # A failed measurement keeps no device from being used.
+            # A failed measurement does not keep a device from being used.
             self._log.error("plugin metrics invalid", reason=failure)
         self._failure = failure
         self.latest = () if error else answer.result()

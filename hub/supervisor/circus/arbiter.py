@@ -139,7 +139,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
     # For circusctl.
 
     def stop(self, reason: str = "circusctl quit") -> asyncio.Task[None]:
-        """Stop all plugins and then the hub; repeated calls change nothing."""
+        """Stop all plugins and then the hub; repeated calls have no effect."""
         if self.stopping is None:
             _log.info("hub stopping", reason=reason)
             self._stopping = True

@@ -24,7 +24,7 @@ class CircusClient:
 
     Args:
         run_dir: The hub's run directory.
-        check: Raises when there is no response to wait for, such as when the hub is unresponsive.
+        check: Raises when there is no response to wait for, for example because the hub is unresponsive.
     """
 
     def __init__(self, run_dir: RunDir, check: Callable[[], object]) -> None:

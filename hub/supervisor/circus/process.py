@@ -32,7 +32,7 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 def with_hub_python(command: str) -> str:
     """Replace `python` in a command with the hub's interpreter, which may not be on the PATH under that name.
 
-    A plugin process of the hub imports nothing from its working directory.
+    A plugin process of the hub does not import anything from its working directory.
     """
     first, _, rest = command.partition(" ")
     if first != "python":

@@ -105,7 +105,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         await self._restart()
 
     async def close(self) -> bool:
-        """Stop permanently; commands that still wait for their turn start no more processes.
+        """Stop permanently; commands that are still waiting for their turn do not start a process.
 
         Returns:
             Whether the process has exited.
@@ -147,7 +147,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
             self._spawn()
 
     async def _halt(self) -> None:
-        """Stop the process if there is one, and start no other."""
+        """Stop the process if there is one, and do not start another."""
         self._forget_crashes()
         if self.is_stopped():
             return

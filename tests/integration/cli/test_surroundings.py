@@ -176,7 +176,7 @@ def test_no_user_runs_commands_of_others_unasked(ours: Path, theirs: Path) -> No
     words, variables = command("check"), environment()
     words[words.index("-m") : words.index("-m")] = ["-P"]
     done = subprocess.run(words, cwd=theirs, env=variables, capture_output=True, text=True, check=False)
-    assert (done.returncode, "so it is not used unasked; name it" in done.stderr) == (Exit.USAGE, True), done
+    assert (done.returncode, "so it is not used by default; name it" in done.stderr) == (Exit.USAGE, True), done
     words.append(str(config))
     done = subprocess.run(words, cwd=theirs, env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, "1 plugin" in done.stdout, _what_ran(ours)) == (Exit.OK, True, ""), done

@@ -1,4 +1,4 @@
-"""The address on which the hub answers HTTP."""
+"""The address on which the hub serves HTTP."""
 
 import os
 import signal

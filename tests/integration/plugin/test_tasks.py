@@ -35,7 +35,7 @@ async def test_tasks_that_fail(node: Node, kubelet: FakeKubelet) -> None:
     plugin = node.start_plugin(f"{node.directory}/thirdparty.py:P")
     await kubelet.wait_for(STUB, 1)
     expected = {
-        "request for the use of devices": "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 0",
+        "query for devices in use": "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 0",
         "registration of example.com/bad": "ValueError: no idea",
     }
 

@@ -28,7 +28,7 @@ def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
     os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)
-    with pytest.raises(ConfigError, match=r"/theirs is a link of user 12345; choose"):
+    with pytest.raises(ConfigError, match=r"/theirs is a symbolic link owned by user 12345; choose"):
         RunDir(tmp_path / "theirs/run").create()
     (tmp_path / "ours").symlink_to("victim")
     RunDir(tmp_path / "ours/run").create()

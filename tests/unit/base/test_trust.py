@@ -30,7 +30,7 @@ def _from(top: Path, way: Callable[..., object]) -> Callable[..., object]:
 
 
 def test_a_file_of_root_is_trusted(file: Path) -> None:
-    """A file and directories that only root can write."""
+    """A file and directories that only root can write to."""
     check_trusted(file)
 
 
@@ -39,11 +39,11 @@ def test_a_missing_file_is_no_matter_of_trust(file: Path) -> None:
     check_trusted(file.with_name("missing"))
 
 
-@pytest.mark.parametrize(("mode", "problem"), [(0o664, "by its group"), (0o646, "by every user")])
+@pytest.mark.parametrize(("mode", "problem"), [(0o664, "group-writable"), (0o646, "world-writable")])
 def test_a_file_that_others_can_write(file: Path, mode: int, problem: str) -> None:
     """The error says who, and what to do."""
     file.chmod(mode)
-    with pytest.raises(ConfigError, match=f"circus.ini: can be written {problem}, and root would run .*; copy it to"):
+    with pytest.raises(ConfigError, match=f"circus.ini: is {problem}, and root would run .*; copy it to"):
         check_trusted(file)
 
 
@@ -53,7 +53,7 @@ def test_a_directory_that_others_can_write(file: Path, *, missing: bool) -> None
     file.parent.chmod(0o777)
     if missing:
         file.unlink()
-    with pytest.raises(ConfigError, match=f"circus.ini: {file.parent} can be written by every user"):
+    with pytest.raises(ConfigError, match=f"circus.ini: {file.parent} is world-writable"):
         check_trusted(file)
 
 
@@ -61,7 +61,7 @@ def test_a_sticky_directory(file: Path) -> None:
     """No other user can replace a file of root in it, but every user can add one."""
     file.parent.chmod(0o1777)
     check_trusted(file)
-    with pytest.raises(ConfigError, match="can be written by every user"):
+    with pytest.raises(ConfigError, match="is world-writable"):
         check_trusted(file.parent)
 
 
@@ -74,7 +74,7 @@ def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
     ours.symlink_to("theirs/link")
     check_trusted(ours)
     theirs.chmod(0o777)
-    with pytest.raises(ConfigError, match=f"{theirs} can be written by every user"):
+    with pytest.raises(ConfigError, match=f"{theirs} is world-writable"):
         check_trusted(ours)
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_the_user_did_not_name(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         Path, "lstat", lambda path: _owned(owned[path.absolute()], user if path.absolute() == place else OTHER)
     )
-    with pytest.raises(ConfigError, match=r"circus.ini: .*belongs to user .*, so it is not used unasked; name it"):
+    with pytest.raises(ConfigError, match=r"circus.ini: .*belongs to user .*, so it is not used by default; name it"):
         check_own(Path(file.name), "name it")
 
 
