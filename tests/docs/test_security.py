@@ -92,7 +92,7 @@ def test_the_licences_are_those_of_the_packages() -> None:
 
 
 def test_every_attacker_has_a_row_and_a_test() -> None:
-    """Those of the table of threats are those of the table of attacks, which names a test for each."""
+    """The attackers in the table of threats are those in the table of attacks, which names a test for each."""
     threats = [row[0] for row in rows("security", "who", "from where", "what they reach", "what stops them")]
     attacks = rows("security", "who", "attack, and what happens", "test")
     assert all(codes(row[2]) for row in attacks)
