@@ -28,7 +28,7 @@ def cdi_spec(vendor: str, name: str, devices: Mapping[str, Edits], common: Edits
     Args:
         vendor: The vendor, such as "example.com".
         name: The class of the devices; their kind is "VENDOR/NAME".
-        devices: Maps each device's name to what a container gets with it.
+        devices: Maps each device's name to what a container with that device gets.
         common: What a container gets with any of the devices.
     """
     listed = [{"name": device, "containerEdits": edits} for device, edits in devices.items()]

@@ -52,10 +52,10 @@ class Device(msgspec.Struct, frozen=True):
     Args:
         id: The id in the kubelet's API: unique within the resource, at most 63 characters.
         resource: The resource of the device; by default the plugin's `resource`.
-        nodes: Device files that a container gets with it.
-        mounts: Files and directories that a container gets with it.
-        env: Environment variables that a container gets with it.
-        cdi: Names of CDI devices ("vendor.com/class=device") that a container gets with it.
+        nodes: Device files that a container with this device gets.
+        mounts: Files and directories that a container with this device gets.
+        env: Environment variables that a container with this device gets.
+        cdi: Names of CDI devices ("vendor.com/class=device") that a container with this device gets.
         annotations: Annotations for the container runtime.
         unhealthy: Why it cannot be used now; empty when it can.
         broken: Why it cannot be used until a reset of it succeeds or an administrator uncordons it. Set it once: the

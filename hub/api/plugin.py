@@ -77,7 +77,7 @@ class Plugin:
         scan_interval: Seconds between two calls to `devices`, unless an event requests one earlier.
         scan_timeout: Seconds after which a call to `devices` that has not returned makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
-            admits no other pod while it waits.
+            does not admit any other pod while it waits.
         prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.
         reset: The function ("module:function") that makes a device ready for its next container, see
             `hub.ResetDevice`. It is called before each start of a container, in a separate process.

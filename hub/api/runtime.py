@@ -21,7 +21,7 @@ class FileLock:
     """A lock on a file, which the kernel releases however the process exits.
 
     The file is created when the lock is first used, and stays open until `close` or the end of a `with` block. Never
-    remove it: a lock on a removed file excludes no other process.
+    remove it: a lock on a removed file does not exclude other processes.
 
     Args:
         path: The file; its directory must exist.

@@ -14,7 +14,7 @@ from hub.base.paths import user_name
 
 _ROOT = 0
 _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
-"""The hub's own directories: another user who can write there can write this code too."""
+"""The hub's own directories: another user who can write there can change this code too."""
 
 _MAX_LINKS = 40
 """Maximum number of links in one path, as in the kernel."""

@@ -89,7 +89,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shipped-only",
         action="store_true",
-        help="with --check: load only plugins that come with the hub, and scan nothing",
+        help="with --check: load only plugins that come with the hub, and do not scan",
     )
 
 

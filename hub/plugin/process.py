@@ -161,7 +161,7 @@ class PluginProcess:
         return self._exit
 
     def _work(self) -> Iterator[tuple[str, Callable[[], Coroutine[None, None, None]]]]:
-        """Yield the tasks of the process: those of the kubelet work without the others."""
+        """Yield the tasks of the process: those that serve the kubelet work without the others."""
         yield "heartbeat", self._heartbeat.run
         yield "device plugin API", self._api.run
         yield "scan", self._scan

@@ -54,7 +54,7 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
 
 
 def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckReport:
-    """Check a plugin that comes with the hub, without a scan; load no other.
+    """Check a plugin that comes with the hub, without a scan; do not load any other plugin.
 
     The variables of circus.ini are set once its code is loaded: see `hub.supervisor.check`.
     """
@@ -77,7 +77,7 @@ def _problems(plugin: Plugin, source: str) -> Iterator[str]:
 
 
 def _problems_of_reset(plugin: Plugin) -> Iterator[str]:
-    """Import the module of the reset, which no process that is serving does."""
+    """Import the module of the reset, which a serving process never does."""
     if plugin.reset:
         try:
             importlib.import_module(plugin.reset.partition(":")[0])

@@ -126,7 +126,7 @@ def _heartbeat_metrics(heartbeats: Mapping[str, HeartbeatReport], taken: Collect
     """Label the metrics of the plugins' processes with the plugin, and merge those with the same name.
 
     A plugin's own metric is dropped if its name is one of the node's, or one of its process. So is one that a process
-    should not have written: Prometheus would reject all the others with it.
+    should not have written: Prometheus would reject all the others along with it.
     """
     merged: dict[str, Metric] = {}
     for plugin, heartbeat in heartbeats.items():

@@ -126,7 +126,7 @@ class Reader:
 
     def _read(self, path: Path, kind: type[Report]) -> Report | None:
         try:
-            # Not the target of a link: `read_file` follows none.
+            # Not the target of a link: `read_file` does not follow links.
             found = path.lstat()
         except FileNotFoundError:
             self._known.pop(path, None)

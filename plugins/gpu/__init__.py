@@ -1,7 +1,7 @@
 """NVIDIA GPUs: everything that NVIDIA's device plugin has, without its bugs.
 
-`plugins.gpu:GPU` is the plugin. It is imported on first use: the reset processes import this package too, and need
-nothing from it.
+`plugins.gpu:GPU` is the plugin. It is imported on first use: the reset processes import this package too, but do
+not need anything from it.
 """
 
 from typing import Any

@@ -69,7 +69,7 @@ class DevicePluginApi:
         return iter(self._resources.values())
 
     async def run(self) -> None:
-        """Serve each resource from the moment the inventory has it."""
+        """Serve each resource from the moment the inventory contains it."""
         running: set[str] = set()
         async with asyncio.TaskGroup() as group:
             while True:

@@ -1,4 +1,4 @@
-"""How a resource goes from one hub to another in a rolling upgrade, without a moment when none serves it.
+"""How a resource goes from one hub to another in a rolling upgrade, so that one of them serves it at any moment.
 
 The older hub still has its stream when the newer one registers, and it may exit at any moment. A kubelet disconnects by
 name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once

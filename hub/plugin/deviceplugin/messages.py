@@ -1,4 +1,4 @@
-"""What the kubelet is sent: device lists and allocations, as messages of the device plugin API."""
+"""What is sent to the kubelet: device lists and allocations, as messages of the device plugin API."""
 
 from os import fspath
 from typing import NamedTuple

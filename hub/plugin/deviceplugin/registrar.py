@@ -227,7 +227,7 @@ class Registrar:
         if time.monotonic() - begin > STEADY:
             self._delay = RETRY_FIRST
         if follows is not _Next.FRESH_SOCKET and not self._is_over(kubelet):
-            # A restarting kubelet is gone by now; one that stays and lets go of a resource is worth a line.
+            # A restarting kubelet is gone by now; one that stays but drops a resource is worth a log line.
             self._log.info("registration lost", reason="the kubelet has closed its stream")
             self._set_status(RegistrationStatus.REGISTERING, "the kubelet has closed its stream")
             await self._pause(kubelet)
@@ -268,7 +268,7 @@ class Registrar:
         return self._kubelet() != kubelet or not self._server.reachable
 
     def _is_lost(self, kubelet: KubeletIdentity) -> bool:
-        """Return whether the stream is closed, or open and worthless. A kubelet without its socket is still running."""
+        """Return whether the stream is closed, or open but useless. A kubelet without its socket is still running."""
         is_replaced = self._kubelet() not in (kubelet, None) or not self._server.reachable
         return is_replaced or not self._server.streams.kubelet_connected
 

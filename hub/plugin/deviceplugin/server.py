@@ -32,7 +32,7 @@ class Streams:
 
     @property
     def kubelet_connected(self) -> bool:
-        """Whether the kubelet has opened a stream, and closed none."""
+        """Whether the kubelet has opened a stream, and has not closed any."""
         return self.opened > 0 and not self._ended
 
     def expect_another(self) -> None:

@@ -55,7 +55,7 @@ class DevicePluginServicer(Wire):
         status: Written after a rejection.
 
     Attributes:
-        messages: The device list as the kubelet is sent it.
+        messages: The device list as it is sent to the kubelet.
         rejection: The last container that did not get its devices, or was kept from starting.
         failing: Why the last allocations failed; empty unless all of the last few did.
         streams: The open streams, since the socket was bound.

@@ -61,7 +61,7 @@ class DeviceList(ScannedDevices, frozen=True):
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
     version: int = 0
-    """Changes with each list that differs for the kubelet."""
+    """Changes with each list that looks different to the kubelet."""
 
     def is_healthy(self, name: str) -> bool:
         """Return whether the kubelet may allocate a device."""

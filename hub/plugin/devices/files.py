@@ -13,7 +13,7 @@ _MAX_NAMES = 4
 
 
 def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
-    """Return a warning for each device file that the node does not have: no container with its devices can start.
+    """Return a warning for each device file that the node does not have: containers that use it cannot start.
 
     That is a path below /dev that does not exist, or a path that is valid only in this process.
 

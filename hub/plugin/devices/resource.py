@@ -66,7 +66,7 @@ class ResourceDevices:
         return True
 
     async def wait_beyond(self, version: int) -> None:
-        """Return as soon as there is a list that differs, for the kubelet, from the one with this version."""
+        """Return as soon as there is a list that looks different to the kubelet from the one with this version."""
         await self._version.wait_beyond(version)
 
     def _evaluate(self, device: Device) -> DeviceHealth:

@@ -110,7 +110,7 @@ def _offered(plugin: Plugin) -> list[Device | Excluded]:
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:
     def resource(device: Device) -> str:
         named: object = getattr(device, "resource", "")
-        # Anything other than a name makes the device invalid; it does not make another resource.
+        # Anything other than a name makes the device invalid; it does not create another resource.
         return _ascii(named if named and isinstance(named, str) else plugin.resource)
 
     # Sorting is stable: within a resource the plugin's own order is kept.

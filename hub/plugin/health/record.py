@@ -32,7 +32,7 @@ PLUGIN = "plugin"
 """The source of what `Plugin.devices` says about a device."""
 
 BROKEN = "broken"
-"""The source of what it says once, and what remains until a reset or an administrator clears it."""
+"""The source of what it says only once, which remains until a reset or an administrator clears it."""
 
 RESET = "reset"
 """The source of what resets say about a device."""

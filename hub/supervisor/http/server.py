@@ -22,7 +22,7 @@ from hub.supervisor.http.gate import Gate
 from hub.supervisor.http.pages import application
 
 CONNECTIONS = 64
-"""Maximum number of open connections from the network; if there are more, the oldest is closed."""
+"""Maximum number of open connections from the network; if there are more, the oldest one is closed."""
 
 CONNECTION_SECONDS = 30.0
 """A connection is closed after this time, whether its client is silent, slow, or never reads the response."""

@@ -10,7 +10,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 
 MAX_RECEIVED_BYTES = 4 * 1024 * 1024
-"""Maximum size in bytes of a message that Go's gRPC, and so a kubelet, accepts."""
+"""Maximum size in bytes of a message that Go's gRPC, and therefore a kubelet, accepts."""
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
@@ -130,5 +130,5 @@ class PluginClient:
 
 
 def _go_name(code: grpc.StatusCode) -> str:
-    """Return a status code as Go, and so a kubelet, spells it."""
+    """Return a status code as Go, and therefore a kubelet, spells it."""
     return "Canceled" if code is grpc.StatusCode.CANCELLED else code.name.title().replace("_", "")

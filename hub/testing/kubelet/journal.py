@@ -27,7 +27,7 @@ class Journal:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition is true. It is checked at once at each change: no short-lived state is missed.
 
-        An exception of the condition is raised here.
+        An exception that the condition raises is raised here.
         """
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

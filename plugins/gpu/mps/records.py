@@ -1,7 +1,7 @@
 """Which daemons of MPS the plugin has started, and with which limits.
 
 The daemons outlive the plugin, so it must find them again. Their directories cannot answer that: containers can write
-in some of them.
+to some of them.
 """
 
 from collections.abc import Mapping

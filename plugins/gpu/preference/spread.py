@@ -22,7 +22,7 @@ def spread(
 ) -> list[Share]:
     """Choose the best shares, including the required ones.
 
-    The replicas of one container come from different GPUs if possible: two from the same GPU gain nothing.
+    The replicas of one container come from different GPUs if possible: two from the same GPU have no advantage.
 
     Args:
         totals: The number of shares by group, including allocated ones.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ResetLevel(StrEnum):
-    """What is done to a GPU before a container starts with it. Each level includes the ones before it."""
+    """What is done to a GPU before a container that uses it starts. Each level includes the ones before it."""
 
     OFF = "off"
     """Do nothing."""

@@ -44,7 +44,7 @@ class RdmaDevices(NamedTuple):
     hcas: list[Hca]
     """In the order of their PCI addresses."""
     unreadable: Mapping[str, str]
-    """Why others cannot be used, by name: the kernel shows what it should not."""
+    """Why others cannot be used, by name: what the kernel shows about them makes no sense."""
 
 
 def read_hcas(host: Host) -> RdmaDevices:

@@ -1,6 +1,7 @@
 """Rebind the drivers of functions whose reset was interrupted.
 
-Each runs in its own process, because a driver may hang forever: that function is then given up on; nothing else waits.
+Each runs in its own process, because a driver may hang forever: the plugin then gives up on that function, and does not
+wait.
 This file is also that process: `python -m plugins.ib.reset.binder HOST_ROOT DIRECTORY PCI`.
 """
 

@@ -48,8 +48,8 @@ def _links(directory: Path) -> list[str]:
 def _opened(link: str) -> DeviceNumber | None:
     """Return the number of the device that a link in /proc/PID/fd stands for; None if it is not one.
 
-    Neither the name of the file, which any process can choose, nor its file system is asked: with `os.stat`, a file
-    system in user space could let this process wait forever.
+    This depends neither on the file's name, which any process can choose, nor on its file system: with `os.stat`, a
+    file system in user space could make this process wait forever.
     """
     found = ctypes.create_string_buffer(_STATX_BYTES)
     if _libc.statx(_AT_FDCWD, os.fsencode(link), _AT_STATX_DONT_SYNC, _STATX_MODE, found):

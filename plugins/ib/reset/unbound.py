@@ -5,7 +5,7 @@ is not an RDMA device, so the plugin would not notice its absence, and the node 
 
 A record is a file named after the function. It contains the driver's name, and why the last attempt to bind it
 failed; it is empty once the driver is bound. It is locked while a process works on the function, and never removed: a
-lock on a removed file excludes no other process.
+lock on a removed file does not exclude other processes.
 """
 
 from collections.abc import Iterator
