@@ -70,7 +70,7 @@ class _Page(RequestHandler):
             return self._reader.status(running=True)
         except HubError as error:
             self.set_status(503)
-            self._write_text(f"{error}\n")
+            self._write_text(f"{printable(error)}\n")
             raise Finish from None
 
     def set_default_headers(self) -> None:
@@ -90,9 +90,10 @@ class _Page(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(f"{status_code} {self._reason}\n")
 
-    def _write_text(self, text: str, kind: str = "text/plain") -> None:
-        self.set_header("Content-Type", f"{kind}; charset=UTF-8")
-        self.finish(text)
+    def _write_text(self, text: str) -> None:
+        """Write lines, whose text may be from a file that any plugin can replace."""
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(printable_lines(text))
 
 
 class _NotFound(_Page):
@@ -115,10 +116,10 @@ class _Readyz(_Page):
         """Respond with 200 if every plugin is registered, or has a reason not to be that is not an error."""
         status = self._read_status()
         errors = [problem for problem in status.problems if problem.severity is Severity.ERROR]
-        lines = [printable(f"{problem.about}: {problem.message}") for problem in errors]
+        lines = [f"{problem.about}: {problem.message}" for problem in errors]
         lines += [f"{plugin.name}: {plugin.condition}" for plugin in status.plugins if not lines]
         self.set_status(200 if status.ready else 503)
-        self._write_text("".join(f"{line}\n" for line in lines))
+        self._write_text("".join(f"{printable(line)}\n" for line in lines))
 
 
 class _Status(_Page):
@@ -152,4 +153,5 @@ class _PageFile(_Page):
         # The page loads nothing from other sites, and other sites may not embed it in a frame.
         self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
-        self._write_text((PAGE / name).read_text(encoding="utf-8"), kind)
+        self.set_header("Content-Type", f"{kind}; charset=UTF-8")
+        self.finish((PAGE / name).read_text(encoding="utf-8"))

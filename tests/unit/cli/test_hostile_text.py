@@ -139,20 +139,35 @@ def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str
 
 
 async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
-    """Also for a terminal on which curl runs."""
-    _write_node(RunDir(directory), hostile)
+    """Also for a terminal on which curl runs, and when the hub's own report is not the hub's."""
+    run_dir = RunDir(directory)
     address: asyncio.Queue[str] = asyncio.Queue()
-    reader = Reader(RunDir(directory))
-    serving = asyncio.create_task(server.serve_web("127.0.0.1:0", reader, lambda at, _: address.put_nowait(at)))
+    serving = asyncio.create_task(
+        server.serve_web("127.0.0.1:0", Reader(run_dir), lambda at, _: address.put_nowait(at))
+    )
     try:
         at = await address.get()
-        for path in ("/status", "/readyz", "/metrics"):
-            answer = await AsyncHTTPClient().fetch(f"http://{at}{path}", raise_error=False)
-            _expect_printable(answer.body.decode())
-            assert len(answer.body) > 10
+        for write in (_write_node, _write_ready_node, _write_garbage):
+            write(run_dir, hostile)
+            for path in ("/status", "/readyz", "/metrics"):
+                answer = await AsyncHTTPClient().fetch(f"http://{at}{path}", raise_error=False)
+                _expect_printable(answer.body.decode())
+                assert len(answer.body) > 10
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def _write_ready_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
+    """Write the report of a node without errors, whose plugin has a hostile name."""
+    process = ProcessReport(hostile().replace("\0", ""), RunState.STOPPED)
+    hub = HubReport("1", 1, 0.0, "dphub", "", "", "")
+    run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, (process,))))
+
+
+def _write_garbage(run_dir: RunDir, hostile: Callable[[], str]) -> None:
+    """Write a report that cannot be decoded, which the error quotes."""
+    run_dir.hub_report.write_bytes(msgspec.json.encode({"processes": [{"name": "a", "run": hostile()}]}))
 
 
 def _log_hostile_events(run_dir: RunDir, hostile: Callable[[], str], form: LogFormat) -> int:
