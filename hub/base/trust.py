@@ -6,18 +6,14 @@ a directory above it, that user would become root.
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from hub.base.errors import ConfigError
-from hub.base.paths import user_name
+from hub.base.paths import user_name, way_to
 
 _ROOT = 0
 _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
 """The hub's own directories: another user who can write there can change this code too."""
-
-_MAX_LINKS = 40
-"""Maximum number of links in one path, as in the kernel."""
 
 
 def check_trusted(path: Path) -> None:
@@ -34,7 +30,7 @@ def check_trusted(path: Path) -> None:
         return
     end = os.path.realpath(path)
     try:
-        for place in _way_to(path.absolute(), _MAX_LINKS):
+        for place in way_to(path.absolute()):
             if problem := _problem(place, is_end=os.path.realpath(place) == end):
                 where = "" if place == path.absolute() else f"{place} "
                 todo = "copy it to a directory that only root can write to, such as /etc/dphub"
@@ -65,14 +61,6 @@ def check_own(path: Path, todo: str) -> None:
         if owner not in (_ROOT, os.geteuid()):
             where = "" if place == path else f"{place} "
             raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used by default; {todo}")
-
-
-def _way_to(path: Path, links: int) -> Iterator[Path]:
-    """Yield each directory and link that leads to a path, and the path itself."""
-    for place in (*reversed(path.parents), path):
-        yield place
-        if links and place.is_symlink():
-            yield from _way_to(place.parent / place.readlink(), links - 1)
 
 
 def _problem(place: Path, *, is_end: bool) -> str:

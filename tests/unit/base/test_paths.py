@@ -30,8 +30,36 @@ def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
     os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)
     with pytest.raises(ConfigError, match=r"/theirs is a symbolic link owned by user 12345; choose"):
         RunDir(tmp_path / "theirs/run").create()
+    assert list((tmp_path / "victim").iterdir()) == []
     (tmp_path / "ours").symlink_to("victim")
     RunDir(tmp_path / "ours/run").create()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
+    """The user could replace what is in it by a link, also while the hub is running; nothing is created there."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to("theirs/a")
+    (theirs / "a").mkdir()
+    os.chown(theirs, 12345, 12345)
+    for path in (theirs / "run", theirs / "new/run", theirs / "a/run", tmp_path / "link/run"):
+        with pytest.raises(ConfigError, match=r"/theirs is a directory of user 12345; choose"):
+            RunDir(path).create()
+    (theirs / "a/run").mkdir()
+    with pytest.raises(ConfigError, match=r"/theirs is a directory of user 12345; choose"):
+        RunDir(theirs / "a/run").secure()
+    assert [path.name for path in theirs.rglob("*")] == ["a", "run"]
+
+
+def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path) -> None:
+    """Any user could rename the run directory; not so in a directory such as /tmp."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(ConfigError, match=r"/open can be written by every user; choose"):
+        RunDir(tmp_path / "open/run").create()
+    (tmp_path / "open").chmod(0o1777)
+    RunDir(tmp_path / "open/run").create()
 
 
 def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 """Root runs what a file says only if no other user can write that file, or put another in its place."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from hub.base import trust
 from hub.base.errors import ConfigError
+from hub.base.paths import way_to
 from hub.base.trust import check_own, check_trusted
 
 OTHER = 65534
@@ -17,16 +18,16 @@ OTHER = 65534
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in a directory; the user who runs the tests counts as root."""
     monkeypatch.setattr(trust, "_ROOT", os.geteuid())
-    monkeypatch.setattr(trust, "_way_to", _from(tmp_path, trust._way_to))
+    monkeypatch.setattr(trust, "way_to", _from(tmp_path, way_to))
     path = tmp_path / "etc" / "circus.ini"
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
     return path
 
 
-def _from(top: Path, way: Callable[..., object]) -> Callable[..., object]:
+def _from(top: Path, way: Callable[[Path], Iterable[Path]]) -> Callable[[Path], Iterable[Path]]:
     """Leave out what is above a directory, which may belong to root where the tests run as another user."""
-    return lambda path, links: (place for place in way(path, links) if place.is_relative_to(top))
+    return lambda path: (place for place in way(path) if place.is_relative_to(top))
 
 
 def test_a_file_of_root_is_trusted(file: Path) -> None:
