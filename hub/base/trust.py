@@ -19,9 +19,9 @@ _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
 def check_trusted(path: Path) -> None:
     """As root, check that only root can write to a file or directory; as another user, do nothing.
 
-    As with an SSH server's keys, that includes each directory and each link on the way to it. Two kinds of places are
-    allowed: sticky directories such as /tmp, where no other user can replace root's files, and file systems that are
-    mounted read-only, such as a ConfigMap.
+    As with an SSH server's keys, that includes each directory and each link on the way to it. All must belong to root,
+    and their permissions matter except in two kinds of places: sticky directories such as /tmp, where no other user can
+    replace root's files, and file systems that are mounted read-only, such as a ConfigMap.
 
     Raises:
         ConfigError: another user could change it.
@@ -67,10 +67,11 @@ def _problem(place: Path, *, is_end: bool) -> str:
     """Return which other user can change a path; empty if none can."""
     is_link = place.is_symlink()
     found = place.lstat()
-    if os.statvfs(place.parent if is_link else place).f_flag & os.ST_RDONLY:
-        return ""
+    # Also on a read-only mount: the owner may have another one, such as the node's "/" at /driver-root in a pod.
     if found.st_uid != _ROOT:
         return f"belongs to {user_name(found.st_uid)}"
+    if os.statvfs(place.parent if is_link else place).f_flag & os.ST_RDONLY:
+        return ""
     # In a sticky directory, other users can still add files.
     is_sticky = found.st_mode & stat.S_ISVTX and not is_end
     if is_link or is_sticky or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,17 @@ def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
     theirs.chmod(0o777)
     with pytest.raises(ConfigError, match=f"{theirs} is world-writable"):
         check_trusted(ours)
+
+
+def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions do not matter there, as in a ConfigMap; the owner does, who may be able to write it elsewhere."""
+    file.chmod(0o666)
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    check_trusted(file)
+    monkeypatch.setattr(trust, "_ROOT", OTHER)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    with pytest.raises(ConfigError, match="belongs to user"):
+        check_trusted(file)
 
 
 def test_links_without_end(file: Path) -> None:
