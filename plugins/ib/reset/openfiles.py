@@ -16,6 +16,10 @@ _AT_FDCWD, _AT_STATX_DONT_SYNC, _STATX_MODE = -100, 0x4000, 0x3
 _STATX_BYTES, _MODE_OFFSET, _NUMBER_OFFSET = 256, 28, 128
 """Of `struct statx` (man 2 statx); linux/stat.h."""
 
+_KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
+_KCMP_FILES = 2
+"""The system call kcmp, for which the C library has no function; linux/kcmp.h."""
+
 
 def device_number(attribute: Path) -> DeviceNumber:
     """Read a device's number from its attribute `dev` in sysfs, such as "231:192".
@@ -31,10 +35,34 @@ def device_number(attribute: Path) -> DeviceNumber:
 
 
 def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterator[str]:
-    """Find processes that have one of these devices open, among those that this process can see."""
+    """Find processes that have one of these devices open or mapped, among those that this process can see.
+
+    Not found are files that no process has as such: on their way through a socket, or registered with io_uring.
+    """
     for process in host.path("/proc").glob("[0-9]*"):
-        if any(_opened(link) in devices for link in _links(process / "fd")):
+        if any(_opened(link) in devices for link in _open_files(process)):
             yield f"process {process.name} ({_name(process)})"
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """Yield links to a process's open files, and to its mapped ones, which stay open when they are closed."""
+    for thread in (process.name, *_threads_apart(process)):
+        # A thread has a directory of its own beside those of processes, although /proc does not list it.
+        for kind in ("fd", "map_files"):
+            yield from _links(process.parent / thread / kind)
+
+
+def _threads_apart(process: Path) -> Iterator[str]:
+    """Yield the threads that have other files open than the first one, which may even have ended before them."""
+    for link in _links(process / "task"):
+        thread = Path(link).name
+        if thread != process.name and not _share_files(int(process.name), int(thread)):
+            yield thread
+
+
+def _share_files(one: int, other: int) -> bool:
+    """Return whether two threads certainly have the same table of open files (man 2 kcmp)."""
+    return _KCMP is not None and _libc.syscall(_KCMP, one, other, _KCMP_FILES, 0, 0) == 0
 
 
 def _links(directory: Path) -> list[str]:
@@ -46,7 +74,7 @@ def _links(directory: Path) -> list[str]:
 
 
 def _opened(link: str) -> DeviceNumber | None:
-    """Return the number of the device that a link in /proc/PID/fd stands for; None if it is not one.
+    """Return the number of the device that such a link stands for; None if it is not one.
 
     This depends neither on the file's name, which any process can choose, nor on its file system: with `os.stat`, a
     file system in user space could make this process wait forever.

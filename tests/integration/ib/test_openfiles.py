@@ -1,0 +1,84 @@
+"""Which processes have a device open, however they try to hide it: with real processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub import Host
+from plugins.ib.reset.openfiles import processes_with_open
+
+ZERO = (1, 5)
+"""The number of /dev/zero, which no other process of the tests keeps open or mapped."""
+
+HIDE = """
+import ctypes, os, threading, time
+
+libc = ctypes.CDLL(None)
+
+def hold():
+    global file
+    file = os.open("/dev/zero", os.O_RDWR)
+
+def stay():
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+IN_A_THREAD = """
+def alone():
+    assert libc.unshare(0x400) == 0  # CLONE_FILES
+    hold()
+    stay()
+
+threading.Thread(target=alone).start()
+time.sleep(600)
+"""
+
+AFTER_THE_FIRST_THREAD = """
+hold()
+first = threading.get_native_id()
+
+def last():
+    while open(f"/proc/self/task/{first}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    stay()
+
+threading.Thread(target=last).start()
+libc.syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)  # exit
+"""
+
+MAPPED = """
+libc.mmap.restype = ctypes.c_void_p
+hold()
+assert libc.mmap(None, 4096, 3, 2, file, 0) != ctypes.c_void_p(-1).value  # private, and can be written
+os.close(file)
+stay()
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("hold()\nstay()", id="plainly"),
+        pytest.param(IN_A_THREAD, id="in a thread with its own files"),
+        pytest.param(AFTER_THE_FIRST_THREAD, id="after its first thread"),
+        pytest.param(
+            MAPPED,
+            id="mapped and closed",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can follow links to mapped files"),
+        ),
+    ],
+)
+def test_a_process_that_holds_a_device(how: str) -> None:
+    """A thread may have its own table of files, the first thread may have ended, and a mapping keeps a device open."""
+    with subprocess.Popen([sys.executable, "-c", HIDE + how], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            found = list(processes_with_open(Host(Path("/")), {ZERO}))
+        finally:
+            process.kill()
+    assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
