@@ -13,6 +13,13 @@ from plugins.gpu.reset.target import Target
 _POLL = 0.05
 """Seconds between two checks; NVML does not report the end of a process."""
 
+_LISTS = (
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetMPSComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses",
+)
+"""The functions that list the processes on a device, each of another kind."""
+
 
 def require_unused(target: Target, settings: ResetSettings) -> None:
     """Wait until the device is unused.
@@ -38,9 +45,10 @@ def _usage(target: Target, slack: int) -> str:
 
 
 def _processes(target: Target) -> Iterator[str]:
-    for function in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses"):
-        for process in target.nvml.ask(function, target.handle) or ():
-            yield f"process {process.pid} ({_name(target, process.pid)})"
+    # A process that computes and draws is in two of the lists.
+    pids = {process.pid: None for function in _LISTS for process in target.nvml.ask(function, target.handle) or ()}
+    for pid in pids:
+        yield f"process {pid} ({_name(target, pid)})"
 
 
 def _name(target: Target, pid: int) -> str:

@@ -75,6 +75,20 @@ async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
     assert (bay.driver.value(0, "compute_mode"), bay.driver.value(0, "gpu_reset")) == (3, 0)
 
 
+@pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
+async def test_a_gpu_on_which_a_process_draws(tmp_path: Path, level: ResetLevel) -> None:
+    """It is in use, too, although nothing computes on it and hardly any of its memory is taken."""
+    bay = Bay(tmp_path)
+    bay.driver.drawers(0, (4711, 1 << 20, "/usr/bin/blender"))
+    bay.driver.processes(0, (4712, GB, "/usr/bin/train"))
+    result = await bay.reset(level)
+    assert result.outcome is Outcome.FAILED
+    assert "process 4712 (/usr/bin/train); process 4711 (/usr/bin/blender)" in result.message
+    assert bay.driver.value(0, "gpu_reset") == 0
+    bay.driver.processes(0)
+    assert "the GPU: process 4711 (/usr/bin/blender)" in (await bay.reset(level)).message
+
+
 async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
     """No process is seen on the GPU, but its memory is in use; what the driver itself uses does not count."""
     bay = Bay(tmp_path)

@@ -116,6 +116,11 @@ class SimulatedNode:
         self.gpus[gpu].processes = [(pid, size, gi, ci, name) for pid, size, name in processes]
         self.apply()
 
+    def drawers(self, gpu: int, *processes: tuple[int, int, str]) -> None:
+        """Who draws on it, but does not compute: process id, bytes, name."""
+        self.gpus[gpu].drawers = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
+        self.apply()
+
     def divide(self, gpu: int, layout: str | None) -> None:
         """Its MIG devices from now on."""
         divide(self.gpus[gpu], layout)
@@ -136,7 +141,8 @@ class SimulatedNode:
         """Nothing is wrong with it any more."""
         healed = self.gpus[gpu]
         self._absorb()
-        healed.values, healed.failures, healed.processes, healed.node = {}, {}, [], True
+        healed.values, healed.failures, healed.node = {}, {}, True
+        healed.processes, healed.drawers = [], []
         self.apply()
 
     # What processes did.
@@ -186,8 +192,8 @@ class SimulatedNode:
             if other is not gpu:
                 lines += [f"ancestor {number} {ancestor(gpu, other)}"]
                 lines += [f"peer_links {number} {gpu.peers.get(other.uuid, 0)}"]
-        for pid, size, gi, ci, name in gpu.processes:
-            lines.append(f"process {pid} {size} {gi} {ci} {name}")
+        for kind, processes in (("process", gpu.processes), ("drawer", gpu.drawers)):
+            lines += [f"{kind} {pid} {size} {gi} {ci} {name}" for pid, size, gi, ci, name in processes]
         for mig in gpu.migs:
             sizes = f"{mig.gi} {mig.ci} {mig.gpu_slices} {mig.compute_slices} {mig.memory}"
             lines.append(f"migdev {mig.index} {mig.uuid} {mig.profile} {sizes}")

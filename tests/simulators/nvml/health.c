@@ -49,11 +49,12 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldV
     return leave(NVML_SUCCESS);
 }
 
-static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, unsigned *count, nvmlProcessInfo_t *infos) {
+static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, bool draws, unsigned *count, nvmlProcessInfo_t *infos) {
     REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);
     unsigned found = 0, room = *count;
     for (unsigned i = 0; i < gpu->processes; i++) {
         const Process *process = &gpu->process[i];
+        if (process->draws != draws) continue;
         if (mig && (process->gi != mig->gi || process->ci != mig->ci)) continue;
         if (infos && found < room) {
             memset(&infos[found], 0, sizeof infos[found]);
@@ -70,20 +71,22 @@ static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, unsigned *count, n
 
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {
     ENTER_DEVICE(device);
-    return processes(gpu, mig, count, infos);
+    return processes(gpu, mig, false, count, infos);
 }
 
-#define NO_PROCESSES(function)                                                                                        \
-    nvmlReturn_t function(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {                           \
-        ENTER_DEVICE(device);                                                                                         \
-        (void)infos;                                                                                                  \
-        REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);                                                                  \
-        *count = 0;                                                                                                   \
-        return leave(NVML_SUCCESS);                                                                                   \
-    }
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {
+    ENTER_DEVICE(device);
+    return processes(gpu, mig, true, count, infos);
+}
 
-NO_PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3)
-NO_PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3)
+nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count,
+                                                        nvmlProcessInfo_t *infos) {
+    ENTER_DEVICE(device);
+    (void)infos;
+    REQUIRE(count, NVML_ERROR_INVALID_ARGUMENT);
+    *count = 0;
+    return leave(NVML_SUCCESS);
+}
 
 #define GETTER(function, type, field)                                                                                 \
     nvmlReturn_t function(nvmlDevice_t device, type *to) {                                                            \

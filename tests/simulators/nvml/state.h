@@ -9,6 +9,7 @@ enum { GPUS = 32, MIGS = 8, PROCESSES = 16, FAILURES = 64, TEXT = 96 };
 
 typedef struct {
     unsigned pid, gi, ci;
+    bool draws; /* instead of computing */
     unsigned long long bytes;
     char name[TEXT];
 } Process;
