@@ -128,6 +128,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     values: dict[str, Any] = {"name": name, "rlimits": {}}
     for key, text in section.items.items():
         try:
+            _check_lines(text)
             if key.startswith(_RLIMIT):
                 values["rlimits"][key.removeprefix(_RLIMIT)] = _rlimit(key, text)
             elif key in _FIXED:
@@ -172,9 +173,23 @@ def _converter(key: str) -> Callable[[str], object]:
     raise ValueError(f"unknown key, expected one of {', '.join(sorted(_KEYS))}, {_RLIMIT}NAME")
 
 
+def _check_lines(text: str) -> None:
+    """Check that a value has not swallowed the lines after it. Errors quote values, but not those of variables.
+
+    Raises:
+        ValueError: an indented line, which continues the value, looks like a key or a section.
+    """
+    for line in text.split("\n")[1:]:
+        if _SWALLOWED.match(line):
+            raise ValueError("continues in indented lines, one of which is a key or a section: do not indent it")
+
+
 def _command(text: str) -> str:
     if not _words(text):
         raise ValueError("empty, expected the command that runs the plugin")
+    if variable := _VARIABLE.match(text):
+        # A shell would set it. Here it would be the program, and named in the error that there is none.
+        raise ValueError(f"sets {variable[1]}, expected the command that runs the plugin; variables belong in [env]")
     return text
 
 
@@ -241,6 +256,8 @@ def _single(text: str) -> None:
         raise ValueError("is false, expected true: a second process would take the resources from the first")
 
 
+_VARIABLE = re.compile(r"\s*['\"]?([A-Za-z_]\w*)=")
+_SWALLOWED = re.compile(r"\s*(\[|[A-Za-z_]\w*\s*(=|:\s))")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
 _RLIMIT = "rlimit_"

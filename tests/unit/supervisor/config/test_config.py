@@ -163,6 +163,14 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
         f"PASSWORD = {SECRET}\n{GOOD}",
         f"{GOOD}PASSWORD = {SECRET}\n",
         f"[watcher:a]\ncmd = x --password '{SECRET}\n",
+        f"[watcher:a]\ncmd = PASSWORD={SECRET} x\n",
+        f"[watcher:a]\ncmd = 'PASSWORD={SECRET}' x\n",
+        *(
+            f"{GOOD}{key}\n  [env]\n  PASSWORD = {SECRET}\n"
+            for key in ("watchdog = 30", "args = -x", "autostart = true")
+        ),
+        f"{GOOD}priority = 1\n  PASSWORD={SECRET}\n",
+        f"[watcher:a]\ncmd = sleep 1\n  PASSWORD: {SECRET}\n",
     ],
 )
 def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
@@ -170,6 +178,12 @@ def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert SECRET not in str(caught.value)
+
+
+def test_a_command_may_have_several_lines(tmp_path: Path) -> None:
+    """Indented lines continue it."""
+    (plugin,) = read(tmp_path, "[watcher:a]\ncmd = python -m hub.plugin\n  serial:Serial\n  --config=a.yaml\n")
+    assert plugin.cmd.split()[-2:] == ["serial:Serial", "--config=a.yaml"]
 
 
 def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
