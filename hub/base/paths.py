@@ -129,7 +129,7 @@ class RunDir:
             if excess > 0:
                 problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"
                 raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
-        self._check_way()
+        self._check_path()
         if self._owner() is None:
             try:
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -142,9 +142,9 @@ class RunDir:
 
         Raises:
             ConfigError: it is a link, is not a directory, or belongs to another user; or another user can replace it,
-                or a link or directory on the way to it.
+                or a link or directory on the path to it.
         """
-        self._check_way()
+        self._check_path()
         owner = self._owner()
         if owner != os.geteuid():
             problem = f"belongs to {user_name(owner or 0)}, expected {user_name(os.geteuid())}, the user of the hub"
@@ -159,21 +159,21 @@ class RunDir:
         except OSError as error:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
 
-    def _check_way(self) -> None:
+    def _check_path(self) -> None:
         """Check that no other user can lead the hub to a directory of their choice, now or later."""
-        for place in way_to(self.path.absolute().parent):
+        for step in path_steps(self.path.absolute().parent):
             try:
-                found = place.lstat()
+                found = step.lstat()
             except FileNotFoundError:
                 # Created with the directory itself.
                 return
             except OSError as error:
                 raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
             if found.st_uid not in (0, os.geteuid()):
-                what = "a link" if stat.S_ISLNK(found.st_mode) else "a directory"
-                raise ConfigError(self.path, f"{place} is {what} of {user_name(found.st_uid)}; {_ANOTHER}")
+                what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a directory"
+                raise ConfigError(self.path, f"{step} is {what} owned by {user_name(found.st_uid)}; {_ANOTHER}")
             if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-                raise ConfigError(self.path, f"{place} can be written by every user; {_ANOTHER}")
+                raise ConfigError(self.path, f"{step} is world-writable; {_ANOTHER}")
 
     def _owner(self) -> int | None:
         """Return the user id of the owner; None if the directory does not exist.
@@ -202,12 +202,12 @@ _MAX_LINKS = 40
 """Maximum number of links in one path, as in the kernel."""
 
 
-def way_to(path: Path, links: int = _MAX_LINKS) -> Iterator[Path]:
+def path_steps(path: Path, links: int = _MAX_LINKS) -> Iterator[Path]:
     """Yield each directory and link that leads to an absolute path, and the path itself."""
-    for place in (*reversed(path.parents), path):
-        yield place
-        if links and place.is_symlink():
-            yield from way_to(place.parent / place.readlink(), links - 1)
+    for step in (*reversed(path.parents), path):
+        yield step
+        if links and step.is_symlink():
+            yield from path_steps(step.parent / step.readlink(), links - 1)
 
 
 def user_name(uid: int) -> str:

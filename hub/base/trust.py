@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from hub.base.errors import ConfigError
-from hub.base.paths import user_name, way_to
+from hub.base.paths import path_steps, user_name
 
 _ROOT = 0
 _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def check_trusted(path: Path) -> None:
         return
     end = os.path.realpath(path)
     try:
-        for place in way_to(path.absolute()):
+        for place in path_steps(path.absolute()):
             if problem := _problem(place, is_end=os.path.realpath(place) == end):
                 where = "" if place == path.absolute() else f"{place} "
                 todo = "copy it to a directory that only root can write to, such as /etc/dphub"

@@ -44,10 +44,10 @@ def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
     (theirs / "a").mkdir()
     os.chown(theirs, 12345, 12345)
     for path in (theirs / "run", theirs / "new/run", theirs / "a/run", tmp_path / "link/run"):
-        with pytest.raises(ConfigError, match=r"/theirs is a directory of user 12345; choose"):
+        with pytest.raises(ConfigError, match=r"/theirs is a directory owned by user 12345; choose"):
             RunDir(path).create()
     (theirs / "a/run").mkdir()
-    with pytest.raises(ConfigError, match=r"/theirs is a directory of user 12345; choose"):
+    with pytest.raises(ConfigError, match=r"/theirs is a directory owned by user 12345; choose"):
         RunDir(theirs / "a/run").secure()
     assert [path.name for path in theirs.rglob("*")] == ["a", "run"]
 
@@ -56,7 +56,7 @@ def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path)
     """Any user could rename the run directory; not so in a directory such as /tmp."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(ConfigError, match=r"/open can be written by every user; choose"):
+    with pytest.raises(ConfigError, match=r"/open is world-writable; choose"):
         RunDir(tmp_path / "open/run").create()
     (tmp_path / "open").chmod(0o1777)
     RunDir(tmp_path / "open/run").create()

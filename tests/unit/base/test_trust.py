@@ -9,7 +9,7 @@ import pytest
 
 from hub.base import trust
 from hub.base.errors import ConfigError
-from hub.base.paths import way_to
+from hub.base.paths import path_steps
 from hub.base.trust import check_own, check_trusted
 
 OTHER = 65534
@@ -19,7 +19,7 @@ OTHER = 65534
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in a directory; the user who runs the tests counts as root."""
     monkeypatch.setattr(trust, "_ROOT", os.geteuid())
-    monkeypatch.setattr(trust, "way_to", _from(tmp_path, way_to))
+    monkeypatch.setattr(trust, "path_steps", _from(tmp_path, path_steps))
     path = tmp_path / "etc" / "circus.ini"
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
