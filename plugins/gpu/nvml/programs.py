@@ -1,11 +1,19 @@
 """The driver's own programs: nvidia-smi, nvidia-cuda-mps-control."""
 
 import os
+import select
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.library import DIRECTORIES
+
+MAX_OUTPUT = 4096
+"""Bytes of a program's output that are kept: it is the reason why a device is unhealthy if the program fails."""
+
+_CHUNK = 1 << 16
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -27,7 +35,7 @@ def run_program(
     stdin: str = "",
     environment: Mapping[str, str] = _NOTHING,
 ) -> str:
-    """Run one of the driver's programs and return its output.
+    """Run one of the driver's programs and return its output, at most `MAX_OUTPUT` bytes.
 
     It runs in its own session: what it leaves running outlives this process and its group.
 
@@ -58,24 +66,51 @@ def _run(
     # Imported here: it takes 1 MB, which a plugin process needs only if it runs a program.
     import subprocess  # noqa: PLC0415 - see above
 
+    end = time.monotonic() + timeout
     try:
-        done = subprocess.run(  # noqa: S603 - a program of the driver
+        running = subprocess.Popen(  # noqa: S603 - a program of the driver
             [str(program), *args],
-            input=stdin,
             env=variables,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-            timeout=timeout,
-            check=False,
+            bufsize=0,
             start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise ProgramFailed(f"{program.name} did not finish within {timeout:g} s") from None
     except OSError as error:
         raise ProgramFailed(f"{program.name} cannot be executed: {error.strerror}") from None
-    return done.returncode, done.stdout
+    with running:
+        try:
+            if running.stdin and running.stdout:
+                # A few bytes, for which a pipe always has room.
+                with suppress(BrokenPipeError):
+                    running.stdin.write(stdin.encode())
+                running.stdin.close()
+                output = _read(running.stdout.fileno(), end)
+            code = running.wait(max(0, end - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            running.kill()
+            raise ProgramFailed(f"{program.name} did not finish within {timeout:g} s") from None
+    return code, output.decode(errors="backslashreplace")
+
+
+def _read(pipe: int, end: float) -> bytes:
+    """Read a program's output to its end, but keep only the beginning: it may be what a container made it say.
+
+    Raises:
+        TimeoutError: it does not end in time.
+    """
+    ready = select.poll()
+    ready.register(pipe, select.POLLIN)
+    kept = b""
+    while ready.poll(max(0, end - time.monotonic()) * 1000):
+        chunk = os.read(pipe, _CHUNK)
+        if not chunk:
+            return kept
+        kept += chunk[: MAX_OUTPUT - len(kept)]
+        if time.monotonic() > end:
+            break
+    raise TimeoutError
 
 
 def _variables(paths: DriverPaths, additional: Mapping[str, str]) -> dict[str, str]:
