@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -29,13 +30,23 @@ UNRESPONSIVE_AFTER = 30.0
 """Seconds without a heartbeat after which a hub counts as unresponsive, even if its sockets accept connections."""
 
 
+def create_heartbeat(path: Path) -> None:
+    """Create an empty file if there is none. What is there is not opened: it may be a pipe, or a link to elsewhere.
+
+    Raises:
+        OSError: the file system is full, or cannot be written.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def touch_heartbeat(path: Path) -> None:
     """Set a file's modification time to now, by a clock that is unaffected by adjustments and by suspending the node.
 
     Setting only the time requires no disk space.
     """
-    path.touch(mode=0o600)
-    os.utime(path, ns=(time.monotonic_ns(),) * 2)
+    create_heartbeat(path)
+    os.utime(path, ns=(time.monotonic_ns(),) * 2, follow_symlinks=False)
 
 
 def heartbeat_age(path: Path) -> float:

@@ -15,7 +15,7 @@ from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError
-from hub.model.heartbeat import INTERVAL, HeartbeatReport, heartbeat_interval, touch_heartbeat
+from hub.model.heartbeat import INTERVAL, HeartbeatReport, create_heartbeat, heartbeat_interval, touch_heartbeat
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.circus.watcher import PluginWatcher
 
@@ -113,9 +113,8 @@ class Watchdog:
         """Return the state of a process; None if the file system is full, since all processes would look dead."""
         path = self._run_dir.heartbeat(name)
         try:
-            if not path.exists():
-                path.touch()
-            beat_time = path.stat().st_mtime_ns
+            create_heartbeat(path)
+            beat_time = path.lstat().st_mtime_ns
         except OSError:
             return None
         report = _read(path)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hub.base.paths import RunDir
+from hub.model.heartbeat import heartbeat_age
 from hub.supervisor.watchdog import ProcessMonitor, Sample, Watchdog
 
 LIMIT = 30.0
@@ -67,3 +68,20 @@ def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, cont
     watchdog = Watchdog(run_dir, arbiter)
     watchdog._check_plugins(10)
     assert {pid: monitor._last.scan for pid, monitor in watchdog._watched.items()} == {1: 0, 2: 7}
+
+
+@pytest.mark.parametrize("target", ["nowhere", "bad"])
+def test_a_link_in_place_of_a_heartbeat_file(tmp_path: Path, target: str) -> None:
+    """It is not followed: no file is created elsewhere, and the process is watched, and the hub's heartbeat seen."""
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.path.mkdir()
+    run_dir.heartbeat("bad").symlink_to(tmp_path / "nowhere" if target == "nowhere" else run_dir.heartbeat("bad"))
+    run_dir.hub_heartbeat.symlink_to(tmp_path / "nowhere")
+    config = SimpleNamespace(watchdog=LIMIT, is_hub_plugin=True)
+    arbiter: Any = SimpleNamespace(watchers=[SimpleNamespace(name="bad", config=config, processes=[1])])
+    watchdog = Watchdog(run_dir, arbiter)
+    watchdog.beat()
+    watchdog._check_plugins(10)
+    assert list(watchdog._watched) == [1]
+    assert 0 < heartbeat_age(run_dir.hub_heartbeat) < LIMIT
+    assert not (tmp_path / "nowhere").exists()
