@@ -77,6 +77,9 @@ class _Page(RequestHandler):
         self.set_header("Server", "dphub")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+        # No other site may embed any of this, in a frame or otherwise.
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.set_header("Content-Security-Policy", "frame-ancestors 'none'")
 
     def compute_etag(self) -> None:
         """Send no ETag: each response differs, and none is cached."""
@@ -150,7 +153,7 @@ class _Metrics(_Page):
 class _PageFile(_Page):
     def get(self, name: str = "index.html") -> None:
         """Write one of the page's files."""
-        # The page loads nothing from other sites, and other sites may not embed it in a frame.
+        # The page loads nothing from other sites.
         self.set_header("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
         self.set_header("Content-Type", f"{kind}; charset=UTF-8")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+from itertools import product
 
 from tornado.httpclient import AsyncHTTPClient
 
@@ -93,9 +94,14 @@ async def test_other_addresses(node: OperatedNode) -> None:
 
 
 async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
-    """A browser that asks for the page, or only for its headers, is forbidden to show it in another site's page."""
+    """A browser that asks for anything, or only for its headers, is forbidden to show it in another site's page.
+
+    Nor may that page load it as an image or a script, which succeeds or fails with the status code of /readyz.
+    """
     status = node.status()
     assert status
-    for method in ("GET", "HEAD"):
-        answer = await AsyncHTTPClient().fetch(f"http://{status.hub.report.http}/", method=method)
-        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    for method, path in product(("GET", "HEAD"), ("", "status", "readyz", "healthz", "metrics", "nothing")):
+        url = f"http://{status.hub.report.http}/{path}"
+        answer = await AsyncHTTPClient().fetch(url, method=method, raise_error=False)
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], path
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", path
