@@ -36,7 +36,9 @@ def _listening(path: Path) -> Iterator[None]:
 def _parsed(*words: str | Path) -> click.Context:
     found = cli.get_command(click.Context(cli), "fake-kubelet")
     assert found
-    return found.make_context("fake-kubelet", [str(word) for word in words])
+    return found.make_context(
+        "fake-kubelet", [str(word) for word in words], parent=click.Context(cli, **cli.context_settings)
+    )
 
 
 def _refusal(*words: str | Path) -> str:

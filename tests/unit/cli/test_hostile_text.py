@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -16,9 +15,8 @@ from tornado.httpclient import AsyncHTTPClient
 from hub.base.jsonfile import replace_file
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.paths import RunDir
+from hub.cli import cli
 from hub.cli.commands.devices import devices
-from hub.cli.commands.logs import logs
-from hub.cli.commands.status import status
 from hub.cli.completing import Complete, everything, releasable
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RunState
 from hub.model.plugin import (
@@ -106,21 +104,21 @@ def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (status, []),
-        (status, ["stub"]),
-        (status, ["--json"]),
-        (status, ["stub", "--json"]),
-        (devices, []),
-        (devices, ["stub"]),
-        (devices, ["0x"]),
-        (devices, ["--json"]),
+        ("status", []),
+        ("status", ["stub"]),
+        ("status", ["--json"]),
+        ("status", ["stub", "--json"]),
+        ("devices", []),
+        ("devices", ["stub"]),
+        ("devices", ["0x"]),
+        ("devices", ["--json"]),
     ],
 )
-def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: Any, words: list[str]) -> None:  # noqa: ANN401 - click's commands have no type
+def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: str, words: list[str]) -> None:
     """Whatever ids, reasons and names contain: nothing that a terminal obeys, and no character of another direction."""
     for _ in range(ROUNDS):
         _write_node(RunDir(directory), hostile)
-        result = CliRunner().invoke(command, [*words, "--run-dir", str(directory)])
+        result = CliRunner().invoke(cli, [command, *words, "--run-dir", str(directory)])
         assert result.exit_code in (0, 1), result.output
         _expect_printable(result.output)
         assert "x" in result.output
@@ -208,7 +206,7 @@ def test_a_log_line_stays_one_line(directory: Path, hostile: Callable[[], str], 
     run_dir = RunDir(directory)
     _write_node(run_dir, hostile)
     count = _log_hostile_events(run_dir, hostile, LogFormat.JSON)
-    result = CliRunner().invoke(logs, [*words, "--run-dir", str(directory)])
+    result = CliRunner().invoke(cli, ["logs", *words, "--run-dir", str(directory)])
     assert result.exit_code == 0, result.output
     _expect_events(result.output, count)
     if words:
