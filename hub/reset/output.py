@@ -66,4 +66,4 @@ class Output:
         self._print(line[:LINE_BYTES].decode(errors="backslashreplace") + cut)
 
     def _print(self, line: str) -> None:
-        self._log.info("reset printed", line=line)
+        self._log.info("reset output", line=line)

@@ -118,7 +118,7 @@ def _kubelet_problems(hub: HubStatus, plugins: Sequence[PluginStatus]) -> Iterat
         message += f"; {', '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} waiting for it" if waiting else ""
         yield Problem(Severity.WARNING, "kubelet", message, "start the kubelet")
     elif any(plugin.report.resources and not plugin.report.holders_known for plugin in plugins):
-        message = "it is unknown which containers use which devices: the pod resources API is unavailable"
+        message = "cannot determine which containers use which devices: the pod resources API is unavailable"
         yield Problem(Severity.INFO, "kubelet", message)
 
 

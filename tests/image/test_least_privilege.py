@@ -46,7 +46,7 @@ ENDS = {
 
 SHOWS = {
     "device-plugins": "there is no kubelet at /var/lib/kubelet/device-plugins",
-    "pod-resources": "it is unknown which containers use which devices",
+    "pod-resources": "cannot determine which containers use which devices",
     "dev": "/dev/infiniband/uverbs1 does not exist, no container with device 0000:87:00.0 can start",
     "sys": "/sys/class/infiniband does not exist",
     # The adapter that the node's own traffic needs is allocated.

@@ -67,7 +67,7 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
     if silent := unknown(asked).removeprefix("; "):
         echo(f"Incomplete: {silent}.", error=True)
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):
-        echo("It is unknown which containers use which devices: the pod resources API is unavailable.", error=True)
+        echo("Cannot determine which containers use which devices: the pod resources API is unavailable.", error=True)
     return Exit.OK
 
 

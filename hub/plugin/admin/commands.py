@@ -144,7 +144,7 @@ class AdminCommands:
 
     async def _reset_if_free(self, key: str, named: str) -> Response:
         if not await self._holders.refresh():
-            why = "whether it is in use is unknown: the kubelet's pod resources API is unavailable"
+            why = "cannot determine whether it is in use: the kubelet's pod resources API is unavailable"
             return Response(ok=False, message=f"{named} was not reset: {why}")
         if holders := self._holders.of_device(key):
             users = "; ".join(holder.describe("is using it") for holder in holders)

@@ -39,8 +39,8 @@ def missing_files(host: Host, devices: Iterable[Device]) -> list[str]:
         f"{path} does not exist, so no container with device {_named(names)} can start"
         for path, names in missing.items()
     ] + [
-        f"{path} is this process's path of a file on the node, so no container with device {_named(list(names))} "
-        f"can start: name the node's own path, /{Path(path).relative_to(host.root)}"
+        f"{path} is where this process sees a file on the node, not its path on the node, so no container with device "
+        f"{_named(list(names))} can start: name the node's own path, /{Path(path).relative_to(host.root)}"
         for path, names in users.items()
         if _is_below(host.root, path)
     ]

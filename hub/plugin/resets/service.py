@@ -126,7 +126,7 @@ class ResetService:
         try:
             return await self._calls.call(self._plugin.reset_blocked, lambda: _all_blocked(self._plugin, shares), limit)
         except PluginError as failure:
-            why = f"whether it may be reset is unknown: {failure}"
+            why = f"cannot determine whether it may be reset: {failure}"
         return dict.fromkeys(shares, why)
 
     def _record(self, key: str, name: str, result: ResetResult) -> None:
@@ -182,7 +182,7 @@ def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
         return printable(_checked(plugin.reset_blocked(shares)))
     except Exception as error:  # noqa: BLE001 - plugin code; the safe answer is not to reset
         failure = PluginError.of(error, plugin.reset_blocked)
-        return f"whether it may be reset is unknown: {failure}"
+        return f"cannot determine whether it may be reset: {failure}"
 
 
 def _checked(why: object) -> str:

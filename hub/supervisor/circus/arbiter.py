@@ -222,7 +222,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         """Stop a plugin and remove it."""
         if any(nostop):
             raise MessageError(
-                "a process without a hub would block its resources for the next one; remove the plugin without nostop"
+                "a process without a hub would keep the next process from getting its resources; "
+                "remove the plugin without nostop"
             )
         return asyncio.ensure_future(self._remove(self.get_watcher(name)))
 

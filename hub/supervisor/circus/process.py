@@ -17,7 +17,10 @@ _HUB_PID = os.getpid()
 
 
 class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
-    """A child that exits with the hub, however that exits: otherwise it would block its resources for the next hub."""
+    """A child that exits with the hub, however that exits.
+
+    Otherwise it would keep the next hub's plugins from getting the resources.
+    """
 
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.

@@ -58,7 +58,7 @@ class Function:
         try:
             devices = {device_number(path / "dev") for path in self._path.glob("infiniband_*/*")}
         except ValueError as error:
-            raise ResetFailed(f"the processes that have it open are unknown: {error}") from None
+            raise ResetFailed(f"cannot determine which processes have it open: {error}") from None
         yield from processes_with_open(self._host, devices)
 
     def unbind(self, timeout: float) -> None:
@@ -104,7 +104,11 @@ class Function:
             missing = ", ".join(sorted(set(names) - self._names))
             raise ResetFailed(f"the names of its device files changed: {missing} no longer exist") from None
         if active:
-            self._wait(lambda: self.is_active, "its ports, ACTIVE before, did not become ACTIVE again", timeout)
+            self._wait(
+                lambda: self.is_active,
+                "its ports were ACTIVE before the reset and did not become ACTIVE again",
+                timeout,
+            )
 
     @property
     def _names(self) -> set[str]:

@@ -69,7 +69,7 @@ async def test_stop_while_the_use_of_devices_is_unknown(node: OperatedNode) -> N
     """It says so, and stops the plugin."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("stop", "stub")
-    assert (said.code, "unknown which containers use which: the pod" in said.out) == (0, True), said
+    assert (said.code, "cannot determine which containers use which: the pod" in said.out) == (0, True), said
 
 
 async def test_one_device(node: OperatedNode) -> None:
@@ -184,13 +184,13 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
     """If the kubelet does not report which container uses which device, the output says so and shows the rest."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("devices", width=200)
-    assert (said.code, "stub-3" in said.out, "It is unknown which containers use which devices" in said.err) == (
+    assert (said.code, "stub-3" in said.out, "Cannot determine which containers use which devices" in said.err) == (
         0,
         True,
         True,
     ), said
     said = await node.dphub("reset", "stub-1")
-    assert (said.code, "whether it is in use is unknown" in said.err) == (1, True), said
+    assert (said.code, "cannot determine whether it is in use" in said.err) == (1, True), said
 
 
 async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:

@@ -48,7 +48,7 @@ class Bay:
         with capture_logs() as log:
             resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings, term_timeout=0.1)
             result = (await resetter.reset([device], deadline))[uuid]
-        self.printed = [str(line["line"]) for line in log if line["event"] == "reset printed"]
+        self.printed = [str(line["line"]) for line in log if line["event"] == "reset output"]
         return result
 
 

@@ -97,7 +97,7 @@ def test_add_and_rm(make_hub: MakeHub) -> None:
         refused = hub.ctl(*words)
         assert refused.returncode != 0
         assert reason in refused.stderr
-    assert "block its resources" in hub.call("rm", name="b", nostop=True)["reason"]
+    assert "from getting its resources" in hub.call("rm", name="b", nostop=True)["reason"]
     pid = hub.plugin_pid("b")
     assert hub.ask("rm", "b", "--waiting") == "ok"
     assert not is_alive(pid)

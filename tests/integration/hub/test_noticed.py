@@ -138,7 +138,7 @@ async def test_a_kubelet_that_does_not_report_the_use_of_devices(node: OperatedN
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     for number, resource in enumerate((GPU, HCA, STUB)):
         await node.kubelet.admit(f"pod-{number}", {resource: 1})
-    await _noticed(node, "it is unknown which containers use which devices: the pod resources API is unavailable")
+    await _noticed(node, "cannot determine which containers use which devices: the pod resources API is unavailable")
     assert (await node.dphub("status")).code == 0
 
 

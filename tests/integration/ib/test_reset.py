@@ -200,7 +200,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
     kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
     limits = replace(PATIENT, ready=0.5)
     assert (
-        "its ports, ACTIVE before, did not become ACTIVE again within 0.5 s"
+        "its ports were ACTIVE before the reset and did not become ACTIVE again within 0.5 s"
         in (await _reset(kernel, limits=limits)).message
     )
     assert (await _reset(kernel)).outcome is Outcome.OK

@@ -90,7 +90,7 @@ async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -
     await breakable.plugin.logged("reset failed")
     (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
-    lines = {line["line"] for line in breakable.plugin.lines("reset printed")}
+    lines = {line["line"] for line in breakable.plugin.lines("reset output")}
     assert lines == {"asked to fix d0 which is smoke was seen"}
 
 
@@ -102,8 +102,8 @@ async def test_a_reset_that_does_not_fix_leaves_it_to_an_administrator(node: Nod
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await kubelet.admit("trainer", {STUB: 1})
-    await breakable.plugin.logged("reset printed")
-    assert [line["line"] for line in breakable.plugin.lines("reset printed")] == ["asked to fix d1 which is whole"]
+    await breakable.plugin.logged("reset output")
+    assert [line["line"] for line in breakable.plugin.lines("reset output")] == ["asked to fix d1 which is whole"]
     assert (await breakable.device("smoke")).source == "broken"
 
 
@@ -116,7 +116,7 @@ async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kube
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
     await kubelet.wait_for(STUB, 1)
     await kubelet.start_container(pod)
-    await wait_until(lambda: len(breakable.plugin.lines("reset printed")) == 4, "two more resets")
+    await wait_until(lambda: len(breakable.plugin.lines("reset output")) == 4, "two more resets")
     await breakable.device("smoke was seen")
     breakable.plugin.hup()
     await breakable.plugin.stop()

@@ -61,7 +61,7 @@ class Workshop:
     def printed(self, device: str) -> list[str]:
         """Return the lines that the resets of a device have printed."""
         return [
-            entry["line"] for entry in self.log if entry["event"] == "reset printed" and entry.get("device") == device
+            entry["line"] for entry in self.log if entry["event"] == "reset output" and entry.get("device") == device
         ]
 
 

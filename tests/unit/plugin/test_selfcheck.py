@@ -71,6 +71,7 @@ def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> No
     file = written(tmp_path, f"{RESOURCE}    {code}")
     report = check_plugin(f"{file}:P", None, Host(tmp_path / "host"), with_devices=True)
     said = (
-        f"{tmp_path}/host/dev/x0 is this process's path of a file on the node, so no container with device a can start"
+        f"{tmp_path}/host/dev/x0 is where this process sees a file on the node, not its path on the node, "
+        "so no container with device a can start"
     )
     assert report.warnings == (f"{STUB}: {said}: name the node's own path, /dev/x0",)
