@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class Host:
-    """The node's file system, which may be mounted at another path in the hub's container.
+    """The node's file system, which may be mounted at a different path in the hub's container.
 
     Arguments and results are paths on the node, as the kubelet and the container runtime use them; only `path` returns
     a path for this process.

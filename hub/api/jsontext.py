@@ -1,4 +1,4 @@
-"""Parses JSON, with an error that names the place for whatever is wrong."""
+"""Parses JSON, with an error that names the location of whatever is wrong."""
 
 import json
 import re

@@ -39,7 +39,7 @@ def read_file(path: Path, kind: type[State]) -> State | None:
     """Return the content of a file, or None if there is no file.
 
     Raises:
-        UnreadableError: it cannot be read, or has other content.
+        UnreadableError: it cannot be read, or contains anything else.
     """
     try:
         return decode_json(read_bytes(path), kind, path)

@@ -23,8 +23,8 @@ DeviceHolders = Mapping[tuple[str, str], str]
 def pod_resources_socket(plugin_dir: Path) -> Path:
     """Return where the API is expected: next to the plugin directory.
 
-    The kubelet serves it under its root directory, but the plugin directory does not move with it; with another root
-    directory, the API is mounted or linked here.
+    The kubelet serves it under its root directory, but the plugin directory does not move with it; with a different
+    root directory, the API is mounted or linked here.
     """
     return plugin_dir.parent / "pod-resources" / "kubelet.sock"
 

@@ -92,7 +92,7 @@ class Node:
             plugin.kill()
 
     async def start_hub(self, instance: str = INSTANCE) -> None:
-        """Start a hub, with its log in a file. A hub of another name takes over from the running one."""
+        """Start a hub, with its log in a file. A hub with a different name takes over from the running one."""
         self.run_dir = RunDir(self.run_dir.path, instance)
         flags = {
             "config": self._config,

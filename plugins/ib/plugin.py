@@ -172,7 +172,7 @@ class IB(Plugin):
             pool.resource,
             nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
             unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
-            # HCAs on several nodes are close to all of them, which does not help to choose.
+            # HCAs on several nodes are close to all of them, which does not help narrow down the choice.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,
             pci=[hca.pci for hca in hcas],
@@ -181,7 +181,7 @@ class IB(Plugin):
 
 
 def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
-    """Describe an HCA for administrators; of several, only their names."""
+    """Describe an HCA for administrators; if there are several, give only their names."""
     if len(hcas) != 1:
         return {"devices": ", ".join(hca.name for hca in hcas)}
     (hca,) = hcas

@@ -341,7 +341,7 @@ def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:
 
 
 def test_a_wrong_kubelet_root_is_no_silent_pod() -> None:
-    """The kubelet's directories must exist already; directories that no other component creates are created."""
+    """The kubelet's directories must already exist; directories that no other component creates are created."""
     types = {path: mount["hostPath"]["type"] for path, mount in mounts(default()).items()}
     made = {path for path, kind in types.items() if kind == "DirectoryOrCreate"}
     assert made == {str(RUN_DIR), CDI}

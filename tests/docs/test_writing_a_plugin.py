@@ -43,8 +43,8 @@ FROM_HUB = ["Allocation", "Metric", "Sample"]
 
 NOT_TYPED = {
     "mkdir serial && cd serial": "the directory of the test stands for it",
-    "python3 -m venv venv": "tests have a virtual environment already",
-    ". venv/bin/activate": "tests have a virtual environment already",
+    "python3 -m venv venv": "tests already have a virtual environment",
+    ". venv/bin/activate": "tests already have a virtual environment",
     "pip install ../device-plugin-hub": "needs a package index; tests/deploy/test_release.py installs the wheel",
     "pip install pytest": "needs a package index",
     "kubectl apply ": "needs a cluster",

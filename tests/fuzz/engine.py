@@ -6,7 +6,7 @@ memory.
 
 Atheris was considered. Its guidance by coverage sees Python code only, while most of what reads input here is compiled
 (msgspec, protobuf, gRPC). It needs a process for each target, shortens no structured input, and is another 37 MB to
-install, where Hypothesis is used by other tests already.
+install, where other tests already use Hypothesis.
 """
 
 import time
@@ -172,7 +172,7 @@ class _Found(Exception):
 
 @contextmanager
 def _finds_expected(found: dict[str, Find]) -> Iterator[None]:
-    """Ignore the failure of a batch that was recorded already, flaky ones included."""
+    """Ignore the failure of a batch that was already recorded, flaky ones included."""
     try:
         yield
     except (_Found, hypothesis.errors.HypothesisException, BaseExceptionGroup):

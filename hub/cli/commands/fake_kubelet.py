@@ -37,7 +37,7 @@ _ANOTHER_SOCKET = "choose another with --pod-resources-socket"
 @click.option(
     "--plugin-dir",
     type=click.Path(path_type=Path, file_okay=False, readable=False),
-    # No default and no variable: the directory of the node's own kubelet must not be an accident.
+    # No default and no variable: no user should get the directory of the node's own kubelet by accident.
     required=True,
     help="Where to listen, and where plugins have their sockets; created if missing. A kubelet deletes these sockets.",
 )
@@ -67,7 +67,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
 
 def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
-    """Reject places that are in use.
+    """Reject locations that are in use.
 
     A kubelet that starts replaces its own two sockets, and deletes all others in its plugin directory. Plugins that
     listen there matter only in the node's own directory: elsewhere, they wait for the next start of the fake kubelet.

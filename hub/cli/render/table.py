@@ -114,7 +114,7 @@ class Table:
 def _printable(cell: Cell) -> Cell:
     if isinstance(cell, str):
         return printable(cell)
-    # It has as many characters, so the styles of its parts stay.
+    # It has the same number of characters, so the styles of its parts still fit.
     cell.plain = printable(cell.plain)
     return cell
 

@@ -1,4 +1,4 @@
-"""Finds methods of a plugin that return a value of a wrong type, as far as their source shows it."""
+"""Finds methods of a plugin that return a value of the wrong type, as far as their source shows."""
 
 import ast
 import inspect

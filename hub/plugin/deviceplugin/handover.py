@@ -1,4 +1,4 @@
-"""How a resource goes from one hub to another in a rolling upgrade, so that one of them serves it at any moment.
+"""How a resource goes from one hub to another in a rolling upgrade, so that one of them is serving it at all times.
 
 The older hub still has its stream when the newer one registers, and it may exit at any moment. A kubelet disconnects by
 name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once
@@ -65,7 +65,7 @@ class Handover:
     def before_register(self) -> None:
         """Record the time of a registration, which follows at once."""
         self.refresh()
-        # A newer hub that is there already may register later than this one.
+        # A newer hub that is already there may register later than this one.
         self._registered_at = 0 if self.has_newer_hub else now()
 
     def restart(self) -> None:

@@ -248,7 +248,7 @@ class Registrar:
         await self._handover.detach_kubelet(lambda socket: self._register(kubelet, socket))
 
     async def _register_again(self, kubelet: KubeletIdentity) -> bool:
-        """Register on the socket that the kubelet knows already; return whether it opened one more stream."""
+        """Register on the socket that the kubelet already knows; return whether it opened one more stream."""
         self._handover.restart()
         self._server.streams.expect_another()
         error = await self._register(kubelet, self._server.path)

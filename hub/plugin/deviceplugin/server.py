@@ -114,7 +114,7 @@ class DevicePluginServer:
             server.add_insecure_port(f"unix:{self.path}")
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
-        # A kubelet that starts right now may have deleted the socket already; then it is not reachable.
+        # A kubelet that starts right now may already have deleted the socket; then it is not reachable.
         self._server, self._inode = server, _inode(self.path)
         await server.start()
 

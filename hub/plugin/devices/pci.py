@@ -10,7 +10,7 @@ _FUNCTION = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 class PciTree:
-    """Looks each address up once: a device in another slot has another address.
+    """Looks each address up once: a device in a different slot has a different address.
 
     Args:
         host: The node's file system.

@@ -225,7 +225,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     def _explain_exit(self, process: WatchedProcess, code: int, delay: float | None, *, is_explained: bool) -> None:
         """Log how a process ended, with what its files say about that."""
         pid, ended = process.pid, exit_fields(code, ours=self.config.is_hub_plugin)
-        # The stack of an unresponsive process was logged already. The next process empties the file.
+        # The stack of an unresponsive process has already been logged. The next process empties the file.
         if code < 0 and not is_explained and (stack := self._read_stack()):
             ended["stack"] = stack
         self.record.add_error(pid, self._last_error(process, code))

@@ -13,8 +13,8 @@ LIBRARY_DIRECTORIES = (
     "/usr/lib/x86_64-linux-gnu/vdpau",
     "/usr/lib64/vdpau",
 )
-"""Where the libraries that containers need are, the real directory before its aliases. A directory that is added here
-probably belongs in `DIRECTORIES` in plugins/gpu/nvml/library.py too."""
+"""The directories of the libraries that containers need; each real directory comes before its aliases. A directory that
+is added here probably belongs in `DIRECTORIES` in plugins/gpu/nvml/library.py too."""
 
 PROGRAMS = (
     "nvidia-smi",

@@ -179,7 +179,7 @@ class Driver:
             preload(self._paths)
         if not self._lock.acquire(0 if known else FIRST_TIMEOUT):
             if not known:
-                # Never report an empty list without knowing: an older plugin may be serving these GPUs.
+                # Never report an empty list while the state is unknown: an older plugin may be serving these GPUs.
                 raise DriverFailure(f"a reset has been using the GPUs for {FIRST_TIMEOUT:g} s")
             return self._state
         self._session = Session(self._nvml, self._paths, self._prober, xids=self._listen)

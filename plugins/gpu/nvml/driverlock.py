@@ -83,7 +83,7 @@ def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
                 raise TimeoutError
 
         acquire(runtime.lock(runtime.node_path(RESET_LOCK)))
-        # After the reset lock: a session that would begin now finds that one taken.
+        # Taken after the reset lock: a session that tries to begin now finds the reset lock taken.
         for path in runtime.instance_paths(DRIVER_LOCK):
             acquire(runtime.lock(path))
         yield

@@ -44,7 +44,7 @@ class _Groups:
         free: The free shares by group, the best one last.
         policy: Whether the group with the fewest or with the most allocated shares comes first.
         allocated: The number of allocated shares by group.
-        required: Shares that are taken already.
+        required: Shares that are already taken.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ _LISTS = (
     "nvmlDeviceGetMPSComputeRunningProcesses",
     "nvmlDeviceGetGraphicsRunningProcesses",
 )
-"""The functions that list the processes on a device, each of another kind."""
+"""The functions that list the processes on a device, one for each kind of process."""
 
 
 def require_unused(target: Target, settings: ResetSettings) -> None:
@@ -45,7 +45,7 @@ def _usage(target: Target, slack: int) -> str:
 
 
 def _processes(target: Target) -> Iterator[str]:
-    # A process that computes and draws is in two of the lists.
+    # A process with both compute and graphics work is in two of the lists.
     pids = {process.pid: None for function in _LISTS for process in target.nvml.ask(function, target.handle) or ()}
     for pid in pids:
         yield f"process {pid} ({_name(target, pid)})"

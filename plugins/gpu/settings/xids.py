@@ -90,7 +90,7 @@ class XidPolicy(msgspec.Struct, frozen=True):
         same and takes precedence.
 
         Raises:
-            ConfigError: a variable has another value.
+            ConfigError: a variable has any other value.
         """
         meanings = dict.fromkeys(IGNORED, XidMeaning.IGNORE) | dict.fromkeys(FATAL, XidMeaning.FATAL)
         for kind in XidMeaning:

@@ -7,14 +7,14 @@ from pathlib import Path
 from hub import Host, UnreadableError, read_text
 
 VARIABLE = "DPHUB_NODE_NET"
-"""Names the directory with the kernel's tables of the node's network if this process has another one: a pod's /proc/net
-shows the pod's network."""
+"""Names the directory with the kernel's tables of the node's network if this process has a different one: a pod's
+/proc/net shows the pod's network."""
 
 _TABLES = "/proc/net"
 _UP = 0x1
 _FLAGS = re.compile("[0-9a-fA-F]{1,8}")
 _MAX_BYTES = 256 << 20
-"""A router has a million routes, with 128 bytes each."""
+"""A router may have a million routes, at 128 bytes each."""
 
 
 def default_route_interfaces(host: Host) -> list[str]:

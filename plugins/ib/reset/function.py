@@ -94,7 +94,7 @@ class Function:
         """Wait until the RDMA device is back under its names, and its ports are active if they were before.
 
         Raises:
-            ResetFailed: it is not back, or has other names than the container got.
+            ResetFailed: it is not back, or its names differ from those that the container got.
         """
         try:
             self._wait(lambda: bool(self._names) and set(names) <= self._names, "it had no RDMA device", timeout)

@@ -37,7 +37,8 @@ def device_number(attribute: Path) -> DeviceNumber:
 def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterator[str]:
     """Find processes that have one of these devices open or mapped, among those that this process can see.
 
-    Not found are files that no process has as such: on their way through a socket, or registered with io_uring.
+    It does not find files that are in no process's table of open files: those in transit through a socket, or
+    registered with io_uring.
     """
     for process in host.path("/proc").glob("[0-9]*"):
         if any(_opened(link) in devices for link in _open_files(process)):
@@ -45,7 +46,10 @@ def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterat
 
 
 def _open_files(process: Path) -> Iterator[str]:
-    """Yield links to a process's open files, and to its mapped ones, which stay open when they are closed."""
+    """Yield links to a process's open files, and to its mapped ones.
+
+    A mapping keeps a file in use after its descriptor has been closed.
+    """
     for thread in (process.name, *_threads_apart(process)):
         # A thread has a directory of its own beside those of processes, although /proc does not list it.
         for kind in ("fd", "map_files"):
@@ -53,7 +57,7 @@ def _open_files(process: Path) -> Iterator[str]:
 
 
 def _threads_apart(process: Path) -> Iterator[str]:
-    """Yield the threads that have other files open than the first one, which may even have ended before them."""
+    """Yield the threads whose open files may differ from those of the first one, which may even have ended first."""
     for link in _links(process / "task"):
         thread = Path(link).name
         if thread != process.name and not _share_files(int(process.name), int(thread)):

@@ -144,7 +144,7 @@ class GpuTreeTarget(Target):
 
 
 class CdiDirectory(Target):
-    """CDI files that are there already, in the directory that all vendors share."""
+    """CDI files that are already there, in the directory that all vendors share."""
 
     inputs = 700
     FILES: ClassVar[Mapping[str, bytes]] = {

@@ -124,7 +124,7 @@ async def test_commands_are_for_a_shell(browser: Browser, page_node: PageNode) -
 
 
 async def _tab_to(page: Page, selector: str) -> Locator:
-    """Press Tab until an element has the focus that is like this."""
+    """Press Tab until an element that matches this selector has focus."""
     for _ in range(200):
         await page.keyboard.press("Tab")
         if await page.evaluate("selector => document.activeElement.matches(selector)", selector):

@@ -56,7 +56,7 @@ import hub.base.paths
 hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """
-"""A plugin process whose usual plugin directory is another one than that of a kubelet that may run here."""
+"""A plugin process whose usual plugin directory is not that of a kubelet that may run here."""
 
 
 @pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])

@@ -117,7 +117,7 @@ class SimulatedNode:
         self.apply()
 
     def drawers(self, gpu: int, *processes: tuple[int, int, str]) -> None:
-        """Who draws on it, but does not compute: process id, bytes, name."""
+        """Its processes with graphics work but no compute work: process id, bytes, name."""
         self.gpus[gpu].drawers = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
         self.apply()
 

@@ -96,7 +96,7 @@ def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "file/below"])
 def test_a_path_that_cannot_exist_is_an_error(tmp_path: Path, name: str) -> None:
-    """It is no other error than that of any file."""
+    """It is the same error as for any other file."""
     (tmp_path / "file").touch()
     with pytest.raises(UnreadableError):
         read_bytes(tmp_path / name)

@@ -27,7 +27,7 @@ export function lazy(key, print, build) {
 export function draw(container, ...nodes) {
   const focused = document.activeElement;
   drawChildren(container, nodes.flat(Infinity).filter(Boolean));
-  // An element that is moved loses the focus.
+  // An element that is moved loses focus.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 

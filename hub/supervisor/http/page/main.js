@@ -90,7 +90,7 @@ function showMore(count) {
   const next = limit;
   limit += count;
   const drawn = drawDevices(overview, filters, limit);
-  // The button may be gone: the first of the added devices takes the focus.
+  // The button may be gone: the first of the added devices gets focus.
   const { key } = drawn[next];
   byId("devices").querySelector(`[data-device="${CSS.escape(key)}"] > summary`).focus();
 }
