@@ -2,7 +2,7 @@
 
 It lists the Python packages in the image, with their versions and hashes, in CycloneDX format, which scanners read.
 It is made from the lock, so it needs neither the image nor a network. What the base contains is not in it: that is
-another image, and has another bill.
+another image, with its own bill of materials.
 """
 
 import argparse

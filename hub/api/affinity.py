@@ -33,7 +33,7 @@ class AllocationHint(msgspec.Struct, frozen=True):
 
 
 def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
-    """Record what the plugin has just allocated; do nothing without a run directory.
+    """Record what the plugin has just allocated; do nothing if there is no run directory.
 
     Raises:
         OSError: the file cannot be written.

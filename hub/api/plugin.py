@@ -73,7 +73,7 @@ class Plugin:
             the file is decoded into that.
         config_env: The environment variable that names the configuration file when no flag does.
         host: The node's file system.
-        runtime: Where the plugin may keep files and locks; empty without a run directory.
+        runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between two calls to `devices`, unless an event requests one earlier.
         scan_timeout: Seconds after which a call to `devices` that has not returned makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and

@@ -82,7 +82,7 @@ class FileLock:
 class Runtime(msgspec.Struct, frozen=True):
     """The part of a hub's run directory that belongs to one plugin.
 
-    False without a run directory: in a plugin that was started by hand without one, and in `dphub check`.
+    False if there is no run directory: in a plugin that was started by hand without one, and in `dphub check`.
 
     Args:
         run_dir: The hub's run directory; empty if there is none.

@@ -18,7 +18,7 @@ def set_death_signal(number: int) -> None:
 
 
 def become_subreaper() -> None:
-    """Become the parent of every orphaned descendant, including those in another session."""
+    """Become the parent of every orphaned descendant, including those in other sessions."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

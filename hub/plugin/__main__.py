@@ -74,7 +74,7 @@ def _parse() -> argparse.Namespace:
     )
     _add_check_options(parser)
     options = parser.parse_args()
-    # Resets run in processes with another working directory.
+    # Resets run in processes with a different working directory.
     options.host_root = options.host_root.absolute()
     options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
     options.name = options.name or options.plugin.rpartition(":")[2].lower()

@@ -19,7 +19,7 @@ class CdiNames:
 
     Args:
         host: The node's file system.
-        strategies: How container runtimes learn the names; without one, there are no files.
+        strategies: How container runtimes learn the names; if there is none, there are no files.
 
     Attributes:
         problem: Why containers cannot use the names; empty if they can.

@@ -86,7 +86,7 @@ class DriverState(msgspec.Struct, frozen=True):
     gpus: tuple[Gpu, ...] = ()
     topology: Topology = Topology()
     driver: str = ""
-    """The driver's version; empty without a driver."""
+    """The driver's version; empty if there is no driver."""
     cuda: tuple[int, int] = (0, 0)
     """The newest CUDA that the driver supports."""
     unknown: tuple[tuple[str, str], ...] = ()

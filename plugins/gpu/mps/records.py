@@ -19,7 +19,7 @@ class MpsRecords:
     """The limits that were last set, by resource; kept in the run directory, which only its owner can enter.
 
     Args:
-        runtime: Where the file is; without a run directory, the records end with the process.
+        runtime: Where the file is; if there is no run directory, the records end with the process.
     """
 
     def __init__(self, runtime: Runtime) -> None:

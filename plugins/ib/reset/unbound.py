@@ -29,7 +29,7 @@ class UnboundRecord(NamedTuple):
 
 
 def unbound_directory(runtime: Runtime) -> str:
-    """Return the directory for records of functions without a driver; empty without a run directory."""
+    """Return the directory for records of functions without a driver; empty if there is no run directory."""
     return str(runtime.node_path("unbound")) if runtime else ""
 
 
