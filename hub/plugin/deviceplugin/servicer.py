@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and has no types
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin, RequestRejected, overrides
@@ -91,7 +93,7 @@ class DevicePluginServicer(Wire):
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods to a server."""
-        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
+        _keep_clients_out_of_the_log()
         add_DevicePluginServicer_to_server(self, server)
 
     @property
@@ -261,6 +263,13 @@ class DevicePluginServicer(Wire):
         level = "debug" if reason == self._logged else "warning"
         self._logged = reason
         getattr(self._log, level)(event, reason=reason)
+
+
+def _keep_clients_out_of_the_log() -> None:
+    """Have gRPC log what concerns this process, and not what single clients do."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
+    # After some of these messages, gRPC prints the same traceback, with what it has imported under this name.
+    cygrpc.traceback = SimpleNamespace(print_exc=lambda: None)
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
