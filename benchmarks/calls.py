@@ -33,7 +33,7 @@ async def allocate(count: int) -> list[Row]:
 async def allocate_while_resets_hang(count: int) -> list[Row]:
     """Call Allocate `count` times while eight resets of the plugin hang."""
     async with node_of_three(HANGING, reset=True) as node:
-        (Path(node.log.parent) / f"{NAMES[0]}.faults").write_bytes(b'{"reset": {"*": {"do": "hang"}}}')
+        (Path(node.log.parent) / f"{NAMES[0]}.faults.json").write_bytes(b'{"reset": {"*": {"do": "hang"}}}')
         async with grpc.aio.insecure_channel(f"unix:{_socket(node)}") as channel:
             request = PreStartContainerRequest(devices_ids=[f"{NAMES[0]}-{n}" for n in range(HANGING)])
             hanging = DevicePluginStub(channel).PreStartContainer(request)
@@ -82,6 +82,6 @@ async def _change(root: Path, kubelet: FakeKubelet, turn: int) -> float:
     scratch = root / "faults.new"
     scratch.write_bytes(msgspec.json.encode({"unhealthy": {f"{name}-{turn}": "benchmark"}}))
     begin = time.monotonic()
-    scratch.replace(root / f"{name}.faults")
+    scratch.replace(root / f"{name}.faults.json")
     await kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > seen, 60, "another list")
     return kubelet.lists(resource)[-1].time - begin

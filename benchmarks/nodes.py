@@ -38,7 +38,7 @@ async def node_of_three(
         for name in NAMES:
             settings = {
                 "resources": [{"name": f"example.com/{name}", "devices": devices}],
-                "faults": str(root / f"{name}.faults"),
+                "faults": str(root / f"{name}.faults.json"),
                 "reset": reset,
             }
             (root / f"{name}.json").write_bytes(msgspec.json.encode(settings))

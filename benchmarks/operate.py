@@ -54,7 +54,7 @@ async def _change(node: Node, name: str, unhealthy: dict[str, str]) -> None:
     root = Path(node.log.parent)
     scratch = root / f"{name}.faults.new"
     scratch.write_bytes(msgspec.json.encode({"unhealthy": unhealthy}))
-    scratch.replace(root / f"{name}.faults")
+    scratch.replace(root / f"{name}.faults.json")
 
     def seen(state: PluginReport) -> bool:
         devices = [device for resource in state.resources for device in resource.devices]

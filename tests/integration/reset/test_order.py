@@ -71,7 +71,7 @@ async def test_waiting_counts_against_the_deadline(workshop: Workshop, tmp_path:
     second = "second" if parallel == 1 else "first"
     result = (await reset(resetter, second, SHORT))[second]
     assert result.outcome is Outcome.TIMED_OUT
-    assert result.message == f"reset of {second} could not start within 3 s: other resets had not finished"
+    assert result.message == f"reset of {second} could not start within {SHORT:.3g} s: other resets had not finished"
     file.touch()
     assert (await first)["first"].outcome is Outcome.OK
 
