@@ -82,7 +82,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Excluded(msgspec.Struct, frozen=True):
-    """Hardware that exists and is not advertised, to be shown to an administrator.
+    """Hardware that exists but is not advertised, to be shown to an administrator.
 
     Args:
         id: Its name.

@@ -133,4 +133,4 @@ def _failure(error: BaseException, method: Callable[..., Any]) -> PluginError:
     try:
         return PluginError.of(error, method)
     except BaseException:  # noqa: BLE001 - an exception here would end the thread, and leave its task waiting
-        return PluginError(f"{method_name(method)} failed: {type(error).__name__}, whose text cannot be read")
+        return PluginError(f"{method_name(method)} failed: {type(error).__name__}, whose message cannot be read")

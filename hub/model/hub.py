@@ -97,7 +97,7 @@ class HubReport(msgspec.Struct, frozen=True):
     kubelet_since: float = 0
     """Unix time at which the kubelet created its socket; 0 when there is no kubelet, or it does not answer."""
     kubelet_unresponsive: bool = False
-    """Whether the kubelet's socket exists and does not answer."""
+    """Whether the kubelet's socket exists but does not answer."""
     kubelet_starts: int = 0
     """Kubelet starts that the hub has seen."""
     config_error: str = ""

@@ -53,7 +53,7 @@ class PortWatch:
                     if known and known.up_since is None:
                         known.up_since = now
                 elif known is None or known.up_since is not None:
-                    # A port that was never seen up counts as down from the start.
+                    # A port that has never been seen up counts as down from the start.
                     self._histories[port] = _History(now if port in self._seen else float("-inf"))
             self._seen = set(states)
 

@@ -20,7 +20,7 @@ class AllocateFault(Settings, frozen=True):
     hang: bool = False
     """It never answers."""
     fail: str = ""
-    """It fails, with this text."""
+    """It fails with this message."""
 
 
 class PreferFault(Settings, frozen=True):
@@ -29,7 +29,7 @@ class PreferFault(Settings, frozen=True):
     hang: bool = False
     """It never answers."""
     fail: str = ""
-    """It fails, with this text."""
+    """It fails with this message."""
 
 
 class Crash(Settings, frozen=True):
@@ -49,7 +49,7 @@ class Faults(Settings, frozen=True):
     devices: dict[str, Count] = {}
     """Numbers of devices that override the configured ones, by resource."""
     scan: str = ""
-    """The scan for devices fails, with this text."""
+    """The scan for devices fails with this message."""
     hang: bool = False
     """The scan for devices never finishes."""
     allocate: AllocateFault = AllocateFault()

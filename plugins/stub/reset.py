@@ -68,7 +68,7 @@ class ResetFault(Settings, frozen=True):
     seconds: float = 0
     """Seconds to wait first."""
     text: str = "configured to fail"
-    """The text of its error."""
+    """The message of its error."""
     code: int = 3
     """The exit code of its process."""
 

@@ -78,7 +78,7 @@ class _Tail:
         self._read = 0
 
     def lines(self) -> Iterator[Line]:
-        """Read the lines that were not read before."""
+        """Read the lines that have not been read yet."""
         if self._first:
             self._first = False
             yield from _decoded(_bytes(rotated(self._path)))

@@ -42,7 +42,7 @@ class AdminServer:
         self._path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._accept, self._path, limit=LINE_BYTES)
         try:
-            # Not serve_forever: from Python 3.12 on it waits for its clients at the end, silent ones too.
+            # Not serve_forever: since Python 3.12 it waits for its clients at the end, silent ones too.
             await asyncio.Event().wait()
         finally:
             server.close()
@@ -72,11 +72,11 @@ class AdminServer:
         except TimeoutError:
             return Response(ok=False, message=f"no request within {REQUEST_TIMEOUT:g} s")
         except ValueError as error:
-            return Response(ok=False, message=f"not a request that a plugin knows: {error}")
+            return Response(ok=False, message=f"unrecognized request: {error}")
         except UnreadableError as error:
-            return Response(ok=False, message=f"not a request that a plugin knows: {error.problem}")
+            return Response(ok=False, message=f"unrecognized request: {error.problem}")
         try:
             return await self._commands.answer(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not be the last
             self._log.exception("admin request failed")
-            return Response(ok=False, message=f"it failed: {error!r}; the plugin's log has more")
+            return Response(ok=False, message=f"it failed: {error!r}; see the plugin's log")

@@ -88,7 +88,7 @@ class DevicePluginServer:
 
     @property
     def unused(self) -> bool:
-        """Whether the socket is reachable and no stream was opened on it yet."""
+        """Whether the socket is reachable and no stream has been opened on it yet."""
         return self.reachable and not self.streams.opened
 
     @property

@@ -36,7 +36,7 @@ class PluginConfig:
     cmd: str
     """The command that runs it. `python` is the hub's own interpreter."""
     args: str | None = None
-    """More arguments of the command."""
+    """Additional arguments for the command."""
     working_dir: str = ""
     """The working directory; by default that of circus.ini, to which it is relative."""
     autostart: bool = True

@@ -64,7 +64,7 @@ class RegistrationService(rpc.RegistrationServicer):
         # When the plugin cancels the call, the registration continues, as in a kubelet.
         await asyncio.wait([registering])
         if registering.cancelled():
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the kubelet has ended")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the kubelet has stopped")
         if error := registering.result():
             await context.abort(grpc.StatusCode.UNKNOWN, error)
         return wire.Empty()

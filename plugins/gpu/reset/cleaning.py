@@ -48,7 +48,7 @@ def _clear_counters(target: Target) -> None:
     }
     if any(counts.values()):
         text = ", ".join(f"{count} {name}" for name, count in counts.items())
-        say(f"ECC counters cleared; errors since the last time: {text}")
+        say(f"ECC counters cleared; errors since they were last cleared: {text}")
         target.nvml.call("nvmlDeviceClearEccErrorCounts", target.handle, pynvml.NVML_VOLATILE_ECC)
 
 

@@ -124,7 +124,7 @@ async def test_clean(tmp_path: Path) -> None:
     assert (value(0, "compute_mode"), value(0, "power"), value(0, "ecc_volatile")) == (0, 300, 0)
     for done in ("gpu_clocks_reset", "memory_clocks_reset", "application_clocks_reset", "accounting_cleared"):
         assert value(0, done) == 1, done
-    assert bay.printed == ["ECC counters cleared; errors since the last time: 0 corrected, 5 uncorrected"]
+    assert bay.printed == ["ECC counters cleared; errors since they were last cleared: 0 corrected, 5 uncorrected"]
     assert value(1, "gpu_clocks_reset") == 0
 
 

@@ -50,7 +50,7 @@ async def test_an_error_without_a_text() -> None:
 
     calls = Calls()
     for _ in range(2):
-        with pytest.raises(PluginError, match="Unspeakable, whose text cannot be read"):
+        with pytest.raises(PluginError, match="Unspeakable, whose message cannot be read"):
             await calls.call(prefer, fail, 5)
 
 

@@ -1,4 +1,4 @@
-// Draws a tree of nodes, and changes only what differs, so that focus, selection and opened details stay.
+// Draws a tree of nodes, and changes only what differs, so that focus, selection and opened details are kept.
 // Text is inserted as text, never as markup, because reasons and names come from outside.
 
 const drawn = new WeakMap(); // element -> the node it was drawn from
