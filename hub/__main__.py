@@ -1,4 +1,4 @@
-"""`python -m hub`: the command line, for where the `dphub` script is not on the path."""
+"""`python -m hub`: the command line, for when the `dphub` script is not on PATH."""
 
 from hub.cli import main
 

@@ -106,8 +106,8 @@ class Allocation(msgspec.Struct, frozen=True):
     def merge(cls, devices: Iterable[Device]) -> Self:
         """Merge what the devices carry; duplicates appear once.
 
-        A device file that several devices have gets the permissions of all of them. Different values of the same
-        environment variable or annotation are joined by commas.
+        A device file that several devices have gets the combined permissions of all of them. Different values
+        of the same environment variable or annotation are joined by commas.
 
         Raises:
             ValueError: two devices have different files at the same container path.

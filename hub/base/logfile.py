@@ -16,7 +16,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK 
 
 
 def rotated(path: Path) -> Path:
-    """Return the file with the lines before those in a log file."""
+    """Return the path of the previous (rotated) file of a log file."""
     return path.with_name(f"{path.name}.1")
 
 

@@ -161,7 +161,7 @@ async def _stop(node: Node) -> Step:
     left = [path.name for path in node.plugin_dir.glob("dphub-*")]
     if code != Exit.OK or left:
         raise RuntimeError(f"the hub exited with code {code} and left {left or 'no socket'} behind; see {node.log}")
-    return Step("The hub stops", "Exit code 0; no process and no socket is left.", (), took)
+    return Step("The hub stops", "Exit code 0; no processes or sockets are left behind.", (), took)
 
 
 async def _registered(node: Node, plugin: str) -> PluginReport:

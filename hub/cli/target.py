@@ -45,7 +45,7 @@ def hub_options(function: Function) -> Function:
         envvar="DPHUB_INSTANCE",
         show_envvar=True,
         shell_complete=_complete_instance,
-        help="The hub's name, where two share the run directory.  [default: the newest]",
+        help="The hub's name, if two hubs share the run directory.  [default: the newest]",
     )
     @wraps(function)
     def command(*arguments: object, run_dir: Path, instance: str | None, **options: object) -> None:

@@ -85,6 +85,6 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
     if mode is Mode.HCA and hca.pf:
         return "it is a virtual function, which only pools in vf or pool mode can use"
     if mode is Mode.HCA and hca.vfs:
-        return f"it has {hca.vfs} virtual functions, which are to be used instead"
+        return f"it has {hca.vfs} virtual functions; use those instead"
     routes = set(default_route) & set(hca.netdevs) if mode is not Mode.POOL else set()
     return f"the node's default route is on its interface {min(routes)}" if routes else ""

@@ -52,8 +52,8 @@ class StubResource(Settings, frozen=True):
     nodes: tuple[StubNode, ...] = (StubNode(),)
     """The device files of each device."""
     env: dict[str, str] = msgspec.field(default_factory=lambda: {"STUB_DEVICES": "{id}"})
-    """Environment variables for the container; `{id}` and `{n}` are the device's. Values of several devices are joined
-    by commas."""
+    """Environment variables for the container; `{id}` is the device's id and `{n}` its number. Values of several
+    devices are joined by commas."""
 
     def __post_init__(self) -> None:
         for value in self.env.values():

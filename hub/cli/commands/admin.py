@@ -25,7 +25,7 @@ def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -
 
 
 _plugin = click.option(
-    "--plugin", shell_complete=plugins, help="The device's plugin, where several plugins have a device of that name."
+    "--plugin", shell_complete=plugins, help="The device's plugin, if several plugins have a device of that name."
 )
 
 

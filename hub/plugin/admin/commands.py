@@ -179,7 +179,8 @@ def _no_device(key: str) -> Response:
 def _saved(message: str, failure: str) -> Response:
     """Return what was done, and whether it outlives a restart of the plugin."""
     if failure:
-        return Response(ok=False, message=f"{message}; but only until the plugin restarts: {failure}")
+        unsaved = f"the change lasts only until the plugin restarts, because it could not be saved: {failure}"
+        return Response(ok=False, message=f"{message}; {unsaved}")
     return Response(ok=True, message=message)
 
 

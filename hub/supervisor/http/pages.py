@@ -17,7 +17,9 @@ from hub.supervisor.http.gate import Gate
 COMPRESSION_LEVEL = 1
 """The gzip level; higher levels take longer and save hardly anything here."""
 
-_MISDIRECTED = "the hub has no such name; use its IP address or localhost, or name it with dphub run --http-host\n"
+_MISDIRECTED = (
+    "the hub is not known by this name; use its IP address or localhost, or allow the name with dphub run --http-host\n"
+)
 """The response to a request with a foreign Host header."""
 
 PAGE = files("hub.supervisor.http") / "page"

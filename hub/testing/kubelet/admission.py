@@ -23,7 +23,7 @@ class Admission:
         self._closed = False
 
     def close(self) -> None:
-        """Admit no more pods, including those that wait for their turn."""
+        """Stop admitting pods, including those that are waiting for their turn."""
         self._closed = True
 
     async def admit(self, pod: Pod, requests: Requests, admitted: Callable[[Pod], None]) -> None:

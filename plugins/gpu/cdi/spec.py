@@ -44,7 +44,10 @@ def make_specs(
 
 
 def _with_nodes(paths: DriverPaths, nodes: Mapping[str, Iterable[str]]) -> dict[str, Spec]:
-    """Define devices of device files only; one without files gets a variable, because edits may not be empty."""
+    """Define devices that consist of device files only.
+
+    One without files gets a variable, because edits must not be empty.
+    """
     return {name: _nodes(paths, files) or {"env": ["NVIDIA_VISIBLE_DEVICES=void"]} for name, files in nodes.items()}
 
 

@@ -171,7 +171,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
     reasons = {each.id: each.reason for each in state.excluded}
     assert {pci: reasons[pci].partition(": ")[2] for pci in reasons} == {
         "0000:02:00.0": "no pool selects it",
-        "0000:03:00.0": "it has 4 virtual functions, which are to be used instead",
+        "0000:03:00.0": "it has 4 virtual functions; use those instead",
         "0000:04:00.0": "no driver is bound to it",
         "0000:05:00.0": "the node's default route is on its interface eth0",
     }

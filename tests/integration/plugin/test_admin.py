@@ -75,7 +75,7 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     (node.run_dir.path / "node" / f".stub.health.json.{plugin.pid}").mkdir()
     answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
     assert not answer.ok
-    assert "is cordoned (1 device of example.com/stub); but only until the plugin restarts: " in answer.message
+    assert "is cordoned (1 device of example.com/stub); the change lasts only until the plugin" in answer.message
     await kubelet.wait_for(STUB, 3)
 
 
