@@ -151,7 +151,7 @@ async def test_a_newer_plugin_that_goes() -> None:
         await wait_until(registered, "the older hub to say so")
         # Nothing has piled up: each process that serves sends a change to this kubelet once.
         before = len(node.kubelet.lists(RESOURCES[0]))
-        (node.log.parent / "red.faults").write_text('{"unhealthy": {"red-0": "pulled out"}}')
+        (node.log.parent / "red.faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')
         await node.kubelet.wait_for(RESOURCES[0], 3)
         assert len(node.kubelet.lists(RESOURCES[0])) == before + 1
 
