@@ -47,7 +47,7 @@ def test_what_a_new_plugin_with_a_fault_says() -> None:
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
     """Health by the plugin's name; all else by that of the hub, which is the pod's."""
     run_dir = RunDir(RUN_DIR, "POD")
-    text = " ".join(rows("upgrading", f"in `{RUN_DIR}`", "whose", "an upgrade", "a reboot")[1])
+    text = " ".join(rows("upgrading", f"file in `{RUN_DIR}`", "belongs to", "after an upgrade", "after a reboot")[1])
     assert run_dir.health("NAME") == run_dir.path / "node/NAME.health.json"
     assert "`node/NAME.health.json`" in UPGRADING
     files = (run_dir.lock, run_dir.hub_report, run_dir.hub_log, run_dir.hub_heartbeat, run_dir.circus_socket)

@@ -532,7 +532,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"{limits.files} open files" in words
     assert f"seconds for all resets of one container; {MAX_RESET_TIMEOUT:g} at most" in words
     assert f"{ID_CHARACTERS} characters at most" in words
-    assert f"A plugin may have {SAMPLES:,} values" in words
+    assert f"A plugin may expose at most {SAMPLES:,} values" in words
     plugin = Plugin()
     assert f"share a limit of {plugin.reset_timeout:g} seconds (`reset_timeout`)" in words
     assert (plugin.scan_interval, "every ten seconds" in words) == (10, True)
