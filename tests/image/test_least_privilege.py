@@ -47,7 +47,7 @@ ENDS = {
 SHOWS = {
     "device-plugins": "there is no kubelet at /var/lib/kubelet/device-plugins",
     "pod-resources": "cannot determine which containers use which devices",
-    "dev": "/dev/infiniband/uverbs1 does not exist, no container with device 0000:87:00.0 can start",
+    "dev": "/dev/infiniband/uverbs1 does not exist, so no container with device 0000:87:00.0 can start",
     "sys": "/sys/class/infiniband does not exist",
     # The adapter that the node's own traffic needs is allocated.
     "node-net": f"{ADAPTER} registered 2 of 2",
