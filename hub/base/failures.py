@@ -7,7 +7,7 @@ from typing import Any, Self
 from hub import Host
 from hub.base.errors import HubError
 from hub.base.place import place_of_error, place_of_function
-from hub.base.printable import printable as one_line
+from hub.base.printable import printable
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _MAX_REPR = 200
@@ -22,9 +22,7 @@ class PluginError(Exception):
 
         If the hub's check of the return value raised the error, the location is that of the method.
         """
-        failure = cls(
-            printable(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}")
-        )
+        failure = cls(one_line(f"{method_name(method)} failed{_at(error, method)}: {_described(error, _host(method))}"))
         failure.__cause__ = error
         return failure
 
@@ -46,7 +44,7 @@ class PluginTimeout(PluginError):
 def explain(error: BaseException) -> str:
     """Return an error of an author's code on one line: the location, the type, the text, and advice if there is any."""
     place = _at(error).strip()
-    return printable(f"{place}: {_described(error)}" if place else _described(error))
+    return one_line(f"{place}: {_described(error)}" if place else _described(error))
 
 
 def method_name(method: Callable[..., Any]) -> str:
@@ -54,17 +52,17 @@ def method_name(method: Callable[..., Any]) -> str:
     return f"{getattr(method, '__name__', type(method).__name__)}()"
 
 
-def printable(text: object) -> str:
+def one_line(text: object) -> str:
     """Return an external string as one line, without characters that UTF-8 cannot encode, and without object addresses.
 
     File names need not be UTF-8. An address would make each string different, so that each would count as a change.
     """
-    return one_line(_ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode())
+    return printable(_ADDRESS.sub("", str(text)).encode(errors="backslashreplace").decode())
 
 
 def short_repr(value: object) -> str:
     """Return the `repr` of a value, truncated to fit on one line, and the same every time."""
-    text = printable(repr(value))
+    text = one_line(repr(value))
     return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hub.api.reset import ResetDevice, ResetFailed
-from hub.base.failures import explain, printable
+from hub.base.failures import explain, one_line
 from hub.base.prctl import set_death_signal
 from hub.reset.messages import ResetLimits, ResetReply, ResetRequest
 
@@ -68,7 +68,7 @@ def _reset(target: str, request: ResetRequest) -> ResetReply:
     try:
         _call(function, target, request)
     except ResetFailed as failed:
-        return ResetReply(ok=False, message=printable(failed)[:_MESSAGE])
+        return ResetReply(ok=False, message=one_line(failed)[:_MESSAGE])
     except BaseException as error:  # noqa: BLE001 - plugin code; every exception is a failed reset
         return _failed(error, begun=True)
     return ResetReply(ok=True)

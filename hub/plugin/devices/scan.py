@@ -9,7 +9,7 @@ import msgspec
 from hub.api.device import Device, Excluded
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin
 from hub.base.calls import Calls
-from hub.base.failures import PluginError, PluginTimeout, printable
+from hub.base.failures import PluginError, PluginTimeout, one_line
 from hub.base.log import get_logger
 from hub.base.place import place_of_function
 from hub.plugin.devices.devicelist import ScannedDevices
@@ -71,7 +71,7 @@ def overdue(plugin: Plugin, place: str) -> Scan:
 
 def restart_request(reason: NeedsRestart) -> Scan:
     """Return the result of a scan, or watch, that only a new process can continue."""
-    return Scan(reason=printable(reason), fault=True, failed=True, needs_restart=True)
+    return Scan(reason=one_line(reason), fault=True, failed=True, needs_restart=True)
 
 
 def _validated(plugin: Plugin, declared: Iterable[str], watch_failure: str) -> Scan:
@@ -79,10 +79,10 @@ def _validated(plugin: Plugin, declared: Iterable[str], watch_failure: str) -> S
     try:
         offered = _offered(plugin)
     except NoDevices as nothing:
-        offered, reason, fault = [], printable(nothing), nothing.fault or fault
+        offered, reason, fault = [], one_line(nothing), nothing.fault or fault
     resources = {name: ScannedDevices(reason=reason) for name in declared}
     excluded = tuple(
-        Excluded(printable(each.id), printable(each.reason)) for each in offered if isinstance(each, Excluded)
+        Excluded(one_line(each.id), one_line(each.reason)) for each in offered if isinstance(each, Excluded)
     )
     devices_offered = [each for each in offered if not isinstance(each, Excluded)]
     where = place_of_function(plugin.devices)

@@ -10,7 +10,7 @@ from hub.api.device import Device
 from hub.api.plugin import Plugin, overrides, resets
 from hub.api.reset import ResetDevice
 from hub.base.calls import Calls
-from hub.base.failures import PluginError, printable
+from hub.base.failures import PluginError, one_line
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 from hub.model.plugin import ResetReport
@@ -179,7 +179,7 @@ def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
     if not shares:
         return "the device was removed"
     try:
-        return printable(_checked(plugin.reset_blocked(shares)))
+        return one_line(_checked(plugin.reset_blocked(shares)))
     except Exception as error:  # noqa: BLE001 - plugin code; the safe answer is not to reset
         failure = PluginError.of(error, plugin.reset_blocked)
         return f"cannot determine whether it may be reset: {failure}"
