@@ -6,12 +6,7 @@ from collections.abc import Callable, Coroutine
 from hub.base.errors import HubError
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
-
-RETRY_SECONDS = 1.0
-"""Seconds between a task's failure and its restart."""
-
-STEADY_SECONDS = 60.0
-"""Seconds of work after which a restarted task no longer counts as failed."""
+from hub.base.threads import RETRY_SECONDS, STEADY_SECONDS
 
 
 class Tasks:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from hub.base.log import get_logger
 
 RETRY_SECONDS = 1.0
-"""Seconds between a failure of a thread's function and its next call."""
+"""Seconds between a failure of a thread or task and its restart."""
 
 STEADY_SECONDS = 60.0
-"""Seconds after which a thread no longer counts as failed."""
+"""Seconds of work after which a restarted thread or task no longer counts as failed."""
 
 
 class SupervisedThread:
