@@ -95,9 +95,12 @@ class MpsDaemons:
         self._reasons = {}
         while True:
             self._awake.clear()
-            wanted = self._wanted
-            reasons = {resource: self._keep_running(resource, limits) for resource, limits in wanted.items()}
-            for resource, limits in self._records.read().items():
+            wanted, started = self._wanted, self._records.read()
+            reasons = {
+                resource: self._keep_running(resource, limits, started.get(resource))
+                for resource, limits in wanted.items()
+            }
+            for resource, limits in started.items():
                 if resource not in wanted:
                     self._quit(resource, limits)
             if reasons != self._reasons:
@@ -114,13 +117,13 @@ class MpsDaemons:
             if reason and reason != self._reasons.get(resource):
                 self._log.warning("mps failed", resource=resource, reason=reason)
 
-    def _keep_running(self, resource: str, limits: MpsLimits) -> str:
-        """Start or configure a daemon if needed; return why that failed, else empty."""
+    def _keep_running(self, resource: str, limits: MpsLimits, known: MpsLimits | None) -> str:
+        """Start a daemon, or change its known limits, if needed; return why that failed, else empty."""
         daemon = MpsDaemon(self._paths, self._root, resource)
         try:
             if not daemon.is_running():
                 daemon.start(limits)
-            elif self._records.read().get(resource) == limits:
+            elif known == limits:
                 return ""
             else:
                 daemon.set_limits(limits)
