@@ -1,6 +1,7 @@
 """Files of tests."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -13,3 +14,15 @@ def remove_tree(directory: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 raise
+
+
+def put(path: Path, content: bytes | str | None) -> None:
+    """Put a file in place of what is there: with these bytes, a link to this path, or a pipe for None."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        os.mkfifo(path)
+    elif isinstance(content, str):
+        path.symlink_to(content)
+    else:
+        path.write_bytes(content)

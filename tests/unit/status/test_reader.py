@@ -10,6 +10,7 @@ from hub.base.paths import RunDir
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.status.prometheus import expose
 from hub.status.reader import Reader
+from tests.harness.files import put
 
 PID = os.getpid()
 
@@ -44,10 +45,7 @@ def _metric(**fields: object) -> bytes:
 def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None) -> None:
     """Status, readiness and metrics of the node are served, whatever a plugin process has written."""
     run_dir = _run_dir(tmp_path)
-    if content is None:
-        os.mkfifo(run_dir.heartbeat("bad"))
-    else:
-        run_dir.heartbeat("bad").write_bytes(content)
+    put(run_dir.heartbeat("bad"), content)
     reader = Reader(run_dir)
     status = reader.status(running=True)
     assert [plugin.name for plugin in status.plugins] == ["bad"]
@@ -61,10 +59,7 @@ def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None
 def test_a_bad_report_costs_only_that_plugin(tmp_path: Path, content: bytes | None) -> None:
     """The status names the file."""
     run_dir = _run_dir(tmp_path)
-    if content is None:
-        os.mkfifo(run_dir.report("bad"))
-    else:
-        run_dir.report("bad").write_bytes(content)
+    put(run_dir.report("bad"), content)
     status = Reader(run_dir).status(running=True)
     assert any(str(run_dir.report("bad")) in problem.message for problem in status.problems)
 

@@ -1,6 +1,5 @@
 """When a process is taken for hung."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from hub.base.paths import RunDir
 from hub.model.heartbeat import heartbeat_age
 from hub.supervisor.watchdog import ProcessMonitor, Sample, Watchdog
+from tests.harness.files import put
 
 LIMIT = 30.0
 
@@ -57,10 +57,7 @@ def test_what_was_not_observed_does_not_count() -> None:
 def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, content: bytes | None) -> None:
     """Not even a pipe that is never written: the other plugins are still watched."""
     run_dir = RunDir(tmp_path)
-    if content is None:
-        os.mkfifo(run_dir.heartbeat("bad"))
-    else:
-        run_dir.heartbeat("bad").write_bytes(content)
+    put(run_dir.heartbeat("bad"), content)
     run_dir.heartbeat("good").write_text('{"pid": 2, "scan": 7}')
     config = SimpleNamespace(watchdog=LIMIT, is_hub_plugin=True)
     watchers = [SimpleNamespace(name=name, config=config, processes=[pid]) for name, pid in (("bad", 1), ("good", 2))]

@@ -1,6 +1,5 @@
 """The health of all devices of a plugin, kept in a file."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hub.plugin.health.keys import physical_key, share_key
 from hub.plugin.health.record import Health
 from hub.plugin.health.store import PLUGIN, DeviceHealth, HealthStore
 from hub.plugin.ownership import Ownership
+from tests.harness.files import put
 
 ODD, EVEN = "a.com/odd", "a.com/even"
 
@@ -107,10 +107,7 @@ async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_put_aside(tmp_path: Path, content: bytes | None) -> None:
     """The plugin serves as if there had been no fault, and logs where the file is now."""
     path = tmp_path / "stub.health.json"
-    if content is None:
-        os.mkfifo(path)
-    else:
-        path.write_bytes(content)
+    put(path, content)
     with capture_logs() as log:
         book = _book(path=path)
     assert book.failing("reset") == {}

@@ -1,7 +1,6 @@
 """Which daemons of MPS the plugin takes for its own."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from plugins.gpu.mps import MpsDaemons, daemon
 from plugins.gpu.mps.daemon import MpsLimits
 from plugins.gpu.mps.records import MpsRecords
 from plugins.gpu.settings.file import GPUSettings
+from tests.harness.files import put
 
 LIMITS = MpsLimits({"0": "GPU-0"}, {"0": 100}, 2)
 
@@ -57,10 +57,7 @@ def test_records_that_cannot_be_read_are_replaced(tmp_path: Path, content: bytes
     """The limits of the daemons that are needed are set again."""
     runtime = _runtime(tmp_path)
     path = tmp_path / "node/gpu.mps.json"
-    if content is None:
-        os.mkfifo(path)
-    else:
-        path.write_bytes(content)
+    put(path, content)
     records = MpsRecords(runtime)
     assert records.read() == {}
     records.set("nvidia.com/gpu", LIMITS)

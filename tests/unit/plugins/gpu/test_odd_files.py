@@ -1,6 +1,5 @@
 """Files of the kernel and the driver that a GPU's facts come from may be anything."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,36 +12,28 @@ from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.reading import _numa_node
 from plugins.gpu.reset.unused import _name
 from plugins.gpu.settings.file import Imex
+from tests.harness.files import put
 from tests.harness.gpu_support import facts
 from tests.simulators.nvml import SimulatedNode
 
 ODD = [b"\xff", b"many", "²".encode(), b"9" * 5000, None]
 
 
-def _write(path: Path, content: bytes | None) -> None:
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if content is None:
-        os.mkfifo(path)
-    else:
-        path.write_bytes(content)
-
-
 @pytest.mark.parametrize("content", ODD)
 def test_an_odd_numa_node_is_unknown(tmp_path: Path, content: bytes | None) -> None:
     """The GPU is advertised without one."""
-    _write(tmp_path / "sys/bus/pci/devices/0000:07:00.0/numa_node", content)
+    put(tmp_path / "sys/bus/pci/devices/0000:07:00.0/numa_node", content)
     assert _numa_node(DriverPaths(Host(tmp_path)), "0000:07:00.0") is None
 
 
 @pytest.mark.parametrize("content", ODD)
 def test_an_odd_pci_function_is_not_a_gpu(tmp_path: Path, content: bytes | None) -> None:
     """Others are found."""
-    _write(tmp_path / "sys/bus/pci/devices/0000:07:00.0/vendor", content)
+    put(tmp_path / "sys/bus/pci/devices/0000:07:00.0/vendor", content)
     paths = DriverPaths(Host(tmp_path))
     assert not paths.has_gpus()
-    _write(tmp_path / "sys/bus/pci/devices/0000:08:00.0/vendor", b"0x10de\n")
-    _write(tmp_path / "sys/bus/pci/devices/0000:08:00.0/class", b"0x030200\n")
+    put(tmp_path / "sys/bus/pci/devices/0000:08:00.0/vendor", b"0x10de\n")
+    put(tmp_path / "sys/bus/pci/devices/0000:08:00.0/class", b"0x030200\n")
     (tmp_path / "sys/bus/pci/devices/0000:08:00.0/driver").symlink_to("driver")
     assert paths.has_gpus()
 
@@ -54,7 +45,7 @@ def test_an_odd_list_of_capabilities_costs_its_files(tmp_path: Path, content: by
     (gpu, _) = facts(node)
     known = f"gpu{gpu.minor}/gi{gpu.migs[0].gpu_instance}/access 21\n".encode()
     whole = content is None or content == b"\xff"
-    _write(tmp_path / MIG_MINORS.lstrip("/"), content if whole else b"odd %b\n%b" % (content, known))
+    put(tmp_path / MIG_MINORS.lstrip("/"), content if whole else b"odd %b\n%b" % (content, known))
     files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex())
     files.refresh([gpu])
     found = list(files.of(gpu, gpu.migs[0]))
@@ -64,6 +55,6 @@ def test_an_odd_list_of_capabilities_costs_its_files(tmp_path: Path, content: by
 
 def test_the_name_of_a_process_need_not_be_text(tmp_path: Path) -> None:
     """A reset that a process prevents has its name in the reason."""
-    _write(tmp_path / "proc/4711/comm", b"\xff\n")
+    put(tmp_path / "proc/4711/comm", b"\xff\n")
     target: Any = SimpleNamespace(paths=DriverPaths(Host(tmp_path)))
     assert _name(target, 4711) == "\\xff"

@@ -11,23 +11,12 @@ from hub import Device, Excluded, Host
 from plugins.ib.discovery.routes import default_route_interfaces
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
+from tests.harness.files import put
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD, GOOD = "0000:07:00.0", "0000:87:00.0"
 
 CONFIG = {"configList": [{"resourceName": "hca", "mode": "hca", "selectors": {"vendors": ["15b3"]}}]}
-
-
-def _replace(path: Path, content: bytes | str | None) -> None:
-    """Write other content; a link where it is a string, and a pipe where it is None."""
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if content is None:
-        os.mkfifo(path)
-    elif isinstance(content, str):
-        path.symlink_to(content)
-    else:
-        path.write_bytes(content)
 
 
 def _scan(root: Path) -> tuple[dict[str, Device], dict[str, str]]:
@@ -72,7 +61,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
 def test_an_odd_detail_costs_that_detail(tree: RdmaTree, change: tuple[str, bytes | str | None]) -> None:
     """Both adapters are advertised."""
     file, content = change
-    _replace(tree.root / "sys/bus/pci/devices" / ODD / file, content)
+    put(tree.root / "sys/bus/pci/devices" / ODD / file, content)
     devices, excluded = _scan(tree.root)
     assert (devices.keys(), excluded) == ({ODD, GOOD}, {})
 
@@ -82,15 +71,15 @@ def _names_of_netdevs(tree: RdmaTree) -> None:
 
 
 def _count_is_a_word(tree: RdmaTree) -> None:
-    _replace(tree.root / "sys/bus/pci/devices" / ODD / "sriov_numvfs", b"many")
+    put(tree.root / "sys/bus/pci/devices" / ODD / "sriov_numvfs", b"many")
 
 
 def _link_loops(tree: RdmaTree) -> None:
-    _replace(tree.root / "sys/bus/pci/devices" / ODD / "infiniband/mlx5_0/device", "device")
+    put(tree.root / "sys/bus/pci/devices" / ODD / "infiniband/mlx5_0/device", "device")
 
 
 def _links_form_a_loop_above(tree: RdmaTree) -> None:
-    _replace(tree.root / "sys/class/infiniband/mlx5_0", "mlx5_0")
+    put(tree.root / "sys/class/infiniband/mlx5_0", "mlx5_0")
 
 
 def test_a_network_interface_whose_name_is_not_text(tree: RdmaTree) -> None:
@@ -131,7 +120,7 @@ ROUTES: dict[str, tuple[bytes | None, bytes | None]] = {
 def test_an_odd_route_costs_that_route(tmp_path: Path, name: str) -> None:
     """The interfaces of all the others are known."""
     for file, content in zip(("route", "ipv6_route"), ROUTES[name], strict=True):
-        _replace(tmp_path / "proc/net" / file, content)
+        put(tmp_path / "proc/net" / file, content)
     assert "ib0" in default_route_interfaces(Host(tmp_path))
 
 
@@ -140,7 +129,7 @@ def test_interfaces_of_routes_have_the_names_of_the_adapters(tmp_path: Path) -> 
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", ODD)
     _names_of_netdevs(tree)
-    _replace(tmp_path / "proc/net/route", b"Iface\n" + _IPV4 % b"\xff\xfe")
+    put(tmp_path / "proc/net/route", b"Iface\n" + _IPV4 % b"\xff\xfe")
     devices, excluded = _scan(tmp_path)
     assert not devices
     assert "the node's default route is on its interface" in excluded[ODD]

@@ -1,11 +1,11 @@
 """Records of functions that a reset left without a driver."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from plugins.ib.reset.unbound import UnboundRecord, records
+from tests.harness.files import put
 
 GOOD = "0000:07:00.2"
 
@@ -15,12 +15,6 @@ GOOD = "0000:07:00.2"
 )
 def test_an_odd_record_costs_only_itself(tmp_path: Path, content: bytes | str | None) -> None:
     """The drivers of the other functions are bound again."""
-    odd = tmp_path / "0000:07:00.1"
-    if content is None:
-        os.mkfifo(odd)
-    elif isinstance(content, str):
-        odd.symlink_to(content)
-    else:
-        odd.write_bytes(content)
+    put(tmp_path / "0000:07:00.1", content)
     (tmp_path / GOOD).write_text("mlx5_core\nno answer")
     assert records(str(tmp_path)) == [UnboundRecord(GOOD, "mlx5_core", "no answer")]
