@@ -175,8 +175,13 @@ async def _report(chaos: Chaos, count: int) -> None:
 async def _main(options: argparse.Namespace) -> None:
     chaos = Chaos(options.seed, options.watchdog)
     reporting = asyncio.create_task(_report(chaos, options.count))
+    if running := asyncio.current_task():
+        # So that a run that is ended early leaves no process behind, and prints what it has found.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         await chaos.run(options.count, options.nodes)
+    except asyncio.CancelledError:
+        sys.exit("ended early by SIGTERM")
     finally:
         reporting.cancel()
         sys.stdout.write(f"{chaos.summary()}\n")
