@@ -101,7 +101,7 @@ PLUGIN_PROCESS = """\
 `python -P -m hub.plugin MODULE:CLASS [OPTIONS]`
 
 One plugin process. The hub starts it with the `cmd` in circus.ini, and passes the rest in environment variables. When
-started by hand, it serves a kubelet without a hub; `-P` keeps Python from importing modules of the current directory.
+started by hand, it serves a kubelet without a hub; `-P` keeps Python from importing modules from the current directory.
 
 MODULE is a module on `PYTHONPATH` or among the installed packages, or the path of a file that ends in `.py`.
 """

@@ -20,7 +20,7 @@ def allowed_values(kind: type, place: str) -> list[str]:
 
 
 def allowed_keys(kind: type, place: str) -> list[str]:
-    """Return the keys that an object at a path allows; none where no object with fixed keys is expected.
+    """Return the keys that an object at a path allows; none if no object with fixed keys is expected.
 
     Args:
         kind: The type of the whole file.

@@ -68,13 +68,13 @@ class Plugin:
     """A device plugin: the devices on a node, and how containers use them.
 
     Attributes:
-        resource: The resource of devices that name none. It is registered even while it has no devices.
+        resource: The resource of devices that do not set one. It is registered even while it has no devices.
         settings: The content of the plugin's configuration file. Annotate it with your own subclass of `Settings`, and
             the file is decoded into that.
         config_env: The environment variable that names the configuration file when no flag does.
         host: The node's file system.
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
-        scan_interval: Seconds between two calls to `devices`, unless an event requests one earlier.
+        scan_interval: Seconds between calls to `devices`, unless an event requests one earlier.
         scan_timeout: Seconds after which a call to `devices` that has not returned makes the known devices unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             does not admit any other pod while it waits.

@@ -2,7 +2,7 @@
 
 A running hub holds a lock file in the run directory that contains its start time. So each hub knows of the
 other, and both know which of them is newer. Each plugin holds such a file too from the moment it begins to serve,
-because the plugin of a new hub may not serve yet. The file of a hub or plugin that has exited remains as a trace.
+because the plugin of a new hub may not be serving yet. The file of a hub or plugin that has exited remains as a trace.
 """
 
 import os

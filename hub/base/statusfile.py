@@ -15,7 +15,7 @@ class StatusFile:
     """Writes the state of a process as JSON soon after each change.
 
     Args:
-        path: The file; None in a process that was started by hand, where no file is read.
+        path: The file; None in a process that was started by hand, which reads no file.
         content: Returns what to write; None to leave the file as it is.
     """
 

@@ -189,7 +189,7 @@ class TargetHub:
 
 
 def _why_silent(process: ProcessReport) -> str:
-    """Say why a plugin's process cannot respond to an administrator; empty where it should."""
+    """Say why a plugin's process cannot respond to an administrator; empty if it should."""
     if not process.is_hub_plugin:
         return "is not one of the hub's plugin processes, and accepts no commands"
     if process.run is RunState.STOPPED:

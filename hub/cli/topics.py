@@ -25,7 +25,7 @@ VARIABLES = {
     "CONFIG_FILE": ("the GPU plugin", "Its configuration file, if there is no `--config`."),
     "RESOURCE_PREFIX": (
         "the GPU plugin",
-        "The domain of resources whose name in gpu.yaml has none; by default `nvidia.com`.",
+        "The domain added to resource names in gpu.yaml that lack one; by default `nvidia.com`.",
     ),
     "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs to ignore, such as `13,31`."),
     "DP_ENABLE_HEALTHCHECKS": ("the GPU plugin", "XIDs not to ignore, in the same form; it takes precedence."),

@@ -12,7 +12,7 @@ LINE_BYTES = 64 * 1024
 
 
 class Cordon(msgspec.Struct, tag="cordon", frozen=True, forbid_unknown_fields=True):
-    """Mark a device unschedulable. `device` is its `physical`, or "RESOURCE ID" where it has none."""
+    """Mark a device unschedulable. `device` is its `physical`, or "RESOURCE ID" if it has none."""
 
     device: str
     reason: str = ""

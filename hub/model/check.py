@@ -8,7 +8,7 @@ import msgspec
 from hub.model.plugin import ExcludedDevice
 
 CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
-"""Has the variables of the plugin to check, as JSON, where they must not affect how the process starts."""
+"""Has the variables of the plugin to check, as JSON, so that they cannot affect how the process starts."""
 
 
 class FoundDevice(msgspec.Struct, frozen=True):
@@ -31,9 +31,9 @@ class CheckReport(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     """What is probably a mistake, or will fail later."""
     devices: tuple[FoundDevice, ...] | None = None
-    """None where no scan was requested."""
+    """None if no scan was requested."""
     excluded: tuple[ExcludedDevice, ...] = ()
     reason: str = ""
-    """Why there is no device, where that is not an error."""
+    """Why there is no device, if that is not an error."""
     loaded: bool = True
     """Whether the plugin's code was loaded; otherwise none of it was checked."""

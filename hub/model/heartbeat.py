@@ -11,7 +11,7 @@ import msgspec
 from hub.api.metrics import Metric
 
 INTERVAL = 10.0
-"""Maximum seconds between two heartbeats; a short watchdog limit needs shorter intervals."""
+"""Maximum seconds between heartbeats; a short watchdog limit needs shorter intervals."""
 
 WATCHDOG_VARIABLE = "DPHUB_WATCHDOG"
 """The variable in which a plugin gets the watchdog's limit: the hub kills it after that many seconds without a
@@ -22,7 +22,7 @@ STACK_SIGNAL = signal.SIGUSR2
 
 
 def heartbeat_interval(watchdog: float) -> float:
-    """Return the seconds between two heartbeats, or two checks of them, for a watchdog's limit in seconds."""
+    """Return the seconds between heartbeats, or checks of them, for a watchdog's limit in seconds."""
     return min(INTERVAL, watchdog / 3) if watchdog else INTERVAL
 
 
@@ -50,7 +50,7 @@ def touch_heartbeat(path: Path) -> None:
 
 
 def heartbeat_age(path: Path) -> float:
-    """Return the seconds since `touch_heartbeat` of a file; 0 where there is no such file."""
+    """Return the seconds since `touch_heartbeat` of a file; 0 if there is no such file."""
     try:
         return (time.monotonic_ns() - path.lstat().st_mtime_ns) / 1e9
     except FileNotFoundError:

@@ -65,7 +65,7 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
     """What is wrong."""
     remedy: str = ""
-    """What fixes it, where there is a command for that."""
+    """What fixes it, if there is a command for that."""
 
 
 class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,17 +74,17 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     condition: Condition
     message: str
-    """Why it is in this condition, where there is more to say."""
+    """Why it is in this condition, if there is more to say."""
     last_heartbeat: float
     """Unix time of its last heartbeat, which comes every few seconds; 0 before the first."""
     log_level: str
-    """Empty where it is unknown."""
+    """Empty if it is unknown."""
     memory: int | None
-    """Bytes of its process (proportional set size); null where that is unknown."""
+    """Bytes of its process (proportional set size); null if that is unknown."""
     process: ProcessReport
     """Its process, as the hub sees it."""
     report: PluginReport
-    """What the process wrote; an empty report, with the pid 0, where it has not written one."""
+    """What the process wrote; an empty report, with the pid 0, if it has not written one."""
 
 
 class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_heartbeat: float
     """Unix time of its last heartbeat; if the hub is not running, this status is from that time."""
     memory: int | None
-    """Bytes of its process (proportional set size); null where that is unknown."""
+    """Bytes of its process (proportional set size); null if that is unknown."""
     report: HubReport
 
 

@@ -99,7 +99,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     allocatable: int = 0
     """Those that are healthy."""
     allocated: int | None = 0
-    """Those that a container uses; null where that is unknown."""
+    """Those that a container uses; null if that is unknown."""
     reason: str = ""
     """Why there is no device, if there is none."""
     problems: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     failing: str = ""
     """Why allocations fail: all of the last few did. Empty if one succeeded since, or none was requested."""
     rejection: Rejection | None = None
-    """null where no container was rejected."""
+    """null if no container was rejected."""
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     reset_fault: str = ""
     """Why the last reset could not begin, such as a function that cannot be imported; empty if it began."""
     config: ConfigFile | None = None
-    """null where it has read no file."""
+    """null if it has read no file."""
     holders_known: bool = True
     """Whether it is known which container uses which device: the kubelet's pod resources API answers."""
     failures: Mapping[str, str] = {}

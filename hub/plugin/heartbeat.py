@@ -18,8 +18,8 @@ class Heartbeat:
     """Writes the heartbeat.
 
     Args:
-        path: The file; None where nothing reads it.
-        interval: Seconds between two heartbeats.
+        path: The file; None if nothing reads it.
+        interval: Seconds between heartbeats.
         plugin: The plugin, which may have metrics of its own.
         scanner: The scan in progress.
         metrics: Those of the process.

@@ -12,7 +12,7 @@ from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.keys import physical_key
 
 INTERVAL = 30.0
-"""Seconds between two requests while a container is using a device: nothing reports when the container releases it."""
+"""Seconds between requests while a container is using a device: nothing reports when the container releases it."""
 
 SETTLE = 0.5
 """Seconds after an allocation within which the kubelet finishes the admission, and records it."""

@@ -2,11 +2,11 @@
 
     role        meaning                                            next state
     ----------  -------------------------------------------------  ----------------------------------------------
-    STANDBY     this process does not serve yet                    acquire(): to ACTIVE, or SUPERSEDED
-    ACTIVE      it serves, and no newer hub's plugin does          a newer one serves: to SUPERSEDED
-    SUPERSEDED  it serves, and the plugin of a newer hub does too  the newer one exits: to ACTIVE
+    STANDBY     this process is not serving yet                    acquire(): to ACTIVE, or SUPERSEDED
+    ACTIVE      it is serving, and no newer hub's plugin is        a newer one starts to serve: to SUPERSEDED
+    SUPERSEDED  it and a newer hub's plugin are both serving       the newer one exits: to ACTIVE
 
-A hub whose plugin does not serve yet, or has stopped, leaves everything to the older one.
+A hub whose plugin is not serving yet, or has stopped, leaves everything to the older one.
 """
 
 from enum import Enum, auto
@@ -19,7 +19,7 @@ from hub.base.sockets import is_served, socket_name
 
 
 class Role(Enum):
-    """What this process may do with the devices: only an active one writes health and recovers devices."""
+    """What this process may do with the devices: only an active one writes health records and recovers devices."""
 
     STANDBY = auto()
     ACTIVE = auto()

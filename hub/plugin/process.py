@@ -31,12 +31,12 @@ from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
 
 CHECK_INTERVAL = 2.0
-"""Seconds between two checks of the sockets. A plugin started by hand notices a kubelet restart only after this;
+"""Seconds between checks of the sockets. A plugin started by hand notices a kubelet restart only after this;
 under the hub a signal comes first."""
 
 
 class PluginFiles:
-    """The files of a plugin process in the run directory; none where the process was started by hand.
+    """The files of a plugin process in the run directory; none if the process was started by hand.
 
     Args:
         name: The plugin's name.

@@ -24,7 +24,7 @@ _REGISTRATIONS = (
 
 
 def condition_of(hub: HubReport, process: ProcessReport, report: PluginReport | None) -> tuple[Condition, str]:
-    """Derive a plugin's condition, and the reason where there is more to say.
+    """Derive a plugin's condition, and the reason if there is more to say.
 
     Args:
         hub: The hub of the plugin.

@@ -18,7 +18,7 @@ REMOVED_IN_USE = "removed by the plugin, still in use"
 """The reason shown for a device that a container still uses but its plugin no longer offers."""
 
 Key = tuple[str, str]
-"""A plugin, and its name for a physical device: the device's `physical`, or "RESOURCE ID" where it has none."""
+"""A plugin, and its name for a physical device: the device's `physical`, or "RESOURCE ID" if it has none."""
 
 
 class KnownDevice(NamedTuple):
@@ -83,7 +83,7 @@ def matching_devices(status: NodeStatus, wanted: str | None = None) -> list[Know
 
     Args:
         status: The node.
-        wanted: A plugin, a resource, the name of a device, or the beginning of an id; all devices where it is None.
+        wanted: A plugin, a resource, the name of a device, or the beginning of an id; all devices if it is None.
     """
     known = [*known_devices(status), *_removed(status)]
     if wanted is None:

@@ -23,7 +23,7 @@ _NOT_READY = {
 _ERRORS = _NOT_READY | {Condition.FAILING}
 
 _IDLE = {Condition.NO_RESOURCES, Condition.STANDBY}
-"""Nothing to register, which is an error only where the plugin itself reports one."""
+"""Nothing to register, which is an error only if the plugin itself reports one."""
 
 _EXPLAINED_IN_LOG = {
     Condition.STARTING,
@@ -180,7 +180,7 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
 
 
 def _device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
-    """Report one problem for all devices with the same reason: where a driver hangs, there may be thousands."""
+    """Report one problem for all devices with the same reason: if a driver hangs, there may be thousands."""
     groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
         if not device.healthy:

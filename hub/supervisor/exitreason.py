@@ -12,7 +12,7 @@ RECENT = 10.0
 """How many seconds before the exit an error may have occurred and still be its cause."""
 
 LONGEST = 300
-"""Maximum length of the reason in characters; the log has all of it."""
+"""Maximum length of the reason in characters; the log shows all of it."""
 
 _TAIL_BYTES = 65536
 

@@ -157,7 +157,7 @@ def environment_without_hub() -> dict[str, str]:
 def _sighup_blocked() -> Iterator[None]:
     """Block SIGHUP for processes that are started inside the block.
 
-    Not by a function that runs in the child: where there is one, Python forks, and gRPC, which this process uses too,
+    Not by a function that runs in the child: if there is one, Python forks, and gRPC, which this process uses too,
     does not always survive that.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

@@ -124,7 +124,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
         return [name for name, _ in self.calls]
 
     def requests(self, call: str) -> list[Any]:
-        """Return the container entries of a call's requests, or the requests where they have none."""
+        """Return the container entries of a call's requests, or the requests if they have none."""
         requests = [request for name, request in self.calls if name == call]
         return [getattr(request, "container_requests", [request])[0] for request in requests]
 

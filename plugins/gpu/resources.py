@@ -105,7 +105,7 @@ def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, 
 
 
 def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Share]:
-    """Select the MIG devices of the most common size, which strategy single advertises under one name.
+    """Select the MIG devices of the most common size, which the `single` strategy advertises under one name.
 
     NVIDIA's plugin refuses the whole node if it finds a different size, or a GPU without MIG.
     """

@@ -26,7 +26,7 @@ from plugins.ib.resources import PoolMembers, assign_pools
 from plugins.ib.settings import IBSettings, Mode, Pool
 
 POLL_INTERVAL = 1.0
-"""Seconds between two reads of the port states; sysfs gives no notification when they change."""
+"""Seconds between reads of the port states; sysfs gives no notification when they change."""
 
 NEVER = 1e9
 

@@ -75,7 +75,7 @@ def _hex(numbers: Sequence[str]) -> set[str]:
 
 
 def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
-    """Return why a pool of this mode cannot use an HCA; empty if it can. Mode pool takes all others."""
+    """Return why a pool of this mode cannot use an HCA; empty if it can. Pool mode takes all others."""
     if not hca.driver:
         return "no driver is bound to it"
     if not hca.uverbs:

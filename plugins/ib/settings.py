@@ -162,7 +162,7 @@ class IBSettings(Settings, frozen=True, rename="camel"):
     cdi: tuple[CdiStrategy, ...] = ()
     """How containers get CDI names instead of device files; empty: they get device files."""
     periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
-    """Seconds between two scans for new and removed devices; 0 disables them."""
+    """Seconds between scans for new and removed devices; 0 disables them."""
     config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)
     """The pools, one resource each. By default each NVIDIA (Mellanox) HCA is a device of rdma/hca."""
 

@@ -13,7 +13,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class AllocateFault(Settings, frozen=True):
-    """Faults of Allocate."""
+    """Simulated faults in Allocate."""
 
     delay: Seconds = 0
     """Seconds before it answers."""
@@ -24,7 +24,7 @@ class AllocateFault(Settings, frozen=True):
 
 
 class PreferFault(Settings, frozen=True):
-    """Faults of GetPreferredAllocation."""
+    """Simulated faults in GetPreferredAllocation."""
 
     hang: bool = False
     """It never answers."""

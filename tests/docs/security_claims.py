@@ -28,7 +28,7 @@ NO_CLAIMS = (
     # What is on the page.
     "This page lists",
     # Advice.
-    *("Run nothing but the hub", "`make fuzz` gives", "Security fixes for Debian"),
+    *("Run nothing but the hub", "`make fuzz` feeds", "Security fixes for Debian"),
     # What is not protected.
     *("That guards against mistakes", "It does not extend to", "So are those in `/driver-root`"),
     *("Making nested mounts read-only", "The plugin directory is still mounted"),

@@ -13,7 +13,7 @@ class Fault(AssertionError):
 
 
 class Target:
-    """A part of the code that gets input from outside, and how its inputs are made.
+    """A part of the code that gets external input, and how its inputs are made.
 
     Args:
         directory: An empty directory with a short path, for whatever it needs.

@@ -30,7 +30,7 @@ from tests.harness.chaos_node import ChaosNode
 from tests.harness.operated import WATCHDOG
 
 CHECK_INTERVAL = 0.03
-"""Seconds between two looks at a node."""
+"""Seconds between looks at a node."""
 
 LIMIT = 120.0
 """Seconds after which what has not come back is lost."""

@@ -42,7 +42,7 @@ def cordon(device: str, reason: str, plugin: str | None, hub: TargetHub) -> None
     """Mark DEVICE and all its shares unschedulable until it is uncordoned. Containers that use it keep it.
 
     The cordon persists across restarts of the plugin, the hub and the pod. DEVICE is an id or at least its first eight
-    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID" where ids are not unique, as
+    characters, a physical device, a PCI address, a name such as mlx5_0, or "RESOURCE ID" if ids are not unique, as
     in RDMA pools. Without --reason, an earlier reason is kept.
     """
     _do_to(device, plugin, hub, lambda key: Cordon(key, reason))

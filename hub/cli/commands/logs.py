@@ -25,7 +25,7 @@ from hub.cli.target import TargetHub, hub_options, plugin_of
 Line = dict[str, Any]
 
 CHECK_SECONDS = 1.0
-"""Seconds between two checks of whether the hub is still running; no file event shows that it has exited."""
+"""Seconds between checks of whether the hub is still running; no file event shows that it has exited."""
 
 
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))

@@ -99,7 +99,7 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     names = {each.resource for each in shares}
     owner = next((each for each in status.plugins if each.name == plugin), None)
     resources = [each for each in owner.report.resources if each.name in names] if owner else []
-    # The warnings of the whole resource: where many devices share a missing file, a warning names only some of them.
+    # The warnings of the whole resource: if many devices share a missing file, a warning names only some of them.
     yield from (("warning", Text(text, "yellow")) for each in resources for text in each.warnings)
     reset = owner.report.resets.get(key) if owner else None
     yield "last reset", f"{reset.outcome}, {ago(reset.ended)} ago: {reset.message}".removesuffix(": ") if reset else ""

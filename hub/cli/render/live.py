@@ -10,7 +10,7 @@ from rich.live import Live
 PIPE_WIDTH = 1000
 
 REFRESH = 1.0
-"""Seconds between two updates."""
+"""Seconds between updates."""
 
 
 def show(render: Callable[[], RenderableType], *, watch: bool) -> None:

@@ -34,7 +34,7 @@ _ON_THE_WAY = {
 }
 
 ROWS = 40
-"""Maximum number of devices that are listed individually; where a driver is missing, thousands may share the reason."""
+"""Maximum number of devices that are listed individually; if a driver is missing, thousands may share the reason."""
 
 USUAL_LEVEL = "info"
 
@@ -57,7 +57,7 @@ def plugin_screen(status: NodeStatus, plugin: PluginStatus) -> RenderableType:
 
 
 def last_known(status: NodeStatus) -> Iterator[RenderableType]:
-    """Show a first line that says how old the status is; nothing where the hub is running."""
+    """Show a first line that says how old the status is; nothing if the hub is running."""
     if status.hub.running:
         return
     why = (
@@ -94,7 +94,7 @@ def _headline(status: NodeStatus) -> RenderableType:
 
 
 def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] = ()) -> Iterator[RenderableType]:
-    """List the problems; where nothing is wrong, say so and count the stopped plugins, which are not a problem."""
+    """List the problems; if nothing is wrong, say so and count the stopped plugins, which are not a problem."""
     if all(problem.severity is Severity.INFO for problem in problems):
         stopped = sum(plugin.condition is Condition.STOPPED for plugin in plugins)
         are = "is" if stopped == 1 else "are"

@@ -19,7 +19,7 @@ _INDENT = 2
 _NOTHING = ("", "-")
 
 Cell = str | Text
-"""Loses its control characters, because a cell may contain text from outside."""
+"""Loses its control characters, because a cell may contain external text."""
 
 _Line = list[Segment]
 _Widths = Mapping[int, int]
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
     title: str
     least: int = 0
-    """The minimum width, from which its text may wrap; 0 where it never wraps."""
+    """The minimum width, from which its text may wrap; 0 if it never wraps."""
     leaves: int = 0
     """Where the table is too wide, the columns with the highest number move below first; those with 0 stay."""
     label: str | None = None

@@ -16,7 +16,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def echo(text: str, *, error: bool = False) -> None:
-    """Print a string, each line without control characters; to standard error where `error` is set."""
+    """Print a string, each line without control characters; to standard error if `error` is set."""
     click.echo(  # noqa: TID251 - the one place
         printable_lines(text.removesuffix("\n")), err=error
     )
@@ -79,5 +79,5 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(size: int | None) -> str:
-    """Format bytes as megabytes; a dash where they are unknown."""
+    """Format bytes as megabytes; a dash if they are unknown."""
     return "-" if size is None else f"{size / 1e6:.0f} MB"

@@ -19,7 +19,7 @@ class AdminServer:
     """A unix socket that takes one request per connection.
 
     Args:
-        path: The socket; None where there is no directory for it.
+        path: The socket; None if there is no directory for it.
         commands: Runs the requests.
     """
 

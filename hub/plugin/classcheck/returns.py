@@ -10,7 +10,7 @@ _EXPECTED = {
     "devices": "hub.Device objects: yield each of them, or return a list",
     "allocate": "a hub.Allocation: return Allocation(nodes=[...], env={...})",
     "prefer": "a list of hub.Device: the available ones that it prefers",
-    "reset_blocked": "a string: the reason, or an empty one where it may be reset",
+    "reset_blocked": "a string: the reason, or an empty one if it may be reset",
 }
 _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
     "devices": (ast.Dict, ast.Constant),

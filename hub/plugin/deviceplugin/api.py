@@ -92,7 +92,7 @@ class DevicePluginApi:
             resource.registrar.reregister()
 
     def _serve(self, devices: ResourceDevices) -> ServedResource | None:
-        """Create the server of a resource; None where its socket would have no valid path."""
+        """Create the server of a resource; None if its socket would have no valid path."""
         name = devices.name
         try:
             path = self._plugin_dir / socket_name(name, self._instance, self._plugin_dir)

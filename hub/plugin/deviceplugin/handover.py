@@ -73,7 +73,7 @@ class Handover:
         self._detached_from = ""
 
     async def detach_kubelet(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
-        """Let an older hub end at any time: make the kubelet forget which socket has the name, with all streams open.
+        """Let an older hub exit at any time: make the kubelet forget which socket has the name, with all streams open.
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
         name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.

@@ -6,8 +6,8 @@ The states of a resource, and the next state of each:
     registering   asked; the kubelet calls back, then answers   -> registered, rejected or waiting
     registered    the kubelet's stream is open                  -> registering, when stream, socket or kubelet is gone
     rejected      the kubelet rejected the resource             -> registering, after a delay or on request
-    socket taken  another process serves on our socket          -> waiting, when that process is gone
-    superseded    a newer hub serves the resource               -> waiting, when that hub is gone
+    socket taken  another process is serving on our socket      -> waiting, when that process is gone
+    superseded    a newer hub is serving the resource           -> waiting, when that hub is gone
     invalid       no kubelet accepts the resource's name; `report` sets this state, such a resource has no registrar
 
 Each round serves on a socket without streams before it registers. Old streams have to end first, since a kubelet
@@ -41,7 +41,7 @@ STEADY = 10.0
 """Seconds after which a stream counts as stable; after one that ended sooner the next try waits longer."""
 
 SETTLE = 1.0
-"""Seconds between the end of another hub's socket and the moment the kubelet sees the end of its stream."""
+"""Seconds from the removal of another hub's socket until the kubelet sees its stream end."""
 
 DETACH_TIMEOUT = 3.0
 """Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
@@ -163,9 +163,9 @@ class Registrar:
                 await self._notifier.wait_for(lambda: self._kubelet() is not None)
 
     async def _is_superseded(self) -> bool:
-        """Return whether a newer hub serves the resource; if so, wait until it no longer does."""
+        """Return whether a newer hub is serving the resource; if so, wait until it no longer does."""
         handover = self._handover
-        # At this moment: a process that registers over a newer hub takes the resource with it when it exits.
+        # Right now, not earlier: a process that registers over a newer hub takes the resource with it when it exits.
         handover.refresh()
         if not handover.has_newer_hub:
             return False

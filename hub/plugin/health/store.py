@@ -37,7 +37,7 @@ class HealthStore:
     first reads what the previous owner has written.
 
     Args:
-        path: The file; None where the records are not kept.
+        path: The file; None if the records are not kept.
         policy: How a device recovers.
         ownership: The role of this process.
         clock: Returns the Unix time.

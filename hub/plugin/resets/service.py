@@ -187,7 +187,7 @@ def _why_blocked(plugin: Plugin, shares: Sequence[Device]) -> str:
 
 def _checked(why: object) -> str:
     if not isinstance(why, str):
-        raise wrong_answer(why, "a string: the reason, or an empty one where it may be reset")
+        raise wrong_answer(why, "a string: the reason, or an empty one if it may be reset")
     return why
 
 

@@ -14,7 +14,7 @@ from hub.base.log import get_logger
 from hub.supervisor.http.budget import Budget
 
 LOG_INTERVAL = 60.0
-"""Seconds between two log lines about clients."""
+"""Seconds between log lines about clients."""
 
 _log = get_logger()
 

@@ -28,7 +28,7 @@ CONNECTION_SECONDS = 30.0
 """A connection is closed after this time, whether its client is silent, slow, or never reads the response."""
 
 RETRY_SECONDS = 5.0
-"""Seconds between two attempts to listen or to accept a connection, and between two checks that the socket exists."""
+"""Seconds between attempts to listen or to accept a connection, and between checks that the socket exists."""
 
 _log = get_logger()
 
@@ -102,7 +102,7 @@ class _NetworkServer(HTTPServer):
         self._open: dict[IOStream, asyncio.TimerHandle] = {}
 
     def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
-        """Serve a connection, and close the oldest one where more would leave the plugins without file descriptors."""
+        """Serve a connection, and close the oldest one if more would leave the plugins without file descriptors."""
         for each in [each for each in self._open if each.closed()]:
             self._open.pop(each).cancel()
         if len(self._open) >= CONNECTIONS:

@@ -44,7 +44,7 @@ class Admission:
             admitted(pod)
 
     async def start(self, container: Container) -> None:
-        """Call PreStartContainer where plugins require it, start the container, and set `started` and `error`."""
+        """Call PreStartContainer if plugins require it, start the container, and set `started` and `error`."""
         container.started, container.error = False, ""
         try:
             for resource, ids in container.devices.items():

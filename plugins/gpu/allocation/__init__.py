@@ -1,4 +1,4 @@
-"""The answers of Allocate: identical to those of NVIDIA's device plugin 0.20."""
+"""The Allocate responses: identical to those of NVIDIA's device plugin 0.20."""
 
 import uuid
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _CDI_STRATEGIES = {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CR
 
 
 class ContainerEdits:
-    """Builds the answers of Allocate from memory.
+    """Builds Allocate responses from memory.
 
     Args:
         settings: The plugin's settings.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugins.gpu.discovery.facts import Gpu
 
 INTERVAL = 2.0
-"""Seconds between two checks that the daemons are running."""
+"""Seconds between checks that the daemons are running."""
 
 FIRST_RESULT_TIMEOUT = 1.0
 """Seconds that a scan waits for the first result. A daemon that is already running answers within that time."""

@@ -100,10 +100,9 @@ class Driver:
         while not request.answered.wait(self._remaining(asked, timeout)):
             if self._remaining(asked, timeout) <= 0:
                 call, since = self._nvml.current
-                what = f"{call} has not returned" if call else "no call has been made"
-                raise DriverTimeout(
-                    f"the NVIDIA driver does not answer: {what} for {time.monotonic() - max(since, asked):.0f} s"
-                )
+                what = f"{call} has not returned after" if call else "no call has been made for"
+                seconds = time.monotonic() - max(since, asked)
+                raise DriverTimeout(f"the NVIDIA driver does not answer: {what} {seconds:.0f} s")
         if request.failure:
             raise request.failure
         return request.state

@@ -22,7 +22,7 @@ class DriverLock:
     """The plugin's side.
 
     Args:
-        runtime: Where the locks are; an empty one where no reset will ask.
+        runtime: Where the locks are; an empty one if no reset will ask.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -65,7 +65,7 @@ def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
     """Hold the GPUs without a plugin.
 
     Args:
-        runtime: Where the locks are; an empty one where no plugin runs.
+        runtime: Where the locks are; an empty one if no plugin runs.
         timeout: Seconds that the plugins have to release the driver.
 
     Raises:

@@ -63,10 +63,10 @@ def best_connected(topology: Topology, available: Sequence[str], required: Seque
 
 
 class _Scores:
-    """Scores of sets of GPUs, given by their numbers: first by the pairs in a set, then by the pairs it leaves."""
+    """Scores sets of GPUs, given by their numbers: first by the pairs in a set, then by those among the others."""
 
     def __init__(self, pairs: Matrix) -> None:
-        # One unit of a pair outweighs all that a set can leave.
+        # One unit of a pair in the set outweighs all pairs among the others.
         unit = sum(map(sum, pairs)) + 1
         self._pairs = [[unit * value for value in row] for row in pairs]
         self._cost = [sum(row) for row in pairs]

@@ -11,7 +11,7 @@ from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.reset.target import Target
 
 _POLL = 0.05
-"""Seconds between two checks; NVML does not report the end of a process."""
+"""Seconds between checks; NVML does not report the end of a process."""
 
 _LISTS = (
     "nvmlDeviceGetComputeRunningProcesses",

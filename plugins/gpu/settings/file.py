@@ -153,7 +153,7 @@ class HealthSettings(Settings, frozen=True):
     """`dphub.health`."""
 
     interval: Seconds = 5
-    """Seconds between two probes."""
+    """Seconds between probes."""
     stable_for: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds without a fault before a GPU is healthy again."""
     driver_timeout: Seconds = 10

@@ -9,7 +9,7 @@ from hub import Host, ResetFailed, UnreadableError, read_text
 from plugins.ib.reset.openfiles import device_number, processes_with_open
 
 _POLL = 0.02
-"""Seconds between two reads of sysfs, which gives no notification of changes."""
+"""Seconds between reads of sysfs, which gives no notification of changes."""
 
 
 class Function:

@@ -68,7 +68,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
         exits = await wait_until(lambda: found if len(found := _lines(node, "plugin exited")) > 1 else None, "two ends")
         assert [line["meaning"] for line in exits] == ["needs restart"] * len(exits)
         state = await wait_until(lambda: read_report(node.run_dir.report("gpu")), "the plugin's state")
-        assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned for 1 s"}
+        assert state.reason in {"", "the NVIDIA driver does not answer: nvmlInit has not returned after 1 s"}
         driver.clear_faults()
         await node.kubelet.wait_for(GPU, 2, timeout=WAIT_SECONDS)
         assert (_pid(node, "stub"), len(node.kubelet.lists(STUB))) == (stub, lists)

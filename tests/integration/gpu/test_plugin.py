@@ -124,7 +124,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
     assert await plugin.exited() == Exit.NEEDS_RESTART
     reason = plugin.lines("plugin requested restart")[0]["reason"]
     assert reason.startswith("the NVIDIA driver does not answer: ")
-    assert "has not returned for" in reason
+    assert "has not returned after" in reason
     assert plugin.lines("devices unhealthy")[0]["reason"] == reason
     state = plugin.state()
     assert state is not None

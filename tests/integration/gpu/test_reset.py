@@ -290,7 +290,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
 
 
 async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """At level reset the plugin resets a broken GPU by itself while no container uses it, and allocates it again."""
+    """At the `reset` level the plugin resets a broken GPU by itself while unused, and allocates it again."""
     gpus = GpuNode(node, "single")
     quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
     config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"

@@ -1,4 +1,4 @@
-"""Text from outside, on every path to a terminal: in process."""
+"""External text, on every path to a terminal: in process."""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
 // Draws a tree of nodes, and changes only what differs, so that focus, selection and opened details are kept.
-// Text is inserted as text, never as markup, because reasons and names come from outside.
+// Text is inserted as text, never as markup, because reasons and names are external input.
 
 const drawn = new WeakMap(); // element -> the node it was drawn from
 const KEPT = new Set(["open"]); // set by the user

@@ -10,11 +10,11 @@ import { drawGone, drawNextTry } from "./gone.js";
 import { drawPlugins } from "./plugins.js";
 import { setClock, tick } from "./words.js";
 
-const EVERY = 2000; // milliseconds between two requests
+const EVERY = 2000; // milliseconds between requests
 const HIDDEN = 15000; // the same while the page is hidden
 const SHARE = 10; // slow requests are less frequent: they take at most a tenth of the time
 const TIMEOUT = 10000; // milliseconds for a response
-const LONGEST = 30000; // milliseconds between two requests to a hub that does not answer
+const LONGEST = 30000; // milliseconds between requests to a hub that does not answer
 
 const byId = (id) => document.getElementById(id);
 

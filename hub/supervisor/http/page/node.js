@@ -80,6 +80,6 @@ export function drawHub({ hub: { memory, report: hub } }) {
     ["Plugin directory", copyable(hub.plugin_dir)],
     ["HTTP", hub.http],
     ["Kubelet up since", moment(hub.kubelet_since)],
-    ["Kubelet starts seen", `${hub.kubelet_starts}`],
+    ["Kubelet starts", `${hub.kubelet_starts}`],
   ])));
 }
