@@ -1,6 +1,7 @@
 """A JSON file that tracks the state of a process."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class StatusFile:
         self._content = content
         self._pending: asyncio.TimerHandle | None = None
         self._failure = ""
+        self._written: os.stat_result | None = None
         self._log = get_logger()
 
     def mark_changed(self) -> None:
@@ -32,8 +34,8 @@ class StatusFile:
             self._pending = asyncio.get_running_loop().call_later(WRITE_DELAY, self.write)
 
     def restore(self) -> None:
-        """Write the file soon if it has been removed."""
-        if self._path and not self._path.exists():
+        """Write the file soon if it has been removed, or if another process has replaced or changed it."""
+        if self._path and not self._is_intact(self._path):
             self.mark_changed()
 
     def write(self) -> str:
@@ -56,6 +58,18 @@ class StatusFile:
             content = self._content() if self._path else None
             if self._path and content is not None:
                 replace_file(self._path, content)
+                self._written = self._path.lstat()
         except Exception as error:  # noqa: BLE001 - readers need the file, the process does not
             return str(error) or type(error).__name__
         return ""
+
+    def _is_intact(self, path: Path) -> bool:
+        try:
+            found = path.lstat()
+        except OSError:
+            return False
+        return self._written is None or _version(found) == _version(self._written)
+
+
+def _version(file: os.stat_result) -> tuple[int, int, int]:
+    return file.st_ino, file.st_mtime_ns, file.st_size

@@ -78,7 +78,7 @@ class HubReporter:
         self.write()
 
     async def restore(self) -> None:
-        """Write the file again whenever it has been removed, until cancelled."""
+        """Write the file again whenever it has been removed or replaced, until cancelled."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
             self._file.restore()

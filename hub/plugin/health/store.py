@@ -160,7 +160,7 @@ class HealthStore:
         self._file.write()
 
     def restore(self) -> None:
-        """Write the records soon if the file was removed."""
+        """Write the records soon if the file was removed or replaced."""
         if self._records:
             self._file.restore()
 

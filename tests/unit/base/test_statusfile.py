@@ -1,11 +1,15 @@
 """The files in which a process reports its state."""
 
+import asyncio
+import os
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
 from structlog.testing import capture_logs
 
-from hub.base.statusfile import StatusFile
+from hub.base.statusfile import WRITE_DELAY, StatusFile
+from hub.testing.waiting import WAIT_SECONDS
 
 
 def test_a_report_that_cannot_be_built(tmp_path: Path) -> None:
@@ -21,3 +25,39 @@ def test_a_report_that_cannot_be_built(tmp_path: Path) -> None:
         ("file not written", "the working directory was removed")
     ]
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("fault", ["removed", "garbage", "link", "pipe", "truncated"])
+async def test_what_is_done_to_a_report(tmp_path: Path, fault: str) -> None:
+    """A report that another process has removed, replaced or changed is written again; nothing waits for its reader."""
+    path = tmp_path / "report"
+    file = StatusFile(path, lambda: {"state": "registered"})
+    file.write()
+    content = path.read_bytes()
+    if fault == "truncated":
+        os.truncate(path, 0)
+    else:
+        path.unlink()
+    if fault == "garbage":
+        path.write_bytes(b"\xff" * len(content))
+    elif fault == "link":
+        path.symlink_to("/dev/zero")
+    elif fault == "pipe":
+        os.mkfifo(path)
+
+    file.restore()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not path.is_file() or path.is_symlink() or path.read_bytes() != content:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(WRITE_DELAY)
+
+
+async def test_a_report_that_is_intact(tmp_path: Path) -> None:
+    """It is not written again, so that nothing wakes those who watch it."""
+    path = tmp_path / "report"
+    file = StatusFile(path, lambda: {"state": "registered"})
+    file.write()
+    before = path.stat().st_ino
+    for _ in range(3):
+        file.restore()
+        await asyncio.sleep(2 * WRITE_DELAY)
+    assert path.stat().st_ino == before
