@@ -109,7 +109,7 @@ MODULE is a module on `PYTHONPATH` or among the installed packages, or the path 
 VARIABLES_HEAD = """\
 ## Environment variables
 
-A flag overrides its variable. The variables that set keys of gpu.yaml are listed there.
+A flag overrides its variable. The variables that set keys of gpu.yaml are listed in the section on gpu.yaml.
 """
 
 NOT_OF_PLUGINS = {"DPHUB_HTTP"}

@@ -104,7 +104,7 @@ class Allocation(msgspec.Struct, frozen=True):
 
     @classmethod
     def merge(cls, devices: Iterable[Device]) -> Self:
-        """Merge what the devices carry; duplicates appear once.
+        """Merge what the devices define; duplicates appear once.
 
         A device file that several devices have gets the combined permissions of all of them. Different values
         of the same environment variable or annotation are joined by commas.

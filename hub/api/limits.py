@@ -9,7 +9,7 @@ MAX_YAML_BYTES = 128 << 10
 """The largest YAML file: PyYAML takes a second for this much."""
 
 MAX_LEVELS = 50
-"""How deeply values may be nested: more than any plugin's settings, and far below Python's limit on nested calls."""
+"""How deeply values may be nested: more than any plugin's settings, and far below Python's recursion limit."""
 
 MAX_VALUES = 100_000
 """How many values a file may have; the values of an alias count each time it is used."""

@@ -1,7 +1,7 @@
 """The class that a plugin author derives from.
 
 A plugin is one class with one required method, `devices`. It is synchronous and knows its hardware; the process around
-it owns asyncio, gRPC and the kubelet. The options that the kubelet receives follow from the methods that the plugin
+it handles asyncio, gRPC and the kubelet. The options that the kubelet receives follow from the methods that the plugin
 overrides.
 """
 
@@ -19,7 +19,7 @@ from hub.api.runtime import Runtime
 from hub.api.settings import read_settings
 
 MAX_RESET_TIMEOUT = 26.0
-"""Maximum seconds that all resets of a container may take. The kubelet gives up after 30, and ending the resets that
+"""Maximum seconds that all resets of a container may take. The kubelet gives up after 30, and stopping the resets that
 are still running takes up to 3."""
 
 
@@ -84,7 +84,7 @@ class Plugin:
         reset_resources: The resources whose devices are reset; None for all.
         reset_clears_broken: The resources in which a successful reset makes a `broken` device healthy; None for all.
             In other resources such a device waits for an administrator.
-        reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and ending
+        reset_timeout: Seconds for all resets of one container, at most 26: the kubelet gives up after 30, and stopping
             the resets that are still running takes up to 3.
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
         recovery: When an unhealthy device becomes healthy again.

@@ -98,7 +98,7 @@ class Runtime(msgspec.Struct, frozen=True):
         return bool(self.run_dir)
 
     def node_path(self, name: str, *, plugin: str = "") -> Path:
-        """Return the path of a file that belongs to the node: it outlives hubs.
+        """Return the path of a file that belongs to the node: it stays when hubs come and go.
 
         Args:
             name: Distinguishes the file from other files of the plugin.
@@ -127,7 +127,7 @@ class Runtime(msgspec.Struct, frozen=True):
         return read_file(path, kind)
 
     def write(self, path: Path, content: object) -> None:
-        """Replace one of these files with an object as JSON; a reader sees the old content or the new, never a part.
+        """Replace one of these files with an object as JSON; readers see the old or the new content, never a mixture.
 
         Raises:
             OSError: the file cannot be written.

@@ -54,13 +54,13 @@ def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str,
 
 
 def _check_text(value: object, path: Path) -> None:
-    """Reject halves of surrogate pairs, for which JSON and YAML have escapes: nothing else accepts them."""
+    """Reject lone surrogates, for which JSON and YAML have escapes: nothing else accepts them."""
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as error:
             half = f"\\u{ord(value[error.start]):04x}"
-            raise ConfigError(path, f"has {half}, half of a surrogate pair, expected Unicode text") from None
+            raise ConfigError(path, f"has {half}, a lone surrogate, expected Unicode text") from None
     elif isinstance(value, dict | list):
         for part in (*value, *value.values()) if isinstance(value, dict) else value:
             _check_text(part, path)

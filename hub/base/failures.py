@@ -42,7 +42,7 @@ class PluginTimeout(PluginError):
 
 
 def explain(error: BaseException) -> str:
-    """Return an error of an author's code on one line: the location, the type, the text, and advice if there is any."""
+    """Return an error in an author's code on one line: the location, the type, the text, and advice if there is any."""
     place = _at(error).strip()
     return one_line(f"{place}: {_described(error)}" if place else _described(error))
 

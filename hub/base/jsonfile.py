@@ -14,7 +14,7 @@ State = TypeVar("State")
 
 
 def replace_file(path: Path, content: object) -> None:
-    """Write an object as JSON; a reader sees the old content or the new, never a part."""
+    """Write an object as JSON; readers see the old or the new content, never a mixture."""
     # Printable, because people look at it on a terminal.
     text = msgspec.json.format(printable_json(msgspec.json.encode(content)), indent=1)
     replace_bytes(path, text, mode=0o600)

@@ -12,7 +12,7 @@ MAX_BYTES = 1024 * 1024
 """Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""What is there may be a pipe, for whose reader the process would wait, or a link to another file."""
+"""An existing file may be a pipe, and the process would wait for its reader, or a link to another file."""
 
 
 def rotated(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Names of the files in the run directory that belong to the node: they outlive hubs.
+"""Names of the files in the run directory that belong to the node: they stay when hubs come and go.
 
 This is a module of its own because reset processes load it, and little else.
 """

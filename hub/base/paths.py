@@ -63,7 +63,7 @@ class RunDir:
 
     @property
     def hub_report(self) -> Path:
-        """The report of the hub, replaced atomically at each change."""
+        """The report of the hub, replaced atomically on every change."""
         return self.path / f"{self.instance}.json"
 
     @property
@@ -77,7 +77,7 @@ class RunDir:
         return self.path / f"{self.instance}.log"
 
     def report(self, plugin: str) -> Path:
-        """The report of one plugin, replaced atomically at each change."""
+        """The report of one plugin, replaced atomically on every change."""
         return self.path / f"{self.instance}.{plugin}.json"
 
     def heartbeat(self, plugin: str) -> Path:

@@ -13,7 +13,7 @@ class Tasks:
     """Keeps the tasks of a process running.
 
     Args:
-        status: Written when a failure appears or is over.
+        status: Written when a task fails, and when it works again.
         retry: Seconds between a failure and the restart.
         steady: Seconds of work after which a task no longer counts as failed.
 

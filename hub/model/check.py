@@ -8,7 +8,7 @@ import msgspec
 from hub.model.plugin import ExcludedDevice
 
 CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
-"""Has the variables of the plugin to check, as JSON, so that they cannot affect how the process starts."""
+"""Contains the variables of the plugin to check, as JSON, so that they cannot affect how the process starts."""
 
 
 class FoundDevice(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ UNRESPONSIVE_AFTER = 30.0
 
 
 def create_heartbeat(path: Path) -> None:
-    """Create an empty file if there is none. What is there is not opened: it may be a pipe, or a link to elsewhere.
+    """Create an empty file if there is none. An existing file is not opened: it may be a pipe, or a link to elsewhere.
 
     Raises:
         OSError: the file system is full, or cannot be written.

@@ -38,7 +38,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     health: str = "healthy"
     """healthy, unhealthy or recovering."""
     since: float = 0
-    """Unix time since which it has been unhealthy; 0 when it is healthy."""
+    """Unix time at which it became unhealthy; 0 when it is healthy."""
     source: str = ""
     """What reported that: plugin, broken, reset, flapping, cordon, admin or scan; empty when it is healthy."""
     pci: tuple[str, ...] = ()

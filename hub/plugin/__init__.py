@@ -1,1 +1,1 @@
-"""A plugin process: what stands between a plugin's devices and the kubelet."""
+"""A plugin process: what connects a plugin's devices to the kubelet."""

@@ -1,4 +1,4 @@
-"""The heartbeat of a plugin process: a file that the event loop writes, so that it shows that the loop runs."""
+"""The heartbeat of a plugin process: a file that the event loop writes to show that it is running."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ class Heartbeat:
         self._plugin_metrics = PluginMetrics(plugin, self._file)
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Write heartbeats until cancelled."""
         while True:
             self.beat()
             self._plugin_metrics.refresh()

@@ -30,7 +30,7 @@ class Holder(NamedTuple):
     """A removed device that the container uses, and that may be a share of this one; empty if its use is certain."""
 
     def describe(self, certain: str) -> str:
-        """Return a sentence about the container, which ends in these words if it certainly uses the device."""
+        """Return a sentence about the container, ending in these words if the container certainly uses the device."""
         if self.removed:
             return f"{self.container} may be using it: it is using {self.removed}, which was removed"
         return f"{self.container} {certain}"

@@ -2,7 +2,7 @@
 
 The plugin process starts this process, the guard, with the request on standard input. The guard forks the worker, which
 calls the plugin's function, and then only waits: for the worker to exit, for SIGTERM, or for the plugin process to
-exit. The guard exits when every process that the reset started has exited, killed if necessary, and exits the way the
+exit. The guard kills processes that the reset started if necessary, exits once all have exited, and exits the way the
 worker did. So waiting for the guard is waiting for everything, and a guard that does not exit means that a process
 survives SIGKILL.
 

@@ -87,7 +87,7 @@ class ResetProcess:
             return None
 
     def terminate(self) -> None:
-        """Ask the processes to end; a second call kills them.
+        """Ask the processes to exit; a second call kills them.
 
         A stopped guard is continued (SIGCONT), so that it can handle the signal.
         """

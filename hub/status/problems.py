@@ -95,7 +95,7 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     if not hub.running:
         return
     if report.config_error:
-        message = f"the last reload was rejected, the previous configuration stays in use: {report.config_error}"
+        message = f"the last reload was rejected; the previous configuration remains in use: {report.config_error}"
         yield Problem(Severity.WARNING, "hub", message, "fix the file, then dphub reload")
     if report.http_error:
         remedy = "stop the process that listens there, or choose another address with dphub run --http or DPHUB_HTTP"

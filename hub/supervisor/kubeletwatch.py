@@ -25,14 +25,14 @@ _EVENTS = Mask.CREATE | Mask.DELETE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DEL
 
 
 class KubeletEvent(Enum):
-    """An event of the kubelet."""
+    """A kubelet event."""
 
     STARTED = auto()
     """There is a new `kubelet.sock`."""
     STOPPED = auto()
     """`kubelet.sock` is gone."""
     UNRESPONSIVE = auto()
-    """No process is listening on the socket, as after SIGKILL of the kubelet."""
+    """No process is listening on the socket, as after a SIGKILL to the kubelet."""
     RESPONSIVE = auto()
     """The kubelet responds again, or there is none."""
 

@@ -35,7 +35,7 @@ class Node:
     """A node, for tests, trials and benchmarks.
 
     `async with` starts the kubelet, and at its end stops everything that was started on the node. Without it, plugins
-    run without a kubelet; then `kill_plugins` ends them.
+    run without a kubelet; then `kill_plugins` stops them.
 
     Args:
         directory: An empty directory with a short path, because the paths of sockets are limited.

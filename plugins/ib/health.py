@@ -29,7 +29,7 @@ class _History:
 
 
 class PortWatch:
-    """Records since when each port has been down, or up again. Scans and the watch use it in their own threads.
+    """Records when each port went down or came up. Scans and the watch use it in their own threads.
 
     Args:
         clock: A monotonic clock in seconds.

@@ -1,4 +1,4 @@
-"""The faults of the stub: a file that can be changed while it is running."""
+"""The faults of the stub: a file that can be changed while the stub is running."""
 
 from pathlib import Path
 from typing import Annotated

@@ -14,7 +14,7 @@ from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
 from tests.docs.docs_tools import blocks, codes, page, rows
 
-NVIDIA = rows("migrating", "key in the file", "variable", "Helm value of their chart", "here")
+NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "here")
 SHARED = page("migrating").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
 SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2]
 

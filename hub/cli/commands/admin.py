@@ -20,7 +20,7 @@ LONGEST_REASON = 500
 
 def _reason(_context: click.Context, _parameter: click.Parameter, reason: str) -> str:
     if len(reason) > LONGEST_REASON:
-        raise click.BadParameter(f"it has {len(reason)} characters, at most {LONGEST_REASON} are allowed")
+        raise click.BadParameter(f"it has {len(reason)} characters; at most {LONGEST_REASON} are allowed")
     return printable(reason)
 
 

@@ -54,7 +54,7 @@ def _check(status: NodeStatus, wanted: str) -> None:
     if wanted in groups or matching_devices(status, wanted):
         return
     reason = excluded(status.plugins, wanted)
-    known = f"plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
+    known = f"the plugins and resources are {', '.join(groups)}{unknown(status.plugins)}"
     meant = did_you_mean(wanted, (*groups, *display_names(matching_devices(status))))
     raise HubError(f"there is no plugin, resource or device {wanted}{reason}; {known}{meant}")
 

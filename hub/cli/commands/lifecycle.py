@@ -90,7 +90,7 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
         keep = "its container keeps it" if len(used) == 1 else "their containers keep them"
         lines.append(f"{counted(len(used), 'device')} in use, {keep}: {shown}{more}")
     elif not stopped.report.holders_known:
-        which = "the hub cannot determine which containers use which: the pod resources API is unavailable"
+        which = "the hub cannot determine which containers use them: the pod resources API is unavailable"
         lines.append(f"containers keep its devices, but {which}")
     resources = ", ".join(each.name for each in stopped.report.resources)
     return [*lines, f"new pods cannot get {resources} until it is started again: dphub start {plugin}"]

@@ -77,7 +77,7 @@ class Handover:
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
         name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
-        Since 1.37, the end of a stream concerns its own socket alone; there this has no effect.)
+        Since 1.37, the end of a stream affects only its own socket, so this call has no effect.)
 
         Args:
             register: Asks the kubelet to accept the resource on a socket.

@@ -65,7 +65,7 @@ class Service(Protocol):
 
 
 class DevicePluginServer:
-    """A gRPC server on a unix socket that can be bound again as often as a kubelet deletes it.
+    """A gRPC server on a unix socket that can be bound again every time a kubelet deletes it.
 
     Args:
         path: The socket.

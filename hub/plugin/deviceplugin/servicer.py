@@ -110,7 +110,7 @@ class DevicePluginServicer(Wire):
             return self.options
 
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
-        """Send the list of devices, now and at each change; counted when it ends, like every call."""
+        """Send the list of devices, now and on every change; counted when it ends, like every call."""
         with self._metrics.call("ListAndWatch"), self.streams.track():
             while True:
                 version = self._devices.list.version

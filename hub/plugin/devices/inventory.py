@@ -118,7 +118,7 @@ class Inventory:
             self._exclude(scan.excluded)
 
     def reject(self, name: str, reason: str) -> None:
-        """Take a resource out: it cannot be served."""
+        """Remove a resource that cannot be served."""
         self._log.error("resource invalid", resource=name, reason=reason)
         self._resources.pop(name, None)
         self.invalid[name] = InvalidResource(reason, time.time())

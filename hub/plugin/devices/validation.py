@@ -85,7 +85,7 @@ def _id_problem(name: object) -> str:
     if not name:
         return "the id is empty"
     if len(name) > ID_CHARACTERS:
-        return f"the id has {len(name)} characters, at most {ID_CHARACTERS} are allowed"
+        return f"the id has {len(name)} characters; at most {ID_CHARACTERS} are allowed"
     return "" if name.isprintable() else "the id has characters that cannot be printed"
 
 

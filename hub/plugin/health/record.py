@@ -9,9 +9,9 @@
     unhealthy   begin_recovery(awaited)                  recovering, until the result is known
     recovering  abort_recovery(), a fault is left        unhealthy
     recovering  fail(source, reason)                     unhealthy
-    recovering  advance(), stable for long enough        healthy; one more recovery
+    recovering  advance(), stable for long enough        healthy; the recovery is counted
     recovering  advance(), too many recoveries           unhealthy by source "flapping"
-    recovering  clear(last source), stable_for is 0      healthy; one more recovery
+    recovering  clear(last source), stable_for is 0      healthy; the recovery is counted
     any         set_admin_fault(source, reason)          unhealthy, whatever its other faults do
     unhealthy   clear_admin_fault(source)                the state that its other faults give it
     any         release()                                see `release`
@@ -108,7 +108,7 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
 
     @property
     def since(self) -> float:
-        """The time since which it has been unhealthy, or recovering; 0 if it is healthy."""
+        """The time at which it became unhealthy, or began to recover; 0 if it is healthy."""
         if self.recovering_since and not self.admin_faults:
             return self.recovering_since
         return min((fault.since for fault in (*self.admin_faults.values(), *self.faults.values())), default=0)

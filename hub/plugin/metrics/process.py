@@ -12,7 +12,7 @@ _Labels = tuple[tuple[str, str], ...]
 
 
 class Call:
-    """A call from the kubelet while it is answered.
+    """A call from the kubelet that is being answered.
 
     Attributes:
         code: The name of the status code of its answer.

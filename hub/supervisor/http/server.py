@@ -1,7 +1,7 @@
 """The HTTP server of the hub: on a socket in the run directory, and on the network.
 
 The kubelet's probes use the socket, which only root on the node can reach. So no client on the network can delay or
-reject them: they share neither a port nor a queue of connections with clients. They do share the event loop, but
+reject them: they share neither a port nor an accept queue with clients. They do share the event loop, but
 clients on the network get only a limited part of its time.
 """
 

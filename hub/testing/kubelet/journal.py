@@ -25,7 +25,7 @@ class Journal:
         self._next_change = asyncio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true. It is checked at once at each change: no short-lived state is missed.
+        """Wait until the condition is true. It is checked at once on every change: no short-lived state is missed.
 
         An exception that the condition raises is raised here.
         """

@@ -34,7 +34,7 @@ class FakeKubelet:
         pre_start_timeout: Seconds that PreStartContainer may take.
         stopped_endpoint_grace: Seconds after which a resource without a plugin is removed.
         distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource, as in
-            kubelets since Kubernetes 1.37 (kubernetes/kubernetes#135437).
+            kubelets from 1.37 on (kubernetes/kubernetes#135437).
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class FakeKubelet:
         timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
-        """Wait until the predicate is true. It is called at every change, even one that is reverted immediately.
+        """Wait until the predicate is true. It is called on every change, even one that is reverted immediately.
 
         Raises:
             TimeoutError: it did not become true in time; the text describes the state.

@@ -121,7 +121,7 @@ class RegistrationService(rpc.RegistrationServicer):
         """Read the plugin's lists; when they end, disconnect the current owner of the resource's name.
 
         This is a kubelet pitfall: if an old plugin's stream ends after a new plugin has registered, the new plugin is
-        disconnected, and notices this only when its own stream ends. Kubelets since 1.37 disconnect only the plugin
+        disconnected, and notices this only when its own stream ends. Kubelets from 1.37 on disconnect only the plugin
         with the same socket.
         """
         async for response in client.lists():

@@ -1,4 +1,4 @@
-"""The control daemons of MPS: one for each resource shared by MPS, kept running."""
+"""The MPS control daemons: one for each resource shared by MPS, kept running."""
 
 import threading
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""One control daemon of MPS: NVIDIA's program, configured as NVIDIA's plugin does it."""
+"""One MPS control daemon: NVIDIA's program, configured as NVIDIA's plugin does it."""
 
 import msgspec
 import structlog

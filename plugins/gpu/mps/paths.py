@@ -1,4 +1,4 @@
-"""Directories that the control daemons of MPS share with their clients, as in NVIDIA's plugin."""
+"""Directories that the MPS control daemons share with their clients, as in NVIDIA's plugin."""
 
 IN_CONTAINER = "/mps"
 """Where a container sees `flags.mpsRoot`."""

@@ -1,4 +1,4 @@
-"""Which daemons of MPS the plugin has started, and with which limits.
+"""Which MPS daemons the plugin has started, and with which limits.
 
 The daemons outlive the plugin, so it must find them again. Their directories cannot answer that: containers can write
 to some of them.

@@ -1,6 +1,6 @@
-"""Locks by which a reset gets the GPUs for itself.
+"""Locks that give a reset exclusive use of the GPUs.
 
-A GPU is not reset while any process has the driver open, and the plugin has: it listens to the driver's reports. So a
+A GPU is not reset while any process has the driver open, and the plugin does, because it listens to its reports. So a
 reset asks the plugin to release the driver, by locks on files, which the kernel releases however a process exits:
 
 - the reset lock, shared by all resets that want the GPUs: a plugin that finds it taken releases the driver;

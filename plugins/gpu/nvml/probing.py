@@ -1,4 +1,4 @@
-"""Faults of a GPU that answers."""
+"""Faults in a GPU that answers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ class Prober:
         self._uncorrected: dict[str, int] = {}
 
     def fault(self, handle: Any, gpu: Gpu) -> str:  # noqa: ANN401 - NVML's handle
-        """Describe the faults of a GPU; empty if there are none. What its card does not support is skipped.
+        """Describe the faults in a GPU; empty if there are none. What its card does not support is skipped.
 
         Raises:
             NvmlError: it does not answer.

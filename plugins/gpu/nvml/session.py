@@ -116,7 +116,7 @@ class Session:
             yield from self._attributed(uuid, event)
 
     def close(self) -> None:
-        """End the session; an error of a driver that is gone is only logged."""
+        """End the session; an error from a driver that is gone is only logged."""
         try:
             self._nvml.call("nvmlShutdown")
         except NvmlError as error:

@@ -31,10 +31,10 @@ class Target:
         self.is_mig = uuid.startswith("MIG-")
 
     def reset_blocked(self) -> str:
-        """Return why the GPU cannot be reset alone; empty if it can.
+        """Return why the GPU cannot be reset individually; empty if it can.
 
-        GPUs connected directly by NVLink can only be reset together; those on an NVSwitch can be reset alone since the
-        Ampere generation (documentation of nvidia-smi, --gpu-reset).
+        GPUs connected directly by NVLink can only be reset together; those on an NVSwitch can be reset individually
+        since the Ampere generation (documentation of nvidia-smi, --gpu-reset).
         """
         if self.is_mig:
             return "it is a MIG device, and other containers may be using the rest of its GPU"

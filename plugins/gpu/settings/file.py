@@ -112,7 +112,7 @@ class Flags(Settings, frozen=True, rename="camel"):
     device_discovery_strategy: Literal["auto", "nvml"] = "auto"
     """How GPUs are found. Both values mean NVML, the driver's library; Tegra is not supported."""
     mps_root: AbsolutePath = "/run/nvidia/mps"
-    """The directory on the node that the control daemons of MPS share with their clients."""
+    """The directory on the node that the MPS control daemons share with their clients."""
     use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
     """For GPU feature discovery, another program that reads the same file; accepted, without effect."""
     plugin: PluginFlags = PluginFlags()

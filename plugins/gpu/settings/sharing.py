@@ -99,7 +99,7 @@ class SharingMode(Settings, frozen=True, rename="camel"):
     fail_requests_greater_than_one: bool | None = None
     """Whether a container that requests more than one share is refused. The default is true for MPS, else false."""
     strategy: str = ""
-    """A relic of NVIDIA's file; must be empty."""
+    """An obsolete key of NVIDIA's file; must be empty."""
 
     def __post_init__(self) -> None:
         if self.strategy:

@@ -69,7 +69,7 @@ async def test_stop_while_the_use_of_devices_is_unknown(node: OperatedNode) -> N
     """It says so, and stops the plugin."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("stop", "stub")
-    assert (said.code, "cannot determine which containers use which: the pod" in said.out) == (0, True), said
+    assert (said.code, "cannot determine which containers use them: the pod" in said.out) == (0, True), said
 
 
 async def test_one_device(node: OperatedNode) -> None:

@@ -123,7 +123,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
 @pytest.mark.parametrize(
     ("offer", "problem"),
     [
-        ("Device('x' * 64)", f"device '{'x' * 64}': the id has 64 characters, at most 63 are allowed"),
+        ("Device('x' * 64)", f"device '{'x' * 64}': the id has 64 characters; at most 63 are allowed"),
         ("Device('good')", "device 'good' is offered twice"),
         ("Device('')", "device '': the id is empty"),
         ("Device(7)", "device 7: the id is not a string: wrap it in str(...)"),
