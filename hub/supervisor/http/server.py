@@ -27,6 +27,10 @@ CONNECTIONS = 64
 CONNECTION_SECONDS = 30.0
 """A connection is closed after this time, whether its client is silent, slow, or never reads the response."""
 
+READS = 128
+"""Maximum number of reads from a connection before it is closed. A request arrives in a few packets; if it is sent byte
+by byte, each byte wakes the event loop, which the budget of `gate` cannot hold back."""
+
 RETRY_SECONDS = 5.0
 """Seconds between attempts to listen or to accept a connection, and between checks that the socket exists."""
 
@@ -93,7 +97,18 @@ async def _accept(listening: socket.socket, server: "_NetworkServer", gate: Gate
             _log.error("http accept failed", reason=error.strerror)
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            server.handle_stream(IOStream(connection, max_buffer_size=server.max_buffer_size), address)
+            server.handle_stream(_Stream(connection, max_buffer_size=server.max_buffer_size), address)
+
+
+class _Stream(IOStream):
+    """A connection from the network, which may cause a limited number of reads."""
+
+    _reads = 0
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        """Read what is there; at the limit, as if the client had closed the connection."""
+        self._reads += 1
+        return super().read_from_fd(buf) if self._reads <= READS else 0
 
 
 class _NetworkServer(HTTPServer):

@@ -176,6 +176,21 @@ async def test_a_client_that_stops_is_disconnected(
         writer.close()
 
 
+async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path) -> None:
+    """Each byte wakes the event loop, and the budget decides on connections and requests only."""
+    async with _port(directory) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+        sent = 0
+        while not reader.at_eof() and reader.exception() is None and sent <= server.READS:
+            writer.write(b"x")
+            sent += 1
+            # The server reads this byte before the next one is sent.
+            await asyncio.sleep(0.001)
+        writer.close()
+    assert sent <= server.READS
+
+
 def _established(port: int) -> int:
     """Count the server's ends of connections to a port."""
     lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
