@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from hub.base.errors import HubError
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
@@ -17,6 +15,7 @@ from hub.model.hub import HubReport, InstanceReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import PluginReport
 from hub.status.condition import condition_of
+from hub.status.memory import Memory
 from hub.status.problems import is_ready, problems_of
 
 
@@ -41,6 +40,7 @@ class Reader:
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._known: dict[Path, tuple[_Version, Any]] = {}
+        self._memory = Memory()
 
     def instance(self) -> InstanceReport | None:
         """Read the hub's last report; None if no hub has ever run.
@@ -94,7 +94,7 @@ class Reader:
             message=message,
             last_heartbeat=self._written(self._run_dir.heartbeat(process.name)) if heartbeat else 0,
             log_level=heartbeat.log_level if heartbeat else "",
-            memory=memory_of(process.pid),
+            memory=self._memory.of(process.pid),
             process=process,
             report=report or PluginReport(process.name, holders_known=False),
         )
@@ -104,7 +104,7 @@ class Reader:
             running=running and not unresponsive,
             unresponsive=running and unresponsive,
             last_heartbeat=self._last_heartbeat(report),
-            memory=memory_of(report.pid) if running else None,
+            memory=self._memory.of(report.pid) if running else None,
             report=report,
         )
 
@@ -156,14 +156,3 @@ def _node_status(hub: HubStatus, plugins: Sequence[PluginStatus], problems: tupl
         hub=hub,
         plugins=tuple(plugins),
     )
-
-
-def memory_of(pid: int) -> int | None:
-    """Return the memory of a process in bytes, with its share of shared memory; None if it cannot be read."""
-    if not pid:
-        return None
-    try:
-        return int(psutil.Process(pid).memory_full_info().pss)
-    # A number that no process has comes from a file.
-    except (psutil.Error, ValueError):
-        return None

@@ -1,0 +1,63 @@
+"""The memory of processes, of which one may hang."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hub.status import memory
+from hub.status.memory import Memory
+from hub.testing.waiting import WAIT_SECONDS
+
+HANGS = 4_000_000
+"""A process number that no process has."""
+
+
+@pytest.fixture
+def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Make the kernel keep readers of one process waiting until this event is set."""
+    released = threading.Event()
+    read = memory.proportional_set_size
+
+    def wait(pid: int) -> int | None:
+        if pid != HANGS:
+            return read(pid)
+        released.wait(WAIT_SECONDS)
+        return 5
+
+    monkeypatch.setattr(memory, "proportional_set_size", wait)
+    yield released
+    released.set()
+
+
+def test_a_process_whose_memory_cannot_be_read(hang: threading.Event) -> None:
+    """It costs a moment once, and then nothing; other processes are not affected, and it is asked again later."""
+    found = Memory()
+    begin = time.monotonic()
+    assert [found.of(HANGS) for _ in range(50)] == [None] * 50
+    assert time.monotonic() - begin < 10 * memory.PATIENCE
+    assert (found.of(os.getpid()) or 0) > 1 << 20
+    hang.set()
+    end = time.monotonic() + WAIT_SECONDS
+    while found.of(HANGS) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert found.of(HANGS) == 5
+
+
+@pytest.mark.parametrize("pid", [0, -1, HANGS, 2**70])
+def test_a_number_that_no_process_has(pid: int) -> None:
+    """It may come from a file that any plugin can write."""
+    assert Memory().of(pid) is None
+
+
+def test_a_value_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon, but not for each request."""
+    values = iter(range(1, 100))
+    monkeypatch.setattr(memory, "proportional_set_size", lambda _pid: next(values))
+    monkeypatch.setattr(memory, "LIFETIME", 60)
+    found = Memory()
+    assert [found.of(7), found.of(7)] == [1, 1]
+    monkeypatch.setattr(memory, "LIFETIME", -1)
+    assert found.of(7) == 2
