@@ -172,8 +172,8 @@ class RunDir:
             if found.st_uid not in (0, os.geteuid()):
                 what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a directory"
                 raise ConfigError(self.path, f"{step} is {what} owned by {user_name(found.st_uid)}; {_ANOTHER}")
-            if stat.S_ISDIR(found.st_mode) and found.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-                raise ConfigError(self.path, f"{step} is world-writable; {_ANOTHER}")
+            if stat.S_ISDIR(found.st_mode) and (writers := _other_writers(found.st_mode)):
+                raise ConfigError(self.path, f"{step} is {writers}; {_ANOTHER}")
 
     def _owner(self) -> int | None:
         """Return the user id of the owner; None if the directory does not exist.
@@ -192,6 +192,16 @@ class RunDir:
         if not stat.S_ISDIR(found.st_mode):
             raise ConfigError(self.path, "not a directory, expected the hub's run directory")
         return found.st_uid
+
+
+def _other_writers(mode: int) -> str:
+    """Return which other users can rename what is in a directory of these permissions; empty if none can."""
+    if mode & stat.S_ISVTX:
+        return ""
+    if mode & stat.S_IWOTH:
+        return "world-writable"
+    # Also the users in an access control list count as the group. A plain user's group may be that user's own.
+    return "group-writable" if mode & stat.S_IWGRP and os.geteuid() == 0 else ""
 
 
 _ANOTHER = "choose another with --run-dir or DPHUB_RUN_DIR"

@@ -62,6 +62,18 @@ def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path)
     RunDir(tmp_path / "open/run").create()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user may have a group of its own")
+def test_a_directory_that_a_group_can_write_is_not_on_the_way(tmp_path: Path) -> None:
+    """Root's hub would follow a link that a user of the group put in place of the run directory."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o2775)
+    with pytest.raises(ConfigError, match=r"/shared is group-writable; choose"):
+        RunDir(tmp_path / "shared/run").create()
+    assert not (tmp_path / "shared/run").exists()
+    (tmp_path / "shared").chmod(0o1775)
+    RunDir(tmp_path / "shared/run").create()
+
+
 def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its permissions stay."""
     (tmp_path / "run").mkdir(mode=0o755)
