@@ -4,6 +4,7 @@ import ctypes
 import os
 import stat
 import struct
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -34,15 +35,52 @@ def device_number(attribute: Path) -> DeviceNumber:
         raise ValueError(str(error)) from None
 
 
+_ROUNDS = 20
+"""How often to look for processes that were started during the search; each round takes milliseconds."""
+
+_PATIENCE = 3.0
+"""Seconds to wait for the files of one process."""
+
+
 def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterator[str]:
     """Find processes that have one of these devices open or mapped, among those that this process can see.
 
-    It does not find files that are in no process's table of open files: those in transit through a socket, or
-    registered with io_uring.
+    A process whose files cannot be read in time may have them open, and counts. It does not find files that are in no
+    process's table of open files: those in transit through a socket, or registered with io_uring.
     """
-    for process in host.path("/proc").glob("[0-9]*"):
-        if any(_opened(link) in devices for link in _open_files(process)):
-            yield f"process {process.name} ({_name(process)})"
+    for process in _processes(host.path("/proc")):
+        name = f"process {process.name} ({_name(process)})"
+        match _holds(process, devices):
+            case True:
+                yield name
+            case None:
+                yield f"{name}, perhaps: the kernel did not show its files within {_PATIENCE:g} s"
+
+
+def _processes(directory: Path) -> Iterator[Path]:
+    """Yield all processes, the newest first, then those that were started since then: a file may pass to a child."""
+    seen: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = {int(path.name): path for path in directory.glob("[0-9]*")}
+        if not found.keys() - seen:
+            return
+        yield from (found[pid] for pid in sorted(found.keys() - seen, reverse=True))
+        seen |= found.keys()
+
+
+def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
+    """Return whether a process has one of these devices open or mapped; None if the kernel does not show it in time.
+
+    While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
+    file system in user space can bring about.
+    """
+    outcome: list[bool] = []
+    search = threading.Thread(
+        target=lambda: outcome.append(any(_opened(link) in devices for link in _open_files(process))), daemon=True
+    )
+    search.start()
+    search.join(_PATIENCE)
+    return outcome[0] if outcome else None
 
 
 def _open_files(process: Path) -> Iterator[str]:

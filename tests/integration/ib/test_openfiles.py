@@ -1,13 +1,18 @@
 """Which processes have a device open, however they try to hide it: with real processes."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hub import Host
+from hub.testing.waiting import WAIT_SECONDS
+from plugins.ib.reset import openfiles
 from plugins.ib.reset.openfiles import processes_with_open
 
 ZERO = (1, 5)
@@ -82,3 +87,49 @@ def test_a_process_that_holds_a_device(how: str) -> None:
         finally:
             process.kill()
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
+
+
+FORKS = """
+hold()
+print("ready", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+    time.sleep(0.05)
+"""
+
+
+def test_a_process_that_forks_all_the_time() -> None:
+    """None of its processes lives as long as the search takes, and each passes the file to the next one."""
+    command = [sys.executable, "-c", HIDE + FORKS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            found = list(processes_with_open(Host(Path("/")), {ZERO}))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert found != []
+
+
+def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have the device mapped, so it counts; the others are still searched."""
+    for pid in ("11", "12"):
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "comm").write_text(f"name{pid}\n")
+    released = threading.Event()
+
+    def open_files(process: Path) -> Iterator[str]:
+        if process.name == "12":
+            released.wait(WAIT_SECONDS)
+        yield "/dev/zero"
+
+    monkeypatch.setattr(openfiles, "_open_files", open_files)
+    monkeypatch.setattr(openfiles, "_PATIENCE", 0.2)
+    found = list(processes_with_open(Host(tmp_path), {ZERO}))
+    released.set()
+    assert found == [
+        "process 12 (name12), perhaps: the kernel did not show its files within 0.2 s",
+        "process 11 (name11)",
+    ]
