@@ -73,12 +73,20 @@ def _parse() -> argparse.Namespace:
         help="where this process finds the node's file system",
     )
     _add_check_options(parser)
-    options = parser.parse_args()
+    options, unknown = parser.parse_known_args()
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(_without_values(unknown))}")
     # Resets run in processes with a different working directory.
     options.host_root = options.host_root.absolute()
     options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
     options.name = options.name or options.plugin.rpartition(":")[2].lower()
     return options
+
+
+def _without_values(words: list[str]) -> list[str]:
+    """Return the flags among these words: values may be passwords, and the error is in the status, for all to read."""
+    flags = (word.partition("=")[0] if word.startswith("--") else word[:2] for word in words)
+    return [flag if flag.startswith("-") else "..." for flag in flags]
 
 
 def _add_check_options(parser: argparse.ArgumentParser) -> None:
