@@ -38,13 +38,14 @@ class Gate:
     def accepts(self, host: str) -> bool:
         """Return whether a request's Host header, without the port, is an address or a name of the hub."""
         name = host.lower().rstrip(".")
-        if name in self._hosts or _is_address(name.removeprefix("[").removesuffix("]")):
+        if name in self._hosts or is_address(name.removeprefix("[").removesuffix("]")):
             return True
         self._rejections.add()
         return False
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Return whether a host is named by its IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -18,7 +18,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
 from hub.status.reader import Reader
-from hub.supervisor.http.gate import Gate
+from hub.supervisor.http.gate import Gate, is_address
 from hub.supervisor.http.pages import application
 
 CONNECTIONS = 64
@@ -148,12 +148,18 @@ def split_address(address: str) -> tuple[str, int]:
     """Split "HOST:PORT" or "[HOST]:PORT"; ":PORT" has an empty host, which means all addresses.
 
     Raises:
-        ConfigError: it has neither form.
+        ConfigError: it has neither form, or the host would have to be looked up: the event loop would wait for a name
+            server that does not answer.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 0xFFFF:  # noqa: PLR2004 - ports have 16 bits
         raise ConfigError("--http", f'is "{address}", expected HOST:PORT such as 127.0.0.1:9880, or off')
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    host = host.removeprefix("[").removesuffix("]")
+    if host == "localhost":
+        host = "127.0.0.1"
+    if host and not is_address(host):
+        raise ConfigError("--http", f'is "{address}", expected an IP address or localhost before the port')
+    return host, int(port)
 
 
 def _address_of(listening: socket.socket) -> str:
