@@ -8,7 +8,9 @@ from typing import NoReturn
 from hub.api.limits import MAX_LEVELS, read_float, read_integer, too_deep
 from hub.base.errors import ConfigError
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
+"""A string, or a bracket. A string that does not end matches too: if it did not, each quote in it would be tried as the
+beginning of another one, which takes hours for a megabyte."""
 
 
 def parse_json(path: Path, text: str) -> object:

@@ -1,5 +1,6 @@
 """Reading configuration files: whatever is in them, the error has the file and the place."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,16 @@ YAML = {
     "undefined alias": ("rest: *a", "line 1: "),
 }
 
+LONG = 10.0
+"""Seconds of processor time."""
+
 JSON = {
     "nesting": ('{"number": 1,\n"rest": ' + "[" * 100_000, "line 2: nested more than"),
     "long integer": ('{"number": 1,\n"rest": ' + "9" * 5000 + "}", "line 2: "),
     "large integer": ('{"rest": ' + "9" * 30 + "}", "line 1: "),
     "not a number": ('{"number": 1,\n"ratio": NaN}', "invalid JSON: "),
     "cut off": ('{"number": 1,\n"rest": ', "line 2: "),
+    "endless string": ('{"number": 1,\n"rest": "' + '\\"' * 500_000, "line 2: "),
 }
 
 
@@ -85,9 +90,11 @@ def test_yaml_that_cannot_be_used_has_a_line(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", JSON)
 def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None:
-    """As YAML has."""
+    """As YAML has, and soon."""
     text, place = JSON[name]
+    begin = time.process_time()
     assert _error(tmp_path, "own.json", text).startswith(place)
+    assert time.process_time() - begin < LONG
 
 
 def test_a_file_has_a_size(tmp_path: Path) -> None:
