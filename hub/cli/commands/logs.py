@@ -27,6 +27,8 @@ Line = dict[str, Any]
 CHECK_SECONDS = 1.0
 """Seconds between checks of whether the hub is still running; no file event shows that it has exited."""
 
+_TOO_DEEP = "(nested too deeply to show)"
+
 
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
 @click.argument("plugin", required=False, shell_complete=plugins)
@@ -157,4 +159,12 @@ def _as_json(line: Line) -> str:
 
 def _as_text() -> Callable[[Line], str]:
     render = console_renderer(colors=sys.stdout.isatty())
-    return lambda line: str(render(None, "", dict(line)))
+
+    def show(line: Line) -> str:
+        try:
+            return str(render(None, "", dict(line)))
+        except RecursionError:
+            # A plugin can write such a line, which Python reads but cannot print.
+            return show({key: _TOO_DEEP if isinstance(value, dict | list) else value for key, value in line.items()})
+
+    return show

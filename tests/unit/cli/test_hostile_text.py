@@ -213,6 +213,20 @@ def test_a_log_line_stays_one_line(directory: Path, hostile: Callable[[], str], 
         assert len([json.loads(line) for line in result.output.splitlines()]) == count
 
 
+def test_log_lines_that_are_nested_deeply(directory: Path) -> None:
+    """`dphub logs` shows the other lines, and of these what can be shown, if anything."""
+    run_dir = RunDir(directory)
+    _write_node(run_dir, lambda: "x")
+    # How deep Python can read and print depends on the depth of its own calls.
+    depths = (100, *range(500, 1000), 100_000)
+    nested = [b'{"event": "deep", "value": ' + b"[" * depth + b"]" * depth + b"}" for depth in depths]
+    run_dir.hub_log.write_bytes(b"\n".join([b'{"event": "before"}', *nested, b'{"event": "after"}\n']))
+    result = CliRunner().invoke(cli, ["logs", "--run-dir", str(directory), "-n", "1000"])
+    assert result.exit_code == 0
+    events = [line.split()[0] for line in result.output.splitlines()]
+    assert [event for event in events if event != "deep"] == ["before", "after"]
+
+
 @pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
 def test_the_hubs_own_output(
     directory: Path, hostile: Callable[[], str], form: LogFormat, capsys: pytest.CaptureFixture[str]
