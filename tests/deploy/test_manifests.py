@@ -280,10 +280,15 @@ def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
 
 
 def test_an_upgrade_leaves_no_gap() -> None:
-    """The new pod is ready before the old one goes, on every node."""
-    spec = only(default(), "DaemonSet")["spec"]
+    """The new pod is ready, at two probes in a row, before the old one goes, on every node.
+
+    With minReadySeconds instead, two changes within seconds can stop the rollout: the controller's delayed sync of a
+    DaemonSet keeps only the earliest time (pkg/controller/daemon).
+    """
+    spec, readiness = only(default(), "DaemonSet")["spec"], container(default())["readinessProbe"]
     assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    assert spec["minReadySeconds"] == 5
+    assert "minReadySeconds" not in spec
+    assert (readiness["successThreshold"], readiness["periodSeconds"]) == (2, 5)
 
 
 def test_mps_is_never_ended_by_an_upgrade(tree: Path) -> None:

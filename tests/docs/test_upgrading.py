@@ -8,18 +8,21 @@ import yaml
 from hub.base.paths import RUN_DIR, RunDir
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.process import CHECK_INTERVAL
-from tests.deploy.manifest_tools import NAME, VALUES, charted, default, only
+from tests.deploy.manifest_tools import NAME, VALUES, charted, container, default, only
 from tests.docs.docs_tools import page, rows
 
 UPGRADING = page("upgrading")
 
 
 def test_the_figures_are_those_of_the_manifests() -> None:
-    """How many nodes at a time, how long a pod has to be ready, and how many versions back there are."""
+    """How many nodes at a time, how often a pod has to be ready, and how many versions back there are."""
     spec = only(default(), "DaemonSet")["spec"]
     assert f"`maxSurge: {spec['updateStrategy']['rollingUpdate']['maxSurge']}`" in UPGRADING
-    words = {3: "three", 5: "five"}
-    assert f"After another {words[spec['minReadySeconds']]} seconds (`minReadySeconds`)" in UPGRADING
+    words = {2: "two", 3: "three", 5: "five"}
+    probe = container(default())["readinessProbe"]
+    often, apart = words[probe["successThreshold"]], words[probe["periodSeconds"]]
+    assert f"Once {often} readiness probes, {apart} seconds apart, have succeeded" in UPGRADING
+    assert "minReadySeconds" not in spec
     assert f"the last {words[spec['revisionHistoryLimit']]} are kept" in UPGRADING
     mps = only(charted(VALUES["mps"]), "DaemonSet")["spec"]
     assert f"`updateStrategy: {mps['updateStrategy']['type']}`" in UPGRADING
