@@ -27,6 +27,7 @@ from plugins.gpu.settings.file import Flags
 from plugins.ib.discovery.routes import VARIABLE as NODE_NET
 from tests.deploy.manifest_tools import (
     ALL_OPTIONS,
+    CHART,
     COMPONENTS,
     CONTAINER,
     NAME,
@@ -110,6 +111,16 @@ def test_what_a_cluster_gets() -> None:
     assert openshift - kinds == {"SecurityContextConstraints", "Role", "RoleBinding"}
     assert only(default(), "ServiceAccount")["automountServiceAccountToken"] is False
     assert pod(default())["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_namespace_allows_the_pods_without_a_warning(overlay: str) -> None:
+    """In all three modes of the Pod Security Standards; Helm's notes have the same labels."""
+    labels = only(kustomized(CONTAINER / "overlays" / overlay), "Namespace")["metadata"]["labels"]
+    modes = {name: level for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")}
+    assert modes == {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "warn", "audit")}
+    notes = (CHART / "templates" / "NOTES.txt").read_text()
+    assert all(f"{name}={level}" in notes for name, level in modes.items())
 
 
 def test_openshift_grants_the_account_one_thing() -> None:

@@ -22,13 +22,14 @@ from tests.deploy.manifest_tools import (
     Object,
     charted,
     container,
+    default,
     kustomized,
     mounts,
     only,
     pod,
 )
 from tests.deploy.manifest_validity import OLDEST, mistakes
-from tests.docs.docs_tools import blocks, codes, page, rows
+from tests.docs.docs_tools import blocks, codes, commands, page, rows
 from tests.harness.node import Node
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -142,6 +143,14 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
     files = [device.container_path for device in response.devices]
     assert all(text in page("install") for text in ("stub-0,stub-1", *files))
     assert "$STUB_DEVICES" in main["command"][-1]
+
+
+def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
+    """Those of the Pod Security Standards, which kustomize's namespace has."""
+    (command,) = [each for each in commands("install") if each.startswith("kubectl label namespace")]
+    labels = only(default(), "Namespace")["metadata"]["labels"]
+    wanted = [f"{name}={level}" for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")]
+    assert sorted(command.split()[4:]) == sorted(wanted)
 
 
 def test_what_stays_on_a_node() -> None:
