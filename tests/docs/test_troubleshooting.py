@@ -22,7 +22,7 @@ BY_OTHERS = (
     # The scheduler, the API server and the kubelet.
     *("nodes are available", "Insufficient", "insufficient quota to match these scopes", "violates PodSecurity"),
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
-    *("Readiness probe failed", "avc: denied", "rpc error"),
+    *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
     # What other parties say in a story: the stub, a kubelet, an administrator, and files with mistakes.
     *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
     *("Object contains unknown field `modus`", "Invalid enum value 'v2'", "RuntimeError"),
@@ -30,6 +30,7 @@ BY_OTHERS = (
     *(
         "Address already in use",
         "Permission denied",
+        "No such file or directory",
         "Driver Not Loaded",
         "NVML Shared Library Not Found",
         "is missing",
