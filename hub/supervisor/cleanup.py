@@ -1,4 +1,7 @@
-"""Removal of what exited hubs left: a killed pod cannot remove its own files, and no later pod has its name."""
+"""Removal of files that no hub uses: a hub that ends removes its sockets, one that starts removes what others left.
+
+A killed pod cannot remove its own files, and no later pod has its name.
+"""
 
 import time
 from collections.abc import Iterator
@@ -31,6 +34,12 @@ def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
                     _log.info("stale files removed", hub=name)
         except OSError as error:
             _log.warning("stale files not removed", hub=name, reason=str(error))
+
+
+def remove_sockets(run_dir: RunDir) -> None:
+    """Remove the sockets that a hub has stopped listening on. Neither ZeroMQ nor Tornado does so."""
+    sockets = (run_dir.circus_socket, run_dir.events, run_dir.http_socket)
+    _remove(*(path for path in sockets if path.is_socket()))
 
 
 def _remove(*paths: Path) -> None:

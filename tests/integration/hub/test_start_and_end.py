@@ -11,6 +11,7 @@ from hub._version import __version__
 from hub.base.exits import Exit
 from tests.harness.hub_process import (
     HUB,
+    HubProcess,
     MakeHub,
     is_alive,
     stubborn,
@@ -40,6 +41,20 @@ def test_starts_all_and_stops_all(make_hub: MakeHub) -> None:
     assert started["config"] == str(hub.config)
     assert started["plugin_dir"] == str(hub.plugin_dir)
     assert started["run_dir"] == str(hub.run_dir)
+
+
+def test_a_clean_end_leaves_no_socket(make_hub: MakeHub) -> None:
+    """No socket is left that no process listens on; the files that show the last known state are kept."""
+    hub = make_hub(watcher("a")).start()
+    hub.wait_plugins("a")
+    wait_until(lambda: _sockets(hub) == {"dphub.control", "dphub.events", "dphub.http"}, "the hub listens")
+    assert hub.stop() == Exit.OK
+    assert _sockets(hub) == set()
+    assert (hub.run_dir / "dphub.json").exists()
+
+
+def _sockets(hub: HubProcess) -> set[str]:
+    return {path.name for path in hub.run_dir.iterdir() if path.is_socket()}
 
 
 def test_sigint_is_a_clean_stop(make_hub: MakeHub) -> None:
