@@ -113,7 +113,8 @@ class TargetHub:
     def status_with_holders(self) -> NodeStatus:
         """Read the status after every plugin has asked the kubelet which containers use its devices.
 
-        A plugin that cannot ask reports what it knew last.
+        All commands that show what is allocated use this, so that they agree. A plugin that cannot ask reports what it
+        knew last.
 
         Raises:
             HubError: there has never been such a hub.
@@ -126,8 +127,10 @@ class TargetHub:
             with suppress(HubError):
                 send(self.run_dir.admin_socket(name), RefreshHolders(), HOLDERS_SECONDS)
 
+        # An unresponsive plugin would use up the time limit.
+        asked = [each.name for each in status.plugins if each.process.pid and not each.process.unresponsive]
         with ThreadPoolExecutor() as workers:
-            list(workers.map(ask_one, [plugin.name for plugin in status.plugins if plugin.process.pid]))
+            list(workers.map(ask_one, asked))
         return self.status()
 
     def live_status(self) -> NodeStatus:

@@ -25,12 +25,12 @@ def status(plugin: str | None, *, as_json: bool, watch: bool, hub: TargetHub) ->
     """
     if as_json and watch:
         raise click.UsageError("--json prints once and cannot be combined with --watch")
-    now = hub.status()
+    now = hub.status_with_holders()
     subject = _plugin_json(now, plugin) if plugin else now
     if as_json:
         echo_json(subject)
     else:
-        _show(hub, plugin, watch=watch)
+        _show(hub, now, plugin, watch=watch)
     problems = problems_of_plugin(plugin, now.problems) if plugin else now.problems
     sys.exit(Exit.OK if all(problem.severity is Severity.INFO for problem in problems) else Exit.FAILED)
 
@@ -41,11 +41,14 @@ def _plugin_json(status: NodeStatus, plugin: str) -> dict[str, object]:
     return {"hub_running": status.hub.running} | fields
 
 
-def _show(hub: TargetHub, plugin: str | None, *, watch: bool) -> None:
+def _show(hub: TargetHub, now: NodeStatus, plugin: str | None, *, watch: bool) -> None:
     from hub.cli.render.live import show  # noqa: PLC0415 - as below
     from hub.cli.render.node import node_screen, plugin_screen  # noqa: PLC0415 - JSON does not need the terminal library
 
+    def latest() -> NodeStatus:
+        return hub.status_with_holders() if watch else now
+
     if plugin:
-        show(lambda: plugin_screen(now := hub.status(), plugin_of(now, plugin)), watch=watch)
+        show(lambda: plugin_screen(status := latest(), plugin_of(status, plugin)), watch=watch)
     else:
-        show(lambda: node_screen(hub.status()), watch=watch)
+        show(lambda: node_screen(latest()), watch=watch)

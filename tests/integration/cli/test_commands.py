@@ -180,6 +180,21 @@ async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
     assert await node.metric("dphub_devices_allocated") == 0
 
 
+async def test_the_status_counts_what_is_allocated_now(node: OperatedNode) -> None:
+    """Whatever the plugin last knew, the status agrees with the devices: after an admission, and after a removal."""
+
+    async def allocated() -> object:
+        said = await node.dphub("status", "gpu", "--json")
+        (resource,) = json.loads(said.out)["report"]["resources"]
+        return resource["allocated"]
+
+    await node.kubelet.admit("trainer", {GPU: 2})
+    assert await allocated() == 2
+    await node.kubelet.remove("trainer")
+    assert await allocated() == 0
+    assert "trainer" not in (await node.dphub("devices", width=200)).out
+
+
 async def test_devices_without_pod_resources(node: OperatedNode) -> None:
     """If the kubelet does not report which container uses which device, the output says so and shows the rest."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
