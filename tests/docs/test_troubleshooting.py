@@ -21,6 +21,7 @@ NAMES = {
 BY_OTHERS = (
     # The scheduler, the API server and the kubelet.
     *("nodes are available", "Insufficient", "insufficient quota to match these scopes", "violates PodSecurity"),
+    *("The DaemonSet", "is invalid", "Forbidden: disallowed by cluster policy"),
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
     *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
     # What other parties say in a story: the stub, a kubelet, an administrator, and files with mistakes.
