@@ -2,7 +2,8 @@
 
 The script creates a base from Debian's packages; --base names another image with Python instead. It builds the image
 on this base with container/Containerfile, and unpacks it like a node unpacks a pulled image. Everything is in
-build/image, including the storage of images, so that your own images are not touched.
+build/image, including the storage of images, so that your own images are not touched; --archive writes a file of your
+choice, which nodes can import.
 
 It needs root, as do the namespaces in which the tests run the image, and uses sudo to get it. It first installs missing
 tools from Debian. pip's settings and certificates apply inside the build, too.
@@ -30,6 +31,8 @@ PULLED = WORK / "pulled"
 ROOT_FILES = WORK / "rootfs"
 """The image as a node would unpack it."""
 NAME = f"localhost/device-plugin-hub:{__version__}"
+NODE_NAME = f"device-plugin-hub:{__version__}"
+"""The image's name in the manifests, which nodes look for."""
 
 TOOLS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "runc": "runc"}
 """Programs, and the Debian packages that contain them."""
@@ -117,6 +120,13 @@ def unpack() -> None:
         )
 
 
+def write_archive(path: Path) -> None:
+    """Write the image to a file that container runtimes import under the name in the manifests."""
+    # buildah does not replace an image in an archive.
+    path.unlink(missing_ok=True)
+    _run("buildah", *_storage(), "push", "--quiet", NAME, f"docker-archive:{path}:{NODE_NAME}")
+
+
 def manifest() -> dict[str, Any]:
     """Return the image's manifest: its layers and its configuration."""
     read: dict[str, Any] = json.loads((PULLED / "manifest.json").read_bytes())
@@ -181,6 +191,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", help="build on this image, pulled if necessary, instead of one created here")
     parser.add_argument("--suite", default="bookworm", help="create the base from this release of Debian (%(default)s)")
+    parser.add_argument("--archive", type=Path, metavar="FILE", help="also write it to a file that nodes can import")
     parser.add_argument("--test", action="store_true", help="test the image; further arguments go to pytest")
     arguments, further = parser.parse_known_args()
     if os.geteuid() != 0:
@@ -194,6 +205,8 @@ def main() -> int:
         install_tools()
         build(arguments.base or debian_base(arguments.suite))
         unpack()
+        if arguments.archive:
+            write_archive(arguments.archive.absolute())
     except CommandFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -37,6 +37,8 @@ NOT_RUN = {
     "kubectl --namespace [^ ]+ (get|delete|rollout|port-forward|patch|describe) ": "needs a cluster",
     "helm (uninstall|rollback) ": "needs a release in a cluster",
     "(docker( buildx)?|buildah) (build|push) ": "takes minutes and a registry; the tests of the image build it",
+    "docker save ": "needs an image that was built",
+    r"(make setup$|\.venv/bin/python -m scripts\.image )": "takes minutes and root; the tests of the image build it",
     r"\.venv/bin/python -m benchmarks ": "takes minutes; tests/integration/upgrade runs a few upgrades",
 }
 """Commands that are not run, and why."""

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from hub._version import __version__
+from scripts import image as built
 from scripts import lock
+from tests.image.manifest import read_base
 from tests.image.pod import Image, StartPod, Wanted
 
 UNCHECKED_HASH = 1
@@ -42,6 +45,19 @@ async def _facts(start_pod: StartPod) -> dict[str, Any]:
     assert await pod.ended(60) == 0, pod.log
     facts: dict[str, Any] = json.loads(pod.output)
     return facts
+
+
+def test_a_node_can_import_it_from_a_file(tmp_path: Path) -> None:
+    """The archive has the image under the name in the manifests; an older archive is replaced."""
+    archive = tmp_path / "device-plugin-hub.tar"
+    archive.write_text("an older one")
+    built.write_archive(archive)
+    with tarfile.open(archive) as files:
+        content = files.extractfile("manifest.json")
+        assert content
+        (described,) = json.load(content)
+    (container,) = read_base()["spec"]["template"]["spec"]["containers"]
+    assert f"docker.io/library/{container['image']}" in described["RepoTags"]
 
 
 def _everything(image: Image) -> Iterator[tuple[Path, os.stat_result]]:
