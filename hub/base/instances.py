@@ -89,7 +89,7 @@ def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
 @contextmanager
 def start_blocked(run_dir: RunDir, name: str) -> Iterator[bool]:
     """Keep an exited hub from starting until the block ends; yield False if the hub is running."""
-    with existing_lock(RunDir(run_dir.path, name).lock) as file:
+    with existing_lock(RunDir(run_dir.path, name).lock, to_take=True) as file:
         yield try_lock(file)
 
 

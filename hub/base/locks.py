@@ -18,17 +18,21 @@ def open_lock(path: str | os.PathLike[str]) -> int:
     Raises:
         OSError: it cannot be created, or is not a regular file.
     """
-    return _open(path, os.O_CREAT)
+    return _open(path, os.O_RDWR | os.O_CREAT)
 
 
 @contextmanager
-def existing_lock(path: str | os.PathLike[str]) -> Iterator[int]:
-    """Open an existing file to lock; a lock that is taken in the block is released at its end.
+def existing_lock(path: str | os.PathLike[str], *, to_take: bool = False) -> Iterator[int]:
+    """Open an existing file to test whether it is locked, which also works on a read-only mount.
+
+    Args:
+        path: The file.
+        to_take: Whether it may also be locked in the block; the lock is released at its end.
 
     Raises:
         OSError: it does not exist, cannot be opened, or is not a regular file.
     """
-    file = _open(path)
+    file = _open(path, os.O_RDWR if to_take else os.O_RDONLY)
     try:
         yield file
     finally:
@@ -55,9 +59,9 @@ def is_locked(file: int) -> bool:
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
 
-def _open(path: str | os.PathLike[str], flags: int = 0) -> int:
+def _open(path: str | os.PathLike[str], flags: int) -> int:
     # What is there may be a pipe, which could block, or a link to another file.
-    file = os.open(path, flags | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     os.close(file)

@@ -1,0 +1,32 @@
+"""Locks on files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
+
+
+def test_a_lock_is_tested_without_the_right_to_write(tmp_path: Path) -> None:
+    """A command sees which hubs are running although it can only read the run directory."""
+    path = tmp_path / "lock"
+    holder = open_lock(path)
+    with existing_lock(path) as file:
+        assert not is_locked(file)
+        assert try_lock(holder)
+        assert is_locked(file)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(file, b"1")
+    os.close(holder)
+
+
+def test_an_existing_lock_can_be_taken(tmp_path: Path) -> None:
+    """Until the end of the block, if it is opened for that."""
+    path = tmp_path / "lock"
+    path.touch()
+    with existing_lock(path) as other:
+        with existing_lock(path, to_take=True) as file:
+            assert try_lock(file)
+            assert is_locked(other)
+        assert not is_locked(other)
