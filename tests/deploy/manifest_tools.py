@@ -75,14 +75,24 @@ def with_components(tree: Path, overlay: str, components: Iterable[str]) -> list
 
 
 def helm(*values: Values, chart: Path = CHART, release: str = NAME) -> subprocess.CompletedProcess[str]:
-    """Have Helm render the chart."""
-    text = yaml.safe_dump(_merged(values))
-    return run("helm", "template", release, chart, "--namespace", NAME, "--values", "-", text=text)
+    """Have Helm render the chart, without the pod of `helm test`."""
+    return _rendered(values, chart, release, "--skip-tests")
 
 
 def charted(*values: Values, chart: Path = CHART, release: str = NAME) -> list[Object]:
     """Return the chart's objects with these values."""
     return _objects(helm(*values, chart=chart, release=release))
+
+
+def helm_test(*values: Values, release: str = NAME) -> Object:
+    """Return the pod of `helm test`."""
+    (pod,) = _objects(_rendered(values, CHART, release, "--show-only", "templates/test.yaml"))
+    return pod
+
+
+def _rendered(values: Sequence[Values], chart: Path, release: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    text = yaml.safe_dump(_merged(values))
+    return run("helm", "template", release, chart, "--namespace", NAME, "--values", "-", *flags, text=text)
 
 
 def _objects(done: subprocess.CompletedProcess[str]) -> list[Object]:

@@ -14,6 +14,7 @@ SHOWN_BY = {
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
     "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",
+    "The pod that `helm test` creates": "tests/deploy/test_chart.py::test_the_pod_of_helm_test_can_only_read",
     "With `unprivileged`, the pod has no capabilities": f"{_PRIVILEGES}::test_an_unprivileged_pod_serves_adapters",
     "kustomize and Helm refuse": (
         "tests/deploy/test_manifests.py::test_what_needs_privileges_is_refused_beside_unprivileged"
@@ -30,7 +31,12 @@ NO_CLAIMS = (
     # Advice.
     *("Run nothing but the hub", "`make fuzz` feeds", "Security fixes for Debian"),
     # What is not protected.
-    *("That guards against mistakes", "It does not extend to", "So are those in `/driver-root`"),
+    *(
+        "It could still send commands",
+        "That guards against mistakes",
+        "It does not extend to",
+        "So are those in `/driver-root`",
+    ),
     *("Making nested mounts read-only", "The plugin directory is still mounted"),
     *("No image is published", "Anyone who controls the image", "The base image is chosen by a tag"),
 )

@@ -35,7 +35,7 @@ NOT_RUN = {
     "kubectl (create|label|annotate|get|logs|wait|delete|cordon|uncordon|describe) ": "needs a cluster",
     "oc annotate ": "needs an OpenShift cluster",
     "kubectl --namespace [^ ]+ (get|delete|rollout|port-forward|patch|describe) ": "needs a cluster",
-    "helm (uninstall|rollback) ": "needs a release in a cluster",
+    "helm (uninstall|rollback|test) ": "needs a release in a cluster",
     "(docker( buildx)?|buildah) (build|push) ": "takes minutes and a registry; the tests of the image build it",
     "docker save ": "needs an image that was built",
     r"(make setup$|\.venv/bin/python -m scripts\.image )": "takes minutes and root; the tests of the image build it",

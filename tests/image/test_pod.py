@@ -73,6 +73,19 @@ async def test_it_writes_nowhere_but_in_its_volumes(
     assert pod.written() == []
 
 
+async def test_a_pod_that_can_only_read_asks_the_hub(
+    kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
+) -> None:
+    """As the pod of `helm test` does: no capability, and the run directory alone, read-only."""
+    start_pod(Wanted(volumes=volumes))
+    await kubelet.wait_for(STUB, 4, GRACE)
+    await _all_listed(kubelet)
+    run = {"/run/dphub": volumes["/run/dphub"]}
+    test = start_pod(Wanted(args=["status"], volumes=run, read_only_volumes=frozenset(run)))
+    assert await test.ended(GRACE) == 0, test.output
+    assert "No problems found" in test.output
+
+
 async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]) -> None:
     """`kubectl exec` finds dphub by its name, and what it says is about this node, the pods included."""
     pod = start_pod(Wanted(volumes=volumes))

@@ -1,4 +1,4 @@
-{{/* The labels that select the pods of this release; all its objects have them. */}}
+{{/* The labels that select the pods of this release; all its objects have them, but for the pod of `helm test`. */}}
 {{- define "dphub.labels" -}}
 app.kubernetes.io/name: device-plugin-hub
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -10,6 +10,13 @@ name: {{ .Release.Name | quote }}
 namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "dphub.labels" . | nindent 2 }}
+{{- end }}
+
+{{/* The image, by its digest if there is one. */}}
+{{- define "dphub.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* The files in /etc/dphub. */}}
