@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 import psutil
 
+from hub.base.sockets import is_served
 from hub.model.admin import Cordon, RefreshHolders, Reset, SetLogLevel, Uncordon
 from hub.model.hub import InstanceReport
 from tests.fuzz.choices import Choices, edited, edited_json, odd_text
@@ -40,7 +41,7 @@ class LiveTarget(Target):
         self.admin = directory / "run/dphub.stub.admin"
         self.hub = HubProcess(directory, CONFIG).start()
         try:
-            wait_until(lambda: self.socket.exists() and self.admin.exists(), "the sockets of the plugin")
+            wait_until(lambda: is_served(self.socket) and is_served(self.admin), "the sockets of the plugin")
             self.pid = self.hub.plugin_pid("stub")
             self.start()
         except BaseException:

@@ -6,6 +6,7 @@ import gzip
 import json
 from itertools import product
 
+import psutil
 from tornado.httpclient import AsyncHTTPClient
 
 from hub.testing.waiting import wait_until
@@ -14,12 +15,19 @@ from tests.harness.project import PROJECT
 
 
 async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
-    """A file that cannot be read is a problem of its plugin, and all else is shown."""
-    node.run_dir.report("stub").write_text("{}")
-    said = await node.dphub("status", width=300)
-    assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
-    assert "rdma/hca" in said.out
-    assert (await node.get("/metrics"))[0] == 200
+    """A file that cannot be read is a problem of its plugin, and all else is shown; the plugin then replaces it."""
+    before = await node.all_well()
+    stub = psutil.Process(next(plugin.process.pid for plugin in before.plugins if plugin.name == "stub"))
+    stub.suspend()
+    try:
+        node.run_dir.report("stub").write_text("{}")
+        said = await node.dphub("status", width=300)
+        assert (said.code, "dphub.stub.json is not what this version" in said.out) == (1, True), said
+        assert "rdma/hca" in said.out
+        assert (await node.get("/metrics"))[0] == 200
+    finally:
+        stub.resume()
+    await node.all_well()
 
 
 async def test_floods(node: OperatedNode) -> None:
