@@ -58,7 +58,7 @@ class Holders:
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
         self._holders: DeviceHolders = {}
-        """Those of this plugin's resources."""
+        """Those of this plugin's resources at that time."""
         self._keys: dict[tuple[str, str], str] = {}
         """The physical keys of the offered devices, and of removed ones that may still be in use."""
 
@@ -97,8 +97,9 @@ class Holders:
         self._requested.set()
 
     def of(self, resource: str) -> Mapping[str, str]:
-        """Return the containers that use devices of a resource, by device id, as of the last answer."""
-        return {name: holder for (held, name), holder in self._holders.items() if held == resource}
+        """Return the containers that use devices of a resource of the plugin, by device id, as of the last answer."""
+        # Not of `_holders`: a resource may be new since the answer.
+        return {name: holder for (used, name), holder in self._answer.items() if used == resource}
 
     def of_device(self, key: str) -> list[Holder]:
         """Return the containers that use a physical device, or may use it, as of the last answer.

@@ -63,7 +63,16 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
     assert holders.of_device("card") == [Holder("ns/pod/main")]
     assert holders.of_device(f"{STUB} c") == []
     assert holders.of(STUB) == {"a": "ns/pod/main", "b": "ns/pod/main"}
-    assert holders.of("other.com/x") == {}
+
+
+async def test_an_answer_before_the_first_scan(kubelet: Kubelet, plugin_dir: Path) -> None:
+    """What the kubelet answered counts as soon as the devices are known: nothing is shown as free that is in use."""
+    it = Setup()
+    holders = Holders(plugin_dir, it.inventory, it.status)
+    kubelet.answer = {(STUB, "a"): "pod"}
+    assert await holders.refresh()
+    it.scan(Device("a"))
+    assert holders.of(STUB) == {"a": "pod"}
 
 
 async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet, plugin_dir: Path) -> None:
