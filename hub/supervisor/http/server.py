@@ -38,20 +38,35 @@ _log = get_logger()
 
 
 async def serve_socket(path: Path, reader: Reader) -> None:
-    """Serve on a unix socket until cancelled, without limits.
+    """Serve on a unix socket until cancelled, without limits. Whatever else is put in its place is replaced.
 
     Args:
         path: The socket; only this user can connect to it.
         reader: Reads the status of the node.
     """
-    server = HTTPServer(application(reader))
-    try:
-        while True:
+    pages = application(reader)
+    while True:
+        if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any look at the run directory
+            # A pipe, a link or a file of another process. Tornado replaces nothing but sockets.
+            path.unlink(missing_ok=True)  # noqa: ASYNC240
+        # A new one each time: the last one's socket is closed with it.
+        server = HTTPServer(pages)
+        try:
             server.add_socket(bind_unix_socket(str(path), mode=0o600))
-            while path.is_socket():  # noqa: ASYNC110, ASYNC240 - nothing wakes this when it is removed, nor blocks it
+            ours = _identity(path)
+            while _identity(path) == ours:  # noqa: ASYNC110 - nothing wakes this when it is removed or replaced
                 await asyncio.sleep(RETRY_SECONDS)
-    finally:
-        server.stop()
+        finally:
+            server.stop()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what distinguishes a file, not the target of a link, from the next one; None if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def serve_web(
