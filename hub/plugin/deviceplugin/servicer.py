@@ -35,6 +35,10 @@ from hub.reset.result import Outcome
 
 _MAX_IDS = 16
 
+MAX_CONTAINERS = 64
+"""How many containers a request may be about; the kubelet's are about one. All of them together may keep the event loop
+from serving other clients: it calls no code of a plugin that leaves the answer to this one."""
+
 MAX_FAILURES = 3
 """How many allocations in a row must fail before the plugin is considered at fault; a series this long involves
 several pods."""
@@ -120,10 +124,15 @@ class DevicePluginServicer(Wire):
                 await self._devices.wait_beyond(version)
 
     async def GetPreferredAllocation(
-        self, request: wire.PreferredAllocationRequest, _context: Context
+        self, request: wire.PreferredAllocationRequest, context: Context
     ) -> wire.PreferredAllocationResponse:
         """Return the best devices for each container, or none: an error would fail the pod."""
-        with self._metrics.call("GetPreferredAllocation"):
+        with self._metrics.call("GetPreferredAllocation") as call:
+            try:
+                self._require_few(request.container_requests)
+            except RpcError as error:
+                call.code = error.code.name
+                await context.abort(error.code, str(error))
             answers = [await self._prefer(container) for container in request.container_requests]
         return wire.PreferredAllocationResponse(
             container_responses=[wire.ContainerPreferredAllocationResponse(deviceIDs=ids) for ids in answers]
@@ -133,6 +142,7 @@ class DevicePluginServicer(Wire):
         """Return what each container gets for the devices that the kubelet chose."""
         with self._metrics.call("Allocate") as call:
             try:
+                self._require_few(request.container_requests)
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
             except RpcError as error:
                 call.code = error.code.name
@@ -196,6 +206,13 @@ class DevicePluginServicer(Wire):
         if self._failures >= MAX_FAILURES:
             self.failing = f"the last {self._failures} allocations failed: {reason}"
 
+    def _require_few(self, containers: Sequence[object]) -> None:
+        if len(containers) > MAX_CONTAINERS:
+            message = (
+                f"{self._resource}: the request is for {len(containers)} containers, expected at most {MAX_CONTAINERS}"
+            )
+            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
     def _resolve(self, ids: Iterable[str]) -> list[Device]:
         """Return the devices with these ids.
 
@@ -223,8 +240,9 @@ class DevicePluginServicer(Wire):
         if not overrides(self._plugin, "prefer"):
             return []
         known = self._devices.list.devices
-        available = [known[name] for name in request.available_deviceIDs if name in known]
-        required = [known[name] for name in request.must_include_deviceIDs if name in known]
+        # Each once: as many as a message holds, they could occupy the plugin's code for hours.
+        available = [known[name] for name in dict.fromkeys(request.available_deviceIDs) if name in known]
+        required = [known[name] for name in dict.fromkeys(request.must_include_deviceIDs) if name in known]
         prefer, size = self._plugin.prefer, request.allocation_size
         try:
             ids = await self._call(prefer, lambda: _ids(prefer(available, required, size)), self._plugin.prefer_timeout)

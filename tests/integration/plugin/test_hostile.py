@@ -13,6 +13,26 @@ from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from tests.harness.node import Node, asking_for, chance, dialled, replace
 
+WITHOUT_ANSWERS = """
+class P(Plugin):
+    resource = "example.com/p"
+
+    def devices(self):
+        return [Device("a")]
+"""
+"""A plugin that leaves all answers to the hub's own code."""
+
+COUNTING = """
+class P(Plugin):
+    resource = "example.com/p"
+
+    def devices(self):
+        return [Device("a"), Device("b")]
+
+    def prefer(self, available, required, size):
+        return required if len(available) == 2 and len(required) == 1 else []
+"""
+
 
 @pytest.fixture
 async def plugin(node: Node, kubelet: FakeKubelet) -> PluginProcess:
@@ -123,3 +143,32 @@ async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kube
         await still_serves(plugin, kubelet)
         for stream in streams:
             stream.cancel()
+
+
+async def test_requests_for_very_many_containers(node: Node, kubelet: FakeKubelet) -> None:
+    """They are refused: the answers would come from the event loop, which would serve nobody else in the meantime."""
+    node.start_plugin(node.write_plugin(WITHOUT_ANSWERS), name="p")
+    await kubelet.wait_for("example.com/p", 1)
+    many = 1_000_000
+    allocation = wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest()] * many)
+    preference = wire.PreferredAllocationRequest(container_requests=[wire.ContainerPreferredAllocationRequest()] * many)
+    async with dialled(node.sockets()[0]) as client, dialled(node.sockets()[0]) as other:
+        await other.GetDevicePluginOptions(wire.Empty())
+        for request in (client.Allocate(allocation), client.GetPreferredAllocation(preference)):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await asyncio.gather(request, other.GetDevicePluginOptions(wire.Empty(), timeout=10))
+            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "1000000 containers, expected at most" in (error.value.details() or "")
+    await kubelet.admit("trainer", {"example.com/p": 1})
+
+
+async def test_a_preference_among_very_many_ids(node: Node, kubelet: FakeKubelet) -> None:
+    """The plugin's code gets each device once."""
+    node.start_plugin(node.write_plugin(COUNTING), name="p")
+    await kubelet.wait_for("example.com/p", 2)
+    container = wire.ContainerPreferredAllocationRequest(
+        available_deviceIDs=["a", "b"] * 100_000, must_include_deviceIDs=["a"] * 100_000, allocation_size=1
+    )
+    async with dialled(node.sockets()[0]) as client:
+        answer = await client.GetPreferredAllocation(wire.PreferredAllocationRequest(container_requests=[container]))
+    assert list(answer.container_responses[0].deviceIDs) == ["a"]
