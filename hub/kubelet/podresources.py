@@ -1,6 +1,6 @@
 """A client of the kubelet's pod resources API, which knows which container uses which device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import grpc.aio
@@ -13,6 +13,13 @@ TIMEOUT = 2.0
 
 MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest response accepted, as in the kubelet's own client."""
+
+MAX_ITEMS = 200_000
+"""The most pods, containers and devices together that an answer may have: reading this many takes a fifth of a second,
+but a message has room for millions. A node has about a thousand pods, and at most tens of thousands of devices."""
+
+MAX_NAME = 253
+"""The most characters that Kubernetes allows in the name of a namespace, a pod or a container."""
 
 _LIST = "/v1.PodResourcesLister/List"
 
@@ -30,7 +37,7 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 
 
 async def list_holders(socket: Path) -> DeviceHolders | None:
-    """Return all devices that pods use; None if the API is disabled, not mounted, or its answer cannot be read."""
+    """Return all devices that pods use; None if the API is disabled, not mounted, or its answer is not one."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
         # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.
@@ -39,12 +46,35 @@ async def list_holders(socket: Path) -> DeviceHolders | None:
         try:
             content = await call(wire.ListPodResourcesRequest(), timeout=TIMEOUT)
             answer = wire.ListPodResourcesResponse.FromString(content)
-        except (grpc.aio.AioRpcError, DecodeError):
+            return dict(_holders(answer))
+        except (grpc.aio.AioRpcError, DecodeError, _OddAnswer):
             return None
-    return {
-        (devices.resource_name, name): f"{pod.namespace}/{pod.name}/{container.name}"
-        for pod in answer.pod_resources
-        for container in pod.containers
-        for devices in container.devices
-        for name in devices.device_ids
-    }
+
+
+class _OddAnswer(Exception):
+    """No kubelet gives this answer."""
+
+
+def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield each device with its container.
+
+    Raises:
+        _OddAnswer: there are too many of something, or a name is too long.
+    """
+    items = 0
+    for pod in answer.pod_resources:
+        items += 1 + len(pod.containers)
+        for container in pod.containers:
+            items += len(container.devices)
+            names = pod.namespace, pod.name, container.name
+            if items > MAX_ITEMS or max(map(len, names)) > MAX_NAME:
+                raise _OddAnswer
+            holder = "/".join(names)
+            for devices in container.devices:
+                items += len(devices.device_ids)
+                if items > MAX_ITEMS:
+                    raise _OddAnswer
+                for name in devices.device_ids:
+                    yield (devices.resource_name, name), holder
+        if items > MAX_ITEMS:
+            raise _OddAnswer

@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 from structlog.testing import capture_logs
 
+from hub.kubelet import podresources
 from hub.kubelet.podresources import list_holders, pod_resources_socket
 from hub.plugin.holders import Holders
 from hub.testing.waiting import wait_until
@@ -21,6 +22,40 @@ ODD = {
     "a name that is not UTF-8": b"\x0a\x04\x0a\x02\xff\xfe",
     "nested": b"\x0b" * 10_000,
 }
+
+
+def _message(number: int, content: bytes) -> bytes:
+    """Encode a field of a protobuf message that is a message or a string."""
+    length, size = len(content), b""
+    while length > 0x7F:
+        length, size = length >> 7, size + bytes([length & 0x7F | 0x80])
+    return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+
+def _pod(*, name: bytes = b"p", container: bytes = b"c", devices: bytes = b"") -> bytes:
+    """Encode a pod with one container."""
+    return _message(1, _message(1, name) + _message(2, b"n") + _message(3, _message(1, container) + devices))
+
+
+def _devices(count: int) -> bytes:
+    return _message(2, _message(1, b"a/b") + b"".join(_message(2, b"%06d" % n) for n in range(count)))
+
+
+ENORMOUS = {
+    "pods": b"\x0a\x00" * 1_000_000,
+    "containers": _message(1, b"\x1a\x00" * 1_000_000),
+    "kinds of devices": _pod(devices=b"\x12\x00" * 1_000_000),
+    "devices": _pod(devices=_devices(300_000)),
+    "the name of a pod": _pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
+    "the name of a container": _pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
+}
+"""A message has room for several times as much of each."""
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer here is none because the machine is slow."""
+    monkeypatch.setattr(podresources, "TIMEOUT", 60.0)
 
 
 @asynccontextmanager
@@ -47,6 +82,26 @@ async def test_an_answer_that_cannot_be_decoded_is_none(tmp_path: Path, answer: 
     """Which container uses which device is unknown then, as without an answer."""
     async with _kubelet(tmp_path / "kubelet.sock", answer):
         assert await list_holders(tmp_path / "kubelet.sock") is None
+
+
+@pytest.mark.parametrize("answer", ENORMOUS.values(), ids=ENORMOUS)
+async def test_an_enormous_answer_is_none(tmp_path: Path, answer: bytes) -> None:
+    """To read it would take long, or more memory than there is."""
+    socket = tmp_path / "kubelet.sock"
+    async with _kubelet(socket, answer):
+        assert await list_holders(socket) is None
+
+
+async def test_the_answer_of_a_full_node(tmp_path: Path) -> None:
+    """It is read: every device in use by a pod of its own, with the longest names."""
+    pods = [
+        _pod(name=b"p" * 253, container=b"c" * 63, devices=_message(2, _message(1, b"a/b") + _message(2, b"%d" % n)))
+        for n in range(16_384)
+    ]
+    async with _kubelet(tmp_path / "kubelet.sock", b"".join(pods)):
+        holders = await list_holders(tmp_path / "kubelet.sock")
+    assert holders is not None
+    assert len(holders) == len(pods)
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
