@@ -1,8 +1,9 @@
-"""The hubs on a node: normally one, briefly two during a rolling upgrade.
+"""The hubs on a node: normally one, briefly two or more during a rolling upgrade.
 
-A running hub holds a lock file in the run directory that contains its start time. So each hub knows of the
-other, and both know which of them is newer. Each plugin holds such a file too from the moment it begins to serve,
-because the plugin of a new hub may not be serving yet. The file of a hub or plugin that has exited remains as a trace.
+A running hub holds a lock file in the run directory that contains its start time. So each hub knows of the others, and
+all know which of them is newer. Each plugin holds such a file too from the moment it begins to serve until it leaves
+its devices to another hub or exits, because the plugin of a new hub may not be serving yet. The file of a hub or plugin
+that has exited remains as a trace.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub.base.errors import ConfigError, HubError
-from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
+from hub.base.locks import existing_lock, is_locked, open_lock, try_lock, unlock
 from hub.base.paths import INSTANCE_NAME, RunDir
 from hub.base.untrusted import UnreadableError, read_text
 
@@ -60,14 +61,23 @@ def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
         os.close(file)
 
 
-def acquire_serving_lock(run_dir: RunDir, plugin: str) -> None:
-    """Hold the lock of a plugin that serves, until this process exits.
+def acquire_serving_lock(run_dir: RunDir, plugin: str) -> int | None:
+    """Hold the lock of a plugin that serves, until `release_serving_lock` or until this process exits.
 
     Raises:
         OSError: the lock file cannot be created.
     """
-    # Shared, so that a process that does not die does not block the next one. Never closed.
-    _lock(run_dir.serving(plugin), shared=True)
+    path = run_dir.serving(plugin)
+    path.parent.mkdir(exist_ok=True)
+    # Shared, so that a process that does not die does not block the next one.
+    return _lock(path, shared=True)
+
+
+def release_serving_lock(file: int) -> None:
+    """Release a lock of `acquire_serving_lock`."""
+    # Before the file is closed, which wakes the other hubs' plugins.
+    unlock(file)
+    os.close(file)
 
 
 def running_hubs(run_dir: RunDir) -> list[Instance]:
@@ -90,7 +100,7 @@ def serving(run_dir: RunDir, plugin: str) -> list[Instance]:
 @contextmanager
 def start_blocked(run_dir: RunDir, name: str) -> Iterator[bool]:
     """Keep an exited hub from starting until the block ends; yield False if the hub is running."""
-    with existing_lock(RunDir(run_dir.path, name).lock, to_take=True) as file:
+    with existing_lock(RunDir(run_dir.path, name).lock, writable=True) as file:
         yield try_lock(file)
 
 
@@ -139,7 +149,7 @@ def _already_running(run_dir: RunDir) -> str:
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:
     """Yield all instances with a lock file of the same kind as this one."""
     suffix = lock.name.removeprefix(run_dir.instance)
-    for path in run_dir.path.glob(f"*{suffix}"):
+    for path in lock.parent.glob(f"*{suffix}"):
         name = path.name.removesuffix(suffix)
         if INSTANCE_NAME.fullmatch(name) and (found := _read(path, name)):
             yield found

@@ -22,17 +22,19 @@ def open_lock(path: str | os.PathLike[str]) -> int:
 
 
 @contextmanager
-def existing_lock(path: str | os.PathLike[str], *, to_take: bool = False) -> Iterator[int]:
-    """Open an existing file to test whether it is locked, which also works on a read-only mount.
+def existing_lock(path: str | os.PathLike[str], *, writable: bool = False) -> Iterator[int]:
+    """Open an existing file to test whether it is locked, or to lock it; that lock is released at the end of the block.
+
+    If it is not writable, this also works on a read-only mount.
 
     Args:
         path: The file.
-        to_take: Whether it may also be locked in the block; the lock is released at its end.
+        writable: Whether it is to be locked exclusively. To those that watch the file, its close is then a change.
 
     Raises:
         OSError: it does not exist, cannot be opened, or is not a regular file.
     """
-    file = _open(path, os.O_RDWR if to_take else os.O_RDONLY)
+    file = _open(path, os.O_RDWR if writable else os.O_RDONLY)
     try:
         yield file
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hub.base.errors import ConfigError
 from hub.base.nodedir import node_path
-from hub.base.sockets import SOCKET_PATH_BYTES
+from hub.base.sockets import SOCKET_PATH_BYTES, resource_file_stem
 from hub.base.wording import counted
 
 PLUGIN_DIR = Path("/var/lib/kubelet/device-plugins")
@@ -32,6 +32,10 @@ RUN_DIR = Path("/run/dphub")
 
 INSTANCE = "dphub"
 """The default name of a hub."""
+
+SERVING_DIR = "serving"
+"""The directory, inside the run directory, in which the plugins of all hubs show which of them serve. Each of them
+watches it, so it contains nothing that changes while no hub comes or goes."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,11 @@ class RunDir:
 
     def serving(self, plugin: str) -> Path:
         """Locked by a plugin process that serves."""
-        return self.path / f"{self.instance}.{plugin}.serving"
+        return self.path / SERVING_DIR / f"{self.instance}.{plugin}.lock"
+
+    def owner(self, resource: str) -> Path:
+        """Names the hub that the kubelet calls for a resource; locked by a process that is about to change that."""
+        return self.path / SERVING_DIR / f"{resource_file_stem(resource)}.owner"
 
     def admin_socket(self, plugin: str) -> Path:
         """The socket on which a plugin takes an administrator's commands."""

@@ -56,7 +56,15 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
     Raises:
         ConfigError: the directory's path is too long even for a digest.
     """
-    stem = f"{instance}-{resource.replace('/', '_')}"
+    return _fitting(f"{instance}-{resource.replace('/', '_')}", directory)
+
+
+def another_socket_name(name: str, number: int, directory: Path) -> str:
+    """Return one more file name for a resource's socket of this name, in the same directory."""
+    return _fitting(f"{name.removesuffix(_SUFFIX)}~{number}", directory)
+
+
+def _fitting(stem: str, directory: Path) -> str:
     room = SOCKET_PATH_BYTES - len(os.fsencode(directory)) - len("/") - len(_SUFFIX)
     if len(stem) <= room:
         return stem + _SUFFIX
@@ -72,6 +80,16 @@ def socket_name(resource: str, instance: str, directory: Path) -> str:
 def decoy_socket_name(name: str) -> str:
     """Return the file name of a second socket next to a resource's socket of this name."""
     return _digest(name) + _SUFFIX
+
+
+_STEM_CHARACTERS = 240
+"""A file name has at most 255 bytes, and a resource's name up to 308 characters."""
+
+
+def resource_file_stem(resource: str) -> str:
+    """Return the beginning of the name of a file about a resource."""
+    stem = resource.replace("/", "_")
+    return stem if len(stem) <= _STEM_CHARACTERS else f"{stem[: _STEM_CHARACTERS - 8]}~{_digest(stem)}"
 
 
 def _digest(name: str) -> str:

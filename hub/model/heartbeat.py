@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 from hub.api.metrics import Metric
+from hub.base.jsonfile import read_file
+from hub.base.untrusted import UnreadableError
 
 INTERVAL = 10.0
 """Maximum seconds between heartbeats; a short watchdog limit needs shorter intervals."""
@@ -19,6 +21,11 @@ heartbeat; 0 disables that."""
 
 STACK_SIGNAL = signal.SIGUSR2
 """Has a plugin process write the stacks of its threads."""
+
+
+HANDOVER_TIMEOUT = 20.0
+"""Seconds for which a plugin that is stopped keeps serving until another hub has its devices. The kubelet kills a pod
+after 30."""
 
 
 def heartbeat_interval(watchdog: float) -> float:
@@ -67,3 +74,14 @@ class HeartbeatReport(msgspec.Struct, frozen=True):
     """The plugin's own time limit for a scan, in seconds."""
     log_level: str = ""
     metrics: tuple[Metric, ...] = ()
+    is_handing_over: bool = False
+    """Whether it has been stopped, and keeps serving for a moment until another hub has its devices."""
+
+
+def is_handing_over(path: Path, pid: int) -> bool:
+    """Return whether a process has written to its heartbeat file that it is handing over."""
+    try:
+        report = read_file(path, HeartbeatReport)
+    except UnreadableError:
+        return False
+    return report is not None and report.pid == pid and report.is_handing_over

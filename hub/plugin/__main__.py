@@ -15,7 +15,7 @@ from hub.base.exits import Exit
 from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.nodedir import NODE_DIR
-from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, RunDir
+from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, SERVING_DIR, RunDir
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.plugin import ConfigFile
@@ -175,7 +175,8 @@ def _log_missing_kubelet(plugin_dir: Path) -> None:
 def _runtime(options: argparse.Namespace) -> Runtime:
     if options.run_dir is None:
         return Runtime()
-    (options.run_dir / NODE_DIR).mkdir(exist_ok=True)
+    for name in (NODE_DIR, SERVING_DIR):
+        (options.run_dir / name).mkdir(exist_ok=True)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 

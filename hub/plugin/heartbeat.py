@@ -34,6 +34,7 @@ class Heartbeat:
         self._metrics = metrics
         self._file = StatusFile(path, self._report)
         self._plugin_metrics = PluginMetrics(plugin, self._file)
+        self._is_handing_over = False
 
     async def run(self) -> None:
         """Write heartbeats until cancelled."""
@@ -41,6 +42,11 @@ class Heartbeat:
             self.beat()
             self._plugin_metrics.refresh()
             await asyncio.sleep(self._interval)
+
+    def begin_handover(self) -> None:
+        """Let the hub know that the process has been stopped, and will exit once another hub has its devices."""
+        self._is_handing_over = True
+        self.beat()
 
     def beat(self) -> None:
         """Write the file, or at least its time, which works even on a full disk."""
@@ -52,4 +58,4 @@ class Heartbeat:
     def _report(self) -> HeartbeatReport:
         scan, limit = self._scanner.running()
         metrics = (*self._metrics.metrics(), *self._plugin_metrics.latest)
-        return HeartbeatReport(os.getpid(), scan, limit, current_level(), metrics)
+        return HeartbeatReport(os.getpid(), scan, limit, current_level(), metrics, self._is_handing_over)

@@ -1,21 +1,33 @@
-"""Which hub's plugin owns the devices on the node, while a rolling upgrade runs two hubs side by side.
+"""Which hub's plugin owns the devices on the node, while a rolling upgrade runs two or more hubs side by side.
 
     role        meaning                                            next state
     ----------  -------------------------------------------------  ----------------------------------------------
     STANDBY     this process is not serving yet                    acquire(): to ACTIVE, or SUPERSEDED
     ACTIVE      it is serving, and no newer hub's plugin is        a newer one starts to serve: to SUPERSEDED
-    SUPERSEDED  it and a newer hub's plugin are both serving       the newer one exits: to ACTIVE
+    SUPERSEDED  it and a newer hub's plugin are both serving       the newer one leaves or exits: to ACTIVE
+    LEAVING     it is about to exit; another hub's plugin serves
 
-A hub whose plugin is not serving yet, or has stopped, leaves everything to the older one.
+A hub whose plugin is not serving yet, or is leaving, or has stopped, leaves everything to the others.
 """
 
+from collections.abc import AsyncIterator
 from enum import Enum, auto
 from pathlib import Path
 
-from hub.base.instances import acquire_serving_lock, running_hubs, serving
+from hub.base.filewatch import closed_files
+from hub.base.instances import acquire_serving_lock, now, release_serving_lock, running_hubs, serving
+from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
-from hub.base.paths import RunDir
+from hub.base.ownerfile import OwnerFile
+from hub.base.paths import SERVING_DIR, RunDir
 from hub.base.sockets import is_served, socket_name
+from hub.base.untrusted import UnreadableError
+from hub.model.hub import InstanceReport, RunState
+from hub.model.plugin import PluginReport
+
+OPEN_TIMEOUT = 3.0
+"""Seconds that a plugin has, once it serves, to open the socket of a resource; after that, one without that socket does
+not have the resource."""
 
 
 class Role(Enum):
@@ -24,6 +36,7 @@ class Role(Enum):
     STANDBY = auto()
     ACTIVE = auto()
     SUPERSEDED = auto()
+    LEAVING = auto()
 
 
 class Ownership:
@@ -36,23 +49,37 @@ class Ownership:
         plugin_dir: The kubelet's plugin directory.
 
     Attributes:
-        older: The names of the older hubs, the oldest first.
-        newer: The names of the newer hubs, the newest last.
+        has_hub: Whether our own hub runs. A process that was started by hand has none, and is neither older nor newer.
+        others: The names of all other hubs that run, the oldest first.
+        older: Those of the older hubs whose plugin serves.
+        newer: Those of the newer hubs whose plugin serves.
     """
 
     def __init__(self, run_dir: RunDir | None, plugin: str, plugin_dir: Path) -> None:
+        self.has_hub = False
+        self.others: list[str] = []
         self.older: list[str] = []
         self.newer: list[str] = []
         self._run_dir = run_dir
         self._plugin = plugin
         self._plugin_dir = plugin_dir
         self._acquired = False
-        self._latest_start = 0
+        self._leaving = False
+        self._lock: int | None = None
+        self._starting: list[str] = []
+        self._serving_since: dict[str, int] = {}
         self._log = get_logger()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this process belongs to a hub, so that there may be others."""
+        return self._run_dir is not None
 
     @property
     def role(self) -> Role:
         """The role of this process."""
+        if self._leaving:
+            return Role.LEAVING
         if not self._acquired:
             return Role.STANDBY
         return Role.SUPERSEDED if self.newer else Role.ACTIVE
@@ -68,15 +95,17 @@ class Ownership:
             return
         own = self._run_dir.instance
         hubs = [hub.name for hub in running_hubs(self._run_dir)]
-        if own not in hubs:
+        self.has_hub = own in hubs
+        if not self.has_hub:
             return
         older, newer = hubs[: hubs.index(own)], hubs[hubs.index(own) + 1 :]
-        processes = [each for each in serving(self._run_dir, self._plugin) if each.name != own]
-        running = {each.name for each in processes if each.is_running}
+        found = serving(self._run_dir, self._plugin)
+        self._serving_since = {each.name: each.since for each in found if each.is_running}
         before = self.newest
-        self.older = [name for name in older if name in running]
-        self.newer = [name for name in newer if name in running]
-        self._latest_start = max((each.since for each in processes if each.name not in older), default=0)
+        self.others = older + newer
+        self.older = [name for name in older if name in self._serving_since]
+        self.newer = [name for name in newer if name in self._serving_since]
+        self._starting = [name for name in newer if name not in self._serving_since]
         if before and not self.newer:
             self._log.info("newer hub exited", hub=before)
         elif self.newer and not before:
@@ -87,24 +116,63 @@ class Ownership:
         self._acquired = True
         try:
             if self._run_dir:
-                acquire_serving_lock(self._run_dir, self._plugin)
+                self._lock = acquire_serving_lock(self._run_dir, self._plugin)
         except OSError as error:
             self._log.warning("serving lock not acquired", reason=str(error))
 
-    def older_of(self, resource: str) -> str:
-        """Return an older hub that serves a resource; empty if none does."""
-        return next((name for name in self.older if self._serves(name, resource)), "")
+    def release(self) -> None:
+        """Leave the devices to another hub, and let the other hubs know; this process is about to exit."""
+        self._leaving = True
+        if self._lock is not None:
+            release_serving_lock(self._lock)
+            self._lock = None
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield when another hub's plugin may have registered a resource, or left or exited."""
+        if self._run_dir:
+            async for _ in closed_files(self._run_dir.path / SERVING_DIR):
+                yield
+
+    def owner_file(self, resource: str) -> OwnerFile:
+        """Return the file that names the hub that the kubelet calls for a resource."""
+        run_dir = self._run_dir
+        return OwnerFile(run_dir.owner(resource), run_dir.instance) if run_dir else OwnerFile(None, "")
 
     def newer_of(self, resource: str) -> str:
         """Return a newer hub that serves a resource; empty if none does."""
-        return next((name for name in self.newer if self._serves(name, resource)), "")
+        return next((name for name in self.newer if self._has_socket(name, resource)), "")
 
-    def started_since(self, time_ns: int) -> bool:
-        """Return whether the plugin of a newer hub has begun to serve after a time of `instances.now`.
+    def neighbours_of(self, resource: str) -> set[str]:
+        """Return the other hubs with a socket for a resource; the kubelet may have a stream from each of them."""
+        return {name for name in self.others if self._has_socket(name, resource)}
 
-        One may have come and gone between two refreshes.
-        """
-        return self._latest_start > time_ns
+    def may_be_taken_over(self, resource: str) -> bool:
+        """Return whether another hub serves a resource, or may be about to."""
+        return any(self._may_have(name, resource) for name in (*self.older, *self.newer)) or any(
+            self._may_start(name) for name in self._starting
+        )
 
-    def _serves(self, hub: str, resource: str) -> bool:
+    def _may_have(self, hub: str, resource: str) -> bool:
+        has_just_begun = now() - self._serving_since[hub] < OPEN_TIMEOUT * 1e9
+        return has_just_begun or self._has_socket(hub, resource)
+
+    def _may_start(self, hub: str) -> bool:
+        """Return whether a hub whose plugin does not serve may be starting it, by the reports of both."""
+        if not self._run_dir:
+            return False
+        run_dir = RunDir(self._run_dir.path, hub)
+        try:
+            instance = read_file(run_dir.hub_report, InstanceReport)
+            plugin = read_file(run_dir.report(self._plugin), PluginReport)
+        except UnreadableError:
+            return True
+        if instance is None:
+            # A hub writes its report before it starts a plugin.
+            return True
+        process = next((each for each in instance.processes if each.name == self._plugin), None)
+        if process is None or process.run in {RunState.STOPPING, RunState.STOPPED}:
+            return False
+        return not (plugin and plugin.pid == process.pid and plugin.standby)
+
+    def _has_socket(self, hub: str, resource: str) -> bool:
         return is_served(self._plugin_dir / socket_name(resource, hub, self._plugin_dir))

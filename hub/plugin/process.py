@@ -152,6 +152,7 @@ class PluginProcess:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._tasks.run(name, work)) for name, work in self._work()]
             await self._stop.wait()
+            await self._hand_over()
             for task in tasks:
                 task.cancel()
         self._status.write()
@@ -166,6 +167,8 @@ class PluginProcess:
         yield "device plugin API", self._api.run
         yield "scan", self._scan
         yield "check of files and sockets", self._keep_checking
+        if self._ownership.is_shared:
+            yield "watch for other hubs", self._watch_hubs
         yield "query for devices in use", self._holders.run
         yield "recovery of devices", self._prober.run
         yield "admin socket", self._admin.run
@@ -206,6 +209,18 @@ class PluginProcess:
             self._api.check()
             await asyncio.sleep(CHECK_INTERVAL)
 
+    async def _watch_hubs(self) -> None:
+        async for _ in self._ownership.changes():
+            self._check_ownership()
+            self._api.check()
+
+    async def _hand_over(self) -> None:
+        """Let another hub have the resources before this process exits, if there is one."""
+        self._check_ownership()
+        if self._ownership.others:
+            self._heartbeat.begin_handover()
+        await self._api.hand_over()
+
     def _check_directory(self) -> None:
         if not self._stop.is_set() and self._directory.replaced():
             self._log.error("plugin directory replaced", plugin_dir=str(self._directory.path))
@@ -214,8 +229,17 @@ class PluginProcess:
     def _check_ownership(self) -> None:
         """Notice other hubs. A process in standby scans again once the older hub is gone: it then has to serve."""
         role = self._health.refresh_role()
-        if role is Role.STANDBY and self._inventory.scanned and not self._ownership.older:
+        if self._stop.is_set():
+            self._leave(role)
+        elif role is Role.STANDBY and self._inventory.scanned and not self._ownership.older:
             self._scanner.request()
+
+    def _leave(self, role: Role) -> None:
+        """Leave the devices to another hub's plugin if one serves; it continues with the health records."""
+        ownership = self._ownership
+        if role in {Role.ACTIVE, Role.SUPERSEDED} and (ownership.older or ownership.newer):
+            self._health.save()
+            ownership.release()
 
     def _end(self, code: Exit) -> None:
         self._exit = code

@@ -11,7 +11,7 @@ from pathlib import Path
 from hub.base.instances import exited_hubs, running_hubs, start_blocked
 from hub.base.log import get_logger
 from hub.base.nodedir import NODE_DIR
-from hub.base.paths import RunDir
+from hub.base.paths import SERVING_DIR, RunDir
 from hub.base.sockets import is_served
 
 _WRITE_TIMEOUT = 60.0
@@ -69,4 +69,5 @@ def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
     for path in run_dir.path.glob(f"{name}.*"):
         if path != lock and not path.is_dir():
             yield path
+    yield from (run_dir.path / SERVING_DIR).glob(f"{name}.*.lock")
     yield lock

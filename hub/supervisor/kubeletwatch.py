@@ -1,7 +1,6 @@
 """Watches the kubelet by its socket in the plugin directory."""
 
 import asyncio
-import errno
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Self
 from asyncinotify import Inotify, Mask, Watch
 
 from hub.base.errors import HubError
+from hub.base.filewatch import watch_error
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served, kubelet_identity
 
@@ -139,7 +139,4 @@ class KubeletWatch:
             return False
 
     def _error(self, error: OSError) -> HubError:
-        hint = ""
-        if error.errno in {errno.EMFILE, errno.ENOSPC}:
-            hint = ": raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"
-        return HubError(f"cannot watch the plugin directory {self._plugin_dir} ({error.strerror}){hint}")
+        return watch_error(self._plugin_dir, error)

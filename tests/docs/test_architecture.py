@@ -16,13 +16,13 @@ import pytest
 import benchmarks.__main__ as benchmarks
 from hub.api import plugin as contract
 from hub.api.plugin import Plugin
-from hub.base import sockets
+from hub.base import ownerfile, sockets
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_report
-from hub.model.heartbeat import UNRESPONSIVE_AFTER
+from hub.model.heartbeat import HANDOVER_TIMEOUT, UNRESPONSIVE_AFTER
 from hub.model.plugin import RegistrationStatus
 from hub.plugin import process
-from hub.plugin.deviceplugin import registrar
+from hub.plugin.deviceplugin import connection, handover, registrar
 from hub.plugin.health import record
 from hub.reset import runner
 from hub.supervisor import backoff, kubeletwatch
@@ -85,9 +85,10 @@ def test_each_test_has_its_package() -> None:
 
 def _patterns() -> dict[str, re.Pattern[str]]:
     """What each file of the run directory may be called."""
-    words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)"}
+    words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)", "RESOURCE": "[a-z.]+_[a-z]+"}
     names = [name for cells in ARCHITECTURE.tables("file")[0] for name in re.findall("`([^`]+)`", cells[0])]
-    return {name: re.compile(re.sub("INSTANCE|PLUGIN", lambda word: words[word[0]], re.escape(name))) for name in names}
+    pattern = "|".join(words)
+    return {name: re.compile(re.sub(pattern, lambda word: words[word[0]], re.escape(name))) for name in names}
 
 
 def test_every_file_of_the_code_is_documented() -> None:
@@ -153,10 +154,13 @@ def test_times_are_those_of_the_code() -> None:
     said = {
         "by itself within two seconds": process.CHECK_INTERVAL == 2,
         "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
-        "opened no stream within five seconds": registrar.CONFIRM_TIMEOUT == 5,
+        "opened no stream within five seconds": connection.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to start serving before the older": registrar.DETACH_TIMEOUT == 3,
-        "A second after the older plugin's socket is gone": registrar.SETTLE == 1,
+        "A second after the older plugin's socket is gone": handover.SETTLE == 1,
+        "A second after the other hub's registration": handover.LINGER == 1,
+        "after three seconds they continue without it": ownerfile.LOCK_TIMEOUT == 3,
+        "After 20 seconds (`HANDOVER_TIMEOUT` in `hub/model/heartbeat.py`) a plugin exits": HANDOVER_TIMEOUT == 20,
         "it waits 1, 2, 4 ... up to 30 seconds": backoff.LONGEST_SECONDS == 30,
         "has run for a minute, the delays start again from zero": backoff.HEALTHY_SECONDS == 60,
         "| `allocate` | 5 s |": Plugin.allocate_timeout == 5,

@@ -14,7 +14,7 @@ from hub.plugin.health.record import ADMIN_RESET, CORDON
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
 from hub.plugin.holders import Holders
-from hub.plugin.ownership import Ownership
+from hub.plugin.ownership import Ownership, Role
 from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
 
@@ -65,6 +65,8 @@ class AdminCommands:
             return Response(
                 ok=False, message=f"the newer hub {newest} owns this node: repeat the command with --instance {newest}"
             )
+        if self._ownership.role is Role.LEAVING:
+            return Response(ok=False, message="this hub is stopping, and leaves the node to another hub: ask that one")
         response = await self._run(request)
         self._inventory.publish()
         self._status.write()

@@ -81,6 +81,10 @@ class DevicePluginApi:
                         group.create_task(self._tasks.run(f"registration of {name}", resource.run))
                 await self._inventory.version.wait_beyond(version)
 
+    async def hand_over(self) -> None:
+        """Keep serving until other hubs have the resources, or none can take them over."""
+        await asyncio.gather(*(resource.registrar.hand_over() for resource in self))
+
     def check(self) -> None:
         """Have each registration verified."""
         for resource in self:

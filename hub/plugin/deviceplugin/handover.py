@@ -1,24 +1,42 @@
 """How a resource goes from one hub to another in a rolling upgrade, so that one of them is serving it at all times.
 
-The older hub still has its stream when the newer one registers, and it may exit at any moment. A kubelet disconnects by
-name: the end of the older hub's stream would take the newer one's registration with it. So the newer hub, once
-registered, makes the kubelet forget which socket has the name, while both streams stay open. When the older hub is
-gone, the newer one registers once more, on the same socket, so that the kubelet notices when this one exits.
+Several hubs may have a stream to the kubelet, and each may exit at any moment. The kubelet calls the one that
+registered last. A kubelet before 1.37 disconnects by name: the end of any stream would take the last registration with
+it. So a hub that registers while others have streams then makes the kubelet forget which socket has the name, with all
+streams open. When the others are gone, it registers once more, so that the kubelet notices when this one exits.
 
-If the newer hub exits first, the kubelet may not have noticed, and the older one registers on a fresh socket.
+Since 1.37 the end of a stream disconnects one socket. Then the kubelet calls any of the others, which need not be the
+newest. So the newest hub registers once more when any of the others is gone.
+
+In all of this one process acts at a time, see `ownerfile`. The newest hub whose plugin serves has the resource. If that
+hub exits or leaves, the next one finds in the file that the kubelet calls another hub, and registers. A hub that leaves
+waits for that.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from hub.base.instances import now
 from hub.base.log import get_logger
+from hub.base.notifier import Notifier
 from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.connection import RegistrationError
 from hub.plugin.deviceplugin.server import DevicePluginServer
-from hub.plugin.ownership import Ownership
+from hub.plugin.ownership import Ownership, Role
 
-RegistrationError = tuple[RegistrationStatus, str]
-"""The status of a resource that the kubelet did not accept, and why."""
+SETTLE = 1.0
+"""Seconds from the end of another hub's socket until the kubelet has seen its stream end."""
+
+LINGER = 1.0
+"""Seconds for which a plugin answers after the kubelet has begun to call another hub's: a call may be in progress."""
+
+REPEAT_TIMEOUT = 3.0
+"""Seconds within which another hub notices that a third one is gone, and has registered once more."""
+
+_MOMENT = 0.01
+_NS = 1_000_000_000
 
 
 class Handover:
@@ -28,20 +46,20 @@ class Handover:
         resource: The resource's name.
         server: Its server in this process.
         ownership: The other hubs.
+        notifier: Is notified when time alone has made another registration due.
     """
 
-    def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership) -> None:
+    def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._resource = resource
         self._server = server
         self._ownership = ownership
-        self._registered_at = 0
-        self._detached_from = ""
+        self._file = ownership.owner_file(resource)
+        self._neighbours: set[str] = set()
+        self._ended = ""
+        self._ended_at = 0
+        self._is_detached = False
         self._log = get_logger(resource=resource)
-
-    @property
-    def older(self) -> str:
-        """An older hub that serves the resource too; empty if none does."""
-        return self._ownership.older_of(self._resource)
 
     @property
     def newer(self) -> str:
@@ -54,44 +72,112 @@ class Handover:
         return bool(self._ownership.newer)
 
     @property
-    def may_have_registered(self) -> bool:
-        """Whether another hub may have registered the resource after this one did."""
-        return bool(self.older) or self._ownership.started_since(self._registered_at)
+    def is_alone(self) -> bool:
+        """Whether no other hub runs on the node."""
+        return not self._ownership.others
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this process leaves the resource to another hub."""
+        return self._ownership.role is Role.LEAVING
 
     def refresh(self) -> None:
         """Find the hubs that serve now."""
         self._ownership.refresh()
+        self._look()
 
-    def before_register(self) -> None:
-        """Record the time of a registration, which follows at once."""
-        self.refresh()
-        # A newer hub that is already there may register later than this one.
-        self._registered_at = 0 if self.has_newer_hub else now()
+    def due(self) -> str:
+        """Return why this process has to register once more; empty if it need not."""
+        self._look()
+        if self.newer or self.is_leaving:
+            return ""
+        if self._ownership.has_hub and (hub := self._file.replaced_by):
+            return f"the kubelet called hub {hub}"
+        if self._ended and _seconds_since(self._ended_at) >= SETTLE:
+            return f"hub {self._ended} is gone"
+        return ""
 
-    def restart(self) -> None:
-        """Forget that the kubelet was detached: it has accepted another registration."""
-        self._detached_from = ""
+    def locked(self) -> AbstractAsyncContextManager[None]:
+        """Keep other processes from changing what the kubelet knows about the resource."""
+        return self._file.locked()
 
-    async def detach_kubelet(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
-        """Let an older hub exit at any time: make the kubelet forget which socket has the name, with all streams open.
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[bool]:
+        """Let this process register in the block; yield whether it may, by the hubs that serve at this moment."""
+        async with self.locked():
+            self.refresh()
+            may_register = not (self.newer or self.is_leaving)
+            if may_register:
+                self._note_ended()
+                self._file.begin()
+            yield may_register
 
-        A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
-        name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
-        Since 1.37, the end of a stream affects only its own socket, so this call has no effect.)
+    async def complete(self, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
+        """Finish a registration, so that other hubs may exit at any time; in the block of `turn`.
 
         Args:
             register: Asks the kubelet to accept the resource on a socket.
         """
-        older = self.older
-        if older == self._detached_from:
-            return
+        # The kubelet may not have seen yet that one has just ended.
+        hubs = self._neighbours | {self._ended} - {""}
+        if hubs:
+            await self._detach_kubelet(", ".join(sorted(hubs)), register)
+        self._is_detached = bool(hubs)
+        self._file.complete()
+
+    def would_end_unnoticed(self) -> bool:
+        """Return whether the kubelet would not notice the end of this process if no other one has the resource."""
+        return self._is_detached or bool(self._file.replaced_by)
+
+    def may_end(self) -> bool:
+        """Return whether this process may end its streams: another hub has the resource, or none can take it over."""
+        return self.is_handed_over() or not self._ownership.may_be_taken_over(self._resource)
+
+    def is_handed_over(self) -> bool:
+        """Return whether the kubelet calls another hub, which does not need this process any more."""
+        self._look()
+        owner = self._file.read()
+        if not owner.since or owner.hub not in self._neighbours:
+            return False
+        has_repeated = owner.since > self._ended_at or _seconds_since(self._ended_at) > REPEAT_TIMEOUT
+        return has_repeated and _seconds_since(owner.since) >= LINGER
+
+    def _note_ended(self) -> None:
+        """Find whether another hub has just ended: until the kubelet has seen that, the registration is not final."""
+        hub = self._file.replaced_by
+        if hub and hub not in self._neighbours:
+            # It came and went between two looks.
+            self._set_ended(hub)
+        elif _seconds_since(self._ended_at) >= SETTLE:
+            self._ended = ""
+
+    def _look(self) -> None:
+        found = self._ownership.neighbours_of(self._resource)
+        if ended := self._neighbours - found:
+            self._set_ended(min(ended))
+        self._neighbours = found
+
+    def _set_ended(self, hub: str) -> None:
+        self._ended, self._ended_at = hub, now()
+        asyncio.get_running_loop().call_later(SETTLE + _MOMENT, self._notifier.notify)
+
+    async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
+        """Make the kubelet forget which socket has the name, with all streams open.
+
+        A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
+        name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
+        Since 1.37 this concerns the socket that registers alone, and has no effect.)
+        """
         try:
             async with self._server.decoy_socket() as decoy:
                 status, reason = await register(decoy) or (RegistrationStatus.REGISTERED, "the kubelet accepted it")
         except OSError as error:
             status, reason = RegistrationStatus.WAITING, str(error)
         if status is RegistrationStatus.REJECTED:
-            self._detached_from = older
-            self._log.info("handover complete", hub=older)
+            self._log.info("handover complete", hub=hubs)
         else:
-            self._log.warning("handover incomplete", hub=older, reason=reason)
+            self._log.warning("handover incomplete", hub=hubs, reason=reason)
+
+
+def _seconds_since(time_ns: int) -> float:
+    return (now() - time_ns) / _NS

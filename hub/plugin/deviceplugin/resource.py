@@ -21,4 +21,4 @@ class ServedResource(NamedTuple):
         try:
             await self.registrar.run()
         finally:
-            await self.server.close()
+            await self.registrar.close()

@@ -10,7 +10,18 @@ from typing import Protocol
 import grpc.aio
 
 from hub.base.notifier import Notifier
-from hub.base.sockets import decoy_socket_name, is_served
+from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
+
+
+class Stream:
+    """One ListAndWatch stream.
+
+    Attributes:
+        is_replaced: Whether the kubelet has since opened another one, which then has all changes.
+    """
+
+    def __init__(self) -> None:
+        self.is_replaced = False
 
 
 class Streams:
@@ -26,30 +37,31 @@ class Streams:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._ended = False
+        self._latest: Stream | None = None
         self.opened = 0
-        self.awaited = 1
-        """Streams that the kubelet has yet to open."""
+        self.is_awaited = True
+        """Whether the kubelet is to open a stream."""
 
     @property
     def kubelet_connected(self) -> bool:
         """Whether the kubelet has opened a stream, and has not closed any."""
         return self.opened > 0 and not self._ended
 
-    def expect_another(self) -> None:
-        """Count the next stream as the kubelet's too: another registration makes it open one more."""
-        self.awaited += 1
-
     @contextmanager
-    def track(self) -> Iterator[None]:
+    def track(self) -> Iterator[Stream]:
         """Count a stream while it is open."""
         self.opened += 1
-        if not self.awaited:
-            yield
+        stream = Stream()
+        if not self.is_awaited:
+            yield stream
             return
-        self.awaited -= 1
+        self.is_awaited = False
+        if self._latest:
+            self._latest.is_replaced = True
+        self._latest = stream
         self._notifier.notify()
         try:
-            yield
+            yield stream
         finally:
             self._ended = True
             self._notifier.notify()
@@ -79,6 +91,7 @@ class DevicePluginServer:
         self._notifier = notifier
         self._server: grpc.aio.Server | None = None
         self._inode: int | None = None
+        self._names = 1
         self.streams = Streams(notifier)
 
     @property
@@ -117,6 +130,27 @@ class DevicePluginServer:
         # A kubelet that starts right now may already have deleted the socket; then it is not reachable.
         self._server, self._inode = server, _inode(self.path)
         await server.start()
+
+    @contextmanager
+    def another_name(self) -> Iterator[Path]:
+        """Give the socket one more name until the block ends; the next stream counts as the kubelet's too.
+
+        Since 1.37 a kubelet refuses to connect to a name to which it is connected, and then no longer notices the end
+        of that connection. Kubelets before connect to either.
+
+        Raises:
+            OSError: the name cannot be created.
+        """
+        self._names += 1
+        path = self.path.with_name(another_socket_name(self.path.name, self._names, self.path.parent))
+        path.unlink(missing_ok=True)
+        path.hardlink_to(self.path)
+        self.streams.is_awaited = True
+        try:
+            yield path
+        finally:
+            self.streams.is_awaited = False
+            path.unlink(missing_ok=True)
 
     @asynccontextmanager
     async def decoy_socket(self) -> AsyncIterator[Path]:

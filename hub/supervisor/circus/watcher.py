@@ -22,7 +22,7 @@ from hub.base.exits import Exit
 from hub.base.log import get_logger
 from hub.base.optional import optional
 from hub.base.untrusted import UnreadableError, read_tail
-from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
+from hub.model.heartbeat import HANDOVER_TIMEOUT, STACK_SIGNAL, WATCHDOG_VARIABLE, is_handing_over
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
 from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_hub_python
@@ -70,6 +70,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
         self.record = record
         self._stack = settings.run_dir.stack(config.name)
         self._plugin_log = settings.run_dir.log(config.name)
+        self._heartbeat = settings.run_dir.heartbeat(config.name)
         self._unresponsive: dict[int, str] = {}
         self._log = get_logger(plugin=config.name)
         self._backoff = BackOff()
@@ -273,13 +274,15 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     async def kill_process(
         self, process: WatchedProcess, stop_signal: int | None = None, graceful_timeout: float | None = None
     ) -> bool:
-        """Stop one process: with the stop signal, and SIGKILL after the graceful timeout."""
+        """Stop one process: by the stop signal, and by SIGKILL after the graceful timeout and a handover."""
         try:
             self.send_signal(process.pid, self.stop_signal if stop_signal is None else stop_signal)
         except NoSuchProcess:
             return False
         grace = self.graceful_timeout if graceful_timeout is None else graceful_timeout
         if await self._has_ended(process, grace):
+            return True
+        if is_handing_over(self._heartbeat, process.pid) and await self._has_ended(process, HANDOVER_TIMEOUT):
             return True
         self._log.warning("plugin stop timed out", pid=process.pid, grace_seconds=grace)
         # Including its children: each plugin leads its own process group.

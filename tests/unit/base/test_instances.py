@@ -30,11 +30,14 @@ def test_what_is_in_the_place_of_a_lock_is_replaced(directory: Path, plant: Call
     """Otherwise no hub of this name would start again: in a pod, the container would restart without end."""
     run_dir = RunDir(directory)
     (directory / "precious").write_text("kept")
+    run_dir.serving("stub").parent.mkdir()
+    (run_dir.serving("stub").parent / "precious").write_text("kept")
     plant(run_dir.lock)
     plant(run_dir.serving("stub"))
     with acquire_hub_lock(run_dir):
         assert [hub.name for hub in running_hubs(run_dir)] == ["dphub"]
         acquire_serving_lock(run_dir, "stub")
         assert [(each.name, each.is_running) for each in serving(run_dir, "stub")] == [("dphub", True)]
-    assert (directory / "precious").read_text() == "kept"
-    assert not (directory / "nothing").exists()
+    for place in (directory, run_dir.serving("stub").parent):
+        assert (place / "precious").read_text() == "kept"
+        assert not (place / "nothing").exists()

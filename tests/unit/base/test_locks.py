@@ -26,7 +26,7 @@ def test_an_existing_lock_can_be_taken(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     with existing_lock(path) as other:
-        with existing_lock(path, to_take=True) as file:
+        with existing_lock(path, writable=True) as file:
             assert try_lock(file)
             assert is_locked(other)
         assert not is_locked(other)

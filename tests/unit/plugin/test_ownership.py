@@ -1,8 +1,9 @@
 """Which hub's plugin owns the devices: the roles of a process in a rolling upgrade, in process."""
 
-import os
+import asyncio
+import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.plugin import Plugin
 from hub.base import instances
+from hub.base.jsonfile import replace_file
 from hub.base.nodedir import NODE_DIR
-from hub.base.paths import RunDir
+from hub.base.paths import SERVING_DIR, RunDir
+from hub.base.sockets import socket_name
 from hub.base.statusfile import StatusFile
+from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.model.plugin import PluginReport
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.scan import Scan
@@ -22,6 +27,7 @@ from hub.plugin.health.record import CORDON
 from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
+from hub.testing.waiting import WAIT_SECONDS
 
 PLUGIN = "stub"
 FAULT = Scan(reason="no driver", fault=True, failed=True)
@@ -31,12 +37,10 @@ FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
 @contextmanager
 def serving(run_dir: RunDir) -> Iterator[None]:
     """The plugin of a hub serves."""
-    file = instances._lock(run_dir.serving(PLUGIN), shared=True)
+    file = instances.acquire_serving_lock(run_dir, PLUGIN)
     assert file
-    try:
-        yield
-    finally:
-        os.close(file)
+    yield
+    instances.release_serving_lock(file)
 
 
 class Upgrade:
@@ -44,6 +48,7 @@ class Upgrade:
 
     def __init__(self, path: Path) -> None:
         (path / NODE_DIR).mkdir()
+        (path / SERVING_DIR).mkdir()
         self.hubs = [RunDir(path, name) for name in ("first", "second", "third")]
         self.first, self.ours, self.third = self.hubs
         self.running = ExitStack()
@@ -96,20 +101,97 @@ def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
     ]
 
 
-def test_one_that_came_and_went_between_two_looks_is_noticed(upgrade: Upgrade) -> None:
-    """A newer hub may have registered with the kubelet meanwhile; an older hub does not count here."""
+def test_a_process_that_leaves_no_longer_counts(upgrade: Upgrade) -> None:
+    """An older hub's plugin is active from then on, although the process still runs."""
     upgrade.ownership.acquire()
-    before = instances.now()
-    with serving(upgrade.first):
-        pass
-    upgrade.ownership.refresh()
-    assert not upgrade.ownership.started_since(before)
+    newer = Ownership(upgrade.third, PLUGIN, upgrade.third.path)
+    newer.acquire()
+    assert upgrade.role() is Role.SUPERSEDED
+    newer.release()
+    assert newer.role is Role.LEAVING
+    assert upgrade.role() is Role.ACTIVE
+    assert upgrade.ownership.others == ["first", "third"]
+
+
+async def test_it_is_woken_when_another_one_leaves(upgrade: Upgrade) -> None:
+    """At once, and not only at its next look."""
+    newer = Ownership(upgrade.third, PLUGIN, upgrade.third.path)
+    newer.acquire()
+    async with asyncio.timeout(WAIT_SECONDS), aclosing(upgrade.ownership.changes()) as changes:
+        waiting = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        newer.release()
+        await waiting
+
+
+RESOURCE = "example.com/stub"
+
+
+@pytest.fixture
+def socket_of_third(upgrade: Upgrade) -> Iterator[socket.socket]:
+    """The third hub listens on the socket of the resource."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(upgrade.third.path / socket_name(RESOURCE, "third", upgrade.third.path)))
+        listening.listen()
+        yield listening
+
+
+@pytest.mark.usefixtures("socket_of_third")
+def test_a_hub_that_serves_the_resource_can_take_it_over(upgrade: Upgrade) -> None:
+    """As long as its plugin holds its lock; what has the socket but no lock is about to exit."""
+    upgrade.ownership.acquire()
     with serving(upgrade.third):
-        pass
+        assert upgrade.role() is Role.SUPERSEDED
+        assert upgrade.ownership.may_be_taken_over(RESOURCE)
+        assert upgrade.ownership.newer_of(RESOURCE) == "third"
+        assert upgrade.ownership.neighbours_of(RESOURCE) == {"third"}
+    _write_report(upgrade.third, RunState.STOPPED)
     upgrade.ownership.refresh()
-    assert upgrade.ownership.started_since(before)
-    assert not upgrade.ownership.started_since(instances.now())
-    assert upgrade.ownership.role is Role.ACTIVE
+    assert not upgrade.ownership.may_be_taken_over(RESOURCE)
+    assert upgrade.ownership.newer_of(RESOURCE) == ""
+    assert upgrade.ownership.neighbours_of(RESOURCE) == {"third"}
+
+
+@pytest.mark.parametrize(
+    ("run", "can"), [(None, True), (RunState.STARTING, True), (RunState.RUNNING, True), (RunState.STOPPED, False)]
+)
+def test_a_newer_hub_that_starts_the_plugin_can_take_over(
+    upgrade: Upgrade,
+    run: RunState | None,
+    can: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Also one that has not written a report yet; an older one whose plugin does not serve is not awaited."""
+    upgrade.ownership.acquire()
+    if run:
+        _write_report(upgrade.third, run)
+    upgrade.ownership.refresh()
+    assert upgrade.ownership.may_be_taken_over(RESOURCE) is can
+
+
+@pytest.mark.parametrize("standby", [True, False])
+def test_a_newer_plugin_that_waits_for_our_end_is_not_awaited(
+    upgrade: Upgrade,
+    standby: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """It is in standby with a fault: it serves only when no older hub does."""
+    upgrade.ownership.acquire()
+    _write_report(upgrade.third, RunState.RUNNING)
+    replace_file(upgrade.third.report(PLUGIN), PluginReport(PLUGIN, pid=7, standby=standby))
+    upgrade.ownership.refresh()
+    assert upgrade.ownership.may_be_taken_over(RESOURCE) is not standby
+
+
+def test_a_newer_hub_without_the_plugin_is_not_awaited(upgrade: Upgrade) -> None:
+    """Its configuration has no such section."""
+    upgrade.ownership.acquire()
+    _write_report(upgrade.third, RunState.RUNNING, plugin="another")
+    upgrade.ownership.refresh()
+    assert not upgrade.ownership.may_be_taken_over(RESOURCE)
+
+
+def _write_report(run_dir: RunDir, run: RunState, plugin: str = PLUGIN) -> None:
+    hub = HubReport("1", 1, 0.0, run_dir.instance, "", "", "")
+    replace_file(run_dir.hub_report, InstanceReport(hub, (ProcessReport(plugin, run, pid=7),)))
 
 
 def test_a_plugin_started_by_hand_is_alone(tmp_path: Path) -> None:

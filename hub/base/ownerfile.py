@@ -1,0 +1,111 @@
+"""Which hub the kubelet calls for a resource: a file that the hubs of a node share.
+
+A process locks the file while it changes what the kubelet knows about the resource: while it registers, and while it
+ends the kubelet's streams. So it knows at the moment of its registration which other hubs serve the resource.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from hub.base.instances import now
+from hub.base.locks import open_lock, try_lock
+from hub.base.log import get_logger
+from hub.base.untrusted import UnreadableError, read_text
+
+LOCK_TIMEOUT = 3.0
+"""Seconds after which a process continues without the lock: the one that holds it may be frozen. When that one thaws,
+it writes the file, and so the other notices that it has to register once more."""
+
+_POLL = 0.005
+
+
+class Owner(NamedTuple):
+    """The content of the file."""
+
+    hub: str = ""
+    """The hub that registered the resource last, or that is registering it; empty if none has."""
+    since: int = 0
+    """When the kubelet had accepted that, in the time of `instances.now`; 0 while it has not."""
+
+
+class OwnerFile:
+    """The file of one resource.
+
+    Args:
+        path: The file; None for a plugin that was started by hand, which shares nothing.
+        hub: The name of our hub.
+    """
+
+    def __init__(self, path: Path | None, hub: str) -> None:
+        self._path = path
+        self._hub = hub
+        self._file: int | None = None
+        self._at_registration = self.read()
+        self._log = get_logger()
+
+    @property
+    def replaced_by(self) -> str:
+        """Another hub that has registered, or begun to, since this process did; empty if there is none."""
+        owner = self.read()
+        # Not compared with our name alone: the file may not have been writable when we registered.
+        return "" if owner in {self._at_registration, Owner()} or owner.hub == self._hub else owner.hub
+
+    def read(self) -> Owner:
+        """Return the content of the file; that of an empty one if it cannot be read."""
+        try:
+            words = read_text(self._path).partition("\n")[0].split() if self._path else []
+        except UnreadableError:
+            words = []
+        if len(words) != len(Owner._fields) or not words[1].isdigit():
+            return Owner()
+        return Owner(words[0], int(words[1]))
+
+    def begin(self) -> None:
+        """Record that our hub is registering; in the block of `locked`."""
+        self._write(0)
+
+    def complete(self) -> None:
+        """Record that our hub has registered; in the block of `locked`."""
+        self._write(now())
+        self._at_registration = self.read()
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Hold the lock, or continue without it after `LOCK_TIMEOUT`."""
+        try:
+            self._file = open_lock(self._path) if self._path else None
+        except OSError as error:
+            self._log.warning("owner file not locked", file=str(self._path), reason=error.strerror)
+        try:
+            await self._lock()
+            yield
+        finally:
+            if self._file is not None:
+                # Releases the lock, and wakes the other hubs' plugins.
+                os.close(self._file)
+                self._file = None
+
+    async def _lock(self) -> None:
+        end = time.monotonic() + LOCK_TIMEOUT
+        while self._file is not None and not try_lock(self._file):
+            if time.monotonic() > end:
+                reason = f"another process has held it for {LOCK_TIMEOUT:g} s"
+                self._log.warning("owner file not locked", file=str(self._path), reason=reason)
+                return
+            await asyncio.sleep(_POLL)
+
+    def _write(self, since: int) -> None:
+        if self._file is None:
+            return
+        content = f"{self._hub} {since}\n".encode()
+        try:
+            # Written in place: another file of this name would have another lock.
+            os.pwrite(self._file, content, 0)
+            os.truncate(self._file, len(content))
+        except OSError as error:
+            self._log.warning("owner file not written", file=str(self._path), reason=error.strerror)

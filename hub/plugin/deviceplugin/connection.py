@@ -1,0 +1,116 @@
+"""A plugin's connection to the kubelet for one resource: a call that registers it, and the stream that follows."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub.base.notifier import Notifier
+from hub.base.sockets import KubeletIdentity, kubelet_identity
+from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.server import DevicePluginServer
+
+CONFIRM_TIMEOUT = 5.0
+"""Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
+
+ALREADY_CONNECTED = "already connected"
+"""What a kubelet since 1.37 answers if it has not yet seen the end of an earlier stream from the socket's path, which
+it then never does (devicemanager/manager.go)."""
+
+RegistrationError = tuple[RegistrationStatus, str]
+"""The status of a resource that the kubelet did not accept, and why."""
+
+
+class KubeletConnection:
+    """The connection of one resource.
+
+    Args:
+        resource: The resource's name.
+        server: Serves the resource.
+        kubelet_socket: Where the kubelet listens.
+        options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
+        notifier: Wakes what waits here when something may have changed.
+    """
+
+    def __init__(
+        self,
+        resource: str,
+        server: DevicePluginServer,
+        kubelet_socket: Path,
+        options: wire.DevicePluginOptions,
+        notifier: Notifier,
+    ) -> None:
+        self._resource = resource
+        self._server = server
+        self._kubelet_socket = kubelet_socket
+        self._options = options
+        self._notifier = notifier
+        self._path_is_used = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a kubelet, and its stream is open."""
+        return self._server.streams.kubelet_connected and self.kubelet() is not None
+
+    def kubelet(self) -> KubeletIdentity | None:
+        """Return the kubelet that listens now; None if there is none."""
+        return kubelet_identity(self._kubelet_socket)
+
+    async def open(self, kubelet: KubeletIdentity) -> RegistrationError | None:
+        """Register, and wait for the kubelet's stream; return None if it has opened it.
+
+        Raises:
+            OSError: a name of the socket cannot be created.
+        """
+        with self._endpoint() as socket:
+            error = await self.register(kubelet, socket) or await self._confirm(kubelet)
+        self._path_is_used = error is not None and ALREADY_CONNECTED in error[1]
+        return error
+
+    async def register(self, kubelet: KubeletIdentity, socket: Path) -> RegistrationError | None:
+        """Ask the kubelet, as long as it is the same one; return None if it accepted."""
+        call = asyncio.ensure_future(register(self._kubelet_socket, kubelet, socket, self._resource, self._options))
+        call.add_done_callback(lambda _: self._notifier.notify())
+        try:
+            await self._notifier.wait_for(lambda: call.done() or self.is_over(kubelet))
+            if not call.done():
+                return RegistrationStatus.WAITING, "the kubelet went away before it answered"
+            call.result()
+        except KubeletUnavailable as error:
+            return RegistrationStatus.WAITING, str(error)
+        except RegistrationRejected as error:
+            return RegistrationStatus.REJECTED, str(error)
+        else:
+            return None
+        finally:
+            # Wait for its end: a pending call could reach the next kubelet, as a second registration.
+            call.cancel()
+            await asyncio.wait([call])
+
+    def is_over(self, kubelet: KubeletIdentity) -> bool:
+        """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""
+        return self.kubelet() != kubelet or not self._server.reachable
+
+    def is_lost(self, kubelet: KubeletIdentity) -> bool:
+        """Return whether the stream is closed, or open but useless. A kubelet without its socket is still running."""
+        is_replaced = self.kubelet() not in (kubelet, None) or not self._server.reachable
+        return is_replaced or not self._server.streams.kubelet_connected
+
+    @contextmanager
+    def _endpoint(self) -> Iterator[Path]:
+        """Yield the path under which the kubelet connects to the socket: a new one if it is connected already."""
+        if not self._server.streams.opened and not self._path_is_used:
+            yield self._server.path
+            return
+        with self._server.another_name() as path:
+            yield path
+
+    async def _confirm(self, kubelet: KubeletIdentity) -> RegistrationError | None:
+        """Wait for the kubelet's stream, which it may have closed since; return None if it has opened it."""
+        streams = self._server.streams
+        await self._notifier.wait_for(lambda: not streams.is_awaited or self.is_over(kubelet), CONFIRM_TIMEOUT)
+        if not streams.is_awaited and not self.is_over(kubelet):
+            return None
+        return RegistrationStatus.REJECTED, "the kubelet accepted, but did not open its stream"

@@ -1,0 +1,149 @@
+"""Upgrades in quick succession: up to three hubs share a node, any of them ends, and no admission fails."""
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from hub.base.instances import running_hubs
+from hub.model.plugin import RegistrationStatus
+from hub.status.reader import read_report
+from hub.testing.waiting import wait_until
+from tests.harness.node import chance
+from tests.harness.upgrade_node import DEVICES, RESOURCE, Admissions, Way, upgrade_node
+from tests.harness.upgrades import Run, summary
+
+KUBELETS = pytest.mark.parametrize("distinguishes_sockets", [False, True], ids=["before-1.37", "from-1.37"])
+
+
+@KUBELETS
+async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """In any order, also the middle one or the newest first; `tests.harness.upgrades` has a command for long runs."""
+    run = Run(f"{chance().getrandbits(32)}", interval=3)
+    await run.run(4, distinguishes_sockets=distinguishes_sockets)
+    assert run.report() == [], summary([run], [])
+
+
+@KUBELETS
+async def test_the_middle_hub_leaves_the_resource_to_a_newer_one(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
+    """Although its older hub ends while the newer one takes over; and its own end changes nothing."""
+    async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
+        first, admissions = node.hubs[0], Admissions(node.kubelet)
+        with admissions.running():
+            middle = await node.start()
+            await node.owned_by(middle)
+            node.end(first, Way.TERM)
+            newest = await node.start()
+            await node.owned_by(newest)
+            await node.ended()
+            before = len(node.kubelet.registrations)
+            node.end(middle, Way.TERM)
+            await node.ended()
+        assert admissions.failures == []
+        later = {
+            call.endpoint.partition("-example")[0] for call in node.kubelet.registrations[before:] if not call.error
+        }
+        assert later <= {newest.name}
+
+
+@KUBELETS
+async def test_the_owner_hands_over_before_it_ends(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
+    """To the older hub, of which the kubelet does not know whether it still serves."""
+    async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
+        first, admissions = node.hubs[0], Admissions(node.kubelet)
+        with admissions.running():
+            newer = await node.start()
+            await node.owned_by(newer)
+            node.end(newer, Way.TERM)
+            await node.ended()
+            assert newer.process.returncode == 0
+            await node.owned_by(first)
+        assert admissions.failures == []
+        node.end(first, Way.TERM)
+        await node.allocatable(0)
+
+
+async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
+    """It is the only one that serves, and exits when the newer one does."""
+    async with upgrade_node() as node:
+        first, admissions = node.hubs[0], Admissions(node.kubelet)
+        with admissions.running():
+            newer = await node.start()
+            await wait_until(lambda: len(running_hubs(node.run_dir)) > 1, "the newer hub")
+            node.end(first, Way.TERM)
+            await node.ended()
+            await node.owned_by(newer)
+        assert admissions.failures == []
+
+
+@pytest.mark.parametrize("config", ["stopped", "hanging"])
+async def test_an_older_hub_takes_over_beside_a_newest_one_that_never_serves(config: str) -> None:
+    """The middle one, which has the resource, ends: the oldest has it at once."""
+    async with upgrade_node() as node:
+        first, admissions = node.hubs[0], Admissions(node.kubelet)
+        with admissions.running():
+            middle = await node.start()
+            await node.owned_by(middle)
+            newest = await node.start(config)
+            await wait_until(lambda: len(running_hubs(node.run_dir)) > 2, "the newest hub")
+            node.end(middle, Way.TERM)
+            await node.ended()
+            await node.owned_by(first)
+            node.end(newest, Way.KILL)
+            await node.ended()
+        assert admissions.failures == []
+
+
+async def test_a_hub_whose_plugin_hangs_does_not_delay_its_end() -> None:
+    """Its plugin does not say that it is handing over, so it is killed after the graceful timeout, and others serve."""
+    async with upgrade_node() as node:
+        first = node.hubs[0]
+        newer = await node.start()
+        await node.owned_by(newer)
+        report = read_report(node.run_dir.report("red"))
+        assert report
+        psutil.Process(report.pid).suspend()
+        begin = time.monotonic()
+        node.end(newer, Way.TERM)
+        await node.ended()
+        assert "plugin stop timed out" in node.log.read_text()
+        assert time.monotonic() - begin < 20
+        await node.owned_by(first)
+        await node.allocatable(DEVICES)
+
+
+async def test_a_killed_owner_is_replaced_at_once() -> None:
+    """By the older hub, which notices the end of the process and does not wait for its next look."""
+    async with upgrade_node() as node:
+        first = node.hubs[0]
+        newer = await node.start()
+        await node.owned_by(newer)
+        before = len(node.kubelet.registrations)
+        node.end(newer, Way.KILL)
+        await node.owned_by(first)
+        assert node.kubelet.registrations[before].endpoint.startswith(first.name)
+        await node.ended()
+        await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
+
+
+async def test_many_upgrades_leave_few_streams() -> None:
+    """A newer plugin that crashes again and again does not fill the kubelet, nor the older hub."""
+    async with upgrade_node() as node:
+        first, first_dir = node.hubs[0], node.run_dir
+        newer = await node.start()
+        for _ in range(3):
+            await node.owned_by(newer)
+            report = await wait_until(lambda: read_report(node.run_dir.report("red")), "a report")
+            psutil.Process(report.pid).send_signal(signal.SIGKILL)
+            await node.owned_by(first)
+        node.end(newer, Way.TERM)
+        await node.ended()
+        await node.owned_by(first)
+        before = len(node.kubelet.lists(RESOURCE))
+        (node.directory / "faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')
+        await node.allocatable(DEVICES - 1)
+        assert len(node.kubelet.lists(RESOURCE)) == before + 1
+        report = read_report(first_dir.report("red"))
+        assert report
+        assert report.resources[0].registration is RegistrationStatus.REGISTERED

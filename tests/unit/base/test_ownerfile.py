@@ -1,0 +1,110 @@
+"""The file that says which hub the kubelet calls: hubs change that one at a time, and notice each other's changes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.base import ownerfile
+from hub.base.instances import now
+from hub.base.ownerfile import Owner, OwnerFile
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file, which does not exist yet."""
+    return tmp_path / "example.com_stub.owner"
+
+
+async def register(file: OwnerFile) -> None:
+    """Do what a process does that registers."""
+    async with file.locked():
+        file.begin()
+        file.complete()
+
+
+async def test_it_says_who_registered_last(path: Path) -> None:
+    """And when that was complete; a registration that was interrupted is recognizable."""
+    older, newer = OwnerFile(path, "older"), OwnerFile(path, "a-newer-one")
+    assert older.read() == Owner()
+    before = now()
+    await register(newer)
+    await register(older)
+    assert older.read().hub == "older"
+    assert before < newer.read().since < now()
+    async with newer.locked():
+        newer.begin()
+    assert older.read() == Owner("a-newer-one", 0)
+
+
+async def test_a_process_notices_a_registration_after_its_own(path: Path) -> None:
+    """Also one that was interrupted; not one before its start, and not its own."""
+    await register(OwnerFile(path, "long-gone"))
+    ours, other = OwnerFile(path, "ours"), OwnerFile(path, "other")
+    assert ours.replaced_by == ""
+    await register(ours)
+    assert ours.replaced_by == ""
+    async with other.locked():
+        other.begin()
+    assert ours.replaced_by == "other"
+    await register(ours)
+    assert ours.replaced_by == ""
+    assert other.replaced_by == "ours"
+
+
+async def test_one_process_at_a_time(path: Path) -> None:
+    """The next one gets the lock as soon as it is free."""
+    first, second = OwnerFile(path, "first"), OwnerFile(path, "second")
+    async with first.locked():
+        waiting = asyncio.create_task(register(second))
+        await asyncio.sleep(0.05)
+        first.begin()
+        assert not waiting.done()
+    await waiting
+    assert first.read().hub == "second"
+
+
+async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They continue without the lock; when the frozen one continues too, they notice."""
+    monkeypatch.setattr(ownerfile, "LOCK_TIMEOUT", 0.02)
+    frozen, other = OwnerFile(path, "frozen"), OwnerFile(path, "other")
+    with capture_logs() as log:
+        async with frozen.locked():
+            await register(other)
+            assert other.read().hub == "other"
+            frozen.complete()
+    assert [line["event"] for line in log] == ["owner file not locked"]
+    assert other.replaced_by == "frozen"
+
+
+@pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "\xff"])
+def strange(path: Path, request: pytest.FixtureRequest) -> Path:
+    """A file that no hub has written."""
+    path.write_bytes(request.param.encode("latin-1"))
+    return path
+
+
+async def test_what_no_hub_has_written_counts_as_nothing(strange: Path) -> None:
+    """And the next registration replaces it."""
+    file = OwnerFile(strange, "hub")
+    assert file.read() == Owner()
+    await register(file)
+    assert file.read().hub == "hub"
+
+
+async def test_a_file_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:
+    """It is logged; the process does not register again and again because of it."""
+    (tmp_path / "x.owner").mkdir()
+    file = OwnerFile(tmp_path / "x.owner", "hub")
+    with capture_logs() as log:
+        await register(file)
+    assert [line["event"] for line in log] == ["owner file not locked"]
+    assert file.replaced_by == ""
+
+
+async def test_a_plugin_started_by_hand_shares_nothing() -> None:
+    """It has no file."""
+    file = OwnerFile(None, "")
+    await register(file)
+    assert (file.read(), file.replaced_by) == (Owner(), "")
