@@ -152,7 +152,9 @@ class Registrar:
     def _may_end(self) -> bool:
         if self._handover.is_alone:
             return True
-        return not self._is_registering and (not self._connection.is_open or self._handover.may_end())
+        if self._is_registering or self._metrics.pending:
+            return False
+        return not self._connection.is_open or self._handover.may_end()
 
     async def _round(self) -> None:
         kubelet = await self._prepare()

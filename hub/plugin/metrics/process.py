@@ -23,9 +23,14 @@ class Call:
 
 
 class ProcessMetrics:
-    """The metrics of one plugin process; they count from its start."""
+    """The metrics of one plugin process; they count from its start.
+
+    Attributes:
+        pending: The calls that are being answered now, without ListAndWatch, which does not end.
+    """
 
     def __init__(self) -> None:
+        self.pending = 0
         self._calls: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
         self._lists: Counter[_Labels] = Counter()
         self._transitions: Counter[_Labels] = Counter()
@@ -37,6 +42,7 @@ class ProcessMetrics:
     def call(self, method: str) -> Iterator[Call]:
         """Measure one call; code that answers it with an error sets `Call.code`."""
         call, begin = Call(), time.perf_counter()
+        self.pending += method != "ListAndWatch"
         try:
             yield call
         except BaseException as error:
@@ -45,6 +51,7 @@ class ProcessMetrics:
                 call.code = "CANCELLED" if cancelled else "UNKNOWN"
             raise
         finally:
+            self.pending -= method != "ListAndWatch"
             labels = (("method", method), ("code", call.code))
             self._calls[labels].observe(time.perf_counter() - begin)
 
