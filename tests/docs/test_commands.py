@@ -40,6 +40,7 @@ NOT_RUN = {
     "docker save ": "needs an image that was built",
     r"(make setup$|\.venv/bin/python -m scripts\.image )": "takes minutes and root; the tests of the image build it",
     r"\.venv/bin/python -m benchmarks ": "takes minutes; tests/integration/upgrade runs a few upgrades",
+    r"\.venv/bin/python -m tests\.harness\.upgrades ": "takes minutes; tests/integration/upgrade uses the same harness",
 }
 """Commands that are not run, and why."""
 

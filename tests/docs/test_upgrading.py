@@ -6,8 +6,10 @@ import re
 import yaml
 
 from hub.base.paths import RUN_DIR, RunDir
+from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.plugin.devices.inventory import Inventory
-from hub.plugin.process import CHECK_INTERVAL
+from hub.supervisor.circus.watcher import KILL_SECONDS
+from hub.supervisor.config.watchers import PluginConfig
 from tests.deploy.manifest_tools import NAME, VALUES, charted, container, default, only
 from tests.docs.docs_tools import page, rows
 
@@ -41,10 +43,18 @@ def test_a_change_is_rolled_out_as_described() -> None:
 
 
 def test_what_a_new_plugin_with_a_fault_says() -> None:
-    """It is quoted as the code says it, and how soon an old plugin has its resources again as the code looks."""
+    """It is quoted as the code says it."""
     assert "an older hub keeps serving" in inspect.getsource(Inventory._leave_to_older)
     assert UPGRADING.count("`an older hub keeps serving`") == 2
-    assert (CHECK_INTERVAL, "within about two seconds" in UPGRADING) == (2, True)
+
+
+def test_a_hub_that_is_stopped_ends_in_time() -> None:
+    """The handover, the graceful timeout and the time after SIGKILL fit into the pod's grace period."""
+    longest = HANDOVER_TIMEOUT + PluginConfig("x", "x").graceful_timeout + KILL_SECONDS
+    grace = only(default(), "DaemonSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert longest < grace
+    assert f"at most {longest:g}, less than the pod's grace period of {grace}" in " ".join(UPGRADING.split())
+    assert PluginConfig("x", "x").watchdog == 30
 
 
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
