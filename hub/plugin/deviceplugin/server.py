@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -129,7 +129,7 @@ class DevicePluginServer:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
         # A kubelet that starts right now may already have deleted the socket; then it is not reachable.
         self._server, self._inode = server, _inode(self.path)
-        await server.start()
+        await _completed(server.start())
 
     @contextmanager
     def another_name(self) -> Iterator[Path]:
@@ -165,18 +165,31 @@ class DevicePluginServer:
             server.add_insecure_port(f"unix:{path}")
         except RuntimeError:
             raise OSError(f"cannot bind {path}: {_obstacle(path)}") from None
-        await server.start()
+        await _completed(server.start())
         try:
             yield path
         finally:
-            await asyncio.shield(server.stop(grace=None))
+            await _completed(server.stop(grace=None))
 
     async def close(self) -> None:
         """End all streams and remove the socket."""
         if self._server is not None:
             server, self._server = self._server, None
-            # Shielded: a server that is stopped only in part leaves its socket behind.
-            await asyncio.shield(server.stop(grace=None))
+            await _completed(server.stop(grace=None))
+
+
+async def _completed(work: Coroutine[None, None, None]) -> None:
+    """Start or stop a server, completely even if this task is cancelled.
+
+    A server that has started only in part fails when it stops, and one that has stopped only in part leaves its socket
+    behind.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _inode(path: Path) -> int | None:
