@@ -1,0 +1,74 @@
+"""Calls to the plugin under test."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import grpc.aio
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
+
+if TYPE_CHECKING:
+    from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
+
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    # As a kubelet does; some servers reject a request with a path as its authority.
+    ("grpc.default_authority", "localhost"),
+    # A list of any size is received, so that its size can be reported.
+    ("grpc.max_receive_message_length", -1),
+    # Otherwise channels to the same path would share a connection, and its backoff.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+_UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[M]):
+    """The answer to one call: a message or an error."""
+
+    seconds: float
+    """How long it took."""
+    message: M | None = None
+    code: grpc.StatusCode | None = None
+    """The code of the error."""
+    error: str = ""
+    """The code and the text of the error; empty if there is a message."""
+
+    @property
+    def is_unimplemented(self) -> bool:
+        """Whether the plugin does not implement the call."""
+        return self.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@asynccontextmanager
+async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
+    """Connect to a plugin's socket, with a connection that no other client shares."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
+        yield DevicePluginStub(channel)
+
+
+async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
+    """Wait for the answer to a call, or for the call's deadline."""
+    begin = time.monotonic()
+    try:
+        message = await call
+    except grpc.aio.AioRpcError as error:
+        took = time.monotonic() - begin
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and took > 1:
+            return Answer(took, code=error.code(), error=f"no answer within {took:.0f} s")
+        return Answer(took, code=error.code(), error=f"{error.code().name}: {error.details() or 'no text'}")
+    return Answer(time.monotonic() - begin, message)
+
+
+async def answers(socket: Path, limit: float) -> bool:
+    """Return whether a plugin is serving on a socket; an error is an answer too."""
+    async with connected(socket) as stub:
+        found = await answer_of(stub.GetDevicePluginOptions(wire.Empty(), timeout=limit))
+    return found.code not in _UNREACHABLE

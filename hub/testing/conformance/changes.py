@@ -1,0 +1,61 @@
+"""A rule about changes of the list; after its check, the list differs from what was observed before."""
+
+import asyncio
+from collections.abc import Sequence
+
+from hub.testing.conformance.listing import Listing, same_devices
+from hub.testing.conformance.lists import devices
+from hub.testing.conformance.rule import Findings, Level, NotApplicable, rule
+from hub.testing.conformance.streams import COUNT, RUN_CLIENT, opened_several
+from hub.testing.conformance.subject import Subject
+
+
+@rule(
+    "changes-everywhere",
+    Level.MUST,
+    "Every stream gets every change.",
+    reason="If a change goes to only one of the streams, the kubelet may be waiting on another one: a broken device "
+    "stays healthy, and pods get it.",
+    source=RUN_CLIENT,
+)
+async def changes_everywhere(subject: Subject) -> Findings:
+    """Change the list while some streams are open."""
+    change = subject.change
+    await devices(subject)
+    async with opened_several(subject) as listings:
+        received = len(subject.lists()) if subject.has_kubelet else 0
+        await _run(change)
+        await subject.until(lambda: any(_changed(each) for each in listings), subject.limits.back)
+        await subject.until(lambda: all(_changed(each) for each in listings), subject.limits.quick)
+        lacking = [each for each in listings if not _changed(each)]
+        if len(lacking) == len(listings):
+            yield f"no stream got a different list within {subject.limits.back:g} s of {' '.join(change)}"
+            return
+        if lacking:
+            yield f"{len(lacking)} of {COUNT} streams did not get the change"
+        informed = not subject.has_kubelet or await subject.until(
+            lambda: len(subject.lists()) > received, subject.limits.quick
+        )
+        if not informed:
+            yield "the kubelet's stream did not get the change"
+
+
+def _changed(listing: Listing) -> bool:
+    return len(listing.lists) > 1 and not same_devices(listing.lists[0].devices, listing.lists[-1].devices)
+
+
+async def _run(command: Sequence[str]) -> None:
+    """Run the user's command.
+
+    Raises:
+        NotApplicable: it failed.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    except OSError as error:
+        raise NotApplicable(f"the command of --change cannot be started: {command[0]}: {error.strerror}") from None
+    if code := await process.wait():
+        raise NotApplicable(f"the command of --change exited with code {code}")
+
+
+RULES = (changes_everywhere,)

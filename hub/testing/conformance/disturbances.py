@@ -1,0 +1,167 @@
+"""Rules about what else happens on a node: files that disappear, and other programs on the socket."""
+
+import asyncio
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from hub.testing.conformance.calls import answers
+from hub.testing.conformance.restarts import Return, failure, observe_return
+from hub.testing.conformance.rule import Findings, Level, NotApplicable, rule
+from hub.testing.conformance.subject import Subject
+
+_SEED = 20260101
+"""The same bytes each time, so that a failure can be repeated."""
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HUGE_FRAME = b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"
+
+_DOCS = "Kubernetes documentation, Device Plugins, Handling kubelet restarts"
+
+
+async def emptied(subject: Subject) -> Return:
+    """Delete all files in the plugin directory, then replace the kubelet."""
+    await subject.registered()
+    for path in subject.plugin_dir.iterdir():
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+    await subject.kubelet.crash()
+    await subject.kubelet.start()
+    return await observe_return(subject)
+
+
+async def replaced(subject: Subject) -> Return:
+    """Replace the plugin directory, as a new installation of the node does."""
+    await subject.registered()
+    # Renamed first: a plugin that serves again at this moment would create its socket in what is being deleted.
+    removed = subject.plugin_dir.with_name(f"{subject.plugin_dir.name}.removed")
+    await subject.kubelet.stop()
+    try:
+        subject.plugin_dir.rename(removed)
+    except OSError as error:
+        raise NotApplicable(f"{subject.plugin_dir} cannot be replaced: {error.strerror}") from None
+    else:
+        await asyncio.to_thread(shutil.rmtree, removed, ignore_errors=True)
+    finally:
+        await subject.kubelet.start()
+    return await observe_return(subject)
+
+
+@rule(
+    "survives-garbage",
+    Level.SHOULD,
+    "Clients that send something else than gRPC do not disturb it.",
+    reason="Monitoring and port scanners connect to sockets too. A plugin that crashes takes its devices with it.",
+    source="Linux: each process with access to the directory can connect",
+)
+async def survives_garbage(subject: Subject) -> Findings:
+    """Send garbage, then look whether it still answers, and is registered as before."""
+    path = await subject.socket()
+    before = subject.registration_count()
+    for data in _garbage():
+        await _send(path, data)
+    if subject.exit:
+        yield f"after garbage on its socket, {subject.exit}"
+    elif not await answers(path, subject.limits.answer):
+        yield "after garbage on its socket, it does not answer"
+    elif subject.registration_count() > before:
+        yield "after garbage on its socket, it registered again"
+
+
+@rule(
+    "socket-deleted",
+    Level.SHOULD,
+    "If its socket is deleted, it serves and registers again.",
+    reason="The running kubelet keeps its connection, but a new connection finds nothing, and after the next fault the "
+    "devices are gone until a restart of the plugin.",
+    source=_DOCS,
+)
+async def socket_deleted(subject: Subject) -> Findings:
+    """Delete the socket, and connect again."""
+    (await _plugin_socket(subject)).unlink(missing_ok=True)
+    if not await subject.until_serving(subject.limits.back):
+        yield f"{subject.limits.back:g} s after its socket was deleted, it does not serve{_and(subject.exit)}"
+
+
+@rule(
+    "socket-replaced",
+    Level.SHOULD,
+    "If its socket is replaced by one that nothing serves, it serves and registers again.",
+    reason="A second process of the plugin that ends, as in an upgrade, leaves such a socket. The file exists, but a "
+    "new connection is refused.",
+    source=_DOCS,
+)
+async def socket_replaced(subject: Subject) -> Findings:
+    """Replace the socket, and connect again."""
+    path = await _plugin_socket(subject)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as unserved:
+        unserved.bind(str(path))
+    if not await subject.until_serving(subject.limits.back):
+        yield f"{subject.limits.back:g} s after its socket was replaced, it does not serve{_and(subject.exit)}"
+
+
+@rule(
+    "directory-emptied",
+    Level.MUST,
+    "It registers again if all files in the plugin directory were deleted before the kubelet's start.",
+    reason="A node that is cleaned up or installed again starts with an empty directory. Until the plugin registers, "
+    "the resource has no devices.",
+    source=_DOCS,
+)
+async def directory_emptied(subject: Subject) -> Findings:
+    """Empty the directory."""
+    if why := failure(await subject.once(emptied), subject.limits.back):
+        yield f"after its directory was emptied, {why}"
+
+
+@rule(
+    "directory-replaced",
+    Level.SHOULD,
+    "If the plugin directory itself is replaced, it registers again in the new one, or exits.",
+    reason="A pod's mount keeps showing the old directory. Only a restart of the container helps, and only the plugin "
+    "can notice.",
+    source="Linux: a bind mount belongs to the directory, not to its path",
+)
+async def directory_replaced(subject: Subject) -> Findings:
+    """Replace the directory."""
+    found = await subject.once(replaced)
+    if found.seconds is None and not found.exit:
+        yield f"{subject.limits.back:g} s after its directory was replaced, it is neither registered nor has it exited"
+
+
+async def _plugin_socket(subject: Subject) -> Path:
+    """Return its socket in a directory that may be changed."""
+    return subject.plugin_dir / (await subject.registered()).endpoint
+
+
+def _and(clause: str) -> str:
+    return f": {clause}" if clause else ""
+
+
+def _garbage() -> Iterator[bytes]:
+    chance = random.Random(_SEED)  # noqa: S311 - no secret
+    yield b""
+    yield b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    yield _PREFACE
+    yield _PREFACE + _HUGE_FRAME
+    for size in (1, 9, 100, 5000, 100_000):
+        yield chance.randbytes(size)
+        yield _PREFACE + chance.randbytes(size)
+
+
+async def _send(path: Path, data: bytes) -> None:
+    # The plugin may refuse the connection or close it early; what counts is what it does afterwards.
+    with suppress(OSError):
+        _, writer = await asyncio.open_unix_connection(path)
+        with suppress(OSError):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+
+RULES = (survives_garbage, socket_deleted, socket_replaced, directory_emptied, directory_replaced)

@@ -1,0 +1,93 @@
+"""The ways to reach a plugin: start it, wait for it in a directory, or connect to its socket."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub.base.errors import ConfigError
+from hub.base.paths import KUBELET_SOCKET
+from hub.base.sockets import SOCKET_PATH_BYTES
+from hub.testing.conformance.command import PluginCommand
+from hub.testing.conformance.limits import Limits
+from hub.testing.conformance.subject import Subject
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import environment_without_hub
+
+PLUGIN_DIR_VARIABLE = "DPHUB_PLUGIN_DIR"
+"""The variable in which a command finds the plugin directory."""
+
+_SOCKET_NAME_BYTES = 40
+"""Room for the names of a plugin's sockets."""
+
+_PLUGIN_DIR = "device-plugins"
+"""As in /var/lib/kubelet, so that a command can mount the directory above it there."""
+
+
+@contextmanager
+def started_by(
+    words: Sequence[str],
+    resource: str = "",
+    *,
+    limits: Limits | None = None,
+    change: Sequence[str] = (),
+    output: Path | None = None,
+) -> Iterator[Subject]:
+    """Yield a plugin that a command starts, in a new directory.
+
+    In the words of both commands, {plugin_dir} and {kubelet_dir} are replaced by the kubelet's plugin directory and the
+    directory that contains it.
+
+    Args:
+        words: The command and its arguments.
+        resource: The resource to check; by default the first one that is registered.
+        limits: How long checks wait.
+        change: A command that changes the plugin's list.
+        output: The file that gets what the plugin writes; by default a temporary one.
+    """
+    with _directory() as root:
+        plugin_dir = root / _PLUGIN_DIR
+
+        def filled(text: str) -> str:
+            return text.replace("{plugin_dir}", str(plugin_dir)).replace("{kubelet_dir}", str(root))
+
+        environment = environment_without_hub() | {PLUGIN_DIR_VARIABLE: str(plugin_dir)}
+        limits = limits or Limits()
+        yield Subject(
+            kubelet=FakeKubelet(plugin_dir, dial_back_timeout=limits.dial),
+            plugin_dir=plugin_dir,
+            command=PluginCommand([filled(word) for word in words], environment, output or root / "output"),
+            resource=resource,
+            limits=limits,
+            change=[filled(word) for word in change],
+        )
+
+
+@contextmanager
+def found_in(
+    plugin_dir: Path, resource: str, *, limits: Limits | None = None, change: Sequence[str] = ()
+) -> Iterator[Subject]:
+    """Yield a plugin that another program starts with this plugin directory."""
+    with _directory() as root:
+        # Not in its usual place: the directory above belongs to another program.
+        limits = limits or Limits()
+        pod_resources = root / KUBELET_SOCKET
+        kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)
+        yield Subject(kubelet=kubelet, plugin_dir=plugin_dir, resource=resource, limits=limits, change=change)
+
+
+@contextmanager
+def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] = ()) -> Iterator[Subject]:
+    """Yield a plugin that serves on a socket; its life cycle is not checked."""
+    yield Subject(socket=socket, limits=limits, change=change)
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    # A plugin in a container may leave files that only root can delete.
+    with tempfile.TemporaryDirectory(prefix="dpv-", ignore_cleanup_errors=True) as root:
+        longest = Path(root, _PLUGIN_DIR, "x" * _SOCKET_NAME_BYTES)
+        if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+            raise ConfigError("TMPDIR", f"the path {root} is too long for sockets; choose a shorter one, such as /tmp")
+        yield Path(root)

@@ -1,0 +1,62 @@
+"""A ListAndWatch stream that is read in the background."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+
+if TYPE_CHECKING:
+    from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
+
+
+class Listing:
+    """What has arrived on a stream so far."""
+
+    def __init__(self) -> None:
+        self.opened = time.monotonic()
+        self.first_after: float | None = None
+        """Seconds until the first list."""
+        self.lists: list[wire.ListAndWatchResponse] = []
+        self.end = ""
+        """How the plugin ended the stream; empty while it is open."""
+
+    async def read(self, responses: "grpc.aio.UnaryStreamCall[wire.Empty, wire.ListAndWatchResponse]") -> None:
+        """Read until the stream ends."""
+        try:
+            async for response in responses:
+                if self.first_after is None:
+                    self.first_after = time.monotonic() - self.opened
+                self.lists.append(response)
+        except grpc.aio.AioRpcError as error:
+            self.end = f"{error.code().name}: {error.details() or 'no text'}"
+        else:
+            self.end = "it returned without an error"
+
+
+@asynccontextmanager
+async def opened_listing(stub: "DevicePluginAsyncStub") -> AsyncIterator[Listing]:
+    """Open a stream, and close it at the end of the block."""
+    listing = Listing()
+    call = stub.ListAndWatch(wire.Empty())
+    reading = asyncio.create_task(listing.read(call))
+    try:
+        yield listing
+    finally:
+        call.cancel()
+        await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.result()
+
+
+def same_devices(one: Iterable[wire.Device], other: Iterable[wire.Device]) -> bool:
+    """Return whether two lists differ at most in their order."""
+    return _sorted(one) == _sorted(other)
+
+
+def _sorted(devices: Iterable[wire.Device]) -> Sequence[bytes]:
+    return sorted(device.SerializeToString(deterministic=True) for device in devices)

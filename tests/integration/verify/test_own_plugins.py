@@ -1,0 +1,55 @@
+"""The plugins that come with the hub follow every rule."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub.testing.conformance import RULES, Limits, Outcome, check, started_by
+from hub.testing.plugin import STUB
+from tests.harness.gpu_support import GPU
+from tests.simulators.nvml import SimulatedNode
+from tests.simulators.rdma.tree import two_connectx6
+
+CONFIG = """
+[watcher:gpu]
+cmd = python -m hub.plugin plugins.gpu:GPU
+[watcher:ib]
+cmd = python -m hub.plugin plugins.ib:IB
+[watcher:stub]
+cmd = python -m hub.plugin plugins.stub:Stub
+[env:gpu]
+DPHUB_HOST_ROOT = {directory}/gpu
+[env:ib]
+DPHUB_HOST_ROOT = {directory}/ib
+"""
+
+PATIENT = Limits(watch=1, settle=0.5).scaled(20)
+"""No test depends on speed."""
+
+CHANGE = ["sh", "-c", "echo 'unhealthy: {stub-0: the fan is loud}' > {kubelet_dir}/run/stub-faults.yaml"]
+
+
+@pytest.fixture
+def hub(directory: Path) -> list[str]:
+    """The command that runs the hub with all plugins, on hardware that is simulated."""
+    for name in ("gpu", "ib"):
+        (directory / name).mkdir()
+    SimulatedNode(directory / "gpu", "pair")
+    two_connectx6(directory / "ib")
+    (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
+    flags = {"config": directory / "circus.ini", "plugin-dir": "{plugin_dir}", "run-dir": "{kubelet_dir}/run"}
+    words = (f"--{name}={value}" for name, value in {**flags, "http": "127.0.0.1:0"}.items())
+    return [sys.executable, "-P", "-m", "hub", "run", *words]
+
+
+@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca"])
+async def test_they_pass(hub: list[str], resource: str) -> None:
+    """All rules that apply to them, under the hub."""
+    with started_by(hub, resource, limits=PATIENT, change=CHANGE if resource == STUB else ()) as subject:
+        async with subject:
+            results = [result async for result in check(subject, RULES.values())]
+    assert {result.rule: result.findings for result in results if result.outcome is Outcome.FAILED} == {}
+    skipped = {result.rule for result in results if result.outcome is Outcome.SKIPPED}
+    assert skipped.isdisjoint(["kubelet-restart", "allocate-again", "preference-answers", "stops-on-sigterm"])
+    assert ("changes-everywhere" in skipped) == (resource != STUB)

@@ -1,0 +1,141 @@
+"""Each rule catches a plugin that breaks it, and accepts one that follows it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.conformance import RULES, Limits, Outcome, Result, Subject, behind, check, found_in, started_by
+from tests.integration.verify.model import CHANGE, ModelPlugin
+from tests.integration.verify.process import BROKEN
+
+QUICK = Limits(start=60, dial=0.3, quick=0.3, back=2, stop=2, watch=0.3, settle=0.3)
+"""For plugins that break a rule: a slow machine does not make them follow it."""
+
+PATIENT = Limits(watch=0.5, settle=0.3).scaled(20)
+"""For plugins that follow the rules, on however slow a machine."""
+
+NEED_A_PROCESS = ("stops-on-sigterm", "removes-socket")
+
+PROCESS = [sys.executable, "-m", "tests.integration.verify.process"]
+
+LIMITS = {
+    "registers": replace(QUICK, start=0.5),
+    "quick-return": replace(QUICK, back=60),
+    "list-size": PATIENT,
+    "streams-independent": PATIENT,
+}
+"""For those that have to do something else in time, before they break their rule."""
+
+IN_TASK = [name for name in RULES if name not in NEED_A_PROCESS]
+
+
+@pytest.fixture
+def plugin_dir(directory: Path) -> Path:
+    """Make the kubelet's plugin directory."""
+    path = directory / "dp"
+    path.mkdir()
+    return path
+
+
+@asynccontextmanager
+async def subject(directory: Path, plugin: type[ModelPlugin], limits: Limits) -> AsyncIterator[Subject]:
+    """A plugin that runs as a task of the test, found in a directory."""
+    change = ["touch", str(directory / CHANGE)]
+    running = asyncio.create_task(plugin(directory).run())
+    try:
+        with found_in(directory, plugin.resource, limits=limits, change=change) as found:
+            async with found:
+                yield found
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def _results(found: Subject, *names: str) -> dict[str, Result]:
+    return {result.rule: result async for result in check(found, [RULES[name] for name in names])}
+
+
+def test_each_rule_has_a_broken_plugin() -> None:
+    """And each broken plugin a rule."""
+    assert set(BROKEN) == set(RULES)
+
+
+@pytest.mark.parametrize("name", IN_TASK)
+async def test_a_broken_plugin_is_caught(plugin_dir: Path, name: str) -> None:
+    """By the rule that it breaks, with what is wrong."""
+    async with subject(plugin_dir, BROKEN[name], LIMITS.get(name, QUICK)) as found:
+        result = (await _results(found, name))[name]
+    assert result.outcome is Outcome.FAILED, result
+    assert all(result.findings)
+
+
+@pytest.mark.parametrize("name", NEED_A_PROCESS)
+async def test_a_process_that_does_not_end_well_is_caught(name: str) -> None:
+    """A process that stays, and one that leaves its socket."""
+    with started_by([*PROCESS, "{plugin_dir}", name], limits=Limits(start=60, stop=1)) as found:
+        async with found:
+            result = (await _results(found, name))[name]
+    assert result.outcome is Outcome.FAILED, result
+
+
+async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
+    """It passes all that do not need its process."""
+    async with subject(plugin_dir, ModelPlugin, PATIENT) as found:
+        results = await _results(found, *RULES)
+    assert {name: result for name, result in results.items() if result.outcome is Outcome.FAILED} == {}
+    assert [name for name, result in results.items() if result.outcome is Outcome.SKIPPED] == list(NEED_A_PROCESS)
+
+
+async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
+    """Its answers are checked; rules about its life cycle are skipped, with the reason."""
+    plugin = ModelPlugin(plugin_dir)
+    await plugin.serve()
+    try:
+        with behind(plugin_dir / plugin.socket, limits=PATIENT) as found:
+            async with found:
+                results = await _results(found, *RULES)
+    finally:
+        await plugin.close()
+    assert results["allocate-same"].outcome is results["streams-independent"].outcome is Outcome.PASSED
+    assert results["kubelet-restart"].skipped == "only the plugin's socket is known"
+    assert {each.outcome for each in results.values()} == {Outcome.PASSED, Outcome.SKIPPED}
+
+
+async def test_a_plugin_that_loses_its_registration_is_started_again() -> None:
+    """A rule that leaves the plugin unusable does not spoil those after it."""
+    names = ["kubelet-restart", "socket-deleted", "allocate-answers"]
+    limits = Limits(start=60, back=1, watch=0.3)
+    with started_by([*PROCESS, "{plugin_dir}", names[0]], limits=limits) as found:
+        async with found:
+            results = await _results(found, *names)
+    outcomes = [results[name].outcome for name in names]
+    assert outcomes == [Outcome.FAILED, Outcome.FAILED, Outcome.PASSED], results
+
+
+async def test_a_plugin_that_never_registers_fails_one_rule(plugin_dir: Path) -> None:
+    """The others say where to look, and nothing waits twice."""
+    async with subject(plugin_dir, BROKEN["registers"], LIMITS["registers"]) as found:
+        results = await _results(found, *RULES)
+    failed = [name for name, result in results.items() if result.outcome is Outcome.FAILED]
+    assert failed == ["registers"]
+    assert results["allocate-answers"].skipped == "the plugin is not registered: see the rule registers"
+
+
+async def test_many_findings_are_counted(plugin_dir: Path) -> None:
+    """The first few are listed."""
+
+    class Odd(ModelPlugin):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory)
+            self.listed = [wire.Device(ID=f"d{number}", health="ok") for number in range(20)]
+
+    async with subject(plugin_dir, Odd, PATIENT) as found:
+        result = (await _results(found, "health-words"))["health-words"]
+    assert result.findings[0] == "device 'd0' has the health 'ok'"
+    assert result.findings[-1] == "and 15 more"
