@@ -64,11 +64,10 @@ async def registers(subject: Subject) -> Findings:
 
 
 def _missing(subject: Subject) -> str:
-    what = subject.resource or "a resource"
     others = {each.resource for each in subject.kubelet.registrations}
-    text = f"no registration of {what} within {subject.limits.start:g} s"
-    text += f", only of {', '.join(sorted(others))}" if others else ""
-    text += f"; {subject.exit}" if subject.exit else ""
+    text = f"it did not register {subject.resource or 'a resource'}"
+    text += f", only {', '.join(sorted(others))}" if others else ""
+    text += f": {subject.exit}" if subject.exit else f" within {subject.limits.start:g} s"
     lines = subject.command.last_lines() if subject.has_command else []
     return f"{text}; its last output: {' | '.join(lines)}" if lines else text
 

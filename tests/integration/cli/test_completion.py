@@ -160,6 +160,7 @@ def test_nothing_slow_is_loaded(run_dir: RunDir) -> None:
         "dphub restart ",
         "dphub stop ",
         "dphub fake-kubelet --",
+        "dphub verify --",
         "dphub demo --",
         "dphub reload --",
     ):
