@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+from hub.base.errors import ConfigError
 from hub.testing.conformance.listing import Listing, same_devices
 from hub.testing.conformance.lists import devices
-from hub.testing.conformance.rule import Findings, Level, NotApplicable, rule
+from hub.testing.conformance.rule import Findings, Level, rule
 from hub.testing.conformance.streams import COUNT, RUN_CLIENT, opened_several
 from hub.testing.conformance.subject import Subject
 
@@ -45,17 +46,18 @@ def _changed(listing: Listing) -> bool:
 
 
 async def _run(command: Sequence[str]) -> None:
-    """Run the user's command.
+    """Run the user's command; its output would end up between the results.
 
     Raises:
-        NotApplicable: it failed.
+        ConfigError: it failed, so the plugin is not at fault.
     """
+    nothing = asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=nothing)
     except OSError as error:
-        raise NotApplicable(f"the command of --change cannot be started: {command[0]}: {error.strerror}") from None
+        raise ConfigError("--change", f"{command[0]} cannot be started: {error.strerror}") from None
     if code := await process.wait():
-        raise NotApplicable(f"the command of --change exited with code {code}")
+        raise ConfigError("--change", f"{' '.join(command)} exited with code {code}, expected 0")
 
 
 RULES = (changes_everywhere,)

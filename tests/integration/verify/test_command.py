@@ -82,6 +82,12 @@ async def test_a_change_on_command() -> None:
     assert (done.code, done.out.split()[0]) == (Exit.OK, "passed"), done
 
 
+async def test_a_change_that_fails() -> None:
+    """It is a mistake of the user too."""
+    done = await _verify(*PATIENT, "--rule", "changes-everywhere", "--change", "false", "--", *PLUGIN)
+    assert done == CommandResult(Exit.USAGE, "", "dphub: --change: false exited with code 1, expected 0\n")
+
+
 async def test_a_command_that_cannot_be_started() -> None:
     """It is a mistake of the user, and no rule is checked."""
     done = await _verify("--", "no-such-plugin")
