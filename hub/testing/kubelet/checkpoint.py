@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from hub.base.log import get_logger
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet.model import AdvertisedDevice, Container, ContainerAllocation, Pod
 
@@ -22,12 +23,14 @@ class _Entry(msgspec.Struct, rename="pascal"):
     container_name: str
     resource_name: str
     device_ids: dict[int, list[str]] = msgspec.field(name="DeviceIDs")
-    alloc_resp: bytes
+    alloc_resp: bytes | None
 
 
 class _Data(msgspec.Struct, rename="pascal"):
-    pod_device_entries: list[_Entry]
-    registered_devices: dict[str, list[str]]
+    """A kubelet writes null for what is empty."""
+
+    pod_device_entries: list[_Entry] | None
+    registered_devices: dict[str, list[str] | None]
 
 
 class _Checkpoint(msgspec.Struct, rename="pascal"):
@@ -42,7 +45,9 @@ def write(path: Path, healthy: Mapping[str, Iterable[AdvertisedDevice]], pods: I
         for container in pod.containers.values()
         for resource, found in container.allocations.items()
     ]
-    registered = {resource: [device.id for device in devices] for resource, devices in healthy.items()}
+    registered: dict[str, list[str] | None] = {
+        resource: [device.id for device in devices] for resource, devices in healthy.items()
+    }
     scratch = path.with_name(f".{path.name}")
     scratch.write_bytes(msgspec.json.encode(_Checkpoint(_Data(entries, registered))))
     scratch.replace(path)
@@ -59,13 +64,29 @@ def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
     except FileNotFoundError:
         return [], {}
     pods: dict[str, Pod] = {}
-    for entry in data.pod_device_entries:
+    for entry in data.pod_device_entries or ():
         namespace, _, name = entry.pod.partition("/")
         pod = pods.setdefault(entry.pod, Pod(name, namespace))
         container = pod.containers.setdefault(entry.container_name, Container(entry.container_name, started=True))
-        response = wire.ContainerAllocateResponse.FromString(entry.alloc_resp)
+        response = wire.ContainerAllocateResponse.FromString(entry.alloc_resp or b"")
         container.allocations[entry.resource_name] = ContainerAllocation(_devices(entry.device_ids), response)
     return list(data.registered_devices), pods
+
+
+def restore(path: Path, pods: dict[str, Pod]) -> list[str]:
+    """Return the known resources, and keep the pods whose devices the checkpoint knows, and those without devices.
+
+    Pods belong to the cluster, and continue without a kubelet; only the checkpoint knows their devices.
+    """
+    try:
+        resources, known = read(path)
+    except msgspec.DecodeError as error:
+        get_logger().warning("checkpoint ignored", path=str(path), error=str(error))
+        resources, known = [], {}
+    kept = {key: pod for key, pod in pods.items() if key in known or not pod.holds_devices}
+    pods.clear()
+    pods.update({**known, **kept})
+    return resources
 
 
 def _by_node(devices: Iterable[AdvertisedDevice]) -> dict[int, list[str]]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from hub.testing.kubelet.admission import Requests
 from hub.testing.kubelet.journal import Journal
@@ -36,6 +36,9 @@ class FakeKubelet:
         distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource, as in
             kubelets from 1.37 on (kubernetes/kubernetes#135437).
     """
+
+    process_type: ClassVar[type[KubeletProcess]] = KubeletProcess
+    """What a start runs; a test may choose another."""
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class FakeKubelet:
         """Start, as after a boot or an upgrade; do nothing if it is running."""
         if self._process is None:
             self.starts += 1
-            process = KubeletProcess(self._settings, self._journal, self._pods, self.starts)
+            process = self.process_type(self._settings, self._journal, self._pods, self.starts)
             try:
                 await _completed(process.start())
             except BaseException:

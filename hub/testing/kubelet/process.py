@@ -5,9 +5,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.kubelet.wire import podresources_pb2_grpc, v1beta1_pb2_grpc
 from hub.kubelet.wire import v1beta1_pb2 as wire
@@ -120,15 +117,7 @@ class KubeletProcess:
         self._journal.changed()
 
     def _restore(self) -> None:
-        try:
-            resources, pods = checkpoint.read(self._checkpoint)
-        except msgspec.DecodeError as error:
-            get_logger().warning("checkpoint ignored", path=str(self._checkpoint), error=str(error))
-            resources, pods = [], {}
-        # Pods belong to the cluster, and continue without a kubelet; only the checkpoint knows their devices.
-        kept = {key: pod for key, pod in self._pods.items() if key in pods or not pod.holds_devices}
-        self._pods.clear()
-        self._pods.update({**pods, **kept})
+        resources = checkpoint.restore(self._checkpoint, self._pods)
         now = time.monotonic()
         for resource in resources:
             self.manager.restore(resource, now)
