@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import topology
-from hub.testing.kubelet.client import PluginClient, PluginError
+from hub.testing.kubelet.client import EmptyAnswerError, PluginClient, PluginError
 from hub.testing.kubelet.devices import DeviceManager, PluginEndpoint
 from hub.testing.kubelet.model import AdmissionError, AdvertisedDevice, Container, ContainerAllocation, Pod
 
@@ -21,6 +22,8 @@ class Admission:
         self._pre_start_timeout = pre_start_timeout
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
+        # Devices that no pod has, and that a kubelet does not give to any after certain errors.
+        self._lost: dict[str, set[str]] = {}
 
     def close(self) -> None:
         """Stop admitting pods, including those that are waiting for their turn."""
@@ -40,8 +43,14 @@ class Admission:
                     pod.containers[name] = Container(name)
                     await self._allocate(pod, pod.containers[name], sizes)
             except PluginError as error:
+                if pod.holds_devices:
+                    self.recount()
                 raise AdmissionError(pod, str(error)) from None
             admitted(pod)
+
+    def recount(self) -> None:
+        """Count the allocated devices again, as a kubelet does when a pod with devices ends or Allocate fails."""
+        self._lost.clear()
 
     async def start(self, container: Container) -> None:
         """Call PreStartContainer if plugins require it, start the container, and set `started` and `error`."""
@@ -58,14 +67,25 @@ class Admission:
         wanted = {resource: size for resource, size in sizes.items() if size}
         known = {resource: self._manager.devices(resource) or [] for resource in wanted}
         near = topology.affinity(known, {resource: self._free(resource, pod) for resource in wanted}, wanted)
-        for resource, size in wanted.items():
+        for resource, size in sizes.items():
             free = self._checked(resource, size, pod)
-            chosen = await self._choose(resource, size, free, near)
-            response = await _client(self._manager.endpoint(resource), resource).allocate([d.id for d in chosen])
-            container.allocations[resource] = ContainerAllocation(tuple(chosen), response)
+            if size:
+                chosen = await self._choose(resource, size, free, near)
+                response = await self._call_allocate(resource, [device.id for device in chosen])
+                container.allocations[resource] = ContainerAllocation(tuple(chosen), response)
+
+    async def _call_allocate(self, resource: str, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
+        try:
+            return await _client(self._manager.endpoint(resource), resource).allocate(ids)
+        except EmptyAnswerError:
+            self._lost.setdefault(resource, set()).update(ids)
+            raise
+        except PluginError:
+            self.recount()
+            raise
 
     def _free(self, resource: str, pod: Pod) -> list[AdvertisedDevice]:
-        held = self._held(resource) | pod.held(resource)
+        held = self._held(resource) | pod.held(resource) | self._lost.get(resource, set())
         return [device for device in self._manager.healthy().get(resource, ()) if device.id not in held]
 
     def _checked(self, resource: str, size: int, pod: Pod) -> list[AdvertisedDevice]:
@@ -94,9 +114,13 @@ class Admission:
         if size < len(aligned):
             preferred = await self._preferred(resource, aligned, [], size)
             return _first(size, preferred, aligned)
-        if size == len(aligned) or size == len(free):
-            return _first(size, aligned, free)
-        preferred = await self._preferred(resource, free, aligned, size)
+        if size == len(aligned):
+            return aligned
+        try:
+            preferred = await self._preferred(resource, free, aligned, size)
+        except PluginError:
+            self._lost.setdefault(resource, set()).update(device.id for device in aligned)
+            raise
         elsewhere = [device for device in free if device.numa]
         return _first(size, aligned, preferred, elsewhere, free)
 

@@ -27,6 +27,10 @@ class PluginError(Exception):
     """A failed call to a plugin, with the kubelet's text."""
 
 
+class EmptyAnswerError(PluginError):
+    """An answer to Allocate without a container."""
+
+
 class PluginClient:
     """Calls a plugin on its socket, between `dial` and `close`."""
 
@@ -35,29 +39,51 @@ class PluginClient:
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
         self._stub = rpc.DevicePluginStub(self._channel)
         self._calls: set[grpc.aio.Call] = set()
+        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.dialled = False
         self.closed = False
 
     async def dial(self, timeout: float) -> None:  # noqa: ASYNC109 - a setting of the kubelet, not of the caller
         """Connect, and retry for `timeout` seconds.
 
         Raises:
-            PluginError: no process answered in time, or the connection was closed in the meantime.
+            PluginError: no process answered in time, or the caller gave up.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                await self._channel.channel_ready()
-        except TimeoutError:
-            raise PluginError("failed to dial device plugin: context deadline exceeded") from None
-        except grpc.aio.UsageError:
-            # The end of an older plugin of the resource has closed this connection too.
-            raise PluginError("failed to dial device plugin: grpc: the client connection is closing") from None
+        dialling = asyncio.ensure_future(self._channel.channel_ready())
+        await asyncio.wait([dialling, self._given_up], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not dialling.done():
+            dialling.cancel()
+            cause = "context canceled" if self._given_up.done() else "context deadline exceeded"
+            raise PluginError(f"failed to dial device plugin: {cause}")
+        await dialling
+        self.dialled = True
+
+    def give_up(self) -> None:
+        """End the attempt to connect, and the call for the options."""
+        if not self._given_up.done():
+            self._given_up.set_result(None)
 
     async def options(self) -> wire.DevicePluginOptions:
-        """Return the plugin's options; without a deadline."""
+        """Return the plugin's options; without a deadline.
+
+        Raises:
+            PluginError: the plugin returned an error, or the caller gave up.
+        """
+        asking = asyncio.ensure_future(self._answer(self._stub.GetDevicePluginOptions(wire.Empty())))
         try:
-            return await self._answer(self._stub.GetDevicePluginOptions(wire.Empty()))
+            await asyncio.wait([asking, self._given_up], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not asking.done():
+                asking.cancel()
+        try:
+            return await asking
         except PluginError as error:
             raise PluginError(f"failed to get device plugin options: {error}") from None
+        except asyncio.CancelledError:
+            if not self._given_up.done():
+                raise
+            canceled = "rpc error: code = Canceled desc = context canceled"
+            raise PluginError(f"failed to get device plugin options: {canceled}") from None
 
     async def lists(self) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Yield the plugin's lists until the stream ends, for any reason."""
@@ -92,7 +118,7 @@ class PluginClient:
         container = wire.ContainerAllocateRequest(devices_ids=ids)
         answer = await self._answer(self._stub.Allocate(wire.AllocateRequest(container_requests=[container])))
         if not answer.container_responses:
-            raise PluginError("no containers return in allocation response")
+            raise EmptyAnswerError("no containers return in allocation response")
         return answer.container_responses[0]
 
     async def pre_start(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ASYNC109 - becomes the call's deadline

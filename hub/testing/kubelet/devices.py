@@ -1,6 +1,6 @@
 """The state of the device manager: the plugin and the devices of each resource. No input or output."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
@@ -25,26 +25,32 @@ class DeviceManager:
     def __init__(self) -> None:
         self._endpoints: dict[str, PluginEndpoint] = {}
         self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
+        # Ids in the order of the list. One that a list repeats can be in both.
+        self._healthy: dict[str, dict[str, None]] = {}
+        self._unhealthy: dict[str, dict[str, None]] = {}
 
     def restore(self, resource: str, now: float) -> None:
         """Add a resource from before the restart, without devices until its plugin registers again."""
         self._endpoints[resource] = PluginEndpoint(stopped_at=now)
-        self._devices[resource] = {}
+        self.listed(resource, ())
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
         """Set the plugin of a resource; its devices are known once the plugin lists them."""
         self._endpoints[resource] = PluginEndpoint(client, options)
 
-    def listed(self, resource: str, devices: Iterable[AdvertisedDevice]) -> None:
+    def listed(self, resource: str, devices: Sequence[AdvertisedDevice]) -> None:
         """Replace the resource's devices."""
         self._devices[resource] = {device.id: device for device in devices}
+        self._healthy[resource] = {device.id: None for device in devices if device.healthy}
+        self._unhealthy[resource] = {device.id: None for device in devices if not device.healthy}
 
     def disconnected(self, resource: str, now: float) -> None:
         """Mark all devices of the resource as unhealthy."""
         if endpoint := self._endpoints.get(resource):
             endpoint.stopped_at = now
-            devices = self._devices.setdefault(resource, {})
-            self._devices[resource] = {device.id: replace(device, healthy=False) for device in devices.values()}
+            self._unhealthy.setdefault(resource, {}).update(self._healthy.get(resource, {}))
+            if resource in self._healthy:
+                self._healthy[resource] = {}
 
     def forget(self, resource: str, stopped_at: float) -> bool:
         """Remove the resource, unless its plugin has changed since `stopped_at`; return whether it was removed."""
@@ -52,7 +58,8 @@ class DeviceManager:
         if endpoint is None or endpoint.stopped_at != stopped_at:
             return False
         del self._endpoints[resource]
-        del self._devices[resource]
+        for known in (self._devices, self._healthy, self._unhealthy):
+            known.pop(resource, None)
         return True
 
     def endpoint(self, resource: str) -> PluginEndpoint | None:
@@ -61,19 +68,21 @@ class DeviceManager:
 
     def devices(self, resource: str) -> list[AdvertisedDevice] | None:
         """Return the resource's devices in the order of its plugin's list; None if the resource is unknown."""
-        devices = self._devices.get(resource)
-        return None if devices is None else list(devices.values())
+        if resource not in self._unhealthy:
+            return None
+        devices = self._devices.get(resource, {}).values()
+        return list(devices) if self._healthy.get(resource) else [replace(each, healthy=False) for each in devices]
 
     def healthy(self) -> dict[str, list[AdvertisedDevice]]:
-        """Return the healthy devices of every resource."""
+        """Return the healthy devices of every resource that has listed devices."""
         return {
-            resource: [device for device in devices.values() if device.healthy]
-            for resource, devices in self._devices.items()
+            resource: [self._devices[resource][device] for device in healthy]
+            for resource, healthy in self._healthy.items()
         }
 
     def capacity(self) -> dict[str, Capacity]:
         """Return the number of devices of every resource."""
-        return {
-            resource: Capacity(len(self._devices[resource]), len(healthy))
-            for resource, healthy in self.healthy().items()
+        counts = {
+            name: (len(self._healthy.get(name, ())), len(unhealthy)) for name, unhealthy in self._unhealthy.items()
         }
+        return {name: Capacity(healthy + unhealthy, healthy) for name, (healthy, unhealthy) in counts.items()}

@@ -1,6 +1,7 @@
 """The fake kubelet, as tests and demos use it."""
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
@@ -198,7 +199,12 @@ class FakeKubelet:
         """
         pod = Pod(name, namespace)
         process = self._process_for(pod)
-        await process.admission.admit(pod, containers or {container: requests or {}}, process.admitted)
+        wanted = containers or {container: requests or {}}
+        for resource in itertools.chain.from_iterable(wanted.values()):
+            if resource not in self.capacity():
+                # A kubelet would ignore the resource, but a scheduler does not choose a node without it.
+                raise AdmissionError(pod, f"cannot allocate unregistered device {resource}")
+        await process.admission.admit(pod, wanted, process.admitted)
         for started in pod.containers.values():
             await process.admission.start(started)
         self._journal.changed()
@@ -228,10 +234,11 @@ class FakeKubelet:
             LookupError: there is no such pod.
         """
         key = pod.key if isinstance(pod, Pod) else f"{namespace}/{pod}"
-        if self._pods.pop(key, None) is None:
+        removed = self._pods.pop(key, None)
+        if removed is None:
             raise LookupError(f"there is no pod {key}")
         if self._process:
-            self._process.state_changed()
+            self._process.removed(removed)
 
     def _process_for(self, pod: Pod) -> KubeletProcess:
         if pod.key in self._pods:

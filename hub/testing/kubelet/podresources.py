@@ -55,9 +55,13 @@ def _container(container: Container) -> wire.ContainerResources:
 
 
 def _devices(resource: str, devices: Iterable[AdvertisedDevice]) -> list[wire.ContainerDevices]:
-    """Return one entry per device, as a kubelet does."""
-    return [wire.ContainerDevices(resource_name=resource, device_ids=[d.id], topology=_topology(d)) for d in devices]
+    """Return one entry per device and NUMA node, as a kubelet does."""
+    return [
+        wire.ContainerDevices(resource_name=resource, device_ids=[device.id], topology=topology)
+        for device in devices
+        for topology in _topologies(device)
+    ]
 
 
-def _topology(device: AdvertisedDevice) -> wire.TopologyInfo | None:
-    return wire.TopologyInfo(nodes=[wire.NUMANode(ID=node) for node in device.numa]) if device.numa else None
+def _topologies(device: AdvertisedDevice) -> list[wire.TopologyInfo | None]:
+    return [wire.TopologyInfo(nodes=[wire.NUMANode(ID=node)]) for node in device.numa] or [None]

@@ -111,6 +111,12 @@ class KubeletProcess:
         self._forget_later(resource, now)
         self._journal.changed()
 
+    def removed(self, pod: Pod) -> None:
+        """Free the devices of a pod that has been removed."""
+        if pod.holds_devices:
+            self.admission.recount()
+        self.state_changed()
+
     def state_changed(self) -> None:
         """Write the checkpoint, and wake waiting tasks."""
         checkpoint.write(self._checkpoint, self.manager.healthy(), self._pods.values())

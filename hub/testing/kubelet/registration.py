@@ -59,10 +59,14 @@ class RegistrationService(rpc.RegistrationServicer):
     async def Register(
         self, request: wire.RegisterRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.Empty:
-        """Connect to the plugin before returning."""
-        registering = self._spawn(self._register(request))
-        # When the plugin cancels the call, the registration continues, as in a kubelet.
-        await asyncio.wait([registering])
+        """Connect to the plugin before returning. Since 1.35, a plugin that cancels the call is not registered."""
+        client = PluginClient(f"{self._plugin_dir}/{request.endpoint}")
+        registering = self._spawn(self._register(request, client))
+        try:
+            await asyncio.wait([registering])
+        except asyncio.CancelledError:
+            client.give_up()
+            raise
         if registering.cancelled():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the kubelet has stopped")
         if error := registering.result():
@@ -81,18 +85,18 @@ class RegistrationService(rpc.RegistrationServicer):
             if isinstance(failure, Exception):
                 raise failure
 
-    async def _register(self, request: wire.RegisterRequest) -> str:
+    async def _register(self, request: wire.RegisterRequest, client: PluginClient) -> str:
         """Register a plugin; return the kubelet's error, or an empty string."""
         error = _request_error(request)
         if not error:
             try:
-                await self._connect(request.resource_name, request.endpoint)
+                await self._connect(request.resource_name, client)
             except PluginError as failure:
                 error = str(failure)
         self._events.registered(request, error)
         return error
 
-    async def _connect(self, resource: str, endpoint: str) -> None:
+    async def _connect(self, resource: str, client: PluginClient) -> None:
         """Make this plugin the owner of the resource's name.
 
         The owner changes before the new plugin has answered. If it does not answer, the name has no owner; the earlier
@@ -101,7 +105,6 @@ class RegistrationService(rpc.RegistrationServicer):
         Raises:
             PluginError: the plugin did not answer.
         """
-        client = PluginClient(f"{self._plugin_dir}/{endpoint}")
         self._clients.append(client)
         before = self._holders.get(resource)
         self._holders[resource] = client
@@ -134,7 +137,8 @@ class RegistrationService(rpc.RegistrationServicer):
             return
         del self._holders[resource]
         self._events.disconnected(resource)
-        await holder.close()
+        if holder.dialled:
+            await holder.close()
 
     def _spawn(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
         task = asyncio.create_task(work)

@@ -186,6 +186,7 @@ async def test_pods_keep_their_devices_over_a_restart() -> None:
         await it.kubelet.admit("new", {STUB: 2})
 
 
+@pytest.mark.fake_kubelet("a real one learns from the API server which pods there are")
 async def test_the_checkpoint_is_the_kubelets_memory() -> None:
     """A fake kubelet in another process goes on from the file alone."""
     async with node() as it:

@@ -13,7 +13,7 @@ from hub.testing.kubelet import AdmissionError, Capacity
 from hub.testing.kubelet.devices import DeviceManager
 from hub.testing.kubelet.names import is_extended_resource_name
 from hub.testing.plugin import STUB
-from hub.testing.scripted import ScriptedPlugin, device, devices, refuse
+from hub.testing.scripted import ScriptedPlugin, device, devices, hang, refuse
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.kubelet import node
 
@@ -93,6 +93,7 @@ def test_extended_resource_names_are_accepted(name: str) -> None:
     assert is_extended_resource_name(name)
 
 
+@pytest.mark.fake_kubelet("the time for dialling is shorter")
 async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time() -> None:
     """Serve first, then register."""
     async with node(dial_back_timeout=0.2) as it:
@@ -122,8 +123,8 @@ async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
         assert await refused(plugin) == words
 
 
-async def test_a_plugin_that_gives_up_waiting_is_registered_all_the_same() -> None:
-    """The kubelet does not stop half way."""
+async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
+    """The kubelet stops half way."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), register=False)
         go_on = asyncio.Event()
@@ -138,9 +139,11 @@ async def test_a_plugin_that_gives_up_waiting_is_registered_all_the_same() -> No
         registering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await registering
+        await it.kubelet.wait_until(lambda kubelet: bool(kubelet.registrations), what="the end of the call")
+        words = "failed to get device plugin options: rpc error: code = Canceled desc = context canceled"
+        assert [call.error for call in it.kubelet.registrations] == [words]
         go_on.set()
-        await it.kubelet.wait_for(STUB, allocatable=1)
-        assert [call.error for call in it.kubelet.registrations] == [""]
+        assert it.kubelet.capacity() == {}
 
 
 async def test_every_list_is_the_whole_truth() -> None:
@@ -205,6 +208,7 @@ async def test_a_dropped_stream_makes_every_device_unhealthy_at_once(end: str) -
         await it.kubelet.wait_for(STUB, allocatable=2)
 
 
+@pytest.mark.fake_kubelet("the grace time is shorter")
 async def test_a_resource_is_forgotten_after_the_grace_time() -> None:
     """Its plugin stayed away: the node has the resource no more, nor has the checkpoint."""
     async with node(stopped_endpoint_grace=0.1) as it:
@@ -218,6 +222,7 @@ async def test_a_resource_is_forgotten_after_the_grace_time() -> None:
         assert it.kubelet.capacity() == {}
 
 
+@pytest.mark.fake_kubelet("the grace time is shorter")
 async def test_a_resource_that_came_back_is_not_forgotten() -> None:
     """The grace time of an earlier end does not count against a plugin that has returned."""
     async with node(stopped_endpoint_grace=0.2) as it:
@@ -280,23 +285,37 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
         await it.kubelet.wait_for(STUB, allocatable=3)
 
 
-async def test_the_end_of_an_old_stream_ends_a_connection_that_is_being_made() -> None:
-    """The trap again: the new plugin gets the error at once, and not when the time for dialling is over."""
+async def test_the_end_of_an_old_stream_during_a_registration() -> None:
+    """The trap again: the kubelet closes the new connection, and the new plugin gets an error."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
-        reached: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        new = await it.plugin(socket="new.sock", register=False)
+        new.on_options = hang
+        new.called.clear()
+        registering = asyncio.create_task(refused(new))
+        await new.called.wait()
+        old.end_streams()
+        closing = "rpc error: code = Canceled desc = grpc: the client connection is closing"
+        assert await registering == f"failed to get device plugin options: {closing}"
+        assert it.kubelet.capacity() == {STUB: Capacity(2, 0)}
 
-        def hear(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            reached.put_nowait(writer)
 
-        silent = await asyncio.start_unix_server(hear, it.plugin_dir / "silent.sock")
-        async with silent:
-            registering = asyncio.create_task(refused(ScriptedPlugin(it.plugin_dir, socket="silent.sock")))
-            connection = await reached.get()
-            old.end_streams()
-            assert await registering == "failed to dial device plugin: grpc: the client connection is closing"
-            connection.close()
-        await old.register()
+async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> None:
+    """The new plugin is registered, but without holding the name: its own end goes unnoticed."""
+    async with node() as it:
+        old = await it.plugin(listed=devices(2))
+        new = ScriptedPlugin(it.plugin_dir, socket="new.sock", listed=devices(3))
+        registering = asyncio.create_task(new.register())
+        await asyncio.wait([registering], timeout=0.1)
+        old.end_streams()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+        await new.serve()
+        await registering
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        await new.close()
+        other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
+        assert other.streams == 1
+        assert it.kubelet.capacity()[STUB] == Capacity(3, 3)
 
 
 async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:
@@ -310,6 +329,7 @@ async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> Non
         assert new.streams == 1
 
 
+@pytest.mark.fake_kubelet("the time for dialling is shorter")
 async def test_a_refused_registration_takes_the_name_from_its_holder() -> None:
     """After it the name has no holder, so that the end of the old stream goes unnoticed."""
     async with node(dial_back_timeout=2) as it:

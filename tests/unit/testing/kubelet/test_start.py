@@ -20,7 +20,7 @@ async def test_a_container_is_announced_at_every_start() -> None:
         silent = await it.plugin(OTHER, "other.sock", listed=devices(1), pre_start=False)
         pod = await it.kubelet.admit("pod", {STUB: 2, OTHER: 1})
         await it.kubelet.start_container(pod)
-        assert [list(entry.devices_ids) for entry in plugin.requests("PreStartContainer")] == [["d0", "d1"]] * 2
+        assert [sorted(entry.devices_ids) for entry in plugin.requests("PreStartContainer")] == [["d0", "d1"]] * 2
         assert silent.requests("PreStartContainer") == []
 
 
@@ -52,6 +52,7 @@ async def test_one_container_that_does_not_start_leaves_the_others_running() -> 
         assert it.kubelet.pods["default/pod"].containers["good"].started
 
 
+@pytest.mark.fake_kubelet("the deadline is shorter")
 async def test_the_announcement_has_a_deadline_and_holds_up_no_other_pod() -> None:
     """30 s with a real kubelet."""
     async with node(pre_start_timeout=0.5) as it:
@@ -82,5 +83,5 @@ async def test_a_container_does_not_start_while_its_plugin_is_gone() -> None:
         pod = await it.kubelet.admit("pod", {STUB: 1})
         await plugin.close()
         await it.kubelet.wait_for(STUB, allocatable=0)
-        with pytest.raises(ContainerStartError, match=f"endpoint of {STUB} has been stopped"):
+        with pytest.raises(ContainerStartError, match=r"endpoint .* has been stopped"):
             await it.kubelet.start_container(pod)
