@@ -9,7 +9,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 # The parts of the set-up share one environment.
 .NOTPARALLEL:
-.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests fuzz bench test-image release-check clean
+.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests test-kubelet fuzz bench test-image release-check clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,13 @@ deploy: $(TOOLS) ## Check the manifests, the chart, the release and the set-up.
 # In one run, so that all processes stay busy until its end.
 tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest.
 	$(PYTEST)
+
+# The supported versions. A build takes minutes, and is kept in build/kubelet.
+KUBELETS := 1.34 1.35 1.36 1.37
+
+test-kubelet: $(TOOLS) ## Run all tests that have a kubelet with real ones, KUBELETS="1.36 1.37"; needs Go.
+	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
+	set -e; for version in $(KUBELETS); do $(PYTEST) --kubelet=$$version tests/unit tests/integration tests/docs; done
 
 # For all targets together.
 MINUTES := 10

