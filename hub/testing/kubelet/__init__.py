@@ -1,7 +1,15 @@
 """A kubelet without a cluster: its side of the device plugin API, for tests and demos.
 
 It listens on a real socket, connects to real plugins, and behaves like the kubelet's device manager
-(kubernetes, pkg/kubelet/cm/devicemanager, version 1.36), including its pitfalls.
+(kubernetes, pkg/kubelet/cm/devicemanager, version 1.36, optionally 1.37), including its pitfalls. Random scripts in
+tests/differential compare it with real ones. What differs on purpose:
+
+- Among devices that are equally good, and among the resources of a container, it takes the first; a real kubelet takes
+  any.
+- It rejects a pod that requests an unknown resource. A real kubelet ignores the resource: a scheduler would not have
+  chosen the node.
+- A pod is known by its namespace and name, and has no UID.
+- Its checkpoint has no checksum, and does not contain pods that were removed.
 
     async with FakeKubelet(plugin_dir) as kubelet:
         await kubelet.wait_for("example.com/stub", allocatable=4)

@@ -1,7 +1,8 @@
 """Admission of pods and start of containers: the kubelet's calls to plugins, in its order."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import topology
@@ -68,6 +69,8 @@ class Admission:
         known = {resource: self._manager.devices(resource) or [] for resource in wanted}
         near = topology.affinity(known, {resource: self._free(resource, pod) for resource in wanted}, wanted)
         for resource, size in sizes.items():
+            if resource not in self._manager.healthy():
+                continue  # its plugin has not sent a list yet, so the kubelet does not know that it is a plugin's
             free = self._checked(resource, size, pod)
             if size:
                 chosen = await self._choose(resource, size, free, near)
@@ -94,10 +97,7 @@ class Admission:
         Raises:
             PluginError: there are too few.
         """
-        healthy = self._manager.healthy().get(resource)
-        if healthy is None:
-            raise PluginError(f"cannot allocate unregistered device {resource}")
-        if not healthy:
+        if not self._manager.healthy()[resource]:
             raise PluginError(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
         free = self._free(resource, pod)
         if len(free) < size:
@@ -131,7 +131,8 @@ class Admission:
         endpoint = self._manager.endpoint(resource)
         if endpoint is None or not endpoint.options.get_preferred_allocation_available:
             return []
-        ids = await _client(endpoint, resource).preferred([d.id for d in among], [d.id for d in required], size)
+        with _rpc("GetPreferredAllocation"):
+            ids = await _client(endpoint, resource).preferred([d.id for d in among], [d.id for d in required], size)
         known = {device.id: device for device in among}
         return [known[device] for device in ids if device in known]
 
@@ -141,7 +142,17 @@ class Admission:
             raise PluginError(f"endpoint not found in cache for a registered resource: {resource}")
         # After a restart of the kubelet, the options are unknown until the plugin is back, and the call is skipped.
         if endpoint.options.pre_start_required:
-            await _client(endpoint, resource).pre_start(ids, self._pre_start_timeout)
+            with _rpc("PreStartContainer"):
+                await _client(endpoint, resource).pre_start(ids, self._pre_start_timeout)
+
+
+@contextmanager
+def _rpc(name: str) -> Iterator[None]:
+    """Name the call in its errors, as a kubelet does for some calls."""
+    try:
+        yield
+    except PluginError as error:
+        raise PluginError(f"device plugin {name} rpc failed with err: {error}") from None
 
 
 def _client(endpoint: PluginEndpoint | None, resource: str) -> PluginClient:

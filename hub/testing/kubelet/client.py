@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -49,13 +49,15 @@ class PluginClient:
         Raises:
             PluginError: no process answered in time, or the caller gave up.
         """
-        dialling = asyncio.ensure_future(self._channel.channel_ready())
-        await asyncio.wait([dialling, self._given_up], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if not dialling.done():
+        dialling: asyncio.Future[None] = asyncio.ensure_future(self._channel.channel_ready())
+        try:
+            await asyncio.wait([dialling, self._given_up], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             dialling.cancel()
+            await asyncio.wait([dialling])
+        if dialling.cancelled():
             cause = "context canceled" if self._given_up.done() else "context deadline exceeded"
             raise PluginError(f"failed to dial device plugin: {cause}")
-        await dialling
         self.dialled = True
 
     def give_up(self) -> None:
@@ -70,8 +72,9 @@ class PluginClient:
             PluginError: the plugin returned an error, or the caller gave up.
         """
         asking = asyncio.ensure_future(self._answer(self._stub.GetDevicePluginOptions(wire.Empty())))
+        ends: list[asyncio.Future[Any]] = [asking, self._given_up]
         try:
-            await asyncio.wait([asking, self._given_up], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not asking.done():
                 asking.cancel()
@@ -87,6 +90,8 @@ class PluginClient:
 
     async def lists(self) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Yield the plugin's lists until the stream ends, for any reason."""
+        if self.closed:
+            return
         call = self._stub.ListAndWatch(wire.Empty())
         self._calls.add(call)
         try:
@@ -107,10 +112,7 @@ class PluginClient:
             available_deviceIDs=available, must_include_deviceIDs=required, allocation_size=size
         )
         request = wire.PreferredAllocationRequest(container_requests=[container])
-        try:
-            answer = await self._answer(self._stub.GetPreferredAllocation(request))
-        except PluginError as error:
-            raise PluginError(f"device plugin GetPreferredAllocation rpc failed with err: {error}") from None
+        answer = await self._answer(self._stub.GetPreferredAllocation(request))
         return list(answer.container_responses[0].deviceIDs) if answer.container_responses else []
 
     async def allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
@@ -124,10 +126,7 @@ class PluginClient:
     async def pre_start(self, ids: Sequence[str], timeout: float) -> None:  # noqa: ASYNC109 - becomes the call's deadline
         """Notify the plugin that a container is about to start with these devices."""
         request = wire.PreStartContainerRequest(devices_ids=ids)
-        try:
-            await self._answer(self._stub.PreStartContainer(request, timeout=timeout))
-        except PluginError as error:
-            raise PluginError(f"device plugin PreStartContainer rpc failed with err: {error}") from None
+        await self._answer(self._stub.PreStartContainer(request, timeout=timeout))
 
     async def close(self) -> None:
         """Close the connection and cancel all its calls."""

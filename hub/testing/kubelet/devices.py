@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.testing.kubelet.client import PluginClient
+from hub.testing.kubelet.client import PluginClient, PluginError
 from hub.testing.kubelet.model import AdvertisedDevice, Capacity
 
 
@@ -20,10 +20,16 @@ class PluginEndpoint:
 
 
 class DeviceManager:
-    """The plugins and devices that one kubelet knows, by resource."""
+    """The plugins and devices that one kubelet knows, by resource.
 
-    def __init__(self) -> None:
+    Args:
+        distinguishes_sockets: Whether a resource can have several plugins, each with its own socket, as since 1.37.
+    """
+
+    def __init__(self, *, distinguishes_sockets: bool = False) -> None:
+        self._distinguishes_sockets = distinguishes_sockets
         self._endpoints: dict[str, PluginEndpoint] = {}
+        self._by_socket: dict[str, dict[str, PluginEndpoint]] = {}
         self._devices: dict[str, dict[str, AdvertisedDevice]] = {}
         # Ids in the order of the list. One that a list repeats can be in both.
         self._healthy: dict[str, dict[str, None]] = {}
@@ -35,8 +41,18 @@ class DeviceManager:
         self.listed(resource, ())
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """Set the plugin of a resource; its devices are known once the plugin lists them."""
-        self._endpoints[resource] = PluginEndpoint(client, options)
+        """Set the plugin of a resource; its devices are known once the plugin lists them.
+
+        Raises:
+            PluginError: a plugin of the resource is connected on the same socket.
+        """
+        endpoint = PluginEndpoint(client, options)
+        if self._distinguishes_sockets:
+            sockets = self._by_socket.setdefault(resource, {})
+            if client.socket in sockets:
+                raise PluginError(f"device plugin already connected: {client.socket}")
+            sockets[client.socket] = endpoint
+        self._endpoints[resource] = endpoint
 
     def listed(self, resource: str, devices: Sequence[AdvertisedDevice]) -> None:
         """Replace the resource's devices."""
@@ -44,13 +60,22 @@ class DeviceManager:
         self._healthy[resource] = {device.id: None for device in devices if device.healthy}
         self._unhealthy[resource] = {device.id: None for device in devices if not device.healthy}
 
-    def disconnected(self, resource: str, now: float) -> None:
-        """Mark all devices of the resource as unhealthy."""
-        if endpoint := self._endpoints.get(resource):
-            endpoint.stopped_at = now
-            self._unhealthy.setdefault(resource, {}).update(self._healthy.get(resource, {}))
-            if resource in self._healthy:
-                self._healthy[resource] = {}
+    def disconnected(self, resource: str, client: PluginClient, now: float) -> None:
+        """Mark all devices of the resource as unhealthy, unless another of its plugins is connected."""
+        if not self._distinguishes_sockets:
+            ended = self._endpoints.get(resource)
+        else:
+            ended = self._by_socket.get(resource, {}).pop(client.socket, None)
+        if ended is None:
+            return
+        ended.stopped_at = now
+        if left := self._by_socket.get(resource):
+            # A real kubelet takes any of them.
+            self._endpoints[resource] = next(iter(left.values()))
+            return
+        self._unhealthy.setdefault(resource, {}).update(self._healthy.get(resource, {}))
+        if resource in self._healthy:
+            self._healthy[resource] = {}
 
     def forget(self, resource: str, stopped_at: float) -> bool:
         """Remove the resource, unless its plugin has changed since `stopped_at`; return whether it was removed."""

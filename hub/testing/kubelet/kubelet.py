@@ -34,8 +34,8 @@ class FakeKubelet:
         dial_back_timeout: Seconds within which a plugin that registers must accept a connection.
         pre_start_timeout: Seconds that PreStartContainer may take.
         stopped_endpoint_grace: Seconds after which a resource without a plugin is removed.
-        distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource, as in
-            kubelets from 1.37 on (kubernetes/kubernetes#135437).
+        distinguishes_sockets: Whether a resource can have several plugins with different sockets, and the end of one
+            does not affect the others, as in kubelets since Kubernetes 1.37 (kubernetes/kubernetes#135437).
     """
 
     process_type: ClassVar[type[KubeletProcess]] = KubeletProcess
@@ -98,7 +98,10 @@ class FakeKubelet:
             self._journal.changed()
 
     async def stop(self) -> None:
-        """Stop as on SIGTERM: close all connections and remove kubelet.sock; do nothing if it is not running."""
+        """Stop in order: close all connections and remove kubelet.sock; do nothing if it is not running.
+
+        A kubelet up to 1.37 does not do this on SIGTERM: it leaves the socket file, as in `crash`.
+        """
         await self._end(clean=True)
 
     async def crash(self) -> None:
@@ -158,7 +161,7 @@ class FakeKubelet:
         timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
-        """Wait until the predicate is true. It is called on every change, even one that is reverted immediately.
+        """Wait until the predicate is true. It is called at every change, even one that is reverted immediately.
 
         Raises:
             TimeoutError: it did not become true in time; the text describes the state.

@@ -11,6 +11,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import checkpoint
 from hub.testing.kubelet.admission import Admission
 from hub.testing.kubelet.client import PluginClient
+from hub.testing.kubelet.clients import ClientsByName, ClientsBySocket
 from hub.testing.kubelet.devices import DeviceManager
 from hub.testing.kubelet.journal import Journal
 from hub.testing.kubelet.model import AdvertisedDevice, ListUpdate, Pod, Registered
@@ -41,13 +42,13 @@ class KubeletProcess:
         self._number = number
         self._checkpoint = settings.plugin_dir / checkpoint.NAME
         self._timers: list[asyncio.TimerHandle] = []
-        self.manager = DeviceManager()
+        self.manager = DeviceManager(distinguishes_sockets=settings.distinguishes_sockets)
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
         self._registration = RegistrationService(
             settings.plugin_dir,
             settings.dial_back_timeout,
             self,
-            distinguishes_sockets=settings.distinguishes_sockets,
+            ClientsBySocket() if settings.distinguishes_sockets else ClientsByName(),
         )
         self._server = UnixServer(
             settings.plugin_dir / KUBELET_SOCKET,
@@ -93,7 +94,11 @@ class KubeletProcess:
         self._journal.changed()
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """Set the plugin of a resource."""
+        """Set the plugin of a resource.
+
+        Raises:
+            PluginError: it is connected already.
+        """
         self.manager.connected(resource, client, options)
 
     def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
@@ -104,10 +109,10 @@ class KubeletProcess:
         self._journal.lists.append(update)
         self.state_changed()
 
-    def disconnected(self, resource: str) -> None:
+    def disconnected(self, resource: str, client: PluginClient) -> None:
         """Mark the resource's devices as unhealthy, and remove them if their plugin does not come back."""
         now = time.monotonic()
-        self.manager.disconnected(resource, now)
+        self.manager.disconnected(resource, client, now)
         self._forget_later(resource, now)
         self._journal.changed()
 

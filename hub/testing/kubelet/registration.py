@@ -11,6 +11,7 @@ import grpc.aio
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.kubelet.client import PluginClient, PluginError
+from hub.testing.kubelet.clients import Clients
 from hub.testing.kubelet.names import is_extended_resource_name
 
 VERSION = "v1beta1"
@@ -25,13 +26,17 @@ class Events(Protocol):
         """Handle a registration that was accepted, or rejected with an error."""
 
     def connected(self, resource: str, client: PluginClient, options: wire.DevicePluginOptions) -> None:
-        """Handle a new plugin of a resource."""
+        """Handle a new plugin of a resource.
+
+        Raises:
+            PluginError: it cannot be a new one.
+        """
 
     def listed(self, resource: str, response: wire.ListAndWatchResponse) -> None:
         """Handle a list from a plugin."""
 
-    def disconnected(self, resource: str) -> None:
-        """Handle the end of the plugin of a resource."""
+    def disconnected(self, resource: str, client: PluginClient) -> None:
+        """Handle the end of a plugin of a resource."""
 
 
 class RegistrationService(rpc.RegistrationServicer):
@@ -41,17 +46,14 @@ class RegistrationService(rpc.RegistrationServicer):
         plugin_dir: Where the plugins' sockets are.
         dial_back_timeout: Seconds within which a plugin must accept a connection.
         events: Receives what plugins do.
-        distinguishes_sockets: Whether the end of a plugin does not affect another plugin of the same resource.
+        table: Its connections.
     """
 
-    def __init__(
-        self, plugin_dir: Path, dial_back_timeout: float, events: Events, *, distinguishes_sockets: bool
-    ) -> None:
-        self._distinguishes_sockets = distinguishes_sockets
+    def __init__(self, plugin_dir: Path, dial_back_timeout: float, events: Events, table: Clients) -> None:
         self._plugin_dir = plugin_dir
         self._dial_back_timeout = dial_back_timeout
         self._events = events
-        self._holders: dict[str, PluginClient] = {}
+        self._table = table
         self._clients: list[PluginClient] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -97,48 +99,36 @@ class RegistrationService(rpc.RegistrationServicer):
         return error
 
     async def _connect(self, resource: str, client: PluginClient) -> None:
-        """Make this plugin the owner of the resource's name.
+        """Make this plugin the resource's.
 
-        The owner changes before the new plugin has answered. If it does not answer, the name has no owner; the earlier
-        plugin does not get it back.
+        The table of connections changes before the new plugin has answered.
 
         Raises:
-            PluginError: the plugin did not answer.
+            PluginError: the plugin did not answer, or is registered already.
         """
         self._clients.append(client)
-        before = self._holders.get(resource)
-        self._holders[resource] = client
+        self._table.add(resource, client)
         try:
             await client.dial(self._dial_back_timeout)
-            options = await client.options()
+            self._events.connected(resource, client, await client.options())
         except PluginError:
-            self._holders.pop(resource, None)
-            if before is not None and self._distinguishes_sockets:
-                self._holders[resource] = before
+            self._table.failed(resource, client)
             await client.close()
             raise
-        self._events.connected(resource, client, options)
         self._spawn(self._watch(resource, client))
 
     async def _watch(self, resource: str, client: PluginClient) -> None:
-        """Read the plugin's lists; when they end, disconnect the current owner of the resource's name.
+        """Read the plugin's lists; when they end, disconnect the plugin that the table names.
 
-        This is a kubelet pitfall: if an old plugin's stream ends after a new plugin has registered, the new plugin is
-        disconnected, and notices this only when its own stream ends. Kubelets from 1.37 on disconnect only the plugin
-        with the same socket.
+        This is a kubelet pitfall: before 1.37, if an old plugin's stream ends after a new plugin has registered, the
+        new plugin is disconnected, and notices this only when its own stream ends.
         """
         async for response in client.lists():
             self._events.listed(resource, response)
-        holder = self._holders.get(resource)
-        if holder is None:
-            return
-        if self._distinguishes_sockets and holder.socket != client.socket:
-            await client.close()
-            return
-        del self._holders[resource]
-        self._events.disconnected(resource)
-        if holder.dialled:
-            await holder.close()
+        if ended := self._table.ended(resource, client):
+            self._events.disconnected(resource, ended)
+            if ended.dialled:
+                await ended.close()
 
     def _spawn(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
         task = asyncio.create_task(work)

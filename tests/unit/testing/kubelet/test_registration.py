@@ -10,6 +10,7 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, Capacity
+from hub.testing.kubelet.client import PluginClient
 from hub.testing.kubelet.devices import DeviceManager
 from hub.testing.kubelet.names import is_extended_resource_name
 from hub.testing.plugin import STUB
@@ -241,11 +242,13 @@ async def test_a_resource_that_came_back_is_not_forgotten() -> None:
         await it.kubelet.wait_until(lambda kubelet: set(kubelet.capacity()) == {STUB}, what="the other to go")
 
 
-def test_the_grace_time_begins_with_the_last_end() -> None:
+async def test_the_grace_time_begins_with_the_last_end() -> None:
     """A resource that came and went again is kept for the whole time again."""
     manager = DeviceManager()
+    client = PluginClient("stub.sock")
     manager.restore(STUB, now=1)
-    manager.disconnected(STUB, now=2)
+    manager.disconnected(STUB, client, now=2)
+    await client.close()
     assert not manager.forget(STUB, stopped_at=1)
     assert manager.capacity() == {STUB: Capacity(0, 0)}
     assert manager.forget(STUB, stopped_at=2)
@@ -316,6 +319,33 @@ async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> Non
         other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
         assert other.streams == 1
         assert it.kubelet.capacity()[STUB] == Capacity(3, 3)
+
+
+async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() -> None:
+    """A resource can have several plugins, each with its own socket; the calls go to the one that is left."""
+    async with node(distinguishes_sockets=True) as it:
+        old = await it.plugin(listed=devices(2))
+        new = await it.plugin(socket="new.sock", listed=devices(3))
+        await it.kubelet.wait_for(STUB, allocatable=3)
+        await old.close()
+        await it.kubelet.admit("pod", {STUB: 1})
+        assert "Allocate" in new.names()
+        await new.close()
+        await it.kubelet.wait_for(STUB, allocatable=0)
+
+
+async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
+    """The second call is rejected; after it, the end of the plugin goes unnoticed, and its socket is of no more use."""
+    async with node(distinguishes_sockets=True) as it:
+        plugin = await it.plugin(listed=devices(2))
+        words = f"device plugin already connected: {it.plugin_dir / plugin.socket}"
+        assert await refused(plugin) == words
+        plugin.end_streams()
+        await plugin.no_streams.wait()
+        other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
+        assert other.streams == 1
+        assert it.kubelet.capacity()[STUB] == Capacity(2, 2)
+        assert await refused(plugin) == words
 
 
 async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:

@@ -1,0 +1,61 @@
+"""The table of a kubelet's connections to plugins: which of them the end of a stream, or a failure, concerns."""
+
+from typing import Protocol
+
+from hub.testing.kubelet.client import PluginClient
+
+
+class Clients(Protocol):
+    """The connections by resource."""
+
+    def add(self, resource: str, client: PluginClient) -> None:
+        """Add a connection that is about to be made."""
+
+    def failed(self, resource: str, client: PluginClient) -> None:
+        """Remove a connection that could not be made, and others that count as the same."""
+
+    def ended(self, resource: str, client: PluginClient) -> PluginClient | None:
+        """Remove the connection that counts as the one whose stream has ended, and return it if there is one."""
+
+
+class ClientsByName:
+    """Up to Kubernetes 1.36: one for each resource, the latest, and what happens to any of them happens to it."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, PluginClient] = {}
+
+    def add(self, resource: str, client: PluginClient) -> None:
+        """Replace the resource's connection."""
+        self._clients[resource] = client
+
+    def failed(self, resource: str, client: PluginClient) -> None:
+        """Remove the resource's connection; an earlier one does not come back."""
+        del client
+        self._clients.pop(resource, None)
+
+    def ended(self, resource: str, client: PluginClient) -> PluginClient | None:
+        """Remove and return the resource's connection, which may be that of another plugin."""
+        del client
+        return self._clients.pop(resource, None)
+
+
+class ClientsBySocket:
+    """Since Kubernetes 1.37: several for each resource. Those to the same socket count as the same."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, list[PluginClient]] = {}
+
+    def add(self, resource: str, client: PluginClient) -> None:
+        """Add a connection."""
+        self._clients.setdefault(resource, []).append(client)
+
+    def failed(self, resource: str, client: PluginClient) -> None:
+        """Remove all connections to the socket."""
+        kept = [each for each in self._clients.get(resource, ()) if each.socket != client.socket]
+        self._clients[resource] = kept
+
+    def ended(self, resource: str, client: PluginClient) -> PluginClient | None:
+        """Remove all connections to the socket, and return the oldest."""
+        oldest = next((each for each in self._clients.get(resource, ()) if each.socket == client.socket), None)
+        self.failed(resource, client)
+        return oldest
