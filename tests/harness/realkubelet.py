@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ from hub.testing.kubelet import (
 )
 from hub.testing.kubelet.admission import Requests
 from hub.testing.kubelet.journal import Journal
+from hub.testing.kubelet.model import ContainerAllocation
 from hub.testing.kubelet.process import KubeletOptions
 from tests.harness.kubeletbuild import binary
 
@@ -85,6 +86,11 @@ class Devices:
             return None
         found = list(self._devices.get(resource, {}).values())
         return found if self._counts[resource].allocatable else [replace(each, healthy=False) for each in found]
+
+    def in_order(self, resource: str, devices: Iterable[AdvertisedDevice]) -> tuple[AdvertisedDevice, ...]:
+        """Sort devices of the resource as in its plugin's list."""
+        order = {name: number for number, name in enumerate(self._devices.get(resource, {}))}
+        return tuple(sorted(devices, key=lambda device: (order.get(device.id, len(order)), device.id)))
 
     def counted(self, counts: Mapping[str, tuple[int, int]]) -> None:
         """Store the numbers."""
@@ -169,8 +175,9 @@ def _fail(answer: "asyncio.Future[str]", words: str) -> None:
 class Admission:
     """Admits pods and starts their containers."""
 
-    def __init__(self, program: Program, pods: Mapping[str, Pod], path: Path) -> None:
+    def __init__(self, program: Program, devices: Devices, pods: Mapping[str, Pod], path: Path) -> None:
         self._program = program
+        self._devices = devices
         self._pods = pods
         self._checkpoint = path
 
@@ -203,9 +210,11 @@ class Admission:
 
     def _read_devices(self, pod: Pod) -> None:
         _, known = checkpoint.read(self._checkpoint)
-        if found := known.get(pod.key):
-            for name, container in found.containers.items():
-                pod.containers[name].allocations = container.allocations
+        for name, found in known.get(pod.key, pod).containers.items():
+            pod.containers[name].allocations = {
+                resource: ContainerAllocation(self._devices.in_order(resource, allocation.devices), allocation.response)
+                for resource, allocation in found.allocations.items()
+            }
 
 
 class RealKubeletProcess:
@@ -233,7 +242,7 @@ class RealKubeletProcess:
             self._happened,
         )
         self.manager = Devices()
-        self.admission = Admission(self._program, pods, self._checkpoint)
+        self.admission = Admission(self._program, self.manager, pods, self._checkpoint)
 
     async def start(self) -> None:
         """Start with the pods that are on the node.

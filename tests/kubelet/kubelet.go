@@ -43,7 +43,7 @@ func newKubelet(pluginDir, podResourcesSocket string, numaNodes int, reports *re
 		return nil, err
 	}
 	addHintProvider(topology, devices)
-	server, err := newPluginServer(socket, &recorder{devices, reports})
+	server, err := newPluginServer(socket, &recorder{devices, reports, newOrder()})
 	if err != nil {
 		return nil, err
 	}

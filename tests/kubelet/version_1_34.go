@@ -78,6 +78,12 @@ func prepare(devices *devicemanager.ManagerImpl, pod *v1.Pod, container *v1.Cont
 type recorder struct {
 	*devicemanager.ManagerImpl
 	reports *reporter
+	order   *order
+}
+
+// PluginConnected gives the plugin's devices an order.
+func (r *recorder) PluginConnected(resource string, connected plugin.DevicePlugin) error {
+	return r.ManagerImpl.PluginConnected(resource, r.order.of(connected))
 }
 
 // PluginDisconnected reports that a plugin has gone.
@@ -88,6 +94,7 @@ func (r *recorder) PluginDisconnected(resource string) {
 
 // PluginListAndWatchReceiver reports a list.
 func (r *recorder) PluginListAndWatchReceiver(resource string, list *api.ListAndWatchResponse) {
+	r.order.listed(resource, list.Devices)
 	r.ManagerImpl.PluginListAndWatchReceiver(resource, list)
 	r.reports.listed(resource, list)
 }

@@ -80,6 +80,12 @@ func prepare(devices *devicemanager.ManagerImpl, pod *v1.Pod, container *v1.Cont
 type recorder struct {
 	*devicemanager.ManagerImpl
 	reports *reporter
+	order   *order
+}
+
+// PluginConnected gives the plugin's devices an order.
+func (r *recorder) PluginConnected(ctx context.Context, resource string, connected plugin.DevicePlugin) error {
+	return r.ManagerImpl.PluginConnected(ctx, resource, r.order.of(connected))
 }
 
 // PluginDisconnected reports that a plugin has gone.
@@ -90,6 +96,7 @@ func (r *recorder) PluginDisconnected(logger klog.Logger, resource string) {
 
 // PluginListAndWatchReceiver reports a list.
 func (r *recorder) PluginListAndWatchReceiver(logger klog.Logger, resource string, list *api.ListAndWatchResponse) {
+	r.order.listed(resource, list.Devices)
 	r.ManagerImpl.PluginListAndWatchReceiver(logger, resource, list)
 	r.reports.listed(resource, list)
 }
