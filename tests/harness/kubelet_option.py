@@ -8,6 +8,7 @@ import pytest
 from benchmarks import nodes as benchmark_nodes
 from hub.testing import Node
 from hub.testing.kubelet import FakeKubelet
+from tests.differential.comparison import compare
 from tests.harness import kubelet, operated
 from tests.harness.kubeletbuild import VERSIONS, binary
 from tests.harness.realkubelet import real_kubelet
@@ -20,6 +21,7 @@ _MAKERS: tuple[Any, ...] = (
     kubelet.node,
     operated.operated,
     benchmark_nodes.node_of_three,
+    compare,
 )
 """What makes a kubelet; a test has one if its module uses any of them."""
 
