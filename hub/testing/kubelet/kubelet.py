@@ -35,7 +35,7 @@ class FakeKubelet:
         pre_start_timeout: Seconds that PreStartContainer may take.
         stopped_endpoint_grace: Seconds after which a resource without a plugin is removed.
         distinguishes_sockets: Whether a resource can have several plugins with different sockets, and the end of one
-            does not affect the others, as in kubelets since Kubernetes 1.37 (kubernetes/kubernetes#135437).
+            does not affect the others, as in kubelets from 1.37 on (kubernetes/kubernetes#135437).
     """
 
     process_type: ClassVar[type[KubeletProcess]] = KubeletProcess
@@ -161,7 +161,7 @@ class FakeKubelet:
         timeout: float = WAIT_SECONDS,  # noqa: ASYNC109 - a test reads best with it
         what: str = "the condition",
     ) -> None:
-        """Wait until the predicate is true. It is called at every change, even one that is reverted immediately.
+        """Wait until the predicate is true. It is called on every change, even one that is reverted immediately.
 
         Raises:
             TimeoutError: it did not become true in time; the text describes the state.
