@@ -6,6 +6,7 @@ ends the kubelet's streams. So it knows at the moment of its registration which 
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from hub.base.instances import now
 from hub.base.locks import open_lock, try_lock
 from hub.base.log import get_logger
+from hub.base.paths import INSTANCE_NAME
 from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 3.0
@@ -22,6 +24,8 @@ LOCK_TIMEOUT = 3.0
 it writes the file, and so the other notices that it has to register once more."""
 
 _POLL = 0.005
+
+_CONTENT = re.compile(rf"(?P<hub>{INSTANCE_NAME.pattern}) (?P<since>[0-9]{{1,19}})\n", re.ASCII)
 
 
 class Owner(NamedTuple):
@@ -58,12 +62,10 @@ class OwnerFile:
     def read(self) -> Owner:
         """Return the content of the file; that of an empty one if it cannot be read."""
         try:
-            words = read_text(self._path).partition("\n")[0].split() if self._path else []
+            found = _CONTENT.match(read_text(self._path)) if self._path else None
         except UnreadableError:
-            words = []
-        if len(words) != len(Owner._fields) or not words[1].isdigit():
-            return Owner()
-        return Owner(words[0], int(words[1]))
+            found = None
+        return Owner(found["hub"], int(found["since"])) if found else Owner()
 
     def begin(self) -> None:
         """Record that our hub is registering; in the block of `locked`."""

@@ -130,7 +130,8 @@ REPORTS: Mapping[str, bytes] = {
     "dphub.stub.json": msgspec.json.encode(REPORT),
     "dphub.stub.heartbeat": msgspec.json.encode(HEARTBEAT),
     "dphub.lock": f"{PID} 5000000000\n".encode(),
-    "dphub.stub.serving": f"{PID} 6000000000\n".encode(),
+    "serving/dphub.stub.lock": f"{PID} 6000000000\n".encode(),
+    "serving/example.com_stub.owner": b"dphub 6000000000\n",
 }
 
 LOGS: Mapping[str, bytes] = {"dphub.log": LOG, "dphub.log.1": LOG, "dphub.stub.log": LOG}

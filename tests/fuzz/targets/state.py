@@ -15,6 +15,7 @@ from hub.api.health import RecoveryPolicy
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.instances import exited_hubs, running_hubs, serving
+from hub.base.ownerfile import OwnerFile
 from hub.base.paths import RunDir
 from hub.cli import cli
 from hub.plugin.health.record import BROKEN
@@ -54,7 +55,7 @@ class Reports(Target):
 
     def make(self, choices: Choices) -> Input:
         """Change the files."""
-        return edited_files(choices, REPORTS, ("dphub.heartbeat", "x.lock", "other.stub.serving", "\xff.lock"))
+        return edited_files(choices, REPORTS, ("dphub.heartbeat", "x.lock", "serving/other.stub.lock", "\xff.lock"))
 
     def consume(self, pieces: Input) -> None:
         """Read them; only the hub's own report may be an error."""
@@ -63,6 +64,7 @@ class Reports(Target):
         running_hubs(run_dir)
         exited_hubs(run_dir)
         serving(run_dir, "stub")
+        OwnerFile(run_dir.owner("example.com/stub"), "dphub").read()
         self._watchdog._sample("stub", PID)
         reader = Reader(run_dir)
         for running in (True, False):

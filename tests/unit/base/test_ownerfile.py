@@ -78,7 +78,7 @@ async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch
     assert other.replaced_by == "frozen"
 
 
-@pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "\xff"])
+@pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "hub \xb2\n", "Hub 1\n", f"hub {'1' * 5000}\n", "\xff"])
 def strange(path: Path, request: pytest.FixtureRequest) -> Path:
     """A file that no hub has written."""
     path.write_bytes(request.param.encode("latin-1"))
