@@ -23,7 +23,8 @@ _API = "device plugin API, k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.prot
 async def watched(subject: Subject) -> Listing:
     """Watch one stream for a while; rules about lists share what was seen."""
     async with subject.connect() as stub, opened_listing(stub) as listing:
-        await subject.until(lambda: listing.end, subject.limits.watch)
+        if await subject.until(lambda: listing.lists or listing.end, subject.limits.answer):
+            await subject.until(lambda: listing.end, subject.limits.watch)
         return listing
 
 
@@ -64,7 +65,7 @@ async def first_list(subject: Subject) -> Findings:
     listing, limit = await subject.once(watched), subject.limits.quick
     seconds = await _first_to_kubelet(subject) if subject.has_kubelet else listing.first_after
     if seconds is None:
-        yield f"ListAndWatch ended: {listing.end}" if listing.end else f"no list within {subject.limits.watch:g} s"
+        yield f"ListAndWatch ended: {listing.end}" if listing.end else f"no list within {subject.limits.answer:g} s"
     elif seconds > limit:
         yield f"the first list came after {seconds:.1f} s, expected at most {limit:g} s"
 

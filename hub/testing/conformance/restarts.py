@@ -119,11 +119,11 @@ async def quick_return(subject: Subject) -> Findings:
 )
 async def registers_once(subject: Subject) -> Findings:
     """Count the registrations of the first start, and after each restart."""
-    for name in _repeated(subject, 1):
-        yield f"it registered {name} more than once after its start"
     for found, when in ((await subject.once(restarted), "restart"), (await subject.once(crashed), "crash")):
         for name in found.repeated:
             yield f"it registered {name} more than once after a {when} of the kubelet"
+    for name in _repeated(subject, 1):
+        yield f"it registered {name} more than once after its start"
 
 
 def _repeated(subject: Subject, start: int) -> tuple[str, ...]:

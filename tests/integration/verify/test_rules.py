@@ -26,6 +26,9 @@ PROCESS = [sys.executable, "-m", "tests.integration.verify.process"]
 
 LIMITS = {
     "registers": replace(QUICK, start=0.5),
+    "first-list": replace(QUICK, answer=0.5),
+    "sent-on-change": replace(QUICK, watch=3),
+    "stream-stays-open": replace(QUICK, watch=60),
     "quick-return": replace(QUICK, back=60),
     "list-size": PATIENT,
     "streams-independent": PATIENT,
@@ -110,7 +113,7 @@ async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
 async def test_a_plugin_that_loses_its_registration_is_started_again() -> None:
     """A rule that leaves the plugin unusable does not spoil those after it."""
     names = ["kubelet-restart", "socket-deleted", "allocate-answers"]
-    limits = Limits(start=60, back=1, watch=0.3)
+    limits = Limits(start=200, back=1, watch=0.3)
     with started_by([*PROCESS, "{plugin_dir}", names[0]], limits=limits) as found:
         async with found:
             results = await _results(found, *names)
