@@ -91,10 +91,14 @@ func (c *orderedClient) GetDevicePluginOptions(
 	}, nil
 }
 
-// GetPreferredAllocation completes the plugin's answer, or answers for a plugin without a preference.
+// GetPreferredAllocation orders the devices, and completes the plugin's answer, or answers for a plugin without a
+// preference.
 func (c *orderedClient) GetPreferredAllocation(
 	ctx context.Context, request *api.PreferredAllocationRequest, options ...grpc.CallOption,
 ) (*api.PreferredAllocationResponse, error) {
+	asked := request.ContainerRequests[0]
+	asked.AvailableDeviceIDs = c.order.sorted(c.resource, asked.AvailableDeviceIDs)
+	asked.MustIncludeDeviceIDs = c.order.sorted(c.resource, asked.MustIncludeDeviceIDs)
 	var preferred []string
 	if c.prefers {
 		answer, err := c.DevicePluginClient.GetPreferredAllocation(ctx, request, options...)
@@ -105,9 +109,8 @@ func (c *orderedClient) GetPreferredAllocation(
 			preferred = answer.ContainerResponses[0].DeviceIDs
 		}
 	}
-	asked := request.ContainerRequests[0]
 	chosen := slices.Clone(asked.MustIncludeDeviceIDs)
-	for _, id := range append(preferred, c.order.sorted(c.resource, asked.AvailableDeviceIDs)...) {
+	for _, id := range append(preferred, asked.AvailableDeviceIDs...) {
 		if len(chosen) < int(asked.AllocationSize) && slices.Contains(asked.AvailableDeviceIDs, id) && !slices.Contains(chosen, id) {
 			chosen = append(chosen, id)
 		}
