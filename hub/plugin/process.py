@@ -167,11 +167,12 @@ class PluginProcess:
         yield "device plugin API", self._api.run
         yield "scan", self._scan
         yield "check of files and sockets", self._keep_checking
-        if self._ownership.is_shared:
-            yield "watch for other hubs", self._watch_hubs
         yield "query for devices in use", self._holders.run
         yield "recovery of devices", self._prober.run
         yield "admin socket", self._admin.run
+        # Last: importing asyncinotify takes a few milliseconds, in which the others could have begun.
+        if self._ownership.is_shared:
+            yield "watch for other hubs", self._watch_hubs
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
