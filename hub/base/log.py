@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +25,9 @@ else:
 
 LEVEL_VARIABLE = "DPHUB_LOG_LEVEL"
 FORMAT_VARIABLE = "DPHUB_LOG_FORMAT"
+
+_LIBRARY_SECONDS = 60.0
+"""Seconds between lines of one of gRPC's loggers."""
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -150,7 +155,22 @@ class _Keeper:
 
 
 class _ToStructlog(logging.Handler):
-    """Passes what libraries log with Python's logging to structlog."""
+    """Passes what libraries log with Python's logging to structlog.
+
+    Clients can make gRPC log as often as they like, and would fill the log: each of its loggers gets a line a minute.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[str] = Counter()
+        self._next: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        get_logger(library=record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        log = get_logger(library=record.name)
+        if record.name.startswith("grpc"):
+            self._counts[record.name] += 1
+            if time.monotonic() < self._next.get(record.name, 0):
+                return
+            self._next[record.name] = time.monotonic() + _LIBRARY_SECONDS
+            log = log.bind(count=self._counts.pop(record.name))
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)

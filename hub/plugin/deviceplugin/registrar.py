@@ -190,7 +190,7 @@ class Registrar:
                     return kubelet
             else:
                 self._set_status(RegistrationStatus.WAITING, f"there is no {self._kubelet_socket}")
-                await self._notifier.wait_for(lambda: self._connection.kubelet() is not None)
+                await self._notifier.wait_for(lambda: self._connection.kubelet() is not None or not self._server.unused)
 
     async def _is_superseded(self) -> bool:
         """Return whether a newer hub is serving the resource; if so, wait until it no longer does."""

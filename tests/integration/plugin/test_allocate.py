@@ -276,7 +276,7 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
 
 async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> None:
     """The kubelet takes what the plugin prefers, and learns from the options that it may ask."""
-    code = "return [*required, *sorted(available, reverse=True)][:size]"
+    code = "return [*required, *sorted(available, key=lambda device: device.id, reverse=True)][:size]"
     await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", "10"))
     assert await preferred(node, 2, required=("d1",)) == [["d1", "d3"]]
     await kubelet.wait_for(STUB, 5)

@@ -8,9 +8,12 @@ import grpc
 import psutil
 import pytest
 
+from hub.base.sockets import is_served
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
+from hub.testing.waiting import wait_until
+from tests.fuzz.targets.pluginsocket import FRAMES, PREFACE, frame, header
 from tests.harness.node import Node, asking_for, chance, dialled, replace
 
 WITHOUT_ANSWERS = """
@@ -145,8 +148,39 @@ async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kube
             stream.cancel()
 
 
+async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kubelet: FakeKubelet) -> None:
+    """It stops gRPC's server; the plugin starts another one, whether a kubelet is running or not."""
+    (path,) = node.sockets()
+    for _ in range(2):
+        await _stop_server(path)
+        await wait_until(lambda: is_served(path), "another server")
+        await kubelet.wait_for(STUB, 4)
+        await kubelet.admit("trainer", {STUB: 1})
+        await kubelet.remove("trainer")
+    await kubelet.stop()
+    await wait_until(lambda: is_served(path), "a server without a kubelet")
+    await _stop_server(path)
+    await wait_until(lambda: is_served(path), "another server without a kubelet")
+    assert plugin.process.poll() is None
+    assert [line["count"] for line in plugin.lines() if line.get("library", "").startswith("grpc")] == [1]
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
+
+
+async def _stop_server(path: Path) -> None:
+    names = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/\xff"), (b":authority", b"localhost"))
+    headers = b"".join(header(*each) for each in (*names, (b"content-type", b"application/grpc"), (b"te", b"trailers")))
+    before = _inode(path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(PREFACE + FRAMES[0] + frame(1, 5, 1, headers))
+        await wait_until(lambda: _inode(path) != before, "gRPC to stop its server")
+
+
 async def test_requests_for_very_many_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """They are refused: the answers would come from the event loop, which would serve nobody else in the meantime."""
+    """They are refused: the answers come from the event loop, which would serve no other client in the meantime."""
     node.start_plugin(node.write_plugin(WITHOUT_ANSWERS), name="p")
     await kubelet.wait_for("example.com/p", 1)
     many = 1_000_000
