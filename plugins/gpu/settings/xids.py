@@ -4,6 +4,7 @@ By default, as in NVIDIA's device plugin, XIDs caused by applications are ignore
 which NVIDIA's XID catalogue requires a GPU reset or a node reboot are fatal; a GPU recovers from the rest.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
@@ -15,6 +16,9 @@ from plugins.gpu.settings.file import XidTable
 
 DISABLE = "DP_DISABLE_HEALTHCHECKS"
 ENABLE = "DP_ENABLE_HEALTHCHECKS"
+
+_CODE = re.compile("[0-9]{1,9}")
+"""Few digits, because Python does not convert thousands; `isdigit` accepts other digits, which `int` does not."""
 
 
 class XidMeaning(StrEnum):
@@ -121,7 +125,7 @@ class XidPolicy(msgspec.Struct, frozen=True):
 def _read(environment: Mapping[str, str], variable: str) -> set[str]:
     words = {word.strip() for word in environment.get(variable, "").lower().split(",")} - {""}
     for word in words - {"all", "xids"}:
-        if not word.isdigit():
+        if not _CODE.fullmatch(word):
             raise ConfigError(
                 variable, f'"{word}" is not an XID, expected "all", "xids" or a list of XIDs like "13,31"'
             )
@@ -129,4 +133,4 @@ def _read(environment: Mapping[str, str], variable: str) -> set[str]:
 
 
 def _codes(words: set[str]) -> set[int]:
-    return {int(word) for word in words if word.isdigit()}
+    return {int(word) for word in words if _CODE.fullmatch(word)}

@@ -27,12 +27,21 @@ class PluginSocket(LiveTarget):
 
     def probe(self) -> None:
         """Allocate a device."""
-        # A method that is not UTF-8 stops gRPC's server; the plugin starts another one.
-        wait_until(lambda: is_served(self.socket), "the plugin's socket")
-        request = wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest(devices_ids=["stub-0"])])
-        answer = self.stub.Allocate(request, timeout=PROBE_SECONDS, wait_for_ready=True)
+        answer = wait_until(self._allocate, "an answer")
         if not answer.container_responses[0].devices:
             raise Fault("Allocate answers without devices")
+
+    def _allocate(self) -> wire.AllocateResponse | None:
+        """Allocate a device; None while there is no server: a method that is not UTF-8 stops it, and another starts."""
+        if not is_served(self.socket):
+            return None
+        request = wire.AllocateRequest(container_requests=[wire.ContainerAllocateRequest(devices_ids=["stub-0"])])
+        try:
+            return self.stub.Allocate(request, timeout=PROBE_SECONDS, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if error.code() in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}:
+                return None
+            raise
 
     def close(self) -> None:
         """Disconnect, and end the processes."""

@@ -291,10 +291,11 @@ def test_health_checks_that_are_off(environment: dict[str, str], *, listens: boo
     assert (policy.listens, policy.probes) == (listens, probes)
 
 
-def test_a_health_check_variable_with_a_bad_value() -> None:
+@pytest.mark.parametrize("value", ["79;94", "²", "1" * 5000], ids=["words", "other digits", "many digits"])
+def test_a_health_check_variable_with_a_bad_value(value: str) -> None:
     """It is not ignored as by NVIDIA's plugin, since health checks would then differ from what the user asked for."""
-    with pytest.raises(ConfigError, match=r'^DP_DISABLE_HEALTHCHECKS: "79;94" is not an XID'):
-        XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": "79;94"})
+    with pytest.raises(ConfigError, match=f'^DP_DISABLE_HEALTHCHECKS: "{value}" is not an XID'):
+        XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": value})
 
 
 def test_xids_have_words() -> None:
