@@ -9,7 +9,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 # The parts of the set-up share one environment.
 .NOTPARALLEL:
-.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests test-kubelet fuzz bench test-image release-check clean
+.PHONY: help demo test setup lint types architecture generated unit integration docs deploy tests test-kubelet fuzz bench test-image test-cluster release-check clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' Makefile
@@ -75,11 +75,14 @@ bench: $(TOOLS) ## Measure how fast the hub is, and check the budgets.
 test-image: $(TOOLS) ## Build the container image without a registry and test it as a pod; needs root.
 	$(BIN)/python -m scripts.image --test
 
+test-cluster: $(TOOLS) ## Test the hub on a real cluster of one node, built from source; needs root and Go.
+	$(BIN)/python -m tests.cluster
+
 release-check: test test-image ## Check that this checkout can be released.
 	$(BIN)/python -m scripts.release
 
 clean: ## Remove everything that the other targets created.
-	rm -rf $(VENV) build/image build/image.json build/*.cdx.json
+	rm -rf $(VENV) build/image build/image.json build/cluster build/*.cdx.json
 
 # Set up again when the dependencies of the project change; `dev` includes `demo`.
 $(DEMO) $(DEV): pyproject.toml scripts/setup.sh scripts/apt.sh

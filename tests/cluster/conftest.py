@@ -1,0 +1,40 @@
+"""Fixtures of the tests on a real cluster; they run only in the namespaces that `make test-cluster` makes."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.figures import FIGURES, Figures
+from tests.cluster.settings import SCRATCH_VARIABLE, scratch
+
+collect_ignore_glob = [] if SCRATCH_VARIABLE in os.environ else ["test_*.py"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the stories measured."""
+    if FIGURES.lines:
+        terminalreporter.section("figures")
+    for line in FIGURES.lines:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures() -> Figures:
+    """Return where a story writes what it measured."""
+    return FIGURES
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Start the cluster."""
+    cluster = Cluster(scratch())
+    began = time.monotonic()
+    try:
+        cluster.start()
+        FIGURES.add("cluster", f"ready {time.monotonic() - began:.0f} s after its start")
+        yield cluster
+    finally:
+        cluster.stop()

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Run a command in namespaces that are a node of their own: enter.sh SCRATCH COMMAND...
+#
+# SCRATCH/cgroups lists the control groups in which everything runs; the node sees them as the roots. The node's files
+# are the machine's, except for those that a node changes. All processes end with this one.
+set -eu
+scratch=$1
+while read -r group; do
+    echo $$ >"$group/cgroup.procs"
+done <"$scratch/cgroups"
+exec unshare --mount --propagation slave --net --pid --fork --kill-child --cgroup \
+    sh "$(dirname "$0")/node.sh" "$@"

@@ -1,0 +1,16 @@
+"""What the stories measured, printed at the end of a run."""
+
+
+class Figures:
+    """Lines of figures, in the order in which they were measured."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, story: str, text: str) -> None:
+        """Add a line."""
+        self.lines.append(f"{story:<24} {text}")
+
+
+FIGURES = Figures()
+"""The figures of this run."""
