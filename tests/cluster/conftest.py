@@ -8,7 +8,9 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.figures import FIGURES, Figures
+from tests.cluster.hub import DEVICES, Overlay, allocatable, wait_for_rollout
 from tests.cluster.settings import SCRATCH_VARIABLE, scratch
+from tests.cluster.waiting import wait_until
 
 collect_ignore_glob = [] if SCRATCH_VARIABLE in os.environ else ["test_*.py"]
 
@@ -38,3 +40,18 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def overlay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
+    """Install the hub with a user's overlay, and uninstall it after the stories of a file."""
+    overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"))
+    began = time.monotonic()
+    overlay.apply()
+    try:
+        wait_for_rollout(cluster)
+        FIGURES.add("overlay applied", f"hub ready after {time.monotonic() - began:.1f} s")
+        wait_until(lambda: allocatable(cluster) == DEVICES, "the devices in the node's status")
+        yield overlay
+    finally:
+        overlay.delete()

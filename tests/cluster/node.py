@@ -119,6 +119,8 @@ def _kubelet_configuration() -> dict[str, object]:
         # Only this node can reach it.
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
+        # Without an address, each pod gets a warning.
+        "clusterDNS": ["198.51.100.10"],
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
         "failSwapOn": False,
