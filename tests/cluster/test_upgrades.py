@@ -54,12 +54,13 @@ def test_a_changed_configuration(cluster: Cluster, overlay: Overlay, figures: Fi
     figures.add("", f"in the node's status {time.monotonic() - began:.1f} s after the rollout")
 
 
-def test_two_changes_within_seconds(cluster: Cluster, overlay: Overlay, figures: Figures) -> None:
+@pytest.mark.parametrize("seconds", [1, 3, 6])
+def test_two_changes_within_seconds(cluster: Cluster, overlay: Overlay, figures: Figures, seconds: int) -> None:
     """A second change that follows before the first is rolled out neither stops the rollout nor fails a pod."""
-    with _observed(cluster, figures, "two changes, 3 s apart"):
+    with _observed(cluster, figures, f"two changes, {seconds} s apart"):
         overlay.use_image(NEXT)
         overlay.apply()
-        time.sleep(3)
+        time.sleep(seconds)
         overlay.use_image("0.1.2")
         cluster.node.tag_image(HUB_IMAGE, "device-plugin-hub:0.1.2")
         overlay.apply()
