@@ -7,10 +7,9 @@ that has exited remains as a trace.
 """
 
 import os
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +110,6 @@ def now() -> int:
 
 def _lock(path: Path, *, shared: bool = False) -> int | None:
     """Lock a file and write the process and the time into it; return None if another process holds it."""
-    _remove_unlockable(path)
     file = open_lock(path)
     # A file that has since been removed, with the other files of an exited hub, no longer locks anything.
     if not try_lock(file, shared=shared) or not _is_at(file, path):
@@ -120,14 +118,6 @@ def _lock(path: Path, *, shared: bool = False) -> int | None:
     os.truncate(file, 0)
     os.pwrite(file, f"{os.getpid()} {now()}\n".encode(), 0)
     return file
-
-
-def _remove_unlockable(path: Path) -> None:
-    """Remove a pipe, a link or a socket in the place of a lock file, which would keep every process from starting."""
-    with suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            path.unlink()
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -9,15 +9,16 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
-    """Open a file to lock, and create it if missing.
+    """Open a file to lock, and create it if missing; replace a pipe, a link or a socket in its place.
 
     Raises:
-        OSError: it cannot be created, or is not a regular file.
+        OSError: it cannot be created, or there is a directory in its place.
     """
+    _remove_unlockable(path)
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 
@@ -59,6 +60,14 @@ def is_locked(file: int) -> bool:
     """Return whether another open file holds a lock on this file, exclusively or shared."""
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
+
+def _remove_unlockable(path: str | os.PathLike[str]) -> None:
+    """Remove what no process could lock, and would never be removed otherwise."""
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            os.unlink(path)
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:

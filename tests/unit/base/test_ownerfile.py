@@ -1,6 +1,8 @@
 """The file that says which hub the kubelet calls: hubs change that one at a time, and notice each other's changes."""
 
 import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,19 @@ async def test_a_process_notices_a_registration_after_its_own(path: Path) -> Non
     await register(ours)
     assert ours.replaced_by == ""
     assert other.replaced_by == "ours"
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("precious")], ids=["pipe", "link"])
+async def test_what_is_in_the_place_of_the_file_is_replaced(path: Path, plant: Callable[[Path], object]) -> None:
+    """Otherwise no hub would ever know again which of them the kubelet calls."""
+    (path.parent / "precious").write_text("kept")
+    plant(path)
+    file = OwnerFile(path, "ours")
+    with capture_logs() as logs:
+        await register(file)
+    assert logs == []
+    assert file.read().hub == "ours"
+    assert (path.parent / "precious").read_text() == "kept"
 
 
 async def test_one_process_at_a_time(path: Path) -> None:
