@@ -4,6 +4,8 @@ import hashlib
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hub.base.errors import ConfigError
@@ -28,17 +30,31 @@ def kubelet_identity(path: Path) -> KubeletIdentity | None:
 
 
 def is_served(path: Path) -> bool:
-    """Return whether a process is listening on a socket."""
+    """Return whether a process is listening on a socket, however long its path is."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(0)
         try:
-            client.connect(str(path))
+            with _short(path) as address:
+                client.connect(address)
         except BlockingIOError:
             # The listen backlog is full.
             return True
         except OSError:
             return False
         return True
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a path of the same file that fits into a socket's address."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
 
 
 _SUFFIX = ".sock"

@@ -75,6 +75,17 @@ def test_it_does_not_delete_sockets_of_the_nodes_plugins(node: Path, monkeypatch
         assert path.is_socket()
 
 
+@pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
+def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No client could connect there by that path; the sockets would be deleted all the same."""
+    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    link = node / ("a" * 100)
+    link.symlink_to("device-plugins")
+    with _listening(node / "device-plugins" / name):
+        assert "would lose" in _refusal("--plugin-dir", link)
+        assert (link / name).is_socket()
+
+
 @pytest.mark.parametrize("name", ["device-plugins/kubelet.sock", "other"])
 def test_it_deletes_no_file(node: Path, name: str) -> None:
     """A file in the place of a socket is not replaced."""
