@@ -10,6 +10,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
@@ -67,7 +68,7 @@ def _remove_unlockable(path: str | os.PathLike[str]) -> None:
     with suppress(FileNotFoundError):
         mode = os.lstat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            os.unlink(path)
+            Path(path).unlink()
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:
