@@ -1,6 +1,8 @@
 """The stub's configuration file."""
 
 from collections import Counter
+from collections.abc import Iterable
+from string import Formatter
 from typing import Annotated
 
 import msgspec
@@ -15,15 +17,21 @@ def fill_in(template: str, **values: object) -> str:
     """Replace the {placeholders} of a template.
 
     Raises:
-        ValueError: it has unknown ones.
+        ValueError: it has unknown ones, or more in the braces than a name: a width, for example, may have any size.
     """
     try:
-        return template.format(**values)
-    except (LookupError, ValueError) as error:
-        known = ", ".join(f"{{{name}}}" for name in values)
-        raise ValueError(
-            f'"{template}" is not a valid template ({error}), expected no placeholders other than {known}'
-        ) from None
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise _invalid(template, values, str(error)) from None
+    for _, name, width, conversion in fields:
+        if name not in values or width or conversion:
+            raise _invalid(template, values, repr(name))
+    return template.format(**values)
+
+
+def _invalid(template: str, known: Iterable[str], problem: str) -> ValueError:
+    names = ", ".join(f"{{{name}}}" for name in known)
+    return ValueError(f'"{template}" is not a valid template ({problem}), expected no placeholders other than {names}')
 
 
 class StubNode(Settings, frozen=True):
