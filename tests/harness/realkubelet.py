@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from hub.base.paths import KUBELET_SOCKET
+from hub.base.untrusted import UnreadableError
 from hub.testing.kubelet import (
     AdmissionError,
     AdvertisedDevice,
@@ -284,7 +285,7 @@ class RealKubeletProcess:
         """Remove the pods whose devices the checkpoint does not know, because it has been deleted or is broken."""
         try:
             _, known = checkpoint.read(self._checkpoint)
-        except msgspec.DecodeError:
+        except UnreadableError:
             known = {}
         for key in [key for key, pod in self._pods.items() if pod.holds_devices and key not in known]:
             del self._pods[key]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hub.base.errors import ConfigError
 from hub.base.exits import signal_name
+from hub.base.untrusted import UnreadableError, read_tail
 
 _TAIL_BYTES = 4000
 _TAIL_LINES = 10
@@ -80,8 +81,9 @@ class PluginCommand:
             await self._process.wait()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines that it has written."""
-        with self._output.open("rb") as file:
-            file.seek(max(0, self._output.stat().st_size - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+        """Return the last lines that it has written; none if the file is something else now."""
+        try:
+            text = read_tail(self._output, _TAIL_BYTES).decode(errors="replace")
+        except UnreadableError:
+            return []
         return [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]

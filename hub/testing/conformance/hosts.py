@@ -46,7 +46,8 @@ def started_by(
         change: A command that changes the plugin's list.
         output: The file that gets what the plugin writes; by default a temporary one.
     """
-    with _directory() as root:
+    # What the plugin can reach, in a container for example, does not include the file that this process opens again.
+    with _directory() as root, tempfile.TemporaryDirectory(prefix="dpv-") as own:
         plugin_dir = root / _PLUGIN_DIR
 
         def filled(text: str) -> str:
@@ -57,7 +58,7 @@ def started_by(
         yield Subject(
             kubelet=FakeKubelet(plugin_dir, dial_back_timeout=limits.dial),
             plugin_dir=plugin_dir,
-            command=PluginCommand([filled(word) for word in words], environment, output or root / "output"),
+            command=PluginCommand([filled(word) for word in words], environment, output or Path(own, "output")),
             resource=resource,
             limits=limits,
             change=[filled(word) for word in change],

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from hub.base.jsonfile import read_file, replace_bytes
 from hub.base.log import get_logger
+from hub.base.untrusted import UnreadableError
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet.model import AdvertisedDevice, Container, ContainerAllocation, Pod
 
@@ -48,21 +50,19 @@ def write(path: Path, healthy: Mapping[str, Iterable[AdvertisedDevice]], pods: I
     registered: dict[str, list[str] | None] = {
         resource: [device.id for device in devices] for resource, devices in healthy.items()
     }
-    scratch = path.with_name(f".{path.name}")
-    scratch.write_bytes(msgspec.json.encode(_Checkpoint(_Data(entries, registered))))
-    scratch.replace(path)
+    replace_bytes(path, msgspec.json.encode(_Checkpoint(_Data(entries, registered))), mode=0o600)
 
 
 def read(path: Path) -> tuple[list[str], dict[str, Pod]]:
     """Return the known resources and the pods with devices, by key; empty if there is no checkpoint.
 
     Raises:
-        msgspec.DecodeError: the file is not a checkpoint.
+        UnreadableError: the file is not a checkpoint.
     """
-    try:
-        data = msgspec.json.decode(path.read_bytes(), type=_Checkpoint).data
-    except FileNotFoundError:
+    checkpoint = read_file(path, _Checkpoint)
+    if checkpoint is None:
         return [], {}
+    data = checkpoint.data
     pods: dict[str, Pod] = {}
     for entry in data.pod_device_entries or ():
         namespace, _, name = entry.pod.partition("/")
@@ -80,7 +80,7 @@ def restore(path: Path, pods: dict[str, Pod]) -> list[str]:
     """
     try:
         resources, known = read(path)
-    except msgspec.DecodeError as error:
+    except UnreadableError as error:
         get_logger().warning("checkpoint ignored", path=str(path), error=str(error))
         resources, known = [], {}
     kept = {key: pod for key, pod in pods.items() if key in known or not pod.holds_devices}

@@ -48,6 +48,14 @@ async def test_a_plugin_that_follows_the_rules(directory: Path) -> None:
     assert [case.get("name") for case in suite] == ["registers", "ids-unique"]
 
 
+async def test_a_pipe_in_place_of_the_output() -> None:
+    """The plugin shares {kubelet_dir} with the check; it cannot make it wait by what it leaves there."""
+    words = ("sh", "-c", "rm -f {kubelet_dir}/output; mkfifo {kubelet_dir}/output; echo its last words; exit 1")
+    done = await _verify("--rule", "registers", "--", *words)
+    assert done.code == Exit.FAILED, done
+    assert "it exited with code 1; its last output: its last words" in done.out
+
+
 async def test_a_broken_rule_decides_the_exit_code() -> None:
     """If the plugin must follow it; programs get the result as JSON."""
     done = await _verify(*PATIENT, "--rule", "health-words", "--json", "--", *PLUGIN, "health-words")
