@@ -70,7 +70,7 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
     """Reject locations that are in use.
 
     A kubelet that starts replaces its own two sockets, and deletes all others in its plugin directory. Plugins that
-    listen there matter only in the node's own directory: elsewhere, they wait for the next start of the fake kubelet.
+    listen there matter only in the node's own directories: elsewhere, they wait for the next start of the fake kubelet.
     """
     socket = plugin_dir / KUBELET_SOCKET
     for path, place, todo in ((socket, plugin_dir, _ANOTHER), (pod_resources, pod_resources, _ANOTHER_SOCKET)):
@@ -78,11 +78,17 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
             raise ConfigError(place, f"a kubelet is running there, and would lose its plugins; {todo}")
         if path.exists() and not path.is_socket():
             raise ConfigError(path, f"not a socket, and would be deleted; {todo}")
-    if plugin_dir.exists() and PLUGIN_DIR.exists() and plugin_dir.samefile(PLUGIN_DIR):
+    if plugin_dir.exists() and _is_of_node(plugin_dir):
         served = [path.name for path in sorted(plugin_dir.iterdir()) if path.is_socket() and is_served(path)]
         if served:
             problem = f"plugins of this node listen there ({', '.join(served)}), and would lose their sockets"
             raise ConfigError(plugin_dir, f"{problem}; {_ANOTHER}")
+
+
+def _is_of_node(directory: Path) -> bool:
+    """Return whether a directory is that of the node's own device plugins, or another one of its kubelet."""
+    kubelet = PLUGIN_DIR.parent.resolve()
+    return kubelet in directory.resolve().parents or (PLUGIN_DIR.exists() and directory.samefile(PLUGIN_DIR))
 
 
 def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:

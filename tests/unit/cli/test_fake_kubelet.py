@@ -75,6 +75,18 @@ def test_it_does_not_delete_sockets_of_the_nodes_plugins(node: Path, monkeypatch
         assert path.is_socket()
 
 
+def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, CSI and DRA drivers listen."""
+    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    path = node / "plugins_registry" / "driver.sock"
+    path.parent.mkdir()
+    with _listening(path):
+        assert "plugins of this node listen there (driver.sock)" in _refusal("--plugin-dir", path.parent)
+        assert path.is_socket()
+
+
 @pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No client could connect there by that path; the sockets would be deleted all the same."""
