@@ -89,7 +89,7 @@ def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
 
 @pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No client could connect there by that path; the sockets would be deleted all the same."""
+    """No client could connect there by that path; the sockets would be deleted anyway."""
     monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
