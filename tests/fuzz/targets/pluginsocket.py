@@ -158,7 +158,14 @@ class Frames(PluginSocket):
 
     def send(self, pieces: Input) -> None:
         """Send them on a connection of their own."""
-        exchange(socket.AF_UNIX, str(self.socket), [piece.content for piece in pieces])
+        wait_until(lambda: self._is_sent(pieces), "a connection")
+
+    def _is_sent(self, pieces: Input) -> bool:
+        try:
+            exchange(socket.AF_UNIX, str(self.socket), [piece.content for piece in pieces])
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def is_expected(self, event: Mapping[str, Any]) -> bool:
         """Return whether gRPC, or the event loop for it, logs that a name in the frames is not text."""
