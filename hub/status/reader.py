@@ -133,6 +133,9 @@ class Reader:
             return None
         except OSError as error:
             raise HubError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            # The hub's report names a plugin whose name no file can have: another process has written it.
+            raise HubError(f"{path}: {error}") from None
         version = (found.st_ino, found.st_mtime_ns, found.st_size)
         known = self._known.get(path)
         if known is None or known[0] != version:
