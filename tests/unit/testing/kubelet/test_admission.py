@@ -20,6 +20,7 @@ def ids(numbers: Sequence[int]) -> list[str]:
     return [f"d{number}" for number in numbers]
 
 
+@pytest.mark.fake_kubelet("which of two resources wins is a matter of chance in a real one")
 async def test_a_pod_gets_what_its_plugins_say() -> None:
     """The answers of all resources are put together; the first one wins where they disagree."""
     async with node() as it:
