@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hub import CDI_DIRECTORY, CdiSpecFiles
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.cdi.driverfiles import missing_libraries
 from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
@@ -35,4 +36,5 @@ class CdiFiles:
         except OSError as error:
             self.problem = f"the CDI file cannot be written: {error}"
         else:
-            self.problem = ""
+            missing = missing_libraries(self._paths, driver) if specs else ""
+            self.problem = f"the CDI file contains no driver: {missing}" if missing else ""

@@ -3,18 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 
-LIBRARY_DIRECTORIES = (
-    "/usr/lib64",
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/lib64",
-    "/usr/lib/x86_64-linux-gnu/vdpau",
-    "/usr/lib64/vdpau",
-)
-"""The directories of the libraries that containers need; each real directory comes before its aliases. A directory that
-is added here probably belongs in `DIRECTORIES` in plugins/gpu/nvml/library.py too."""
+_DIRECTORIES = (*LIBRARY_DIRECTORIES, *(f"{directory}/vdpau" for directory in LIBRARY_DIRECTORIES))
+"""A loader searches them in containers, too: by default, or because NVIDIA's images name /usr/local/nvidia/lib64 in
+LD_LIBRARY_PATH. Programs that decode video look for their libraries in `vdpau`."""
 
 PROGRAMS = (
     "nvidia-smi",
@@ -29,7 +22,15 @@ SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket"
 
 def libraries(paths: DriverPaths, version: str) -> list[str]:
     """Find the libraries of a driver version: all with the version in their names."""
-    return sorted({path for directory in LIBRARY_DIRECTORIES for path in _matching(paths, directory, version)})
+    return sorted({path for directory in _DIRECTORIES for path in _matching(paths, directory, version)})
+
+
+def missing_libraries(paths: DriverPaths, version: str) -> str:
+    """Return why containers would get no driver at all; empty if there are libraries of that version."""
+    if not version or libraries(paths, version):
+        return ""
+    where = ", ".join(LIBRARY_DIRECTORIES)
+    return f"no library of the driver {version} was found under {paths.driver_root}, in {where}"
 
 
 def programs(paths: DriverPaths) -> list[str]:
@@ -59,5 +60,5 @@ def _matching(paths: DriverPaths, directory: str, version: str) -> Iterator[str]
 
 def _is_alias(here: Path, paths: DriverPaths, directory: str) -> bool:
     """Whether this is a link to an earlier directory of the list, such as /lib64 to /usr/lib64."""
-    earlier = LIBRARY_DIRECTORIES[: LIBRARY_DIRECTORIES.index(directory)]
+    earlier = _DIRECTORIES[: _DIRECTORIES.index(directory)]
     return any(paths.driver(other).is_dir() and here.samefile(paths.driver(other)) for other in earlier)

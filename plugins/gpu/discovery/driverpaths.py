@@ -7,6 +7,19 @@ from hub import Host, UnreadableError, read_text
 
 Path_ = str | os.PathLike[str]
 
+LIBRARY_DIRECTORIES = (
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib",
+)
+"""Where distributions, NVIDIA's driver container and images of clouds install the driver's libraries; each real
+directory comes before its aliases."""
+
 
 class DriverPaths:
     """The driver's files, whose root on the node may be a separate directory (NVIDIA's driver container).

@@ -8,11 +8,11 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from hub import Runtime, SupervisedThread
-from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu
 from plugins.gpu.nvml.calls import MISMATCH, Nvml, NvmlError
 from plugins.gpu.nvml.driverlock import DriverLock
-from plugins.gpu.nvml.library import DIRECTORIES, SONAME, preload
+from plugins.gpu.nvml.library import SONAME, preload
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.session import Session, Xid
 
@@ -203,6 +203,6 @@ class Driver:
         if not version.exists():
             return f"no NVIDIA driver is loaded on this node: {VERSION_FILE} does not exist ({error})"
         if "Library Not Found" in str(error):
-            where = f"under {self._paths.driver_root}, in {', '.join(DIRECTORIES)}"
+            where = f"under {self._paths.driver_root}, in {', '.join(LIBRARY_DIRECTORIES)}"
             return f"an NVIDIA driver is loaded, but its library {SONAME} was not found {where} ({error})"
         return f"the NVIDIA driver cannot be used: {error}"

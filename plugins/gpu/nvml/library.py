@@ -2,22 +2,9 @@
 
 import ctypes
 
-from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 
 SONAME = "libnvidia-ml.so.1"
-
-DIRECTORIES = (
-    "/usr/lib64",
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/lib64",
-    "/lib/x86_64-linux-gnu",
-    "/lib/aarch64-linux-gnu",
-    "/usr/local/nvidia/lib64",
-    "/usr/lib",
-)
-"""Where distributions and NVIDIA's driver container install it. A directory that is added here probably belongs in
-`LIBRARY_DIRECTORIES` in plugins/gpu/cdi/driverfiles.py too."""
 
 
 def preload(paths: DriverPaths) -> None:
@@ -25,7 +12,7 @@ def preload(paths: DriverPaths) -> None:
 
     If it is in none of these directories, the system's loader searches for it.
     """
-    for directory in DIRECTORIES:
+    for directory in LIBRARY_DIRECTORIES:
         path = paths.driver(f"{directory}/{SONAME}")
         if path.exists():
             try:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.nvml.library import DIRECTORIES
+from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 
 MAX_OUTPUT = 4096
 """Bytes of a program's output that are kept: it is the reason why a device is unhealthy if the program fails."""
@@ -115,6 +114,6 @@ def _read(pipe: int, end: float) -> bytes:
 
 def _variables(paths: DriverPaths, additional: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program: this process's, with the driver's libraries and additional variables."""
-    libraries = [str(paths.driver(directory)) for directory in DIRECTORIES]
+    libraries = [str(paths.driver(directory)) for directory in LIBRARY_DIRECTORIES]
     path = ":".join([*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *libraries])
     return {**os.environ, "LD_LIBRARY_PATH": path, **additional}

@@ -101,6 +101,27 @@ def test_the_driver(tmp_path: Path) -> None:
     assert all(mount["options"] == ["ro", "nosuid", "nodev", "rbind", "rprivate"] for mount in mounts)
 
 
+def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
+    """As machines of clouds have it: NVIDIA's images search /usr/local/nvidia/lib64."""
+    press = Press(tmp_path)
+    own = tmp_path / "usr/local/nvidia/lib64"
+    own.parent.mkdir(parents=True)
+    (tmp_path / "usr/lib/x86_64-linux-gnu").rename(own)
+    mounts = press.print()["gpu"]["containerEdits"]["mounts"]
+    assert f"/usr/local/nvidia/lib64/libcuda.so.{DRIVER}" in [mount["containerPath"] for mount in mounts]
+    assert press.files.problem == ""
+
+
+def test_no_driver_to_be_found(tmp_path: Path) -> None:
+    """Containers would start without it, so the GPUs are unhealthy, and the reason says where it was looked for."""
+    press = Press(tmp_path)
+    (tmp_path / "usr/lib/x86_64-linux-gnu").rename(tmp_path / "usr/lib/elsewhere")
+    press.print()
+    assert press.files.problem.startswith(
+        f"the CDI file contains no driver: no library of the driver {DRIVER} was found under /, in /usr/lib64, "
+    )
+
+
 def test_hooks(tmp_path: Path) -> None:
     """Where NVIDIA's tool is on the node, it makes the links and the loader's cache."""
     tool = tmp_path / "usr/bin/nvidia-ctk"
