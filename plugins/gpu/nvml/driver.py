@@ -51,6 +51,9 @@ class _PollRequest:
 class Driver:
     """Polls the driver in a separate thread.
 
+    A process has one: NVML lets only one thread of a process wait for events, and the others wait for it (seen with
+    driver 580.159 on an H200).
+
     Args:
         paths: Where the driver's files are.
         on_xid: Called with each XID, in the driver's thread.

@@ -1,16 +1,26 @@
 """The GPU plugin on real GPUs; skipped where no NVIDIA driver is loaded."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hub import Host, ResetDevice
 from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import FakeKubelet
+from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits
 from plugins.gpu.nvml.driver import Driver
 from plugins.gpu.reset.settings import ResetSettings
+from plugins.gpu.settings.file import GPUSettings
 from plugins.gpu.settings.levels import ResetLevel
 from tests.harness.gpu_support import GPU, answer
 from tests.harness.node import Node
@@ -20,10 +30,38 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/driver/nvidia/version").exists(), reason="no NVIDIA driver is loaded"),
 ]
 
+CLIENT = """
+import ctypes
+import sys
 
-@pytest.fixture
+cuda = ctypes.CDLL("libcuda.so.1")
+device, context, memory = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
+assert cuda.cuInit(0) == 0
+assert cuda.cuDeviceGet(ctypes.byref(device), 0) == 0
+assert cuda.cuCtxCreate_v2(ctypes.byref(context), 0, device) == 0
+for size in sys.argv[1:]:
+    print(size, cuda.cuMemAlloc_v2(ctypes.byref(memory), ctypes.c_size_t(int(size) << 20)), flush=True)
+sys.stdin.read()
+"""
+"""A program that allocates memory on the first GPU: MiB, and prints what each call returned."""
+
+ALLOCATED, OUT_OF_MEMORY = 0, 2
+
+
+@contextmanager
+def _client(*sizes: int, **variables: str) -> Iterator[tuple[int, dict[int, int]]]:
+    """Run that program in the block; yield its process id, and what each allocation returned."""
+    command = [sys.executable, "-c", CLIENT, *map(str, sizes)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=os.environ | variables, text=True, **pipes) as process:
+        assert process.stdout
+        lines = [process.stdout.readline().split() for _ in sizes]
+        yield process.pid, {int(size): int(code) for size, code in lines}
+
+
+@pytest.fixture(scope="module")
 def driver() -> Driver:
-    """The real driver."""
+    """The real driver, once as in the plugin: threads that wait for XIDs wait for each other."""
     return Driver(DriverPaths(Host()), lambda _xid: None, lambda: None)
 
 
@@ -67,3 +105,43 @@ def test_health(driver: Driver) -> None:
         view = driver.poll(5)
         assert [(gpu.fault, gpu.migs) for gpu in view.gpus if gpu.fault] == []
         assert view.unknown == ()
+
+
+async def test_a_gpu_in_use(driver: Driver) -> None:
+    """A process that computes on a GPU is found and named, until it ends."""
+    gpu = driver.poll(30).gpus[0]
+    settings = ResetSettings(levels={gpu.uuid: ResetLevel.CHECK}, timeout=1)
+    resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings)
+    with _client(64) as (pid, _):
+        result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
+        assert (result.outcome, f"process {pid} " in result.message) == (Outcome.FAILED, True), result.message
+    result = (await resetter.reset([ResetDevice(gpu.uuid)], 25))[gpu.uuid]
+    assert result.outcome is Outcome.OK, result.message
+
+
+def test_cdi(driver: Driver) -> None:
+    """The specification contains the driver, and no file that does not exist."""
+    state = driver.poll(30)
+    settings = msgspec.convert({"flags": {"plugin": {"deviceListStrategy": "cdi-cri"}}}, GPUSettings)
+    files = DeviceFiles(DriverPaths(Host()), settings.imex)
+    files.refresh(state.gpus)
+    specification = make_specs(settings, DriverPaths(Host()), files, state.gpus, state.driver)["gpu"]
+    edits = [specification["containerEdits"], *(device["containerEdits"] for device in specification["devices"])]
+    mounts = {mount["hostPath"] for edit in edits for mount in edit.get("mounts", ())}
+    nodes = {node.get("hostPath", node["path"]) for edit in edits for node in edit.get("deviceNodes", ())}
+    assert f"libcuda.so.{state.driver}" in {Path(path).name for path in mounts}
+    assert [path for path in sorted(mounts | nodes) if not Path(path).exists()] == []
+
+
+def test_mps(directory: Path) -> None:
+    """NVIDIA's daemon limits the memory of a client, and stops. The compute mode of the GPUs is left as it is."""
+    daemon = MpsDaemon(DriverPaths(Host()), str(directory), "nvidia.com/gpu.shared")
+    limits = MpsLimits(gpus={}, memory={"0": 1024}, replicas=4)
+    daemon.start(limits)
+    try:
+        assert daemon.is_running()
+        with _client(256, 2048, CUDA_MPS_PIPE_DIRECTORY=str(directory / "nvidia.com/gpu.shared/pipe")) as (_, codes):
+            assert codes == {256: ALLOCATED, 2048: OUT_OF_MEMORY}
+    finally:
+        daemon.quit(limits)
+    assert not daemon.is_running()
