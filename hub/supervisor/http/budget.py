@@ -18,15 +18,18 @@ _SHORTEST = 0.001
 class Budget:
     """Processor time that clients on the network may use.
 
-    All processor time that the thread uses counts, so a client cannot make it do work that is not counted. The hub's
-    own work is small, and never waits for the budget.
+    All processor time that the process uses counts, in every thread, so a client cannot make it do work that is not
+    counted. What is used beyond the budget is paid for in full by the pause that follows, however long that is. The
+    hub's own work is small, and never waits for the budget.
 
     Args:
         now: Returns the time in seconds.
-        used: Returns the seconds of processor time that this thread has used.
+        used: Returns the seconds of processor time that this process has used.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, used: Callable[[], float] = time.thread_time) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, used: Callable[[], float] = time.process_time
+    ) -> None:
         self._clocks = now, used
         self._now, self._used = now(), used()
         self._left = BURST
@@ -34,10 +37,8 @@ class Budget:
     def pause(self) -> float:
         """Return the seconds until a client may be served; 0 if one may be served now."""
         now, used = (clock() for clock in self._clocks)
-        self._left += (now - self._now) * SHARE - (used - self._used)
+        self._left = min(BURST, self._left + (now - self._now) * SHARE - (used - self._used))
         self._now, self._used = now, used
-        # Clients need not wait long after a long burst of the hub's own work.
-        self._left = max(-BURST, min(BURST, self._left))
         return max(_SHORTEST, -self._left / SHARE) if self._left < 0 else 0.0
 
     async def wait(self) -> None:
