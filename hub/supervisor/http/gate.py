@@ -36,7 +36,11 @@ class Gate:
         library.propagate = False
 
     def accepts(self, host: str) -> bool:
-        """Return whether a request's Host header, without the port, is an address or a name of the hub."""
+        """Return whether a request's Host header, without the port, is an address or a name of the hub.
+
+        Args:
+            host: The name in the header; empty if there is none.
+        """
         name = host.lower().rstrip(".")
         if name in self._hosts or is_address(name.removeprefix("[").removesuffix("]")):
             return True

@@ -60,7 +60,8 @@ class _Page(RequestHandler):
         """Hold a request back, or reject it, as the gate decides."""
         if self._gate is None:
             return
-        if self._gate.accepts(self.request.host_name):
+        # Without this header, Tornado assumes an address.
+        if self._gate.accepts(self.request.host_name if "Host" in self.request.headers else ""):
             await self._gate.budget.wait()
         else:
             self.set_status(421)

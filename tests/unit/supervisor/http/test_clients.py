@@ -155,10 +155,12 @@ async def test_a_foreign_host_name_is_rejected(directory: Path, host: str, code:
             assert code == 200 or DETAIL not in answer
 
 
-async def test_a_client_without_a_host(directory: Path) -> None:
-    """HTTP/1.0 has no such header, and no browser speaks it."""
+async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
+    """Also with HTTP/1.0, which allows that."""
     async with _port(directory) as port:
-        assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n"))[0] == 200
+        assert (await _ask(port, b"GET /status HTTP/1.0\r\n\r\n"))[0] == 421
+        assert (await _ask(port, b"GET /status HTTP/1.1\r\n\r\n"))[0] == 400
+        assert (await _ask(port, b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n"))[0] == 200
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", _get("/status", "localhost")], ids=["nothing", "half", "unread"])
