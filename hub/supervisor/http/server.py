@@ -7,6 +7,7 @@ clients on the network get only a limited part of its time.
 
 import asyncio
 import socket
+from asyncio import Future
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ CONNECTION_SECONDS = 30.0
 READS = 128
 """Maximum number of reads from a connection before it is closed. A request arrives in a few packets; if it is sent byte
 by byte, each byte wakes the event loop, which the budget of `gate` cannot hold back."""
+
+UNSENT_BYTES = 32 << 20
+"""Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices has
+megabytes, and a client that does not read it leaves them in memory."""
 
 RETRY_SECONDS = 5.0
 """Seconds between attempts to listen or to accept a connection, and between checks that the socket exists."""
@@ -112,13 +117,27 @@ async def _accept(listening: socket.socket, server: "_NetworkServer", gate: Gate
             _log.error("http accept failed", reason=error.strerror)
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            server.handle_stream(_Stream(connection, max_buffer_size=server.max_buffer_size), address)
+            server.handle_stream(_Stream(connection, server), address)
 
 
 class _Stream(IOStream):
     """A connection from the network, which may cause a limited number of reads."""
 
-    _reads = 0
+    def __init__(self, connection: socket.socket, server: "_NetworkServer") -> None:
+        super().__init__(connection, max_buffer_size=server.max_buffer_size)
+        self._server = server
+        self._reads = 0
+
+    @property
+    def unsent(self) -> int:
+        """The number of bytes that the kernel has not taken."""
+        return 0 if self.closed() else len(self._write_buffer)
+
+    def write(self, data: bytes | memoryview) -> "Future[None]":
+        """Write, and make room for what the kernel does not take."""
+        written = super().write(data)
+        self._server.make_room(self)
+        return written
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """Read what is there; at the limit, as if the client had closed the connection."""
@@ -129,9 +148,17 @@ class _Stream(IOStream):
 class _NetworkServer(HTTPServer):
     def initialize(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - tornado's signature
         super().initialize(*args, **settings)
-        self._open: dict[IOStream, asyncio.TimerHandle] = {}
+        self._open: dict[_Stream, asyncio.TimerHandle] = {}
 
-    def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
+    def make_room(self, newest: _Stream) -> None:
+        """Close the connections whose clients do not read, the oldest first, until the other responses fit."""
+        waiting = [each for each in self._open if each.unsent]
+        while sum(each.unsent for each in waiting) > UNSENT_BYTES and len(waiting) > 1:
+            oldest = next(each for each in waiting if each is not newest)
+            waiting.remove(oldest)
+            oldest.close()
+
+    def handle_stream(self, stream: _Stream, address: tuple[str, int]) -> None:  # type: ignore[override]
         """Serve a connection, and close the oldest one if more would leave the plugins without file descriptors."""
         for each in [each for each in self._open if each.closed()]:
             self._open.pop(each).cancel()

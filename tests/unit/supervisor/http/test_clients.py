@@ -178,6 +178,22 @@ async def test_a_client_that_stops_is_disconnected(
         writer.close()
 
 
+async def test_answers_that_nobody_reads_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together, they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
+    monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
+    monkeypatch.setattr(server, "CONNECTION_SECONDS", 3600)
+    async with _port(directory, LARGE) as port:
+        writers = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(_get("/status", "localhost"))
+            assert await reader.read(1)
+            writers.append(writer)
+        await wait_until(lambda: _established(port) == 1, "the server to close the two older connections")
+        for writer in writers:
+            writer.close()
+
+
 async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path) -> None:
     """Each byte wakes the event loop, and the budget decides on connections and requests only."""
     async with _port(directory) as port:
