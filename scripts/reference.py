@@ -64,7 +64,7 @@ also inherit the hub's own environment.
 
 | key | meaning |
 |---|---|
-| `include` | More files, by name or pattern, relative to this one. |
+| `include` | More files, by name or by a pattern in the last part of the path, relative to this one. |
 | `include_dir` | Directories from which all `*.ini` are read. |
 """
 

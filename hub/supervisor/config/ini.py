@@ -1,6 +1,7 @@
 """Reading circus.ini and the files that it includes into sections, without interpreting them."""
 
 import configparser
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,36 +58,50 @@ def _read_included(file: Path) -> Iterator[Section]:
 
 def _included(section: Section) -> Iterator[Path]:
     """Yield the files that a section names, relative to the section's file."""
+    known: set[str] = set()
     for key, find in (("include", _matching), ("include_dir", _in_directory)):
         for name in section.items.get(key, "").split():
             try:
-                yield from find(section.file.parent / name)
+                for file in find(section.file.parent, name):
+                    _add_new(file, name, known)
+                    yield file
             except ValueError as error:
                 raise section.error(str(error), key) from None
             except OSError as error:
                 raise section.error(f"{name} cannot be read: {error.strerror}", key) from None
 
 
-def _matching(pattern: Path) -> list[Path]:
-    """Return the files that match a pattern.
+def _add_new(file: Path, name: str, known: set[str]) -> None:
+    real = os.path.realpath(file)
+    if real in known:
+        raise ValueError(f"{name} is included twice")
+    known.add(real)
+
+
+def _matching(parent: Path, name: str) -> list[Path]:
+    """Return the files that match a pattern, in one directory: a search through many could take forever.
 
     Raises:
-        ValueError: there are none, or it is not a pattern.
+        ValueError: there are none, or it is not such a pattern.
     """
-    files = (
-        [pattern] if pattern.exists() else sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-    )
+    path = parent / name
+    if path.exists():
+        return [path]
+    if any(wildcard in str(Path(name).parent) for wildcard in "*?[") or "**" in name:
+        raise ValueError(f"{name}: wildcards are allowed only in the name of the file, and ** is not")
+    files = sorted(path.parent.glob(path.name)) if path.name else []
     if not files:
-        raise ValueError(f"no file {pattern}")
+        raise ValueError(f"no file {path}")
     return files
 
 
-def _in_directory(directory: Path) -> list[Path]:
+def _in_directory(parent: Path, name: str) -> list[Path]:
     """Return the configuration files in a directory.
 
     Raises:
         ValueError: it does not exist.
     """
+    directory = parent / name
     if not directory.is_dir():
         raise ValueError(f"no directory {directory}")
     return sorted(directory.glob("*.ini"))

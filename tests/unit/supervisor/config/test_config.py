@@ -121,6 +121,9 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         (GOOD + "[circus]\nstatsd = true", ["[circus] statsd", "the hub sets this"]),
         (GOOD + "[circus]\nchek_delay = 1", ["[circus] chek_delay", "unknown key", "include"]),
         (GOOD + "[circus]\ninclude = none*.ini", ["[circus] include", "no file", "none*.ini"]),
+        (GOOD + "[circus]\ninclude = /**/*.ini", ["[circus] include", "/**/*.ini", "only in the name of the file"]),
+        (GOOD + "[circus]\ninclude = /*/*/*/*/*.ini", ["[circus] include", "only in the name of the file"]),
+        (GOOD + "[circus]\ninclude = **", ["[circus] include", "**", "only in the name of the file"]),
         (GOOD + "[circus]\ninclude_dir = none", ["[circus] include_dir", "no directory"]),
         (GOOD + "[socket:web]\nport = 80", ["[socket:web]", "unknown section", "[watcher:NAME]"]),
         (GOOD + "[plugin:flapping]\nuse = x", ["[plugin:flapping]", "unknown section"]),
@@ -198,6 +201,13 @@ def test_the_same_plugin_in_two_files(tmp_path: Path) -> None:
     (tmp_path / "b.ini").write_text(GOOD)
     with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: duplicate section, it is also in .*circus\.ini"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
+
+
+def test_a_file_is_included_once(tmp_path: Path) -> None:
+    """Naming one thousands of times does not keep the hub busy."""
+    (tmp_path / "b.ini").write_text("# no plugin yet\n")
+    with pytest.raises(ConfigError, match=r"\[circus\] include: \./b\.ini is included twice"):
+        read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini ./b.ini\n")
 
 
 def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
