@@ -128,7 +128,8 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
 def _bound(kind: types.IntType | types.FloatType) -> str:
     if kind.gt is not None:
         return f" > {kind.gt:g}"
-    return f" >= {kind.ge:g}" if kind.ge is not None else ""
+    most = f" <= {kind.le:g}" if kind.le is not None else ""
+    return f" >= {kind.ge:g}{' and' if most else ''}{most}" if kind.ge is not None else most
 
 
 def _default(field: types.Field) -> str:

@@ -105,7 +105,7 @@ class Pool(Settings, frozen=True, rename="camel"):
     """The part of the resource name after the slash."""
     resource_prefix: str = "rdma"
     """The part before the slash."""
-    rdma_hca_max: Annotated[int, msgspec.Meta(ge=0)] = 1
+    rdma_hca_max: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
     """The number of devices: of the whole pool in pool mode, of each HCA in hca mode; 1 in vf mode."""
     devices: Names = ()
     """The old name of selectors.ifNames."""

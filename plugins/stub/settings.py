@@ -9,7 +9,10 @@ import msgspec
 
 from hub import Settings
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+MAX_DEVICES = 100_000
+"""A kubelet's list has room for about this many."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
 Permissions = Annotated[str, msgspec.Meta(pattern="^[rwm]+$")]
 
 
@@ -84,3 +87,6 @@ class StubSettings(Settings, frozen=True):
         for name, count in Counter(resource.name for resource in self.resources).items():
             if count > 1:
                 raise ValueError(f"the resource {name} occurs {count} times, expected once")
+        total = sum(resource.devices for resource in self.resources)
+        if total > MAX_DEVICES:
+            raise ValueError(f"resources has {total} devices in total, expected at most {MAX_DEVICES}")

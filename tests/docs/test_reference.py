@@ -83,7 +83,7 @@ def test_every_exit_code_is_there() -> None:
     ("key", "value", "default"),
     [
         ("mode", "`pool`, `hca` or `vf`", "`pool`"),
-        ("rdmaHcaMax", "integer >= 0", "`1`"),
+        ("rdmaHcaMax", "integer >= 0 and <= 10000", "`1`"),
         ("permissions", "string matching `^rwm?$`", "`rw`"),
         ("nodes", "list of `umad`, `issm` or `rdma_cm`", '`["umad", "rdma_cm"]`'),
         ("resourceName", "string matching `^[a-zA-Z0-9_]+$`", "required"),

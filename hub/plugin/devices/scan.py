@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
+from itertools import groupby, islice
 
 import msgspec
 
@@ -15,6 +15,10 @@ from hub.base.place import place_of_function
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.validation import wrong_answer
+
+MAX_DEVICES = 250_000
+"""Maximum number of devices of a plugin: far more than a kubelet's list has room for, and far below what a mistake in
+a loop would create."""
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -104,7 +108,10 @@ def _offered(plugin: Plugin) -> list[Device | Excluded]:
     answer: object = plugin.devices()
     if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
         raise wrong_answer(answer, "hub.Device objects: yield each of them, or return a list")
-    return list(answer)
+    offered = list(islice(answer, MAX_DEVICES + 1))
+    if len(offered) > MAX_DEVICES:
+        raise ValueError(f"it returned more than {MAX_DEVICES} devices")
+    return offered
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -62,13 +62,17 @@ class ResourcePatterns(Settings, frozen=True):
     """NVIDIA's name for `mig`, with the same meaning."""
 
 
+MAX_REPLICAS = 10_000
+"""The list of one GPU's shares then takes a sixth of what a kubelet accepts."""
+
+
 class SharedResource(Settings, frozen=True):
     """Devices of a resource that several containers share."""
 
     name: str
     """The resource whose devices are shared; NVIDIA's domain is added if it has none."""
     replicas: int
-    """How many containers share a device; at least 2."""
+    """How many containers share a device; at least 2, at most 10000."""
     rename: str = ""
     """The resource of the shared devices. Empty: `name`, with `.shared` added if `renameByDefault` is true."""
     devices: str | int | tuple[int | str, ...] = "all"
@@ -80,6 +84,8 @@ class SharedResource(Settings, frozen=True):
             force_setattr(self, "rename", resource_name(self.rename))
         if self.replicas < 2:  # noqa: PLR2004 - one is not shared
             raise ValueError(f"replicas is {self.replicas}, expected at least 2")
+        if self.replicas > MAX_REPLICAS:
+            raise ValueError(f"replicas is {self.replicas}, expected at most {MAX_REPLICAS}")
         if isinstance(self.devices, str) and self.devices != "all":
             raise ValueError(f'devices is "{self.devices}", expected "all", a number, or a list')
         if isinstance(self.devices, int) and self.devices < 1:

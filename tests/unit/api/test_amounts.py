@@ -1,0 +1,39 @@
+"""How many devices a configuration file can ask for: no more than a kubelet takes, so that no number uses up memory."""
+
+from pathlib import Path
+
+import pytest
+
+from hub import Settings
+from hub.base.errors import ConfigError
+from plugins.gpu.settings.file import GPUSettings
+from plugins.ib.settings import IBSettings
+from plugins.stub.faults import Faults
+from plugins.stub.settings import StubSettings
+
+SHARED = "sharing: {timeSlicing: {resources: [{name: gpu, replicas: %d}]}}"
+POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "most", "place"),
+    [
+        (StubSettings, "resources: [{devices: %d}]", 100_000, "resources[0].devices: Expected `int` <= 100000"),
+        (StubSettings, "resources: [{name: e.com/a}, {devices: %d}]", 99_996, "resources"),
+        (Faults, "devices: {example.com/stub: %d}", 100_000, "devices[...]: Expected `int` <= 100000"),
+        (IBSettings, POOL, 10_000, "configList[0].rdmaHcaMax: Expected `int` <= 10000"),
+        (GPUSettings, SHARED, 10_000, "sharing.timeSlicing.resources[0]: replicas is 10001, expected at most 10000"),
+    ],
+)
+def test_a_number_of_devices_has_a_limit(
+    tmp_path: Path, settings: type[Settings], text: str, most: int, place: str
+) -> None:
+    """A larger one is one error with its place."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(text % most)
+    settings.read(file)
+    for number in (most + 1, 10**9):
+        file.write_text(text % number)
+        with pytest.raises(ConfigError) as error:
+            settings.read(file)
+        assert str(error.value).startswith(f"{file}: {place}".replace(str(most + 1), str(number))), error.value
