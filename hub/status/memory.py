@@ -13,7 +13,10 @@ PATIENCE = 0.2
 """Seconds to wait for a process's memory; it usually takes a millisecond."""
 
 LIFETIME = 1.0
-"""Seconds for which a value is returned again: what the threads do does not count as work of the thread that asks."""
+"""Seconds for which a value is returned again."""
+
+MAX_PENDING = 8
+"""Maximum number of threads that wait. Beyond that, no process's memory is read: each one that hangs keeps a thread."""
 
 
 class Memory:
@@ -29,6 +32,8 @@ class Memory:
         known = self._readings.get(pid)
         if known is None or known.is_outdated:
             self._readings = {each: reading for each, reading in self._readings.items() if not reading.is_outdated}
+            if sum(reading.is_pending for reading in self._readings.values()) >= MAX_PENDING:
+                return None
             known = self._readings[pid] = _Reading(pid)
         return known.value
 
@@ -46,6 +51,11 @@ class _Reading:
             self._ended = time.monotonic()
         else:
             thread.join(PATIENCE)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the process still keeps this reading waiting."""
+        return not self._ended
 
     @property
     def is_outdated(self) -> bool:

@@ -46,6 +46,17 @@ def test_a_process_whose_memory_cannot_be_read(hang: threading.Event) -> None:
     assert found.of(HANGS) == 5
 
 
+def test_many_processes_whose_memory_cannot_be_read(monkeypatch: pytest.MonkeyPatch, hang: threading.Event) -> None:
+    """They keep a limited number of threads waiting, and a plugin that hangs again and again does not use them up."""
+    monkeypatch.setattr(memory, "PATIENCE", 0.01)
+    monkeypatch.setattr(memory, "proportional_set_size", lambda _pid: hang.wait(WAIT_SECONDS))
+    before = threading.active_count()
+    found = Memory()
+    for pid in range(HANGS, HANGS + 50):
+        found.of(pid)
+    assert threading.active_count() - before <= memory.MAX_PENDING
+
+
 @pytest.mark.parametrize("pid", [0, -1, HANGS, 2**70])
 def test_a_number_that_no_process_has(pid: int) -> None:
     """It may come from a file that any plugin can write."""
