@@ -16,6 +16,7 @@ from typing import NamedTuple
 from hub.base.errors import ConfigError, HubError
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock, unlock
 from hub.base.paths import INSTANCE_NAME, RunDir
+from hub.base.removal import make_directory
 from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 1.0
@@ -67,7 +68,7 @@ def acquire_serving_lock(run_dir: RunDir, plugin: str) -> int | None:
         OSError: the lock file cannot be created.
     """
     path = run_dir.serving(plugin)
-    path.parent.mkdir(exist_ok=True)
+    make_directory(path.parent)
     # Shared, so that a process that does not die does not block the next one.
     return _lock(path, shared=True)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from hub.base.printable import printable_json
+from hub.base.removal import make_room
 from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 
 State = TypeVar("State")
@@ -25,11 +26,15 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
     scratch = path.with_name(f".{path.name}.{threading.get_native_id()}")
     try:
         # Created, never opened: what is there may be a pipe, or a link to another file.
-        scratch.unlink(missing_ok=True)
+        make_room(scratch)
         with scratch.open("xb") as file:
             scratch.chmod(mode)
             file.write(content)
-        scratch.replace(path)
+        try:
+            scratch.replace(path)
+        except IsADirectoryError:
+            make_room(path)
+            scratch.replace(path)
     except OSError:
         scratch.unlink(missing_ok=True)
         raise

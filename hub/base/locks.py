@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hub.base.removal import make_room
+
 
 def open_lock(path: str | os.PathLike[str]) -> int:
-    """Open a file to lock, and create it if missing; replace a pipe, a link or a socket in its place.
+    """Open a file to lock, and create it if missing; replace anything else in its place.
 
     Raises:
-        OSError: it cannot be created, or there is a directory in its place.
+        OSError: it cannot be created.
     """
     _remove_unlockable(path)
     return _open(path, os.O_RDWR | os.O_CREAT)
@@ -66,9 +68,8 @@ def is_locked(file: int) -> bool:
 def _remove_unlockable(path: str | os.PathLike[str]) -> None:
     """Remove what no process could lock, and would never be removed otherwise."""
     with suppress(FileNotFoundError):
-        mode = os.lstat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            Path(path).unlink()
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            make_room(Path(path))
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:

@@ -16,6 +16,7 @@ from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.nodedir import NODE_DIR
 from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, SERVING_DIR, RunDir
+from hub.base.removal import make_directory, make_room
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
 from hub.model.plugin import ConfigFile
@@ -176,7 +177,7 @@ def _runtime(options: argparse.Namespace) -> Runtime:
     if options.run_dir is None:
         return Runtime()
     for name in (NODE_DIR, SERVING_DIR):
-        (options.run_dir / name).mkdir(exist_ok=True)
+        make_directory(options.run_dir / name)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 
@@ -200,7 +201,7 @@ def _write_stacks_to(path: Path) -> None:
     """Let the interpreter write the stacks of all threads when it crashes, and when the hub is about to kill it."""
     try:
         # Created, never opened: what is there may be a pipe, or a link to another file.
-        path.unlink(missing_ok=True)
+        make_room(path)
         file = path.open("x", encoding="utf-8")
     except OSError as error:
         get_logger().warning("stack file not created", file=str(path), reason=str(error))

@@ -27,6 +27,7 @@ from tornado.ioloop import IOLoop
 
 from hub.base.errors import ConfigError, HubError
 from hub.base.log import get_logger
+from hub.base.removal import make_room
 from hub.model.hub import RestartReason
 from hub.supervisor.circus import commands  # noqa: F401 - circus discovers its commands by their class
 from hub.supervisor.circus.changes import ReloadResult
@@ -117,8 +118,10 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             HubError: a socket cannot be bound.
         """
         try:
+            for path in (self._settings.run_dir.circus_socket, self._settings.run_dir.events):
+                make_room(path)
             await self.start()
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, OSError) as error:
             raise HubError(f"cannot listen in {self._settings.run_dir.path}: {error.strerror}") from None
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
+from hub.base.removal import make_room
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate, is_address
 from hub.supervisor.http.pages import application
@@ -52,8 +53,8 @@ async def serve_socket(path: Path, reader: Reader) -> None:
     pages = application(reader)
     while True:
         if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any look at the run directory
-            # A pipe, a link or a file of another process. Tornado replaces nothing but sockets.
-            path.unlink(missing_ok=True)  # noqa: ASYNC240
+            # Something of another process. Tornado replaces nothing but sockets.
+            make_room(path)
         # A new one each time: the last one's socket is closed with it.
         server = HTTPServer(pages)
         try:

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from hub.base.errors import ConfigError
 from hub.base.instances import acquire_hub_lock, acquire_serving_lock, running_hubs, serving
 from hub.base.paths import RunDir
+
+
+def test_a_lock_that_cannot_be_created(directory: Path) -> None:
+    """The error names the file and the reason."""
+    with pytest.raises(ConfigError, match=r"x\.lock: cannot be used as the lock file: File name too long"):
+        acquire_hub_lock(RunDir(directory, "x" * 300)).__enter__()
 
 
 def _socket(path: Path) -> None:
@@ -22,6 +29,7 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
     "a link to a device": lambda path: path.symlink_to("/dev/zero"),
     "a link to a file": lambda path: path.symlink_to("precious"),
     "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a directory": lambda path: (path / "in the way").mkdir(parents=True),
 }
 
 

@@ -110,8 +110,7 @@ async def test_what_no_hub_has_written_counts_as_nothing(strange: Path) -> None:
 
 async def test_a_file_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:
     """It is logged; the process does not register again and again because of it."""
-    (tmp_path / "x.owner").mkdir()
-    file = OwnerFile(tmp_path / "x.owner", "hub")
+    file = OwnerFile(tmp_path / "missing" / "x.owner", "hub")
     with capture_logs() as log:
         await register(file)
     assert [line["event"] for line in log] == ["owner file not locked"]

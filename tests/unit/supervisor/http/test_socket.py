@@ -24,6 +24,7 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a link to a device": lambda path: path.symlink_to("/dev/zero"),
     "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a directory": lambda path: (path / "in the way").mkdir(parents=True),
     "a link to another socket": lambda path: path.symlink_to("other"),
 }
 
@@ -40,8 +41,10 @@ async def test_what_is_in_the_place_of_the_socket_is_replaced(
     try:
         for _ in range(2):
             await wait_until(lambda: is_served(path), "the socket")
-            # In one step: at no time is there nothing.
             replace(directory / "scratch")
+            if (directory / "scratch").is_dir():
+                path.unlink()
+            # In one step, except for a directory: at no time is there nothing.
             (directory / "scratch").rename(path)
             await wait_until(lambda: path.is_socket() and not path.is_symlink() and is_served(path), "the next socket")
         assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,27 @@
+"""Makes room for a file of ours in a directory into which other processes can write."""
+
+import time
+from pathlib import Path
+
+
+def make_room(path: Path) -> None:
+    """Remove what is at a path; rename a directory, which may contain anything, and take any time to remove.
+
+    Raises:
+        OSError: it can be neither removed nor renamed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        path.rename(path.with_name(f".replaced.{time.time_ns()}"))
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory if there is none, and replace anything else at its path.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if path.is_symlink() or not path.is_dir():
+        make_room(path)
+        path.mkdir(exist_ok=True)

@@ -1,0 +1,69 @@
+"""A run directory into which a plugin has put something else in place of every file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub.base.sockets import is_served
+from hub.model.hub import InstanceReport
+from hub.model.plugin import PluginReport
+from tests.harness.hub_process import HubProcess, MakeHub, is_alive, wait_until
+
+STUB = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\n"
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+    (path / "in the way").touch()
+
+
+PLANTS: dict[str, Callable[[Path], object]] = {
+    "directories": _directory,
+    "files": lambda path: path.write_text("garbage"),
+    "pipes": os.mkfifo,
+    "links to a device": lambda path: path.symlink_to("/dev/zero"),
+    "links to nothing": lambda path: path.symlink_to("nothing"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+def test_something_else_in_place_of_every_file(
+    make_hub: MakeHub, directory: Path, plant: Callable[[Path], object]
+) -> None:
+    """The hub and its plugin keep running, and the probes succeed; both also start again in such a directory."""
+    hub = make_hub(STUB).start()
+    wait_until(lambda: _works(hub), "the plugin")
+    _replace_everything(hub.run_dir, directory / "aside", plant)
+    wait_until(lambda: is_served(hub.run_dir / "dphub.http"), "the probes")
+    assert is_alive(hub.pid)
+    assert len(hub.events("plugin started")) == 1
+    hub.kill()
+    wait_until(lambda: not is_served(hub.run_dir / "dphub.http"), "the end of the hub")
+    _replace_everything(hub.run_dir, directory / "again", plant)
+    hub.start()
+    wait_until(lambda: _works(hub), "the plugin in the directory as it is now")
+
+
+def _replace_everything(run_dir: Path, aside: Path, plant: Callable[[Path], object]) -> None:
+    """Put something else in place of each file, and of each of the two directories with all that they contain."""
+    aside.mkdir()
+    names = [path.name for path in run_dir.iterdir() if not path.name.startswith(".")]
+    for name in {*names, "node", "serving"}:
+        (run_dir / name).rename(aside / name)
+        plant(run_dir / name)
+
+
+def _works(hub: HubProcess) -> bool:
+    """Return whether the hub's sockets are served, and both reports are those of running processes."""
+    sockets = ("dphub.http", "dphub.control", "dphub.stub.admin")
+    try:
+        report = msgspec.json.decode((hub.run_dir / "dphub.json").read_bytes(), type=InstanceReport)
+        plugin = msgspec.json.decode((hub.run_dir / "dphub.stub.json").read_bytes(), type=PluginReport)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    served = all(is_served(hub.run_dir / name) for name in sockets)
+    (process,) = report.processes
+    return served and report.hub.pid == hub.pid and plugin.pid == process.pid and plugin.scanned
