@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from hub.base.jsonfile import read_file
 from hub.base.sockets import is_served
+from hub.base.untrusted import UnreadableError
 from hub.model.hub import InstanceReport
 from hub.model.plugin import PluginReport
 from tests.harness.hub_process import HubProcess, MakeHub, is_alive, wait_until
@@ -60,9 +61,11 @@ def _works(hub: HubProcess) -> bool:
     """Return whether the hub's sockets are served, and both reports are those of running processes."""
     sockets = ("dphub.http", "dphub.control", "dphub.stub.admin")
     try:
-        report = msgspec.json.decode((hub.run_dir / "dphub.json").read_bytes(), type=InstanceReport)
-        plugin = msgspec.json.decode((hub.run_dir / "dphub.stub.json").read_bytes(), type=PluginReport)
-    except (OSError, msgspec.MsgspecError):
+        report = read_file(hub.run_dir / "dphub.json", InstanceReport)
+        plugin = read_file(hub.run_dir / "dphub.stub.json", PluginReport)
+    except UnreadableError:
+        return False
+    if report is None or plugin is None:
         return False
     served = all(is_served(hub.run_dir / name) for name in sockets)
     (process,) = report.processes
