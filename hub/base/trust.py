@@ -16,12 +16,21 @@ _OURS = Path(__file__).parents[1], Path(__file__).parents[2]
 """The hub's own directories: another user who can write there can change this code too."""
 
 
-def check_trusted(path: Path) -> None:
+_RUNS = "root would run what it says"
+_COPY = "copy it to a directory that only root can write to, such as /etc/dphub"
+
+
+def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY) -> None:
     """As root, check that only root can write to a file or directory; as another user, do nothing.
 
     As with an SSH server's keys, that includes each directory and each link on the way to it. All must belong to root,
     and their permissions matter except in two kinds of places: sticky directories such as /tmp, where no other user can
     replace root's files, and file systems that are mounted read-only, such as a ConfigMap.
+
+    Args:
+        path: The file or directory, which need not exist.
+        danger: What could happen otherwise.
+        todo: What the user can do.
 
     Raises:
         ConfigError: another user could change it.
@@ -33,8 +42,7 @@ def check_trusted(path: Path) -> None:
         for place in path_steps(path.absolute()):
             if problem := _problem(place, is_end=os.path.realpath(place) == end):
                 where = "" if place == path.absolute() else f"{place} "
-                todo = "copy it to a directory that only root can write to, such as /etc/dphub"
-                raise ConfigError(path, f"{where}{problem}, and root would run what it says; {todo}")
+                raise ConfigError(path, f"{where}{problem}, and {danger}; {todo}")
     except (FileNotFoundError, NotADirectoryError):
         # Only root can create the missing part, and reading the file reports that it is missing.
         return

@@ -17,10 +17,11 @@ import click
 from hub.base import log
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
-from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR, user_name
+from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
+from hub.cli.plugindir import check_own_directory, is_of_node
 from hub.cli.render.text import echo, examples
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
     plugin_dir = plugin_dir.absolute()
     pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
+    check_own_directory(plugin_dir)
     _check_unused(plugin_dir, pod_resources)
     _make_directories(plugin_dir, pod_resources)
     log.configure()
@@ -78,17 +80,11 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
             raise ConfigError(place, f"a kubelet is running there, and would lose its plugins; {todo}")
         if path.exists() and not path.is_socket():
             raise ConfigError(path, f"not a socket, and would be deleted; {todo}")
-    if plugin_dir.exists() and _is_of_node(plugin_dir):
+    if plugin_dir.exists() and is_of_node(plugin_dir):
         served = [path.name for path in sorted(plugin_dir.iterdir()) if path.is_socket() and is_served(path)]
         if served:
             problem = f"plugins of this node listen there ({', '.join(served)}), and would lose their sockets"
             raise ConfigError(plugin_dir, f"{problem}; {_ANOTHER}")
-
-
-def _is_of_node(directory: Path) -> bool:
-    """Return whether a directory is that of the node's own device plugins, or another one of its kubelet."""
-    kubelet = PLUGIN_DIR.parent.resolve()
-    return kubelet in directory.resolve().parents or (PLUGIN_DIR.exists() and directory.samefile(PLUGIN_DIR))
 
 
 def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:

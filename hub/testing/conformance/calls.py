@@ -15,11 +15,14 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
 
+_MOST_BYTES = 64 * 1024 * 1024
+"""Maximum size in bytes of an answer. A kubelet accepts 4 MiB; a longer list is received, so that its size can be
+reported."""
+
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # As a kubelet does; some servers reject a request with a path as its authority.
     ("grpc.default_authority", "localhost"),
-    # A list of any size is received, so that its size can be reported.
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", _MOST_BYTES),
     # Otherwise channels to the same path would share a connection, and its backoff.
     ("grpc.use_local_subchannel_pool", 1),
 )

@@ -129,10 +129,17 @@ class Subject:
     # Where it serves.
 
     async def socket(self) -> Path:
-        """Return the socket on which it serves."""
+        """Return the socket on which it serves.
+
+        Raises:
+            NotApplicable: it did not register a file in the plugin directory; rules delete and replace the socket.
+        """
         if self._kubelet is None:
             return self._socket
-        return self.plugin_dir / (await self.registered()).endpoint
+        path = self.plugin_dir / (await self.registered()).endpoint
+        if path.parent != self.plugin_dir or path.name in {"", ".."}:
+            raise NotApplicable("the endpoint is not the name of a file: see the rule endpoint-name")
+        return path
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator["DevicePluginAsyncStub"]:

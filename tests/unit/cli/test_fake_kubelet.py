@@ -10,8 +10,7 @@ import click
 import pytest
 
 from hub.base.errors import ConfigError
-from hub.cli import cli
-from hub.cli.commands import fake_kubelet as command
+from hub.cli import cli, plugindir
 
 WRITTEN = b"text"
 
@@ -67,7 +66,7 @@ def test_it_does_not_replace_a_kubelet(node: Path, name: str) -> None:
 
 def test_it_does_not_delete_sockets_of_the_nodes_plugins(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the node's own kubelet restarts, its plugins still listen in its directory, also under another path."""
-    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     (node / "link").symlink_to("device-plugins")
     path = node / "device-plugins" / "vendor-gpu.sock"
     with _listening(path):
@@ -79,7 +78,7 @@ def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
     node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There, CSI and DRA drivers listen."""
-    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     path = node / "plugins_registry" / "driver.sock"
     path.parent.mkdir()
     with _listening(path):
@@ -90,7 +89,7 @@ def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
 @pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No client could connect there by that path; the sockets would be deleted anyway."""
-    monkeypatch.setattr(command, "PLUGIN_DIR", node / "device-plugins")
+    monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
     with _listening(node / "device-plugins" / name):

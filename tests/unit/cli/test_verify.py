@@ -9,8 +9,7 @@ import click
 import pytest
 
 from hub.base.errors import ConfigError
-from hub.cli import cli
-from hub.cli.commands import verify as command
+from hub.cli import cli, plugindir
 
 
 @contextmanager
@@ -63,7 +62,7 @@ def test_the_directory_of_the_nodes_kubelet_is_left_alone(directory: Path, monke
     """Even while that kubelet is not running, and by another path."""
     (directory / "real").mkdir()
     (directory / "link").symlink_to(directory / "real")
-    monkeypatch.setattr(command, "PLUGIN_DIR", directory / "real")
+    monkeypatch.setattr(plugindir, "PLUGIN_DIR", directory / "real")
     for path in (directory / "real", directory / "link"):
         assert "the directory of this node's kubelet" in _refusal("--plugin-dir", path, "--resource", "example.com/x")
 

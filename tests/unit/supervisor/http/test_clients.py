@@ -178,7 +178,7 @@ async def test_a_client_that_stops_is_disconnected(
         writer.close()
 
 
-async def test_answers_that_nobody_reads_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together, they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
     monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
     monkeypatch.setattr(server, "CONNECTION_SECONDS", 3600)

@@ -1,0 +1,65 @@
+"""What a plugin under test can make the check do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.conformance.calls import answer_of, connected
+from hub.testing.conformance.rule import NotApplicable
+from hub.testing.conformance.subject import Subject
+from hub.testing.kubelet import FakeKubelet, Registered
+
+RESOURCE = "example.com/model"
+
+
+class _Registers(Subject):
+    """A plugin that has registered with this endpoint."""
+
+    endpoint = ""
+
+    async def registered(self) -> Registered:
+        return Registered(RESOURCE, self.endpoint, 1, 0.0, "")
+
+
+@pytest.mark.parametrize("endpoint", ["../other.sock", "/run/other.sock", "a/../../other.sock", "..", ".", ""])
+async def test_an_endpoint_outside_the_plugin_directory(tmp_path: Path, endpoint: str) -> None:
+    """Rules delete and replace the socket: none gets a path that the plugin has chosen."""
+    subject = _Registers(kubelet=FakeKubelet(tmp_path), plugin_dir=tmp_path)
+    subject.endpoint = endpoint
+    with pytest.raises(NotApplicable, match="endpoint-name"):
+        await subject.socket()
+
+
+async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
+    """As the kubelet expects it."""
+    subject = _Registers(kubelet=FakeKubelet(tmp_path), plugin_dir=tmp_path)
+    subject.endpoint = "model.sock"
+    assert await subject.socket() == tmp_path / "model.sock"
+
+
+class _Endless(rpc.DevicePluginServicer):
+    async def GetPreferredAllocation(self, *_: object) -> wire.PreferredAllocationResponse:
+        chosen = wire.ContainerPreferredAllocationResponse(deviceIDs=["x" * (1 << 20)] * 65)
+        return wire.PreferredAllocationResponse(container_responses=[chosen])
+
+
+@pytest.fixture
+async def endless(directory: Path) -> AsyncIterator[Path]:
+    """A plugin whose answer has 65 MiB."""
+    server = grpc.aio.server()
+    rpc.add_DevicePluginServicer_to_server(_Endless(), server)
+    server.add_insecure_port(f"unix:{directory}/endless.sock")
+    await server.start()
+    yield directory / "endless.sock"
+    await server.stop(None)
+
+
+async def test_an_answer_has_a_size(endless: Path) -> None:
+    """What is larger is an error, and is not kept in memory."""
+    async with connected(endless) as stub:
+        answer = await answer_of(stub.GetPreferredAllocation(wire.PreferredAllocationRequest(), timeout=30))
+    assert (answer.code, answer.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
