@@ -7,6 +7,7 @@ _PRIVILEGES = "tests/image/test_least_privilege.py"
 
 SHOWN_BY = {
     "Every claim on this page": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
+    "An attacker whom nothing stops": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "Each row names the tests": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "For each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
