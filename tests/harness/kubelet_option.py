@@ -1,4 +1,4 @@
-"""The option --kubelet: which kubelet the tests' nodes have, the fake one or the device manager of a real one."""
+"""The option --kubelet: which kubelet the nodes have, the fake one or the device manager of a real one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +14,8 @@ from tests.harness.kubeletbuild import VERSIONS, binary
 from tests.harness.realkubelet import real_kubelet
 
 FAKE = "fake"
+KUBELETS = (FAKE, *VERSIONS)
+"""The values of the option."""
 
 _MAKERS: tuple[Any, ...] = (
     FakeKubelet,
@@ -31,17 +33,28 @@ _FIXTURES = {"kubelet", "node"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
     words = "the kubelet of every node: the fake one, or the device manager of a version that is built"
-    parser.addoption("--kubelet", choices=[FAKE, *VERSIONS], default=FAKE, help=words)
+    parser.addoption("--kubelet", choices=KUBELETS, default=FAKE, help=words)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every `FakeKubelet` of the run start this kubelet."""
-    version = config.getoption("--kubelet")
-    if version == FAKE:
+    """Let the nodes of the run have this kubelet."""
+    try:
+        choose(config.getoption("--kubelet"))
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def choose(kubelet: str) -> None:
+    """Let every `FakeKubelet` of this process start this kubelet.
+
+    Raises:
+        FileNotFoundError: it is not built.
+    """
+    if kubelet == FAKE:
         return
-    if not binary(version).exists():
-        raise pytest.UsageError(f"kubelet {version} is not built: run `make test-kubelet KUBELETS={version}`")
-    FakeKubelet.process_type = real_kubelet(version)
+    if not binary(kubelet).exists():
+        raise FileNotFoundError(f"kubelet {kubelet} is not built: run `make test-kubelet KUBELETS={kubelet}`")
+    FakeKubelet.process_type = real_kubelet(kubelet)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 A long run, with several nodes side by side:
 
-    python -m tests.harness.upgrades --count 300 --nodes 2
+    python -m tests.harness.upgrades --count 300 --nodes 2 --kubelet 1.36
 
 Up to three hubs run at once, the time between two changes is up to nine seconds, any of the hubs ends, also the middle
 one or the newest, and some hubs never get ready. One hub that can serve always stays.
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from tests.harness.kubelet_option import FAKE, KUBELETS, choose
 from tests.harness.upgrade_node import CONFIGS, DEVICES, Admissions, Hub, UpgradeNode, Way, upgrade_node
 
 MOST_HUBS = 3
@@ -131,9 +132,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--nodes", type=int, default=1, help="nodes side by side")
     parser.add_argument("--interval", type=float, default=9.0, help="maximum seconds between two changes")
     parser.add_argument("--ways", nargs="+", choices=[way.name for way in Way], default=["TERM"], help="how hubs end")
-    parser.add_argument("--since-1.37", dest="since", action="store_true", help="a kubelet that distinguishes sockets")
+    parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet of the nodes")
+    parser.add_argument("--since-1.37", dest="since", action="store_true", help="a fake one that distinguishes sockets")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
     options = parser.parse_args(words)
+    choose(options.kubelet)
     ways = [Way[name] for name in options.ways]
     runs = [Run(f"{options.seed} {number}", ways, options.interval) for number in range(options.nodes)]
     lost = asyncio.run(_repeat(runs, options.count, distinguishes_sockets=options.since))
