@@ -47,6 +47,9 @@ class Handover:
         server: Its server in this process.
         ownership: The other hubs.
         notifier: Is notified when time alone has made another registration due.
+
+    Attributes:
+        is_detached: Whether the kubelet has forgotten which socket has the name.
     """
 
     def __init__(self, resource: str, server: DevicePluginServer, ownership: Ownership, notifier: Notifier) -> None:
@@ -58,7 +61,7 @@ class Handover:
         self._neighbours: set[str] = set()
         self._ended = ""
         self._ended_at = 0
-        self._is_detached = False
+        self.is_detached = False
         self._log = get_logger(resource=resource)
 
     @property
@@ -120,14 +123,12 @@ class Handover:
         """
         # The kubelet may not have seen yet that one has just ended.
         hubs = self._neighbours | {self._ended} - {""}
-        if hubs:
-            await self._detach_kubelet(", ".join(sorted(hubs)), register)
-        self._is_detached = bool(hubs)
+        self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
 
     def would_end_unnoticed(self) -> bool:
         """Return whether the kubelet would not notice the end of this process if no other one has the resource."""
-        return self._is_detached or bool(self._file.replaced_by)
+        return self.is_detached or bool(self._file.replaced_by)
 
     def may_end(self) -> bool:
         """Return whether this process may end its streams: another hub has the resource, or none can take it over."""
@@ -161,8 +162,8 @@ class Handover:
         self._ended, self._ended_at = hub, now()
         asyncio.get_running_loop().call_later(SETTLE + _MOMENT, self._notifier.notify)
 
-    async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> None:
-        """Make the kubelet forget which socket has the name, with all streams open.
+    async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> bool:
+        """Make the kubelet forget which socket has the name, with all streams open; return whether it has.
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
         name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
@@ -177,6 +178,7 @@ class Handover:
             self._log.info("handover complete", hub=hubs)
         else:
             self._log.warning("handover incomplete", hub=hubs, reason=reason)
+        return status is RegistrationStatus.REJECTED
 
 
 def _seconds_since(time_ns: int) -> float:

@@ -30,7 +30,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
-from hub.plugin.deviceplugin.handover import Handover
+from hub.plugin.deviceplugin.handover import SETTLE, Handover
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -40,10 +40,6 @@ STEADY = 10.0
 
 DETACH_TIMEOUT = 3.0
 """Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
-
-MAX_STREAMS = 8
-"""The kubelet's streams on one socket, after which another registration is on a fresh socket: each registration opens
-one more, and none can be ended while other hubs serve."""
 
 FINAL_TIMEOUT = 1.0
 """Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
@@ -221,16 +217,32 @@ class Registrar:
             async with self._handover.turn() as may_register:
                 if not may_register:
                     return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
-                error = await self._connection.open(kubelet)
-                if not error:
-                    # Before the status says so: a reader that sees all resources registered may end the older hub.
-                    await self._handover.complete(lambda decoy: self._connection.register(kubelet, decoy))
+                error = await self._connect(kubelet)
+                if not error and self._server.streams.are_many and self._handover.is_detached:
+                    await self._end_old_streams(kubelet)
+                    error = await self._connect(kubelet)
                 return error
         except OSError as error:
             return RegistrationStatus.WAITING, str(error)
         finally:
             self._is_registering = False
             self._notifier.notify()
+
+    async def _connect(self, kubelet: KubeletIdentity) -> RegistrationError | None:
+        """Register, so that other hubs may exit at any time; return None if the kubelet has opened its stream."""
+        error = await self._connection.open(kubelet)
+        if not error:
+            # Before the status says so: a reader that sees all resources registered may end the older hub.
+            await self._handover.complete(lambda decoy: self._connection.register(kubelet, decoy))
+        return error
+
+    async def _end_old_streams(self, kubelet: KubeletIdentity) -> None:
+        """End all streams but the last, and wait until the kubelet has seen that.
+
+        A detached kubelet before 1.37 does nothing then. Since 1.37 it may call any hub, until the next registration.
+        """
+        self._server.streams.end_replaced()
+        await self._notifier.wait_for(lambda: self._connection.is_lost(kubelet), SETTLE)
 
     async def _hold_registration(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""
@@ -240,8 +252,6 @@ class Registrar:
         self._set_status(RegistrationStatus.REGISTERED)
         begin = time.monotonic()
         while reason := await self._until_due(kubelet):
-            if self._server.streams.opened >= MAX_STREAMS:
-                return
             await self._register_again(kubelet, reason)
         self._lost = time.time()
         if time.monotonic() - begin > STEADY:

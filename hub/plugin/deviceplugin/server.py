@@ -12,6 +12,9 @@ import grpc.aio
 from hub.base.notifier import Notifier
 from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
 
+MAX_STREAMS = 8
+"""The kubelet's streams, after which old ones are ended: each registration opens one more."""
+
 
 class Stream:
     """One ListAndWatch stream.
@@ -22,6 +25,25 @@ class Stream:
 
     def __init__(self) -> None:
         self.is_replaced = False
+        self._over = asyncio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this process is to end it."""
+        return self._over.is_set()
+
+    def end(self) -> None:
+        """Have it ended."""
+        self._over.set()
+
+    async def wait_for(self, change: Coroutine[None, None, None]) -> None:
+        """Wait for a change, or until the stream is over."""
+        waits = [asyncio.ensure_future(change), asyncio.ensure_future(self._over.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 class Streams:
@@ -37,7 +59,7 @@ class Streams:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._ended = False
-        self._latest: Stream | None = None
+        self._open: list[Stream] = []
         self.opened = 0
         self.is_awaited = True
         """Whether the kubelet is to open a stream."""
@@ -46,6 +68,17 @@ class Streams:
     def kubelet_connected(self) -> bool:
         """Whether the kubelet has opened a stream, and has not closed any."""
         return self.opened > 0 and not self._ended
+
+    @property
+    def are_many(self) -> bool:
+        """Whether old ones should be ended."""
+        return len(self._open) >= MAX_STREAMS
+
+    def end_replaced(self) -> None:
+        """End all of the kubelet's but the last."""
+        for stream in self._open:
+            if stream.is_replaced:
+                stream.end()
 
     @contextmanager
     def track(self) -> Iterator[Stream]:
@@ -56,14 +89,15 @@ class Streams:
             yield stream
             return
         self.is_awaited = False
-        if self._latest:
-            self._latest.is_replaced = True
-        self._latest = stream
+        for each in self._open:
+            each.is_replaced = True
+        self._open.append(stream)
         self._notifier.notify()
         try:
             yield stream
         finally:
-            self._ended = True
+            self._open.remove(stream)
+            self._ended = self._ended or not stream.is_over
             self._notifier.notify()
 
 

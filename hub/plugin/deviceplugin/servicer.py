@@ -116,12 +116,12 @@ class DevicePluginServicer(Wire):
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Send the list of devices, now and on every change; counted when it ends, like every call."""
         with self._metrics.call("ListAndWatch"), self.streams.track() as stream:
-            while True:
+            while not stream.is_over:
                 version = self._devices.list.version
                 if not (stream.is_replaced or self._ownership.newer_of(self._resource)):
                     self._metrics.list_sent(self._resource)
                     yield self.messages.latest().message
-                await self._devices.wait_beyond(version)
+                await stream.wait_for(self._devices.wait_beyond(version))
 
     async def GetPreferredAllocation(
         self, request: wire.PreferredAllocationRequest, context: Context

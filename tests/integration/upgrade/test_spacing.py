@@ -6,8 +6,9 @@ import time
 import psutil
 import pytest
 
-from hub.base.instances import running_hubs
+from hub.base.instances import now, running_hubs
 from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.server import MAX_STREAMS
 from hub.status.reader import read_report
 from hub.testing.waiting import wait_until
 from tests.harness.node import chance
@@ -125,6 +126,21 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         assert node.kubelet.registrations[before].endpoint.startswith(first.name)
         await node.ended()
         await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
+
+
+async def test_any_number_of_registrations_fails_no_admission() -> None:
+    """The kubelet opens one more stream each time, and the plugin ends old ones without closing its socket."""
+    async with upgrade_node() as node:
+        hub, admissions = node.hubs[0], Admissions(node.kubelet)
+        owner = node.run_dir.owner(RESOURCE)
+        with admissions.running():
+            for _ in range(2 * MAX_STREAMS):
+                begin = now()
+                owner.write_text(f"another {begin}\n")
+                await node.owned_by(hub, since=begin)
+        assert admissions.failures == []
+        node.end(hub, Way.TERM)
+        await node.allocatable(0)
 
 
 async def test_many_upgrades_leave_few_streams() -> None:

@@ -1,16 +1,39 @@
 """The server of a resource, and its socket."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
 from hub.base.notifier import Notifier
-from hub.plugin.deviceplugin.server import DevicePluginServer, Streams
+from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer, Streams
+from hub.plugin.devices.version import Version
 
 _STEPS = 3
+
+
+async def test_old_streams_end_without_a_loss() -> None:
+    """The plugin ends all but the last; the kubelet counts as connected until it ends one."""
+    streams = Streams(Notifier())
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(MAX_STREAMS):
+            assert not streams.are_many
+            streams.is_awaited = True
+            ending = stack.enter_context(ExitStack())
+            opened.append((ending.enter_context(streams.track()), ending))
+        assert streams.are_many
+        streams.end_replaced()
+        for stream, ending in opened[:-1]:
+            assert stream.is_over
+            await stream.wait_for(Version().wait_beyond(0))
+            ending.close()
+        assert not streams.are_many
+        assert not opened[-1][0].is_over
+        assert streams.kubelet_connected
+    assert not streams.kubelet_connected
 
 
 class _Service:
