@@ -15,6 +15,10 @@ from hub.base.sockets import another_socket_name, decoy_socket_name, is_served
 MAX_STREAMS = 8
 """The kubelet's streams, after which old ones are ended: each registration opens one more."""
 
+IDLE_SECONDS = 60
+"""Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
+process has ended."""
+
 
 class Stream:
     """One ListAndWatch stream.
@@ -154,7 +158,7 @@ class DevicePluginServer:
         await self.close()
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no directory {self.path.parent}")
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=[("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS)])
         self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:

@@ -1,6 +1,7 @@
 """The server of a resource, and its socket."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -8,8 +9,16 @@ import grpc.aio
 import pytest
 
 from hub.base.notifier import Notifier
+from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.kubelet.wire.v1beta1_pb2_grpc import (
+    DevicePluginServicer,
+    DevicePluginStub,
+    add_DevicePluginServicer_to_server,
+)
+from hub.plugin.deviceplugin import server as module
 from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer, Streams
 from hub.plugin.devices.version import Version
+from hub.testing.waiting import wait_until
 
 _STEPS = 3
 
@@ -45,10 +54,36 @@ class _Service:
         """Add no methods."""
 
 
+class _ShortStreams(DevicePluginServicer):
+    """A service that ends each stream after one list."""
+
+    streams = Streams(Notifier())
+
+    def attach(self, server: grpc.aio.Server) -> None:
+        """Add the service's methods."""
+        add_DevicePluginServicer_to_server(self, server)
+
+    async def ListAndWatch(self, _request: wire.Empty, _context: object) -> AsyncIterator[wire.ListAndWatchResponse]:
+        yield wire.ListAndWatchResponse()
+
+
+async def test_a_connection_without_a_stream_is_closed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubelets before 1.37 keep the connection of a stream that the plugin has ended."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 1)
+    server = DevicePluginServer(directory / "x.sock", _ShortStreams(), Notifier())
+    await server.open()
+    async with grpc.aio.insecure_channel(f"unix:{server.path}") as channel:
+        async for _ in DevicePluginStub(channel).ListAndWatch(wire.Empty()):
+            assert channel.get_state() is grpc.ChannelConnectivity.READY
+        await wait_until(lambda: channel.get_state() is grpc.ChannelConnectivity.IDLE, "the end of the connection")
+    await server.close()
+
+
 class _Server:
     """A gRPC server whose start and stop take a few steps of the event loop, and which must not be left in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: object = None) -> None:
+        del options
         self._path = Path()
         self._started = 0
 
