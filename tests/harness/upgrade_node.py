@@ -31,6 +31,9 @@ LIMIT = 60.0
 EXIT_LIMIT = 30.0
 """Seconds in which a pod has to end."""
 
+_LINES = 60
+"""How much of the hubs' log a run prints that is lost."""
+
 PAUSE = 0.01
 """Seconds between two admissions."""
 
@@ -186,7 +189,13 @@ class UpgradeNode(Node):
         try:
             await asyncio.wait_for(hub.process.wait(), EXIT_LIMIT)
         except TimeoutError:
-            raise AssertionError(f"{hub.name} has not exited after {EXIT_LIMIT:g} s") from None
+            left = [f"{each.pid} {each.status()} {' '.join(each.cmdline()[-5:])}" for each in _tree(hub.process)]
+            raise AssertionError(
+                f"{hub.name} has not exited after {EXIT_LIMIT:g} s: {left}; {self._last_lines()}"
+            ) from None
+
+    def _last_lines(self) -> str:
+        return "\n".join(self.log.read_text().splitlines()[-_LINES:])
 
     async def owned_by(self, hub: Hub, since: int = 0) -> None:
         """Wait until a hub has registered the resource after a time of `instances.now`, and no other one has since."""
