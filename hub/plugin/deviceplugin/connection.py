@@ -15,6 +15,9 @@ from hub.plugin.deviceplugin.server import DevicePluginServer
 CONFIRM_TIMEOUT = 5.0
 """Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
 
+SETTLE = 1.0
+"""Seconds from the end of a stream until the kubelet has seen it."""
+
 ALREADY_CONNECTED = "already connected"
 """What a kubelet since 1.37 answers if it has not yet seen the end of an earlier stream from the socket's path, which
 it then never does (devicemanager/manager.go)."""
@@ -88,6 +91,16 @@ class KubeletConnection:
             # Wait for its end: a pending call could reach the next kubelet, as a second registration.
             call.cancel()
             await asyncio.wait([call])
+
+    async def end_old_streams(self, kubelet: KubeletIdentity | None) -> bool:
+        """End all streams but the last, and wait until the kubelet has seen that; return whether there were any.
+
+        A detached kubelet before 1.37 does nothing then. Since 1.37 it may call any hub, until the next registration.
+        """
+        if kubelet is None or not self._server.streams.end_replaced():
+            return False
+        await self._notifier.wait_for(lambda: self.is_lost(kubelet), SETTLE)
+        return True
 
     def is_over(self, kubelet: KubeletIdentity) -> bool:
         """Return whether this round is over: another kubelet, or none, or a socket that no kubelet can reach."""

@@ -22,12 +22,9 @@ from hub.base.instances import now
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.connection import RegistrationError
+from hub.plugin.deviceplugin.connection import SETTLE, RegistrationError
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.ownership import Ownership, Role
-
-SETTLE = 1.0
-"""Seconds from the end of another hub's socket until the kubelet has seen its stream end."""
 
 LINGER = 1.0
 """Seconds for which a plugin answers after the kubelet has begun to call another hub's: a call may be in progress."""
@@ -125,6 +122,10 @@ class Handover:
         hubs = self._neighbours | {self._ended} - {""}
         self.is_detached = bool(hubs) and await self._detach_kubelet(", ".join(sorted(hubs)), register)
         self._file.complete()
+
+    def request(self) -> None:
+        """Have the owner register once more, since the kubelet may call this hub; in the block of `locked`."""
+        self._file.begin()
 
     def would_end_unnoticed(self) -> bool:
         """Return whether the kubelet would not notice the end of this process if no other one has the resource."""

@@ -30,7 +30,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
 from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
-from hub.plugin.deviceplugin.handover import SETTLE, Handover
+from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -125,12 +125,25 @@ class Registrar:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
-                while not self._may_end():
-                    await self._notifier.wait_for(self._may_end, LEAVE_POLL)
+                await self._until_may_end()
+                if self._handover.is_handed_over() and await self._leave_one_stream():
+                    await self._until_may_end()
         except TimeoutError:
             self._log.warning("handover timed out")
         if self._connection.is_open and not self._handover.is_handed_over() and self._handover.would_end_unnoticed():
             await self._register_finally()
+
+    async def _until_may_end(self) -> None:
+        while not self._may_end():
+            await self._notifier.wait_for(self._may_end, LEAVE_POLL)
+
+    async def _leave_one_stream(self) -> bool:
+        """End all streams but the last, and have the owner register again; return whether there were any."""
+        async with self._handover.locked():
+            if not await self._connection.end_old_streams(self._connection.kubelet()):
+                return False
+            self._handover.request()
+            return True
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
@@ -219,7 +232,7 @@ class Registrar:
                     return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
                 error = await self._connect(kubelet)
                 if not error and self._server.streams.are_many and self._handover.is_detached:
-                    await self._end_old_streams(kubelet)
+                    await self._connection.end_old_streams(kubelet)
                     error = await self._connect(kubelet)
                 return error
         except OSError as error:
@@ -235,14 +248,6 @@ class Registrar:
             # Before the status says so: a reader that sees all resources registered may end the older hub.
             await self._handover.complete(lambda decoy: self._connection.register(kubelet, decoy))
         return error
-
-    async def _end_old_streams(self, kubelet: KubeletIdentity) -> None:
-        """End all streams but the last, and wait until the kubelet has seen that.
-
-        A detached kubelet before 1.37 does nothing then. Since 1.37 it may call any hub, until the next registration.
-        """
-        self._server.streams.end_replaced()
-        await self._notifier.wait_for(lambda: self._connection.is_lost(kubelet), SETTLE)
 
     async def _hold_registration(self, kubelet: KubeletIdentity) -> None:
         """Return when the registration is lost."""

@@ -78,11 +78,12 @@ class Streams:
         """Whether old ones should be ended."""
         return len(self._open) >= MAX_STREAMS
 
-    def end_replaced(self) -> None:
-        """End all of the kubelet's but the last."""
-        for stream in self._open:
-            if stream.is_replaced:
-                stream.end()
+    def end_replaced(self) -> bool:
+        """End all of the kubelet's but the last; return whether there were any."""
+        replaced = [stream for stream in self._open if stream.is_replaced]
+        for stream in replaced:
+            stream.end()
+        return bool(replaced)
 
     @contextmanager
     def track(self) -> Iterator[Stream]:

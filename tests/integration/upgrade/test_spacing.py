@@ -8,7 +8,6 @@ import pytest
 
 from hub.base.instances import now, running_hubs
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.server import MAX_STREAMS
 from hub.status.reader import read_report
 from hub.testing.waiting import wait_until
 from tests.harness.node import chance
@@ -128,13 +127,32 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         await node.kubelet.remove(await node.kubelet.admit("pod", {RESOURCE: 1}))
 
 
+async def test_a_hub_ends_its_streams_one_after_another() -> None:
+    """When one ends, a kubelet since 1.37 may call another of them, so the newer hub registers in between."""
+    async with upgrade_node(distinguishes_sockets=True) as node:
+        first = node.hubs[0]
+        second = await node.start()
+        await node.owned_by(second)
+        begin = now()
+        node.end(first, Way.TERM)
+        await node.owned_by(second, since=begin)
+        third = await node.start()
+        await node.owned_by(third)
+        begin = now()
+        node.end(second, Way.TERM)
+        await node.owned_by(third, since=begin)
+        assert second.process.returncode is None
+        await node.ended()
+        assert second.process.returncode == 0
+
+
 async def test_any_number_of_registrations_fails_no_admission() -> None:
-    """The kubelet opens one more stream each time, and the plugin ends old ones without closing its socket."""
+    """The kubelet opens one more stream each time, and the plugin never closes its socket to end old ones."""
     async with upgrade_node() as node:
         hub, admissions = node.hubs[0], Admissions(node.kubelet)
         owner = node.run_dir.owner(RESOURCE)
         with admissions.running():
-            for _ in range(2 * MAX_STREAMS):
+            for _ in range(20):
                 begin = now()
                 owner.write_text(f"another {begin}\n")
                 await node.owned_by(hub, since=begin)
