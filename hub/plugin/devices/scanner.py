@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import time
 
 from hub.api.plugin import NeedsRestart, Plugin, overrides
 from hub.base.calls import Calls
+from hub.base.log import get_logger
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
 from hub.plugin.metrics.process import ProcessMetrics
@@ -17,6 +19,10 @@ checkpoint on disk."""
 WATCH_RETRY = (1.0, 30.0)
 """Seconds to wait before a failed watch is restarted, and for which it then has to run before it is trusted: initial
 and maximum. They double with each failure."""
+
+
+_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOSPC}
+"""Errors of inotify if other processes of the node have used up its instances or watches, of which each user has few."""
 
 
 class Scanner:
@@ -39,6 +45,8 @@ class Scanner:
         self._watch_failure = ""
         self._restart_reason = ""
         self._restart_needed = asyncio.Event()
+        self._is_unwatched = False
+        self._log = get_logger()
 
     def request(self) -> None:
         """Scan soon; several requests result in one scan."""
@@ -110,10 +118,19 @@ class Scanner:
             if isinstance(failure.__cause__, NeedsRestart):
                 self._update(restart_request(failure.__cause__))
                 return
-            self._set_watch_failure(str(failure))
+            is_used_up = isinstance(failure.__cause__, OSError) and failure.__cause__.errno in _USED_UP
+            self._set_unwatched(is_used_up, str(failure))
+            self._set_watch_failure("" if is_used_up else str(failure))
             is_stable = loop.time() - begin > longest
             delay = first if is_stable or not delay else min(2 * delay, longest)
             await asyncio.sleep(delay)
+
+    def _set_unwatched(self, is_unwatched: bool, reason: str) -> None:  # noqa: FBT001 - the state
+        """Log whether only the regular scans find changes. That is no reason to distrust the devices."""
+        if is_unwatched and not self._is_unwatched:
+            hint = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches on the node"
+            self._log.warning("changes not watched", reason=reason, interval=self._plugin.scan_interval, hint=hint)
+        self._is_unwatched = is_unwatched
 
     def _set_watch_failure(self, failure: str) -> None:
         """Mark the devices as unhealthy, or clear the mark; the next scan does so."""

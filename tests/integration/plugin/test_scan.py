@@ -126,6 +126,26 @@ class P(Plugin):
     assert state.registration is RegistrationStatus.REGISTERED
 
 
+async def test_a_node_without_watches_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
+    """The kernel has few of them, which any pod may use up: then scans find changes, and the log says what to raise."""
+    target = node.write_plugin("""
+import errno
+class P(Plugin):
+    resource = "example.com/stub"
+    scan_interval = 0.05
+    def devices(self):
+        return [Device("d0"), *([Device("d1")] if Path("more").exists() else [])]
+    def watch(self, changed):
+        raise OSError(errno.EMFILE, "Too many open files")
+""")
+    plugin = node.start_plugin(target)
+    await kubelet.wait_for(STUB, 1)
+    (line,) = await wait_until(lambda: plugin.lines("changes not watched"), "the warning")
+    assert ("Too many open files" in line["reason"], "max_user_instances" in line["hint"]) == (True, True)
+    (node.directory / "more").touch()
+    await kubelet.wait_for(STUB, 2)
+
+
 async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
     """One that returns has nothing to watch; that is no failure."""
     target = node.write_plugin("""
