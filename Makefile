@@ -61,7 +61,7 @@ KUBELETS := 1.34 1.35 1.36 1.37
 
 test-kubelet: $(TOOLS) ## Run all tests that have a kubelet with real ones, KUBELETS="1.36 1.37"; needs Go.
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
-	set -e; for version in $(KUBELETS); do $(PYTEST) --kubelet=$$version tests/unit tests/integration tests/differential tests/docs; done
+	set -e; for version in $(KUBELETS); do $(PYTEST) --kubelet=$$version; done
 
 # For all targets together.
 MINUTES := 10

@@ -1,33 +1,17 @@
 """The option --kubelet: which kubelet the nodes have, the fake one or the device manager of a real one."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from benchmarks import nodes as benchmark_nodes
-from hub.testing import Node
 from hub.testing.kubelet import FakeKubelet
-from tests.differential.comparison import compare
-from tests.harness import kubelet, operated
+from tests.harness.kubelet_use import Starts, has_kubelet
 from tests.harness.kubeletbuild import VERSIONS, binary
-from tests.harness.realkubelet import real_kubelet
+from tests.harness.realkubelet import distinguishes_sockets, real_kubelet
 
 FAKE = "fake"
 KUBELETS = (FAKE, *VERSIONS)
 """The values of the option."""
 
-_MAKERS: tuple[Any, ...] = (
-    FakeKubelet,
-    Node,
-    kubelet.node,
-    operated.operated,
-    benchmark_nodes.node_of_three,
-    compare,
-)
-"""What makes a kubelet; a test has one if its module uses any of them."""
-
-_FIXTURES = {"kubelet", "node"}
+_STARTS = pytest.StashKey[Starts]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         choose(config.getoption("--kubelet"))
     except FileNotFoundError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[_STARTS] = Starts()
+    config.stash[_STARTS].watch(FakeKubelet)
 
 
 def choose(kubelet: str) -> None:
@@ -58,24 +44,26 @@ def choose(kubelet: str) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With a real kubelet, keep the tests that have a kubelet, and skip those that need the fake one."""
-    if config.getoption("--kubelet") == FAKE:
+    """With a real kubelet, keep the tests that have a kubelet of its kind, and skip those that need the fake one."""
+    version = config.getoption("--kubelet")
+    if version == FAKE:
         return
-    kept = [item for item in items if isinstance(item, pytest.Function) and _has_kubelet(item)]
+    kept = [item for item in items if has_kubelet(item) and _is_for(version, item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
-    for item, marker in _marked(items):
-        item.add_marker(pytest.mark.skip(reason=f"needs the fake kubelet: {marker.args[0]}"))
-
-
-def _has_kubelet(item: pytest.Function) -> bool:
-    if _FIXTURES.intersection(item.fixturenames):
-        return True
-    used = vars(item.module).values()
-    return any(value is maker for value in used for maker in _MAKERS)
-
-
-def _marked(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Mark]]:
     for item in items:
         if marker := item.get_closest_marker("fake_kubelet"):
-            yield item, marker
+            item.add_marker(pytest.mark.skip(reason=f"needs the fake kubelet: {marker.args[0]}"))
+
+
+def _is_for(version: str, item: pytest.Item) -> bool:
+    """Return whether a test that is repeated for each kind of kubelet has this one."""
+    callspec = getattr(item, "callspec", None)
+    kind = callspec.params.get("distinguishes_sockets") if callspec else None
+    return kind in (None, distinguishes_sockets(version))
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test that has started a kubelet and that a run with a real kubelet would leave out."""
+    if item.config.stash[_STARTS].pop() and not has_kubelet(item):
+        pytest.fail("this test starts a kubelet unnoticed: tests/harness/kubelet_use.py has to see it", pytrace=False)

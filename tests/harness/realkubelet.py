@@ -308,6 +308,11 @@ def real_kubelet(version: str, numa_nodes: int = 4) -> type[RealKubeletProcess]:
     return type("KubeletProcess", (RealKubeletProcess,), {"version": version, "numa_nodes": numa_nodes})
 
 
+def distinguishes_sockets(version: str) -> bool:
+    """Return whether a resource can have several plugins with different sockets."""
+    return tuple(map(int, version.split("."))) >= _FIRST_WITH_SOCKETS
+
+
 def describe(pod: Pod, requests: Requests) -> dict[str, Any]:
     """Describe a pod for the program; namespace and name are its UID, as in the fake kubelet's checkpoint."""
     containers = [{"name": name, "limits": dict(sizes)} for name, sizes in requests.items()]
@@ -326,6 +331,5 @@ def _check(settings: KubeletOptions, version: str) -> None:
     for name, seconds in _FIXED.items():
         if getattr(settings, name) != seconds:
             pytest.skip(f"a real kubelet's {name} is {seconds:g} s")
-    distinguishes = tuple(map(int, version.split("."))) >= _FIRST_WITH_SOCKETS
-    if settings.distinguishes_sockets and not distinguishes:
+    if settings.distinguishes_sockets and not distinguishes_sockets(version):
         pytest.skip(f"kubelet {version} does not distinguish the sockets of plugins")

@@ -11,6 +11,8 @@ from tests.harness.gpu_support import GPU
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
+pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
+
 CONFIG = """
 [watcher:gpu]
 cmd = python -m hub.plugin plugins.gpu:GPU

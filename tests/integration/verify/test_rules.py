@@ -14,6 +14,8 @@ from hub.testing.conformance import RULES, Limits, Outcome, Result, Subject, beh
 from tests.integration.verify.model import CHANGE, ModelPlugin
 from tests.integration.verify.process import BROKEN
 
+pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
+
 QUICK = Limits(start=60, dial=0.3, quick=0.3, back=2, stop=2, watch=0.3, settle=0.3)
 """For plugins that break a rule: a slow machine does not make them follow it."""
 

@@ -1,0 +1,85 @@
+"""Which tests have a kubelet: those whose code, or the code of whose fixtures, leads to `FakeKubelet`.
+
+This follows from the code, so a test needs no mark. Code that is imported inside a function is not seen; therefore a
+test that starts a kubelet all the same fails (`Starts`).
+"""
+
+import inspect
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+from hub.testing.kubelet import FakeKubelet
+
+_PACKAGES = ("tests.", "benchmarks.", "hub.testing.")
+"""Where code that starts a kubelet can be."""
+
+
+class Starts:
+    """Whether the current test has started a kubelet."""
+
+    def __init__(self) -> None:
+        self._noted = False
+
+    def watch(self, kubelet: type[FakeKubelet]) -> None:
+        """Note all starts of this type of kubelet."""
+        process_type, starts = kubelet.process_type, self
+
+        class Watched(process_type):
+            async def start(self) -> None:
+                starts._noted = True
+                await super().start()
+
+        kubelet.process_type = Watched
+
+    def pop(self) -> bool:
+        """Return whether a kubelet has started since the last call."""
+        noted, self._noted = self._noted, False
+        return noted
+
+
+def has_kubelet(item: pytest.Item) -> bool:
+    """Return whether the test can start a kubelet in its own process."""
+    if not isinstance(item, pytest.Function):
+        return False
+    # The last fixture of a name hides the others.
+    fixtures = [found[-1].func for found in item._fixtureinfo.name2fixturedefs.values()]
+    return _leads_to_kubelet([item.function, *fixtures])
+
+
+def _leads_to_kubelet(waiting: list[Any]) -> bool:
+    seen: set[Any] = {_leads_to_kubelet}  # a test of this module starts no kubelet
+    while waiting:
+        thing = inspect.unwrap(waiting.pop())
+        if thing is FakeKubelet:
+            return True
+        if isinstance(thing, FunctionType | type) and thing not in seen and thing.__module__.startswith(_PACKAGES):
+            seen.add(thing)
+            waiting += _parts(thing) if isinstance(thing, type) else _used(thing)
+    return False
+
+
+def _parts(of: type) -> Iterator[Any]:
+    yield from of.__bases__
+    for part in vars(of).values():
+        yield part.fget if isinstance(part, property) else getattr(part, "__func__", part)
+
+
+def _used(by: FunctionType) -> Iterator[Any]:
+    """Yield what a function names: globals, parts of modules, and what it found where it was defined."""
+    names = [name for code in _nested(by.__code__) for name in code.co_names]
+    found = [by.__globals__[name] for name in names if name in by.__globals__]
+    yield from found
+    for module in found:
+        if isinstance(module, ModuleType):
+            yield from (vars(module)[name] for name in names if name in vars(module))
+    yield from inspect.getclosurevars(by).nonlocals.values()
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from _nested(part)
