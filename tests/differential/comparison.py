@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.kubelet.process import KubeletProcess
-from tests.differential.script import PLUGINS, Step, Writer
+from tests.differential.script import PLUGINS, WAYS, Step, Writer
 from tests.differential.side import Side
 from tests.harness.files import remove_tree
 from tests.harness.realkubelet import real_kubelet
@@ -41,7 +41,7 @@ class Difference:
 
 async def compare(seed: int, version: str) -> Difference | None:
     """Return the first difference, or None if there is none."""
-    steps = Writer(seed, _plugins(version)).write()
+    steps = Writer(seed, _plugins(version), _ways(version)).write()
     async with _side(_kubelet(real_kubelet(version))) as real, _side(_kubelet(KubeletProcess), version) as fake:
         await real.begin()
         await fake.begin()
@@ -75,6 +75,11 @@ def _kubelet(process: type[KubeletProcess]) -> type[FakeKubelet]:
 def _plugins(version: str) -> Sequence[str]:
     """Return the plugins of a script: since 1.37, a kubelet that loses one of three takes any of the two others."""
     return [name for name in PLUGINS if version < "1.37" or name != "a-third"]
+
+
+def _ways(version: str) -> Sequence[str]:
+    """Return the ways to register: kubelet 1.34 completes a registration although the plugin has given up."""
+    return [way for way in WAYS if version >= "1.35" or way != "given up"]
 
 
 @asynccontextmanager

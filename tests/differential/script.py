@@ -11,6 +11,9 @@ A, B = "example.com/a", "example.com/b"
 PLUGINS = {"a-old": A, "a-new": A, "a-third": A, "b-old": B, "b-new": B}
 """By name, the resource of each plugin; several plugins of one resource are old and new processes side by side."""
 
+WAYS = {"again": 6, "given up": 1, "late": 1}
+"""The ways to register, and how frequent each is."""
+
 Device = tuple[str, str, tuple[int, ...]]
 """Id, health and NUMA nodes."""
 
@@ -36,10 +39,17 @@ class Step:
 
 
 class Writer:
-    """Writes one script. It knows only what the script itself has done, never what a kubelet made of it."""
+    """Writes one script. It knows only what the script itself has done, never what a kubelet made of it.
 
-    def __init__(self, seed: int, plugins: "Sequence[str]") -> None:
+    Args:
+        seed: The seed of all choices.
+        plugins: The names of the plugins.
+        ways: The ways to register.
+    """
+
+    def __init__(self, seed: int, plugins: "Sequence[str]", ways: "Sequence[str]") -> None:
         self._plugins = plugins
+        self._ways = ways
         self._dice = random.Random(seed)  # noqa: S311 - no secret
         self._running = True
         self._bound: set[str] = set()
@@ -81,7 +91,7 @@ class Writer:
         return Step("serve", {"plugin": plugin, "listed": self._devices(), **options})
 
     def _register(self) -> Step:
-        how = self._dice.choices(["again", "given up", "late"], [6, 1, 1])[0]
+        how = self._dice.choices(self._ways, [WAYS[name] for name in self._ways])[0]
         return Step("register", {"plugin": self._any(self._bound), "how": how})
 
     def _refused(self) -> Step:

@@ -10,6 +10,7 @@ tests/differential compare it with real ones. What differs on purpose:
   chosen the node.
 - A pod is known by its namespace and name, and has no UID.
 - Its checkpoint has no checksum, and does not contain pods that were removed.
+- A registration fails if the plugin gives up before it is answered, as from 1.35 on; 1.34 completes it.
 
     async with FakeKubelet(plugin_dir) as kubelet:
         await kubelet.wait_for("example.com/stub", allocatable=4)
