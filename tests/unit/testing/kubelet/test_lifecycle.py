@@ -272,6 +272,7 @@ async def test_a_cancelled_restart_leaves_no_server() -> None:
             assert not any(server._server.is_running() for server in servers), turns
 
 
+@pytest.mark.fake_kubelet("a real one takes longer to start")
 async def test_restarts_are_fast() -> None:
     """A thousand of them take seconds; this bounds what they add to a measurement of plugins, on a busy machine too."""
     async with node() as it, asyncio.timeout(WAIT_SECONDS):

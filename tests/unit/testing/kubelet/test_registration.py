@@ -300,6 +300,7 @@ async def test_the_end_of_an_old_stream_during_a_registration() -> None:
         old.end_streams()
         closing = "rpc error: code = Canceled desc = grpc: the client connection is closing"
         assert await registering == f"failed to get device plugin options: {closing}"
+        await it.kubelet.wait_for(STUB, allocatable=0)
         assert it.kubelet.capacity() == {STUB: Capacity(2, 0)}
 
 
