@@ -1,7 +1,7 @@
 """Which tests have a kubelet: those whose code, or the code of whose fixtures, leads to `FakeKubelet`.
 
-This follows from the code, so a test needs no mark. Code that is imported inside a function is not seen; therefore a
-test that starts a kubelet all the same fails (`Starts`).
+This follows from the code, so a test needs no mark. Code that is imported inside a function is not seen, and neither is
+what only the type of a value shows; so a test that starts a kubelet unnoticed fails, also on the fake one (`Starts`).
 """
 
 import inspect
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from tests.harness.node import Node
 
 _PACKAGES = ("tests.", "benchmarks.", "hub.testing.")
 """Where code that starts a kubelet can be."""
@@ -50,7 +51,7 @@ def has_kubelet(item: pytest.Item) -> bool:
 
 
 def _leads_to_kubelet(waiting: list[Any]) -> bool:
-    seen: set[Any] = {_leads_to_kubelet}  # a test of this module starts no kubelet
+    seen = set(_START_NONE)
     while waiting:
         thing = inspect.unwrap(waiting.pop())
         if thing is FakeKubelet:
@@ -59,6 +60,10 @@ def _leads_to_kubelet(waiting: list[Any]) -> bool:
             seen.add(thing)
             waiting += _parts(thing) if isinstance(thing, type) else _used(thing)
     return False
+
+
+_START_NONE = (_leads_to_kubelet, Node)
+"""What names `FakeKubelet` and starts none; the fixture `kubelet` starts the one of a `Node`."""
 
 
 def _parts(of: type) -> Iterator[Any]:
