@@ -30,7 +30,9 @@ from tests.deploy.manifest_tools import (
 )
 from tests.deploy.manifest_validity import OLDEST, mistakes
 from tests.docs.docs_tools import blocks, codes, commands, page, rows
+from tests.harness.kubeletbuild import VERSIONS
 from tests.harness.node import Node
+from tests.harness.project import PROJECT
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"}
@@ -40,6 +42,13 @@ IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
 
 KUSTOMIZATION, PATCH, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
+
+
+def test_the_kubelets_are_those_of_the_tests() -> None:
+    """The page names each version that `make test-kubelet` runs, and no other."""
+    requirement = next(line for line in page("install").splitlines() if line.startswith("| Kubernetes |"))
+    assert tuple(re.findall(r"\b1\.\d+\b", requirement.partition("tested with")[2])) == VERSIONS
+    assert f"KUBELETS := {' '.join(VERSIONS)}\n" in (PROJECT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
