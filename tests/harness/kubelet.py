@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hub.base.paths import KUBELET_SOCKET
 from hub.testing import node as kit
 from hub.testing.kubelet import FakeKubelet
@@ -16,6 +18,12 @@ from hub.testing.plugin import STUB
 from hub.testing.scripted import ScriptedPlugin
 from hub.testing.waiting import WAIT_SECONDS
 from tests.harness.files import remove_tree
+
+BEFORE_AND_SINCE_1_37 = [
+    pytest.param(False, id="before-1.37", marks=pytest.mark.kubelets(before="1.37")),
+    pytest.param(True, id="from-1.37", marks=pytest.mark.kubelets(since="1.37")),
+]
+"""Both values of `distinguishes_sockets`, for a test that runs with either kind of kubelet."""
 
 
 class Node(kit.Node):

@@ -5,7 +5,7 @@ import pytest
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.kubelet_use import Starts, has_kubelet
 from tests.harness.kubeletbuild import VERSIONS, binary
-from tests.harness.realkubelet import distinguishes_sockets, real_kubelet
+from tests.harness.realkubelet import real_kubelet
 
 FAKE = "fake"
 KUBELETS = (FAKE, *VERSIONS)
@@ -57,10 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_for(version: str, item: pytest.Item) -> bool:
-    """Return whether a test that is repeated for each kind of kubelet has this one."""
-    callspec = getattr(item, "callspec", None)
-    kind = callspec.params.get("distinguishes_sockets") if callspec else None
-    return kind in (None, distinguishes_sockets(version))
+    """Return whether the markers of the test allow this version."""
+    limits = [marker.kwargs for marker in item.iter_markers("kubelets")]
+    return all(each.get("since", version) <= version < each.get("before", "2") for each in limits)
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

@@ -37,7 +37,6 @@ _FIXED = {"dial_back_timeout": 10.0, "pre_start_timeout": 30.0, "stopped_endpoin
 """Seconds that no real kubelet lets a test choose."""
 
 _STOP_SECONDS = 5.0
-_FIRST_WITH_SOCKETS = (1, 37)
 _BEFORE, _AFTER = "Allocate failed due to ", ", which is unexpected"
 
 
@@ -127,7 +126,7 @@ class RealKubeletProcess:
     """The number of NUMA nodes of the machine that it believes to run on."""
 
     def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
-        _check(settings, self.version)
+        _check(settings)
         self._journal = journal
         self._pods = pods
         self._number = number
@@ -208,11 +207,6 @@ def real_kubelet(version: str, numa_nodes: int = 4) -> type[RealKubeletProcess]:
     return type("KubeletProcess", (RealKubeletProcess,), {"version": version, "numa_nodes": numa_nodes})
 
 
-def distinguishes_sockets(version: str) -> bool:
-    """Return whether a resource can have several plugins with different sockets."""
-    return tuple(map(int, version.split("."))) >= _FIRST_WITH_SOCKETS
-
-
 def describe(pod: Pod, requests: Requests) -> dict[str, Any]:
     """Describe a pod for the program; namespace and name are its UID, as in the fake kubelet's checkpoint."""
     containers = [{"name": name, "limits": dict(sizes)} for name, sizes in requests.items()]
@@ -226,10 +220,8 @@ def _sizes(pod: Pod) -> Requests:
     }
 
 
-def _check(settings: KubeletOptions, version: str) -> None:
+def _check(settings: KubeletOptions) -> None:
     """Skip a test that needs what a real kubelet cannot do."""
     for name, seconds in _FIXED.items():
         if getattr(settings, name) != seconds:
             pytest.skip(f"a real kubelet's {name} is {seconds:g} s")
-    if settings.distinguishes_sockets and not distinguishes_sockets(version):
-        pytest.skip(f"kubelet {version} does not distinguish the sockets of plugins")

@@ -10,11 +10,12 @@ from hub.base.instances import now, running_hubs
 from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_report
 from hub.testing.waiting import wait_until
+from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
 from tests.harness.node import chance
 from tests.harness.upgrade_node import DEVICES, RESOURCE, Admissions, Way, upgrade_node
 from tests.harness.upgrades import Run, summary
 
-KUBELETS = pytest.mark.parametrize("distinguishes_sockets", [False, True], ids=["before-1.37", "from-1.37"])
+KUBELETS = pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_37)
 
 
 @KUBELETS

@@ -17,6 +17,7 @@ from hub.status.reader import read_report
 from hub.testing.kubelet import AdmissionError, ContainerStartError
 from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS, wait_until
+from tests.harness.kubelet import BEFORE_AND_SINCE_1_37
 from tests.harness.node import chance
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 from tests.harness.processes import started
@@ -24,7 +25,7 @@ from tests.harness.processes import started
 ALL = {GPU: 1, HCA: 1, STUB: 1}
 
 
-@pytest.mark.parametrize("distinguishes_sockets", [False, True], ids=["before-1.37", "from-1.37"])
+@pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_37)
 async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Pods are admitted all the time, and no resource is ever without its devices, however the older hub ends.
 

@@ -124,6 +124,7 @@ async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
         assert await refused(plugin) == words
 
 
+@pytest.mark.kubelets(since="1.35")
 async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
     """The kubelet stops half way."""
     async with node() as it:
@@ -267,6 +268,7 @@ async def test_registering_again_replaces_the_endpoint() -> None:
         assert old.streams == new.streams == 1
 
 
+@pytest.mark.kubelets(before="1.37")
 @pytest.mark.parametrize("end", ["end_streams", "close"])
 async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> None:
     """The trap: the kubelet disconnects by name, so the resource stays at 0 although the new plugin is well."""
@@ -288,6 +290,7 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
         await it.kubelet.wait_for(STUB, allocatable=3)
 
 
+@pytest.mark.kubelets(before="1.37")
 async def test_the_end_of_an_old_stream_during_a_registration() -> None:
     """The trap again: the kubelet closes the new connection, and the new plugin gets an error."""
     async with node() as it:
@@ -304,6 +307,7 @@ async def test_the_end_of_an_old_stream_during_a_registration() -> None:
         assert it.kubelet.capacity() == {STUB: Capacity(2, 0)}
 
 
+@pytest.mark.kubelets(before="1.37")
 async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> None:
     """The new plugin is registered, but without holding the name: its own end goes unnoticed."""
     async with node() as it:
@@ -322,6 +326,7 @@ async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> Non
         assert it.kubelet.capacity()[STUB] == Capacity(3, 3)
 
 
+@pytest.mark.kubelets(since="1.37")
 async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() -> None:
     """A resource can have several plugins, each with its own socket; the calls go to the one that is left."""
     async with node(distinguishes_sockets=True) as it:
@@ -335,6 +340,7 @@ async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() ->
         await it.kubelet.wait_for(STUB, allocatable=0)
 
 
+@pytest.mark.kubelets(since="1.37")
 async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
     """The second call is rejected; after it, the end of the plugin goes unnoticed, and its socket is of no more use."""
     async with node(distinguishes_sockets=True) as it:
