@@ -41,6 +41,14 @@ class Difference:
 
 async def compare(seed: int, version: str) -> Difference | None:
     """Return the first difference, or None if there is none."""
+    try:
+        return await _compare(seed, version)
+    except Exception as error:
+        error.add_note(f"seed {seed}")
+        raise
+
+
+async def _compare(seed: int, version: str) -> Difference | None:
     steps = Writer(seed, _plugins(version), _ways(version)).write()
     async with _side(_kubelet(real_kubelet(version))) as real, _side(_kubelet(KubeletProcess), version) as fake:
         await real.begin()

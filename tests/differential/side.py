@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +170,11 @@ class Side:
             await self.kubelet.remove(name)
 
     async def start_container(self, name: str) -> None:
-        """Start a pod's container again."""
+        """Start a pod's container again, unless it was admitted before its plugin had sent a list."""
         if (pod := self.kubelet.pods.get(f"default/{name}")) and self.kubelet.running:
-            self._later(f"start {name}", _start(self.kubelet, pod))
+            container = next(iter(pod.containers.values()))
+            if container.devices:
+                self._later(f"start {name}", _start(self.kubelet, pod, container.name))
 
     # What can be seen.
 
@@ -200,7 +202,7 @@ class Side:
                 if each.resource != SENTINEL
             ],
             "pods": {key: _held(pod) for key, pod in sorted(kubelet.pods.items())},
-            "calls": {name: [_call(*call) for call in plugin.calls] for name, plugin in self._plugins.items()},
+            "calls": {name: _in_order(_call(*call) for call in plugin.calls) for name, plugin in self._plugins.items()},
             "streams": {name: plugin.streams for name, plugin in self._plugins.items()},
             "outcomes": {name: task.result() if task.done() else "pending" for name, task in self._work.items()},
         }
@@ -252,9 +254,9 @@ async def _error(registering: Awaitable[None]) -> str:
     return ""
 
 
-async def _start(kubelet: FakeKubelet, pod: Any) -> str:  # noqa: ANN401 - a pod
+async def _start(kubelet: FakeKubelet, pod: Any, container: str) -> str:  # noqa: ANN401 - a pod
     try:
-        await kubelet.start_container(pod, next(iter(pod.containers)))
+        await kubelet.start_container(pod, container)
     except ContainerStartError as error:
         return words(error.message)
     return "started"
@@ -276,6 +278,13 @@ def _held(pod: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod
         )
         for name, container in pod.containers.items()
     }
+
+
+def _in_order(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the calls; containers start beside the admissions of other pods, so the calls for that come last."""
+    found = list(calls)
+    starts = [call for call in found if call[0] == "PreStartContainer"]
+    return [call for call in found if call not in starts] + sorted(starts)
 
 
 def _call(name: str, request: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of any call
