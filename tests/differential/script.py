@@ -68,8 +68,10 @@ class Writer:
             return self._dice.choice([self._start_kubelet, self._start_kubelet, self._die])()
         choices += [(6, self._begin_or_end), (2, self._refused)]
         if self._bound:
-            choices += [(4, self._register), (8, self._list), (3, self._end_streams), (3, self._die)]
-            choices += [(4, self._behave)]
+            choices += [(4, self._register), (3, self._end_streams), (3, self._die), (4, self._behave)]
+        if self._bound and not self._hanging:
+            # A kubelet crashes if a device leaves the list while it waits for an answer about it.
+            choices += [(8, self._list)]
         choices += [(12, self._admit)]
         if self._pods:
             choices += [(4, self._remove), (3, self._start_container)]

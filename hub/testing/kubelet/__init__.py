@@ -12,6 +12,8 @@ tests/differential compare it with real ones. What differs on purpose:
 - Its checkpoint has no checksum, and does not contain pods that were removed.
 - A container that was admitted before its plugin had sent a list starts without devices, each time. A real kubelet
   allocates them when the container starts again, or fails if the plugin wants to be called before.
+- A device that leaves the list while its Allocate is running is allocated. A real kubelet, 1.34 to 1.37, crashes: a nil
+  pointer in allocateContainerResources.
 - A registration fails if the plugin gives up before it is answered, as from 1.35 on; 1.34 completes it.
 
     async with FakeKubelet(plugin_dir) as kubelet:
