@@ -11,6 +11,7 @@ import grpc.aio
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import AdmissionError, ContainerStartError, FakeKubelet
 from hub.testing.scripted import ScriptedPlugin, device, devices, refuse
+from tests.differential.answers import ODD, first
 from tests.differential.script import PLUGINS, Device, Step
 
 SENTINEL = "example.com/sentinel"
@@ -60,7 +61,7 @@ class Side:
         await self.die(plugin)
         options: dict[str, Any] = {"pre_start": pre_start, "prefers": prefers}
         made = ScriptedPlugin(self._directory, PLUGINS[plugin], f"{plugin}.sock", _wire(listed), **options)
-        made.on_prefer = _first
+        made.on_prefer = first
         self._plugins[plugin] = await made.serve()
         await self.register(plugin, "again")
 
@@ -118,7 +119,7 @@ class Side:
     async def behave(self, plugin: str, call: str, way: str) -> None:
         """Choose how a plugin answers a call from now on."""
         found, setting = self._plugins[plugin], f"on_{call}"
-        usual = getattr(ScriptedPlugin(self._directory), setting) if call != "prefer" else _first
+        usual = getattr(ScriptedPlugin(self._directory), setting) if call != "prefer" else first
         if way == "hang":
             gate = self._gates.setdefault(plugin, asyncio.Event())
 
@@ -128,7 +129,7 @@ class Side:
 
             setattr(found, setting, late)
         else:
-            answers = {"usual": usual, "error": refuse(grpc.StatusCode.INTERNAL, "not today"), **_ODD}
+            answers = {"usual": usual, "error": refuse(grpc.StatusCode.INTERNAL, "not today"), **ODD}
             setattr(found, setting, answers[way])
 
     async def release(self, plugin: str) -> None:
@@ -296,38 +297,3 @@ def _call(name: str, request: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of any 
     if name == "Allocate":
         return (name, sorted(entry.devices_ids))
     return (name, sorted(entry.available_deviceIDs), sorted(entry.must_include_deviceIDs), entry.allocation_size)
-
-
-def _answer(ids: list[str]) -> wire.PreferredAllocationResponse:
-    container = wire.ContainerPreferredAllocationResponse(deviceIDs=ids)
-    return wire.PreferredAllocationResponse(container_responses=[container])
-
-
-async def _first(request: wire.PreferredAllocationRequest, _: object) -> wire.PreferredAllocationResponse:
-    """Prefer the required devices, and then the first ones by name."""
-    (entry,) = request.container_requests
-    ids = dict.fromkeys([*sorted(entry.must_include_deviceIDs), *sorted(entry.available_deviceIDs)])
-    return _answer(list(ids)[: entry.allocation_size])
-
-
-async def _nothing(_: object, __: object) -> wire.PreferredAllocationResponse:
-    return wire.PreferredAllocationResponse()
-
-
-async def _empty(_: object, __: object) -> wire.AllocateResponse:
-    return wire.AllocateResponse()
-
-
-async def _less(request: wire.PreferredAllocationRequest, _: object) -> wire.PreferredAllocationResponse:
-    return _answer([max(request.container_requests[0].available_deviceIDs)])
-
-
-async def _more(request: wire.PreferredAllocationRequest, _: object) -> wire.PreferredAllocationResponse:
-    return _answer(sorted(request.container_requests[0].available_deviceIDs, reverse=True))
-
-
-async def _nonsense(_: object, __: object) -> wire.PreferredAllocationResponse:
-    return _answer(["unknown"])
-
-
-_ODD = {"empty": _empty, "nothing": _nothing, "nonsense": _nonsense, "too few": _less, "too many": _more}
