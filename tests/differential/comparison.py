@@ -15,8 +15,8 @@ from tests.differential.side import Side
 from tests.harness.files import remove_tree
 from tests.harness.realkubelet import real_kubelet
 
-_EQUAL_WITHIN = 10.0
-"""Seconds after which two kubelets that still differ count as different."""
+_EQUAL_WITHIN = 60.0
+"""Seconds after which two kubelets that still differ count as different, also on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
