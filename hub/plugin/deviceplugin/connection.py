@@ -10,7 +10,7 @@ from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.server import DevicePluginServer
+from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer
 
 CONFIRM_TIMEOUT = 5.0
 """Maximum seconds from the kubelet's answer to its stream, which normally follows at once."""
@@ -92,12 +92,12 @@ class KubeletConnection:
             call.cancel()
             await asyncio.wait([call])
 
-    async def end_old_streams(self, kubelet: KubeletIdentity | None) -> bool:
-        """End all streams but the last, and wait until the kubelet has seen that; return whether there were any.
+    async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
+        """End up to so many streams, but not the last; wait until the kubelet has seen that, and return whether it has.
 
         A detached kubelet before 1.37 does nothing then. Since 1.37 it may call any hub, until the next registration.
         """
-        if kubelet is None or not self._server.streams.end_replaced():
+        if kubelet is None or not self._server.streams.end_replaced(most):
             return False
         await self._notifier.wait_for(lambda: self.is_lost(kubelet), SETTLE)
         return True

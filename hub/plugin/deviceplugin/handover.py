@@ -97,6 +97,11 @@ class Handover:
             return f"hub {self._ended} is gone"
         return ""
 
+    def is_last(self) -> bool:
+        """Find out whether no other hub's plugin serves now."""
+        self._ownership.refresh()
+        return not (self._ownership.older or self._ownership.newer)
+
     def locked(self) -> AbstractAsyncContextManager[None]:
         """Keep other processes from changing what the kubelet knows about the resource."""
         return self._file.locked()

@@ -126,21 +126,22 @@ class Registrar:
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
                 await self._until_may_end()
-                if self._handover.is_handed_over() and await self._leave_one_stream():
+                # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
+                while self._handover.is_handed_over() and await self._end_one_stream():
                     await self._until_may_end()
         except TimeoutError:
             self._log.warning("handover timed out")
-        if self._connection.is_open and not self._handover.is_handed_over() and self._handover.would_end_unnoticed():
+        if self._connection.is_open and self._handover.would_end_unnoticed():
             await self._register_finally()
 
     async def _until_may_end(self) -> None:
         while not self._may_end():
             await self._notifier.wait_for(self._may_end, LEAVE_POLL)
 
-    async def _leave_one_stream(self) -> bool:
-        """End all streams but the last, and have the owner register again; return whether there were any."""
+    async def _end_one_stream(self) -> bool:
+        """End one stream, but not the last, and have the owner register again; return whether there was one."""
         async with self._handover.locked():
-            if not await self._connection.end_old_streams(self._connection.kubelet()):
+            if not await self._connection.end_old_streams(self._connection.kubelet(), most=1):
                 return False
             self._handover.request()
             return True
@@ -151,11 +152,12 @@ class Registrar:
             await self._server.close()
 
     async def _register_finally(self) -> None:
-        """Register once more, so that the kubelet notices the end of this process."""
+        """Register once more if no other hub serves, so that the kubelet notices the end of this process."""
         kubelet = self._connection.kubelet()
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(FINAL_TIMEOUT), self._handover.locked():
-                if kubelet:
+                # Under the lock: another hub may just have registered, and must not lose the resource again.
+                if kubelet and self._handover.is_last():
                     await self._connection.open(kubelet)
 
     def _may_end(self) -> bool:

@@ -22,7 +22,7 @@ and maximum. They double with each failure."""
 
 
 _USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOSPC}
-"""Errors of inotify if other processes of the node have used up its instances or watches, of which each user has few."""
+"""Errors of inotify if other processes of the node have used up its instances or watches; each user has few of them."""
 
 
 class Scanner:

@@ -110,6 +110,18 @@ async def test_a_hub_that_is_alone_registers_without_a_decoy(hubs: Three) -> Non
         assert not second.handover.would_end_unnoticed()
 
 
+async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three) -> None:
+    """Otherwise it would take the resource from a newer hub that has begun to serve since its last look."""
+    first, second, _ = hubs
+    with first.serving():
+        await first.register()
+        first.ownership.release()
+        assert first.handover.is_last()
+        with second.serving():
+            assert not first.handover.is_last()
+        assert first.handover.is_last()
+
+
 async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> None:
     """Only then, and only the next one; the one that leaves is free when the kubelet has called that for a moment."""
     first, second, third = hubs

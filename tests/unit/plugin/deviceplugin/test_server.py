@@ -34,7 +34,10 @@ async def test_old_streams_end_without_a_loss() -> None:
             ending = stack.enter_context(ExitStack())
             opened.append((ending.enter_context(streams.track()), ending))
         assert streams.are_many
-        streams.end_replaced()
+        assert streams.end_replaced(most=1)
+        assert [stream.is_over for stream, _ in opened] == [True, *[False] * (MAX_STREAMS - 1)]
+        assert streams.end_replaced()
+        assert not streams.end_replaced()
         for stream, ending in opened[:-1]:
             assert stream.is_over
             await stream.wait_for(Version().wait_beyond(0))
