@@ -71,9 +71,11 @@ class Handover:
         """Whether there is a newer hub, which may be about to serve the resource."""
         return bool(self._ownership.newer)
 
-    @property
     def is_alone(self) -> bool:
-        """Whether no other hub runs on the node."""
+        """Find out whether no other hub runs on the node."""
+        if not self._ownership.others:
+            # One may have started since the last look.
+            self._ownership.refresh()
         return not self._ownership.others
 
     @property
@@ -138,7 +140,12 @@ class Handover:
 
     def may_end(self) -> bool:
         """Return whether this process may end its streams: another hub has the resource, or none can take it over."""
-        return self.is_handed_over() or not self._ownership.may_be_taken_over(self._resource)
+        if self.is_handed_over():
+            return True
+        if not self._ownership.may_be_taken_over(self._resource):
+            # One may have started since the last look.
+            self._ownership.refresh()
+        return not self._ownership.may_be_taken_over(self._resource)
 
     def is_handed_over(self) -> bool:
         """Return whether the kubelet calls another hub, which does not need this process any more."""

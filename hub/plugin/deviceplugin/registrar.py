@@ -161,7 +161,7 @@ class Registrar:
                     await self._connection.open(kubelet)
 
     def _may_end(self) -> bool:
-        if self._handover.is_alone:
+        if self._handover.is_alone():
             return True
         if self._is_registering or self._metrics.pending:
             return False

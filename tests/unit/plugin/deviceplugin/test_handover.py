@@ -122,6 +122,20 @@ async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three
         assert first.handover.is_last()
 
 
+async def test_a_hub_that_has_just_started_is_waited_for(tmp_path: Path) -> None:
+    """A hub that leaves looks once more before it leaves the resource to none."""
+    (tmp_path / SERVING_DIR).mkdir()
+    with instances.acquire_hub_lock(RunDir(tmp_path, "first")):
+        first = Hub(RunDir(tmp_path, "first"))
+        with first.serving():
+            assert await first.register()
+            assert first.handover.is_alone()
+            assert first.handover.may_end()
+            with instances.acquire_hub_lock(RunDir(tmp_path, "second")):
+                assert not first.handover.may_end()
+                assert not first.handover.is_alone()
+
+
 async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> None:
     """Only then, and only the next one; the one that leaves is free when the kubelet has called that for a moment."""
     first, second, third = hubs
