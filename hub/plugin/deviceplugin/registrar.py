@@ -41,7 +41,7 @@ STEADY = 10.0
 DETACH_TIMEOUT = 3.0
 """Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
 
-FINAL_TIMEOUT = 1.0
+FINAL_TIMEOUT = 3.0
 """Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
 
 LEAVE_POLL = 0.2
@@ -129,6 +129,7 @@ class Registrar:
                 # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
                 while self._handover.is_handed_over() and await self._end_one_stream():
                     await self._until_may_end()
+                await self._end_last_stream()
         except TimeoutError:
             self._log.warning("handover timed out")
         if self._connection.is_open and self._handover.would_end_unnoticed():
@@ -145,6 +146,19 @@ class Registrar:
                 return False
             self._handover.request()
             return True
+
+    async def _end_last_stream(self) -> None:
+        """End it if another hub has the resource, as seen under the lock.
+
+        Other hubs may leave, too: when one has ended, the kubelet may call this one, until the owner registers again.
+        """
+        while True:
+            async with self._handover.locked():
+                if self._may_end():
+                    if self._handover.is_handed_over():
+                        await self._server.close()
+                    return
+            await self._until_may_end()
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
@@ -191,11 +205,11 @@ class Registrar:
             if self._server.socket_taken:
                 self._set_status(RegistrationStatus.SOCKET_TAKEN, f"another process is using {self._server.path}")
                 await self._notifier.wait_for(lambda: not self._server.socket_taken)
-            elif not self._server.unused:
-                await self._open()
             elif self._handover.is_leaving:
                 # Until this process exits, which is soon.
                 await asyncio.Event().wait()
+            elif not self._server.unused:
+                await self._open()
             elif kubelet is not None:
                 if not await self._is_superseded():
                     return kubelet

@@ -182,3 +182,21 @@ async def test_many_upgrades_leave_few_streams() -> None:
         report = read_report(first_dir.report("red"))
         assert report
         assert report.resources[0].registration is RegistrationStatus.REGISTERED
+
+
+@KUBELETS
+async def test_hubs_that_leave_together_end_one_after_another(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
+    """When one has ended, a kubelet since 1.37 may call the other, which waits until the newest registers again."""
+    async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
+        first, admissions = node.hubs[0], Admissions(node.kubelet)
+        with admissions.running():
+            second = await node.start()
+            await node.owned_by(second)
+            newest = await node.start()
+            await node.owned_by(newest)
+            node.end(first, Way.TERM)
+            node.end(second, Way.TERM)
+            await node.ended()
+        assert admissions.failures == []
+        assert (first.process.returncode, second.process.returncode) == (0, 0)
+        await node.allocatable(DEVICES)
