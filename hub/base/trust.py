@@ -20,7 +20,7 @@ _RUNS = "root would run what it says"
 _COPY = "copy it to a directory that only root can write to, such as /etc/dphub"
 
 
-def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY) -> None:
+def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_missing: bool = False) -> None:
     """As root, check that only root can write to a file or directory; as another user, do nothing.
 
     As with an SSH server's keys, that includes each directory and each link on the way to it. All must belong to root,
@@ -28,12 +28,14 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY) -> None:
     replace root's files, and file systems that are mounted read-only, such as a ConfigMap.
 
     Args:
-        path: The file or directory, which need not exist.
+        path: The file or directory.
         danger: What could happen otherwise.
         todo: What the user can do.
+        may_be_missing: Whether it need not exist yet. In a sticky directory another user could still create it, so
+            check it again once it exists.
 
     Raises:
-        ConfigError: another user could change it.
+        ConfigError: another user could change it, or it does not exist.
     """
     if os.geteuid() != _ROOT or path.absolute().parent in _OURS:
         return
@@ -43,11 +45,12 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY) -> None:
             if problem := _problem(place, is_end=os.path.realpath(place) == end):
                 where = "" if place == path.absolute() else f"{place} "
                 raise ConfigError(path, f"{where}{problem}, and {danger}; {todo}")
-    except (FileNotFoundError, NotADirectoryError):
-        # Only root can create the missing part, and reading the file reports that it is missing.
-        return
     except OSError as error:
-        raise ConfigError(path, f"cannot be read: {error.strerror}") from None
+        if may_be_missing and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return
+        # A missing file too: before it is read, another user may create it in a sticky directory.
+        missing = isinstance(error, FileNotFoundError)
+        raise ConfigError(path, "no such file" if missing else f"cannot be read: {error.strerror}") from None
 
 
 def check_own(path: Path, todo: str) -> None:

@@ -1,18 +1,39 @@
-"""Checks of the plugin directory that a command gives to a fake kubelet, which deletes the sockets in it."""
+"""Checks of the directories that a command gives to a fake kubelet, which deletes sockets in them."""
 
 from pathlib import Path
 
+from hub.base.errors import ConfigError
 from hub.base.paths import PLUGIN_DIR
 from hub.base.trust import check_trusted
 
+ANOTHER = "choose another with --plugin-dir"
 
-def check_own_directory(plugin_dir: Path) -> None:
+
+def check_own_directory(directory: Path, todo: str = ANOTHER, *, may_be_missing: bool = False) -> None:
     """As root, check that no other user can lead the fake kubelet to a directory of their choice, now or later.
 
+    Args:
+        directory: The directory.
+        todo: What the user can do.
+        may_be_missing: Whether it need not exist yet; then check again once it does.
+
     Raises:
-        ConfigError: another user could.
+        ConfigError: another user could, or it does not exist.
     """
-    check_trusted(plugin_dir, "root would delete sockets where it leads", "choose another with --plugin-dir")
+    check_trusted(directory, "root would delete sockets where it leads", todo, may_be_missing=may_be_missing)
+
+
+def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:
+    """Create a directory if it is missing, and check it as above.
+
+    Raises:
+        ConfigError: it cannot be created, or another user can replace it.
+    """
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(directory, f"cannot be created: {error.strerror}; {todo}") from None
+    check_own_directory(directory, todo)
 
 
 def is_of_node(directory: Path) -> bool:

@@ -21,7 +21,7 @@ from hub.base.paths import KUBELET_SOCKET, user_name
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
-from hub.cli.plugindir import check_own_directory, is_of_node
+from hub.cli.plugindir import ANOTHER, check_own_directory, is_of_node, make_own_directory
 from hub.cli.render.text import echo, examples
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hub.testing.kubelet import FakeKubelet
 
 _STDIN = 0
-_ANOTHER = "choose another with --plugin-dir"
 _ANOTHER_SOCKET = "choose another with --pod-resources-socket"
 
 
@@ -57,9 +56,12 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
     plugin_dir = plugin_dir.absolute()
     pod_resources = (pod_resources_socket or plugin_dir.parent / "pod-resources" / KUBELET_SOCKET).absolute()
-    check_own_directory(plugin_dir)
+    own = (plugin_dir, ANOTHER), (pod_resources.parent, _ANOTHER_SOCKET)
+    for directory, todo in own:
+        check_own_directory(directory, todo, may_be_missing=True)
     _check_unused(plugin_dir, pod_resources)
-    _make_directories(plugin_dir, pod_resources)
+    for directory, todo in own:
+        _make_directory(directory, todo)
     log.configure()
     try:
         asyncio.run(_run(FakeKubelet(plugin_dir, pod_resources_socket=pod_resources)))
@@ -75,7 +77,7 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
     listen there matter only in the node's own directories: elsewhere, they wait for the next start of the fake kubelet.
     """
     socket = plugin_dir / KUBELET_SOCKET
-    for path, place, todo in ((socket, plugin_dir, _ANOTHER), (pod_resources, pod_resources, _ANOTHER_SOCKET)):
+    for path, place, todo in ((socket, plugin_dir, ANOTHER), (pod_resources, pod_resources, _ANOTHER_SOCKET)):
         if is_served(path):
             raise ConfigError(place, f"a kubelet is running there, and would lose its plugins; {todo}")
         if path.exists() and not path.is_socket():
@@ -84,18 +86,14 @@ def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
         served = [path.name for path in sorted(plugin_dir.iterdir()) if path.is_socket() and is_served(path)]
         if served:
             problem = f"plugins of this node listen there ({', '.join(served)}), and would lose their sockets"
-            raise ConfigError(plugin_dir, f"{problem}; {_ANOTHER}")
+            raise ConfigError(plugin_dir, f"{problem}; {ANOTHER}")
 
 
-def _make_directories(plugin_dir: Path, pod_resources: Path) -> None:
-    """Check and create the directories before anything else is done."""
-    for directory, flag in ((plugin_dir, _ANOTHER), (pod_resources.parent, _ANOTHER_SOCKET)):
-        try:
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(directory, f"cannot be created: {error.strerror}; {flag}") from None
-        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            raise ConfigError(directory, f"not writable by {user_name(os.geteuid())}; {flag}")
+def _make_directory(directory: Path, todo: str) -> None:
+    """Check and create a directory before anything else is done."""
+    make_own_directory(directory, todo)
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(directory, f"not writable by {user_name(os.geteuid())}; {todo}")
 
 
 async def _run(fake: FakeKubelet) -> None:

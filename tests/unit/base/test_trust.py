@@ -36,9 +36,13 @@ def test_a_file_of_root_is_trusted(file: Path) -> None:
     check_trusted(file)
 
 
-def test_a_missing_file_is_no_matter_of_trust(file: Path) -> None:
-    """It has its own error when it is read."""
-    check_trusted(file.with_name("missing"))
+def test_a_missing_file_is_not_trusted(file: Path) -> None:
+    """In a sticky directory, another user could create it a moment after the check, before it is read."""
+    file.parent.chmod(0o1777)
+    missing = file.with_name("missing")
+    with pytest.raises(ConfigError, match="missing: no such file"):
+        check_trusted(missing)
+    check_trusted(missing, may_be_missing=True)
 
 
 @pytest.mark.parametrize(("mode", "problem"), [(0o664, "group-writable"), (0o646, "world-writable")])

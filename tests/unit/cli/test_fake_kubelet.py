@@ -1,5 +1,6 @@
 """`dphub fake-kubelet` never takes the place of a kubelet or of its plugins."""
 
+import os
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -104,3 +105,14 @@ def test_it_deletes_no_file(node: Path, name: str) -> None:
     flags = ["--plugin-dir", node / "device-plugins", "--pod-resources-socket", node / "other"]
     assert f"{node / name}: not a socket, and would be deleted" in _refusal(*flags)
     assert (node / name).read_bytes() == WRITTEN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_it_does_not_follow_another_user_to_the_pod_resources(node: Path) -> None:
+    """Root would delete a socket where that user leads it, such as that of the node's kubelet."""
+    (node / "pod-resources").rename(node / "elsewhere")
+    (node / "pod-resources").symlink_to("elsewhere")
+    os.lchown(node / "pod-resources", 65534, 65534)
+    refusal = _refusal("--plugin-dir", node / "device-plugins")
+    assert "belongs to user" in refusal
+    assert "root would delete sockets where it leads; choose another with --pod-resources-socket" in refusal

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.base.errors import ConfigError
-from hub.cli.plugindir import check_own_directory
+from hub.cli.plugindir import check_own_directory, make_own_directory
 
 OTHER_USER = 65534
 
@@ -34,6 +34,24 @@ def test_root_deletes_no_sockets_where_another_user_leads(directory: Path, place
         check_own_directory(own)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="others may use a directory that is missing")
 def test_a_directory_that_does_not_exist_yet(directory: Path) -> None:
-    """The command creates it."""
-    check_own_directory(directory / "new" / "device-plugins")
+    """It is created before it is checked: in a sticky directory, another user could create it in between."""
+    new = directory / "new" / "device-plugins"
+    check_own_directory(new, may_be_missing=True)
+    with pytest.raises(ConfigError, match="no such file"):
+        check_own_directory(new)
+    make_own_directory(new)
+    assert new.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_a_directory_that_another_user_creates_meanwhile(directory: Path) -> None:
+    """What appears after the first check is not used."""
+    new = directory / "new" / "device-plugins"
+    check_own_directory(new, may_be_missing=True)
+    (directory / "elsewhere").mkdir()
+    (directory / "new").symlink_to("elsewhere")
+    os.lchown(directory / "new", OTHER_USER, OTHER_USER)
+    with pytest.raises(ConfigError, match="belongs to user"):
+        make_own_directory(new)
