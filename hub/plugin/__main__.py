@@ -50,7 +50,7 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     # argparse, since this command is not meant for interactive use, and click would cost each plugin 3 MB.
     parser = argparse.ArgumentParser(
-        prog="python -m hub.plugin", description="Run one device plugin.", allow_abbrev=False
+        prog="python -m hub.plugin", description="Run one device plugin.", allow_abbrev=False, exit_on_error=False
     )
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
@@ -74,7 +74,12 @@ def _parse() -> argparse.Namespace:
         help="where this process finds the node's file system",
     )
     _add_check_options(parser)
-    options, unknown = parser.parse_known_args()
+    try:
+        options, unknown = parser.parse_known_args()
+    except argparse.ArgumentError as error:
+        # The error would quote a value that a flag does not take: see `_without_values`.
+        problem = str(error) if "explicit argument" not in error.message else f"{error.argument_name}: takes no value"
+        parser.error(problem)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(_without_values(unknown))}")
     # Resets run in processes with a different working directory.

@@ -73,6 +73,18 @@ def test_a_wrong_argument_does_not_disclose_its_value(tmp_path: Path) -> None:
     assert "unrecognized arguments: --token --password ... -p ..." in done.stderr
 
 
+@pytest.mark.parametrize("words", ["--help=hunter2", "-hunter2", "$(circus.env.x)"])
+def test_a_flag_that_takes_no_value_does_not_disclose_one(tmp_path: Path, words: str) -> None:
+    """As above; a password may also come from a variable, or begin like a flag."""
+    _write(
+        tmp_path,
+        circus_ini=f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub {words}\n[env]\nx = --check=hunter2\n",
+    )
+    done = _check(tmp_path)
+    assert (done.returncode, "unter2" in done.stderr) == (Exit.USAGE, False), done
+    assert "takes no value" in done.stderr
+
+
 @pytest.mark.parametrize("value", ["", "'"])
 def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
     """A variable that leaves no command, or an open quotation, is a mistake of that plugin."""
