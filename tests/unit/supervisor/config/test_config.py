@@ -1,6 +1,7 @@
 """What circus.ini may say, and what is said about its mistakes."""
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def test_shipped_configuration_lists_the_three_plugins() -> None:
         ("ib", "python -m hub.plugin plugins.ib:IB"),
         ("stub", "python -m hub.plugin plugins.stub:Stub"),
     ]
+
+
+def test_a_file_has_a_size(tmp_path: Path) -> None:
+    """A larger one than any configuration is refused before it is parsed."""
+    with pytest.raises(ConfigError, match="too large, expected at most 65536 bytes"):
+        read(tmp_path, f"{GOOD}args = {'x' * 65_536}\n")
+
+
+def test_a_line_of_any_length_is_read_at_once(tmp_path: Path) -> None:
+    """A hub that reloads its configuration does nothing else in the meantime."""
+    before = time.thread_time()
+    with pytest.raises(ConfigError, match=r"line 3: expected `key = value`"):
+        read(tmp_path, f"{GOOD}a{' ' * 65_000}b\n")
+    assert time.thread_time() - before < 1
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
