@@ -19,6 +19,10 @@ IDLE_SECONDS = 60
 """Seconds after which a connection without a call is closed: a kubelet before 1.37 keeps that of a stream that this
 process has ended."""
 
+MAX_CONNECTIONS = 100
+"""Maximum number of open connections; more are closed at once. A kubelet needs one for each of its streams, and a process
+without a free file descriptor could not even report that it is alive."""
+
 
 class Stream:
     """One ListAndWatch stream.
@@ -159,7 +163,11 @@ class DevicePluginServer:
         await self.close()
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no directory {self.path.parent}")
-        server = grpc.aio.server(options=[("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS)])
+        options = [
+            ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
+            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+        ]
+        server = grpc.aio.server(options=options)
         self._service.streams = self.streams = Streams(self._notifier)
         self._service.attach(server)
         try:

@@ -1,6 +1,7 @@
 """Whatever is sent to a plugin's socket, the plugin goes on serving others."""
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from hub.base.sockets import is_served
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.plugin.deviceplugin.server import MAX_CONNECTIONS
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
@@ -146,6 +148,17 @@ async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kube
         await still_serves(plugin, kubelet)
         for stream in streams:
             stream.cancel()
+
+
+async def test_a_thousand_connections(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
+    """They do not use up the plugin's file descriptors, and the kubelet, which is connected, is served."""
+    with contextlib.ExitStack() as clients:
+        for _ in range(1000):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            # A full backlog must not block the event loop, which is the kubelet's too.
+            await asyncio.to_thread(client.connect, str(node.sockets()[0]))
+        await wait_until(lambda: psutil.Process(plugin.pid).num_fds() < 2 * MAX_CONNECTIONS, "no more connections")
+        await still_serves(plugin, kubelet)
 
 
 async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kubelet: FakeKubelet) -> None:
