@@ -8,7 +8,9 @@ import ipaddress
 import logging
 import os
 import time
+import traceback
 from collections.abc import Iterable
+from types import TracebackType
 
 from hub.base.log import get_logger
 from hub.supervisor.http.budget import Budget
@@ -57,6 +59,12 @@ def is_address(name: str) -> bool:
     return True
 
 
+def _is_ours(trace: TracebackType | None) -> bool:
+    """Return whether code of the hub was running when an exception was raised."""
+    packages = (str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in traceback.walk_tb(trace))
+    return __name__.partition(".")[0] in packages
+
+
 class _Rejections(logging.Handler):
     """Counts what clients do wrong, and occasionally logs the number instead of each case."""
 
@@ -69,12 +77,15 @@ class _Rejections(logging.Handler):
         self.add(record)
 
     def add(self, record: logging.LogRecord | None = None) -> None:
-        """Count a rejected request, or an error in the hub's own code, which is logged with its traceback."""
+        """Count a rejected request, or an error in the hub's own code, which is logged with its traceback.
+
+        Tornado itself fails at some requests, such as one for a port of thousands of digits: these are rejected.
+        """
         self._count += 1
         now = time.monotonic()
         if now < self._next:
             return
-        if record and record.exc_info:
+        if record and record.exc_info and _is_ours(record.exc_info[2]):
             _log.error("http request failed", count=self._count, exc_info=record.exc_info)
         else:
             _log.warning("http requests rejected", count=self._count)

@@ -110,6 +110,7 @@ def _hostile(chance: random.Random) -> bytes:
             b"GET /" + junk + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: " + junk + b"\r\n\r\n",
             junk + b"\r\n\r\n",
+            _get("/status", f"localhost:{'9' * 5000}"),
             _get("/nowhere", "localhost"),
             _get("/status", "evil.example"),
         ]
