@@ -20,7 +20,7 @@ IDLE_SECONDS = 60
 process has ended."""
 
 MAX_CONNECTIONS = 100
-"""Maximum number of open connections; more are closed at once. A kubelet needs one for each of its streams, and a process
+"""Maximum number of open connections; more are closed at once. A kubelet needs one for each of its streams. A process
 without a free file descriptor could not even report that it is alive."""
 
 
