@@ -119,7 +119,7 @@ class GPU(Plugin):
         shares = self._shares_of(devices)
         allocation = self._edits.allocation(shares)
         try:
-            write_allocation_hint(self.runtime, [share.gpu.pci for share in shares])
+            write_allocation_hint(self.runtime, [share.gpu.pci for share in shares if share.gpu.pci])
         except OSError as error:
             self._log.warning("allocation hint not written", reason=str(error))
         return allocation
@@ -193,6 +193,7 @@ class GPU(Plugin):
             self._xids.transient(share),
             self._cdi.problem,
             self._files.problem,
+            self._edits.problem(share),
             mps_problem,
         )
         return Device(
@@ -202,7 +203,7 @@ class GPU(Plugin):
             broken=self._xids.fatal(share),
             numa=() if share.gpu.numa is None else (share.gpu.numa,),
             physical=share.uuid,
-            pci=[share.gpu.pci],
+            pci=[share.gpu.pci] if share.gpu.pci else (),
             attributes=attributes(share),
         )
 

@@ -53,13 +53,17 @@ def attributes(share: Share) -> dict[str, str]:
     known = {
         "model": gpu.name,
         "index": share.index,
-        "memory": f"{(part or gpu).memory / 2**30:.0f} GiB",
-        "compute capability": ".".join(map(str, gpu.compute_capability)),
+        "memory": _gibibytes((part or gpu).memory),
+        "compute capability": ".".join(map(str, gpu.compute_capability or ())),
         "profile": part.profile if part else "",
         "GPU": gpu.uuid if part else "",
         "shared": f"{share.sharing}, {share.replicas} replicas" if share.sharing is not Sharing.NONE else "",
     }
     return {name: value for name, value in known.items() if value}
+
+
+def _gibibytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**30:.0f} GiB"
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -53,6 +53,14 @@ class ContainerEdits:
             annotations=self._annotations(cdi) if DeviceListStrategy.CDI_ANNOTATIONS in self._strategies else {},
         )
 
+    def problem(self, share: Share) -> str:
+        """Return why a container cannot get what the settings say; empty if it can."""
+        files = bool(self._strategies & _CDI_STRATEGIES) or self._settings.flags.plugin.pass_device_specs
+        if not files or next(self._files.of(share.gpu), None):
+            return ""
+        what = "the driver does not report its minor number"
+        return f"{what}, so its device file is unknown; deviceListStrategy envvar works without passDeviceSpecs"
+
     def _check_size(self, shares: Sequence[Share]) -> None:
         shared = any(share.sharing is not Sharing.NONE for share in shares)
         if shared and len(shares) > 1 and self._settings.sharing.single_requests:

@@ -14,6 +14,9 @@ CONTROL_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "
 MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"
 """Lines such as "gpu0/gi1/ci0/access 21": the numbers of the capability files of all MIG instances."""
 
+WSL_DEVICE = "/dev/dxg"
+"""The device file of all GPUs in the Windows Subsystem for Linux, whose driver has no minor numbers."""
+
 IMEX_CHANNELS = "/dev/nvidia-caps-imex-channels"
 """Contains a file for each channel through which GPUs of several nodes share memory."""
 
@@ -36,11 +39,13 @@ class DeviceFiles:
         self._imex = imex
         self._channels: tuple[int, ...] = ()
         self._control: tuple[str, ...] = ()
+        self._wsl = False
         self._capabilities: Mapping[str, int] = {}
 
     def refresh(self, gpus: Sequence[Gpu]) -> None:
         """Find the device files again."""
         self._control = tuple(node for node in CONTROL_NODES if self._paths.device(node).exists())
+        self._wsl = self._paths.device(WSL_DEVICE).exists()
         self._channels = tuple(n for n in self._imex.channel_ids if self._paths.device(_channel(n)).exists())
         wanted = {key for gpu in gpus for mig in gpu.migs for key in _capability_keys(gpu, mig)}
         self._capabilities = self._read_capabilities(wanted) if wanted else {}
@@ -64,8 +69,11 @@ class DeviceFiles:
         return f"imex.required is true, but {_channel(min(missing))} is missing"
 
     def of(self, gpu: Gpu, mig: MigDevice | None = None) -> Iterator[str]:
-        """Return the device files of a GPU, or of a MIG device on it."""
-        yield f"/dev/nvidia{gpu.minor}"
+        """Return the device files of a GPU, or of a MIG device on it; none if they are unknown."""
+        if gpu.device_file:
+            yield gpu.device_file
+        elif self._wsl:
+            yield WSL_DEVICE
         if mig:
             for key in _capability_keys(gpu, mig):
                 if key in self._capabilities:

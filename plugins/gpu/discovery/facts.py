@@ -32,22 +32,28 @@ class Gpu(msgspec.Struct, frozen=True):
     """ "GPU-..."."""
     index: int
     """Its number in the driver, which may change when GPUs are added or removed."""
-    minor: int
-    """The N of /dev/nvidiaN, which is not its index."""
+    minor: int | None
+    """The N of /dev/nvidiaN, which is not its index; None if unknown."""
     name: str
     """The product, such as "NVIDIA H100 80GB HBM3"."""
     pci: str
-    """Its PCI address as in sysfs: "0000:07:00.0"."""
-    memory: int
-    """Bytes."""
+    """Its PCI address as in sysfs: "0000:07:00.0"; empty if unknown."""
+    memory: int | None
+    """Bytes; None if unknown, as on a GPU that shares the memory of the processor."""
     numa: int | None
     """Its NUMA node; None if unknown."""
-    compute_capability: tuple[int, int]
+    compute_capability: tuple[int, int] | None
+    """None if unknown."""
     mig: bool = False
     """Whether MIG is enabled; there may be no MIG devices yet."""
     migs: tuple[MigDevice, ...] = ()
     fault: str = ""
     """Its fault at the last probe; empty if there is none."""
+
+    @property
+    def device_file(self) -> str:
+        """Its device file; empty if unknown."""
+        return "" if self.minor is None else f"/dev/nvidia{self.minor}"
 
 
 class Ancestor(IntEnum):
@@ -88,7 +94,7 @@ class DriverState(msgspec.Struct, frozen=True):
     driver: str = ""
     """The driver's version; empty if there is no driver."""
     cuda: tuple[int, int] = (0, 0)
-    """The newest CUDA that the driver supports."""
+    """The newest CUDA that the driver supports; zeros if unknown."""
     unknown: tuple[tuple[str, str], ...] = ()
     """GPUs that the driver counts but cannot identify: a name such as "gpu-index-3", and the reason."""
     reason: str = ""

@@ -9,7 +9,7 @@ import structlog
 
 from hub import Runtime, SupervisedThread
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, too_many_clients
+from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, clients_problem
 from plugins.gpu.mps.records import MpsRecords
 from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.resources import Share, Sharing
@@ -64,7 +64,7 @@ class MpsDaemons:
         impossible = {
             resource: why
             for resource, found in gpus.items()
-            if (why := next(filter(None, (too_many_clients(gpu, replicas[resource]) for gpu in found.values())), ""))
+            if (why := next(filter(None, (clients_problem(gpu, replicas[resource]) for gpu in found.values())), ""))
         }
         self._set_wanted(
             {

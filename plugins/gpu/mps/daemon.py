@@ -34,17 +34,19 @@ class MpsLimits(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, gpus: list[Gpu], replicas: int) -> "MpsLimits":
-        """Divide GPUs equally among the clients."""
+        """Divide GPUs equally among the clients; `clients_problem` finds those that cannot be divided."""
         return cls(
             {str(gpu.index): gpu.uuid for gpu in gpus},
-            {str(gpu.index): (gpu.memory // replicas) >> 20 for gpu in gpus},
+            {str(gpu.index): ((gpu.memory or 0) // replicas) >> 20 for gpu in gpus},
             replicas,
         )
 
 
-def too_many_clients(gpu: Gpu, replicas: int) -> str:
+def clients_problem(gpu: Gpu, replicas: int) -> str:
     """Return why MPS cannot serve that many clients on a GPU; empty if it can."""
-    most = _CLIENTS if gpu.compute_capability[0] >= _VOLTA else _OLD_CLIENTS
+    if gpu.memory is None:
+        return f"MPS cannot limit the memory of clients: the driver reports none for {gpu.name}"
+    most = _CLIENTS if gpu.compute_capability and gpu.compute_capability[0] >= _VOLTA else _OLD_CLIENTS
     return f"MPS serves at most {most} clients per {gpu.name}, but replicas is {replicas}" if replicas > most else ""
 
 

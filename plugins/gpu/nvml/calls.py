@@ -14,8 +14,14 @@ MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
 GONE = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
 """Errors of a session whose driver was unloaded."""
 
-MISSING = {pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION}
-"""Errors for something that the card or the driver does not have."""
+MISSING = {
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_NO_PERMISSION,
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+    pynvml.NVML_ERROR_DEPRECATED,
+}
+"""Errors for something that the card does not have, or that the driver does not have yet, or no longer."""
 
 
 class NvmlError(Exception):
@@ -44,7 +50,7 @@ class Nvml:
         self.current: tuple[str, float] = ("", 0.0)
 
     def call(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - the function's own types
-        """Call a function of pynvml by name.
+        """Call a function of pynvml by name, whose result is essential: without it, the GPU cannot be used.
 
         Raises:
             NvmlError: it failed.
@@ -58,7 +64,14 @@ class Nvml:
             self.current = ("", time.monotonic())
 
     def ask(self, function: str, *args: Any) -> Any:  # noqa: ANN401 - as above
-        """Call a function; None if the card or the driver does not support it."""
+        """Call a function whose result is optional.
+
+        Returns:
+            None if the card or the driver does not support it.
+
+        Raises:
+            NvmlError: it failed for another reason.
+        """
         try:
             return self.call(function, *args)
         except NvmlError as error:

@@ -40,9 +40,9 @@ class Prober:
     def _faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle
         yield from self._memory_faults(handle, gpu)
         yield from self._recovery_faults(handle)
-        node = f"/dev/nvidia{gpu.minor}"
+        node = gpu.device_file
         # Without the driver's control node, this process does not see the node's device files at all.
-        if self._paths.device("/dev/nvidiactl").exists() and not self._paths.device(node).exists():
+        if node and self._paths.device("/dev/nvidiactl").exists() and not self._paths.device(node).exists():
             yield f"its device file is missing: {self._paths.device_on_node(node)}"
 
     def _memory_faults(self, handle: Any, gpu: Gpu) -> Iterator[str]:  # noqa: ANN401 - NVML's handle

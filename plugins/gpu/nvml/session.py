@@ -50,7 +50,7 @@ class Session:
         nvml.call("nvmlInit")
         try:
             self._driver: str = nvml.call("nvmlSystemGetDriverVersion")
-            cuda = nvml.call("nvmlSystemGetCudaDriverVersion_v2")
+            cuda = nvml.ask("nvmlSystemGetCudaDriverVersion_v2") or 0
         except NvmlError:
             self.close()
             raise
@@ -175,7 +175,7 @@ class Session:
     ) -> tuple[list[Gpu], list[tuple[str, str]]]:
         """Find the GPUs behind indices that do not answer, and those that the driver no longer counts."""
         missing = {gpu.index: gpu for uuid, gpu in known.items() if uuid not in answering}
-        missing = {index: gpu for index, gpu in missing.items() if self._is_on_bus(gpu)}
+        missing = {index: gpu for index, gpu in missing.items() if not gpu.pci or self._is_on_bus(gpu)}
         lost, unknown = [], []
         for index, fault in silent.items():
             if missing:
@@ -185,7 +185,9 @@ class Session:
             else:
                 unknown.append((f"gpu-index-{index}", fault))
         unknown += [
-            (gpu.uuid, "the driver no longer lists it, although it is on the PCI bus") for gpu in missing.values()
+            (gpu.uuid, "the driver no longer lists it, although it is on the PCI bus")
+            for gpu in missing.values()
+            if gpu.pci
         ]
         return lost, unknown
 

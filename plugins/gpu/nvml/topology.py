@@ -25,14 +25,15 @@ def read_topology(nvml: Nvml, gpus: Mapping[str, tuple[Any, Gpu]]) -> Topology:
     links = {}
     for one, other in combinations(sorted(gpus), 2):
         shared_switch = min(ends[one][""], ends[other][""])
-        direct = ends[one][gpus[other][1].pci]
+        direct = ends[one][gpus[other][1].pci or "unknown"]
         links[one, other] = Link(_ancestor(nvml, gpus[one][0], gpus[other][0]), direct + shared_switch)
     return Topology(links)
 
 
 def _ancestor(nvml: Nvml, one: Any, other: Any) -> Ancestor:  # noqa: ANN401 - NVML's handles
     try:
-        return Ancestor(nvml.call("nvmlDeviceGetTopologyCommonAncestor", one, other))
+        # None, without an answer, is not a level either.
+        return Ancestor(nvml.ask("nvmlDeviceGetTopologyCommonAncestor", one, other))
     except (NvmlError, ValueError):
         return Ancestor.SYSTEM
 
@@ -45,13 +46,16 @@ def _ends(nvml: Nvml, handle: Any) -> Counter[str]:  # noqa: ANN401 - NVML's han
     ends: Counter[str] = Counter()
     for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
         try:
-            if not nvml.call("nvmlDeviceGetNvLinkState", handle, link):
+            active = nvml.ask("nvmlDeviceGetNvLinkState", handle, link)
+            if active is None:
+                break
+            if not active:
                 continue
             if nvml.ask("nvmlDeviceGetNvLinkRemoteDeviceType", handle, link) == _SWITCH:
                 ends[""] += 1
-            else:
-                ends[sysfs_address(nvml.call("nvmlDeviceGetNvLinkRemotePciInfo", handle, link).busId)] += 1
+            elif remote := nvml.ask("nvmlDeviceGetNvLinkRemotePciInfo", handle, link):
+                ends[sysfs_address(remote.busId)] += 1
         except NvmlError:
-            # Links are numbered from 0: the card has no further ones, or none at all.
+            # Links are numbered from 0: the card has no further ones.
             break
     return ends

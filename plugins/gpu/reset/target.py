@@ -8,7 +8,7 @@ import pynvml
 
 from hub import ResetFailed
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.nvml.calls import MISSING, Nvml, NvmlError
+from plugins.gpu.nvml.calls import Nvml, NvmlError
 from plugins.gpu.nvml.library import preload
 
 _AMPERE = 8
@@ -40,7 +40,7 @@ class Target:
             return "it is a MIG device, and other containers may be using the rest of its GPU"
         if self._links_to(pynvml.NVML_NVLINK_DEVICE_TYPE_GPU):
             return "it is connected to other GPUs directly by NVLink, and they can only be reset together"
-        generation, _ = self.nvml.call("nvmlDeviceGetCudaComputeCapability", self.handle)
+        generation, _ = self.nvml.ask("nvmlDeviceGetCudaComputeCapability", self.handle) or (_AMPERE, 0)
         if generation < _AMPERE and self._links_to(pynvml.NVML_NVLINK_DEVICE_TYPE_SWITCH):
             return "it is on an NVSwitch, where GPUs before the Ampere generation can only be reset together"
         return ""
@@ -48,12 +48,13 @@ class Target:
     def _links_to(self, kind: int) -> bool:
         for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
             try:
-                if not self.nvml.call("nvmlDeviceGetNvLinkState", self.handle, link):
-                    continue
-                if self.nvml.call("nvmlDeviceGetNvLinkRemoteDeviceType", self.handle, link) == kind:
+                active = self.nvml.ask("nvmlDeviceGetNvLinkState", self.handle, link)
+                if active is None:
+                    return False
+                if active and self.nvml.ask("nvmlDeviceGetNvLinkRemoteDeviceType", self.handle, link) == kind:
                     return True
             except NvmlError as error:
-                if error.code in MISSING or error.code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
+                if error.code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
                     return False
                 raise
         return False

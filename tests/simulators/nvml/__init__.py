@@ -5,14 +5,24 @@ The library reads a file at each call, so a test says what the driver does while
 
 from pathlib import Path
 
-from .profiles import SimulatedGpu, SimulatedMig, ancestor, divide, make_gpu, make_profile, name_uuid
+from .profiles import (
+    DRIVERS,
+    NOT_SUPPORTED,
+    SimulatedGpu,
+    SimulatedMig,
+    ancestor,
+    divide,
+    make_gpu,
+    make_profile,
+    name_uuid,
+)
 from .tree import LIBRARIES, write_driver, write_tree
 
 __all__ = ["SimulatedGpu", "SimulatedMig", "SimulatedNode", "make_gpu", "name_uuid"]
 
 DRIVER = "580.82.07"
 
-NOT_SUPPORTED, DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 3, 9, 15, 18, 999
+DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 9, 15, 18, 999
 """What NVML functions return (nvmlReturn_t)."""
 
 HANGS = -1
@@ -34,7 +44,8 @@ class SimulatedNode:
     def __init__(self, root: Path, profile: str = "switch8", mig: str | dict[int, str] | None = None) -> None:
         self.root = root
         self.gpus: list[SimulatedGpu] = make_profile(profile)
-        self.driver = DRIVER
+        self._version = DRIVERS.get(profile, DRIVER)
+        self.driver = self._version
         self.failures: dict[str, int] = {}
         self._file = root / "simulator" / "nvml"
         self._file.parent.mkdir(parents=True)
@@ -81,7 +92,7 @@ class SimulatedNode:
     def clear_faults(self) -> None:
         """The driver is as it should be."""
         self.failures.clear()
-        self.driver = self.driver or DRIVER
+        self.driver = self.driver or self._version
         self.apply()
 
     def unload(self) -> None:
@@ -180,7 +191,8 @@ class SimulatedNode:
         lines = [f"driver {self.driver} 13000"] if self.driver else []
         for number, gpu in enumerate(self.gpus):
             lines += [f"gpu {number} {line}" for line in self._gpu_lines(gpu)]
-            lines += [f"fail {number} {function} {code}" for function, code in gpu.failures.items()]
+            failures = gpu.failures | gpu.lacks
+            lines += [f"fail {number} {function} {code}" for function, code in failures.items()]
         return lines + [f"fail -1 {function} {code}" for function, code in self.failures.items()]
 
     def _gpu_lines(self, gpu: SimulatedGpu) -> list[str]:

@@ -82,6 +82,16 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
     return leave(NVML_SUCCESS);
 }
 
+/* Without the reserved memory, as drivers had it before version 2. */
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
+    ENTER_DEVICE(device);
+    REQUIRE(memory, NVML_ERROR_INVALID_ARGUMENT);
+    memory->total = mig ? mig->memory : gpu->memory;
+    memory->used = gpu->used;
+    memory->free = memory->total - memory->used;
+    return leave(NVML_SUCCESS);
+}
+
 nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t device, int *major, int *minor) {
     ENTER_DEVICE(device);
     REQUIRE(major && minor, NVML_ERROR_INVALID_ARGUMENT);
@@ -151,7 +161,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned link, nvmlEn
     REQUIRE(active, NVML_ERROR_INVALID_ARGUMENT);
     REQUIRE(gpu->links, NVML_ERROR_NOT_SUPPORTED);
     REQUIRE(link < gpu->links, NVML_ERROR_INVALID_ARGUMENT);
-    *active = NVML_FEATURE_ENABLED;
+    *active = (gpu->links_down | gpu->links_asleep) >> link & 1 ? NVML_FEATURE_DISABLED : NVML_FEATURE_ENABLED;
     return leave(NVML_SUCCESS);
 }
 

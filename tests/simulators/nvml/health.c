@@ -37,15 +37,57 @@ nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device, nvmlEna
     return leave(NVML_SUCCESS);
 }
 
+static unsigned link_state(const Gpu *gpu, unsigned link) {
+    if (gpu->links_asleep >> link & 1) return NVML_NVLINK_STATE_SLEEP;
+    return gpu->links_down >> link & 1 ? NVML_NVLINK_STATE_INACTIVE : NVML_NVLINK_STATE_ACTIVE;
+}
+
 nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *values) {
     ENTER_DEVICE(device);
     REQUIRE(values && count > 0, NVML_ERROR_INVALID_ARGUMENT);
     for (int i = 0; i < count; i++) {
-        bool known = values[i].fieldId == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION;
-        values[i].nvmlReturn = known ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
+        bool recovery = values[i].fieldId == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION;
+        bool link = values[i].fieldId == NVML_FI_DEV_NVLINK_GET_STATE && values[i].scopeId < gpu->links;
+        values[i].nvmlReturn = recovery || link ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
         values[i].valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
-        values[i].value.uiVal = gpu->recovery;
+        values[i].value.uiVal = link ? link_state(gpu, values[i].scopeId) : gpu->recovery;
     }
+    return leave(NVML_SUCCESS);
+}
+
+nvmlReturn_t nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device, nvmlGpuFabricInfo_t *info) {
+    ENTER_DEVICE(device);
+    REQUIRE(info, NVML_ERROR_INVALID_ARGUMENT);
+    info->state = gpu->fabric;
+    info->status = gpu->fabric_status;
+    return leave(NVML_SUCCESS);
+}
+
+nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *info) {
+    ENTER_DEVICE(device);
+    REQUIRE(info, NVML_ERROR_INVALID_ARGUMENT);
+    REQUIRE(info->version == nvmlGpuFabricInfo_v2 || info->version == nvmlGpuFabricInfo_v3,
+            NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+    info->state = gpu->fabric;
+    info->status = gpu->fabric_status;
+    info->healthMask = gpu->fabric_mask;
+    if (info->version == nvmlGpuFabricInfo_v3) info->healthSummary = gpu->fabric_summary;
+    return leave(NVML_SUCCESS);
+}
+
+nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensors_t sensor, unsigned *temperature) {
+    ENTER_DEVICE(device);
+    REQUIRE(temperature && sensor == NVML_TEMPERATURE_GPU, NVML_ERROR_INVALID_ARGUMENT);
+    *temperature = gpu->temperature;
+    return leave(NVML_SUCCESS);
+}
+
+nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t device, nvmlTemperatureThresholds_t which,
+                                               unsigned *temperature) {
+    ENTER_DEVICE(device);
+    REQUIRE(temperature, NVML_ERROR_INVALID_ARGUMENT);
+    REQUIRE(which == NVML_TEMPERATURE_THRESHOLD_SLOWDOWN, NVML_ERROR_NOT_SUPPORTED);
+    *temperature = gpu->slowdown;
     return leave(NVML_SUCCESS);
 }
 
@@ -69,15 +111,16 @@ static nvmlReturn_t processes(const Gpu *gpu, const Mig *mig, bool draws, unsign
     return leave(found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS);
 }
 
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {
-    ENTER_DEVICE(device);
-    return processes(gpu, mig, false, count, infos);
-}
+#define PROCESSES(function, draws)                                                                                    \
+    nvmlReturn_t function(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {                           \
+        ENTER_DEVICE(device);                                                                                         \
+        return processes(gpu, mig, draws, count, infos);                                                              \
+    }
 
-nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *infos) {
-    ENTER_DEVICE(device);
-    return processes(gpu, mig, true, count, infos);
-}
+PROCESSES(nvmlDeviceGetComputeRunningProcesses_v2, false)
+PROCESSES(nvmlDeviceGetComputeRunningProcesses_v3, false)
+PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v2, true)
+PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3, true)
 
 nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count,
                                                         nvmlProcessInfo_t *infos) {
@@ -110,6 +153,8 @@ nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t device, uns
         return leave(NVML_SUCCESS);                                                                                   \
     }
 
+GETTER(nvmlDeviceGetCurrPcieLinkWidth, unsigned, pcie_width)
+GETTER(nvmlDeviceGetMaxPcieLinkWidth, unsigned, pcie_max)
 GETTER(nvmlDeviceGetComputeMode, nvmlComputeMode_t, compute_mode)
 SETTER(nvmlDeviceSetComputeMode, nvmlComputeMode_t, compute_mode)
 GETTER(nvmlDeviceGetPowerManagementLimit, unsigned, power)

@@ -6,6 +6,15 @@ from dataclasses import dataclass, field
 GB = 2**30
 
 A100, H100, V100, T4 = "NVIDIA A100-SXM4-40GB", "NVIDIA H100 80GB HBM3", "Tesla V100-SXM2-32GB", "Tesla T4"
+GB10, A10_VGPU, RTX, K80 = "NVIDIA GB10", "NVIDIA A10-8Q", "NVIDIA GeForce RTX 4090", "Tesla K80"
+MODELS = {
+    A100: (40, "8.0"), H100: (80, "9.0"), V100: (32, "7.0"), T4: (16, "7.5"),
+    GB10: (120, "12.1"), A10_VGPU: (8, "8.6"), RTX: (24, "8.9"), K80: (12, "3.7"),
+}  # fmt: skip
+"""Memory in GB, and compute capability."""
+
+NOT_SUPPORTED, NO_FUNCTION = 3, 13
+"""What NVML functions return if the card, or the driver, does not have them (nvmlReturn_t)."""
 
 
 @dataclass
@@ -49,6 +58,10 @@ class SimulatedGpu:
     drawers: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     node: bool = True
     """Whether its device file is there."""
+    lacks: dict[str, int] = field(default_factory=dict)
+    """Functions that its driver or the card does not have, and what they return."""
+    wsl: bool = False
+    """Whether it is behind /dev/dxg, without a device file of its own."""
 
 
 MIG_LAYOUTS: dict[str, list[tuple[str, int, int, int, int, int]]] = {
@@ -79,7 +92,7 @@ def name_uuid(prefix: str, *words: object) -> str:
 def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
     """One of so many GPUs: half of them on each NUMA node, two on each PCIe switch."""
     numa = 2 * number // count if count > 1 else 0
-    memory, cc = {A100: (40, "8.0"), H100: (80, "9.0"), V100: (32, "7.0"), T4: (16, "7.5")}[name]
+    memory, cc = MODELS[name]
     return SimulatedGpu(
         uuid=name_uuid("GPU", name, number),
         name=name,
@@ -93,13 +106,62 @@ def make_gpu(number: int, count: int, name: str = H100) -> SimulatedGpu:
     )
 
 
+LACKS: dict[str, dict[str, int]] = {
+    # Driver 470: memory without version 2, no fabric, no recovery action.
+    "old2": {
+        f"nvmlDevice{name}": NO_FUNCTION
+        for name in (
+            "GetMemoryInfo_v2", "GetComputeRunningProcesses_v3", "GetGraphicsRunningProcesses_v3",
+            "GetMPSComputeRunningProcesses_v3", "GetGpuFabricInfo", "GetGpuFabricInfoV", "GetNvLinkRemoteDeviceType",
+        )
+    },
+    # Memory that is the processor's, and nothing that belongs to memory of its own.
+    "unified": {
+        f"nvmlDevice{name}": NOT_SUPPORTED
+        for name in (
+            "GetMemoryInfo", "GetMemoryInfo_v2", "GetTotalEccErrors", "GetRemappedRows", "GetRetiredPagesPendingStatus",
+            "GetMigMode", "GetNvLinkState", "GetGpuFabricInfo", "GetGpuFabricInfoV", "GetTemperatureThreshold",
+            "GetTopologyCommonAncestor", "GetCurrPcieLinkWidth", "GetMaxPcieLinkWidth",
+        )
+    },
+    "noevents2": {f"nvmlDevice{name}": NOT_SUPPORTED for name in ("RegisterEvents", "GetTotalEccErrors")},
+    "vgpu": {
+        f"nvmlDevice{name}": NOT_SUPPORTED
+        for name in (
+            "GetRemappedRows", "GetRetiredPagesPendingStatus", "GetMigMode", "GetNvLinkState", "GetGpuFabricInfo",
+            "GetGpuFabricInfoV", "GetTemperature", "GetTemperatureThreshold", "GetTopologyCommonAncestor",
+            "GetCurrPcieLinkWidth", "GetMaxPcieLinkWidth", "GetFieldValues", "RegisterEvents",
+        )
+    },
+    "wsl2": {
+        f"nvmlDevice{name}": NOT_SUPPORTED
+        for name in (
+            "GetMinorNumber", "GetTotalEccErrors", "GetRemappedRows", "GetRetiredPagesPendingStatus", "GetMigMode",
+            "GetNvLinkState", "GetGpuFabricInfo", "GetGpuFabricInfoV", "GetFieldValues", "GetTopologyCommonAncestor",
+            "RegisterEvents",
+        )
+    },
+}  # fmt: skip
+"""By profile, what does not exist there."""
+
+DRIVERS = {"old2": "470.256.02", "unified": "580.95.05", "vgpu": "550.163.01", "wsl2": "572.83"}
+
+
 def make_profile(profile: str) -> list[SimulatedGpu]:
-    """The GPUs of a profile: none, single, pair, mesh8, switch8, switch16, pcie8, pcie16 or a100x2."""
+    """The GPUs of a profile.
+
+    none, single, pair, mesh8, switch8, switch16, pcie8, pcie16, a100x2; old2 (driver 470), unified (a GPU with the
+    processor's memory), noevents2 (cards that do not report errors), vgpu (in a virtual machine), wsl2.
+    """
     count, name = {
         "none": (0, H100), "single": (1, H100), "pair": (2, H100), "mesh8": (8, V100), "switch8": (8, H100),
         "switch16": (16, H100), "pcie8": (8, T4), "pcie16": (16, T4), "a100x2": (2, A100),
+        "old2": (2, V100), "unified": (1, GB10), "noevents2": (2, K80), "vgpu": (1, A10_VGPU), "wsl2": (2, RTX),
     }[profile]  # fmt: skip
     gpus = [make_gpu(number, count, name) for number in range(count)]
+    for gpu in gpus:
+        gpu.lacks = dict(LACKS.get(profile, {}))
+        gpu.wsl = profile == "wsl2"
     if profile.startswith("switch"):
         for gpu in gpus:
             gpu.switched = True

@@ -73,6 +73,16 @@ static void read_gpu(Gpu *gpu, const char *key, const char *text) {
     else if (!strcmp(key, "remap_failed")) gpu->remap_failed = value;
     else if (!strcmp(key, "remap_pending")) gpu->remap_pending = value;
     else if (!strcmp(key, "retired_pending")) gpu->retired_pending = value;
+    else if (!strcmp(key, "fabric")) gpu->fabric = value;
+    else if (!strcmp(key, "fabric_status")) gpu->fabric_status = value;
+    else if (!strcmp(key, "fabric_mask")) gpu->fabric_mask = value;
+    else if (!strcmp(key, "fabric_summary")) gpu->fabric_summary = value;
+    else if (!strcmp(key, "pcie_width")) gpu->pcie_width = value;
+    else if (!strcmp(key, "pcie_max")) gpu->pcie_max = value;
+    else if (!strcmp(key, "temperature")) gpu->temperature = value;
+    else if (!strcmp(key, "slowdown")) gpu->slowdown = value;
+    else if (!strcmp(key, "links_down")) gpu->links_down = value;
+    else if (!strcmp(key, "links_asleep")) gpu->links_asleep = value;
     else if (!strcmp(key, "recovery")) gpu->recovery = value;
     else if (!strcmp(key, "compute_mode")) gpu->compute_mode = value;
     else if (!strcmp(key, "power")) gpu->power = value;

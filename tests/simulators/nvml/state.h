@@ -5,7 +5,7 @@
 #include <nvml.h>
 #include <stdbool.h>
 
-enum { GPUS = 32, MIGS = 8, PROCESSES = 16, FAILURES = 64, TEXT = 96 };
+enum { GPUS = 32, MIGS = 8, PROCESSES = 16, FAILURES = 512, TEXT = 96 };
 
 typedef struct {
     unsigned pid, gi, ci;
@@ -24,6 +24,8 @@ typedef struct {
     char uuid[TEXT], name[TEXT], pci[32];
     unsigned minor, cc_major, cc_minor, links, ancestor[GPUS], peer_links[GPUS];
     bool mig, switched, remap_failed, remap_pending, retired_pending;
+    unsigned fabric, fabric_status, fabric_mask, fabric_summary, pcie_width, pcie_max, temperature, slowdown;
+    unsigned long long links_down, links_asleep; /* a bit for each link */
     unsigned long long memory, used, ecc_volatile, ecc_aggregate, recovery;
     unsigned compute_mode, power, power_default, accounting;
     unsigned migs, processes;

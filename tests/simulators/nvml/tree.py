@@ -32,8 +32,11 @@ def write_driver(root: Path, version: str) -> None:
 def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
     """Bring device files, /proc and /sys in step with the GPUs; what is right already is left alone."""
     gpus = list(gpus)
-    wanted = {f"dev/{name}": "" for name in CONTROL_NODES} if driver else {}
-    if driver:
+    if any(gpu.wsl for gpu in gpus):
+        wanted = {"dev/dxg": ""}
+    else:
+        wanted = {f"dev/{name}": "" for name in CONTROL_NODES} if driver else {}
+    if driver and not any(gpu.wsl for gpu in gpus):
         wanted["proc/driver/nvidia/version"] = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}\n"
         wanted |= {f"dev/nvidia{gpu.minor}": "" for gpu in gpus if gpu.node}
         wanted |= _mig_files(gpus)

@@ -1,0 +1,169 @@
+"""Drivers and cards that do not support every call: each GPU is served all the same, without what is missing."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub import Host
+from plugins.gpu.allocation import ContainerEdits
+from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.facts import DriverState, Gpu
+from plugins.gpu.mps.daemon import clients_problem
+from plugins.gpu.nvml.calls import Nvml
+from plugins.gpu.nvml.library import preload
+from plugins.gpu.nvml.probing import Prober
+from plugins.gpu.nvml.session import Session
+from plugins.gpu.resources import Share, attributes
+from plugins.gpu.settings.file import GPUSettings
+from tests.simulators.nvml import SimulatedNode
+from tests.simulators.nvml.profiles import GB, NO_FUNCTION, NOT_SUPPORTED
+
+PROFILES = ["old2", "unified", "noevents2", "vgpu", "wsl2"]
+
+
+class Machine:
+    """A node with a simulated driver, polled in this process.
+
+    Args:
+        root: An empty directory.
+        profile: The profile of the simulated GPUs.
+        mig: Their MIG layouts.
+    """
+
+    def __init__(self, root: Path, profile: str, mig: dict[int, str] | None = None) -> None:
+        self.driver = SimulatedNode(root, profile, mig)
+        self.paths = DriverPaths(Host(root))
+
+    def poll(self, known: dict[str, Gpu] | None = None) -> DriverState:
+        """Poll the driver in a new session."""
+        preload(self.paths)
+        nvml = Nvml()
+        session = Session(nvml, self.paths, Prober(nvml, self.paths), xids=True)
+        try:
+            return session.poll(known or {}, lambda: None)
+        finally:
+            session.close()
+
+    def lacking(self, function: str, code: int = NOT_SUPPORTED) -> Gpu:
+        """Poll a GPU on which a function returns this."""
+        self.driver.gpus[0].lacks[function] = code
+        self.driver.apply()
+        return self.poll().gpus[0]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Machine:
+    """A node of the profile that the test names, or one with a single GPU."""
+    machine = Machine(tmp_path, getattr(request, "param", "single"))
+    # The library is loaded once in this process, and finds its node by this variable.
+    monkeypatch.setenv("NVML_SIMULATOR", machine.driver.environment["NVML_SIMULATOR"])
+    return machine
+
+
+@pytest.mark.parametrize("machine", PROFILES, indirect=True)
+def test_every_gpu_is_served(machine: Machine) -> None:
+    """As NVIDIA's plugin does, and without a fault; what is known is right."""
+    state = machine.poll()
+    assert [gpu.uuid for gpu in state.gpus] == [gpu.uuid for gpu in machine.driver.gpus]
+    assert [gpu.name for gpu in state.gpus] == [gpu.name for gpu in machine.driver.gpus]
+    assert (state.unknown, state.reason, state.driver) == ((), "", machine.driver.driver)
+
+
+@pytest.mark.parametrize(
+    ("machine", "memory"),
+    [("old2", 32 * GB), ("unified", None), ("noevents2", 12 * GB), ("vgpu", 8 * GB), ("wsl2", 24 * GB)],
+    indirect=["machine"],
+)
+def test_memory(machine: Machine, memory: int | None) -> None:
+    """From either version of the call; unknown if the GPU has no memory of its own."""
+    assert {gpu.memory for gpu in machine.poll().gpus} == {memory}
+
+
+@pytest.mark.parametrize(
+    ("function", "field"),
+    [
+        ("nvmlDeviceGetMinorNumber", "minor"),
+        ("nvmlDeviceGetCudaComputeCapability", "compute_capability"),
+        ("nvmlDeviceGetPciInfo_v3", "pci"),
+    ],
+)
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, NO_FUNCTION])
+def test_what_is_not_essential_excludes_no_gpu(machine: Machine, function: str, field: str, code: int) -> None:
+    """It is unknown, and everything else is as before."""
+    before = machine.poll().gpus[0]
+    gpu = machine.lacking(function, code)
+    assert not getattr(gpu, field)
+    same = msgspec.structs.replace(gpu, **{field: getattr(before, field)}, numa=before.numa)
+    assert same == before
+
+
+def test_the_kernel_module_knows_address_and_minor_number(machine: Machine) -> None:
+    """They come from its list if NVML does not have them."""
+    before = machine.poll().gpus[0]
+    listed = machine.driver.root / "proc/driver/nvidia/gpus/0000:10:00.0/information"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(
+        f"Model: \t\t NVIDIA H100\nGPU UUID: \t {before.uuid}\nBus Location: \t {before.pci}\nDevice Minor: \t 0\n"
+    )
+    machine.driver.gpus[0].lacks["nvmlDeviceGetMinorNumber"] = NOT_SUPPORTED
+    assert machine.lacking("nvmlDeviceGetPciInfo_v3") == before
+
+
+def test_a_gpu_without_an_address_that_is_removed(machine: Machine) -> None:
+    """It is gone; nothing can say that it is still on the bus."""
+    gpu = machine.lacking("nvmlDeviceGetPciInfo_v3")
+    machine.driver.unplug(0)
+    assert machine.poll({gpu.uuid: gpu}).unknown == ()
+
+
+def test_mig_devices_of_the_first_driver_that_had_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Driver 450 does not report their sizes, which their profiles contain."""
+    machine = Machine(tmp_path, "a100x2", {0: "compute", 1: "mixed"})
+    monkeypatch.setenv("NVML_SIMULATOR", machine.driver.environment["NVML_SIMULATOR"])
+    before = [gpu.migs for gpu in machine.poll().gpus]
+    for gpu in machine.driver.gpus:
+        gpu.lacks["nvmlDeviceGetAttributes_v2"] = NO_FUNCTION
+    machine.driver.apply()
+    assert [gpu.migs for gpu in machine.poll().gpus] == before
+
+
+@pytest.mark.parametrize("machine", ["unified"], indirect=True)
+def test_what_needs_the_memory_is_refused(machine: Machine) -> None:
+    """MPS cannot divide memory of unknown size; an administrator sees that it is unknown."""
+    (gpu,) = machine.poll().gpus
+    assert clients_problem(gpu, 2) == (
+        "MPS cannot limit the memory of clients: the driver reports none for NVIDIA GB10"
+    )
+    assert attributes(Share("nvidia.com/gpu", gpu))["memory"] == "unknown"
+
+
+@pytest.mark.parametrize("machine", ["wsl2"], indirect=True)
+def test_gpus_of_wsl(machine: Machine) -> None:
+    """A container gets the device file that all of them share."""
+    (gpu, _) = machine.poll().gpus
+    assert _nodes(machine, gpu) == (["/dev/dxg"], "")
+
+
+def test_a_gpu_without_a_known_device_file(machine: Machine) -> None:
+    """It cannot be given to a container by its files, but by a variable."""
+    gpu = machine.lacking("nvmlDeviceGetMinorNumber")
+    files, problem = _nodes(machine, gpu)
+    assert "/dev/nvidia0" not in files
+    assert problem.startswith("the driver does not report its minor number")
+    assert _edits(machine, gpu, {}).problem(Share("nvidia.com/gpu", gpu)) == ""
+
+
+def _nodes(machine: Machine, gpu: Gpu) -> tuple[list[str], str]:
+    """The device files of a container with this GPU, and why it cannot have them."""
+    edits = _edits(machine, gpu, {"passDeviceSpecs": True})
+    share = Share("nvidia.com/gpu", gpu)
+    return [str(node.host_path) for node in edits.allocation([share]).nodes], edits.problem(share)
+
+
+def _edits(machine: Machine, gpu: Gpu, flags: dict[str, object]) -> ContainerEdits:
+    settings = msgspec.convert({"flags": {"plugin": flags}}, GPUSettings)
+    files = DeviceFiles(machine.paths, settings.imex)
+    files.refresh([gpu])
+    return ContainerEdits(settings, machine.paths, files)
