@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import structlog
 
 from plugins.gpu.discovery.facts import DriverState, Gpu
-from plugins.gpu.nvml.session import Xid
+from plugins.gpu.nvml.listening import Xid
 from plugins.gpu.resources import Share
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 

@@ -32,7 +32,7 @@ from plugins.gpu.health import XidFaults
 from plugins.gpu.mps import MpsDaemons
 from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
-from plugins.gpu.nvml.session import Xid
+from plugins.gpu.nvml.listening import Xid
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.resources import Share, Sharing, attributes, plan

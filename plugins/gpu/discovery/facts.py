@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Self
 
 import msgspec
 
@@ -49,11 +50,17 @@ class Gpu(msgspec.Struct, frozen=True):
     migs: tuple[MigDevice, ...] = ()
     fault: str = ""
     """Its fault at the last probe; empty if there is none."""
+    reports_xids: bool = True
+    """Whether the card and the driver report its errors; if not, only probes find them."""
 
     @property
     def device_file(self) -> str:
         """Its device file; empty if unknown."""
         return "" if self.minor is None else f"/dev/nvidia{self.minor}"
+
+    def with_fault(self, fault: str) -> Self:
+        """Return the GPU with an additional fault; without one if it is empty."""
+        return msgspec.structs.replace(self, fault="; ".join(filter(None, (self.fault, fault))))
 
 
 class Ancestor(IntEnum):

@@ -7,6 +7,7 @@ import pynvml
 
 UNINITIALIZED = pynvml.NVML_ERROR_UNINITIALIZED
 NOT_SUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
+UNKNOWN = pynvml.NVML_ERROR_UNKNOWN
 TIMEOUT = pynvml.NVML_ERROR_TIMEOUT
 LOST = pynvml.NVML_ERROR_GPU_IS_LOST
 MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
@@ -78,3 +79,20 @@ class Nvml:
             if error.code in MISSING:
                 return None
             raise
+
+    def attempt(self, function: str, *args: Any) -> bool:  # noqa: ANN401 - as above
+        """Call an optional function that returns nothing.
+
+        Returns:
+            Whether the card and the driver support it.
+
+        Raises:
+            NvmlError: it failed for another reason.
+        """
+        try:
+            self.call(function, *args)
+        except NvmlError as error:
+            if error.code in MISSING:
+                return False
+            raise
+        return True

@@ -13,8 +13,9 @@ from plugins.gpu.discovery.facts import DriverState, Gpu
 from plugins.gpu.nvml.calls import MISMATCH, Nvml, NvmlError
 from plugins.gpu.nvml.driverlock import DriverLock
 from plugins.gpu.nvml.library import SONAME, preload
+from plugins.gpu.nvml.listening import Xid
 from plugins.gpu.nvml.probing import Prober
-from plugins.gpu.nvml.session import Session, Xid
+from plugins.gpu.nvml.session import Session
 
 SLICE = 500
 """Milliseconds that the thread waits for events before it checks for requests. An event ends the wait at once; a

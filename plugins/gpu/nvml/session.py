@@ -1,32 +1,18 @@
 """One session with the driver, from nvmlInit to nvmlShutdown."""
 
-import ctypes
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-import pynvml
 import structlog
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu, Topology
-from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, MISSING, TIMEOUT, Nvml, NvmlError
+from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, Nvml, NvmlError
+from plugins.gpu.nvml.listening import Xid, XidListener
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.reading import read_gpu
 from plugins.gpu.nvml.topology import read_topology
-
-_EVERYTHING = 0xFFFFFFFF
-"""The instance of an event that concerns the whole GPU."""
-
-
-class Xid(msgspec.Struct, frozen=True):
-    """An error that the driver reports."""
-
-    gpu: str
-    """The GPU's UUID."""
-    code: int
-    mig: str = ""
-    """The MIG device's UUID, if the report names one."""
 
 
 class Session:
@@ -46,7 +32,6 @@ class Session:
         self._nvml = nvml
         self._paths = paths
         self._prober = prober
-        self._xids = xids
         nvml.call("nvmlInit")
         try:
             self._driver: str = nvml.call("nvmlSystemGetDriverVersion")
@@ -55,20 +40,14 @@ class Session:
             self.close()
             raise
         self._cuda = (cuda // 1000, cuda % 1000 // 10)
-        self._events: Any = None
-        self._listen_error = ""
-        """Why listening for XIDs failed for all GPUs at the last attempt."""
-        self._monitored: dict[str, str] = {}
-        """By UUID, why XIDs cannot be received; empty if they can."""
-        self._names: dict[int | None, str] = {}
-        self._migs: dict[tuple[str, int, int], str] = {}
+        self._xids = XidListener(nvml) if xids else None
         self._topology: Topology | None = None
         self._linked: set[str] = set()
 
     @property
     def listens(self) -> bool:
         """Whether the session receives XIDs of any GPU."""
-        return self._events is not None and "" in self._monitored.values()
+        return self._xids is not None and self._xids.listens
 
     def poll(self, known: dict[str, Gpu], between: Callable[[], None]) -> DriverState:
         """Read the state of all GPUs.
@@ -103,72 +82,24 @@ class Session:
         Raises:
             NvmlError: no XID can be received until the next poll.
         """
-        try:
-            event = self._nvml.call("nvmlEventSetWait_v2", self._events, milliseconds)
-        except NvmlError as error:
-            if error.code != TIMEOUT:
-                self._stop_listening(error)
-                raise
-            event = None
-        self._listen_error = ""
-        if event is not None:
-            uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
-            yield from self._attributed(uuid, event)
+        if self._xids is not None:
+            yield from self._xids.wait(milliseconds)
 
     def close(self) -> None:
         """End the session; an error from a driver that is gone is only logged."""
         try:
-            self._nvml.call("nvmlShutdown")
+            self._nvml.attempt("nvmlShutdown")
         except NvmlError as error:
             structlog.get_logger().debug("nvml shutdown failed", reason=str(error))
 
     def remember(self, state: DriverState) -> None:
         """Store the MIG devices that events may name."""
-        self._migs = {
-            (gpu.uuid, mig.gpu_instance, mig.compute_instance): mig.uuid for gpu in state.gpus for mig in gpu.migs
-        }
+        if self._xids is not None:
+            self._xids.remember(state.gpus)
 
     def _probed(self, handle: Any, gpu: Gpu) -> Gpu:  # noqa: ANN401 - NVML's handle
-        fault = self._prober.fault(handle, gpu)
-        self._names[_address(handle)] = gpu.uuid
-        unheard = self._monitor(handle, gpu.uuid) if self._xids else ""
-        return msgspec.structs.replace(gpu, fault="; ".join(part for part in (fault, unheard) if part))
-
-    def _monitor(self, handle: Any, uuid: str) -> str:  # noqa: ANN401 - NVML's handle
-        """Listen for a GPU's XIDs; the reason if that is impossible, else empty."""
-        if self._events is None:
-            self._events = self._nvml.call("nvmlEventSetCreate")
-            self._monitored.clear()
-        if self._monitored.get(uuid) != "":
-            try:
-                self._nvml.call("nvmlDeviceRegisterEvents", handle, pynvml.nvmlEventTypeXidCriticalError, self._events)
-                self._monitored[uuid] = ""
-            except NvmlError as error:
-                if error.code in GONE or error.code in {LOST, MISMATCH}:
-                    raise
-                self._monitored[uuid] = "the card does not report them" if error.code in MISSING else str(error)
-        why = self._monitored[uuid] or self._listen_error
-        return f"its errors (XIDs) cannot be monitored: {why}" if why else ""
-
-    def _stop_listening(self, error: NvmlError) -> None:
-        """Stop listening until the next poll, which starts again."""
-        # A lost GPU is reported by the poll, and the others can still be monitored.
-        self._listen_error = "" if error.code == LOST else str(error)
-        try:
-            self._nvml.call("nvmlEventSetFree", self._events)
-        except NvmlError as unfreed:
-            structlog.get_logger().debug("event set not freed", reason=str(unfreed))
-        self._events = None
-
-    def _attributed(self, uuid: str, event: Any) -> Iterator[Xid]:  # noqa: ANN401 - NVML's event
-        code = int(event.eventData)
-        if event.gpuInstanceId == _EVERYTHING:
-            yield Xid(uuid, code)
-            return
-        instances = {event.computeInstanceId} - {_EVERYTHING}
-        for (gpu, gpu_instance, compute_instance), mig in self._migs.items():
-            if (gpu, gpu_instance) == (uuid, event.gpuInstanceId) and instances <= {compute_instance}:
-                yield Xid(uuid, code, mig)
+        gpu = gpu.with_fault(self._prober.fault(handle, gpu))
+        return self._xids.add(handle, gpu) if self._xids is not None else gpu
 
     def _missing(
         self, known: dict[str, Gpu], answering: dict[str, tuple[Any, Gpu]], silent: dict[int, str]
@@ -201,10 +132,6 @@ class Session:
             self._topology = read_topology(self._nvml, answering)
             self._linked = set(answering)
         return self._topology
-
-
-def _address(handle: Any) -> int | None:  # noqa: ANN401 - NVML's handle
-    return ctypes.cast(handle, ctypes.c_void_p).value
 
 
 def _unanswered(error: NvmlError) -> str:

@@ -264,6 +264,19 @@ async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> No
     await _start(gpus, kubelet)
 
 
+@pytest.mark.parametrize("profile", ["noevents2", "vgpu"])
+async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, profile: str) -> None:
+    """They are healthy, which is noted; probes watch them."""
+    gpus = GpuNode(node, profile)
+    plugin = await _start(gpus, kubelet)
+    state = await plugin.resource_until(lambda state: bool(state.devices), GPU)
+    assert {device.attributes["XIDs"] for device in state.devices} == {"not reported, only probes find its errors"}
+    gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN
+    gpus.driver.apply()
+    await kubelet.wait_for(GPU, len(gpus.driver.gpus) - 1)
+    await _reported(plugin, gpus.uuids()[0], "the GPU does not answer")
+
+
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     """A GPU that recovers again and again waits for an operator."""
     gpus = GpuNode(node, "pair")

@@ -82,14 +82,15 @@ nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
 nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsigned long long *types) {
     ENTER_DEVICE(device);
     REQUIRE(types, NVML_ERROR_INVALID_ARGUMENT);
-    *types = nvmlEventTypeXidCriticalError | nvmlEventTypeDoubleBitEccError | nvmlEventTypeSingleBitEccError;
+    *types = nvmlEventTypeDoubleBitEccError | nvmlEventTypeSingleBitEccError;
+    if (!gpu->no_xids) *types |= nvmlEventTypeXidCriticalError;
     return leave(NVML_SUCCESS);
 }
 
 nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long types, nvmlEventSet_t set) {
     ENTER_DEVICE(device);
     REQUIRE(set && types, NVML_ERROR_INVALID_ARGUMENT);
-    REQUIRE(!mig, NVML_ERROR_NOT_SUPPORTED);
+    REQUIRE(!mig && !(types & nvmlEventTypeXidCriticalError && gpu->no_xids), NVML_ERROR_NOT_SUPPORTED);
     for (unsigned i = 0; i < set->count; i++) REQUIRE(strcmp(set->uuid[i], gpu->uuid), NVML_SUCCESS);
     REQUIRE(set->count < GPUS, NVML_ERROR_INSUFFICIENT_RESOURCES);
     snprintf(set->uuid[set->count++], TEXT, "%s", gpu->uuid);

@@ -73,6 +73,7 @@ static void read_gpu(Gpu *gpu, const char *key, const char *text) {
     else if (!strcmp(key, "remap_failed")) gpu->remap_failed = value;
     else if (!strcmp(key, "remap_pending")) gpu->remap_pending = value;
     else if (!strcmp(key, "retired_pending")) gpu->retired_pending = value;
+    else if (!strcmp(key, "no_xids")) gpu->no_xids = value;
     else if (!strcmp(key, "fabric")) gpu->fabric = value;
     else if (!strcmp(key, "fabric_status")) gpu->fabric_status = value;
     else if (!strcmp(key, "fabric_mask")) gpu->fabric_mask = value;

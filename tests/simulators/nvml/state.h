@@ -23,7 +23,7 @@ typedef struct {
 typedef struct {
     char uuid[TEXT], name[TEXT], pci[32];
     unsigned minor, cc_major, cc_minor, links, ancestor[GPUS], peer_links[GPUS];
-    bool mig, switched, remap_failed, remap_pending, retired_pending;
+    bool mig, switched, no_xids, remap_failed, remap_pending, retired_pending;
     unsigned fabric, fabric_status, fabric_mask, fabric_summary, pcie_width, pcie_max, temperature, slowdown;
     unsigned long long links_down, links_asleep; /* a bit for each link */
     unsigned long long memory, used, ecc_volatile, ecc_aggregate, recovery;

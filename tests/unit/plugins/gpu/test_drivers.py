@@ -1,5 +1,7 @@
 """Drivers and cards that do not support every call: each GPU is served all the same, without what is missing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,13 +13,13 @@ from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu
 from plugins.gpu.mps.daemon import clients_problem
-from plugins.gpu.nvml.calls import Nvml
+from plugins.gpu.nvml.calls import Nvml, NvmlError
 from plugins.gpu.nvml.library import preload
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.session import Session
 from plugins.gpu.resources import Share, attributes
 from plugins.gpu.settings.file import GPUSettings
-from tests.simulators.nvml import SimulatedNode
+from tests.simulators.nvml import UNKNOWN, SimulatedNode
 from tests.simulators.nvml.profiles import GB, NO_FUNCTION, NOT_SUPPORTED
 
 PROFILES = ["old2", "unified", "noevents2", "vgpu", "wsl2"]
@@ -38,11 +40,17 @@ class Machine:
 
     def poll(self, known: dict[str, Gpu] | None = None) -> DriverState:
         """Poll the driver in a new session."""
+        with self.session() as session:
+            return session.poll(known or {}, lambda: None)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Begin a session with the driver, and end it."""
         preload(self.paths)
         nvml = Nvml()
         session = Session(nvml, self.paths, Prober(nvml, self.paths), xids=True)
         try:
-            return session.poll(known or {}, lambda: None)
+            yield session
         finally:
             session.close()
 
@@ -69,6 +77,7 @@ def test_every_gpu_is_served(machine: Machine) -> None:
     assert [gpu.uuid for gpu in state.gpus] == [gpu.uuid for gpu in machine.driver.gpus]
     assert [gpu.name for gpu in state.gpus] == [gpu.name for gpu in machine.driver.gpus]
     assert (state.unknown, state.reason, state.driver) == ((), "", machine.driver.driver)
+    assert [gpu.fault for gpu in state.gpus] == ["" for _ in state.gpus]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,63 @@ def test_mig_devices_of_the_first_driver_that_had_them(tmp_path: Path, monkeypat
         gpu.lacks["nvmlDeviceGetAttributes_v2"] = NO_FUNCTION
     machine.driver.apply()
     assert [gpu.migs for gpu in machine.poll().gpus] == before
+
+
+@pytest.mark.parametrize(
+    ("machine", "reported"),
+    [("pair", True), ("old2", True), ("unified", True), ("noevents2", False), ("vgpu", False), ("wsl2", False)],
+    indirect=["machine"],
+)
+def test_cards_that_report_no_errors(machine: Machine, *, reported: bool) -> None:
+    """They are healthy; an administrator sees that only probes find their errors."""
+    for gpu in machine.poll().gpus:
+        assert (gpu.reports_xids, gpu.fault) == (reported, "")
+        assert ("XIDs" in attributes(Share("nvidia.com/gpu", gpu))) is not reported
+
+
+def test_one_card_of_two_that_reports_no_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its supported event types; the other one is listened to."""
+    machine = Machine(tmp_path, "pair")
+    monkeypatch.setenv("NVML_SIMULATOR", machine.driver.environment["NVML_SIMULATOR"])
+    machine.driver.set(0, no_xids=1)
+    assert [(gpu.reports_xids, gpu.fault) for gpu in machine.poll().gpus] == [(False, ""), (True, "")]
+
+
+@pytest.mark.parametrize(
+    "function", ["nvmlEventSetCreate", "nvmlDeviceGetSupportedEventTypes", "nvmlDeviceRegisterEvents"]
+)
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, NO_FUNCTION])
+def test_a_driver_without_events(machine: Machine, function: str, code: int) -> None:
+    """No call for events excludes a GPU or makes it unhealthy."""
+    machine.driver.fail(function, code)
+    assert [gpu.fault for gpu in machine.poll().gpus] == [""]
+
+
+def test_a_driver_with_events_of_an_old_form(machine: Machine) -> None:
+    """Before driver 450, waiting for them fails once; the GPU is healthy, and only probes find its errors."""
+    machine.driver.fail("nvmlEventSetWait_v2", NO_FUNCTION)
+    with machine.session() as session:
+        session.poll({}, lambda: None)
+        with pytest.raises(NvmlError):
+            list(session.wait(0))
+        (gpu,) = session.poll({}, lambda: None).gpus
+        assert (gpu.reports_xids, gpu.fault, session.listens) == (False, "", False)
+
+
+def test_an_event_set_in_an_undefined_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is replaced, and the errors of all other GPUs are received."""
+    machine = Machine(tmp_path, "pcie8")
+    monkeypatch.setenv("NVML_SIMULATOR", machine.driver.environment["NVML_SIMULATOR"])
+    machine.driver.gpus[5].failures["nvmlDeviceRegisterEvents"] = UNKNOWN
+    machine.driver.apply()
+    with machine.session() as session:
+        gpus = session.poll({}, lambda: None).gpus
+        unmonitored = [gpu.index for gpu in gpus if "cannot be monitored: nvmlDeviceRegisterEvents" in gpu.fault]
+        assert unmonitored == [5]
+        for number in range(8):
+            machine.driver.xid(number, 79)
+        heard = [xid.gpu for _ in range(8) for xid in session.wait(0)]
+        assert heard == [gpu.uuid for gpu in gpus if gpu.index != 5]
 
 
 @pytest.mark.parametrize("machine", ["unified"], indirect=True)
