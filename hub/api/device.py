@@ -60,6 +60,7 @@ class Device(msgspec.Struct, frozen=True):
         unhealthy: Why it cannot be used now; empty when it can.
         broken: Why it cannot be used until a reset of it succeeds or an administrator uncordons it. Set it once: the
             hub keeps it, even across restarts.
+        warning: What is wrong with it although it can be used, to be shown to an administrator; empty if nothing is.
         numa: The NUMA nodes that the device is close to; empty if unknown.
         physical: The id of the physical device of which this device is one share; empty for a whole device.
         pci: The PCI addresses as sysfs writes them ("0000:3b:00.0"), to be shown to an administrator.
@@ -79,6 +80,7 @@ class Device(msgspec.Struct, frozen=True):
     physical: str = ""
     pci: Sequence[str] = ()
     attributes: Mapping[str, str] = {}
+    warning: str = ""
 
 
 class Excluded(msgspec.Struct, frozen=True):

@@ -105,7 +105,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     """What the plugin offered that cannot be sent to a kubelet."""
     warnings: tuple[str, ...] = ()
-    """What will go wrong with advertised devices, such as device files that do not exist."""
+    """What is wrong, or will go wrong, with advertised devices, such as device files that do not exist."""
     devices: tuple[DeviceStatus, ...] = ()
     removed_in_use: Mapping[str, str] = {}
     """Devices that the plugin no longer offers and a container still uses: device id to container."""

@@ -23,7 +23,7 @@ class ScannedDevices(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     """What was left out because no kubelet would take it."""
     warnings: tuple[str, ...] = ()
-    """What will go wrong with devices that are advertised."""
+    """What is wrong, or will go wrong, with devices that are advertised."""
 
     @classmethod
     def of(cls, offered: Iterable[Device], where: str = "") -> Self:
@@ -51,8 +51,8 @@ class ScannedDevices(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, devices=devices, reason=reason)
 
     def with_warnings(self, warnings: Sequence[str]) -> Self:
-        """Return the same devices, with what will go wrong with them."""
-        return msgspec.structs.replace(self, warnings=_shortened(warnings, "files are missing"))
+        """Return the same devices, with what is wrong, or will go wrong, with them."""
+        return msgspec.structs.replace(self, warnings=_shortened(warnings, "warnings"))
 
 
 class DeviceList(ScannedDevices, frozen=True):

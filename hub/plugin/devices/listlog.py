@@ -42,7 +42,7 @@ class ListLog:
                 self._log.error("device invalid", reason=problem)
         for warning in after.warnings:
             if warning not in before.warnings:
-                self._log.warning("device file missing", reason=warning)
+                self._log.warning("device warning raised", reason=warning)
 
     def _log_health(self, health: Mapping[str, DeviceHealth]) -> None:
         """Log one line for all devices that share a reason: when the driver has gone, there may be thousands.

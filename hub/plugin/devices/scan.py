@@ -15,6 +15,7 @@ from hub.base.place import place_of_function
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.files import missing_files
 from hub.plugin.devices.validation import wrong_answer
+from hub.plugin.devices.warnings import device_warnings
 
 MAX_DEVICES = 250_000
 """Maximum number of devices of a plugin: far more than a kubelet's list has room for, and far below what a mistake in
@@ -92,7 +93,8 @@ def _validated(plugin: Plugin, declared: Iterable[str], watch_failure: str) -> S
     where = place_of_function(plugin.devices)
     for name, devices in _by_resource(plugin, devices_offered):
         scanned = ScannedDevices.of(devices, where)
-        scanned = scanned.with_warnings(missing_files(plugin.host, scanned.devices.values()))
+        found = scanned.devices.values()
+        scanned = scanned.with_warnings([*missing_files(plugin.host, found), *device_warnings(found)])
         resources[name] = scanned.all_unhealthy(watch_failure) if watch_failure else scanned
     return Scan(resources, reason, fault, excluded=excluded)
 

@@ -143,6 +143,7 @@ _FIELDS = [
     ("resource", "", _is_text, "the name of a resource as a string"),
     ("unhealthy", "", _is_text, "the reason as a string, empty when there is none"),
     ("broken", "", _is_text, "the reason as a string, empty when there is none"),
+    ("warning", "", _is_text, "what is wrong as a string, empty when nothing is"),
     ("numa", (), _are_numa_nodes, "a list of NUMA node numbers, 0 or higher, such as [0], empty when that is unknown"),
     ("nodes", (), _are_nodes, 'a list such as [DeviceNode("/dev/x", permissions="rw")]'),
     ("nodes", (), _have_permissions, "permissions made of r, w and m"),

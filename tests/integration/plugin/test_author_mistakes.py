@@ -145,7 +145,7 @@ async def test_a_device_file_that_is_not_there(node: Node, kubelet: FakeKubelet)
     await kubelet.wait_for(STUB, 1)
     state = await plugin.resource_until(lambda state: bool(state.devices))
     assert state.warnings == (said,)
-    assert [line["reason"] for line in plugin.lines("device file missing")] == [said]
+    assert [line["reason"] for line in plugin.lines("device warning raised")] == [said]
 
 
 ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT

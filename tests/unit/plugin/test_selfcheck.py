@@ -75,3 +75,15 @@ def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> No
         "so no container with device a can start"
     )
     assert report.warnings == (f"{STUB}: {said}: name the node's own path, /dev/x0",)
+
+
+def test_what_is_wrong_with_devices_that_can_be_used(tmp_path: Path) -> None:
+    """One warning for all devices with the same defect; the shares of a device are one."""
+    code = (
+        "def devices(self):\n"
+        "        slow = [Device(f'a{n}', physical='a', warning='a slow link') for n in range(2)]\n"
+        "        return [*slow, Device('b', warning='a slow link'), Device('c', warning='too\\nhot'), Device('d')]\n"
+    )
+    report = checked(written(tmp_path, f"{RESOURCE}    {code}"), scan=True)
+    assert report.warnings == (f"{STUB}: a, b: a slow link", f"{STUB}: c: too hot")
+    assert [device.unhealthy for device in report.devices or ()] == [""] * 5

@@ -1,0 +1,26 @@
+"""What plugins report as wrong with devices that can be used."""
+
+from collections.abc import Iterable
+
+from hub.api.device import Device
+from hub.base.failures import one_line
+
+_MAX_NAMES = 4
+
+
+def device_warnings(devices: Iterable[Device]) -> list[str]:
+    """Return one warning for all devices with the same text; the shares of a physical device count as one.
+
+    Args:
+        devices: Valid devices.
+    """
+    names: dict[str, dict[str, None]] = {}
+    for device in devices:
+        if device.warning:
+            names.setdefault(one_line(device.warning), {})[device.physical or device.id] = None
+    return [f"{_named(list(found))}: {warning}" for warning, found in names.items()]
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
