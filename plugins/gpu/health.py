@@ -1,14 +1,16 @@
-"""The effect of XIDs, the driver's error reports, on the health of GPUs."""
+"""The health of GPUs: the effect of XIDs, the driver's error reports, and of what probes find."""
 
 import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import structlog
 
-from plugins.gpu.discovery.facts import DriverState, Gpu
+from plugins.gpu.discovery.facts import DriverState, FindingKind, Gpu
 from plugins.gpu.nvml.listening import Xid
 from plugins.gpu.resources import Share
+from plugins.gpu.settings.file import Effect, FindingTable
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe
 
 KNOWN_CODES = 1000
@@ -83,6 +85,41 @@ class XidFaults:
                         reported.add(share.uuid)
                         new.append(code)
         return _words(new)
+
+
+class Findings:
+    """How long each finding about a GPU has lasted, and what follows from it.
+
+    Args:
+        table: The effects of findings.
+    """
+
+    def __init__(self, table: FindingTable) -> None:
+        self._table = table
+        self._since: dict[tuple[str, FindingKind], float] = {}
+
+    def update(self, state: DriverState) -> None:
+        """Take the findings of a new poll."""
+        now = time.monotonic()
+        found = [(gpu.uuid, finding.kind) for gpu in state.gpus for finding in gpu.findings]
+        self._since = {key: self._since.get(key, now) for key in found}
+
+    def fault(self, gpu: Gpu) -> str:
+        """Return why a GPU cannot be used; empty if it can."""
+        return "; ".join(text for text, effect in self._effects(gpu) if effect is Effect.UNHEALTHY)
+
+    def warning(self, gpu: Gpu) -> str:
+        """Return what is wrong with a GPU that can be used; empty if nothing is."""
+        return "; ".join(text for text, effect in self._effects(gpu) if effect is Effect.WARN)
+
+    def _effects(self, gpu: Gpu) -> Iterator[tuple[str, Effect]]:
+        now = time.monotonic()
+        for finding in gpu.findings:
+            effect = self._table.effect(finding.kind)
+            lasted = now - self._since.get((gpu.uuid, finding.kind), now)
+            if effect is Effect.UNHEALTHY and lasted < self._table.unhealthy_after:
+                effect = Effect.WARN
+            yield finding.text, effect
 
 
 def _affected_by(share: Share) -> Iterable[str]:

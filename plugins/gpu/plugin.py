@@ -28,7 +28,7 @@ from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.discovery.devwatch import watch_device_files
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
-from plugins.gpu.health import XidFaults
+from plugins.gpu.health import Findings, XidFaults
 from plugins.gpu.mps import MpsDaemons
 from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
@@ -70,6 +70,7 @@ class GPU(Plugin):
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
+        self._findings = Findings(health.findings)
         lock = DriverLock(self.runtime if self.reset else Runtime())
         self._driver = Driver(self._paths, self._on_xid, self._on_change, listen=policy.listens, lock=lock)
         self._files = DeviceFiles(self._paths, settings.imex)
@@ -183,11 +184,12 @@ class GPU(Plugin):
             raise NeedsRestart(f"{state.reason} (and flags.failOnInitError is true)")
         self._driver_seen = self._driver_seen or bool(state.driver)
         self._xids.settle(state)
+        self._findings.update(state)
         self._state = state
         return state
 
     def _device(self, share: Share, mps_problem: str) -> Device:
-        probed = (share.gpu.fault, share.mig.fault if share.mig else "")
+        probed = (share.gpu.fault, share.mig.fault if share.mig else "", self._findings.fault(share.gpu))
         faults = (
             *(probed if self._probes else ()),
             self._xids.transient(share),
@@ -205,6 +207,7 @@ class GPU(Plugin):
             physical=share.uuid,
             pci=[share.gpu.pci] if share.gpu.pci else (),
             attributes=attributes(share),
+            warning=self._findings.warning(share.gpu) if self._probes else "",
         )
 
     def _shares_of(self, devices: Sequence[Device]) -> list[Share]:

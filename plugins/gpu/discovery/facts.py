@@ -1,7 +1,7 @@
 """Facts about the GPUs of a node: values that a driver session reads and all other packages use."""
 
-from collections.abc import Mapping
-from enum import IntEnum
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, StrEnum
 from typing import Self
 
 import msgspec
@@ -24,6 +24,31 @@ class MigDevice(msgspec.Struct, frozen=True):
     """Bytes."""
     fault: str = ""
     """Its fault at the last probe; empty if there is none."""
+
+
+class FindingKind(StrEnum):
+    """What can be wrong with a GPU that works; the settings have an effect for each."""
+
+    FABRIC = "fabric"
+    """The registration with the NVLink fabric is not complete, so CUDA does not start."""
+    FABRIC_HEALTH = "fabric_health"
+    """The connection to the NVLink fabric is impaired."""
+    NVLINK = "nvlink"
+    """NVLinks are inactive that all other GPUs of the same model have active."""
+    PCIE = "pcie"
+    """The PCIe link has fewer lanes than GPU and slot have."""
+    REMAP = "remap"
+    """Faulty memory is replaced at the next reset."""
+    TEMPERATURE = "temperature"
+    """It is so hot that it slows down."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is wrong with a GPU that works."""
+
+    kind: FindingKind
+    text: str
+    """In words that stay the same while it lasts."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -53,6 +78,9 @@ class Gpu(msgspec.Struct, frozen=True):
     reports_xids: bool = True
     """Whether the card and the driver report its errors; if not, only probes find them."""
 
+    findings: tuple[Finding, ...] = ()
+    """What the last probe found that is no fault by itself."""
+
     @property
     def device_file(self) -> str:
         """Its device file; empty if unknown."""
@@ -61,6 +89,10 @@ class Gpu(msgspec.Struct, frozen=True):
     def with_fault(self, fault: str) -> Self:
         """Return the GPU with an additional fault; without one if it is empty."""
         return msgspec.structs.replace(self, fault="; ".join(filter(None, (self.fault, fault))))
+
+    def with_findings(self, findings: Iterable[Finding]) -> Self:
+        """Return the GPU with additional findings."""
+        return msgspec.structs.replace(self, findings=(*self.findings, *findings))
 
 
 class Ancestor(IntEnum):

@@ -15,6 +15,9 @@ MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
 GONE = {pynvml.NVML_ERROR_UNINITIALIZED, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
 """Errors of a session whose driver was unloaded."""
 
+ENDED = GONE | {LOST, MISMATCH}
+"""Errors of a GPU, or a driver, that answers nothing any more."""
+
 MISSING = {
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_NOT_SUPPORTED,

@@ -9,7 +9,7 @@ import pynvml
 import structlog
 
 from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, MISSING, TIMEOUT, UNKNOWN, Nvml, NvmlError
+from plugins.gpu.nvml.calls import ENDED, LOST, TIMEOUT, UNKNOWN, Nvml, NvmlError
 
 _EVERYTHING = 0xFFFFFFFF
 """The instance of an event that concerns the whole GPU."""
@@ -59,7 +59,7 @@ class XidListener:
         try:
             listens = gpu.uuid in self._handles or self._register(handle, gpu.uuid)
         except NvmlError as error:
-            if error.code in GONE or error.code in {LOST, MISMATCH}:
+            if error.code in ENDED:
                 raise
             return _unmonitored(gpu, str(error))
         if not listens:
@@ -77,17 +77,21 @@ class XidListener:
             NvmlError: no XID can be received until the next poll.
         """
         try:
-            event = self._nvml.call("nvmlEventSetWait_v2", self._events, milliseconds)
+            event = self._nvml.ask("nvmlEventSetWait_v2", self._events, milliseconds)
         except NvmlError as error:
-            if error.code != TIMEOUT:
-                self._supported = error.code not in MISSING
-                # A lost GPU is reported by the poll, and the others can still be monitored.
-                self._failure = "" if error.code == LOST or not self._supported else str(error)
-                self._free()
-                raise
-            event = None
+            if error.code == TIMEOUT:
+                self._failure = ""
+                return
+            # A lost GPU is reported by the poll, and the others can still be monitored.
+            self._failure = "" if error.code == LOST else str(error)
+            self._free()
+            raise
+        if event is None:
+            self._supported = False
+            self._free()
+            return
         self._failure = ""
-        if event is not None and event.eventType & pynvml.nvmlEventTypeXidCriticalError:
+        if event.eventType & pynvml.nvmlEventTypeXidCriticalError:
             uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
             yield from self._attributed(uuid, event)
 

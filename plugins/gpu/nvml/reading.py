@@ -101,11 +101,13 @@ def _numa_node(paths: DriverPaths, pci: str) -> int | None:
 def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 - NVML's handle
     for index in range(nvml.ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0):
         try:
-            mig = nvml.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
+            mig = nvml.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
         except NvmlError as error:
             if error.code in _NO_SUCH_MIG:
                 continue
             raise
+        if mig is None:
+            return
         # The driver names a MIG device after its GPU: "NVIDIA A100-SXM4-40GB MIG 1g.5gb".
         profile = nvml.call("nvmlDeviceGetName", mig).rpartition(" MIG ")[2]
         gpu_slices, compute_slices, memory = _size(nvml, mig, profile)

@@ -9,6 +9,7 @@ import structlog
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu, Topology
 from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, Nvml, NvmlError
+from plugins.gpu.nvml.findings import Inspector
 from plugins.gpu.nvml.listening import Xid, XidListener
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.reading import read_gpu
@@ -32,6 +33,7 @@ class Session:
         self._nvml = nvml
         self._paths = paths
         self._prober = prober
+        self._inspector = Inspector(nvml)
         nvml.call("nvmlInit")
         try:
             self._driver: str = nvml.call("nvmlSystemGetDriverVersion")
@@ -72,7 +74,7 @@ class Session:
                 silent[index] = _unanswered(error)
             between()
         lost, unknown = self._missing(known, answering, silent)
-        gpus = sorted((*(gpu for _, gpu in answering.values()), *lost), key=lambda gpu: gpu.index)
+        gpus = sorted((*self._compared(answering), *lost), key=lambda gpu: gpu.index)
         reason = "" if gpus or unknown else f"the NVIDIA driver {self._driver} finds no GPU"
         return DriverState(tuple(gpus), self._links(answering), self._driver, self._cuda, tuple(unknown), reason)
 
@@ -98,8 +100,13 @@ class Session:
             self._xids.remember(state.gpus)
 
     def _probed(self, handle: Any, gpu: Gpu) -> Gpu:  # noqa: ANN401 - NVML's handle
-        gpu = gpu.with_fault(self._prober.fault(handle, gpu))
+        gpu = gpu.with_fault(self._prober.fault(handle, gpu)).with_findings(self._inspector.inspect(handle, gpu))
         return self._xids.add(handle, gpu) if self._xids is not None else gpu
+
+    def _compared(self, answering: dict[str, tuple[Any, Gpu]]) -> Iterator[Gpu]:
+        found = self._inspector.compare(answering)
+        for uuid, (_, gpu) in answering.items():
+            yield gpu.with_findings([found[uuid]]) if uuid in found else gpu
 
     def _missing(
         self, known: dict[str, Gpu], answering: dict[str, tuple[Any, Gpu]], silent: dict[int, str]

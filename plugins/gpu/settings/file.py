@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from hub import Settings
+from plugins.gpu.discovery.facts import FindingKind
 from plugins.gpu.settings.levels import ResetLevel
 from plugins.gpu.settings.selectors import check_selector
 from plugins.gpu.settings.sharing import GPU_RESOURCE, ResourcePatterns, SharingSection, resource_name
@@ -149,6 +150,40 @@ class XidTable(Settings, frozen=True):
                 raise ValueError(f"XID {code} occurs {times} times, expected once in one of the lists")
 
 
+class Effect(StrEnum):
+    """What follows from a finding about a GPU."""
+
+    IGNORE = "ignore"
+    """Nothing."""
+    WARN = "warn"
+    """`dphub status` shows a warning."""
+    UNHEALTHY = "unhealthy"
+    """The GPU is unhealthy once the finding has lasted; before, there is a warning."""
+
+
+class FindingTable(Settings, frozen=True):
+    """`dphub.health.findings`: the effect of what is wrong with a GPU that works."""
+
+    unhealthy_after: Annotated[float, msgspec.Meta(ge=0)] = 60
+    """Seconds that a finding must last before it makes a GPU unhealthy."""
+    fabric: Effect = Effect.UNHEALTHY
+    """The registration with the NVLink fabric is not complete, or has failed, so CUDA does not start."""
+    fabric_health: Effect = Effect.WARN
+    """The driver reports that the connection to the NVLink fabric is impaired."""
+    nvlink: Effect = Effect.WARN
+    """NVLinks are inactive that all other GPUs of the same model have active."""
+    pcie: Effect = Effect.WARN
+    """The PCIe link has fewer lanes than GPU and slot have."""
+    remap: Effect = Effect.WARN
+    """Faulty memory is replaced by spare memory at the next reset."""
+    temperature: Effect = Effect.WARN
+    """The GPU is so hot that it slows down."""
+
+    def effect(self, kind: FindingKind) -> Effect:
+        """Return the effect of a kind of finding."""
+        return Effect(getattr(self, kind.value))
+
+
 class HealthSettings(Settings, frozen=True):
     """`dphub.health`."""
 
@@ -159,6 +194,7 @@ class HealthSettings(Settings, frozen=True):
     driver_timeout: Seconds = 10
     """Seconds that the driver may take to answer; then the process restarts."""
     xids: XidTable = XidTable()
+    findings: FindingTable = FindingTable()
 
 
 class HubSection(Settings, frozen=True):

@@ -1,7 +1,10 @@
 """Fixtures of the unit tests of the GPU plugin."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.harness.gpu_machine import Machine
 from tests.simulators.nvml.library import simulated_library
 
 
@@ -9,3 +12,9 @@ from tests.simulators.nvml.library import simulated_library
 def compiled_library() -> None:
     """Compile the simulated driver before the first test; the tests themselves start no process."""
     simulated_library()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Machine:
+    """A node of the profile that the test names, or one with a single GPU."""
+    return Machine(tmp_path, monkeypatch, getattr(request, "param", "single"))
