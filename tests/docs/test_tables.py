@@ -58,6 +58,34 @@ def _default(value: object) -> str:
     return str(list(value) if isinstance(value, tuple) else value)
 
 
+def _nvml_calls() -> dict[str, str]:
+    """The functions that the plugin itself calls, and by which method."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((DOCS.parent / "plugins/gpu/nvml").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str(name)), *_]) if (
+                    name.startswith("nvml") and method in ESSENTIAL
+                ):
+                    found.setdefault(name, set()).add(ESSENTIAL[method])
+    return {name: " or ".join(sorted(kinds)) for name, kinds in found.items()}
+
+
+ESSENTIAL = {"call": "yes", "ask": "no", "attempt": "no"}
+"""By the method with which NVML is called, whether a GPU can be used without the answer."""
+
+
+def test_every_call_of_the_driver_is_documented() -> None:
+    """With whether it is essential, and since which driver it exists; each in the table is in the code."""
+    rows = _rows(GPU, "call")
+    documented = {f"nvml{name.strip('`')}": row[1] for row in rows for name in row[0].split(", ")}
+    calls = _nvml_calls()
+    assert calls == documented
+    assert all(re.fullmatch(r"[0-9]{3}|first|[0-9]{3} or earlier", row[-1]) for row in rows)
+    text = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "plugins/gpu/nvml").rglob("*.py"))
+    assert set(re.findall(r'"(nvml[A-Z]\w+)"', text)) == calls.keys()
+
+
 @pytest.mark.parametrize(
     ("table", "words"), [(IGNORED, "an XID caused by applications"), (FATAL, "that needs a reset")]
 )
