@@ -277,6 +277,25 @@ async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, pro
     await _reported(plugin, gpus.uuids()[0], "the GPU does not answer")
 
 
+async def test_a_finding(node: Node, kubelet: FakeKubelet) -> None:
+    """A warning at once; unhealthy once it has lasted, if the settings say so; over when it is gone."""
+    gpus = GpuNode(node, "pair")
+    config = "dphub: {health: {interval: 0.1, stable_for: 0, findings: {unhealthy_after: 0.5}}}"
+    plugin = await _start(gpus, kubelet, config)
+    gpus.driver.set(0, pcie_width=8, pcie_max=16)
+    gpus.driver.set(1, fabric=2)
+    await kubelet.wait_for(GPU, 1)
+    await _reported(plugin, gpus.uuids()[1], "the registration with the NVLink fabric is in progress")
+    state = await plugin.resource_until(lambda state: bool(state.warnings), GPU)
+    assert state.warnings == (f"{gpus.uuids()[0]}: its PCIe link has only 8 of 16 lanes",)
+    raised = [line["reason"] for line in plugin.lines("device warning raised")]
+    assert f"{gpus.uuids()[1]}: the registration with the NVLink fabric is in progress" in raised
+    gpus.driver.heal(0)
+    gpus.driver.heal(1)
+    await kubelet.wait_for(GPU, 2)
+    await plugin.resource_until(lambda state: not state.warnings, GPU)
+
+
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
     """A GPU that recovers again and again waits for an operator."""
     gpus = GpuNode(node, "pair")
