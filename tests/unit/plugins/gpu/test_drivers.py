@@ -1,4 +1,4 @@
-"""Drivers and cards that do not support every call: each GPU is served all the same, without what is missing."""
+"""Drivers and cards that do not support every call: each GPU is served anyway, without what is missing."""
 
 from pathlib import Path
 
