@@ -22,7 +22,8 @@ def spread(
 ) -> list[Share]:
     """Choose the best shares, including the required ones.
 
-    The replicas of one container come from different GPUs if possible: two from the same GPU have no advantage.
+    With the policy `distributed`, the replicas of one container come from different GPUs if possible: two from the same
+    GPU have no advantage.
 
     Args:
         totals: The number of shares by group, including allocated ones.
@@ -55,7 +56,7 @@ class _Groups:
         required: Sequence[Share],
     ) -> None:
         self._free = free
-        self._sign = 1 if policy is AllocationPolicy.DISTRIBUTED else -1
+        self._distributed = policy is AllocationPolicy.DISTRIBUTED
         self._allocated = allocated
         self._taken = Counter(group_of(share) for share in required)
         self._order = {group: number for number, group in enumerate(reversed(list(free)))}
@@ -75,8 +76,11 @@ class _Groups:
 
     def _rank(self, group: str) -> tuple[int, int, int, str]:
         taken = self._taken[group]
+        used = self._allocated[group] + taken
+        if not self._distributed:
+            return 0, -used, self._order[group], group
         repeated = taken if self._free[group][-1].sharing is not Sharing.NONE else 0
-        return repeated, self._sign * (self._allocated[group] + taken), self._order[group], group
+        return repeated, used, self._order[group], group
 
 
 def _free_shares(available: Sequence[Share], required: Sequence[Share]) -> dict[str, list[Share]]:

@@ -60,7 +60,7 @@ class AllocationPolicy(StrEnum):
     DISTRIBUTED = "distributed"
     """Those of the GPU with the fewest in use."""
     PACKED = "packed"
-    """Those of the GPU with the most in use."""
+    """Those of the GPU with the most in use, so that a container gets the shares of one GPU if possible."""
 
 
 class PluginFlags(Settings, frozen=True, rename="camel"):
