@@ -5,6 +5,7 @@ import structlog
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.mps.labels import allow_containers
 from plugins.gpu.mps.paths import log_directory, pipe_directory, shm_directory
 from plugins.gpu.nvml.programs import ProgramFailed, run_program
 
@@ -79,6 +80,7 @@ class MpsDaemon:
 
         Raises:
             ProgramFailed: the daemon did not start.
+            OSError: its directories cannot be created or labelled.
         """
         for uuid in limits.gpus.values():
             self._set_mode(uuid, "EXCLUSIVE_PROCESS")
@@ -88,6 +90,8 @@ class MpsDaemon:
             shm_directory(self._root),
         ):
             self._paths.host.path(directory).mkdir(parents=True, exist_ok=True)
+        for directory in (pipe_directory(self._root, self._resource), shm_directory(self._root)):
+            allow_containers(self._paths.host, directory)
         run_program(self._paths, PROGRAM, ["-d"], timeout=_START_TIMEOUT, environment=self._environment())
         self._log.info("mps daemon started")
         self.set_limits(limits)

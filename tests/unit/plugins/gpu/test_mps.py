@@ -1,6 +1,7 @@
 """Which daemons of MPS the plugin takes for its own."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hub import Host, Runtime
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps import MpsDaemons, daemon
 from plugins.gpu.mps.daemon import MpsLimits
+from plugins.gpu.mps.labels import LABEL, allow_containers
 from plugins.gpu.mps.records import MpsRecords
 from plugins.gpu.settings.file import GPUSettings
 from tests.harness.files import put
@@ -62,3 +64,20 @@ def test_records_that_cannot_be_read_are_replaced(tmp_path: Path, content: bytes
     assert records.read() == {}
     records.set("nvidia.com/gpu", LIMITS)
     assert MpsRecords(runtime).read() == {"nvidia.com/gpu": LIMITS}
+
+
+@pytest.mark.parametrize("selinux", [True, False])
+def test_directories_are_labelled_for_containers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, selinux: bool
+) -> None:
+    """On a node with SELinux a container could not open the daemon's sockets; elsewhere there are no labels."""
+    labels: dict[str, bytes] = {}
+    monkeypatch.setattr(os, "getxattr", lambda path, *_, **__: labels.get(str(path), b"var_run_t"))
+    monkeypatch.setattr(os, "setxattr", lambda path, _, label, **__: labels.update({str(path): label}))
+    pipe = tmp_path / "run/nvidia/mps/nvidia.com/gpu/pipe"
+    put(pipe / "control", b"")
+    if selinux:
+        put(tmp_path / "sys/fs/selinux/enforce", b"1")
+    allow_containers(Host(tmp_path), "/run/nvidia/mps/nvidia.com/gpu/pipe")
+    paths = {str(pipe), str(pipe / "control")} if selinux else set()
+    assert labels == dict.fromkeys(paths, f"{LABEL}\0".encode())
