@@ -89,6 +89,8 @@ class Plugin:
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
         recovery: When an unhealthy device becomes healthy again.
         probing: When resets of broken devices are tried again.
+        notes: What administrators should know about the settings, such as one that has no effect. The status, the log
+            and `dphub check` show them.
     """
 
     resource: str = ""
@@ -107,6 +109,7 @@ class Plugin:
     max_reset_failures: int = 3
     recovery: RecoveryPolicy = RecoveryPolicy()
     probing: ProbePolicy = ProbePolicy()
+    notes: Collection[str] = ()
 
     def __init__(
         self,

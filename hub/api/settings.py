@@ -17,14 +17,14 @@ _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
-    """Read a file as a value of a type. A key without a value counts as missing.
+    """Read a file as a value of a type. A key without a value counts as missing, and an empty file has no keys.
 
     Raises:
         ConfigError: the file cannot be read, or its content does not fit the type.
     """
     parsed = _parse(path, read_config_text(path))
     _check_text(parsed, path)
-    return convert(_without_nulls(parsed), kind, path)
+    return convert({} if parsed is None else _without_nulls(parsed), kind, path)
 
 
 def convert(value: object, kind: type[T], source: Path | str) -> T:

@@ -23,12 +23,11 @@ VARIABLES = {
     "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),
     "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a heartbeat after which it is killed; 0 disables it."),
     "CONFIG_FILE": ("the GPU plugin", "Its configuration file, if there is no `--config`."),
-    "RESOURCE_PREFIX": (
-        "the GPU plugin",
-        "The domain added to resource names in gpu.yaml that lack one; by default `nvidia.com`.",
-    ),
     "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs to ignore, such as `13,31`."),
-    "DP_ENABLE_HEALTHCHECKS": ("the GPU plugin", "XIDs not to ignore, in the same form; it takes precedence."),
+    "DP_ENABLE_HEALTHCHECKS": (
+        "the GPU plugin",
+        "`all`, or XIDs not to ignore, in the same form; it takes precedence.",
+    ),
     "LD_LIBRARY_PATH": ("the GPU plugin", "Where NVIDIA's programs search for libraries before the driver root."),
 }
 """Variables without a flag of `dphub run`, with their readers and meanings."""

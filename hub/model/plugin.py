@@ -141,6 +141,8 @@ class PluginReport(msgspec.Struct, frozen=True):
     """Whether that is an error, and not just a node without such hardware."""
     excluded: tuple[ExcludedDevice, ...] = ()
     """What exists and is deliberately not advertised."""
+    notes: tuple[str, ...] = ()
+    """What administrators should know about the settings, such as one that has no effect."""
     resets: Mapping[str, ResetReport] = {}
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
     reset_counts: Mapping[str, int] = {}

@@ -160,6 +160,8 @@ def _serve(options: argparse.Namespace) -> int:
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
         get_logger().warning("plugin class questionable", reason=warning)
+    for note in plugin.notes:
+        get_logger().warning("settings questionable", reason=note)
 
     _log_missing_kubelet(options.plugin_dir)
 

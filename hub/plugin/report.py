@@ -65,6 +65,7 @@ class Reporter:
         self._resets = resets
         self._ownership = ownership
         self._tasks = tasks
+        self._plugin = plugin
         self._pci = PciTree(plugin.host)
 
     def build(self) -> PluginReport:
@@ -83,6 +84,7 @@ class Reporter:
             reason=inventory.reason,
             fault=inventory.fault,
             excluded=tuple(ExcludedDevice(each.id, each.reason) for each in inventory.excluded),
+            notes=tuple(map(str, self._plugin.notes)),
             resets=self._resets.results,
             reset_counts=self._resets.counts,
             reset_fault=self._resets.fault,

@@ -42,11 +42,15 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         return CheckReport((str(PluginError.of(error, kind)),))
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
-        return CheckReport(tuple(_problems(plugin, source)), warnings)
+        return CheckReport(tuple(_problems(plugin, source)), (*warnings, *map(str, plugin.notes)))
     scan = _scan(plugin)
     return CheckReport(
         (*_problems_of_reset(plugin), *_problems_of_scan(plugin, scan)),
-        (*warnings, *(_about(name, each) for name, scanned in scan.resources.items() for each in scanned.warnings)),
+        (
+            *warnings,
+            *map(str, plugin.notes),
+            *(_about(name, each) for name, scanned in scan.resources.items() for each in scanned.warnings),
+        ),
         tuple(_offered(scan)),
         tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),
         "" if scan.fault else scan.reason,

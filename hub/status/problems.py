@@ -141,6 +141,7 @@ def _plugin_problems(
         yield from _resource_problems(plugin, resource)
         yield from _device_problems(about, resource, ambiguous)
     yield from _exclusions(about, report.excluded)
+    yield from (Problem(Severity.INFO, about, note) for note in report.notes)
 
 
 def _is_idle_by_fault(plugin: PluginStatus) -> bool:

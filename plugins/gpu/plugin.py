@@ -39,6 +39,7 @@ from plugins.gpu.resources import Share, Sharing, attributes, plan
 from plugins.gpu.settings.environment import apply_environment
 from plugins.gpu.settings.file import GPUSettings
 from plugins.gpu.settings.levels import ResetLevel
+from plugins.gpu.settings.notes import notes
 from plugins.gpu.settings.xids import XidPolicy
 
 SLACK = 10.0
@@ -67,6 +68,7 @@ class GPU(Plugin):
             flags.nvidia_dev_root or flags.nvidia_driver_root,
             flags.plugin.container_driver_root,
         )
+        self.notes = self._settings_notes = list(notes(settings, os.environ))
         policy = XidPolicy.of(health.xids, os.environ)
         self._probes = policy.probes
         self._xids = XidFaults(policy)
@@ -97,6 +99,7 @@ class GPU(Plugin):
         self._shares = {(share.resource, share.id): share for share in planned.shares}
         self._files.refresh(state.gpus)
         self._cdi.update(state.gpus, state.driver)
+        self.notes = [*self._settings_notes, *filter(None, [self._cdi.note])]
         if state.reason:
             raise NoDevices(state.reason, fault=self._driver_seen or self._paths.has_gpus())
         mps_problems = self._daemons.ensure(planned.shares)

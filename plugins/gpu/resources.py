@@ -161,7 +161,7 @@ def _shared(
 ) -> Iterator[Share]:
     sharing = Sharing.MPS if settings.sharing.mps else Sharing.TIME_SLICING
     entries: dict[str, SharedResource] = {}
-    for entry in mode.resources:
+    for entry in mode.entries:
         for share in _selected(entry, whole, excluded):
             entries.setdefault(share.uuid, entry)
     for share in whole:
@@ -201,7 +201,7 @@ def _declared(settings: GPUSettings) -> Iterable[str]:
     if not any(pattern.pattern == "*" for pattern in patterns):
         names.append(GPU_RESOURCE)
     mode = settings.sharing.mode
-    for entry in mode.resources if mode else ():
+    for entry in mode.entries if mode else ():
         if entry.name in names:
             names.append(mode.name_of(entry))  # type: ignore[union-attr] # the loop has entries
             if entry.devices == "all":

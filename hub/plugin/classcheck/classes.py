@@ -181,5 +181,6 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     ),
     "recovery": ((RecoveryPolicy,), "a hub.RecoveryPolicy"),
     "probing": ((ProbePolicy,), "a hub.ProbePolicy"),
+    "notes": ((Collection,), "a list of sentences"),
 }
 """The types of a plugin's attributes, and their descriptions."""

@@ -42,13 +42,13 @@ class ContainerEdits:
         self._check_size(shares)
         ids = list(dict.fromkeys(self._id(share) for share in shares))
         cdi = self._cdi_names(ids) if self._strategies & _CDI_STRATEGIES else []
-        # If only CDI is used, it provides everything that the rest would.
+        # If only CDI is used, it provides the devices and what the rest would give.
         plain = not self._strategies <= _CDI_STRATEGIES
         mps = shares[0].resource if any(share.sharing is Sharing.MPS for share in shares) else ""
         return Allocation(
             nodes=self._nodes(shares) if plain and self._settings.flags.plugin.pass_device_specs else (),
             mounts=[*(self._volumes(ids) if plain else ()), *(self._mps_mounts(mps) if mps else ())],
-            env={**(self._env(ids) if plain else {}), **(_mps_env(mps) if mps else {})},
+            env={**(self._env(ids) if plain else {}), **self._extras(), **(_mps_env(mps) if mps else {})},
             cdi=cdi if DeviceListStrategy.CDI_CRI in self._strategies else (),
             annotations=self._annotations(cdi) if DeviceListStrategy.CDI_ANNOTATIONS in self._strategies else {},
         )
@@ -56,10 +56,12 @@ class ContainerEdits:
     def problem(self, share: Share) -> str:
         """Return why a container cannot get what the settings say; empty if it can."""
         files = bool(self._strategies & _CDI_STRATEGIES) or self._settings.flags.plugin.pass_device_specs
-        if not files or next(self._files.of(share.gpu), None):
+        if not files:
             return ""
-        what = "the driver does not report its minor number"
-        return f"{what}, so its device file is unknown; deviceListStrategy envvar works without passDeviceSpecs"
+        if not next(self._files.of(share.gpu), None):
+            what = "the driver does not report its minor number"
+            return f"{what}, so its device file is unknown; deviceListStrategy envvar works without passDeviceSpecs"
+        return self._files.capability_problem(share.gpu, share.mig) if share.mig else ""
 
     def _check_size(self, shares: Sequence[Share]) -> None:
         shared = any(share.sharing is not Sharing.NONE for share in shares)
@@ -79,9 +81,12 @@ class ContainerEdits:
                 env["NVIDIA_IMEX_CHANNELS"] = ",".join(self._files.channels)
         if DeviceListStrategy.VOLUME_MOUNTS in self._strategies:
             env["NVIDIA_VISIBLE_DEVICES"] = VOLUMES
+        return env
+
+    def _extras(self) -> dict[str, str]:
         flags = self._settings.flags
         extras = {"GDRCOPY": flags.gdrcopy_enabled, "GDS": flags.gds_enabled, "MOFED": flags.mofed_enabled}
-        return env | {f"NVIDIA_{name}": "enabled" for name, wanted in extras.items() if wanted}
+        return {f"NVIDIA_{name}": "enabled" for name, wanted in extras.items() if wanted}
 
     def _volumes(self, ids: Sequence[str]) -> list[Mount]:
         if DeviceListStrategy.VOLUME_MOUNTS not in self._strategies:

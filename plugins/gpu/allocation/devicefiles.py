@@ -77,7 +77,17 @@ class DeviceFiles:
         if mig:
             for key in _capability_keys(gpu, mig):
                 if key in self._capabilities:
-                    yield f"/dev/nvidia-caps/nvidia-cap{self._capabilities[key]}"
+                    yield _capability(self._capabilities[key])
+
+    def capability_problem(self, gpu: Gpu, mig: MigDevice) -> str:
+        """Return why a container would have no access to a MIG device with its files; empty if it would."""
+        for key in _capability_keys(gpu, mig):
+            number = self._capabilities.get(key)
+            if number is None:
+                return f"the driver lists no capability {key}, which containers with this MIG device need"
+            if not self._paths.device(_capability(number)).exists():
+                return f"{_capability(number)}, which containers with this MIG device need, is missing"
+        return ""
 
     def _read_capabilities(self, wanted: set[str]) -> Mapping[str, int]:
         if listed := self._text(MIG_MINORS):
@@ -96,6 +106,10 @@ class DeviceFiles:
             return read_text(self._paths.host.path(path))
         except UnreadableError:
             return ""
+
+
+def _capability(number: int) -> str:
+    return f"/dev/nvidia-caps/nvidia-cap{number}"
 
 
 def _channel(number: int) -> str:

@@ -1,14 +1,20 @@
 """CDI specification files: the definitions of the names in answers, kept up to date with the devices."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
 
 from hub import CDI_DIRECTORY, CdiSpecFiles
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.driverfiles import missing_libraries
-from plugins.gpu.cdi.spec import make_specs
+from plugins.gpu.cdi.spec import gpu_names, make_specs
+from plugins.gpu.cdi.toolkit import find_toolkit, generate
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 
@@ -17,6 +23,7 @@ class CdiFiles:
 
     Attributes:
         problem: Why containers cannot use the names; empty if they can.
+        note: Why NVIDIA's container toolkit, which is on the node, did not write the specification of the GPUs.
     """
 
     def __init__(self, settings: GPUSettings, paths: DriverPaths, files: DeviceFiles) -> None:
@@ -26,15 +33,46 @@ class CdiFiles:
         strategies = set(settings.flags.plugin.device_lists)
         self._wanted = bool(strategies & {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI})
         self._specifications = CdiSpecFiles(paths.host.path(CDI_DIRECTORY), CDI_VENDOR)
+        self._inputs: object = None
+        self._generated: dict[str, Any] | None = None
+        self._log = structlog.get_logger()
         self.problem = ""
+        self.note = ""
 
     def update(self, gpus: Sequence[Gpu], driver: str) -> None:
         """Update the files for these GPUs and this driver version."""
         specs = make_specs(self._settings, self._paths, self._files, gpus, driver) if self._wanted else {}
+        if specs:
+            specs["gpu"] = self._of_toolkit(specs["gpu"], gpus, driver) or specs["gpu"]
         try:
             self._specifications.keep(specs)
         except OSError as error:
             self.problem = f"the CDI file cannot be written: {error}"
         else:
-            missing = missing_libraries(self._paths, driver) if specs else ""
+            missing = missing_libraries(self._paths, driver) if specs and not self._generated else ""
             self.problem = f"the CDI file contains no driver: {missing}" if missing else ""
+
+    def _of_toolkit(self, own: dict[str, Any], gpus: Sequence[Gpu], driver: str) -> dict[str, Any] | None:
+        """Return the toolkit's specification, with GPUs that it does not define; None if there is none."""
+        program = find_toolkit(self._settings, self._paths)
+        # Everything that its result depends on: it takes a second, so it is not run at every scan.
+        inputs = (program, Path(program).stat().st_mtime_ns if program else 0, driver, own)
+        if inputs != self._inputs:
+            self._inputs = inputs
+            self._generated = self._generate(program, gpus) if program else None
+            writer = "nvidia-ctk" if self._generated else "dphub"
+            self._log.info("cdi writer chosen", writer=writer, reason=self.note or ("" if program else "no nvidia-ctk"))
+        if self._generated is None:
+            return None
+        defined = {device["name"] for device in self._generated["devices"]}
+        names = gpu_names(self._settings, gpus).keys() - defined
+        more = [device for device in own["devices"] if device["name"] in names]
+        return {**self._generated, "devices": [*self._generated["devices"], *more]}
+
+    def _generate(self, program: str, gpus: Sequence[Gpu]) -> dict[str, Any] | None:
+        self.note = ""
+        try:
+            return generate(program, self._settings, self._paths, gpus)
+        except ProgramFailed as failed:
+            self.note = f"the CDI file is written without NVIDIA's container toolkit: {failed}"
+            return None

@@ -1,6 +1,7 @@
-"""Find the driver's files that containers need under the driver's root."""
+"""Find the driver's files that containers need under the driver's root: what NVIDIA's container toolkit finds."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
@@ -9,20 +10,72 @@ _DIRECTORIES = (*LIBRARY_DIRECTORIES, *(f"{directory}/vdpau" for directory in LI
 """A loader searches them in containers, too: by default, or because NVIDIA's images name /usr/local/nvidia/lib64 in
 LD_LIBRARY_PATH. Programs that decode video look for their libraries in `vdpau`."""
 
+_OTHER_LIBRARIES = (
+    "libnvidia-nvvm70.so.*",
+    *(f"libnvidia-egl-{name}.so.*.*" for name in ("gbm", "wayland", "wayland2", "xcb", "xlib")),
+)
+"""Libraries of the driver that have versions of their own."""
+
+_XORG_DIRECTORIES = (
+    "nvidia/xorg",
+    *(f"xorg/modules{updates}/{kind}" for updates in ("", "/updates") for kind in ("drivers", "extensions")),
+)
+"""Where the X server looks for modules, below a directory of libraries."""
+
 PROGRAMS = (
     "nvidia-smi",
     "nvidia-debugdump",
     "nvidia-persistenced",
     "nvidia-cuda-mps-control",
     "nvidia-cuda-mps-server",
+    "nvidia-imex",
+    "nvidia-imex-ctl",
+    "nvidia-xconfig",
 )
 
-SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
+_PROGRAM_DIRECTORIES = ("/usr/bin", "/usr/local/nvidia/bin")
+
+SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket", "/tmp/nvidia-mps")  # noqa: S108 - where the driver's services have them
+
+_SHARED = (
+    "glvnd/egl_vendor.d/10_nvidia.json",
+    "egl/egl_external_platform.d/09_nvidia_wayland2.json",
+    "egl/egl_external_platform.d/10_nvidia_wayland.json",
+    "egl/egl_external_platform.d/15_nvidia_gbm.json",
+    "egl/egl_external_platform.d/20_nvidia_xcb.json",
+    "egl/egl_external_platform.d/20_nvidia_xlib.json",
+    "nvidia/nvoptix.bin",
+    "X11/xorg.conf.d/10-nvidia.conf",
+    "X11/xorg.conf.d/nvidia-drm-outputclass.conf",
+)
+"""Files that containers have in /usr/share."""
+
+_CONFIGURED = (
+    "OpenCL/vendors/nvidia.icd",
+    "vulkan/icd.d/nvidia_icd.json",
+    "vulkan/icd.d/nvidia_icd.x86_64.json",
+    "vulkan/icd.d/nvidia_icd.aarch64.json",
+    "vulkan/icd.d/nvidia_layers.json",
+    "vulkan/implicit_layer.d/nvidia_layers.json",
+)
+"""Files that containers have in /etc; a node has them in /etc or in /usr/share."""
 
 
 def libraries(paths: DriverPaths, version: str) -> list[str]:
     """Find the libraries of a driver version: all with the version in their names."""
-    return sorted({path for directory in _DIRECTORIES for path in _matching(paths, directory, version)})
+    return _found(paths, [f"lib*.so.{version}"]) if version else []
+
+
+def other_libraries(paths: DriverPaths, version: str) -> list[str]:
+    """Find libraries that come with the driver and have other versions, and modules for the X server."""
+    modules = {
+        path
+        for directory in LIBRARY_DIRECTORIES
+        for part in _XORG_DIRECTORIES
+        for name in ("nvidia_drv.so", f"libglxserver_nvidia.so.{version}")
+        if _is_own(paths, directory) and paths.driver(path := f"{directory}/{part}/{name}").exists()
+    }
+    return [*_found(paths, _OTHER_LIBRARIES), *sorted(modules)]
 
 
 def missing_libraries(paths: DriverPaths, version: str) -> str:
@@ -33,9 +86,24 @@ def missing_libraries(paths: DriverPaths, version: str) -> str:
     return f"no library of the driver {version} was found under {paths.driver_root}, in {where}"
 
 
-def programs(paths: DriverPaths) -> list[str]:
-    """Find the driver's programs."""
-    return [f"/usr/bin/{name}" for name in PROGRAMS if paths.driver(f"/usr/bin/{name}").exists()]
+def data_files(paths: DriverPaths) -> dict[str, str]:
+    """Find the driver's data and configuration files, and where containers have them."""
+    shared = {f"/usr/share/{name}": f"/usr/share/{name}" for name in _SHARED}
+    configured = {
+        next((path for path in places if paths.driver(path).exists()), places[0]): places[0]
+        for places in ([f"/etc/{name}", f"/usr/share/{name}"] for name in _CONFIGURED)
+    }
+    return {path: target for path, target in (shared | configured).items() if paths.driver(path).exists()}
+
+
+def programs(paths: DriverPaths) -> dict[str, str]:
+    """Find the driver's programs, and where containers have them."""
+    found = {}
+    for name in PROGRAMS:
+        places = [f"{directory}/{name}" for directory in _PROGRAM_DIRECTORIES]
+        if path := next((place for place in places if paths.driver(place).exists()), ""):
+            found[path] = f"/usr/bin/{name}"
+    return found
 
 
 def sockets(paths: DriverPaths) -> list[str]:
@@ -44,21 +112,32 @@ def sockets(paths: DriverPaths) -> list[str]:
 
 
 def firmware(paths: DriverPaths, version: str) -> list[str]:
-    """Find the firmware of the GPUs' own processors."""
-    directory = f"/lib/firmware/nvidia/{version}"
-    found = paths.driver(directory)
-    return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))] if found.is_dir() else []
+    """Find the firmware of the GPUs' own processors, where the kernel looks for it."""
+    for parent in ("/lib/firmware/updates", "/lib/firmware", "/usr/local/nvidia/firmware"):
+        directory = f"{parent}/nvidia/{version}"
+        found = paths.driver(directory)
+        if found.is_dir():
+            return [f"{directory}/{path.name}" for path in sorted(found.glob("gsp*.bin"))]
+    return []
 
 
-def _matching(paths: DriverPaths, directory: str, version: str) -> Iterator[str]:
+def _found(paths: DriverPaths, patterns: list[str] | tuple[str, ...]) -> list[str]:
+    return sorted({path for directory in _DIRECTORIES for path in _matching(paths, directory, patterns)})
+
+
+def _matching(paths: DriverPaths, directory: str, patterns: list[str] | tuple[str, ...]) -> Iterator[str]:
+    if _is_own(paths, directory):
+        here = paths.driver(directory)
+        for path in chain.from_iterable(map(here.glob, patterns)):
+            yield f"{directory}/{path.name}"
+
+
+def _is_own(paths: DriverPaths, directory: str) -> bool:
+    """Whether this is a directory, and not a link to an earlier one of the list, such as /lib64 to /usr/lib64."""
     here = paths.driver(directory)
-    if not version or not here.is_dir() or _is_alias(here, paths, directory):
-        return
-    for path in here.glob(f"lib*.so.{version}"):
-        yield f"{directory}/{path.name}"
+    return here.is_dir() and not _is_alias(here, paths, directory)
 
 
 def _is_alias(here: Path, paths: DriverPaths, directory: str) -> bool:
-    """Whether this is a link to an earlier directory of the list, such as /lib64 to /usr/lib64."""
     earlier = _DIRECTORIES[: _DIRECTORIES.index(directory)]
     return any(paths.driver(other).is_dir() and here.samefile(paths.driver(other)) for other in earlier)

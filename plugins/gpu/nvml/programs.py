@@ -52,16 +52,33 @@ def run_program(
     program = paths.driver(f"/usr/bin/{name}")
     if not program.exists():
         raise ProgramMissing(f"{name} is missing on this node: there is no {paths.driver_on_node(f'/usr/bin/{name}')}")
-    code, text = _run(program, args, _variables(paths, environment), timeout, stdin)
-    output = " ".join(text.split())
-    if code:
-        raise ProgramFailed(f"{name} failed (exit code {code}): {output or 'no output'}")
-    return output
+    return " ".join(_run(program, args, _variables(paths, environment), timeout, stdin).split())
 
 
-def _run(
-    program: Path, args: Sequence[str], variables: Mapping[str, str], timeout: float, stdin: str
-) -> tuple[int, str]:
+def run_tool(paths: DriverPaths, program: Path, args: Sequence[str], *, timeout: float, max_output: int) -> str:
+    """Run a program that uses the driver, and return its output.
+
+    Args:
+        paths: Where the driver is.
+        program: The program.
+        args: Its arguments.
+        timeout: Seconds that it may take.
+        max_output: How many bytes of its output are kept.
+
+    Raises:
+        ProgramFailed: it failed, or took too long.
+    """
+    return _run(program, args, _variables(paths, _NOTHING), timeout, "", max_output)
+
+
+def _run(  # noqa: PLR0917 - how to run a program
+    program: Path,
+    args: Sequence[str],
+    variables: Mapping[str, str],
+    timeout: float,
+    stdin: str,
+    max_output: int = MAX_OUTPUT,
+) -> str:
     # Imported here: it takes 1 MB, which a plugin process needs only if it runs a program.
     import subprocess  # noqa: PLC0415 - see above
 
@@ -85,15 +102,19 @@ def _run(
                 with suppress(BrokenPipeError):
                     running.stdin.write(stdin.encode())
                 running.stdin.close()
-                output = _read(running.stdout.fileno(), end)
+                output = _read(running.stdout.fileno(), end, max_output)
             code = running.wait(max(0, end - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
             running.kill()
             raise ProgramFailed(f"{program.name} did not finish within {timeout:g} s") from None
-    return code, output.decode(errors="backslashreplace")
+    text = output.decode(errors="backslashreplace")
+    if code:
+        words = " ".join(text[:MAX_OUTPUT].split()) or "no output"
+        raise ProgramFailed(f"{program.name} failed (exit code {code}): {words}")
+    return text
 
 
-def _read(pipe: int, end: float) -> bytes:
+def _read(pipe: int, end: float, max_output: int) -> bytes:
     """Read a program's output to its end, but keep only the beginning: it may be what a container made it say.
 
     Raises:
@@ -106,7 +127,7 @@ def _read(pipe: int, end: float) -> bytes:
         chunk = os.read(pipe, _CHUNK)
         if not chunk:
             return kept
-        kept += chunk[: MAX_OUTPUT - len(kept)]
+        kept += chunk[: max_output - len(kept)]
         if time.monotonic() > end:
             break
     raise TimeoutError

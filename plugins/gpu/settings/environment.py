@@ -48,6 +48,8 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "CONTAINER_DRIVER_ROOT": ("flags.plugin.containerDriverRoot", str),
     "DRIVER_ROOT_CTR_PATH": ("flags.plugin.containerDriverRoot", str),
     "SHARED_DEVICES_ALLOCATION_POLICY": ("flags.plugin.sharedDevicesAllocationPolicy", str),
+    "CDI_DISABLE_HOOKS": ("dphub.cdi.disable_hooks", _list),
+    "CDI_FEATURE_FLAGS": ("dphub.cdi.feature_flags", _list),
     "IMEX_CHANNEL_IDS": ("imex.channelIDs", _numbers),
     "IMEX_REQUIRED": ("imex.required", _boolean),
 }

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from hub import Settings
 from plugins.gpu.discovery.facts import FindingKind
@@ -18,7 +19,11 @@ from plugins.gpu.settings.selectors import check_selector
 from plugins.gpu.settings.sharing import GPU_RESOURCE, ResourcePatterns, SharingSection, resource_name
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/")]
+AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/|^$")]
+"""Empty: the default, as in NVIDIA's plugin."""
+
+MPS_ROOT = "/run/nvidia/mps"
+CTK_PATH = "/usr/bin/nvidia-ctk"
 
 
 class MigStrategy(StrEnum):
@@ -74,7 +79,7 @@ class PluginFlags(Settings, frozen=True, rename="camel"):
     """How devices are identified to the container runtime."""
     cdi_annotation_prefix: str = "cdi.k8s.io/"
     """The prefix of the annotation with CDI names."""
-    nvidia_ctk_path: str = msgspec.field(default="/usr/bin/nvidia-ctk", name="nvidiaCTKPath")
+    nvidia_ctk_path: str = msgspec.field(default=CTK_PATH, name="nvidiaCTKPath")
     """The tool of NVIDIA's container toolkit on the node, which the CDI files call."""
     container_driver_root: str = "/driver-root"
     """Where the plugin sees the driver root; if this is not a directory, the path on the node is used."""
@@ -84,6 +89,7 @@ class PluginFlags(Settings, frozen=True, rename="camel"):
     def __post_init__(self) -> None:
         if not self.device_lists:
             raise ValueError("deviceListStrategy is an empty list, expected at least one strategy")
+        force_setattr(self, "nvidia_ctk_path", self.nvidia_ctk_path or CTK_PATH)
 
     @property
     def device_lists(self) -> tuple[DeviceListStrategy, ...]:
@@ -112,13 +118,17 @@ class Flags(Settings, frozen=True, rename="camel"):
     """Whether containers get the device files of Mellanox OFED (/dev/infiniband)."""
     device_discovery_strategy: Literal["auto", "nvml"] = "auto"
     """How GPUs are found. Both values mean NVML, the driver's library; Tegra is not supported."""
-    mps_root: AbsolutePath = "/run/nvidia/mps"
+    mps_root: AbsolutePath = MPS_ROOT
     """The directory on the node that the MPS control daemons share with their clients."""
     use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
     """For GPU feature discovery, another program that reads the same file; accepted, without effect."""
     plugin: PluginFlags = PluginFlags()
     gfd: dict[str, Any] | None = None
     """For GPU feature discovery; accepted, without effect."""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "nvidia_driver_root", self.nvidia_driver_root or "/")
+        force_setattr(self, "mps_root", self.mps_root or MPS_ROOT)
 
 
 class Imex(Settings, frozen=True, rename="camel"):
@@ -197,10 +207,20 @@ class HealthSettings(Settings, frozen=True):
     findings: FindingTable = FindingTable()
 
 
+class CdiSettings(Settings, frozen=True):
+    """`dphub.cdi`: what CDI files contain, see `deviceListStrategy`."""
+
+    disable_hooks: tuple[str, ...] = ()
+    """Hooks of NVIDIA's container toolkit that the files do not contain, such as `enable-cuda-compat`; or `all`."""
+    feature_flags: tuple[str, ...] = ()
+    """Passed on to NVIDIA's container toolkit, if it writes the files."""
+
+
 class HubSection(Settings, frozen=True):
     """`dphub`: the only key that NVIDIA's file does not have."""
 
     health: HealthSettings = HealthSettings()
+    cdi: CdiSettings = CdiSettings()
     reset: dict[str, ResetLevel | bool] = msgspec.field(default_factory=dict)
     """By resource, what is done to a GPU before a container that uses it starts; other resources are not reset. YAML
     reads `off` as `false`, so `false` means the same."""
@@ -228,8 +248,8 @@ class HubSection(Settings, frozen=True):
 class GPUSettings(Settings, frozen=True, rename="camel"):
     """The whole file."""
 
-    version: Literal["v1"] = "v1"
-    """The version of the file's format."""
+    version: Literal["v1", ""] = "v1"
+    """The version of the file's format. Empty: `v1`."""
     flags: Flags = Flags()
     resources: ResourcePatterns = ResourcePatterns()
     sharing: SharingSection = SharingSection()
@@ -251,5 +271,5 @@ class GPUSettings(Settings, frozen=True, rename="camel"):
         if self.flags.mig_strategy is not MigStrategy.NONE or os.environ.get("MIG_STRATEGY"):
             return ()
         mode = self.sharing.mode
-        shared = [mode.name_of(entry) for entry in mode.resources] if mode else []
+        shared = [mode.name_of(entry) for entry in mode.entries] if mode else []
         return dict.fromkeys((*(pattern.name for pattern in self.resources.gpus), GPU_RESOURCE, *shared))

@@ -1,6 +1,5 @@
 """`resources` and `sharing`: the names of resources, and how many containers share a device."""
 
-import os
 import re
 
 from msgspec.structs import force_setattr
@@ -24,8 +23,7 @@ def resource_name(name: str) -> str:
     Raises:
         ValueError: no kubelet would accept the name.
     """
-    prefix = os.environ.get("RESOURCE_PREFIX") or "nvidia.com"
-    full = name if "/" in name else f"{prefix}/{name}"
+    full = name if "/" in name else f"nvidia.com/{name}"
     if len(full) > NAME_CHARACTERS:
         raise ValueError(f'the resource name "{full}" has {len(full)} characters, expected at most {NAME_CHARACTERS}')
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?", full):
@@ -39,7 +37,7 @@ class Pattern(Settings, frozen=True):
     """The resource of devices whose product name (or MIG profile) matches a pattern."""
 
     pattern: str
-    """`*` stands for any text; the pattern may match anywhere in the name, as in NVIDIA's plugin."""
+    """`*` stands for any text; the pattern must match the whole name, as in NVIDIA's plugin."""
     name: str
     """The resource; NVIDIA's domain is added if it has none."""
 
@@ -48,7 +46,7 @@ class Pattern(Settings, frozen=True):
 
     def matches(self, text: str) -> bool:
         """Whether the pattern matches a product name or profile."""
-        return bool(re.search(".*".join(map(re.escape, self.pattern.split("*"))), text))
+        return bool(re.fullmatch(".*".join(map(re.escape, self.pattern.split("*"))), text))
 
 
 class ResourcePatterns(Settings, frozen=True):
@@ -112,12 +110,22 @@ class SharingMode(Settings, frozen=True, rename="camel"):
             raise ValueError(f'strategy is "{self.strategy}", expected none')
         if not self.resources:
             raise ValueError("resources is empty, expected at least one")
-        whole: set[str] = set()
+        whole: dict[str, str] = {}
         for number, resource in enumerate(self.resources):
-            if resource.name in whole:
+            shared = self.name_of(resource)
+            if whole.get(resource.name, shared) != shared:
                 raise ValueError(f"resources[{number}]: an earlier entry already shares all devices of {resource.name}")
             if resource.devices == "all":
-                whole.add(resource.name)
+                whole[resource.name] = shared
+
+    @property
+    def entries(self) -> tuple[SharedResource, ...]:
+        """The resources; of several entries for all devices of one, only that with the most replicas."""
+        largest: dict[str, SharedResource] = {}
+        for entry in self.resources:
+            if entry.devices == "all":
+                largest[entry.name] = max(largest.get(entry.name, entry), entry, key=lambda each: each.replicas)
+        return tuple(entry for entry in self.resources if entry.devices != "all" or entry is largest[entry.name])
 
     def name_of(self, resource: SharedResource) -> str:
         """Return the resource under which shared devices are advertised."""
@@ -125,14 +133,10 @@ class SharingMode(Settings, frozen=True, rename="camel"):
 
 
 class SharingSection(Settings, frozen=True, rename="camel"):
-    """`sharing`: at most one of the two modes."""
+    """`sharing`: one of the two modes; if both are set, `mps` applies, as in NVIDIA's plugin."""
 
     time_slicing: SharingMode | None = None
     mps: SharingMode | None = None
-
-    def __post_init__(self) -> None:
-        if self.time_slicing and self.mps:
-            raise ValueError("timeSlicing and mps are both set, expected one of them")
 
     @property
     def mode(self) -> SharingMode | None:

@@ -11,7 +11,6 @@ from typing import Self
 
 import msgspec
 
-from hub import ConfigError
 from plugins.gpu.settings.file import XidTable
 
 DISABLE = "DP_DISABLE_HEALTHCHECKS"
@@ -19,6 +18,9 @@ ENABLE = "DP_ENABLE_HEALTHCHECKS"
 
 _CODE = re.compile("[0-9]{1,9}")
 """Few digits, because Python does not convert thousands; `isdigit` accepts other digits, which `int` does not."""
+
+
+_ALL = {"all", "xids"}
 
 
 class XidMeaning(StrEnum):
@@ -70,12 +72,12 @@ OTHERS = {
     154: "the GPU's recovery action has changed",
 }
 
-_WORDS = IGNORED | FATAL | OTHERS
+_DESCRIPTIONS = IGNORED | FATAL | OTHERS
 
 
 def describe(code: int) -> str:
     """Describe an XID."""
-    return _WORDS.get(code, "see NVIDIA's XID catalogue")
+    return _DESCRIPTIONS.get(code, "see NVIDIA's XID catalogue")
 
 
 class XidPolicy(msgspec.Struct, frozen=True):
@@ -91,20 +93,18 @@ class XidPolicy(msgspec.Struct, frozen=True):
         """Make the policy of a configuration.
 
         `DP_DISABLE_HEALTHCHECKS` is `all`, `xids` or a list of XIDs to ignore; `DP_ENABLE_HEALTHCHECKS` accepts the
-        same and takes precedence.
-
-        Raises:
-            ConfigError: a variable has any other value.
+        same and takes precedence. Other words have no effect, see `malformed`.
         """
         meanings = dict.fromkeys(IGNORED, XidMeaning.IGNORE) | dict.fromkeys(FATAL, XidMeaning.FATAL)
         for kind in XidMeaning:
             meanings |= dict.fromkeys(getattr(table, kind.value), kind)
-        disabled, enabled = _read(environment, DISABLE), _read(environment, ENABLE)
-        none = bool(disabled & {"all", "xids"}) and not enabled & {"all", "xids"}
+        disabled, enabled = _words(environment, DISABLE), _words(environment, ENABLE)
+        none = bool(disabled & _ALL) and not enabled & _ALL
         if none:
             meanings = {}
         meanings |= dict.fromkeys(_codes(disabled), XidMeaning.IGNORE)
-        for code in _codes(enabled):
+        every = [code for code, meaning in meanings.items() if meaning is XidMeaning.IGNORE] if enabled & _ALL else ()
+        for code in (*every, *_codes(enabled)):
             meanings[code] = XidMeaning.FATAL if code in FATAL else XidMeaning.RECOVER
         return cls(
             meanings,
@@ -122,14 +122,13 @@ class XidPolicy(msgspec.Struct, frozen=True):
         return self.meanings.get(code, self.others)
 
 
-def _read(environment: Mapping[str, str], variable: str) -> set[str]:
-    words = {word.strip() for word in environment.get(variable, "").lower().split(",")} - {""}
-    for word in words - {"all", "xids"}:
-        if not _CODE.fullmatch(word):
-            raise ConfigError(
-                variable, f'"{word}" is not an XID, expected "all", "xids" or a list of XIDs like "13,31"'
-            )
-    return words
+def malformed(environment: Mapping[str, str], variable: str) -> list[str]:
+    """Return the words in a variable that are not XIDs; NVIDIA's plugin ignores them, too."""
+    return sorted(word for word in _words(environment, variable) - _ALL if not _CODE.fullmatch(word))
+
+
+def _words(environment: Mapping[str, str], variable: str) -> set[str]:
+    return {word.strip() for word in environment.get(variable, "").lower().split(",")} - {""}
 
 
 def _codes(words: set[str]) -> set[int]:

@@ -87,3 +87,11 @@ def test_what_is_wrong_with_devices_that_can_be_used(tmp_path: Path) -> None:
     report = checked(written(tmp_path, f"{RESOURCE}    {code}"), scan=True)
     assert report.warnings == (f"{STUB}: a, b: a slow link", f"{STUB}: c: too hot")
     assert [device.unhealthy for device in report.devices or ()] == [""] * 5
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_notes_on_the_settings(tmp_path: Path, *, scan: bool) -> None:
+    """What a plugin says of its settings is a warning, and no problem."""
+    code = "    notes = ['x is ignored']\n    def devices(self):\n        yield Device('a')\n"
+    report = checked(written(tmp_path, f"{RESOURCE}{code}"), scan=scan)
+    assert (report.problems, report.warnings) == ((), ("x is ignored",))

@@ -8,6 +8,7 @@ import pytest
 
 from hub.base.paths import RunDir
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.model.plugin import PluginReport
 from hub.status.prometheus import expose
 from hub.status.reader import Reader
 from tests.harness.files import put
@@ -80,3 +81,12 @@ def test_a_plugin_whose_files_cannot_exist_costs_only_itself(tmp_path: Path, nam
     status = Reader(_run_dir(tmp_path, name)).status(running=True)
     assert [plugin.name for plugin in status.plugins] == [name]
     assert any(problem in each.message for each in status.problems)
+
+
+def test_notes_on_the_settings(tmp_path: Path) -> None:
+    """They are shown, and are nothing that has to be fixed."""
+    run_dir = _run_dir(tmp_path, "gpu")
+    report = PluginReport("gpu", PID, 1.0, scanned=True, notes=("x is ignored",))
+    run_dir.report("gpu").write_bytes(msgspec.json.encode(report))
+    status = Reader(run_dir).status(running=True)
+    assert ("info", "gpu", "x is ignored") in [(each.severity, each.about, each.message) for each in status.problems]

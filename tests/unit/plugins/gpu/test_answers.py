@@ -11,7 +11,7 @@ from hub import Allocation, DeviceNode, Host, Mount, RequestRejected
 from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.resources import plan
+from plugins.gpu.resources import Share, plan
 from plugins.gpu.settings.file import GPUSettings, Imex
 from tests.harness.gpu_support import facts
 from tests.simulators.nvml import SimulatedNode
@@ -38,7 +38,7 @@ class Desk:
         settings = msgspec.convert(sections, GPUSettings)
         flags = settings.flags
         paths = DriverPaths(Host(root), flags.nvidia_driver_root, flags.nvidia_dev_root or flags.nvidia_driver_root)
-        files = DeviceFiles(paths, settings.imex)
+        self._files = files = DeviceFiles(paths, settings.imex)
         gpus = facts(self.driver)
         files.refresh(gpus)
         self.shares = plan(settings, gpus).shares
@@ -47,6 +47,11 @@ class Desk:
     def give(self, *numbers: int) -> Allocation:
         """What a container gets for shares by their place in the list."""
         return self._answers.allocation([self.shares[number] for number in numbers])
+
+    def problem(self, share: Share) -> str:
+        """Why a container cannot get a share, with the files that there are now."""
+        self._files.refresh(facts(self.driver))
+        return self._answers.problem(share)
 
     def uuids(self) -> list[str]:
         """Of all shares."""
@@ -83,7 +88,7 @@ def test_mounts(tmp_path: Path) -> None:
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """Strategy cdi-cri alone: the names, and nothing that the specification brings itself."""
+    """Strategy cdi-cri alone: the names, and of the rest only the variables, as with NVIDIA's plugin."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     flags |= _plugin(deviceListStrategy="cdi-cri", passDeviceSpecs=True)
     desk = Desk(tmp_path, flags=flags, imex={"channelIDs": [0]})
@@ -95,7 +100,8 @@ def test_cdi_names(tmp_path: Path) -> None:
         f"{CDI}/gds=all",
         f"{CDI}/mofed=all",
     ]
-    assert (got.nodes, got.mounts, got.env, got.annotations) == ((), [], {}, {})
+    assert got.env == {"NVIDIA_GDRCOPY": "enabled", "NVIDIA_GDS": "enabled", "NVIDIA_MOFED": "enabled"}
+    assert (got.nodes, got.mounts, got.annotations) == ((), [], {})
 
 
 @pytest.mark.parametrize("prefix", ["cdi.k8s.io/", "example.com/"])
@@ -208,6 +214,24 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
     ]
     if listed:
         assert [str(node.host_path) for node in desk.give(2).nodes][-3:] == list(files.of(mixed, mixed.migs[1]))
+
+
+@pytest.mark.parametrize("flags", [_plugin(passDeviceSpecs=True), _plugin(deviceListStrategy="cdi-cri")])
+def test_a_capability_file_that_is_missing(tmp_path: Path, flags: dict[str, object]) -> None:
+    """A container would have no access to the MIG device, so that is reported; without files it does not matter."""
+    desk = Desk(tmp_path, "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed", **flags})
+    whole, mig = desk.shares[:2]
+    assert [desk.problem(share) for share in (whole, mig)] == ["", ""]
+    (tmp_path / "dev/nvidia-caps/nvidia-cap3").unlink()
+    assert desk.problem(mig) == "/dev/nvidia-caps/nvidia-cap3, which containers with this MIG device need, is missing"
+    (tmp_path / "proc/driver/nvidia-caps/mig-minors").write_text("")
+    assert desk.problem(mig) == (
+        "the driver lists no capability gpu0/gi1/access, which containers with this MIG device need"
+    )
+    assert desk.problem(whole) == ""
+    plain = Desk(tmp_path / "plain", "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed"})
+    (tmp_path / "plain/proc/driver/nvidia-caps/mig-minors").unlink()
+    assert [plain.problem(share) for share in plain.shares] == [""] * len(plain.shares)
 
 
 def _sharing(mode: str = "timeSlicing", **more: object) -> dict[str, object]:

@@ -34,16 +34,25 @@ class Press:
     def __init__(self, root: Path, profile: str = "pair", mig: Any = None, **sections: object) -> None:  # noqa: ANN401 - the node's
         self.driver = SimulatedNode(root, profile, mig)
         sections.setdefault("flags", {"plugin": {"deviceListStrategy": "cdi-cri"}})
-        settings = msgspec.convert(sections, GPUSettings)
+        self._sections = sections
+        settings = self.settings()
         driver_root = settings.flags.nvidia_driver_root
-        paths = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
-        self._node_files = DeviceFiles(paths, settings.imex)
-        self.files = CdiFiles(settings, paths, self._node_files)
+        self.paths = DriverPaths(Host(root), driver_root, settings.flags.nvidia_dev_root or driver_root)
+        self._node_files = DeviceFiles(self.paths, settings.imex)
+        self.files = CdiFiles(settings, self.paths, self._node_files)
         self.directory = root / "var/run/cdi"
+
+    def settings(self, **dphub: object) -> GPUSettings:
+        """The configuration."""
+        return msgspec.convert(self._sections | ({"dphub": dphub} if dphub else {}), GPUSettings)
+
+    def gpus(self) -> list[Gpu]:
+        """The GPUs that discovery finds."""
+        return facts(self.driver)
 
     def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
         """Bring the files in step with the driver; the valid specifications by class."""
-        gpus = facts(self.driver) if gpus is None else gpus
+        gpus = self.gpus() if gpus is None else gpus
         self._node_files.refresh(gpus)
         self.files.update(gpus, self.driver.driver)
         found = {}
@@ -80,7 +89,7 @@ def test_gpus_and_mig_devices(tmp_path: Path) -> None:
     ]
     control = [node["path"] for node in spec["containerEdits"]["deviceNodes"]]
     assert control == ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"]
-    assert spec["containerEdits"]["env"] == ["NVIDIA_VISIBLE_DEVICES=void"]
+    assert "NVIDIA_VISIBLE_DEVICES=void" in spec["containerEdits"]["env"]
 
 
 def test_names_by_index(tmp_path: Path) -> None:
@@ -122,18 +131,73 @@ def test_no_driver_to_be_found(tmp_path: Path) -> None:
     )
 
 
-def test_hooks(tmp_path: Path) -> None:
-    """Where NVIDIA's tool is on the node, it makes the links and the loader's cache."""
-    tool = tmp_path / "usr/bin/nvidia-ctk"
+@pytest.mark.parametrize(
+    ("disabled", "hooks"),
+    [([], ["create-symlinks", "update-ldcache"]), (["create-symlinks"], ["update-ldcache"]), (["all"], [])],
+)
+def test_disabled_hooks(tmp_path: Path, disabled: list[str], hooks: list[str]) -> None:
+    """The file does not contain them."""
+    tool = tmp_path / "usr/bin/nvidia-cdi-hook"
     tool.parent.mkdir(parents=True)
     tool.touch()
-    edits = Press(tmp_path).print()["gpu"]["containerEdits"]
+    flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
+    edits = Press(tmp_path, flags=flags, dphub={"cdi": {"disable_hooks": disabled}}).print()["gpu"]["containerEdits"]
+    assert [hook["args"][1] for hook in edits.get("hooks", [])] == hooks
+
+
+def test_hooks(tmp_path: Path) -> None:
+    """Where NVIDIA's hooks are on the node without the rest of the toolkit, they make links and the loader's cache."""
+    tool = tmp_path / "usr/bin/nvidia-cdi-hook"
+    tool.parent.mkdir(parents=True)
+    tool.touch()
+    flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
+    edits = Press(tmp_path, flags=flags).print()["gpu"]["containerEdits"]
     links, cache = edits["hooks"]
-    assert (links["path"], links["args"][:3]) == ("/usr/bin/nvidia-ctk", ["nvidia-ctk", "hook", "create-symlinks"])
+    assert (links["path"], links["args"][:2]) == ("/usr/bin/nvidia-cdi-hook", ["nvidia-cdi-hook", "create-symlinks"])
     assert f"--link=libcuda.so.{DRIVER}::/usr/lib/x86_64-linux-gnu/libcuda.so.1" in links["args"]
     assert "--link=libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so" in links["args"]
-    assert cache["args"] == ["nvidia-ctk", "hook", "update-ldcache", "--folder=/usr/lib/x86_64-linux-gnu"]
+    assert cache["args"] == ["nvidia-cdi-hook", "update-ldcache", "--folder=/usr/lib/x86_64-linux-gnu"]
     assert not any(mount["containerPath"].endswith(".so.1") for mount in edits["mounts"])
+
+
+def test_graphics(tmp_path: Path) -> None:
+    """DRM files with their links by address, and the files for EGL, Vulkan, OpenCL, OptiX and the X server."""
+    lib, version = "usr/lib/x86_64-linux-gnu", DRIVER
+    given = {
+        f"{lib}/libnvidia-egl-gbm.so.1.1.2": f"{lib}/libnvidia-egl-gbm.so.1.1.2",
+        f"{lib}/libnvidia-nvvm70.so.4": f"{lib}/libnvidia-nvvm70.so.4",
+        f"{lib}/libnvidia-vulkan-producer.so.{version}": f"{lib}/libnvidia-vulkan-producer.so.{version}",
+        f"{lib}/vdpau/libvdpau_nvidia.so.{version}": f"{lib}/vdpau/libvdpau_nvidia.so.{version}",
+        f"{lib}/nvidia/xorg/nvidia_drv.so": f"{lib}/nvidia/xorg/nvidia_drv.so",
+        "usr/share/glvnd/egl_vendor.d/10_nvidia.json": "usr/share/glvnd/egl_vendor.d/10_nvidia.json",
+        "usr/share/nvidia/nvoptix.bin": "usr/share/nvidia/nvoptix.bin",
+        "etc/OpenCL/vendors/nvidia.icd": "etc/OpenCL/vendors/nvidia.icd",
+        "usr/share/vulkan/icd.d/nvidia_icd.json": "etc/vulkan/icd.d/nvidia_icd.json",
+        f"lib/firmware/nvidia/{version}/gsp_ga10x.bin": f"lib/firmware/nvidia/{version}/gsp_ga10x.bin",
+        "usr/bin/nvidia-imex": "usr/bin/nvidia-imex",
+        "usr/local/nvidia/bin/nvidia-xconfig": "usr/bin/nvidia-xconfig",
+        "run/nvidia-persistenced/socket": "run/nvidia-persistenced/socket",
+    }
+    flags = {"plugin": {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": "/usr/bin/nvidia-cdi-hook"}}
+    press = Press(tmp_path, flags=flags)
+    gpu = press.driver.gpus[0]
+    shown = [f"sys/bus/pci/devices/{gpu.pci}/drm/{name}" for name in ("card1", "renderD129")]
+    for name in (*given, *shown, "dev/dri/card1", "dev/dri/renderD129", "usr/bin/nvidia-cdi-hook"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    spec = press.print()["gpu"]
+    mounts = {mount["hostPath"]: mount for mount in spec["containerEdits"]["mounts"]}
+    assert {path: mounts[f"/{path}"]["containerPath"] for path in given} == {
+        path: f"/{target}" for path, target in given.items()
+    }
+    assert "noexec" in mounts["/run/nvidia-persistenced/socket"]["options"]
+    assert f"NVIDIA_CTK_LIBCUDA_DIR=/{lib}" in spec["containerEdits"]["env"]
+    assert _nodes(spec, gpu.uuid) == [f"/dev/nvidia{gpu.minor}", "/dev/dri/card1", "/dev/dri/renderD129"]
+    (links,) = spec["devices"][0]["containerEdits"]["hooks"]
+    assert links["args"][2:] == [
+        f"--link=../card1::/dev/dri/by-path/pci-{gpu.pci}-card",
+        f"--link=../renderD129::/dev/dri/by-path/pci-{gpu.pci}-render",
+    ]
 
 
 def test_a_driver_root(tmp_path: Path) -> None:
@@ -159,7 +223,13 @@ def test_other_classes(tmp_path: Path) -> None:
     press = Press(tmp_path, flags=flags | {"plugin": {"deviceListStrategy": "cdi-cri"}}, imex={"channelIDs": [0]})
     for name in ("infiniband", "nvidia-caps-imex-channels"):
         (tmp_path / "dev" / name).mkdir()
-    for name in ("nvidia-caps-imex-channels/channel0", "nvidia-fs0", "gdrdrv", "infiniband/uverbs0"):
+    for name in (
+        "nvidia-caps-imex-channels/channel0",
+        "nvidia-fs0",
+        "gdrdrv",
+        "infiniband/uverbs0",
+        "infiniband/umad0",
+    ):
         (tmp_path / "dev" / name).touch()
     specs = press.print()
     assert specs.keys() == {"gpu", "imex-channel", "gds", "mofed", "gdrcopy"}

@@ -9,6 +9,7 @@ import pytest
 from hub.base.errors import ConfigError
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
 from plugins.gpu.settings.file import GPUSettings, HealthSettings, XidTable
+from plugins.gpu.settings.notes import notes
 from plugins.gpu.settings.xids import FATAL, IGNORED, OTHERS, XidMeaning, XidPolicy, describe
 
 GPU_UUID = "GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"
@@ -116,6 +117,17 @@ def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
     assert settings.dphub.reset_levels == {"nvidia.com/gpu": "off", "nvidia.com/x": "clean"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["# nothing\n", "version: ''", "flags: {nvidiaDriverRoot: '', mpsRoot: '', plugin: {nvidiaCTKPath: ''}}"],
+)
+def test_what_is_empty_is_the_default(tmp_path: Path, text: str) -> None:
+    """A file with nothing but comments, and the keys that NVIDIA's plugin completes."""
+    settings = _read(tmp_path, text)
+    assert settings.flags == GPUSettings().flags
+    assert settings.sharing == GPUSettings().sharing
+
+
 def test_keys_without_a_value(tmp_path: Path) -> None:
     """As if they were not there, as NVIDIA's plugin takes them."""
     text = "version: v1\nflags:\n  migStrategy:\n  plugin:\nsharing:\n  mps: null\nresources:\ndphub:\n"
@@ -173,13 +185,12 @@ def test_requests_for_one(tmp_path: Path, text: str, *, single: bool) -> None:
         (TIME_SLICING % "{name: x, replicas: 2, devices: none}", "sharing.timeSlicing.resources[0]", '"all"'),
         (TIME_SLICING % "{name: x, replicas: 2, devices: 0}", "sharing.timeSlicing.resources[0]", "at least 1"),
         (TIME_SLICING % "{name: x, replicas: 2, devices: [a]}", "sharing.timeSlicing.resources[0]", "name a device"),
-        (TIME_SLICING % f"{GOOD}, {GOOD}", "sharing.timeSlicing", "resources[1]"),
-        (f"sharing: {{timeSlicing: {{strategy: odd, resources: [{GOOD}]}}}}", "sharing.timeSlicing", "odd"),
         (
-            f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}",
-            "sharing",
-            "timeSlicing and mps are both set",
+            TIME_SLICING % f"{GOOD}, {{name: nvidia.com/gpu, replicas: 2, rename: x}}",
+            "sharing.timeSlicing",
+            "resources[1]",
         ),
+        (f"sharing: {{timeSlicing: {{strategy: odd, resources: [{GOOD}]}}}}", "sharing.timeSlicing", "odd"),
         (f"flags: {{migStrategy: mixed}}\nsharing: {{mps: {{resources: [{GOOD}]}}}}", "", "flags.migStrategy mixed"),
         ("dphub: {reset: {nvidia.com/gpu: shiny}}", "dphub.reset", "'shiny', expected one of off, check, clean, reset"),
         ("dphub: {reset: {nvidia.com/gpu: on}}", "dphub", "is true, expected one of off, check, clean, reset"),
@@ -219,6 +230,8 @@ VALUES = {
     "CONTAINER_DRIVER_ROOT": ("/r", "/r"),
     "DRIVER_ROOT_CTR_PATH": ("/r", "/r"),
     "SHARED_DEVICES_ALLOCATION_POLICY": ("packed", "packed"),
+    "CDI_DISABLE_HOOKS": ("update-ldcache, all", ["update-ldcache", "all"]),
+    "CDI_FEATURE_FLAGS": ("disable-nvsandboxutils", ["disable-nvsandboxutils"]),
     "IMEX_CHANNEL_IDS": ("0", [0]),
     "IMEX_REQUIRED": ("true", True),
 }
@@ -267,7 +280,9 @@ I, R, F = XidMeaning.IGNORE, XidMeaning.RECOVER, XidMeaning.FATAL  # noqa: E741 
         ({}, {"DP_ENABLE_HEALTHCHECKS": "13,48"}, {13: R, 48: F, 31: I}),
         ({"ignore": [79]}, {"DP_ENABLE_HEALTHCHECKS": "79"}, {79: F}),
         ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "79,94"}, {79: F, 94: R, 48: I}),
-        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: F, 94: R, 13: I}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "all", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: F, 94: R, 13: R}),
+        ({"recover": [79]}, {"DP_DISABLE_HEALTHCHECKS": "48", "DP_ENABLE_HEALTHCHECKS": "all"}, {79: R, 48: F, 31: R}),
+        ({}, {"DP_DISABLE_HEALTHCHECKS": "79, twelve, 0x1F, -3"}, {79: I, 94: R}),
     ],
 )
 def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str], meanings: dict[int, Any]) -> None:
@@ -291,11 +306,35 @@ def test_health_checks_that_are_off(environment: dict[str, str], *, listens: boo
     assert (policy.listens, policy.probes) == (listens, probes)
 
 
+def _notes(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    return list(notes(_read(tmp_path, text), environment))
+
+
 @pytest.mark.parametrize("value", ["79;94", "²", "1" * 5000], ids=["words", "other digits", "many digits"])
-def test_a_health_check_variable_with_a_bad_value(value: str) -> None:
-    """It is not ignored as by NVIDIA's plugin, since health checks would then differ from what the user asked for."""
-    with pytest.raises(ConfigError, match=f'^DP_DISABLE_HEALTHCHECKS: "{value}" is not an XID'):
-        XidPolicy.of(XidTable(), {"DP_DISABLE_HEALTHCHECKS": value})
+def test_a_health_check_variable_with_a_bad_value(tmp_path: Path, value: str) -> None:
+    """It is ignored as by NVIDIA's plugin, and named."""
+    (note,) = _notes(tmp_path, "version: v1", DP_DISABLE_HEALTHCHECKS=f"{value},94")
+    assert note == (
+        f'DP_DISABLE_HEALTHCHECKS: "{value}" is ignored, expected "all", "xids" or a list of XIDs such as "13,31"'
+    )
+
+
+def test_what_is_ignored_is_named(tmp_path: Path) -> None:
+    """Of both kinds of sharing MPS applies, and of several entries the one with the most replicas, as at NVIDIA."""
+    both = f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}"
+    settings = _read(tmp_path, both)
+    assert settings.sharing.mode is settings.sharing.mps
+    assert _notes(tmp_path, both) == [
+        "sharing.timeSlicing is ignored: sharing.mps is set, and only one of the two applies"
+    ]
+    more = TIME_SLICING % f"{GOOD}, {{name: gpu, replicas: 5}}, {{name: nvidia.com/gpu, replicas: 3}}"
+    mode = _read(tmp_path, more).sharing.mode
+    assert mode is not None
+    assert [entry.replicas for entry in mode.entries] == [5]
+    assert _notes(tmp_path, more) == [
+        "sharing.timeSlicing.resources has 3 entries for nvidia.com/gpu: the one with 5 replicas applies"
+    ]
+    assert _notes(tmp_path, TIME_SLICING % GOOD, DP_ENABLE_HEALTHCHECKS="all") == []
 
 
 def test_xids_have_words() -> None:

@@ -96,7 +96,10 @@ def test_patterns() -> None:
     """The first pattern that matches names the resource; what none matches has its usual name."""
     gpus = [_gpu(0, name="Tesla T4"), _gpu(1), _gpu(2, "1c.3g.20gb", "1g.5gb")]
     patterns = {
-        "gpus": [{"pattern": "*A100*40GB", "name": "nvidia.com/a100"}, {"pattern": "A100", "name": "nvidia.com/never"}],
+        "gpus": [
+            {"pattern": "*A100*40GB", "name": "nvidia.com/a100"},
+            {"pattern": "*A100*", "name": "nvidia.com/never"},
+        ],
         "mig": [{"pattern": "1c.*", "name": "part"}],
     }
     planned = _plan(gpus, flags={"migStrategy": "mixed"}, resources=patterns)
@@ -109,10 +112,11 @@ def test_patterns() -> None:
     assert set(planned.resources) == {"nvidia.com/a100", "nvidia.com/never", "nvidia.com/gpu"}
 
 
-def test_a_pattern_is_found_anywhere_and_taken_literally() -> None:
+def test_a_pattern_is_for_the_whole_name_and_taken_literally() -> None:
     """As in NVIDIA's plugin: only "*" means something else than itself."""
-    patterns = {"gpus": [{"pattern": "T.4", "name": "dot"}, {"pattern": "T4", "name": "t4"}]}
-    assert _advertised(_plan([_gpu(0, name="Tesla T4")], resources=patterns)) == {"nvidia.com/t4": ["GPU-0"]}
+    patterns = [("T4", "part"), ("Tesla T", "start"), ("Tesla T.", "dot"), ("Tesla*T4*", "t4")]
+    gpus = [{"pattern": pattern, "name": name} for pattern, name in patterns]
+    assert _advertised(_plan([_gpu(0, name="Tesla T4")], resources={"gpus": gpus})) == {"nvidia.com/t4": ["GPU-0"]}
 
 
 @pytest.mark.parametrize(

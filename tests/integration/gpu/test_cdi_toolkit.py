@@ -1,0 +1,146 @@
+"""NVIDIA's container toolkit writes the CDI file of the GPUs if the node has it, and what it writes is checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.gpu.cdi import toolkit
+from plugins.gpu.nvml.programs import ProgramFailed
+from tests.unit.plugins.gpu.test_cdi import VENDOR, Press
+
+HOOK = "/usr/bin/nvidia-cdi-hook"
+
+
+def _edits(root: str = "") -> dict[str, Any]:
+    return {
+        "env": ["NVIDIA_VISIBLE_DEVICES=void"],
+        "deviceNodes": [{"path": "/dev/nvidiactl", "hostPath": f"{root}/dev/nvidiactl", "major": 195, "minor": 255}],
+        "mounts": [{"hostPath": f"{root}/usr/lib64/libx.so", "containerPath": "/usr/lib64/libx.so", "options": ["ro"]}],
+        "hooks": [{"hookName": "createContainer", "path": HOOK, "args": ["nvidia-cdi-hook", "chmod"]}],
+    }
+
+
+def _spec(names: list[str], **more: object) -> dict[str, Any]:
+    nodes = {"deviceNodes": [{"path": "/dev/nvidia0", "permissions": "rwm", "fileMode": 438}]}
+    return {
+        "cdiVersion": "0.7.0",
+        "kind": f"{VENDOR}/gpu",
+        "containerEdits": _edits(),
+        "devices": [{"name": name, "containerEdits": nodes} for name in names],
+        **more,
+    }
+
+
+class Node(Press):
+    """A node with the toolkit.
+
+    Args:
+        root: Its directory.
+        script: What its nvidia-ctk does.
+        sections: The configuration.
+    """
+
+    def __init__(self, root: Path, script: str = "", mig: Any = None, **flags: object) -> None:  # noqa: ANN401 - the node's
+        plugin = {"deviceListStrategy": "cdi-cri", "nvidiaCTKPath": HOOK, **flags}
+        super().__init__(root, "a100x2", mig, flags={"plugin": plugin})
+        self.tool = root / "usr/bin/nvidia-ctk"
+        self.output = root / "output"
+        self.args = root / "args"
+        self.run(script or f"cat {self.output}")
+        self.write(_spec(self.names()))
+
+    def names(self) -> list[str]:
+        """Of the GPUs, and "all"."""
+        return [*(gpu.uuid for gpu in self.driver.gpus), "all"]
+
+    def run(self, script: str) -> None:
+        """Replace the toolkit's program."""
+        self.tool.write_text(f'#!/bin/sh\necho "$@" >> {self.args}\n{script}\n')
+        self.tool.chmod(0o755)
+
+    def write(self, spec: object) -> None:
+        """Have the program write this, with its log around it."""
+        self.output.write_text(f"time=1 level=warning msg=x\n{json.dumps(spec)}\ntime=2 level=info msg=y\n")
+
+    def file(self) -> dict[str, Any]:
+        """Bring the files in step with the driver, and read that of the GPUs."""
+        gpus = self.gpus()
+        self._node_files.refresh(gpus)
+        self.files.update(gpus, self.driver.driver)
+        return json.loads((self.directory / f"{VENDOR}-gpu.json").read_text())  # type: ignore[no-any-return] # JSON
+
+
+def test_the_toolkit_writes_the_file(tmp_path: Path) -> None:
+    """Its specification is the file, and it is not run again while nothing changes."""
+    node = Node(tmp_path)
+    assert node.file() == node.file() == _spec(node.names())
+    assert (node.files.problem, node.files.note) == ("", "")
+    (args,) = node.args.read_text().splitlines()
+    assert args.startswith(f"cdi generate --format=json --output= --vendor={VENDOR} --class=gpu ")
+    assert f"--driver-root={tmp_path} " in args
+    assert args.endswith(f"--nvidia-cdi-hook-path={HOOK}")
+    node.driver.unplug(1)
+    node.write(_spec(node.names()))
+    assert node.file() == _spec(node.names())
+
+
+def test_hooks_and_flags_are_passed_on(tmp_path: Path) -> None:
+    """As NVIDIA's plugin passes its variables to the same code."""
+    node = Node(tmp_path)
+    settings = node.settings(cdi={"disable_hooks": ["chmod"], "feature_flags": ["x"]})
+    toolkit.generate(str(node.tool), settings, node.paths, node.gpus())
+    assert node.args.read_text().endswith(f"--nvidia-cdi-hook-path={HOOK} --disable-hook=chmod --feature-flag=x\n")
+
+
+def test_paths_are_those_of_the_node(tmp_path: Path) -> None:
+    """What the program finds where this process sees the driver is written as the node sees it."""
+    node = Node(tmp_path)
+    node.write(_spec(node.names(), containerEdits=_edits(str(tmp_path))))
+    assert node.file()["containerEdits"] == _edits()
+
+
+def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
+    """The toolkit does not define a GPU that is divided, which a container may still get."""
+    node = Node(tmp_path, mig={1: "mixed"})
+    whole, divided = node.driver.gpus
+    node.write(_spec([whole.uuid, *(mig.uuid for mig in divided.migs), "all"]))
+    names = [device["name"] for device in node.file()["devices"]]
+    assert names == [whole.uuid, *(mig.uuid for mig in divided.migs), "all", divided.uuid]
+    assert node.files.note == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no driver >&2; exit 3", "nvidia-ctk failed (exit code 3): no driver"),
+        ("echo hello", "nvidia-ctk wrote no JSON: hello"),
+        ("exec sleep 60", "nvidia-ctk did not finish within 0.3 s"),
+        ("echo '{}'", "a specification that is not valid: Object missing required field `cdiVersion`"),
+        ("sed s/gpu/other/ OUTPUT", "a specification that is not valid: Invalid enum value"),
+        ("sed s/permissions/rights/ OUTPUT", "Object contains unknown field `rights`"),
+        ("sed s,/dev/nvidia0,nvidia0, OUTPUT", "Expected `str` matching regex '^/'"),
+        ("sed s/GPU-/CPU-/ OUTPUT", "wrote a specification without GPU-"),
+        (f"sed s,{HOOK},/tmp/hook, OUTPUT", f"with other hooks than {HOOK}: /tmp/hook"),
+    ],
+)
+def test_what_is_not_a_specification_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    """The plugin's own file is written instead, and the reason is noted."""
+    monkeypatch.setattr(toolkit, "TIMEOUT", 0.3 if "sleep" in script else 60)
+    node = Node(tmp_path)
+    node.run(script.replace("OUTPUT", str(node.output)))
+    assert node.file()["cdiVersion"] == "0.5.0"
+    assert node.files.problem == ""
+    assert node.files.note.startswith("the CDI file is written without NVIDIA's container toolkit: nvidia-ctk ")
+    assert reason in node.files.note
+
+
+def test_too_much_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a bounded part of it is kept, which is then no JSON."""
+    monkeypatch.setattr(toolkit, "MAX_OUTPUT", 100)
+    node = Node(tmp_path)
+    with pytest.raises(ProgramFailed, match="wrote no JSON"):
+        toolkit.generate(str(node.tool), node.settings(), node.paths, node.gpus())
