@@ -35,5 +35,7 @@ class CheckReport(msgspec.Struct, frozen=True):
     excluded: tuple[ExcludedDevice, ...] = ()
     reason: str = ""
     """Why there is no device, if that is not an error."""
+    differences: tuple[str, ...] | None = None
+    """What becomes different on a node that moves over from another plugin; None if that was not requested."""
     loaded: bool = True
     """Whether the plugin's code was loaded; otherwise none of it was checked."""

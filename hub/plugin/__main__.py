@@ -101,6 +101,9 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", action="store_true", help="with --check: also scan its devices once")
     parser.add_argument(
+        "--moving-over", action="store_true", help="with --check: what becomes different for users of another plugin"
+    )
+    parser.add_argument(
         "--shipped-only",
         action="store_true",
         help="with --check: load only plugins that come with the hub, and do not scan",
@@ -138,7 +141,9 @@ def _report(options: argparse.Namespace) -> int:
     elif options.shipped_only:
         report = check_shipped_plugin(options.plugin, options.config, host)
     else:
-        report = check_plugin(options.plugin, options.config, host, with_devices=options.scan)
+        report = check_plugin(
+            options.plugin, options.config, host, with_devices=options.scan, moving_over=options.moving_over
+        )
     with os.fdopen(result, "wb") as file:
         file.write(msgspec.json.encode(report))
     return Exit.USAGE if report.problems else Exit.OK

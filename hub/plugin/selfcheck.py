@@ -29,7 +29,9 @@ _SPARE = 10.0
 """Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is killed."""
 
 
-def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: bool) -> CheckReport:
+def check_plugin(
+    target: str, config: Path | None, host: Host, *, with_devices: bool, moving_over: bool = False
+) -> CheckReport:
     """Create the plugin as its process would, and scan its devices once if requested."""
     try:
         kind = load_plugin(target)
@@ -40,6 +42,8 @@ def check_plugin(target: str, config: Path | None, host: Host, *, with_devices: 
         return CheckReport((str(error),))
     except Exception as error:  # noqa: BLE001 - its constructor is plugin code
         return CheckReport((str(PluginError.of(error, kind)),))
+    if moving_over:
+        return _differences(plugin, (*warnings, *map(str, plugin.notes)))
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
         return CheckReport(tuple(_problems(plugin, source)), (*warnings, *map(str, plugin.notes)))
@@ -68,6 +72,13 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
         load_plugin(target)
     os.environ.update(msgspec.json.decode(os.environ.pop(CHECKED_VARIABLES, "{}"), type=dict[str, str]))
     return check_plugin(target, config, host, with_devices=False)
+
+
+def _differences(plugin: Plugin, warnings: tuple[str, ...]) -> CheckReport:
+    try:
+        return CheckReport((), warnings, differences=tuple(map(str, plugin.moving_over())))
+    except Exception as error:  # noqa: BLE001 - plugin code
+        return CheckReport((str(PluginError.of(error, plugin.moving_over)),), warnings)
 
 
 def _problems(plugin: Plugin, source: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from plugins.gpu.discovery.devwatch import watch_device_files
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
+from plugins.gpu.moving import differences
 from plugins.gpu.mps import MpsDaemons
 from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
@@ -145,6 +146,15 @@ class GPU(Plugin):
         """Count the XIDs that the driver reported."""
         samples = [Sample(count, {"xid": code}) for code, count in self._xids.counts().items()]
         return [Metric("dphub_gpu_xid_errors_total", "XIDs that the driver has reported.", samples, Kind.COUNTER)]
+
+    def moving_over(self) -> Iterator[str]:
+        """Compare the settings with what NVIDIA's plugin makes of them, on the GPUs of this node if there are any."""
+        try:
+            gpus = self._driver.poll(self.settings.dphub.health.driver_timeout).gpus
+        except DriverFailure as failure:
+            self.notes = [*self.notes, f"the GPUs of this node are not taken into account: {failure}"]
+            gpus = ()
+        return differences(self.settings, gpus)
 
     def reset_settings(self) -> ResetSettings:
         """Return the settings of a reset."""

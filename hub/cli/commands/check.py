@@ -26,6 +26,9 @@ from hub.supervisor.settings import HubSettings
 _PATH = click.Path(path_type=Path, readable=False)
 """As in `run`."""
 
+_NVIDIA = "plugins.gpu:GPU"
+"""The plugin that reads the file of NVIDIA's."""
+
 
 @click.command(
     epilog=examples(
@@ -33,6 +36,7 @@ _PATH = click.Path(path_type=Path, readable=False)
         "dphub check --load circus.ini",
         "dphub check --plugin plugins.gpu:GPU gpu.yaml",
         "dphub check --plugin plugins.stub:Stub --scan",
+        "dphub check --moving-over nvidia-config.yaml",
     )
 )
 @click.argument("file", type=_PATH, required=False)
@@ -44,6 +48,11 @@ _PATH = click.Path(path_type=Path, readable=False)
     metavar="MODULE:CLASS",
     help="Load this plugin's code and check it; FILE is its configuration, not a circus.ini.",
 )
+@click.option(
+    "--moving-over",
+    is_flag=True,
+    help="FILE is the file of NVIDIA's device plugin: list what becomes different with it here.",
+)
 @click.option("--scan", is_flag=True, help="Also scan for devices once, and list what the plugin would offer.")
 @click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
 @click.option(
@@ -54,27 +63,45 @@ _PATH = click.Path(path_type=Path, readable=False)
 )
 @click_errors()
 def check(
-    file: Path | None, plugin: str | None, *, load: bool, scan: bool, as_json: bool, host_root: Path | None
+    file: Path | None,
+    plugin: str | None,
+    *,
+    load: bool,
+    moving_over: bool,
+    scan: bool,
+    as_json: bool,
+    host_root: Path | None,
 ) -> None:
     """Check a circus.ini and every plugin in it, or one plugin and its configuration, without starting anything.
 
     FILE is a circus.ini; by default the one that `dphub run` would use. Nothing that it names is run, and of the
     plugins in it only those that come with the hub are loaded. The code of a plugin can do anything once it is loaded:
     use --load and --plugin only for code that you trust.
+
+    With --moving-over, FILE is the file of NVIDIA's device plugin. It means the same here, except for keys that
+    NVIDIA's plugin accepts and ignores. Run it on a node with GPUs to see the numbers of devices before and after.
     """
+    if moving_over:
+        if load or scan or plugin:
+            raise click.UsageError("--moving-over cannot be combined with --load, --plugin and --scan")
+        if file is None:
+            raise click.UsageError("--moving-over needs FILE, the file of NVIDIA's device plugin")
+        sys.exit(_check_plugin(_NVIDIA, file, host_root, ["--moving-over"], as_json=as_json))
     if plugin:
         if load:
             raise click.UsageError("--plugin loads the plugin anyway, so --load is for a circus.ini only")
-        sys.exit(_check_plugin(plugin, file, host_root, scan=scan, as_json=as_json))
+        sys.exit(_check_plugin(plugin, file, host_root, ["--scan"] if scan else [], as_json=as_json))
     if scan or as_json:
-        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS")
+        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS or --moving-over")
     sys.exit(_check_hub(file or default_config(), load=load))
 
 
-def _check_plugin(plugin: str, file: Path | None, host_root: Path | None, *, scan: bool, as_json: bool) -> int:
+def _check_plugin(
+    plugin: str, file: Path | None, host_root: Path | None, options: Sequence[str], *, as_json: bool
+) -> int:
     flags = [("--config", file), ("--host-root", host_root)]
     words = [str(word) for flag, value in flags if value for word in (flag, value)]
-    command = own_python("hub.plugin", plugin, *words, "--check", *(["--scan"] if scan else []))
+    command = own_python("hub.plugin", plugin, *words, "--check", *options)
     try:
         report = run_check(command, environment=inherited_environment())
     except HubError as error:
@@ -117,6 +144,10 @@ def _check_hub(config: Path, *, load: bool) -> int:
 def _print(report: CheckReport) -> None:
     if report.devices is not None:
         _print_devices(report.devices, report.reason)
+    for difference in report.differences or ():
+        echo(difference)
+    if report.differences == ():
+        echo("nothing becomes different")
     for each in report.excluded:
         echo(f"excluded: {each.id}: {each.reason}")
     _print_findings(report)

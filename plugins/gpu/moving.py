@@ -1,0 +1,63 @@
+"""What becomes different on a node that moves over from NVIDIA's plugin with its file.
+
+Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. Here they apply.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.resources import plan
+from plugins.gpu.settings.file import GPUSettings
+from plugins.gpu.settings.sharing import ResourcePatterns, SharedResource, SharingMode, SharingSection
+
+
+def differences(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
+    """Name each key with another effect, then what that means for the resources of these GPUs."""
+    for kind in ("gpus", "mig", "migs"):
+        for number, pattern in enumerate(getattr(settings.resources, kind)):
+            where = f"resources.{kind}[{number}]"
+            yield f'{where}: devices that match "{pattern.pattern}" become {pattern.name}; ignored there'
+    if mode := settings.sharing.mode:
+        where = "sharing.mps" if settings.sharing.mps else "sharing.timeSlicing"
+        for number, entry in enumerate(mode.resources):
+            yield from _of_entry(f"{where}.resources[{number}]", mode, entry)
+    if gpus:
+        yield from _of_resources(settings, gpus)
+
+
+def _of_entry(where: str, mode: SharingMode, entry: SharedResource) -> Iterator[str]:
+    there, here = mode.name_of(_as_there(entry)), mode.name_of(entry)
+    if there != here:
+        yield f"{where}.rename: shared devices become {here} instead of {there}; ignored there"
+    if isinstance(entry.devices, int):
+        yield f"{where}.devices: the number of {entry.name} that are shared is {entry.devices}; ignored there, all are"
+    elif entry.devices != "all":
+        named = ", ".join(map(str, entry.devices)) or "none"
+        yield f"{where}.devices: the {entry.name} that are shared: {named}; ignored there, all are"
+
+
+def _of_resources(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
+    there, here = (
+        Counter(share.resource for share in plan(each, gpus).shares) for each in (settings_there(settings), settings)
+    )
+    for resource in dict.fromkeys([*there, *here]):
+        if there[resource] != here[resource]:
+            yield f"{resource} on this node: {there[resource]} devices there, {here[resource]} here"
+
+
+def settings_there(settings: GPUSettings) -> GPUSettings:
+    """Return the settings as NVIDIA's plugin applies them."""
+    sharing = settings.sharing
+    modes = {
+        name: msgspec.structs.replace(mode, resources=tuple(map(_as_there, mode.resources)))
+        for name, mode in (("time_slicing", sharing.time_slicing), ("mps", sharing.mps))
+        if mode
+    }
+    return msgspec.structs.replace(settings, resources=ResourcePatterns(), sharing=SharingSection(**modes))
+
+
+def _as_there(entry: SharedResource) -> SharedResource:
+    return msgspec.structs.replace(entry, rename="", devices="all")

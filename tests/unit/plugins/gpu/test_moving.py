@@ -1,0 +1,56 @@
+"""What a file of NVIDIA's plugin changes on the day of the move, before it happens."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from plugins.gpu.moving import differences
+from plugins.gpu.settings.file import GPUSettings
+from tests.harness.gpu_support import facts
+from tests.simulators.nvml import SimulatedNode
+
+
+def _settings(**sections: Any) -> GPUSettings:  # noqa: ANN401 - as in a file
+    return msgspec.convert(sections, GPUSettings)
+
+
+def _shared(**entry: object) -> dict[str, Any]:
+    return {"timeSlicing": {"renameByDefault": True, "resources": [{"name": "nvidia.com/gpu", "replicas": 4, **entry}]}}
+
+
+@pytest.mark.parametrize("sections", [{}, {"sharing": _shared()}, {"sharing": _shared(rename="gpu.shared")}])
+def test_nothing_becomes_different(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """As long as no key is used that is ignored there."""
+    assert list(differences(_settings(**sections), facts(SimulatedNode(tmp_path, "pair")))) == []
+
+
+def test_keys_that_are_ignored_there(tmp_path: Path) -> None:
+    """Each with its place, and on a node with GPUs the numbers of devices."""
+    settings = _settings(
+        sharing=_shared(rename="nvidia.com/slice", devices=1),
+        resources={"gpus": [{"pattern": "*H100*", "name": "h100"}]},
+    )
+    entry = "sharing.timeSlicing.resources[0]"
+    keys = [
+        'resources.gpus[0]: devices that match "*H100*" become nvidia.com/h100; ignored there',
+        f"{entry}.rename: shared devices become nvidia.com/slice instead of nvidia.com/gpu.shared; ignored there",
+        f"{entry}.devices: the number of nvidia.com/gpu that are shared is 1; ignored there, all are",
+    ]
+    assert list(differences(settings, [])) == keys
+    assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
+        *keys,
+        "nvidia.com/gpu.shared on this node: 8 devices there, 0 here",
+        "nvidia.com/h100 on this node: 0 devices there, 2 here",
+    ]
+
+
+def test_a_list_of_devices(tmp_path: Path) -> None:
+    """The others stay whole here."""
+    settings = _settings(sharing=_shared(devices=["0"]))
+    assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
+        "sharing.timeSlicing.resources[0].devices: the nvidia.com/gpu that are shared: 0; ignored there, all are",
+        "nvidia.com/gpu.shared on this node: 8 devices there, 4 here",
+        "nvidia.com/gpu on this node: 0 devices there, 1 here",
+    ]
