@@ -42,8 +42,13 @@ def allocation(pool: Pool, hcas: Sequence[Hca], nodes: Sequence[DeviceNode]) -> 
         if pool.nccl_ib_hca:
             env["NCCL_IB_HCA"] = ",".join(hca.name for hca in hcas)
         if pool.ucx_net_devices:
-            env["UCX_NET_DEVICES"] = ",".join(f"{hca.name}:{port.number}" for hca in hcas for port in hca.ports)
+            env["UCX_NET_DEVICES"] = ",".join(f"{hca.name}:{number}" for hca in hcas for number in _port_numbers(hca))
     return Allocation(nodes=nodes, env=env)
+
+
+def _port_numbers(hca: Hca) -> list[int]:
+    """Return the numbers of the ports; a hidden device is a virtual function, which has one."""
+    return [port.number for port in hca.ports] or [1]
 
 
 def _info(hca: Hca) -> dict[str, dict[str, str]]:

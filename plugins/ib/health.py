@@ -67,14 +67,14 @@ class PortWatch:
         )
 
     def fault(self, hca: Hca, required: PortRule, rule: PoolHealth) -> str:
-        """Return why an HCA cannot be used; empty if it can.
+        """Return why an HCA cannot be used; empty if it can. The ports of a hidden one are the concern of its pod.
 
         Args:
             hca: The HCA.
             required: Which of its ports must be up.
             rule: When a port counts as down.
         """
-        if required is PortRule.NONE:
+        if required is PortRule.NONE or hca.hidden:
             return ""
         if not hca.ports:
             return f"{hca.name} has no ports"

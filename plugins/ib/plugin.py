@@ -3,17 +3,28 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from hub import Allocation, Device, Excluded, Metric, NoDevices, Plugin, RecoveryPolicy, read_allocation_hint
+from hub import (
+    Allocation,
+    Device,
+    DeviceNode,
+    Excluded,
+    Metric,
+    NoDevices,
+    Plugin,
+    RecoveryPolicy,
+    read_allocation_hint,
+)
 from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
 from plugins.ib.discovery.facts import Hca
+from plugins.ib.discovery.memory import FunctionMemory
 from plugins.ib.discovery.routes import default_route_interfaces
 from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
 from plugins.ib.health import PortWatch
@@ -32,9 +43,9 @@ NEVER = 1e9
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",
-    "in exclusive namespace mode: a device moved to a pod's network namespace is invisible here until the pod ends",
+    "in exclusive namespace mode: a device in a pod's network namespace stays listed, but its ports are not watched",
 )
-"""Explains to administrators why a device may be missing."""
+"""Explains to administrators why a device may show no ports."""
 
 
 class IB(Plugin):
@@ -51,6 +62,7 @@ class IB(Plugin):
         if self.reset_resources:
             self.reset = "plugins.ib.reset:reset"
         self._binder = DriverBinder(self.host, unbound_directory(self.runtime))
+        self._memory = FunctionMemory(self.host, self.runtime)
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._assigned = PoolMembers()
@@ -69,7 +81,7 @@ class IB(Plugin):
             self._hcas = ()
             raise NoDevices(f"the kernel's RDMA support is not loaded: {RDMA_DEVICES} does not exist")
         found = read_hcas(self.host)
-        self._hcas = hcas = found.hcas
+        self._hcas = hcas = self._memory.complete(found.hcas)
         self._ports.update(read_states(self.host))
         self._assigned = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
         self._cdi.update(
@@ -111,8 +123,8 @@ class IB(Plugin):
         if not found or any(each is None for each in found):
             raise ValueError("a device was just removed")
         pools, hcas = zip(*(each for each in found if each), strict=True)
-        distinct = {hca.pci: hca for group in hcas for hca in group}
-        nodes = () if self._cdi.used else Allocation.merge(devices).nodes
+        distinct = {hca.pci: self._memory.with_device_files(hca) for group in hcas for hca in group}
+        nodes = [] if self._cdi.used else self._nodes(pools[0], distinct.values())
         plain = allocation(pools[0], list(distinct.values()), nodes)
         return msgspec.structs.replace(plain, **self._cdi.edits(pools[0], list(distinct)))
 
@@ -142,6 +154,10 @@ class IB(Plugin):
         self._hints[available[0].resource] = hint.time
         return hint.pci
 
+    def _nodes(self, pool: Pool, hcas: Iterable[Hca]) -> list[DeviceNode]:
+        """Return the device files of these HCAs, each once."""
+        return list(dict.fromkeys(node for hca in hcas for node in device_nodes(self.host, pool, hca)))
+
     def _closeness(self, gpu: str, hca: str) -> int:
         """Count the PCI bridges that two devices share, by their sysfs paths; a common NUMA node breaks ties."""
         one, other = (Path(os.path.realpath(self.host.path(f"/sys/bus/pci/devices/{pci}"))) for pci in (gpu, hca))
@@ -170,7 +186,7 @@ class IB(Plugin):
         return Device(
             name,
             pool.resource,
-            nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
+            nodes=self._nodes(pool, hcas),
             unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
             # HCAs on several nodes are close to all of them, which does not help narrow down the choice.
             numa=sorted(numa) if len(numa) == 1 else (),
@@ -194,6 +210,7 @@ def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
         "board": hca.board,
         "GUID": hca.node_guid,
         "virtual function of": hca.pf,
+        "namespace": "of a pod" if hca.in_pod or hca.hidden else "",
     }
     return {name: _printable(value) for name, value in known.items() if value}
 

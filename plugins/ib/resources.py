@@ -29,16 +29,22 @@ def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequ
     for hca in hcas:
         matching = [number for number, pool in enumerate(pools) if _selects(pool, hca)]
         possible = [number for number in matching if not _unusable(hca, pools[number].mode, default_route)]
-        why = _unusable(hca, pools[matching[0]].mode, default_route) if matching else "no pool selects it"
+        why = _unusable(hca, pools[matching[0]].mode, default_route) if matching else _unselected(hca)
         matching, why = (possible, "") if possible else (matching, why)
         if why:
-            excluded[hca.pci] = f"{hca.name}: {why}"
+            excluded[hca.pci] = f"{hca.name or 'virtual function'}: {why}"
             continue
         members[matching[0]].append(hca)
         for other in matching[1:]:
             clash = f"{hca.pci} ({hca.name}) is also selected by {pools[matching[0]].resource}, which comes first"
             excluded[f"{pools[other].resource} {hca.pci}"] = clash
     return PoolMembers(tuple(zip(pools, map(tuple, members), strict=True)), tuple(excluded.items()))
+
+
+def _unselected(hca: Hca) -> str:
+    if hca.hidden and not hca.name:
+        return "no pool selects it by the facts that are known while a pod has it"
+    return "no pool selects it"
 
 
 def _selects(pool: Pool, hca: Hca) -> bool:
@@ -78,7 +84,7 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
     """Return why a pool of this mode cannot use an HCA; empty if it can. Pool mode takes all others."""
     if not hca.driver:
         return "no driver is bound to it"
-    if not hca.uverbs:
+    if not hca.uverbs and not hca.hidden:
         return "it has no uverbs device, so applications cannot use it"
     if mode is Mode.VF and not hca.pf:
         return "it is not a virtual function, but the pool that selects it is in vf mode"
@@ -86,5 +92,7 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
         return "it is a virtual function, which only pools in vf or pool mode can use"
     if mode is Mode.HCA and hca.vfs:
         return f"it has {hca.vfs} virtual functions; use those instead"
-    routes = set(default_route) & set(hca.netdevs) if mode is not Mode.POOL else set()
+    # An interface of this name that carries the route is another one while a pod has the HCA's own.
+    here = mode is not Mode.POOL and not hca.in_pod and not hca.hidden
+    routes = set(default_route) & set(hca.netdevs) if here else set()
     return f"the node's default route is on its interface {min(routes)}" if routes else ""

@@ -24,8 +24,6 @@ class Hca(msgspec.Struct, frozen=True):
 
     pci: str
     """Its PCI address, which does not change when names do."""
-    name: str
-    """Its current name in the kernel, such as "mlx5_0"."""
     vendor: str
     device: str
     """Vendor and device as four hexadecimal digits, such as "15b3" and "101b"."""
@@ -33,18 +31,21 @@ class Hca(msgspec.Struct, frozen=True):
     """Empty if no driver is bound."""
     numa: int | None
     """Its NUMA node; None if unknown."""
-    node_guid: str
-    firmware: str
-    board: str
-    ports: tuple[Port, ...]
     netdevs: tuple[str, ...]
     """Network interfaces on the same PCI function."""
     link_types: tuple[str, ...]
-    """The types of these interfaces, "ether" or "infiniband", as in the key `linkTypes` of configurations."""
-    uverbs: str
+    """The types of these interfaces, "ether" or "infiniband", as in the key `linkTypes` of configurations. Without an
+    interface, a virtual function has the types of its physical function."""
+    name: str = ""
+    """Its current name in the kernel, such as "mlx5_0"."""
+    node_guid: str = ""
+    firmware: str = ""
+    board: str = ""
+    ports: tuple[Port, ...] = ()
+    uverbs: str = ""
     """The name of its main device file in /dev/infiniband; empty if there is none."""
-    umads: tuple[str, ...]
-    issms: tuple[str, ...]
+    umads: tuple[str, ...] = ()
+    issms: tuple[str, ...] = ()
     pf: str = ""
     """The PCI address of its physical function; empty unless it is virtual."""
     pf_names: tuple[str, ...] = ()
@@ -55,5 +56,9 @@ class Hca(msgspec.Struct, frozen=True):
     """The number of its virtual functions."""
     pkeys: tuple[str, ...] = ()
     """Partition keys of its ports, such as "0xffff"."""
+    in_pod: bool = False
+    """Whether a pod has its network interfaces, so that `netdevs`, `link_types` and `pkeys` are those last seen."""
+    hidden: bool = False
+    """Whether a pod has the RDMA device too, so that all its facts are those last seen, as far as they are known."""
     path: str = ""
     """Its resolved path under /sys/devices, which shows its location in the PCI tree."""

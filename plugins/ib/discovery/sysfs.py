@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from hub import Host, UnreadableError, read_text
 from plugins.ib.discovery.facts import Hca, Port
 
@@ -32,6 +34,7 @@ ERROR_COUNTERS = (
 _DIGITS = "[0-9]{1,18}"
 """A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
 
+_PCI = "/sys/bus/pci/devices"
 _VERBS = "/sys/class/infiniband_verbs"
 _MAD = "/sys/class/infiniband_mad"
 _ETHER, _INFINIBAND = "1", "32"
@@ -49,7 +52,7 @@ class RdmaDevices(NamedTuple):
 
 def read_hcas(host: Host) -> RdmaDevices:
     """Read all RDMA devices. One that is removed during the read is left out."""
-    nodes = _character_devices(host)
+    nodes = character_devices(host)
     # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
     found, unreadable = [], {}
@@ -86,6 +89,34 @@ def is_exclusive(host: Host) -> bool:
     return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
+def character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
+    """Find the names of device files, by RDMA device and kind."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for entry in (*_entries(host.path(_VERBS)), *_entries(host.path(_MAD))):
+        # Compare whole names: mlx5_10 begins with mlx5_1. `abi_version` is not a device.
+        if owner := _text(entry / "ibdev"):
+            found.setdefault(owner, {}).setdefault(entry.name.rstrip("0123456789"), []).append(entry.name)
+    return found
+
+
+def function_exists(host: Host, pci: str) -> bool:
+    """Whether the node has a PCI function."""
+    return host.path(f"{_PCI}/{pci}").exists()
+
+
+def virtual_functions(host: Host, pf: str) -> Iterable[str]:
+    """Return the PCI addresses of a physical function's virtual functions."""
+    return _vf_numbers(host.path(f"{_PCI}/{pf}"))
+
+
+def read_hidden(host: Host, pci: str) -> Hca | None:
+    """Read what the PCI function shows of an HCA whose RDMA device is in another namespace; None if it is removed."""
+    try:
+        return msgspec.structs.replace(_read_function(_target(host.path(f"{_PCI}/{pci}")), _vf_numbers), hidden=True)
+    except (OSError, ValueError):
+        return None
+
+
 def _read_hca(
     entry: Path, nodes: dict[str, dict[str, list[str]]], vf_numbers: Callable[[Path], dict[str, int]]
 ) -> Hca | None:
@@ -95,37 +126,43 @@ def _read_hca(
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
         return None
-    netdevs = tuple(path.name for path in _entries(function / "net"))
-    pf = _target(function / "physfn") if (function / "physfn").exists() else None
     own = nodes.get(entry.name, {})
-    return Hca(
-        pci=function.name,
+    return msgspec.structs.replace(
+        _read_function(function, vf_numbers),
         name=entry.name,
-        vendor=_text(function / "vendor").removeprefix("0x"),
-        device=_text(function / "device").removeprefix("0x"),
-        driver=_target(function / "driver").name if (function / "driver").exists() else "",
-        numa=numa_node(function),
         node_guid=_text(entry / "node_guid"),
         firmware=_text(entry / "fw_ver"),
         board=_text(entry / "board_id"),
         ports=tuple(_read_port(number, port) for number, port in _ports(entry)),
-        netdevs=netdevs,
-        link_types=_link_types(function, netdevs),
         uverbs=next(iter(own.get("uverbs", [])), ""),
         umads=tuple(own.get("umad", [])),
         issms=tuple(own.get("issm", [])),
+        pkeys=tuple(sorted({_text(key) for _, port in _ports(entry) for key in _entries(port / "pkeys")})),
+    )
+
+
+def _read_function(function: Path, vf_numbers: Callable[[Path], dict[str, int]]) -> Hca:
+    """Read what a PCI function shows of an HCA, without its RDMA device."""
+    pf = _target(function / "physfn") if (function / "physfn").exists() else None
+    return Hca(
+        pci=function.name,
+        vendor=_text(function / "vendor").removeprefix("0x"),
+        device=_text(function / "device").removeprefix("0x"),
+        driver=_target(function / "driver").name if (function / "driver").exists() else "",
+        numa=numa_node(function),
+        netdevs=tuple(path.name for path in _entries(function / "net")),
+        link_types=_link_types(function) or (_link_types(pf) if pf else ()),
         pf=pf.name if pf else "",
         pf_names=_names(pf) if pf else (),
         vf=vf_numbers(pf).get(function.name) if pf else None,
         vfs=_count(function / "sriov_numvfs"),
-        pkeys=tuple(sorted({_text(key) for _, port in _ports(entry) for key in _entries(port / "pkeys")})),
         path=str(function),
     )
 
 
-def _link_types(function: Path, netdevs: Iterable[str]) -> tuple[str, ...]:
+def _link_types(function: Path) -> tuple[str, ...]:
     types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
-    kinds = {_text(function / "net" / name / "type") for name in netdevs}
+    kinds = {_text(netdev / "type") for netdev in _entries(function / "net")}
     return tuple(sorted(types[kind] for kind in kinds if kind in types))
 
 
@@ -163,16 +200,6 @@ def _vf_numbers(pf: Path) -> dict[str, int]:
     """Read the numbers of a physical function's virtual functions, by PCI address."""
     links = (entry for entry in _entries(pf) if re.fullmatch(f"virtfn{_DIGITS}", entry.name) and entry.is_symlink())
     return {link.readlink().name: int(link.name.removeprefix("virtfn")) for link in links}
-
-
-def _character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
-    """Find the names of device files, by RDMA device and kind."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for entry in (*_entries(host.path(_VERBS)), *_entries(host.path(_MAD))):
-        # Compare whole names: mlx5_10 begins with mlx5_1. `abi_version` is not a device.
-        if owner := _text(entry / "ibdev"):
-            found.setdefault(owner, {}).setdefault(entry.name.rstrip("0123456789"), []).append(entry.name)
-    return found
 
 
 def _entries(directory: Path) -> Iterator[Path]:

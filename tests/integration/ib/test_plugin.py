@@ -264,9 +264,7 @@ async def test_other_fabrics(node: Node, kubelet: FakeKubelet) -> None:
 async def test_an_exclusive_subsystem(node: Node, kubelet: FakeKubelet) -> None:
     """Its consequences are reported."""
     tree = two_connectx6(_root(node))
-    mode = tree.root / "sys/module/ib_core/parameters/netns_mode"
-    mode.parent.mkdir(parents=True)
-    mode.write_text("N\n")
+    tree.set_exclusive()
     plugin = _start(node)
     await kubelet.wait_for(HCA, 2)
     state = await wait_until(lambda: found if (found := plugin.state()) and found.excluded else None, "the mode")

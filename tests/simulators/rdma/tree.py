@@ -28,6 +28,7 @@ class RdmaTree:
         self._facts: dict[str, dict[str, Any]] = {}
         for directory in ("infiniband", "infiniband_verbs", "infiniband_mad"):
             (root / "sys/class" / directory).mkdir(parents=True)
+        (root / "pods").mkdir()
         (root / "sys/bus/pci/devices").mkdir(parents=True, exist_ok=True)
         (root / "dev/infiniband").mkdir(parents=True, exist_ok=True)
         (root / "dev/infiniband/rdma_cm").touch()
@@ -66,10 +67,7 @@ class RdmaTree:
         }
         for key, value in files.items():
             (function / key).write_text(f"{value}\n")
-        for netdev in netdevs:
-            (function / "net" / netdev).mkdir(parents=True)
-            kind = "1" if link_layer == "Ethernet" else "32"
-            (function / "net" / netdev / "type").write_text(f"{kind}\n")
+        self._add_netdevs(function, netdevs, link_layer)
         self._facts[name] = {"ports": ports, "rate": rate, "link_layer": link_layer, "state": state, "pkey": pkey}
         self.bind(name, driver)
 
@@ -108,6 +106,38 @@ class RdmaTree:
         shutil.rmtree(function / "infiniband")
         (function / "driver").unlink(missing_ok=True)
 
+    def move_to_pod(self, name: str) -> None:
+        """A pod gets the network interfaces, and in exclusive mode the RDMA device: the node's sysfs hides them."""
+        function = self._functions[name]
+        shutil.rmtree(function / "net", ignore_errors=True)
+        if self._exclusive:
+            (self.root / "sys/class/infiniband" / name).unlink()
+            (function / "infiniband").rename(self._hidden(name))
+
+    def return_to_node(self, name: str, *, netdevs: tuple[str, ...] = ()) -> None:
+        """The pod ends, and the kernel moves everything back."""
+        function = self._functions[name]
+        self._add_netdevs(function, netdevs, self._facts[name]["link_layer"])
+        if self._hidden(name).exists():
+            self._hidden(name).rename(function / "infiniband")
+            self._link(function / "infiniband" / name, self.root / "sys/class/infiniband" / name)
+
+    def set_exclusive(self) -> None:
+        """The RDMA subsystem is in exclusive namespace mode."""
+        self._netns_mode.parent.mkdir(parents=True)
+        self._netns_mode.write_text("N\n")
+
+    @property
+    def _netns_mode(self) -> Path:
+        return self.root / "sys/module/ib_core/parameters/netns_mode"
+
+    @property
+    def _exclusive(self) -> bool:
+        return self._netns_mode.exists() and self._netns_mode.read_text() == "N\n"
+
+    def _hidden(self, name: str) -> Path:
+        return self.root / f"pods/{name}"
+
     def add_vf(self, name: str, pci: str, pf: str, number: int, **facts: Any) -> None:  # noqa: ANN401 - those of `add`
         """A virtual function of a device that is there."""
         facts = {"device": "101c", "state": "DOWN", **facts}
@@ -124,9 +154,15 @@ class RdmaTree:
 
     def remove(self, name: str) -> None:
         """The device is gone, its card pulled."""
+        if self._hidden(name).exists():
+            self.return_to_node(name)
         self.unbind(name)
         function = self._functions.pop(name)
         (self.root / "sys/bus/pci/devices" / function.name).unlink()
+        for pf in self._functions.values():
+            for link in pf.glob("virtfn*"):
+                if link.readlink().name == function.name:
+                    link.unlink()
         shutil.rmtree(function)
 
     def name_of(self, pci: str) -> str:
@@ -141,6 +177,13 @@ class RdmaTree:
     def pci(self, name: str) -> str:
         """A device's PCI address."""
         return self._functions[name].name
+
+    @staticmethod
+    def _add_netdevs(function: Path, netdevs: tuple[str, ...], link_layer: str) -> None:
+        for netdev in netdevs:
+            (function / "net" / netdev).mkdir(parents=True)
+            kind = "1" if link_layer == "Ethernet" else "32"
+            (function / "net" / netdev / "type").write_text(f"{kind}\n")
 
     def _add_nodes(self, name: str, function: Path, ports: int) -> None:
         """With the lowest number that is free, as the kernel counts."""
@@ -170,6 +213,22 @@ def two_connectx6(root: Path) -> RdmaTree:
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:07:00.0", numa=0, netdevs=("ib0",))
     tree.add("mlx5_1", "0000:87:00.0", numa=1, netdevs=("ib1",))
+    return tree
+
+
+def four_vfs(root: Path) -> RdmaTree:
+    """An HCA that is divided into four virtual functions, each with an interface and the partition key 0x8001."""
+    tree = RdmaTree(root)
+    tree.add("mlx5_0", "0000:07:00.0", netdevs=("ib0",))
+    for number in range(4):
+        tree.add_vf(
+            f"mlx5_{number + 1}",
+            f"0000:07:00.{number + 1}",
+            "mlx5_0",
+            number,
+            netdevs=(f"ib0v{number}",),
+            pkey="0x8001",
+        )
     return tree
 
 

@@ -22,7 +22,7 @@ class Clock:
 
 def _hca(*states: str) -> Hca:
     ports = tuple(Port(number, state, "LinkUp", "InfiniBand", 200) for number, state in enumerate(states, 1))
-    return Hca("0000:07:00.0", "mlx5_0", "15b3", "101b", "mlx5_core", 0, "", "", "", ports, (), (), "uverbs0", (), ())
+    return Hca("0000:07:00.0", "15b3", "101b", "mlx5_core", 0, (), (), name="mlx5_0", ports=ports, uverbs="uverbs0")
 
 
 def _see(watch: PortWatch, *states: str) -> Hca:

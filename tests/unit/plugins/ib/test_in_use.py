@@ -1,0 +1,188 @@
+"""Functions that a pod uses stay listed, although the node's sysfs hides their interfaces and RDMA devices."""
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hub import Device, Excluded, Host, Runtime
+from plugins.ib.plugin import IB
+from plugins.ib.settings import IBSettings
+from tests.harness.node import chance
+from tests.simulators.rdma.tree import RdmaTree, four_vfs
+
+PF = "0000:07:00.0"
+VFS = [f"0000:07:00.{number}" for number in range(1, 5)]
+
+SELECTIONS: dict[str, dict[str, object]] = {
+    "linkTypes": {"linkTypes": ["infiniband"]},
+    "ifNames": {"ifNames": [f"ib0v{number}" for number in range(4)]},
+    "pKeys": {"pKeys": ["0x8001"]},
+    "isRdma": {"pfNames": ["ib0"], "isRdma": True},
+    "all": {"linkTypes": ["infiniband"], "ifNames": ["ib0v0", "ib0v1", "ib0v2", "ib0v3"], "pKeys": ["0x8001"]},
+}
+
+
+class Plugin:
+    """The plugin on a node, which can be restarted.
+
+    Args:
+        directory: Contains the node's file system and the run directory.
+        selectors: Those of the only pool.
+    """
+
+    def __init__(self, directory: Path, selectors: dict[str, object]) -> None:
+        config = {"configList": [{"resourceName": "vf", "mode": "vf", "selectors": selectors}]}
+        self._settings = msgspec.convert(config, IBSettings)
+        self._host = Host(directory / "root")
+        (directory / "run/node").mkdir(parents=True, mode=0o700)
+        self._runtime = Runtime(str(directory / "run"), "hub", "ib")
+        self.excluded: dict[str, str] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Start again: only the files of the run directory are left."""
+        self._plugin = IB(self._settings, self._host, self._runtime)
+
+    def scan(self) -> dict[str, Device]:
+        """Return the devices that the kubelet can allocate."""
+        found = list(self._plugin.devices())
+        self.excluded = {each.id: each.reason for each in found if isinstance(each, Excluded)}
+        return {each.id: each for each in found if isinstance(each, Device) and not each.unhealthy}
+
+    def allocate(self, device: Device) -> tuple[list[str], dict[str, str]]:
+        """Return the device files and variables of a container."""
+        got = self._plugin.allocate([device])
+        return [str(node.host_path) for node in got.nodes], dict(got.env)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> RdmaTree:
+    """A node with four virtual functions."""
+    return four_vfs(tmp_path / "root")
+
+
+MODES = ["shared", "exclusive"]
+"""Those of the RDMA subsystem."""
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("selectors", SELECTIONS.values(), ids=SELECTIONS)
+def test_capacity_stays(tmp_path: Path, tree: RdmaTree, selectors: dict[str, object], mode: str, restarts: int) -> None:
+    """Two of four functions are moved to pods: four are listed, healthy, also after a restart of the plugin."""
+    if mode == "exclusive":
+        tree.set_exclusive()
+    plugin = Plugin(tmp_path, selectors)
+    before = plugin.scan()
+    assert list(before) == VFS
+    tree.move_to_pod("mlx5_2")
+    tree.move_to_pod("mlx5_4")
+    if restarts:
+        plugin.restart()
+    assert list(plugin.scan()) == VFS
+    tree.return_to_node("mlx5_2", netdevs=("ib0v1",))
+    tree.return_to_node("mlx5_4", netdevs=("ib0v3",))
+    assert plugin.scan() == before
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("selection", "found"), [("linkTypes", 4), ("isRdma", 4), ("ifNames", 0)])
+def test_functions_that_were_in_pods_from_the_start(
+    tmp_path: Path, tree: RdmaTree, selection: str, found: int, mode: str
+) -> None:
+    """The physical function decides: its link type is theirs. What only they could show is given as the reason."""
+    if mode == "exclusive":
+        tree.set_exclusive()
+    for number in range(1, 5):
+        tree.move_to_pod(f"mlx5_{number}")
+    plugin = Plugin(tmp_path, SELECTIONS[selection])
+    assert list(plugin.scan()) == VFS[:found]
+    assert {pci for pci, reason in plugin.excluded.items() if "no pool selects it" in reason} - {PF} == {*VFS[found:]}
+
+
+def test_a_function_that_is_removed(tmp_path: Path, tree: RdmaTree) -> None:
+    """It is forgotten, so a new one at its address is judged by itself."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["pKeys"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_4")
+    plugin.scan()
+    tree.remove("mlx5_4")
+    assert list(plugin.scan()) == VFS[:3]
+    tree.add_vf("mlx5_9", VFS[3], "mlx5_0", 3, pkey="0x8002")
+    assert list(plugin.scan()) == VFS[:3]
+
+
+def test_another_driver(tmp_path: Path, tree: RdmaTree) -> None:
+    """A function without its RDMA driver is not in a pod: it is not listed."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    plugin.scan()
+    tree.unbind("mlx5_4")
+    assert list(plugin.scan()) == VFS[:3]
+    tree.bind("mlx5_4")
+    assert list(plugin.scan()) == VFS
+
+
+def test_the_next_container(tmp_path: Path, tree: RdmaTree) -> None:
+    """It gets the device files by their present numbers, while the kernel has not yet returned the function."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    before = plugin.allocate(plugin.scan()[VFS[3]])
+    tree.move_to_pod("mlx5_4")
+    assert plugin.allocate(plugin.scan()[VFS[3]]) == before
+    assert before[1]["UCX_NET_DEVICES"] == "mlx5_4:1"
+
+
+def test_device_files_that_are_unknown(tmp_path: Path, tree: RdmaTree) -> None:
+    """The container does not start with those of another function."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_4")
+    (tree.root / "sys/class/infiniband_verbs/uverbs4/ibdev").write_text("mlx5_7\n")
+    with pytest.raises(ValueError, match=r"0000:07:00\.4 is in the network namespace of a pod"):
+        plugin.allocate(plugin.scan()[VFS[3]])
+
+
+def test_a_node_interface_of_the_same_name(tmp_path: Path, tree: RdmaTree) -> None:
+    """The default route on it does not concern the function in the pod."""
+    plugin = Plugin(tmp_path, SELECTIONS["ifNames"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_4")
+    (tree.root / "proc/net").mkdir(parents=True)
+    route = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+    (tree.root / "proc/net/route").write_text(f"{route}ib0v3 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0\n")
+    assert list(plugin.scan()) == VFS
+
+
+def test_an_unreadable_memory(tmp_path: Path, tree: RdmaTree) -> None:
+    """The plugin begins without one."""
+    plugin = Plugin(tmp_path, SELECTIONS["pKeys"])
+    (tmp_path / "run/node/ib.functions.json").write_text("{")
+    plugin.restart()
+    assert list(plugin.scan()) == VFS
+    tree.move_to_pod("mlx5_1")
+    plugin.restart()
+    assert list(plugin.scan()) == VFS
+
+
+def test_random_moves(tmp_path: Path, tree: RdmaTree) -> None:
+    """Functions move to pods and back, and the plugin restarts, in any order: four stay listed throughout."""
+    source = chance()
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["all"])
+    plugin.scan()
+    away: set[int] = set()
+    for _ in itertools.repeat(None, 40):
+        number = source.randrange(4)
+        if number in away:
+            tree.return_to_node(f"mlx5_{number + 1}", netdevs=(f"ib0v{number}",))
+        else:
+            tree.move_to_pod(f"mlx5_{number + 1}")
+        away ^= {number}
+        if source.random() < 0.2:
+            plugin.restart()
+        assert list(plugin.scan()) == VFS
