@@ -1,14 +1,14 @@
 """CDI for RDMA devices: specification files, and the names for containers."""
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hub import CDI_DIRECTORY, CdiSpecFiles, DeviceNode, Host, cdi_spec
-from plugins.ib.settings import CdiStrategy, Pool
+from plugins.ib.settings import CDI_VENDOR, CdiStrategy, Pool
 
-VENDOR = "rdma.device-plugin-hub"
+VENDOR = CDI_VENDOR
+"""Begins the names of the files, whatever the kind in them: files of other plugins are left alone."""
 
 DeviceNodes = Mapping[str, Sequence[DeviceNode]]
 """Device files by device name."""
@@ -36,8 +36,12 @@ class CdiNames:
         return bool(self._strategies)
 
     def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> None:
-        """Write a specification for each pool that has devices."""
-        specs = {_kind(pool): _specification(pool, nodes) for pool, nodes in pools if nodes} if self.used else {}
+        """Write a specification for each kind of devices; pools of one kind have the same files for an HCA."""
+        kinds: dict[str, dict[str, Sequence[DeviceNode]]] = {}
+        for pool, nodes in pools if self.used else ():
+            if nodes:
+                kinds.setdefault(pool.full_cdi_kind, {}).update(nodes)
+        specs = {_file_name(kind): _specification(kind, nodes) for kind, nodes in kinds.items()}
         try:
             self._files.keep(specs)
         except OSError as error:
@@ -47,7 +51,7 @@ class CdiNames:
 
     def edits(self, pool: Pool, names: Sequence[str]) -> dict[str, Any]:
         """Return what a container gets instead of the device files of these devices, as fields of an Allocation."""
-        full = [f"{VENDOR}/{_kind(pool)}={name}" for name in names]
+        full = [f"{pool.full_cdi_kind}={name}" for name in names]
         parts: dict[str, Any] = {}
         if CdiStrategy.CRI in self._strategies:
             parts["cdi"] = full
@@ -56,14 +60,14 @@ class CdiNames:
         return parts
 
 
-def _kind(pool: Pool) -> str:
-    """Return the CDI class of a pool's devices, which must begin with a letter and cannot contain dots."""
-    return re.sub("[^A-Za-z0-9_-]", "-", f"rdma-{pool.resource_prefix}-{pool.resource_name}")
+def _file_name(kind: str) -> str:
+    return kind.removeprefix(f"{VENDOR}/").replace("/", "-")
 
 
-def _specification(pool: Pool, nodes: DeviceNodes) -> dict[str, Any]:
+def _specification(kind: str, nodes: DeviceNodes) -> dict[str, Any]:
     devices = {
         name: {"deviceNodes": [{"path": str(node.container_path), "permissions": node.permissions} for node in found]}
         for name, found in nodes.items()
     }
-    return cdi_spec(VENDOR, _kind(pool), devices)
+    vendor, _, name = kind.partition("/")
+    return cdi_spec(vendor, name, devices)

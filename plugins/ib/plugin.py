@@ -24,6 +24,7 @@ from hub import (
 from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
 from plugins.ib.discovery.facts import Hca
+from plugins.ib.discovery.interfaces import Interfaces
 from plugins.ib.discovery.memory import FunctionMemory
 from plugins.ib.discovery.routes import default_route_interfaces
 from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
@@ -63,6 +64,7 @@ class IB(Plugin):
             self.reset = "plugins.ib.reset:reset"
         self._binder = DriverBinder(self.host, unbound_directory(self.runtime))
         self._memory = FunctionMemory(self.host, self.runtime)
+        self._interfaces = Interfaces()
         self._ports = PortWatch()
         self._cdi = CdiNames(self.host, self.settings.cdi)
         self._assigned = PoolMembers()
@@ -92,6 +94,8 @@ class IB(Plugin):
         )
         members = {}
         for pool, chosen in self._assigned.members:
+            if pool.bring_up:
+                self._interfaces.bring_up(netdev for hca in chosen if not hca.in_pod for netdev in hca.netdevs)
             for device, of in self._devices_of(pool, chosen):
                 members[pool.resource, device.id] = pool, of
                 yield device
@@ -182,7 +186,7 @@ class IB(Plugin):
                 yield self._device(pool, str(number), hcas, fault, ""), hcas
 
     def _device(self, pool: Pool, name: str, hcas: Sequence[Hca], fault: str, physical: str) -> Device:
-        numa = {hca.numa for hca in hcas if hca.numa is not None}
+        numa = {hca.numa for hca in hcas if hca.numa is not None and pool.has_topology}
         return Device(
             name,
             pool.resource,

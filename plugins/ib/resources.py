@@ -17,7 +17,7 @@ class PoolMembers(msgspec.Struct, frozen=True):
 
 
 def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequence[str]) -> PoolMembers:
-    """Assign each HCA to the first pool that selects it and can use it.
+    """Assign each HCA to the first pool that selects it and can use it, and with a shared one to all shared ones.
 
     Args:
         pools: The configured pools.
@@ -34,11 +34,20 @@ def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequ
         if why:
             excluded[hca.pci] = f"{hca.name or 'virtual function'}: {why}"
             continue
-        members[matching[0]].append(hca)
-        for other in matching[1:]:
+        owners = _owners(pools, matching)
+        for owner in owners:
+            members[owner].append(hca)
+        for other in sorted(set(matching).difference(owners)):
             clash = f"{hca.pci} ({hca.name}) is also selected by {pools[matching[0]].resource}, which comes first"
             excluded[f"{pools[other].resource} {hca.pci}"] = clash
     return PoolMembers(tuple(zip(pools, map(tuple, members), strict=True)), tuple(excluded.items()))
+
+
+def _owners(pools: Sequence[Pool], matching: Sequence[int]) -> Sequence[int]:
+    """Return the pools that have an HCA: in pool mode all that select it, as in the shared plugin; otherwise one."""
+    if pools[matching[0]].mode is not Mode.POOL:
+        return matching[:1]
+    return [number for number in matching if pools[number].mode is Mode.POOL]
 
 
 def _unselected(hca: Hca) -> str:

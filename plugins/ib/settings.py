@@ -15,6 +15,11 @@ Functions = Annotated[str, msgspec.Meta(pattern="^[^#]+(#[0-9]+(-[0-9]+)?(,[0-9]
 Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
 
 
+CDI_KIND = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?/[A-Za-z]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+CDI_VENDOR = "rdma.device-plugin-hub"
+SHARED_CDI_KIND = "nvidia.com/net-rdma"
+
+
 class Mode(StrEnum):
     """The meaning of one device of the resource."""
 
@@ -125,6 +130,14 @@ class Pool(Settings, frozen=True, rename="camel"):
     """Whether a virtual function is reset before a container starts; only in vf mode."""
     near_gpus: bool = True
     """Whether a container that just got GPUs gets HCAs close to them, if available; not in pool mode."""
+    exclude_topology: bool | None = None
+    """Whether the kubelet is not informed of the NUMA nodes. The default is true in pool mode only, as in the shared
+    plugin."""
+    bring_up: bool = False
+    """Whether network interfaces that are down are brought up when the plugin starts, as in the shared plugin."""
+    cdi_kind: Annotated[str, msgspec.Meta(pattern=f"^({CDI_KIND})?$")] = ""
+    """The CDI kind of the devices. The default is "nvidia.com/net-rdma" in pool mode, as in the shared plugin, and one
+    for each resource otherwise."""
 
     def __post_init__(self) -> None:
         if self.devices and self.selectors.if_names:
@@ -144,6 +157,19 @@ class Pool(Settings, frozen=True, rename="camel"):
     def port_rule(self) -> PortRule:
         """Which ports must be up."""
         return self.health.ports or (PortRule.NONE if self.mode is Mode.VF else PortRule.ANY)
+
+    @property
+    def has_topology(self) -> bool:
+        """Whether the kubelet is informed of the NUMA nodes."""
+        return self.mode is not Mode.POOL if self.exclude_topology is None else not self.exclude_topology
+
+    @property
+    def full_cdi_kind(self) -> str:
+        """The CDI kind of the devices, such as "vendor.com/class"."""
+        if self.cdi_kind or self.mode is Mode.POOL:
+            return self.cdi_kind or SHARED_CDI_KIND
+        # A class begins with a letter.
+        return f"{CDI_VENDOR}/" + re.sub("[^A-Za-z0-9_-]", "-", f"rdma-{self.resource_prefix}-{self.resource_name}")
 
     @property
     def resource(self) -> str:
@@ -170,9 +196,30 @@ class IBSettings(Settings, frozen=True, rename="camel"):
         for resource, times in Counter(pool.resource for pool in self.config_list).items():
             if times > 1:
                 raise ValueError(f"configList has the resource {resource} {times} times, expected once")
-            if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[a-zA-Z0-9_]+", resource):
-                raise ValueError(f'configList: "{resource}" is not a resource name, expected one like rdma/hca')
+            if problem := name_problem(resource):
+                raise ValueError(f"configList: {problem}")
         for one, other in combinations(self.config_list, 2):
-            if shared := set(one.if_names) & set(other.if_names):
-                both = f"{one.resource} and {other.resource}"
+            both = f"{one.resource} and {other.resource}"
+            shared = set(one.if_names) & set(other.if_names)
+            if shared and not one.mode is other.mode is Mode.POOL:
                 raise ValueError(f"configList: {both} both select the interface {min(shared)}, expected one of them")
+            if self.cdi and one.full_cdi_kind == other.full_cdi_kind and _files(one) != _files(other):
+                raise ValueError(
+                    f"configList: {both} have the same CDI kind, {one.full_cdi_kind}: expected the same nodes and "
+                    "permissions, or a cdiKind for one of them"
+                )
+
+
+def name_problem(resource: str) -> str:
+    """Return why the kubelet rejects the name of a resource; empty if it does not."""
+    prefix, _, name = resource.partition("/")
+    why = ""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", prefix):
+        why = "a prefix must consist of lower case alphanumeric characters, '-' or '.', without '_'"
+    elif not re.fullmatch(r"[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?", name):
+        why = "a name must consist of alphanumeric characters, '-', '_' or '.', and begin and end alphanumeric"
+    return f'the kubelet rejects "{resource}" (the ResourceName "{resource}" is invalid): {why}' if why else ""
+
+
+def _files(pool: Pool) -> tuple[frozenset[ExtraNode], str]:
+    return frozenset(pool.nodes), pool.permissions
