@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import structlog
 from hub import (
     Allocation,
     Device,
-    DeviceNode,
     Excluded,
     Metric,
     NoDevices,
@@ -23,6 +22,7 @@ from hub import (
 )
 from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
+from plugins.ib.deviceinfo import DeviceInfoFiles
 from plugins.ib.discovery.facts import Hca
 from plugins.ib.discovery.interfaces import Interfaces
 from plugins.ib.discovery.memory import FunctionMemory
@@ -59,7 +59,9 @@ class IB(Plugin):
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
         self.scan_interval = self.settings.periodic_update_interval or NEVER
-        self.reset_resources = [pool.resource for pool in self.settings.config_list if pool.reset]
+        self._pools = self.settings.pools
+        self._unserved = self.settings.sriov.unserved
+        self.reset_resources = [pool.resource for pool in self._pools if pool.reset]
         if self.reset_resources:
             self.reset = "plugins.ib.reset:reset"
         self._binder = DriverBinder(self.host, unbound_directory(self.runtime))
@@ -71,27 +73,32 @@ class IB(Plugin):
         self._hcas: Sequence[Hca] = ()
         self._hints: dict[str, float] = {}
         self._members: Mapping[tuple[str, str], tuple[Pool, Sequence[Hca]]] = {}
+        self._info_files = DeviceInfoFiles(self.host, self.runtime)
         self._log = structlog.get_logger()
+        for resource, keys in self.settings.sriov.ignored.items():
+            self._log.warning("unknown keys ignored", resource=resource, keys=keys)
 
     def resources(self) -> Iterator[str]:
         """Return the configured resources."""
-        return (pool.resource for pool in self.settings.config_list)
+        return (pool.resource for pool in self._pools)
 
     def devices(self) -> Iterator[Device | Excluded]:
         """Return the devices in sysfs, by the pools that select them."""
+        yield from (Excluded(resource, reason) for resource, reason in self._unserved.items())
         if not self.host.path(RDMA_DEVICES).exists():
             self._hcas = ()
             raise NoDevices(f"the kernel's RDMA support is not loaded: {RDMA_DEVICES} does not exist")
         found = read_hcas(self.host)
         self._hcas = hcas = self._memory.complete(found.hcas)
         self._ports.update(read_states(self.host))
-        self._assigned = assign_pools(self.settings.config_list, hcas, default_route_interfaces(self.host))
+        self._assigned = assign_pools(self._pools, hcas, default_route_interfaces(self.host))
         self._cdi.update(
             [
                 (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in chosen})
                 for pool, chosen in self._assigned.members
             ]
         )
+        self._info_files.prune([pool for pool in self._pools if pool.mode.exclusive])
         members = {}
         for pool, chosen in self._assigned.members:
             if pool.bring_up:
@@ -109,7 +116,7 @@ class IB(Plugin):
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the devices, the states of their ports, and interrupted resets."""
-        rules = {pool.health for pool in self.settings.config_list}
+        rules = {pool.health for pool in self._pools}
         last: object = None
         pause = threading.Event()
         while True:
@@ -128,9 +135,13 @@ class IB(Plugin):
             raise ValueError("a device was just removed")
         pools, hcas = zip(*(each for each in found if each), strict=True)
         distinct = {hca.pci: self._memory.with_device_files(hca) for group in hcas for hca in group}
-        nodes = [] if self._cdi.used else self._nodes(pools[0], distinct.values())
-        plain = allocation(pools[0], list(distinct.values()), nodes)
-        return msgspec.structs.replace(plain, **self._cdi.edits(pools[0], list(distinct)))
+        files = {hca.pci: device_nodes(self.host, pools[0], hca) for hca in distinct.values()}
+        answer = allocation(pools[0], list(distinct.values()), files)
+        if pools[0].mode.exclusive:
+            self._info_files.write(pools[0], distinct.values())
+        if not self._cdi.used:
+            return answer
+        return msgspec.structs.replace(answer, nodes=(), **self._cdi.edits(pools[0], list(distinct)))
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Choose HCAs that are close to each other, and the least used ones."""
@@ -157,10 +168,6 @@ class IB(Plugin):
             return ()
         self._hints[available[0].resource] = hint.time
         return hint.pci
-
-    def _nodes(self, pool: Pool, hcas: Iterable[Hca]) -> list[DeviceNode]:
-        """Return the device files of these HCAs, each once."""
-        return list(dict.fromkeys(node for hca in hcas for node in device_nodes(self.host, pool, hca)))
 
     def _closeness(self, gpu: str, hca: str) -> int:
         """Count the PCI bridges that two devices share, by their sysfs paths; a common NUMA node breaks ties."""
@@ -190,7 +197,7 @@ class IB(Plugin):
         return Device(
             name,
             pool.resource,
-            nodes=self._nodes(pool, hcas),
+            nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
             unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
             # HCAs on several nodes are close to all of them, which does not help narrow down the choice.
             numa=sorted(numa) if len(numa) == 1 else (),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from plugins.ib.discovery.facts import Hca
-from plugins.ib.settings import Mode, Pool
+from plugins.ib.settings import Mode, Pool, Selectors
 
 
 class PoolMembers(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ def assign_pools(pools: Sequence[Pool], hcas: Sequence[Hca], default_route: Sequ
     members: list[list[Hca]] = [[] for _ in pools]
     excluded = {}
     for hca in hcas:
-        matching = [number for number, pool in enumerate(pools) if _selects(pool, hca)]
+        matching = [number for number, pool in enumerate(pools) if selected_by(pool, hca)]
         possible = [number for number in matching if not _unusable(hca, pools[number].mode, default_route)]
         why = _unusable(hca, pools[matching[0]].mode, default_route) if matching else _unselected(hca)
         matching, why = (possible, "") if possible else (matching, why)
@@ -56,16 +56,21 @@ def _unselected(hca: Hca) -> str:
     return "no pool selects it"
 
 
-def _selects(pool: Pool, hca: Hca) -> bool:
-    selectors = pool.selectors
+def selected_by(pool: Pool, hca: Hca) -> Selectors | None:
+    """Return the first of a pool's selectors that select an HCA; None if the pool does not."""
+    return next((selectors for selectors in pool.alternatives if _matches(selectors, hca)), None)
+
+
+def _matches(selectors: Selectors, hca: Hca) -> bool:
     wanted = (
         (_hex(selectors.vendors), {hca.vendor}),
         (_hex(selectors.device_ids), {hca.device}),
         (set(selectors.drivers), {hca.driver}),
-        (set(pool.if_names), set(hca.netdevs)),
+        (set(selectors.if_names), set(hca.netdevs)),
         ({kind.lower() for kind in selectors.link_types}, set(hca.link_types)),
         (set(selectors.pci_addresses), {hca.pci}),
         ({key.lower() for key in selectors.p_keys}, set(hca.pkeys)),
+        (set(selectors.acpi_indexes), {hca.acpi_index}),
     )
     of_functions = (
         (selectors.pf_names, hca.pf_names),
@@ -98,8 +103,8 @@ def _unusable(hca: Hca, mode: Mode, default_route: Sequence[str]) -> str:
     if mode is Mode.VF and not hca.pf:
         return "it is not a virtual function, but the pool that selects it is in vf mode"
     if mode is Mode.HCA and hca.pf:
-        return "it is a virtual function, which only pools in vf or pool mode can use"
-    if mode is Mode.HCA and hca.vfs:
+        return "it is a virtual function, which only pools in vf, function or pool mode can use"
+    if mode in {Mode.HCA, Mode.FUNCTION} and hca.vfs:
         return f"it has {hca.vfs} virtual functions; use those instead"
     # An interface of this name that carries the route is another one while a pod has the HCA's own.
     here = mode is not Mode.POOL and not hca.in_pod and not hca.hidden

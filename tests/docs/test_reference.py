@@ -82,7 +82,7 @@ def test_every_exit_code_is_there() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "default"),
     [
-        ("mode", "`pool`, `hca` or `vf`", "`pool`"),
+        ("mode", "`pool`, `hca`, `vf` or `function`", "`pool`"),
         ("rdmaHcaMax", "integer >= 0 and <= 10000", "`1`"),
         ("permissions", "string matching `^rwm?$`", "`rw`"),
         ("nodes", "list of `umad`, `issm` or `rdma_cm`", '`["umad", "rdma_cm"]`'),

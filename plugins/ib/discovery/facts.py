@@ -55,7 +55,9 @@ class Hca(msgspec.Struct, frozen=True):
     vfs: int = 0
     """The number of its virtual functions."""
     pkeys: tuple[str, ...] = ()
-    """Partition keys of its ports, such as "0xffff"."""
+    """The partition keys at index 0 of its InfiniBand ports, such as "0xffff"."""
+    acpi_index: str = ""
+    """Its number in the firmware's tables; empty if it has none."""
     in_pod: bool = False
     """Whether a pod has its network interfaces, so that `netdevs`, `link_types` and `pkeys` are those last seen."""
     hidden: bool = False

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from hub import Host, UnreadableError, read_text
-from plugins.ib.discovery.facts import Hca, Port
+from plugins.ib.discovery.facts import INFINIBAND, Hca, Port
 
 RDMA_DEVICES = "/sys/class/infiniband"
 """One entry for each RDMA device; exists while the kernel's RDMA core is loaded."""
@@ -137,7 +137,7 @@ def _read_hca(
         uverbs=next(iter(own.get("uverbs", [])), ""),
         umads=tuple(own.get("umad", [])),
         issms=tuple(own.get("issm", [])),
-        pkeys=tuple(sorted({_text(key) for _, port in _ports(entry) for key in _entries(port / "pkeys")})),
+        pkeys=tuple(sorted({_text(port / "pkeys/0") for _, port in _ports(entry) if _has_pkeys(port)} - {""})),
     )
 
 
@@ -156,6 +156,7 @@ def _read_function(function: Path, vf_numbers: Callable[[Path], dict[str, int]])
         pf_names=_names(pf) if pf else (),
         vf=vf_numbers(pf).get(function.name) if pf else None,
         vfs=_count(function / "sriov_numvfs"),
+        acpi_index=_text(function / "acpi_index"),
         path=str(function),
     )
 
@@ -184,6 +185,11 @@ def _read_port(number: int, port: Path) -> Port:
         _text(port / "link_layer"),
         float(rate[0]) if rate else 0,
     )
+
+
+def _has_pkeys(port: Path) -> bool:
+    """Whether partition keys mean something: other link layers have one for form's sake."""
+    return _text(port / "link_layer") == INFINIBAND
 
 
 def _state(path: Path) -> str:

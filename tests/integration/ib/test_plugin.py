@@ -51,9 +51,9 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
         "NCCL_IB_HCA": "mlx5_0",
         "UCX_NET_DEVICES": "mlx5_0:1",
     }
-    assert json.loads(info) == {
-        "0000:07:00.0": {"generic": {"deviceID": "0000:07:00.0"}, "rdma": {"uverbs": "/dev/infiniband/uverbs0"}}
-    }
+    rdma = {name: f"/dev/infiniband/{name}{number}" for name, number in (("uverbs", 0), ("umad", 0), ("rdma_cm", ""))}
+    rdma["rdma_dev"] = "mlx5_0"
+    assert json.loads(info) == {"0000:07:00.0": {"generic": {"deviceID": "0000:07:00.0"}, "rdma": rdma}}
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])

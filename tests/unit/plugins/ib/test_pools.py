@@ -27,6 +27,7 @@ def _various(root: Path) -> list[Hca]:
     tree = two_connectx6(root)
     tree.add("mlx5_2", "0000:08:00.0", device="1017", link_layer="Ethernet", netdevs=("eth1", "eth2"), pkey="0x8001")
     tree.add("efa_0", "0000:09:00.0", vendor="1d0f", device="efa1", driver="efa", link_layer="Unknown")
+    tree.add("mlx5_3", "0000:0a:00.0", vendor="15b4", device="1019", driver="other", pkey="0x8001")
     return _read(tree)
 
 
@@ -42,7 +43,7 @@ def _various(root: Path) -> list[Hca]:
         ({"linkTypes": ["infiniband"]}, ["mlx5_0", "mlx5_1"]),
         ({"vendors": ["15b3"], "deviceIDs": ["101b"], "ifNames": ["ib0", "eth1"]}, ["mlx5_0"]),
         ({"pciAddresses": ["0000:87:00.0"]}, ["mlx5_1"]),
-        ({"pKeys": ["0x8001"]}, ["mlx5_2"]),
+        ({"pKeys": ["0x8001"]}, ["mlx5_3"]),
         ({"ifNames": ["ib9"]}, []),
     ],
 )

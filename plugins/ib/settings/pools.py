@@ -1,9 +1,8 @@
-"""The IB plugin's configuration: the file of the RDMA shared device plugin, with additional keys for each pool."""
+"""Pools: the keys of the RDMA shared device plugin, and additional ones."""
 
 import re
-from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
-from itertools import combinations
 from typing import Annotated, Literal
 
 import msgspec
@@ -29,6 +28,14 @@ class Mode(StrEnum):
     """An HCA, or one of `rdmaHcaMax` shares of it, with the files of this HCA only."""
     VF = "vf"
     """A virtual function (SR-IOV), for one container at a time."""
+    FUNCTION = "function"
+    """A virtual function, or a physical function without virtual ones, for one container at a time, as in the SR-IOV
+    device plugin."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one container at a time gets a function."""
+        return self in {Mode.VF, Mode.FUNCTION}
 
 
 class ExtraNode(StrEnum):
@@ -78,6 +85,16 @@ class Selectors(Settings, frozen=True, rename="camel"):
     """Always true here; the key exists for configurations of the SR-IOV device plugin."""
 
     @property
+    def acpi_indexes(self) -> Names:
+        """ACPI indexes of PCI functions; a selector of the SR-IOV device plugin."""
+        return ()
+
+    @property
+    def need_vhost_net(self) -> bool:
+        """Whether containers also get the files for vhost-net; a key of the SR-IOV device plugin."""
+        return False
+
+    @property
     def empty(self) -> bool:
         """Whether the selectors match everything."""
         return self == type(self)()
@@ -96,7 +113,7 @@ class PoolHealth(Settings, frozen=True):
     """`health` of a pool."""
 
     ports: PortRule | None = None
-    """Which ports of an HCA must be up. The default is any, and none in vf mode."""
+    """Which ports of an HCA must be up. The default is any, and none in vf and function mode."""
     down: Annotated[float, msgspec.Meta(ge=0)] = 2
     """Seconds that a port must be down before it counts as down."""
     up: Annotated[float, msgspec.Meta(ge=0)] = 5
@@ -111,7 +128,7 @@ class Pool(Settings, frozen=True, rename="camel"):
     resource_prefix: str = "rdma"
     """The part before the slash."""
     rdma_hca_max: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 1
-    """The number of devices: of the whole pool in pool mode, of each HCA in hca mode; 1 in vf mode."""
+    """The number of devices: of the whole pool in pool mode, of each HCA in hca mode; 1 in vf and function mode."""
     devices: Names = ()
     """The old name of selectors.ifNames."""
     selectors: Selectors = Selectors()
@@ -148,15 +165,25 @@ class Pool(Settings, frozen=True, rename="camel"):
             raise ValueError("neither devices nor selectors are set, expected one of them")
         if self.reset and self.mode is not Mode.VF:
             raise ValueError("reset is true, but only vf mode allows it: other containers may be using an HCA")
-        if self.mode is Mode.VF and self.rdma_hca_max > 1:
+        if self.mode.exclusive and self.rdma_hca_max > 1:
             raise ValueError(
-                f"rdmaHcaMax is {self.rdma_hca_max}, expected 1 in vf mode: a virtual function is for one container"
+                f"rdmaHcaMax is {self.rdma_hca_max}, expected 1 in {self.mode} mode: a function is for one container"
             )
 
     @property
     def port_rule(self) -> PortRule:
         """Which ports must be up."""
-        return self.health.ports or (PortRule.NONE if self.mode is Mode.VF else PortRule.ANY)
+        return self.health.ports or (PortRule.NONE if self.mode.exclusive else PortRule.ANY)
+
+    @property
+    def alternatives(self) -> tuple[Selectors, ...]:
+        """The selectors, any of which may select an HCA."""
+        return (msgspec.structs.replace(self.selectors, if_names=self.if_names),)
+
+    @property
+    def additional_info(self) -> Mapping[str, Mapping[str, str]]:
+        """What containers get in addition in the variable `..._INFO`, by PCI address or "*"."""
+        return {}
 
     @property
     def has_topology(self) -> bool:
@@ -182,34 +209,6 @@ class Pool(Settings, frozen=True, rename="camel"):
         return self.devices or self.selectors.if_names
 
 
-class IBSettings(Settings, frozen=True, rename="camel"):
-    """The whole file."""
-
-    cdi: tuple[CdiStrategy, ...] = ()
-    """How containers get CDI names instead of device files; empty: they get device files."""
-    periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
-    """Seconds between scans for new and removed devices; 0 disables them."""
-    config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)
-    """The pools, one resource each. By default each NVIDIA (Mellanox) HCA is a device of rdma/hca."""
-
-    def __post_init__(self) -> None:
-        for resource, times in Counter(pool.resource for pool in self.config_list).items():
-            if times > 1:
-                raise ValueError(f"configList has the resource {resource} {times} times, expected once")
-            if problem := name_problem(resource):
-                raise ValueError(f"configList: {problem}")
-        for one, other in combinations(self.config_list, 2):
-            both = f"{one.resource} and {other.resource}"
-            shared = set(one.if_names) & set(other.if_names)
-            if shared and not one.mode is other.mode is Mode.POOL:
-                raise ValueError(f"configList: {both} both select the interface {min(shared)}, expected one of them")
-            if self.cdi and one.full_cdi_kind == other.full_cdi_kind and _files(one) != _files(other):
-                raise ValueError(
-                    f"configList: {both} have the same CDI kind, {one.full_cdi_kind}: expected the same nodes and "
-                    "permissions, or a cdiKind for one of them"
-                )
-
-
 def name_problem(resource: str) -> str:
     """Return why the kubelet rejects the name of a resource; empty if it does not."""
     prefix, _, name = resource.partition("/")
@@ -219,7 +218,3 @@ def name_problem(resource: str) -> str:
     elif not re.fullmatch(r"[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?", name):
         why = "a name must consist of alphanumeric characters, '-', '_' or '.', and begin and end alphanumeric"
     return f'the kubelet rejects "{resource}" (the ResourceName "{resource}" is invalid): {why}' if why else ""
-
-
-def _files(pool: Pool) -> tuple[frozenset[ExtraNode], str]:
-    return frozenset(pool.nodes), pool.permissions

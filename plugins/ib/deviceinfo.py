@@ -1,0 +1,68 @@
+"""Device information files, in which Multus and CNI plugins find facts about a function.
+
+Their format is the device information specification (k8snetworkplumbingwg/device-info-spec).
+A file is written when its function is allocated, and stays as long as the function exists: the container that uses it
+may have been started by an earlier process.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import structlog
+
+from hub import Host, Runtime
+from plugins.ib.discovery.facts import Hca
+from plugins.ib.discovery.sysfs import function_exists
+from plugins.ib.settings import Pool
+
+DIRECTORY = "/var/run/k8s.cni.cncf.io/devinfo/dp"
+
+_SUFFIX = "-device.json"
+
+_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
+class DeviceInfoFiles:
+    """Keeps the files of allocated functions.
+
+    Args:
+        host: The node's file system.
+        runtime: Writes the files.
+    """
+
+    def __init__(self, host: Host, runtime: Runtime) -> None:
+        self._host = host
+        self._runtime = runtime
+        self._directory = host.path(DIRECTORY)
+        self._log = structlog.get_logger()
+
+    def write(self, pool: Pool, hcas: Iterable[Hca]) -> None:
+        """Write the files of these HCAs. A failure is logged: the network may not need the file."""
+        for hca in hcas:
+            path = self._directory / f"{_prefix(pool)}{hca.pci}{_SUFFIX}"
+            pci = {"pci-address": hca.pci, "rdma-device": hca.name}
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._runtime.write(path, {"type": "pci", "version": "1.1.0", "pci": pci})
+            except OSError as error:
+                self._log.error("file not written", file=str(path), reason=str(error))
+
+    def prune(self, pools: Sequence[Pool]) -> None:
+        """Remove the files of functions that the node no longer has."""
+        for pool in pools:
+            for path in self._directory.glob(f"{_prefix(pool)}*{_SUFFIX}"):
+                pci = path.name.removeprefix(_prefix(pool)).removesuffix(_SUFFIX)
+                # Names of resources may begin alike: the rest of another one's is not an address.
+                if _ADDRESS.fullmatch(pci) and not function_exists(self._host, pci):
+                    self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._log.warning("file not removed", file=str(path), reason=str(error))
+
+
+def _prefix(pool: Pool) -> str:
+    return f"{pool.resource.replace('/', '-')}-"
