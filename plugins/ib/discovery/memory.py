@@ -6,6 +6,7 @@ still select the function: otherwise the kubelet would see fewer devices than it
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -94,7 +95,7 @@ class FunctionMemory:
 
     def _remember(self, hcas: Sequence[Hca]) -> None:
         known = {pci: seen for pci, seen in self._known.items() if function_exists(self._host, pci)}
-        known.update({hca.pci: _last_seen(hca) for hca in hcas if hca.name})
+        known.update({hca.pci: _last_seen(hca) for hca in hcas if hca.name and _is_text(hca.driver + hca.uverbs)})
         if known != self._known:
             self._known = known
             self._write()
@@ -115,11 +116,13 @@ class FunctionMemory:
 
 
 def _last_seen(hca: Hca) -> LastSeen:
-    facts = {name: getattr(hca, name) for name in LastSeen.__struct_fields__}
-    # The names of interfaces may be any bytes, which JSON cannot express.
-    texts = {name: tuple(filter(_is_text, facts[name])) for name in ("netdevs", "pkeys")}
-    return LastSeen(**facts | texts)
+    facts: dict[str, Any] = {name: getattr(hca, name) for name in LastSeen.__struct_fields__}
+    for name, fact in facts.items():
+        if isinstance(fact, tuple):
+            facts[name] = tuple(filter(_is_text, fact))
+    return LastSeen(**facts)
 
 
 def _is_text(name: str) -> bool:
+    """Whether JSON can express a name, which may be any bytes."""
     return name.isprintable()

@@ -1,6 +1,7 @@
 """Functions that a pod uses stay listed, although the node's sysfs hides their interfaces and RDMA devices."""
 
 import itertools
+import os
 from pathlib import Path
 
 import msgspec
@@ -165,6 +166,18 @@ def test_an_unreadable_memory(tmp_path: Path, tree: RdmaTree) -> None:
     plugin.restart()
     assert list(plugin.scan()) == VFS
     tree.move_to_pod("mlx5_1")
+    plugin.restart()
+    assert list(plugin.scan()) == VFS
+
+
+def test_names_that_are_not_text(tmp_path: Path, tree: RdmaTree) -> None:
+    """They are not remembered, and harm no other function."""
+    odd = os.fsdecode(b"\xff")
+    tree.add("mlx5_8", "0000:08:00.0", driver=odd, netdevs=(odd,))
+    tree.add("mlx5_9", "0000:09:00.0", netdevs=(odd,))
+    plugin = Plugin(tmp_path, SELECTIONS["ifNames"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_4")
     plugin.restart()
     assert list(plugin.scan()) == VFS
 
