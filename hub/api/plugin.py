@@ -176,10 +176,10 @@ class Plugin:
         """
         return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
-    def moving_over(self) -> Iterable[str]:
-        """Return what becomes different on a node that moves over from the plugin that the settings were written for.
+    def migrating(self) -> Iterable[str]:
+        """Return what becomes different on a node that migrates from the plugin that the settings were written for.
 
-        Called by `dphub check --moving-over`. It may read the hardware, and must change nothing.
+        Called by `dphub check --migrating`. It may read the hardware, and must change nothing.
         """
         return ()
 

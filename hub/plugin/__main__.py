@@ -101,7 +101,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", action="store_true", help="with --check: also scan its devices once")
     parser.add_argument(
-        "--moving-over", action="store_true", help="with --check: what becomes different for users of another plugin"
+        "--migrating", action="store_true", help="with --check: what becomes different for users of another plugin"
     )
     parser.add_argument(
         "--shipped-only",
@@ -142,7 +142,7 @@ def _report(options: argparse.Namespace) -> int:
         report = check_shipped_plugin(options.plugin, options.config, host)
     else:
         report = check_plugin(
-            options.plugin, options.config, host, with_devices=options.scan, moving_over=options.moving_over
+            options.plugin, options.config, host, with_devices=options.scan, migrating=options.migrating
         )
     with os.fdopen(result, "wb") as file:
         file.write(msgspec.json.encode(report))

@@ -30,7 +30,7 @@ _SPARE = 10.0
 
 
 def check_plugin(
-    target: str, config: Path | None, host: Host, *, with_devices: bool, moving_over: bool = False
+    target: str, config: Path | None, host: Host, *, with_devices: bool, migrating: bool = False
 ) -> CheckReport:
     """Create the plugin as its process would, and scan its devices once if requested."""
     try:
@@ -42,7 +42,7 @@ def check_plugin(
         return CheckReport((str(error),))
     except Exception as error:  # noqa: BLE001 - its constructor is plugin code
         return CheckReport((str(PluginError.of(error, kind)),))
-    if moving_over:
+    if migrating:
         return _differences(plugin, (*warnings, *map(str, plugin.notes)))
     if not with_devices:
         source = fspath(settings_path(kind, config) or target)
@@ -76,9 +76,9 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
 
 def _differences(plugin: Plugin, warnings: tuple[str, ...]) -> CheckReport:
     try:
-        return CheckReport((), warnings, differences=tuple(map(str, plugin.moving_over())))
+        return CheckReport((), warnings, differences=tuple(map(str, plugin.migrating())))
     except Exception as error:  # noqa: BLE001 - plugin code
-        return CheckReport((str(PluginError.of(error, plugin.moving_over)),), warnings)
+        return CheckReport((str(PluginError.of(error, plugin.migrating)),), warnings)
 
 
 def _problems(plugin: Plugin, source: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ from plugins.gpu.discovery.devwatch import watch_device_files
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
-from plugins.gpu.moving import differences
+from plugins.gpu.migration import differences
 from plugins.gpu.mps import MpsDaemons
 from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
@@ -147,7 +147,7 @@ class GPU(Plugin):
         samples = [Sample(count, {"xid": code}) for code, count in self._xids.counts().items()]
         return [Metric("dphub_gpu_xid_errors_total", "XIDs that the driver has reported.", samples, Kind.COUNTER)]
 
-    def moving_over(self) -> Iterator[str]:
+    def migrating(self) -> Iterator[str]:
         """Compare the settings with what NVIDIA's plugin makes of them, on the GPUs of this node if there are any."""
         try:
             gpus = self._driver.poll(self.settings.dphub.health.driver_timeout).gpus

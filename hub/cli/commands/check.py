@@ -36,7 +36,7 @@ _NVIDIA = "plugins.gpu:GPU"
         "dphub check --load circus.ini",
         "dphub check --plugin plugins.gpu:GPU gpu.yaml",
         "dphub check --plugin plugins.stub:Stub --scan",
-        "dphub check --moving-over nvidia-config.yaml",
+        "dphub check --migrating nvidia-config.yaml",
     )
 )
 @click.argument("file", type=_PATH, required=False)
@@ -49,7 +49,7 @@ _NVIDIA = "plugins.gpu:GPU"
     help="Load this plugin's code and check it; FILE is its configuration, not a circus.ini.",
 )
 @click.option(
-    "--moving-over",
+    "--migrating",
     is_flag=True,
     help="FILE is the file of NVIDIA's device plugin: list what becomes different with it here.",
 )
@@ -67,7 +67,7 @@ def check(
     plugin: str | None,
     *,
     load: bool,
-    moving_over: bool,
+    migrating: bool,
     scan: bool,
     as_json: bool,
     host_root: Path | None,
@@ -78,21 +78,21 @@ def check(
     plugins in it only those that come with the hub are loaded. The code of a plugin can do anything once it is loaded:
     use --load and --plugin only for code that you trust.
 
-    With --moving-over, FILE is the file of NVIDIA's device plugin. It means the same here, except for keys that
+    With --migrating, FILE is the file of NVIDIA's device plugin. It means the same here, except for keys that
     NVIDIA's plugin accepts and ignores. Run it on a node with GPUs to see the numbers of devices before and after.
     """
-    if moving_over:
+    if migrating:
         if load or scan or plugin:
-            raise click.UsageError("--moving-over cannot be combined with --load, --plugin and --scan")
+            raise click.UsageError("--migrating cannot be combined with --load, --plugin and --scan")
         if file is None:
-            raise click.UsageError("--moving-over needs FILE, the file of NVIDIA's device plugin")
-        sys.exit(_check_plugin(_NVIDIA, file, host_root, ["--moving-over"], as_json=as_json))
+            raise click.UsageError("--migrating needs FILE, the file of NVIDIA's device plugin")
+        sys.exit(_check_plugin(_NVIDIA, file, host_root, ["--migrating"], as_json=as_json))
     if plugin:
         if load:
             raise click.UsageError("--plugin loads the plugin anyway, so --load is for a circus.ini only")
         sys.exit(_check_plugin(plugin, file, host_root, ["--scan"] if scan else [], as_json=as_json))
     if scan or as_json:
-        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS or --moving-over")
+        raise click.UsageError("--scan and --json need --plugin MODULE:CLASS or --migrating")
     sys.exit(_check_hub(file or default_config(), load=load))
 
 

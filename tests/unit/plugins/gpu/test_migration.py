@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from plugins.gpu.moving import differences
+from plugins.gpu.migration import differences
 from plugins.gpu.settings.file import GPUSettings
 from tests.harness.gpu_support import facts
 from tests.simulators.nvml import SimulatedNode

@@ -1,4 +1,4 @@
-"""What becomes different on a node that moves over from NVIDIA's plugin with its file.
+"""What becomes different on a node that migrates from NVIDIA's plugin with its file.
 
 Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. Here they apply.
 """
