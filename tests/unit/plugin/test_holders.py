@@ -158,4 +158,5 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
         async with asyncio.timeout(PATIENCE):
             await store.done.wait()
         running.cancel()
-    assert {line["event"] for line in log} == {"task failed", "task restarted"}
+    # Threads of other tests may still log something.
+    assert {line["event"] for line in log if "task" in line} == {"task failed", "task restarted"}

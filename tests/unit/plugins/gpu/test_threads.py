@@ -64,8 +64,9 @@ async def test_an_mps_thread_that_fails(
     await wait_until(lambda: started, "a daemon")
     assert _events(lines, "mps")[:2] == ["thread failed", "thread restarted"]
     assert list(daemons.ensure(shares).values()) == [""]
-    # Without shares, the thread rests.
+    # Without shares, the thread rests: it must not log anything into the next test.
     daemons.ensure([])
+    await wait_until(daemons._round_over.is_set, "the end of the last round")
 
 
 async def test_a_driver_thread_that_fails(
