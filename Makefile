@@ -35,6 +35,7 @@ generated: $(DEV) ## Check that generated files are up to date.
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python -m scripts.schema --check
 	$(BIN)/python -m scripts.reference --check
+	$(BIN)/python -m scripts.migrating --check
 	$(BIN)/python -m scripts.lock --check
 
 # Tests wait more than they compute, so two processors can run three at a time.

@@ -12,6 +12,7 @@ from plugins.gpu.settings.file import Flags, GPUSettings, Imex, PluginFlags
 from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
 from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
+from scripts.migrating import NOT_YET, load_cases, main, make_page
 from tests.docs.docs_tools import blocks, codes, page, rows
 
 NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "here")
@@ -100,3 +101,20 @@ def test_the_example_for_virtual_functions_is_right(tmp_path: Path) -> None:
     absent = ("acpiIndexes", "ddpProfiles", "needVhostNet", "vdpaType")
     assert selectors.isdisjoint(absent)
     assert all(name in SRIOV for name in absent)
+
+
+def test_the_page_with_the_cases_is_up_to_date() -> None:
+    """Each case that the tests run has a row, and the rows are those of the page."""
+    assert main(["--check"]) == 0, "run python -m scripts.migrating"
+
+
+def test_each_case_has_a_row() -> None:
+    """With both results, or the same; a difference has its reason, and the counts are right."""
+    loaded = load_cases()
+    cases = [case for peer in loaded.peers.values() for group in peer.groups for case in group.cases]
+    lines = make_page(loaded).splitlines()
+    different = [case for case in cases if case.because]
+    assert sum(line.endswith("| same |") for line in lines) == len(cases) - len(different)
+    for case in different:
+        reason = ", not yet the same |" if case.because == NOT_YET else f", because {case.because} |"
+        assert any(line.startswith(f"| {case.case} |") and line.endswith(reason) for line in lines), case

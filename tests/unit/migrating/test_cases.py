@@ -1,0 +1,173 @@
+"""What other plugins do in a case is what these do; each difference is known, and has a reason."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from scripts.migrating import NOT_YET, Case, load_cases
+from tests.simulators.nvml import SimulatedNode
+from tests.simulators.nvml.library import simulated_library
+from tests.unit.migrating import gpu, rdma
+from tests.unit.migrating.hardware import build_gpu_node, build_rdma_node
+
+LOADED = load_cases()
+
+ON_A_GPU_NODE: dict[str, Callable[..., Any]] = {
+    "gpu-devices": gpu.run_devices,
+    "gpu-event": gpu.run_event,
+    "gpu-answer": gpu.run_answer,
+    "gpu-cdi": gpu.run_cdi,
+    "gpu-preference": gpu.run_preference,
+    "gpu-shares": gpu.run_shares,
+    "gpu-shares-by-gpu": gpu.run_gpus_of_shares,
+    "gpu-scores": gpu.run_scores,
+}
+ON_AN_RDMA_NODE: dict[str, Callable[..., Any]] = {
+    "rdma-devices": rdma.run_devices,
+    "rdma-members": rdma.run_members,
+    "rdma-answer": rdma.run_answer,
+}
+WITHOUT_NODE: dict[str, Callable[..., Any]] = {
+    "gpu-settings": gpu.run_settings,
+    "gpu-pattern": gpu.run_pattern,
+    "gpu-xids": gpu.run_xids,
+    "rdma-settings": rdma.run_settings,
+    "sriov-settings": rdma.run_sriov_settings,
+}
+
+
+class Located(NamedTuple):
+    """A case and its place."""
+
+    file: str
+    kind: str
+    case: Case
+    hardware: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.case.case}"
+
+
+ALL = [
+    Located(file, group.kind, case, case.hardware or group.hardware)
+    for file, peer in LOADED.peers.items()
+    for group in peer.groups
+    for case in group.cases
+]
+
+
+class Nodes:
+    """The GPU nodes of all cases, each built once: cases only read them.
+
+    Args:
+        directory: For their files.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._nodes: dict[str, SimulatedNode] = {}
+
+    def get(self, name: str) -> SimulatedNode:
+        """The node with this name in hardware.yaml."""
+        if name not in self._nodes:
+            root = self._directory / str(len(self._nodes))
+            root.mkdir()
+            self._nodes[name] = build_gpu_node(root, LOADED.hardware.gpu[name])
+        return self._nodes[name]
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
+    """The GPU nodes."""
+    return Nodes(tmp_path_factory.mktemp("nodes"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_library() -> None:
+    """Compile the simulated driver before the first test; the tests themselves start no process."""
+    simulated_library()
+
+
+@pytest.mark.parametrize("located", ALL, ids=str)
+def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is that of the other plugin, or differs from it as the case says."""
+    case = located.case
+    for name, value in case.env.items():
+        monkeypatch.setenv(name, value)
+    if run := WITHOUT_NODE.get(located.kind):
+        result = run(case, tmp_path)
+    elif run := ON_AN_RDMA_NODE.get(located.kind):
+        root = tmp_path / "root"
+        root.mkdir()
+        result = run(case, build_rdma_node(root, LOADED.hardware.rdma[located.hardware]), tmp_path)
+    else:
+        node = nodes.get(located.hardware)
+        monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
+        result = ON_A_GPU_NODE[located.kind](case, node, tmp_path)
+    whole = not located.kind.endswith("-settings")
+    theirs, got = agrees(case.theirs, result, whole=whole)
+    if not case.because:
+        assert theirs, f"expected {case.theirs}, got {got}"
+        return
+    where = "its line in not_yet.yaml" if case.because == NOT_YET else "`ours` and `because`"
+    assert not theirs, f"the result is now that of the other plugin: remove {where}"
+    ours, got = agrees(case.ours, result, whole=whole)
+    assert ours, f"expected {case.ours}, got {got}"
+
+
+def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # noqa: ANN401 - see `Case`
+    """Whether a result is what a case expects, and the part of the result that the case is about.
+
+    A number stands for a list of that length.
+
+    Args:
+        expected: Of the case.
+        result: Here.
+        whole: Whether the case names all resources, or all that a container gets; otherwise, it names some keys.
+    """
+    if expected == "accepted":
+        return isinstance(result, dict), result
+    if not isinstance(expected, dict) or not isinstance(result, dict):
+        return expected == result, result
+    part = {
+        key: len(value) if isinstance(expected.get(key), int) and isinstance(value, list) else value
+        for key, value in result.items()
+        if key in expected or (whole and _is_counted(key))
+    }
+    return expected == part, part
+
+
+def _is_counted(key: object) -> bool:
+    """Whether a part of a result must be in the case if there is any: resources, and what a container gets."""
+    return "/" in str(key) or key in {"env", "mounts", "devices", "cdi", "annotations", "devinfo"}
+
+
+def test_there_are_enough_cases() -> None:
+    """At least 400, and of each plugin that has users here."""
+    assert len(ALL) >= 400
+    assert {peer.peer for peer in LOADED.peers.values()} == {
+        "NVIDIA k8s-device-plugin",
+        "Mellanox k8s-rdma-shared-dev-plugin",
+        "SR-IOV network device plugin",
+    }
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    """In its file, so that a failure and a difference for now name one case."""
+    assert [name for name, count in Counter((each.file, each.case.case) for each in ALL).items() if count > 1] == []
+
+
+def test_every_difference_has_a_reason() -> None:
+    """A result, and why; for now, the case exists."""
+    for each in ALL:
+        assert (each.case.ours is None) == (not each.case.because), str(each)
+    listed = {(file, case) for file, cases in LOADED.not_yet.items() for case in cases}
+    assert listed == {(each.file, each.case.case) for each in ALL if each.case.because == NOT_YET}
+
+
+def test_all_hardware_is_used() -> None:
+    """No node is left over."""
+    assert {*LOADED.hardware.gpu, *LOADED.hardware.rdma} - {each.hardware for each in ALL} == set()
