@@ -170,3 +170,18 @@ async def test_volume_mounts_by_index(node: Node, kubelet: FakeKubelet) -> None:
     assert [(mount.host_path, mount.container_path) for mount in got.mounts] == [
         ("/dev/null", "/var/run/nvidia-container-devices/0")
     ]
+
+
+async def test_a_lost_gpu_does_not_make_other_admissions_fail(node: Node, kubelet: FakeKubelet) -> None:
+    """Pods get the other GPUs, before the plugin notices the loss and afterwards.
+
+    NVIDIA's plugin asks all GPUs when it chooses some, and every pod of the node fails then (k8s-device-plugin #2038).
+    """
+    gpus = GpuNode(node, "pcie8")
+    gpus.start("dphub: {health: {interval: 0.1, stable_for: 0}}")
+    await kubelet.wait_for(GPU, 8)
+    gpus.driver.lose(7)
+    await kubelet.admit("early", {GPU: 2})
+    await kubelet.wait_for(GPU, 7)
+    given = [answer(await kubelet.admit(f"job-{count}", {GPU: count})) for count in (3, 2)]
+    assert all(gpus.uuids()[7] not in each.envs["NVIDIA_VISIBLE_DEVICES"] for each in given)
