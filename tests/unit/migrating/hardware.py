@@ -105,9 +105,7 @@ def build_rdma_node(root: Path, facts: Mapping[str, Any]) -> RdmaTree:
     for path in facts.get("files", ()):
         _touch(root, path)
     if facts.get("exclusive"):
-        mode = root / "sys/module/ib_core/parameters/netns_mode"
-        mode.parent.mkdir(parents=True)
-        mode.write_text("N\n")
+        make_exclusive(tree)
     for name, device in facts.items():
         if name not in {"files", "exclusive"}:
             _add_rdma_device(tree, name, device)
@@ -141,6 +139,13 @@ def remove_nodes(tree: RdmaTree, name: str, kind: str) -> None:
         if link.name.startswith(kind) and link.is_symlink() and function in link.resolve().parents:
             link.unlink()
             (tree.root / "dev/infiniband" / link.name).unlink()
+
+
+def make_exclusive(tree: RdmaTree) -> None:
+    """Switch the RDMA subsystem to the mode in which a device belongs to one network namespace."""
+    mode = tree.root / "sys/module/ib_core/parameters/netns_mode"
+    mode.parent.mkdir(parents=True, exist_ok=True)
+    mode.write_text("N\n")
 
 
 def move_interface(tree: RdmaTree, name: str) -> None:

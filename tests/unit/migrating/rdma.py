@@ -12,7 +12,7 @@ from plugins.ib.settings import IBSettings
 from scripts.migrating import Case
 from tests.simulators.rdma.tree import RdmaTree
 from tests.unit.migrating.gpu import Result, answer_of, flatten
-from tests.unit.migrating.hardware import move_interface
+from tests.unit.migrating.hardware import make_exclusive, move_interface
 
 
 def read_file(case: Case, directory: Path) -> IBSettings:
@@ -95,6 +95,7 @@ class RdmaRun:
         for name in (*request.get("interface_in_pod", ()), *request.get("in_pod", ())):
             move_interface(self._tree, name)
         for name in request.get("in_pod", ()):
+            make_exclusive(self._tree)
             self._hide(name)
         self.devices = self._scan()
 
