@@ -143,7 +143,8 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
 
 def _load_file(path: Path) -> ModuleType:
     directory = path.absolute().parent
-    for place in (directory, path):
+    # The file first, so that the error names it if it is missing.
+    for place in (path, directory):
         check_trusted(place)
     read_config_text(path)
     # The last place, so that modules next to the file do not hide others.

@@ -109,10 +109,16 @@ class Handover:
         return self._file.locked()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[bool]:
-        """Let this process register in the block; yield whether it may, by the hubs that serve at this moment."""
+    async def turn(self, kubelet_age: float) -> AsyncIterator[bool]:
+        """Let this process register in the block; yield whether it may, by the hubs that serve at this moment.
+
+        Args:
+            kubelet_age: Seconds since the start of the kubelet, which knows nothing of hubs that ended before.
+        """
         async with self.locked():
             self.refresh()
+            if _seconds_since(self._ended_at) > kubelet_age:
+                self._ended = ""
             may_register = not (self.newer or self.is_leaving)
             if may_register:
                 self._note_ended()

@@ -243,7 +243,8 @@ class Registrar:
         """Register unless a newer hub serves the resource; return None if the kubelet has opened its stream."""
         self._is_registering = True
         try:
-            async with self._handover.turn() as may_register:
+            # The change time of a kubelet's socket is when that kubelet started.
+            async with self._handover.turn(time.time() - kubelet[2] / 1e9) as may_register:
                 if not may_register:
                     return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
                 error = await self._connect(kubelet)

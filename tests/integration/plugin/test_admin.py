@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
-from pathlib import Path
+from collections import defaultdict
+
+import psutil
 
 from hub.base.jsonfile import read_file
 from hub.cli.adminclient import send
@@ -72,7 +74,7 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
     """The cordon holds, and the answer says that a restart will forget it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
-    (node.run_dir.path / "node" / f".stub.health.json.{plugin.pid}").mkdir()
+    _fill_disk(plugin)
     answer = await _ask(plugin, Cordon(f"{STUB} stub-1"))
     assert not answer.ok
     assert "is cordoned (1 device of example.com/stub); the change lasts only until the plugin" in answer.message
@@ -109,13 +111,18 @@ async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
     plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
     path = node.run_dir.heartbeat("stub")
-    (node.run_dir.path / f".{path.name}.{plugin.pid}").mkdir()
-    await plugin.logged("file not written")
-    moved, inode = _identity(path)
-    await wait_until(lambda: _identity(path)[0] != moved, "a sign of life")
-    assert _identity(path)[1] == inode
+    _fill_disk(plugin)
+    # A file that is written gets another inode, and its time is set once more.
+    signs = defaultdict[int, set[int]](set)
+
+    def lives() -> bool:
+        found = path.stat()
+        signs[found.st_ino].add(found.st_mtime_ns)
+        return len(signs[found.st_ino]) > 3
+
+    await wait_until(lives, "signs of life of a file that is not written")
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_ino
+def _fill_disk(plugin: PluginProcess) -> None:
+    """Let the plugin's process write nothing more into files."""
+    psutil.Process(plugin.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))

@@ -50,9 +50,9 @@ class Hub:
         self._path.unlink()
         self.ownership.release()
 
-    async def register(self) -> bool:
+    async def register(self, kubelet_age: float = 3600) -> bool:
         """Register if the hubs that serve now allow it; return whether they did."""
-        async with self.handover.turn() as may_register:
+        async with self.handover.turn(kubelet_age) as may_register:
             if may_register:
                 await self.handover.complete(self._refuse_decoy)
             return may_register
@@ -108,6 +108,20 @@ async def test_a_hub_that_is_alone_registers_without_a_decoy(hubs: Three) -> Non
         assert second.decoys == 1
         assert second.handover.due() == ""
         assert not second.handover.would_end_unnoticed()
+
+
+async def test_a_new_kubelet_knows_nothing_of_hubs_that_ended_before(hubs: Three) -> None:
+    """So one registration is enough."""
+    first, second, _ = hubs
+    with second.serving():
+        with first.serving():
+            await second.register()
+        second.handover.refresh()
+        await second.register(kubelet_age=0)
+        assert second.decoys == 1
+        assert not second.handover.would_end_unnoticed()
+        await Notifier().wait_for(lambda: False, 0.06)
+        assert second.handover.due() == ""
 
 
 async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three) -> None:
