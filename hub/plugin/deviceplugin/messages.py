@@ -43,7 +43,7 @@ def encode_list(devices: DeviceList) -> ListMessage:
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES
-    for name, device in devices.devices.items():
+    for name, device in {**devices.devices, **devices.departing}.items():
         # The length is that of an unhealthy device: a list that fits has to fit when all devices in it are unhealthy.
         encoded = message.devices.add(ID=name, health=UNHEALTHY)
         for node in device.numa:
@@ -52,7 +52,7 @@ def encode_list(devices: DeviceList) -> ListMessage:
         if room < 0:
             omitted.add(name)
             del message.devices[-1]
-        elif devices.is_healthy(name):
+        elif name in devices.devices and devices.is_healthy(name):
             encoded.health = HEALTHY
     return ListMessage(message, frozenset(omitted))
 

@@ -140,7 +140,7 @@ class DevicePluginServicer(Wire):
 
     async def Allocate(self, request: wire.AllocateRequest, context: Context) -> wire.AllocateResponse:
         """Return what each container gets for the devices that the kubelet chose."""
-        with self._metrics.call("Allocate") as call:
+        with self._metrics.call("Allocate") as call, self._devices.allocation():
             try:
                 self._require_few(request.container_requests)
                 responses = [await self._allocate(container.devices_ids) for container in request.container_requests]

@@ -60,6 +60,8 @@ class DeviceList(ScannedDevices, frozen=True):
 
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
+    departing: Mapping[str, Device] = {}
+    """Devices that have vanished, which only the kubelet still sees, as unhealthy; by id."""
     version: int = 0
     """Changes with each list that looks different to the kubelet."""
 
@@ -69,9 +71,14 @@ class DeviceList(ScannedDevices, frozen=True):
 
     def same_for_kubelet(self, other: "DeviceList") -> bool:
         """Return whether a kubelet would see the same list. The order of the devices does not matter."""
-        return self.devices.keys() == other.devices.keys() and all(
-            self.is_healthy(name) == other.is_healthy(name) and tuple(device.numa) == tuple(other.devices[name].numa)
-            for name, device in self.devices.items()
+        return (
+            self.devices.keys() == other.devices.keys()
+            and self.departing.keys() == other.departing.keys()
+            and all(
+                self.is_healthy(name) == other.is_healthy(name)
+                and tuple(device.numa) == tuple(other.devices[name].numa)
+                for name, device in self.devices.items()
+            )
         )
 
 

@@ -31,7 +31,8 @@ class ListLog:
         if before.version != after.version:
             healthy = sum(map(after.is_healthy, after.devices))
             reason = {"reason": after.reason} if after.reason else {}
-            self._log.info("devices advertised", total=len(after.devices), healthy=healthy, **reason)
+            total = len(after.devices) + len(after.departing)
+            self._log.info("devices advertised", total=total, healthy=healthy, **reason)
         if removed := [name for name in before.devices if name not in after.devices]:
             self._log.warning("devices removed", devices=_first_of(removed))
         if before.health != after.health:

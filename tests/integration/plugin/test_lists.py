@@ -67,8 +67,45 @@ async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKub
         offering.offer(offer)
         await asyncio.sleep(0.1)
     offering.offer("[Device('c'), Device('a')]")
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices(STUB)) == 2, what="the list without it")
+    # A device that vanishes is unhealthy first.
+    assert [len(update.devices) for update in kubelet.lists(STUB)] == [3, 3, 2]
+
+
+async def test_a_device_may_vanish_while_it_is_allocated(node: Node, kubelet: FakeKubelet) -> None:
+    """It leaves the list after the kubelet has got its answer: a real kubelet would crash, and its node with it."""
+    target = node.write_plugin("""
+class P(Plugin):
+    resource = "example.com/stub"
+
+    def devices(self):
+        return [Device(name) for name in Path("offer").read_text().split()]
+
+    def allocate(self, devices):
+        Path("called").touch()
+        while not Path("answer").exists():
+            time.sleep(0.01)
+        return super().allocate(devices)
+""")
+    replace(node.directory / "offer", "a b")
+    plugin = node.start_plugin(target)
     await kubelet.wait_for(STUB, 2)
-    assert [len(update.devices) for update in kubelet.lists(STUB)] == [3, 2]
+    admission = asyncio.create_task(kubelet.admit("trainer", {STUB: 2}))
+    await wait_until((node.directory / "called").exists, "the call")
+    replace(node.directory / "offer", "b c")
+    plugin.hup()
+    await kubelet.wait_until(lambda kubelet: "c" in {device.id for device in kubelet.devices(STUB)})
+    await plugin.resource_until(lambda state: [device.id for device in state.devices] == ["b", "c"])
+    (node.directory / "answer").touch()
+    assert sorted((await admission).containers["main"].devices[STUB]) == ["a", "b"]
+    await kubelet.wait_until(lambda kubelet: len(kubelet.devices(STUB)) == 2, what="the list without it")
+    assert [{device.id: device.healthy for device in update.devices} for update in kubelet.lists(STUB)] == [
+        {"a": True, "b": True},
+        {"a": False, "b": True, "c": True},
+        {"b": True, "c": True},
+    ]
+    pod = await kubelet.admit("next", {STUB: 1})
+    assert pod.containers["main"].devices == {STUB: ["c"]}
 
 
 async def test_a_burst_of_changes_is_few_lists(node: Node, kubelet: FakeKubelet) -> None:

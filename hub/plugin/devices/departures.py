@@ -1,0 +1,85 @@
+"""Devices that have vanished, and that the kubelet may still be allocating.
+
+A kubelet chooses devices, calls Allocate, and looks the devices up in the latest list when it has the answer. It does
+not expect that one is missing: kubelets 1.34 to 1.37 then crash (`allocateContainerResources` in
+pkg/kubelet/cm/devicemanager). So a vanished device is first advertised as unhealthy, and leaves the list when the
+kubelet can no longer be waiting for an answer about it:
+
+- Allocate rejects it from the moment it vanishes, and a kubelet looks up nothing after an error. So only calls matter
+  that were in progress at that moment; GetPreferredAllocation does not matter, since Allocate follows it.
+- The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
+  after a pause.
+
+A process that has just started has no such devices: the kubelet's calls to the one before it have failed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from hub.api.device import Device
+
+GRACE = 1.0
+"""Seconds that a kubelet has to process an answer."""
+
+
+class Departure:
+    """Devices that have vanished at the same moment.
+
+    Args:
+        devices: The devices, by id.
+        allocations: The calls in progress at that moment; each is done when it has been answered.
+    """
+
+    def __init__(self, devices: Mapping[str, Device], allocations: frozenset[asyncio.Future[None]]) -> None:
+        self.devices = devices
+        self.allocations = allocations
+
+
+class Departures:
+    """Keeps track of the devices of one resource that have vanished.
+
+    Args:
+        sleep: Waits for a number of seconds.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._sleep = sleep
+        self._departures: dict[str, Departure] = {}
+        """By the id of each device that is still advertised."""
+        self._allocations: set[asyncio.Future[None]] = set()
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The vanished devices that are still advertised, by id."""
+        return {name: departure.devices[name] for name, departure in self._departures.items()}
+
+    @contextmanager
+    def allocation(self) -> Iterator[None]:
+        """Keep track of a call of Allocate."""
+        answered = asyncio.get_running_loop().create_future()
+        self._allocations.add(answered)
+        try:
+            yield
+        finally:
+            self._allocations.discard(answered)
+            answered.set_result(None)
+
+    def update(self, before: Mapping[str, Device], after: Mapping[str, Device]) -> Departure:
+        """Compare two consecutive sets of devices; return those that have vanished.
+
+        A device that is back has not vanished.
+        """
+        vanished = Departure(
+            {name: device for name, device in before.items() if name not in after}, frozenset(self._allocations)
+        )
+        self._departures = {name: each for name, each in self._departures.items() if name not in after}
+        self._departures |= dict.fromkeys(vanished.devices, vanished)
+        return vanished
+
+    async def finish(self, departure: Departure) -> None:
+        """Advertise the devices no longer, as soon as the kubelet cannot be allocating them."""
+        if departure.allocations:
+            await asyncio.wait(departure.allocations)
+        await self._sleep(GRACE)
+        self._departures = {name: each for name, each in self._departures.items() if each is not departure}

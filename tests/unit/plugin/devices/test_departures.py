@@ -1,0 +1,165 @@
+"""When a vanished device leaves the list, in process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.api.device import Device
+from hub.plugin.deviceplugin.messages import encode_list
+from hub.plugin.devices import departures
+from hub.plugin.devices.departures import GRACE, Departures
+from hub.plugin.devices.devicelist import DeviceList
+from tests.unit.plugin.plugin_setup import Setup
+
+A, B, C = ({name: Device(name)} for name in "abc")
+
+
+class Pauses:
+    """Pauses that end when the test says so.
+
+    Attributes:
+        begun: The seconds of each pause.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[float] = []
+        self._ends: list[asyncio.Event] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Begin a pause."""
+        self.begun.append(seconds)
+        self._ends.append(end := asyncio.Event())
+        await end.wait()
+
+    async def end(self) -> None:
+        """End the oldest."""
+        self._ends.pop(0).set()
+        await _turns()
+
+
+class Finishing:
+    """Departures that finish by themselves."""
+
+    def __init__(self) -> None:
+        self.pauses = Pauses()
+        self.departures = Departures(self.pauses.sleep)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def advertised(self) -> str:
+        """The ids of the vanished devices that are still advertised."""
+        return " ".join(self.departures.devices)
+
+    async def update(self, before: dict[str, Device], after: dict[str, Device]) -> None:
+        """Compare two consecutive sets of devices."""
+        vanished = self.departures.update(before, after)
+        if vanished.devices:
+            self.tasks.append(asyncio.create_task(self.departures.finish(vanished)))
+        await _turns()
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[Finishing]:
+    """Departures of one resource; their tasks end with the test."""
+    it = Finishing()
+    yield it
+    for task in it.tasks:
+        task.cancel()
+
+
+async def test_a_device_leaves_a_second_after_it_has_vanished(it: Finishing) -> None:
+    """A kubelet that got an answer just before has processed it by then."""
+    await it.update(A | B, B)
+    assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
+    await it.pauses.end()
+    assert it.advertised == ""
+
+
+async def test_a_device_stays_while_an_allocation_may_concern_it(it: Finishing) -> None:
+    """All calls count that were in progress, each as long as it takes, and a second more."""
+    first, second = it.departures.allocation(), it.departures.allocation()
+    with first:
+        with second:
+            await it.update(A | B, B)
+        await _turns()
+        assert (it.advertised, it.pauses.begun) == ("a", [])
+    await _turns()
+    assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
+    await it.pauses.end()
+    assert it.advertised == ""
+
+
+async def test_later_allocations_keep_no_device(it: Finishing) -> None:
+    """They are rejected if they want it, so a busy node does not keep vanished devices forever."""
+    await it.update(A | B, B)
+    with it.departures.allocation():
+        await it.pauses.end()
+        assert it.advertised == ""
+
+
+async def test_an_allocation_that_fails_has_ended(it: Finishing) -> None:
+    """Such as one whose kubelet has died."""
+    with suppress(asyncio.CancelledError), it.departures.allocation():
+        await it.update(A | B, B)
+        raise asyncio.CancelledError
+    await _turns()
+    assert it.pauses.begun == [GRACE]
+
+
+async def test_a_device_that_is_back_does_not_leave(it: Finishing) -> None:
+    """And if it vanishes again, it stays for the whole time."""
+    await it.update(A | B, B)
+    await it.update(B, A | B)
+    assert it.advertised == ""
+    await it.update(A | B | C, C)
+    assert it.advertised == "a b"
+    await it.pauses.end()
+    assert it.advertised == "a b"
+    await it.pauses.end()
+    assert it.advertised == ""
+
+
+async def test_the_kubelet_sees_two_lists_and_the_report_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the kubelet the device is unhealthy first and then gone; to everyone else it is gone at once."""
+    monkeypatch.setattr(departures, "GRACE", 0)
+    it = Setup()
+    it.scan(Device("a"), Device("b"))
+    resource = it.resource
+    versions, health = [resource.list.version], []
+    with resource.allocation(), capture_logs() as log:
+        it.scan(Device("b"))
+        versions.append(resource.list.version)
+        assert list(resource.list.devices) == ["b"]
+        health.append(_sent(resource.list))
+        await _turns()
+        assert resource.list.version == versions[-1]
+    await resource.wait_beyond(versions[-1])
+    versions.append(resource.list.version)
+    health.append(_sent(resource.list))
+    assert health == [{"b": "Healthy", "a": "Unhealthy"}, {"b": "Healthy"}]
+    assert versions == [1, 2, 3]
+    assert [line["devices"] for line in log if line["event"] == "devices removed"] == ["a"]
+
+
+async def test_a_device_that_is_back_is_healthy_at_once() -> None:
+    """An adapter that was reset does not wait for anything."""
+    it = Setup()
+    it.scan(Device("a"), Device("b"))
+    it.scan(Device("b"))
+    assert _sent(it.resource.list) == {"b": "Healthy", "a": "Unhealthy"}
+    it.scan(Device("a"), Device("b"))
+    assert _sent(it.resource.list) == {"a": "Healthy", "b": "Healthy"}
+
+
+def _sent(devices: DeviceList) -> dict[str, str]:
+    """The health of each device that a kubelet sees."""
+    return {device.ID: device.health for device in encode_list(devices).message.devices}
+
+
+async def _turns() -> None:
+    """Let the event loop run what is due."""
+    for _ in range(4):
+        await asyncio.sleep(0)
