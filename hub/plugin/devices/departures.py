@@ -10,7 +10,9 @@ kubelet can no longer be waiting for an answer about it:
 - The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
   after a pause.
 
-A process that has just started has no such devices: the kubelet's calls to the one before it have failed.
+A process that has just started lists only what it finds, though the kubelet may know more devices from the process
+before it. That one has exited, so calls to it have failed, and the new one rejects those devices. In a handover between
+hubs the older process may still answer a call: a device that vanishes just then is not covered.
 """
 
 import asyncio
