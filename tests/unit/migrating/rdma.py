@@ -21,53 +21,14 @@ def read_file(case: Case, directory: Path) -> IBSettings:
     Raises:
         ConfigError: it is rejected.
     """
-    return _read(directory, case.set if isinstance(case.set, str) else json.dumps(case.set))
-
-
-def _read(directory: Path, text: str) -> IBSettings:
-    (directory / "ib.json").write_text(text)
+    (directory / "ib.json").write_text(case.set if isinstance(case.set, str) else json.dumps(case.set))
     return IBSettings.read(directory / "ib.json")
-
-
-def rewrite(content: Any) -> Any:  # noqa: ANN401 - a file
-    """Return a file of the SR-IOV plugin as docs/migrating.md says to rewrite it; others as they are."""
-    if not isinstance(content, dict) or "resourceList" not in content:
-        return content
-    return {"configList": [_rewritten(entry) for entry in content["resourceList"]]}
-
-
-def _rewritten(entry: dict[str, Any]) -> dict[str, Any]:
-    selectors = entry.get("selectors")
-    if isinstance(selectors, dict):
-        selectors = {"deviceIDs" if key == "devices" else key: value for key, value in selectors.items()}
-    rest = {key: value for key, value in entry.items() if (key, value) != ("deviceType", "netDevice")}
-    return {"mode": "vf", "resourcePrefix": "intel.com", **rest, "selectors": selectors}
-
-
-def _settings(case: Case, directory: Path) -> IBSettings:
-    """Return the settings of the case's file, rewritten if it cannot be used as it is."""
-    try:
-        return read_file(case, directory)
-    except ConfigError:
-        rewritten = rewrite(case.set)
-        if rewritten is case.set:
-            raise
-        return _read(directory, json.dumps(rewritten))
 
 
 def run_settings(case: Case, directory: Path) -> Result:
     """Return the values of the keys, as `configList[0].rdmaHcaMax`; or `rejected`."""
     try:
         settings = read_file(case, directory)
-    except ConfigError:
-        return "rejected"
-    return dict(flatten("", msgspec.to_builtins(settings)))
-
-
-def run_sriov_settings(case: Case, directory: Path) -> Result:
-    """Return the values of the keys of the file, rewritten if it cannot be used as it is; or `rejected`."""
-    try:
-        settings = _settings(case, directory)
     except ConfigError:
         return "rejected"
     return dict(flatten("", msgspec.to_builtins(settings)))
@@ -84,7 +45,7 @@ class RdmaRun:
 
     def __init__(self, case: Case, tree: RdmaTree, directory: Path) -> None:
         self._tree = tree
-        self.plugin = IB(_settings(case, directory), Host(tree.root), Runtime())
+        self.plugin = IB(read_file(case, directory), Host(tree.root), Runtime())
         self._names = {tree.pci(name): name for name in tree.names}
         self.devices = self._scan()
 

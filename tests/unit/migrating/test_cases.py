@@ -35,7 +35,6 @@ WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-pattern": gpu.run_pattern,
     "gpu-xids": gpu.run_xids,
     "rdma-settings": rdma.run_settings,
-    "sriov-settings": rdma.run_sriov_settings,
 }
 
 
