@@ -31,6 +31,7 @@ VALUES: Mapping[str, Values] = {
     "driver-root": {"driverRoot": "/run/nvidia/driver"},
     "kubelet-root": {"kubeletRoot": "/var/lib/k0s/kubelet"},
     "mps": {"mps": {"enabled": True}},
+    "multus": {"multus": {"enabled": True}},
     "network-policy": {"networkPolicy": {"enabled": True}},
     "pod-monitor": {"podMonitor": {"enabled": True}},
     "priority-quota": {"priorityQuota": {"enabled": True}},

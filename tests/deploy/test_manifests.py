@@ -24,6 +24,7 @@ from hub.supervisor.reporter import NODE_NAME_VARIABLE
 from plugins.gpu.mps.paths import shm_directory
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import Flags
+from plugins.ib.deviceinfo import DIRECTORY as DEVICE_INFO
 from plugins.ib.discovery.routes import VARIABLE as NODE_NET
 from tests.deploy.manifest_tools import (
     ALL_OPTIONS,
@@ -338,16 +339,18 @@ def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
         assert on_node[Flags().plugin.container_driver_root] == ("/run/nvidia/driver" if components else "/")
         assert (on_node["/dev"], on_node["/sys"]) == ("/dev", "/sys")
     assert on_node[Flags().mps_root] == Flags().mps_root
+    assert on_node[DEVICE_INFO] == DEVICE_INFO
     assert on_node["/dev/shm"] == shm_directory(Flags().mps_root)  # noqa: S108 - the pod's
 
 
 def test_what_the_pod_may_write_to(tree: Path) -> None:
-    """Only to what it has to; nothing of its own, and to /sys where devices are reset."""
+    """Only to what it has to; nothing of its own, and with a component, to what this is for."""
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
-    with_resets = mounts(with_components(tree, "kubernetes", ["resets"]))
-    assert {path for path, mount in with_resets.items() if not mount.get("readOnly")} == {*writable, "/sys"}
+    for component, path in {"resets": "/sys", "multus": DEVICE_INFO}.items():
+        found = mounts(with_components(tree, "kubernetes", [component]))
+        assert {path for path, mount in found.items() if not mount.get("readOnly")} == {*writable, path}
 
 
 def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:

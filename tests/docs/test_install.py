@@ -165,7 +165,7 @@ def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
 def test_what_stays_on_a_node() -> None:
     """Each directory that the pods may write to is in the list of what stays, but the kubelet's own."""
     stays = " ".join(codes(" ".join(cell for row in rows("install", "left on a node") for cell in row)))
-    options = {name: {"enabled": True} for name in ("mps", "resets")}
+    options = {name: {"enabled": True} for name in ("mps", "multus", "resets")}
     writable = {
         mount["hostPath"]["path"]
         for mount in mounts(charted(options)).values()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from plugins.ib.deviceinfo import DIRECTORY as DEVICE_INFO
 from tests.deploy.manifest_tools import VALUES, charted, only
 from tests.image.manifest import POD_NAME, pod_of, read_base
 from tests.image.pod import GRACE, Pod, StartPod, Wanted
@@ -27,6 +28,7 @@ from tests.simulators.rdma.tree import two_connectx6
 GPU, ADAPTER = "nvidia.com/gpu", "rdma/hca"
 
 GPU_CONFIG = "version: v1\nflags: {plugin: {deviceListStrategy: [cdi-cri]}}\n"
+IB_CONFIG = "resourceList: [{resourceName: x, selectors: {isRdma: true}}]\n"
 MPS_CONFIG = f"version: v1\nsharing: {{mps: {{resources: [{{name: {GPU}, replicas: 2}}]}}}}\n"
 
 ROUTES = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nib0 00000000 0101A8C0 0003 0 0 0 00000000\n"
@@ -268,6 +270,19 @@ async def test_mps_fails_without_its_shared_memory(kubelet: FakeKubelet, start_p
     await kubelet.wait_for(GPU, 16, GRACE)
     code, said = await pod.exec("touch", "/dev/shm/memory")  # noqa: S108 - the pod's
     assert (code, "Read-only file system" in said) == (1, True)
+
+
+@pytest.mark.parametrize("without", ["", "device-info"])
+async def test_device_information_needs_its_directory(
+    kubelet: FakeKubelet, start_pod: StartPod, host: Path, without: str
+) -> None:
+    """With `multus`, the files are on the node; without the mount they are missing, and containers start."""
+    (host.parent / "config/ib.yaml").write_text(IB_CONFIG)
+    start_pod(_wanted(host, _component("multus"), without))
+    await kubelet.wait_for("intel.com/x", 1, GRACE)
+    await kubelet.admit("trainer", {"intel.com/x": 1})
+    files = [path.name for path in (host / DEVICE_INFO.removeprefix("/")).iterdir()]
+    assert files == ([] if without else ["intel.com-x-0000:87:00.0-device.json"])
 
 
 async def test_an_unprivileged_pod_serves_adapters(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
