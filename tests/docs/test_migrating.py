@@ -1,6 +1,7 @@
 """docs/migrating.md: no setting of the other plugins is without an answer."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,19 @@ from plugins.gpu.settings.file import Flags, GPUSettings, Imex, PluginFlags
 from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
 from plugins.gpu.settings.xids import DISABLE, ENABLE
 from plugins.ib.settings import IBSettings, Mode, Pool, Selectors
+from plugins.ib.settings.sriov import USERSPACE_DRIVERS
 from scripts.migrating import NOT_YET, load_cases, main, make_page
-from tests.docs.docs_tools import blocks, codes, page, rows
+from tests.docs.docs_tools import codes, page, rows
 
 NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "here")
 SHARED = page("migrating").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
 SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2]
+
+SRIOV_SELECTORS = (
+    *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
+    *("pKeys", "isRdma", "needVhostNet"),
+)
+"""What an entry of the SR-IOV device plugin's file can select by, if it is served here."""
 
 SHARED_KEYS = {
     *("periodicUpdateInterval", "configList", "resourceName", "resourcePrefix", "rdmaHcaMax", "devices"),
@@ -69,9 +77,9 @@ def test_what_is_said_to_be_as_before_is(tmp_path: Path) -> None:
         text
         for line in SHARED.splitlines()
         for text in codes(line)
-        if text.startswith(("nodes:", "permissions:", "health:"))
+        if text.startswith(("nodes:", "permissions:", "health:", "bringUp:", "excludeTopology:"))
     ]
-    assert len(wanted) == 3
+    assert len(wanted) == 5
     pool = {"resourceName": "hca", "devices": ["ib0"]}
     for text in wanted:
         pool |= yaml.safe_load(text)
@@ -90,17 +98,45 @@ def test_a_json_file_can_be_named_yaml(tmp_path: Path, indent: int | None) -> No
     assert IBSettings.read(tmp_path / "ib.json").config_list == (pool,)
 
 
-def test_the_example_for_virtual_functions_is_right(tmp_path: Path) -> None:
-    """A pool in vf mode, with the selectors of the SR-IOV plugin; what is said not to be there is not."""
-    (text,) = [block for block in blocks("migrating", "yaml") if "configList" in block]
-    (tmp_path / "ib.yaml").write_text(text)
-    (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list
-    assert pool.mode is Mode.VF
-    selectors = _keys(Selectors)
-    assert {"vendors", "drivers", "pciAddresses", "pfNames", "rootDevices", "linkTypes", "pKeys", "isRdma"} <= selectors
-    absent = ("acpiIndexes", "ddpProfiles", "needVhostNet", "vdpaType")
-    assert selectors.isdisjoint(absent)
-    assert all(name in SRIOV for name in absent)
+def _read_sriov(path: Path, entry: Mapping[str, object], **selectors: object) -> IBSettings:
+    entry = {"resourceName": "x", "selectors": {"isRdma": True, **selectors}, **entry}
+    (path / "ib.yaml").write_text(yaml.safe_dump({"resourceList": [entry], "cdi": ["annotations"]}))
+    return IBSettings.read(path / "ib.yaml")
+
+
+def test_the_sriov_plugins_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    """With each key and each selector that the page names; the prefix is the one by default."""
+    (selectors,) = [line for line in SRIOV.splitlines() if line.startswith("| selectors |")]
+    values = {"vendors": ["15b3"], "devices": ["101c"], "isRdma": True, "needVhostNet": True}
+    values = {name: values.get(name, ["x"]) for name in SRIOV_SELECTORS}
+    assert codes(selectors) == list(SRIOV_SELECTORS)
+    settings = _read_sriov(tmp_path, {"excludeTopology": True, "additionalInfo": {"*": {"a": "b"}}}, **values)
+    assert (settings.sriov.unserved, settings.sriov.ignored) == ({}, {})
+    (pool,) = settings.pools
+    assert (pool.mode, pool.resource) == (Mode.FUNCTION, "intel.com/x")
+    assert f"`-resource-prefix` flag (`{pool.resource_prefix}`)" in SRIOV
+    assert f"`{pool.full_cdi_kind.replace('intel.com', 'PREFIX')}=" in SRIOV
+    assert (pool.nccl_ib_hca, pool.ucx_net_devices) == (False, False)
+
+
+def test_what_of_the_sriov_plugins_file_is_not_served(tmp_path: Path) -> None:
+    """Each entry that the page lists is left out, with a reason; unknown keys leave nothing out."""
+    table = SRIOV.partition("| not served | |")[2].partition("\n\n")[0]
+    listed = {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
+    drivers = {code for code in listed if code in USERSPACE_DRIVERS}
+    entries: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+        "isRdma: true": ({}, {"isRdma": False}),
+        "selectors.vdpaType": ({}, {"vdpaType": "vhost"}),
+        "selectors.ddpProfiles": ({}, {"ddpProfiles": ["x"]}),
+        "deviceType: accelerator": ({"deviceType": "accelerator"}, {}),
+        "deviceType: auxNetDevice": ({"deviceType": "auxNetDevice"}, {}),
+        "selectors.drivers": ({}, {"drivers": sorted(drivers)}),
+    }
+    assert listed == entries.keys() | USERSPACE_DRIVERS
+    for name, (entry, selectors) in entries.items():
+        settings = _read_sriov(tmp_path, entry, **selectors)
+        assert (list(settings.sriov.unserved), settings.sriov.pools) == (["intel.com/x"], []), name
+    assert list(_read_sriov(tmp_path, {"colour": "red"}).sriov.ignored) == ["intel.com/x"]
 
 
 def test_the_page_with_the_cases_is_up_to_date() -> None:
