@@ -35,10 +35,11 @@ class DeviceInfoFiles:
         self._host = host
         self._runtime = runtime
         self._directory = host.path(DIRECTORY)
+        self._failed = False
         self._log = structlog.get_logger()
 
     def write(self, pool: Pool, hcas: Iterable[Hca]) -> None:
-        """Write the files of these HCAs. A failure is logged: the network may not need the file."""
+        """Write the files of these HCAs. The first of several failures is logged: the network may not need them."""
         for hca in hcas:
             path = self._directory / f"{_prefix(pool)}{hca.pci}{_SUFFIX}"
             pci = {"pci-address": hca.pci, "rdma-device": hca.name}
@@ -46,7 +47,11 @@ class DeviceInfoFiles:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._runtime.write(path, {"type": "pci", "version": "1.1.0", "pci": pci})
             except OSError as error:
-                self._log.error("file not written", file=str(path), reason=str(error))
+                if not self._failed:
+                    self._log.error("file not written", file=str(path), reason=str(error))
+                self._failed = True
+            else:
+                self._failed = False
 
     def prune(self, pools: Sequence[Pool]) -> None:
         """Remove the files of functions that the node no longer has."""
