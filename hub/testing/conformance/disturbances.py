@@ -134,8 +134,9 @@ async def directory_replaced(subject: Subject) -> Findings:
 
 
 async def _plugin_socket(subject: Subject) -> Path:
-    """Return its socket in a directory that may be changed."""
-    return subject.plugin_dir / (await subject.registered()).endpoint
+    """Return its socket in a directory that may be changed: never one of which only the socket is known."""
+    await subject.registered()
+    return await subject.socket()
 
 
 def _and(clause: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.conformance.calls import answer_of, connected
-from hub.testing.conformance.rule import NotApplicable
+from hub.testing.conformance.disturbances import socket_deleted, socket_replaced
+from hub.testing.conformance.rule import NotApplicable, Rule
 from hub.testing.conformance.subject import Subject
 from hub.testing.kubelet import FakeKubelet, Registered
 
@@ -32,6 +33,19 @@ async def test_an_endpoint_outside_the_plugin_directory(tmp_path: Path, endpoint
     subject.endpoint = endpoint
     with pytest.raises(NotApplicable, match="endpoint-name"):
         await subject.socket()
+
+
+@pytest.mark.parametrize("disturbance", [socket_deleted, socket_replaced], ids=lambda rule: rule.name)
+async def test_rules_change_nothing_outside_the_plugin_directory(tmp_path: Path, disturbance: Rule) -> None:
+    """Not even the rules that delete or replace what the plugin has registered."""
+    plugin_dir, other = tmp_path / "device-plugins", tmp_path / "other.sock"
+    plugin_dir.mkdir()
+    other.write_text("of another program")
+    subject = _Registers(kubelet=FakeKubelet(plugin_dir), plugin_dir=plugin_dir)
+    subject.endpoint = "../other.sock"
+    with pytest.raises(NotApplicable, match="endpoint-name"):
+        await anext(disturbance.check(subject))
+    assert other.read_text() == "of another program"
 
 
 async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
