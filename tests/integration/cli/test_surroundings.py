@@ -1,8 +1,11 @@
 """What lies around a command, in files that another user may have written, never runs."""
 
+import importlib.util
+import marshal
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -190,6 +193,22 @@ def test_root_loads_no_plugin_of_other_users(ours: Path) -> None:
     done = _dphub("check", "--plugin", "evil.py:Evil", cwd=ours)
     assert (done.returncode, _what_ran(ours)) == (Exit.USAGE, ""), done
     assert "evil.py: belongs to user" in done.stderr
+
+
+@needs_root
+def test_root_runs_no_compiled_plugin_of_other_users(ours: Path) -> None:
+    """The code that another user has left in `__pycache__`, which Python would run instead of the file, is not run."""
+    plugin = ours / "mine.py"
+    plugin.write_text("from hub import Plugin\n\n\nclass Mine(Plugin):\n    resource = 'example.com/mine'\n")
+    evil = compile(f"open({str(ours / 'ran')!r}, 'a').write('evil')", plugin, "exec")
+    found = plugin.stat()
+    compiled = Path(importlib.util.cache_from_source(plugin))
+    compiled.parent.mkdir()
+    header = importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, int(found.st_mtime), found.st_size)
+    compiled.write_bytes(header + marshal.dumps(evil))
+    _give_to(UNPRIVILEGED_ID, compiled.parent, compiled)
+    done = _dphub("check", "--plugin", "mine.py:Mine", cwd=ours)
+    assert (_what_ran(ours), "does not exist" in done.stderr) == ("", False), done
 
 
 @needs_root
