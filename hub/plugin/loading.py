@@ -161,7 +161,7 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.append(str(directory))
     # A name that does not hide another module, and under which the file's type hints are resolved.
     name = f"dphub_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path.absolute())))
     if spec is None or spec.loader is None:
         raise ConfigError(path, "is not a Python file")
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
