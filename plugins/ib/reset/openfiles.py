@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import stat
 import struct
 import threading
@@ -12,6 +13,9 @@ from hub import Host, UnreadableError, read_text
 
 DeviceNumber = tuple[int, int]
 """The major and minor number of a device: the same for all its files, whatever their names are."""
+
+_FLAGS = re.compile(r"^flags:\s*([0-7]+)$", re.MULTILINE)
+"""In `/proc/PID/fdinfo/FD`, the flags of an open file (man 5 proc_pid_fdinfo)."""
 
 _AT_FDCWD, _AT_STATX_DONT_SYNC, _STATX_MODE = -100, 0x4000, 0x3
 _STATX_BYTES, _MODE_OFFSET, _NUMBER_OFFSET = 256, 28, 128
@@ -75,9 +79,11 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     file system in user space can bring about.
     """
     outcome: list[bool] = []
-    search = threading.Thread(
-        target=lambda: outcome.append(any(_opened(link) in devices for link in _open_files(process))), daemon=True
-    )
+
+    def search_files() -> None:
+        outcome.append(any(_opened(link) in devices and not _only_names(link) for link in _open_files(process)))
+
+    search = threading.Thread(target=search_files, daemon=True)
     search.start()
     search.join(_PATIENCE)
     return outcome[0] if outcome else None
@@ -127,6 +133,19 @@ def _opened(link: str) -> DeviceNumber | None:
     (mode,) = struct.unpack_from("=H", found, _MODE_OFFSET)
     major, minor = struct.unpack_from("=II", found, _NUMBER_OFFSET)
     return (major, minor) if stat.S_ISCHR(mode) else None
+
+
+def _only_names(link: str) -> bool:
+    """Return whether a descriptor certainly only names its file (O_PATH), which even a user who may not open it can do.
+
+    The permissions of the link do not show that: those of a file opened for neither reading nor writing are the same.
+    """
+    before, kind, number = link.rpartition("/fd/")
+    try:
+        flags = _FLAGS.search(read_text(Path(f"{before}/fdinfo/{number}"))) if kind else None
+    except UnreadableError:
+        return False
+    return bool(flags and int(flags[1], 8) & os.O_PATH)
 
 
 def _name(process: Path) -> str:

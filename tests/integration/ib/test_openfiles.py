@@ -68,6 +68,7 @@ stay()
     "how",
     [
         pytest.param("hold()\nstay()", id="plainly"),
+        pytest.param('file = os.open("/dev/zero", 3)\nstay()', id="neither for reading nor for writing"),
         pytest.param(IN_A_THREAD, id="in a thread with its own files"),
         pytest.param(AFTER_THE_FIRST_THREAD, id="after its first thread"),
         pytest.param(
@@ -87,6 +88,19 @@ def test_a_process_that_holds_a_device(how: str) -> None:
         finally:
             process.kill()
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
+
+
+def test_a_process_that_only_names_a_device() -> None:
+    """Any user can do that (O_PATH), even one who may not open the device."""
+    how = HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()"
+    with subprocess.Popen([sys.executable, "-c", how], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            found = list(processes_with_open(Host(Path("/")), {ZERO}))
+        finally:
+            process.kill()
+    assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
 
 
 FORKS = """
