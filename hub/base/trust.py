@@ -24,8 +24,8 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
     """As root, check that only root can write to a file or directory; as another user, do nothing.
 
     As with an SSH server's keys, that includes each directory and each link on the way to it. All must belong to root,
-    and their permissions matter except in two kinds of places: sticky directories such as /tmp, where no other user can
-    replace root's files, and file systems that are mounted read-only, such as a ConfigMap.
+    and their permissions matter except for two kinds of directories: sticky ones such as /tmp, where no other user can
+    replace root's files, and those on file systems that are mounted read-only, such as a ConfigMap's.
 
     Args:
         path: The file or directory.
@@ -78,10 +78,12 @@ def _problem(place: Path, *, is_end: bool) -> str:
     """Return which other user can change a path; empty if none can."""
     is_link = place.is_symlink()
     found = place.lstat()
-    # Also on a read-only mount: the owner may have another one, such as the node's "/" at /driver-root in a pod.
+    # Also on a read-only mount, and so do the permissions of a file: it may be mounted a second time, and writable, as
+    # the node's "/" is that is /driver-root in a pod.
     if found.st_uid != _ROOT:
         return f"belongs to {user_name(found.st_uid)}"
-    if os.statvfs(place.parent if is_link else place).f_flag & os.ST_RDONLY:
+    # Whatever another user may put into such a directory belongs to that user.
+    if stat.S_ISDIR(found.st_mode) and os.statvfs(place).f_flag & os.ST_RDONLY:
         return ""
     # In a sticky directory, other users can still add files.
     is_sticky = found.st_mode & stat.S_ISVTX and not is_end

@@ -85,10 +85,18 @@ def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permissions do not matter there, as in a ConfigMap; the owner does, who may be able to write it elsewhere."""
-    file.chmod(0o666)
+    """Permissions of directories do not matter there, as in a ConfigMap; those of files do, and owners.
+
+    Elsewhere, the same files may be mounted so that other users can write them.
+    """
+    file.parent.chmod(0o777)
     monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
     check_trusted(file)
+    for mode in (0o666, 0o664):
+        file.chmod(mode)
+        with pytest.raises(ConfigError, match="-writable, and root would run what it says"):
+            check_trusted(file)
+    file.chmod(0o644)
     monkeypatch.setattr(trust, "_ROOT", OTHER)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     with pytest.raises(ConfigError, match="belongs to user"):
