@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import faulthandler
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -89,10 +90,14 @@ def _parse() -> argparse.Namespace:
     return options
 
 
+_FLAG = re.compile(r"--[a-z][a-z0-9_-]*|-[a-z]", re.ASCII | re.IGNORECASE)
+
+
 def _without_values(words: list[str]) -> list[str]:
     """Return the flags among these words: values may be passwords, and the error is in the status, for all to read."""
-    flags = (word.partition("=")[0] if word.startswith("--") else word[:2] for word in words)
-    return [flag if flag.startswith("-") else "..." for flag in flags]
+    # A flag and its value may be one word, which someone has put in quotes.
+    flags = (_FLAG.match(word) for word in words)
+    return [flag[0] if flag else "..." for flag in flags]
 
 
 def _add_check_options(parser: argparse.ArgumentParser) -> None:

@@ -66,11 +66,11 @@ cmd = python -m hub.plugin plugins.stub:Stub
 
 def test_a_wrong_argument_does_not_disclose_its_value(tmp_path: Path) -> None:
     """After `dphub reload`, the mistake is in the status, which anyone may read."""
-    words = "--token=hunter2 --password hunter2 -phunter2 hunter2"
+    words = "--token=hunter2 --password hunter2 -phunter2 hunter2 '--password hunter2' --token:hunter2 -=hunter2"
     _write(tmp_path, circus_ini=f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub {words}\n")
     done = _check(tmp_path)
     assert (done.returncode, "hunter2" in done.stderr) == (Exit.USAGE, False), done
-    assert "unrecognized arguments: --token --password ... -p ..." in done.stderr
+    assert "unrecognized arguments: --token --password ... -p ... --password --token ...\n" in done.stderr
 
 
 @pytest.mark.parametrize("words", ["--help=hunter2", "-hunter2", "$(circus.env.x)"])
