@@ -141,10 +141,23 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
         raise section.error("missing, expected the command that runs the plugin", "cmd")
     values["working_dir"] = str(directory / values.get("working_dir", ""))
     plugin = PluginConfig(**values)
-    flags = {word.partition("=")[0] for word in shlex.split(f"{plugin.cmd} {plugin.args or ''}")}
+    words = shlex.split(f"{plugin.cmd} {plugin.args or ''}")
+    if _are_quoted_together(words):
+        raise section.error("quotes around several words, expected them around one argument at most", "cmd")
+    flags = {word.partition("=")[0] for word in words}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
         raise section.error(f"{ours[0]}: the hub sets this, remove it", "cmd")
     return plugin
+
+
+def _are_quoted_together(words: Sequence[str]) -> bool:
+    """Whether a program or an argument certainly has others behind it, in the same quotes.
+
+    The error that there is no such program, plugin or file would name all of it, and that may be a password.
+    """
+    if re.search(r"\s", words[0]) and not Path(words[0]).is_file():
+        return True
+    return any(re.search(r"\s-", argument) for argument in plugin_arguments(words) or ())
 
 
 def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginConfig:

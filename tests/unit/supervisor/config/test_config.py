@@ -183,6 +183,9 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
         f"[watcher:a]\ncmd = x --password '{SECRET}\n",
         f"[watcher:a]\ncmd = PASSWORD={SECRET} x\n",
         f"[watcher:a]\ncmd = 'PASSWORD={SECRET}' x\n",
+        f"[watcher:a]\ncmd = 'x --password {SECRET}'\n",
+        f"[watcher:a]\ncmd = python -m hub.plugin 'plugins.stub:Stub --password {SECRET}'\n",
+        f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub\nargs = --config 'x.yaml --password {SECRET}'\n",
         *(
             f"{GOOD}{key}\n  [env]\n  PASSWORD = {SECRET}\n"
             for key in ("watchdog = 30", "args = -x", "autostart = true")
@@ -196,6 +199,14 @@ def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert SECRET not in str(caught.value)
+
+
+def test_a_program_may_have_a_space_in_its_path(tmp_path: Path) -> None:
+    """It exists, so it is not a command that was put in quotes together with its arguments."""
+    program = tmp_path / "my program"
+    program.touch()
+    (plugin,) = read(tmp_path, f"[watcher:a]\ncmd = '{program}' --flag 'one --two'\n")
+    assert plugin.cmd == f"'{program}' --flag 'one --two'"
 
 
 def test_a_command_may_have_several_lines(tmp_path: Path) -> None:
