@@ -191,7 +191,7 @@ def test_every_file_that_is_shown_passes_the_check(tmp_path: Path) -> None:
     """Files of plugins and circus.ini on these pages are right."""
     kinds = {"version": GPUSettings, "configList": IBSettings}
     found = 0
-    for number, text in enumerate(block for name in PAGES for block in blocks(name, "yaml")):
+    for number, text in enumerate(block for name in (*PAGES, "ib") for block in blocks(name, "yaml")):
         for key, kind in kinds.items():
             if key in (yaml.safe_load(text) or {}):
                 (tmp_path / f"{number}.yaml").write_text(text)

@@ -18,7 +18,10 @@ from hub.testing.waiting import wait_until
 from tests.harness.authors import GOOD, HEAD, RESOURCE, Mistake, checked, expected, written
 from tests.harness.node import Node, asking_for, dialled
 
-TAKES = "takes id, resource, nodes, mounts, env, cdi, annotations, unhealthy, broken, numa, physical, pci, attributes"
+TAKES = (
+    "takes id, resource, nodes, mounts, env, cdi, annotations, unhealthy, broken, numa, physical, pci, "
+    "attributes, warning"
+)
 
 
 WHEN_ASKED: dict[str, Mistake] = {
@@ -79,7 +82,7 @@ WHEN_ASKED: dict[str, Mistake] = {
         (
             "devices() failed at {here}: TypeError: "
             "it returned Device(id='a', resource='', nodes=(), mounts=(), env={{}}, cdi=(), "
-            "annotations={{}}, unhealthy='', broken='', numa=(), physical='', pci=(), attributes={{}}), "
+            "annotations={{}}, unhealthy='', broken='', numa=(), physical='', pci=(), attributes={{}}, warning=''), "
             "expected hub.Device objects: yield each of them, or return a list"
         ),
     ),
