@@ -107,7 +107,7 @@ class ChaosNode(OperatedNode):
             async with asyncio.timeout(PROBE_TIMEOUT):
                 reader, writer = await asyncio.open_connection(host, int(port))
                 try:
-                    writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+                    writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                     return b" 200 " in await reader.readline()
                 finally:
                     writer.close()
