@@ -1,6 +1,6 @@
-"""Parts of user-facing messages: a count with its noun, and suggestions for misspelled names."""
+"""Parts of user-facing messages: counts with nouns, the first of many names, and suggestions for misspelled names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 MAX_SUGGESTIONS = 3
@@ -16,6 +16,12 @@ MARGIN = 0.02
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 device" or "3 devices"; for nouns with a plural in s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_of(names: Sequence[str], most: int, conjunction: str = "and") -> str:
+    """Return the first few of many names, and the number of the others: "a, b and 3 more"."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" {conjunction} {more} more" if more > 0 else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from hub.base.wording import counted
+from hub.base.wording import counted, first_of
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus, ResourceStatus
 
@@ -241,9 +241,7 @@ def _argument(resource: str, name: str, ambiguous: Collection[str]) -> str:
 
 
 def _named(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return first_of(list(names), _NAMED)
 
 
 def _reasons(groups: Sequence[object]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hub.api.device import Device
 from hub.api.host import Host
+from hub.base.wording import first_of
 
 DEVICE_FILES = "/dev"
 
@@ -51,8 +52,7 @@ def _is_below(root: Path, path: str) -> bool:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" or {more} more" if more > 0 else "")
+    return first_of(names, _MAX_NAMES, "or")
 
 
 def _exists(path: Path) -> bool:

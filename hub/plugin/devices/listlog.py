@@ -1,8 +1,9 @@
 """What is new in a device list: logged, and counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from hub.base.log import get_logger
+from hub.base.wording import first_of
 from hub.plugin.devices.devicelist import DeviceList
 from hub.plugin.health.record import Health
 from hub.plugin.health.store import DeviceHealth
@@ -34,7 +35,7 @@ class ListLog:
             total = len(after.devices) + len(after.departing)
             self._log.info("devices advertised", total=total, healthy=healthy, **reason)
         if removed := [name for name in before.devices if name not in after.devices]:
-            self._log.warning("devices removed", devices=_first_of(removed))
+            self._log.warning("devices removed", devices=first_of(removed, _MAX_NAMES))
         if before.health != after.health:
             self._log_health(after.health)
             self._count_changes(before.health, after.health)
@@ -60,9 +61,9 @@ class ListLog:
                 self._logged[name] = each.reason
                 failed.setdefault(each.reason, []).append(name)
         for reason, names in failed.items():
-            self._log.warning("devices unhealthy", devices=_first_of(names), reason=reason)
+            self._log.warning("devices unhealthy", devices=first_of(names, _MAX_NAMES), reason=reason)
         if recovered:
-            self._log.info("devices recovered", devices=_first_of(recovered))
+            self._log.info("devices recovered", devices=first_of(recovered, _MAX_NAMES))
 
     def _count_changes(self, before: Mapping[str, DeviceHealth], after: Mapping[str, DeviceHealth]) -> None:
         for name, health in after.items():
@@ -70,8 +71,3 @@ class ListLog:
             is_healthy = not health.reason
             if is_healthy != was_healthy:
                 self._metrics.health_changed(self._resource, healthy=is_healthy, source=health.source)
-
-
-def _first_of(names: Sequence[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

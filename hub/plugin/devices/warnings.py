@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hub.api.device import Device
 from hub.base.failures import one_line
+from hub.base.wording import first_of
 
 _MAX_NAMES = 4
 
@@ -18,9 +19,4 @@ def device_warnings(devices: Iterable[Device]) -> list[str]:
     for device in devices:
         if device.warning:
             names.setdefault(one_line(device.warning), {})[device.physical or device.id] = None
-    return [f"{_named(list(found))}: {warning}" for warning, found in names.items()]
-
-
-def _named(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return [f"{first_of(list(found), _MAX_NAMES)}: {warning}" for warning, found in names.items()]
