@@ -11,6 +11,11 @@ from hub.base.errors import HubError
 if TYPE_CHECKING:
     from asyncinotify import Inotify
 
+LIMITS_REACHED = {errno.EMFILE, errno.ENOSPC}
+"""Errors of inotify if other processes of the node have used up its instances or watches; each user has few of them."""
+
+RAISE_LIMITS = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"
+
 _RECHECK = 0.02
 """Seconds from an event until one more look: the kernel reports that a file was closed before it releases its locks."""
 
@@ -52,6 +57,6 @@ async def _has_event(inotify: "Inotify", limit: float | None) -> bool:
 def watch_error(directory: Path, error: OSError) -> HubError:
     """Return the error that says why a directory cannot be watched, and what to do."""
     hint = ""
-    if error.errno in {errno.EMFILE, errno.ENOSPC}:
-        hint = ": raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"
+    if error.errno in LIMITS_REACHED:
+        hint = f": {RAISE_LIMITS}"
     return HubError(f"cannot watch the directory {directory} ({error.strerror}){hint}")

@@ -7,6 +7,7 @@ import time
 
 from hub.api.plugin import NeedsRestart, Plugin, overrides
 from hub.base.calls import Calls
+from hub.base.filewatch import LIMITS_REACHED, RAISE_LIMITS
 from hub.base.log import get_logger
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
@@ -21,8 +22,7 @@ WATCH_RETRY = (1.0, 30.0)
 and maximum. They double with each failure."""
 
 
-_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOSPC}
-"""Errors of inotify if other processes of the node have used up its instances or watches; each user has few of them."""
+_USED_UP = {*LIMITS_REACHED, errno.ENFILE}
 
 
 class Scanner:
@@ -128,7 +128,7 @@ class Scanner:
     def _set_unwatched(self, is_unwatched: bool, reason: str) -> None:  # noqa: FBT001 - the state
         """Log whether only the regular scans find changes. That is no reason to distrust the devices."""
         if is_unwatched and not self._is_unwatched:
-            hint = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches on the node"
+            hint = f"{RAISE_LIMITS} on the node"
             self._log.warning("changes not watched", reason=reason, interval=self._plugin.scan_interval, hint=hint)
         self._is_unwatched = is_unwatched
 
