@@ -12,23 +12,19 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.restarts import kubelet_restarts
-from hub.testing.kubelet import FakeKubelet
-from tests.harness.kubeletbuild import VERSIONS
-from tests.harness.realkubelet import real_kubelet
+from tests.harness.kubelet_option import FAKE, KUBELETS, choose
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run from the command line, and exit with 1 if a resource was lost or registered twice with one kubelet."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness.restarts", description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="restarts and crashes of the kubelet")
-    parser.add_argument("--kubelet", choices=VERSIONS, help="a version that is built; by default, the fake kubelet")
+    parser.add_argument("--kubelet", choices=KUBELETS, default=FAKE, help="the kubelet that restarts")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="by default a random one")  # noqa: S311 - no secret
     options = parser.parse_args(words)
-    if options.kubelet:
-        FakeKubelet.process_type = real_kubelet(options.kubelet)
+    choose(options.kubelet)
     rows = asyncio.run(kubelet_restarts(options.count, options.seed))
-    kind = options.kubelet or "the fake one"
-    sys.stdout.write(f"kubelet: {kind}, {options.count} restarts and crashes, seed {options.seed}\n")
+    sys.stdout.write(f"kubelet: {options.kubelet}, {options.count} restarts and crashes, seed {options.seed}\n")
     sys.stdout.writelines(f"{row.figure}: {row.value:g} {row.unit}\n" for row in rows)
     if any(row.value for row in rows if row.unit == "resources"):
         sys.exit(1)
