@@ -6,8 +6,8 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
+import psutil
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
@@ -37,10 +37,9 @@ class MpsNode(GpuNode):
 
     def daemon(self, resource: str = GPU) -> int:
         """The process of a resource's daemon; 0 when there is none."""
-        with suppress(FileNotFoundError, ValueError):
+        with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
             pid = int((self._root / resource / "pipe/nvidia-cuda-mps-control.pid").read_text())
-            status = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
-            return pid if status[0] != "Z" else 0
+            return pid if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE else 0
         return 0
 
     def commands(self) -> list[str]:
