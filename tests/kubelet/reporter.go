@@ -48,13 +48,13 @@ func (r *reporter) send(message any) {
 func (r *reporter) happened(what event) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	what.Capacity = counts(r.devices)
-	r.write(what)
+	r.report(what)
 }
 
 func (r *reporter) state(name string) { r.happened(event{Event: name}) }
 
-func (r *reporter) listed(resource string, list *api.ListAndWatchResponse) {
+// listed reports a list after the device manager has stored it. No report in between has its numbers without the list.
+func (r *reporter) listed(resource string, list *api.ListAndWatchResponse, store func()) {
 	devices := make([]device, 0, len(list.Devices))
 	for _, each := range list.Devices {
 		nodes := []int64{}
@@ -63,7 +63,15 @@ func (r *reporter) listed(resource string, list *api.ListAndWatchResponse) {
 		}
 		devices = append(devices, device{each.ID, each.Health, nodes})
 	}
-	r.happened(event{Event: "list", Resource: resource, Size: proto.Size(list), Devices: devices})
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	store()
+	r.report(event{Event: "list", Resource: resource, Size: proto.Size(list), Devices: devices})
+}
+
+func (r *reporter) report(what event) {
+	what.Capacity = counts(r.devices)
+	r.write(what)
 }
 
 func (r *reporter) write(message any) {

@@ -95,8 +95,7 @@ func (r *recorder) PluginDisconnected(resource string) {
 // PluginListAndWatchReceiver reports a list.
 func (r *recorder) PluginListAndWatchReceiver(resource string, list *api.ListAndWatchResponse) {
 	r.order.listed(resource, list.Devices)
-	r.ManagerImpl.PluginListAndWatchReceiver(resource, list)
-	r.reports.listed(resource, list)
+	r.reports.listed(resource, list, func() { r.ManagerImpl.PluginListAndWatchReceiver(resource, list) })
 }
 
 // provider gives the devices to the pod resources API.

@@ -97,8 +97,7 @@ func (r *recorder) PluginDisconnected(logger klog.Logger, resource string) {
 // PluginListAndWatchReceiver reports a list.
 func (r *recorder) PluginListAndWatchReceiver(logger klog.Logger, resource string, list *api.ListAndWatchResponse) {
 	r.order.listed(resource, list.Devices)
-	r.ManagerImpl.PluginListAndWatchReceiver(logger, resource, list)
-	r.reports.listed(resource, list)
+	r.reports.listed(resource, list, func() { r.ManagerImpl.PluginListAndWatchReceiver(logger, resource, list) })
 }
 
 // provider gives the devices to the pod resources API.
