@@ -148,6 +148,7 @@ async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
     )
 
 
+@pytest.mark.kubelets(before="1.37")
 async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, kubelet: FakeKubelet) -> None:
     """A second plugin takes the name over, the first dies, and the kubelet drops the second, which comes back."""
     first = node.start_plugin(instance="old")
