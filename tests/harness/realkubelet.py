@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,9 +176,11 @@ class RealKubeletProcess:
         self._pods[pod.key] = pod
         self._journal.changed()
 
-    def removed(self, pod: Pod) -> None:
+    async def removed(self, pod: Pod) -> None:
         """Free the devices of a pod that has been removed."""
-        self._program.send("remove", pod={"uid": pod.key})
+        # One that ends meanwhile receives the other pods when it starts again.
+        with suppress(KubeletEndedError):
+            await self._program.send("remove", pod={"uid": pod.key})
         self._journal.changed()
 
     def _forget_lost_devices(self) -> None:

@@ -241,7 +241,7 @@ class FakeKubelet:
         if removed is None:
             raise LookupError(f"there is no pod {key}")
         if self._process:
-            self._process.removed(removed)
+            await self._process.removed(removed)
 
     def _process_for(self, pod: Pod) -> KubeletProcess:
         if pod.key in self._pods:

@@ -116,7 +116,7 @@ class KubeletProcess:
         self._forget_later(resource, now)
         self._journal.changed()
 
-    def removed(self, pod: Pod) -> None:
+    async def removed(self, pod: Pod) -> None:
         """Free the devices of a pod that has been removed."""
         if pod.holds_devices:
             self.admission.recount()
