@@ -1,4 +1,4 @@
-"""Clients of the kubelet's APIs."""
+"""Clients of the kubelet's APIs, and readers of its files."""
 
 import os
 

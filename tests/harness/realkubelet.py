@@ -17,6 +17,7 @@ import pytest
 
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.untrusted import UnreadableError
+from hub.kubelet.checkpoint import CHECKPOINT
 from hub.testing.kubelet import (
     AdmissionError,
     AdvertisedDevice,
@@ -132,7 +133,7 @@ class RealKubeletProcess:
         self._pods = pods
         self._number = number
         self._socket = settings.plugin_dir / KUBELET_SOCKET
-        self._checkpoint = settings.plugin_dir / checkpoint.NAME
+        self._checkpoint = settings.plugin_dir / CHECKPOINT
         self._program = Program(
             [
                 os.fspath(binary(self.version)),

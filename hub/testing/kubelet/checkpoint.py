@@ -12,12 +12,9 @@ import msgspec
 from hub.base.jsonfile import read_file, replace_bytes
 from hub.base.log import get_logger
 from hub.base.untrusted import UnreadableError
+from hub.kubelet.checkpoint import NO_NUMA_NODE
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet.model import AdvertisedDevice, Container, ContainerAllocation, Pod
-
-NAME = "kubelet_internal_checkpoint"
-
-_NO_NUMA_NODE = -1
 
 
 class _Entry(msgspec.Struct, rename="pascal"):
@@ -92,7 +89,7 @@ def restore(path: Path, pods: dict[str, Pod]) -> list[str]:
 def _by_node(devices: Iterable[AdvertisedDevice]) -> dict[int, list[str]]:
     ids: dict[int, list[str]] = {}
     for device in devices:
-        for node in device.numa or (_NO_NUMA_NODE,):
+        for node in device.numa or (NO_NUMA_NODE,):
             ids.setdefault(node, []).append(device.id)
     return ids
 
@@ -101,5 +98,5 @@ def _devices(by_node: Mapping[int, Iterable[str]]) -> tuple[AdvertisedDevice, ..
     nodes: dict[str, list[int]] = {}
     for node, ids in by_node.items():
         for device in ids:
-            nodes.setdefault(device, []).extend([] if node == _NO_NUMA_NODE else [node])
+            nodes.setdefault(device, []).extend([] if node == NO_NUMA_NODE else [node])
     return tuple(AdvertisedDevice(device, healthy=True, numa=tuple(numa)) for device, numa in nodes.items())

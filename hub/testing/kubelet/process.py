@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.base.paths import KUBELET_SOCKET
+from hub.kubelet.checkpoint import CHECKPOINT
 from hub.kubelet.wire import podresources_pb2_grpc, v1beta1_pb2_grpc
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.testing.kubelet import checkpoint
@@ -40,7 +41,7 @@ class KubeletProcess:
         self._journal = journal
         self._pods = pods
         self._number = number
-        self._checkpoint = settings.plugin_dir / checkpoint.NAME
+        self._checkpoint = settings.plugin_dir / CHECKPOINT
         self._timers: list[asyncio.TimerHandle] = []
         self.manager = DeviceManager(distinguishes_sockets=settings.distinguishes_sockets)
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)

@@ -6,6 +6,7 @@ import msgspec
 
 from hub.api.affinity import AllocationHint
 from hub.api.metrics import Histogram, Kind, Metric, Sample
+from hub.kubelet.checkpoint import CHECKPOINT
 from hub.model.heartbeat import HeartbeatReport
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RestartReason, RunState
 from hub.model.plugin import (
@@ -142,5 +143,10 @@ PLUGIN_FILES: Mapping[str, bytes] = {
     "node/ib.unbound/0000:07:00.1": b"mlx5_core\nit did not answer",
     "dphub.stub.log": LOG,
     "node/gpu.mps.json": msgspec.json.encode({"nvidia.com/gpu": MpsLimits({"0": "GPU-1"}, {"0": 1024}, 2)}),
+    CHECKPOINT: (
+        b'{"Data":{"PodDeviceEntries":[{"PodUID":"5d1c","ContainerName":"main","ResourceName":"example.com/stub",'
+        b'"DeviceIDs":{"0":["stub-0","stub-1"],"1":["stub-1"],"-1":["stub-2"]},"AllocResp":"CgA="}],'
+        b'"RegisteredDevices":{"example.com/stub":["stub-3"]}},"Checksum":1}'
+    ),
     "stub-faults.yaml": b"unhealthy: {stub-0: pulled out}\ndevices: {example.com/stub: 3}\nallocate: {fail: no}\n",
 }

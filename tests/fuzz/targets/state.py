@@ -18,6 +18,7 @@ from hub.base.instances import exited_hubs, running_hubs, serving
 from hub.base.ownerfile import OwnerFile
 from hub.base.paths import RunDir
 from hub.cli import cli
+from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.health.record import BROKEN
 from hub.plugin.health.store import HealthStore
 from hub.plugin.ownership import Ownership
@@ -166,7 +167,7 @@ class Commands(Target):
 
 
 class PluginFiles(Target):
-    """Health, hints, records of resets, MPS markers, faults of the stub, and a log whose plugin has ended."""
+    """Health, hints, records of resets, MPS markers, faults of the stub, a log, and the kubelet's checkpoint."""
 
     inputs = 1200
 
@@ -194,6 +195,7 @@ class PluginFiles(Target):
         store.advance()
         _ = store.failing(BROKEN)
         _remove(root / "node/stub.health.unreadable")
+        Checkpoint(root).held("example.com/stub")
         read_faults(root / "stub-faults.yaml")
 
     def close(self) -> None:

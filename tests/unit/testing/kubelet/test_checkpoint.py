@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from hub.kubelet.checkpoint import CHECKPOINT
 from hub.testing.kubelet import checkpoint
 
 
 def test_a_link_beside_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
     """A plugin in a container would otherwise overwrite any file of the node."""
     (tmp_path / "precious").write_text("kept")
-    path = tmp_path / checkpoint.NAME
+    path = tmp_path / CHECKPOINT
     for name in (path, path.with_name(f".{path.name}")):
         name.symlink_to("precious")
     checkpoint.write(path, {"example.com/stub": ()}, ())
@@ -28,7 +29,7 @@ def test_a_link_beside_the_checkpoint_is_not_followed(tmp_path: Path) -> None:
 )
 def test_what_is_no_checkpoint_is_ignored(tmp_path: Path, plant: Callable[[Path], object]) -> None:
     """The kubelet starts without it."""
-    path = tmp_path / checkpoint.NAME
+    path = tmp_path / CHECKPOINT
     plant(path)
     with capture_logs() as logs:
         assert checkpoint.restore(path, {}) == []

@@ -1,0 +1,90 @@
+"""The file in which the kubelet's device manager keeps which container has which devices.
+
+A kubelet that starts knows the devices of its containers from this file alone, before it has pods, and before its pod
+resources API knows any. It writes the file after each allocation and for each list of devices that it receives, but not
+when a pod ends: devices may remain in the file until it is written again.
+"""
+
+from collections.abc import Iterable, Mapping
+from os import stat_result
+from pathlib import Path
+
+import msgspec
+
+from hub.base.jsonfile import read_file
+from hub.base.log import get_logger
+from hub.base.untrusted import UnreadableError
+
+CHECKPOINT = "kubelet_internal_checkpoint"
+
+NO_NUMA_NODE = -1
+"""In place of a NUMA node, for devices without one."""
+
+HeldDevices = Mapping[str, tuple[int, ...]]
+"""By id, the NUMA nodes that a device had when it was allocated."""
+
+
+class _Entry(msgspec.Struct, rename="pascal"):
+    """The devices of one resource that one container has."""
+
+    resource_name: str
+    device_ids: dict[int, list[str] | None] | None = msgspec.field(name="DeviceIDs")
+    """By NUMA node; a device near several is in several lists."""
+
+
+class _Data(msgspec.Struct, rename="pascal"):
+    pod_device_entries: list[_Entry] | None
+
+
+class _Checkpoint(msgspec.Struct, rename="pascal"):
+    data: _Data
+
+
+class Checkpoint:
+    """The devices that containers hold, read again when the file has changed.
+
+    Args:
+        plugin_dir: The kubelet's plugin directory.
+    """
+
+    def __init__(self, plugin_dir: Path) -> None:
+        self._path = plugin_dir / CHECKPOINT
+        self._version: tuple[int, ...] | None = ()
+        self._held: Mapping[str, HeldDevices] | None = {}
+        self._log = get_logger()
+
+    def held(self, resource: str) -> HeldDevices | None:
+        """Return the devices of a resource that containers hold; None if that is unknown."""
+        version = self._current_version()
+        if version != self._version:
+            self._version, self._held = version, self._read()
+        return None if self._held is None else self._held.get(resource, {})
+
+    def _current_version(self) -> tuple[int, ...] | None:
+        try:
+            return _version(self._path.lstat())
+        except OSError:
+            return None
+
+    def _read(self) -> Mapping[str, HeldDevices] | None:
+        try:
+            checkpoint = read_file(self._path, _Checkpoint)
+        except UnreadableError as error:
+            if self._held is not None:
+                self._log.warning("checkpoint unreadable", path=str(self._path), reason=error.problem)
+            return None
+        return _held(checkpoint.data.pod_device_entries or ()) if checkpoint else {}
+
+
+def _version(file: stat_result) -> tuple[int, ...]:
+    return file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
+
+
+def _held(entries: Iterable[_Entry]) -> Mapping[str, HeldDevices]:
+    nodes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for entry in entries:
+        held = nodes.setdefault(entry.resource_name, {})
+        for node, names in sorted((entry.device_ids or {}).items()):
+            for name in names or ():
+                held[name] = (*held.get(name, ()), *([node] if node != NO_NUMA_NODE else []))
+    return nodes
