@@ -88,6 +88,8 @@ class Holders:
         if self.known:
             offered = self._remember()
             self._keys = {device: key for device, key in self._keys.items() if device in self._answer} | offered
+            for resource in self._inventory:
+                resource.note_use(self.of(resource.name))
         if before != (self._holders, self.known):
             self._status.mark_changed()
         return self.known

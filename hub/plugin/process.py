@@ -13,6 +13,7 @@ from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
 from hub.base.tasks import Tasks
+from hub.kubelet.checkpoint import Checkpoint
 from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigFile, PluginReport
 from hub.plugin.admin.commands import AdminCommands
@@ -84,7 +85,7 @@ class PluginProcess:
         self._tasks = Tasks(self._status)
         self._ownership = Ownership(files.run_dir, files.name, plugin_dir)
         self._health = HealthStore(files.health, plugin.recovery, self._ownership)
-        self._inventory = Inventory(type(plugin), self._health, self._ownership, self._metrics, self._status)
+        self._inventory = self._make_inventory(plugin, plugin_dir)
         self._holders = Holders(plugin_dir, self._inventory, self._status)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
         self._prober = self._make_prober(plugin, plugin_dir)
@@ -93,6 +94,16 @@ class PluginProcess:
         self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
         self._admin = AdminServer(files.admin_socket, self._make_commands())
         self._reporter = self._make_reporter(plugin, files.name, config)
+
+    def _make_inventory(self, plugin: Plugin, plugin_dir: Path) -> Inventory:
+        return Inventory(
+            type(plugin),
+            self._health,
+            self._ownership,
+            checkpoint=Checkpoint(plugin_dir),
+            metrics=self._metrics,
+            status=self._status,
+        )
 
     def _make_prober(self, plugin: Plugin, plugin_dir: Path) -> Prober:
         return Prober(
@@ -207,6 +218,7 @@ class PluginProcess:
             self._health.advance()
             self._health.restore()
             self._status.restore()
+            self._inventory.check_departing()
             self._api.check()
             await asyncio.sleep(CHECK_INTERVAL)
 

@@ -23,6 +23,7 @@ from hub.testing.kubelet import (
     AdvertisedDevice,
     Capacity,
     Container,
+    FakeKubelet,
     ListUpdate,
     Pod,
     Registered,
@@ -98,6 +99,14 @@ class Admission:
             raise AdmissionError(pod, error.removeprefix(_BEFORE).removesuffix(_AFTER))
         self._read_devices(pod)
         admitted(pod)
+
+    async def admit_again(self, pod: Pod) -> str:
+        """Admit a pod that has devices; return the kubelet's error.
+
+        Raises:
+            KubeletEndedError: the kubelet has crashed.
+        """
+        return await self._program.send("admit", pod=describe(pod, _sizes(pod)))
 
     async def start(self, container: Container) -> None:
         """Start the container, and set `started` and `error`."""
@@ -209,6 +218,23 @@ class RealKubeletProcess:
 def real_kubelet(version: str, numa_nodes: int = 4) -> type[RealKubeletProcess]:
     """Return the type of process that a `FakeKubelet` has to start for this version."""
     return type("KubeletProcess", (RealKubeletProcess,), {"version": version, "numa_nodes": numa_nodes})
+
+
+async def restart_with(kubelet: FakeKubelet, pod: Pod, resource: str) -> None:
+    """Restart a kubelet, and let it admit a pod as soon as it has a list of the resource's devices.
+
+    A kubelet admits all pods of its node again after a start. The fake one does not, so nothing is admitted there.
+
+    Raises:
+        KubeletEndedError: the kubelet has crashed.
+    """
+    before = len(kubelet.lists(resource))
+    await kubelet.crash()
+    await kubelet.start()
+    await kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > before, what="the list after the restart")
+    process = kubelet._process
+    if isinstance(process, RealKubeletProcess):
+        await process.admission.admit_again(pod)
 
 
 def describe(pod: Pod, requests: Requests) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def encode_list(devices: DeviceList) -> ListMessage:
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES
-    for name, device in {**devices.devices, **devices.departing}.items():
+    # Devices that containers hold come first: they must not be among those that are omitted.
+    for name, device in {**devices.departing, **devices.devices}.items():
         # The length is that of an unhealthy device: a list that fits has to fit when all devices in it are unhealthy.
         encoded = message.devices.add(ID=name, health=UNHEALTHY)
         for node in device.numa:

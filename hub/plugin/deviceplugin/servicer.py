@@ -116,6 +116,8 @@ class DevicePluginServicer(Wire):
     async def ListAndWatch(self, _request: wire.Empty, _context: Context) -> AsyncIterator[wire.ListAndWatchResponse]:
         """Send the list of devices, now and on every change; counted when it ends, like every call."""
         with self._metrics.call("ListAndWatch"), self.streams.track() as stream:
+            # A kubelet that has just started has all its knowledge of devices in use from its checkpoint.
+            self._devices.check_departing()
             while not stream.is_over:
                 version = self._devices.list.version
                 if not (stream.is_replaced or self._ownership.newer_of(self._resource)):

@@ -8,11 +8,13 @@ kubelet can no longer be waiting for an answer about it:
 - Allocate rejects it from the moment it vanishes, and a kubelet looks up nothing after an error. So only calls matter
   that were in progress at that moment; GetPreferredAllocation does not matter, since Allocate follows it.
 - The kubelet gets answers and lists on different streams, in any order. So the list follows the last of these answers
-  after a pause.
+  after a pause. Within that pause the kubelet writes its checkpoint, from which `ResourceDevices` knows of the devices
+  that containers hold: those stay in the list.
 
-A process that has just started lists only what it finds, though the kubelet may know more devices from the process
-before it. That one has exited, so calls to it have failed, and the new one rejects those devices. In a handover between
-hubs the older process may still answer a call: a device that vanishes just then is not covered.
+A process that has just started lists what it finds and what containers hold, though the kubelet may be allocating a
+device from the process before it. That one has exited, so calls to it have failed, and the new one rejects those
+devices. In a handover between hubs the older process may still answer a call: a device that vanishes just then is not
+covered.
 """
 
 import asyncio

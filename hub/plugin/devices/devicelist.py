@@ -61,7 +61,7 @@ class DeviceList(ScannedDevices, frozen=True):
     health: Mapping[str, DeviceHealth] = {}
     """The health of each device, by id."""
     departing: Mapping[str, Device] = {}
-    """Devices that have vanished, which only the kubelet still sees, as unhealthy; by id."""
+    """Devices that the plugin does not offer, which only the kubelet sees, as unhealthy; by id."""
     version: int = 0
     """Changes with each list that looks different to the kubelet."""
 

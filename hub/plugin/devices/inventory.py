@@ -9,6 +9,7 @@ from hub.api.device import Device, Excluded
 from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
+from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.scan import Scan
@@ -38,6 +39,7 @@ class Inventory:
         plugin_class: The plugin's class.
         health: Evaluates the health of each device.
         ownership: The older hubs, one of which may serve while this process cannot.
+        checkpoint: The devices that containers hold.
         metrics: Counts devices whose health changes.
         status: Written when anything has changed.
 
@@ -55,6 +57,8 @@ class Inventory:
         plugin_class: type[Plugin],
         health: HealthStore,
         ownership: Ownership,
+        *,
+        checkpoint: Checkpoint,
         metrics: ProcessMetrics,
         status: StatusFile,
     ) -> None:
@@ -67,6 +71,7 @@ class Inventory:
         self._plugin_class = plugin_class
         self._health = health
         self._ownership = ownership
+        self._checkpoint = checkpoint
         self._metrics = metrics
         self._status = status
         self._resources: dict[str, ResourceDevices] = {}
@@ -138,6 +143,11 @@ class Inventory:
             self.version.bump()
             self._status.mark_changed()
 
+    def check_departing(self) -> None:
+        """Let the kubelet's lists follow what containers hold."""
+        for resource in self:
+            resource.check_departing()
+
     def _acquire(self, scan: Scan) -> bool:
         """Own the devices from the first scan on; return False if an older hub serves and the scan found a fault."""
         if self._ownership.role is Role.STANDBY:
@@ -155,7 +165,7 @@ class Inventory:
         if problem := validate_resource(self._plugin_class, name):
             self.reject(name, problem)
             return
-        self._resources[name] = ResourceDevices(name, self._health, self._metrics)
+        self._resources[name] = ResourceDevices(name, self._health, self._checkpoint, self._metrics)
         self.version.bump()
 
     def _set_reason(self, reason: str, *, fault: bool) -> None:

@@ -31,9 +31,11 @@ class ListLog:
         """Log what differs between two consecutive lists."""
         if before.version != after.version:
             healthy = sum(map(after.is_healthy, after.devices))
-            reason = {"reason": after.reason} if after.reason else {}
+            facts: dict[str, object] = {"reason": after.reason} if after.reason else {}
             total = len(after.devices) + len(after.departing)
-            self._log.info("devices advertised", total=total, healthy=healthy, **reason)
+            if after.departing:
+                facts["removed"] = len(after.departing)
+            self._log.info("devices advertised", total=total, healthy=healthy, **facts)
         if removed := [name for name in before.devices if name not in after.devices]:
             self._log.warning("devices removed", devices=first_of(removed, _MAX_NAMES))
         if before.health != after.health:

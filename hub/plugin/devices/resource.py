@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 
 import msgspec
 
 from hub.api.device import Device
+from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.devices.departures import Departure, Departures
 from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
 from hub.plugin.devices.listlog import ListLog
@@ -22,20 +24,23 @@ class ResourceDevices:
     Args:
         name: The resource's name.
         health: Evaluates the health of each device.
+        checkpoint: The devices that containers hold.
         metrics: Counts devices whose health changes.
 
     Attributes:
         list: The published list.
     """
 
-    def __init__(self, name: str, health: HealthStore, metrics: ProcessMetrics) -> None:
+    def __init__(self, name: str, health: HealthStore, checkpoint: Checkpoint, metrics: ProcessMetrics) -> None:
         self.name = name
         self.list = DeviceList()
         self._scanned = ScannedDevices()
         self._scan_error = ""
         self._scan_failed_at = 0.0
         self._health = health
+        self._checkpoint = checkpoint
         self._departures = Departures()
+        self._released: frozenset[str] = frozenset()
         self._finishing: set[asyncio.Task[None]] = set()
         self._version = Version()
         self._log = ListLog(name, metrics)
@@ -60,7 +65,7 @@ class ResourceDevices:
             scanned.problems,
             scanned.warnings,
             {name: self._evaluate(device) for name, device in scanned.devices.items()},
-            self._departures.devices,
+            self._departing(scanned.devices),
             before.version,
         )
         if after == before:
@@ -71,6 +76,22 @@ class ResourceDevices:
             self._finishing.add(task)
             task.add_done_callback(self._finishing.discard)
         return True
+
+    def check_departing(self) -> None:
+        """Publish the list again if a container has got or released a device that has vanished."""
+        departing = self._departing(self.list.devices)
+        if departing != self.list.departing:
+            self._replace_list(msgspec.structs.replace(self.list, departing=departing))
+
+    def note_use(self, used: Collection[str]) -> None:
+        """Send the list again if containers have released devices that have vanished.
+
+        A kubelet does not write its checkpoint when a container ends, but for each list.
+        """
+        released = frozenset(self.list.departing) - self._departures.devices.keys() - set(used)
+        if not released <= self._released:
+            self.list = self._bumped(self.list)
+        self._released = released
 
     def allocation(self) -> AbstractContextManager[None]:
         """Keep devices that vanish meanwhile in the kubelet's list, until it has processed the answer to a call."""
@@ -83,14 +104,35 @@ class ResourceDevices:
     def _replace_list(self, after: DeviceList) -> None:
         before = self.list
         if not after.same_for_kubelet(before):
-            self._version.bump()
-            after = msgspec.structs.replace(after, version=self._version.number)
+            after = self._bumped(after)
         self.list = after
         self._log.record(before, after)
 
     async def _finish(self, departure: Departure) -> None:
         await self._departures.finish(departure)
-        self._replace_list(msgspec.structs.replace(self.list, departing=self._departures.devices))
+        self.check_departing()
+
+    def _departing(self, offered: Mapping[str, Device]) -> Mapping[str, Device]:
+        """Return the devices that the plugin does not offer, and that a kubelet may still look up in the list.
+
+        When it starts, a kubelet admits its pods again. If other devices have NUMA nodes, it looks up those of the
+        devices that its containers hold, and crashes if one is missing from the list: each time it starts
+        (`generateDeviceTopologyHints` in pkg/kubelet/cm/devicemanager, 1.34 to 1.37; not with the topology policy
+        none).
+        """
+        kept: Mapping[str, Device]
+        held = self._checkpoint.held(self.name)
+        if held is None:
+            # It is unknown which of them containers hold, so none leaves.
+            kept = {name: device for name, device in self.list.departing.items() if name not in offered}
+        else:
+            removed = (Device(name, numa=numa) for name, numa in held.items() if name not in offered)
+            kept = ScannedDevices.of(removed).devices
+        return {**self._departures.devices, **kept}
+
+    def _bumped(self, after: DeviceList) -> DeviceList:
+        self._version.bump()
+        return msgspec.structs.replace(after, version=self._version.number)
 
     def _evaluate(self, device: Device) -> DeviceHealth:
         health = self._health.health_of(self.name, device)

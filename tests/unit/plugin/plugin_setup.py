@@ -7,6 +7,7 @@ from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.plugin import Plugin
 from hub.base.statusfile import StatusFile
+from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.resource import ResourceDevices
@@ -33,12 +34,23 @@ class CountingStore(HealthStore):
 class Setup:
     """An inventory and what it stands on."""
 
-    def __init__(self, make_store: Callable[[None, RecoveryPolicy, Ownership], CountingStore] = CountingStore) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[None, RecoveryPolicy, Ownership], CountingStore] = CountingStore,
+        plugin_dir: Path = Path("/nonexistent"),
+    ) -> None:
         ownership = Ownership(None, "stub", Path())
         self.store = make_store(None, RecoveryPolicy(), ownership)
         self.metrics = ProcessMetrics()
         self.status = StatusFile(None, dict)
-        self.inventory = Inventory(Plugin, self.store, ownership, self.metrics, self.status)
+        self.inventory = Inventory(
+            Plugin,
+            self.store,
+            ownership,
+            checkpoint=Checkpoint(plugin_dir),
+            metrics=self.metrics,
+            status=self.status,
+        )
 
     def scan(self, *devices: Device) -> None:
         """Find these devices."""

@@ -18,6 +18,7 @@ from hub.base.nodedir import NODE_DIR
 from hub.base.paths import SERVING_DIR, RunDir
 from hub.base.sockets import socket_name
 from hub.base.statusfile import StatusFile
+from hub.kubelet.checkpoint import Checkpoint
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.model.plugin import PluginReport
 from hub.plugin.devices.devicelist import ScannedDevices
@@ -248,7 +249,14 @@ async def test_a_scan_that_fails_leaves_the_devices_to_an_older_hub(
     has_older: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """It serves the plugin while this process cannot; without one, this process serves what it knows."""
-    inventory = Inventory(Plugin, upgrade.store(), upgrade.ownership, ProcessMetrics(), StatusFile(None, dict))
+    inventory = Inventory(
+        Plugin,
+        upgrade.store(),
+        upgrade.ownership,
+        checkpoint=Checkpoint(Path("/nonexistent")),
+        metrics=ProcessMetrics(),
+        status=StatusFile(None, dict),
+    )
     with serving(upgrade.first) if has_older else ExitStack():
         inventory.update(FAULT)
         assert inventory.scanned

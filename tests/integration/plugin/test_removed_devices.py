@@ -1,0 +1,124 @@
+"""Devices that the plugin no longer offers while containers hold them: the kubelet still sees them."""
+
+import pytest
+
+from hub.testing.kubelet import Capacity, FakeKubelet, Pod
+from hub.testing.plugin import STUB, PluginProcess
+from tests.harness.node import Node, replace
+from tests.harness.realkubelet import restart_with
+
+OFFERING = """
+class P(Plugin):
+    resource = "example.com/stub"
+    scan_interval = 3600.0
+
+    def devices(self):
+        return [Device(name, numa=[0]) for name in Path("offer").read_text().split()]
+"""
+
+
+class Offering:
+    """A plugin that offers devices near a NUMA node, and a pod that holds the first one."""
+
+    def __init__(self, node: Node, kubelet: FakeKubelet) -> None:
+        self.kubelet = kubelet
+        self._node = node
+        self._file = node.directory / "offer"
+        self._target = node.write_plugin(OFFERING)
+        self.plugin: PluginProcess
+
+    async def start(self, offer: str) -> None:
+        """Start the plugin."""
+        replace(self._file, offer)
+        self.plugin = self._node.start_plugin(self._target)
+        await self.plugin.registered()
+
+    async def restart(self, offer: str) -> None:
+        """Start another process, which never sees what the one before has offered."""
+        await self.plugin.stop()
+        await self.start(offer)
+
+    def offer(self, offer: str) -> None:
+        """Offer other devices from now on."""
+        replace(self._file, offer)
+        self.plugin.hup()
+
+    async def admit(self) -> Pod:
+        """Let a pod have the first device."""
+        await self.kubelet.wait_for(STUB)
+        pod = await self.kubelet.admit("holder", {STUB: 1})
+        assert pod.containers["main"].devices == {STUB: ["a"]}
+        return pod
+
+    def seen(self) -> dict[str, tuple[bool, tuple[int, ...]]]:
+        """Whether each device is healthy, and its NUMA nodes, as the kubelet sees it."""
+        return {device.id: (device.healthy, device.numa) for device in self.kubelet.devices(STUB)}
+
+    async def sees(self, **expected: bool) -> None:
+        """Wait until the kubelet sees these devices, healthy or not, near their NUMA node."""
+        wanted = {name: (healthy, (0,)) for name, healthy in expected.items()}
+        await self.kubelet.wait_until(lambda _: self.seen() == wanted, what=f"{wanted}")
+
+
+@pytest.fixture
+def it(node: Node, kubelet: FakeKubelet) -> Offering:
+    """The plugin, not yet started."""
+    return Offering(node, kubelet)
+
+
+async def test_a_kubelet_restarts_while_a_removed_device_is_held(it: Offering) -> None:
+    """The kubelet looks the device up in the list for its NUMA node, and would crash if it were not there."""
+    await it.start("a b c")
+    pod = await it.admit()
+    it.offer("b c")
+    await it.sees(a=False, b=True, c=True)
+    await restart_with(it.kubelet, pod, STUB)
+    await it.sees(a=False, b=True, c=True)
+
+
+async def test_a_plugin_starts_while_a_removed_device_is_held(it: Offering) -> None:
+    """The device is in its first list, with the NUMA nodes it had, though it was gone before this process started."""
+    await it.start("a b c")
+    pod = await it.admit()
+    before = len(it.kubelet.lists(STUB))
+    await it.restart("b c")
+    await restart_with(it.kubelet, pod, STUB)
+    await it.sees(a=False, b=True, c=True)
+    assert all("a" in {device.id for device in update.devices} for update in it.kubelet.lists(STUB)[before:])
+
+
+async def test_a_removed_device_leaves_with_its_pod(it: Offering) -> None:
+    """The next pod gets another device, and the kubelet writes with it that nothing holds the removed one."""
+    await it.start("a b c")
+    pod = await it.admit()
+    it.offer("b c")
+    await it.sees(a=False, b=True, c=True)
+    assert it.kubelet.capacity()[STUB] == Capacity(capacity=3, allocatable=2)
+    state = await it.plugin.resource_until(lambda state: bool(state.removed_in_use))
+    assert (state.capacity, state.allocatable) == (2, 2)
+    assert state.removed_in_use == {"a": "default/holder/main"}
+    await it.kubelet.remove(pod)
+    await it.kubelet.admit("next", {STUB: 1})
+    await it.sees(b=True, c=True)
+
+
+async def test_a_removed_device_returns(it: Offering) -> None:
+    """It is healthy again at once, and still belongs to its pod."""
+    await it.start("a b c")
+    pod = await it.admit()
+    it.offer("b c")
+    await it.sees(a=False, b=True, c=True)
+    it.offer("a b c")
+    await it.sees(a=True, b=True, c=True)
+    await restart_with(it.kubelet, pod, STUB)
+    second = await it.kubelet.admit("second", {STUB: 2})
+    assert sorted(second.containers["main"].devices[STUB]) == ["b", "c"]
+
+
+async def test_all_devices_are_removed_and_others_come(it: Offering) -> None:
+    """As when a GPU is partitioned differently while a pod uses it."""
+    await it.start("a b c")
+    pod = await it.admit()
+    await it.restart("d e")
+    await restart_with(it.kubelet, pod, STUB)
+    await it.sees(a=False, d=True, e=True)

@@ -1,0 +1,137 @@
+"""Devices that containers hold and the plugin does not offer: in the kubelet's list, and nowhere else."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hub.api.device import Device
+from hub.base.jsonfile import replace_bytes
+from hub.kubelet.checkpoint import CHECKPOINT
+from hub.kubelet.wire.v1beta1_pb2 import ContainerAllocateResponse
+from hub.plugin.deviceplugin import messages
+from hub.plugin.deviceplugin.messages import encode_list
+from hub.plugin.devices import departures
+from hub.testing.kubelet import AdvertisedDevice, Container, Pod, checkpoint
+from hub.testing.kubelet.model import ContainerAllocation
+from tests.unit.plugin.plugin_setup import STUB, Setup
+
+
+class Holding(Setup):
+    """An inventory, and a kubelet with one container."""
+
+    def __init__(self, plugin_dir: Path) -> None:
+        super().__init__(plugin_dir=plugin_dir)
+        self._path = plugin_dir / CHECKPOINT
+
+    def hold(self, *names: str) -> None:
+        """Let the container have these devices, near NUMA node 1."""
+        held = tuple(AdvertisedDevice(name, healthy=True, numa=(1,)) for name in names)
+        container = Container("main", allocations={STUB: ContainerAllocation(held, ContainerAllocateResponse())})
+        checkpoint.write(self._path, {}, [Pod("holder", "default", {"main": container})])
+        self.inventory.check_departing()
+
+    def break_checkpoint(self) -> None:
+        """Make it unknown what the container has."""
+        replace_bytes(self._path, b"{}", mode=0o600)
+        self.inventory.check_departing()
+
+    @property
+    def sent(self) -> dict[str, str]:
+        """The health of each device that a kubelet sees."""
+        return {device.ID: device.health for device in encode_list(self.resource.list).message.devices}
+
+
+@pytest.fixture
+def it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
+    """A node where devices leave the list as soon as they may."""
+    monkeypatch.setattr(departures, "GRACE", 0)
+    return Holding(tmp_path)
+
+
+async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
+    """Such as one that vanished while the plugin was restarted; with the NUMA nodes that the container got."""
+    it.hold("old")
+    it.scan(Device("a", numa=[0]))
+    assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
+    numa = {device.ID: [node.ID for node in device.topology.nodes] for device in _devices(it)}
+    assert numa == {"a": [0], "old": [1]}
+    assert list(it.resource.list.devices) == ["a"]
+    assert [device.id for _, device in it.inventory.all_devices()] == ["a"]
+
+
+async def test_it_leaves_when_it_is_released(it: Holding) -> None:
+    """That is one more list, and a check without news is none."""
+    it.hold("a", "b")
+    it.scan(Device("a"), Device("b"), Device("c"))
+    it.scan(Device("c"))
+    await _grace_time()
+    assert it.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
+    it.hold("b")
+    assert it.sent == {"b": "Unhealthy", "c": "Healthy"}
+    version = it.resource.list.version
+    it.hold("b")
+    assert it.resource.list.version == version
+    it.hold()
+    assert it.sent == {"c": "Healthy"}
+    assert it.resource.list.version == version + 1
+
+
+async def test_a_held_device_that_is_back_is_healthy_at_once(it: Holding) -> None:
+    """An adapter may vanish and return while a pod holds it."""
+    it.hold("a")
+    for _ in range(2):
+        it.scan(Device("a"), Device("b"))
+        assert it.sent == {"a": "Healthy", "b": "Healthy"}
+        it.scan(Device("b"))
+        assert it.sent == {"a": "Unhealthy", "b": "Healthy"}
+
+
+async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) -> None:
+    """A device too many does no harm, and one too few would crash the kubelet."""
+    it.hold("a")
+    it.scan(Device("a"), Device("b"), Device("c"))
+    it.scan(Device("c"))
+    it.break_checkpoint()
+    await _grace_time()
+    assert it.sent == {"a": "Unhealthy", "b": "Unhealthy", "c": "Healthy"}
+    it.hold()
+    assert it.sent == {"c": "Healthy"}
+
+
+async def test_the_kubelet_is_reminded_once_to_forget_a_container(it: Holding) -> None:
+    """It writes its checkpoint for a list, and not when a container ends."""
+    it.hold("old", "older")
+    it.scan(Device("a"))
+    versions = []
+    for used in (["old", "older"], ["old"], ["old"], [], [], ["old"], []):
+        before = it.resource.list.version
+        it.resource.note_use(used)
+        versions.append(it.resource.list.version - before)
+    assert versions == [0, 1, 0, 1, 0, 0, 1]
+
+
+async def test_a_held_device_is_not_omitted(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a list is too long for a kubelet, devices are missing that no container holds."""
+    it.hold("old")
+    it.scan(*(Device(f"new-{number}") for number in range(9)))
+    monkeypatch.setattr(messages, "MESSAGE_BYTES", 100)
+    assert 1 < len(it.sent) < 9
+    assert "old" in it.sent
+
+
+async def test_what_no_kubelet_has_allocated_is_ignored(it: Holding) -> None:
+    """The checkpoint is another program's file."""
+    it.hold("x" * 64, "old")
+    it.scan(Device("a"))
+    assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
+
+
+async def _grace_time() -> None:
+    """Wait until only the checkpoint keeps a device in the list."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+def _devices(it: Holding):  # noqa: ANN202 - gRPC's
+    return encode_list(it.resource.list).message.devices
