@@ -82,6 +82,11 @@ class Device(msgspec.Struct, frozen=True):
     attributes: Mapping[str, str] = {}
     warning: str = ""
 
+    def with_fault(self, fault: str) -> Self:
+        """Return this device with one more reason why it cannot be used; the same device if the reason is empty."""
+        faults = filter(None, [self.unhealthy, fault])
+        return msgspec.structs.replace(self, unhealthy="; ".join(faults)) if fault else self
+
 
 class Excluded(msgspec.Struct, frozen=True):
     """Hardware that exists but is not advertised, to be shown to an administrator.

@@ -37,7 +37,7 @@ class NoDevices(Exception):
 
 
 class NeedsRestart(Exception):
-    """Raised by `Plugin.devices` or `Plugin.watch`, with the reason, when only a new process can continue.
+    """Raised by `devices`, `prepare` or `watch` of a plugin, with the reason, when only a new process can continue.
 
     The devices become unhealthy for that reason and the process exits; the hub starts another one, with increasing
     delays if this happens repeatedly.
@@ -75,7 +75,8 @@ class Plugin:
         host: The node's file system.
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between calls to `devices`, unless an event requests one earlier.
-        scan_timeout: Seconds after which a call to `devices` that has not returned makes the known devices unhealthy.
+        scan_timeout: Seconds after which a scan, a call to `devices` and `prepare`, that has not ended makes the known
+            devices unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and
             does not admit any other pod while it waits.
         prefer_timeout: Seconds after which the kubelet chooses without the plugin's preference.
@@ -129,13 +130,25 @@ class Plugin:
         """Yield all devices as they are now; a device that is missing counts as removed.
 
         Called at intervals, on SIGHUP, and after `watch` called `changed`. It runs in its own thread, never twice at
-        the same time.
+        the same time. `dphub check --scan` calls it too, so it must change nothing on the node: that is for `prepare`.
 
         Raises:
             NoDevices: there is nothing to advertise.
             NeedsRestart: only a new process can find the devices.
         """
         raise NotImplementedError
+
+    def prepare(self, devices: Sequence[Device]) -> Iterable[Device]:
+        """Prepare the node for the devices that `devices` has just found, and return those to advertise.
+
+        The place to write files for container runtimes, start daemons, and change settings of the hardware. Return a
+        device for which that failed as unhealthy. It is called after each scan that did not fail, in the same thread
+        and within `scan_timeout`, also if there are no devices; a check never calls it.
+
+        Raises:
+            NeedsRestart: only a new process can prepare the node.
+        """
+        return devices
 
     def watch(self, changed: Callable[[], None]) -> None:  # noqa: ARG002 - for subclasses
         """Wait for hardware events and call `changed` after each; may block forever, in its own thread.

@@ -138,6 +138,8 @@ def _report(options: argparse.Namespace) -> int:
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
     from hub.plugin.selfcheck import check_plugin, check_shipped_plugin  # noqa: PLC0415 - as below
 
+    # A check changes nothing, not even beside the plugin's modules.
+    sys.dont_write_bytecode = True
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     host = Host(options.host_root)

@@ -30,7 +30,7 @@ from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
 from plugins.gpu.migration import differences
-from plugins.gpu.mps import MpsDaemons
+from plugins.gpu.mps import MpsDaemons, impossible_resources
 from plugins.gpu.nvml.driver import Driver, DriverFailure
 from plugins.gpu.nvml.driverlock import DriverLock
 from plugins.gpu.nvml.listening import Xid
@@ -99,18 +99,25 @@ class GPU(Plugin):
         self._plan = planned = plan(self.settings, state.gpus)
         self._shares = {(share.resource, share.id): share for share in planned.shares}
         self._files.refresh(state.gpus)
-        self._cdi.update(state.gpus, state.driver)
+        self._cdi.build(state.gpus, state.driver)
         self.notes = [*self._settings_notes, *filter(None, [self._cdi.note])]
         if state.reason:
             raise NoDevices(state.reason, fault=self._driver_seen or self._paths.has_gpus())
-        mps_problems = self._daemons.ensure(planned.shares)
-        for share in planned.shares:
-            mps_problem = mps_problems.get(share.resource, "")
-            # None: not known yet, so it is neither healthy nor unhealthy.
-            if mps_problem is not None:
-                yield self._device(share, mps_problem)
+        impossible = impossible_resources(planned.shares)
+        yield from (self._device(share, impossible.get(share.resource, "")) for share in planned.shares)
         for name, reason in (*planned.excluded, *state.unknown):
             yield Excluded(name, reason)
+
+    def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
+        """Write the CDI files, and keep the MPS daemons running."""
+        cdi_problem = self._cdi.write()
+        # While the driver does not work, the daemons are left alone.
+        mps_problems = {} if self._state.reason else self._daemons.ensure(self._plan.shares)
+        for device in devices:
+            mps_problem = mps_problems.get(device.resource, "")
+            # None: not known yet, so it is neither healthy nor unhealthy.
+            if mps_problem is not None:
+                yield device.with_fault(cdi_problem).with_fault(mps_problem)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch device files; reports of the driver itself arrive in its own thread."""

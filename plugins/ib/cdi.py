@@ -20,23 +20,22 @@ class CdiNames:
     Args:
         host: The node's file system.
         strategies: How container runtimes learn the names; if there is none, there are no files.
-
-    Attributes:
-        problem: Why containers cannot use the names; empty if they can.
     """
 
     def __init__(self, host: Host, strategies: Sequence[CdiStrategy]) -> None:
         self._files = CdiSpecFiles(host.path(CDI_DIRECTORY), VENDOR)
         self._strategies = strategies
-        self.problem = ""
 
     @property
     def used(self) -> bool:
         """Whether containers get names instead of device files."""
         return bool(self._strategies)
 
-    def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> None:
-        """Write a specification for each kind of devices; pools of one kind have the same files for an HCA."""
+    def update(self, pools: Sequence[tuple[Pool, DeviceNodes]]) -> str:
+        """Write a specification for each kind of devices; return why containers cannot use the names, else empty.
+
+        Pools of one kind have the same files for an HCA.
+        """
         kinds: dict[str, dict[str, Sequence[DeviceNode]]] = {}
         for pool, nodes in pools if self.used else ():
             if nodes:
@@ -45,9 +44,8 @@ class CdiNames:
         try:
             self._files.keep(specs)
         except OSError as error:
-            self.problem = f"the CDI file cannot be written: {error}"
-        else:
-            self.problem = ""
+            return f"the CDI file cannot be written: {error}"
+        return ""
 
     def edits(self, pool: Pool, names: Sequence[str]) -> dict[str, Any]:
         """Return what a container gets instead of the device files of these devices, as fields of an Allocation."""

@@ -92,17 +92,8 @@ class IB(Plugin):
         self._hcas = hcas = self._memory.complete(found.hcas)
         self._ports.update(read_states(self.host))
         self._assigned = assign_pools(self._pools, hcas, default_route_interfaces(self.host))
-        self._cdi.update(
-            [
-                (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in chosen})
-                for pool, chosen in self._assigned.members
-            ]
-        )
-        self._info_files.prune([pool for pool in self._pools if pool.mode.exclusive])
         members = {}
         for pool, chosen in self._assigned.members:
-            if pool.bring_up:
-                self._interfaces.bring_up(netdev for hca in chosen if not hca.in_pod for netdev in hca.netdevs)
             for device, of in self._devices_of(pool, chosen):
                 members[pool.resource, device.id] = pool, of
                 yield device
@@ -113,6 +104,21 @@ class IB(Plugin):
             yield Excluded(pci, f"an interrupted reset left it without its driver: {problem}")
         if is_exclusive(self.host):
             yield EXCLUSIVE
+
+    def prepare(self, devices: Sequence[Device]) -> Sequence[Device]:
+        """Write the CDI files, bring interfaces up, and keep what the scan has found."""
+        self._memory.save()
+        self._info_files.prune([pool for pool in self._pools if pool.mode.exclusive])
+        for pool, chosen in self._assigned.members:
+            if pool.bring_up:
+                self._interfaces.bring_up(netdev for hca in chosen if not hca.in_pod for netdev in hca.netdevs)
+        problem = self._cdi.update(
+            [
+                (pool, {hca.pci: device_nodes(self.host, pool, hca) for hca in chosen})
+                for pool, chosen in self._assigned.members
+            ]
+        )
+        return [device.with_fault(problem) for device in devices]
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the devices, the states of their ports, and interrupted resets."""
@@ -198,7 +204,7 @@ class IB(Plugin):
             name,
             pool.resource,
             nodes=[node for hca in hcas for node in device_nodes(self.host, pool, hca)],
-            unhealthy="; ".join(filter(None, [fault, self._cdi.problem])),
+            unhealthy=fault,
             # HCAs on several nodes are close to all of them, which does not help narrow down the choice.
             numa=sorted(numa) if len(numa) == 1 else (),
             physical=physical,

@@ -53,7 +53,11 @@ _NVIDIA = "plugins.gpu:GPU"
     is_flag=True,
     help="FILE is the file of NVIDIA's device plugin: list what becomes different with it here.",
 )
-@click.option("--scan", is_flag=True, help="Also scan for devices once, and list what the plugin would offer.")
+@click.option(
+    "--scan",
+    is_flag=True,
+    help="Also look for devices once, and list what the plugin would offer; nothing on the node changes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="With --scan: print the result as JSON.")
 @click.option(
     "--host-root",

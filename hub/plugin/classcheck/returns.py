@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 _EXPECTED = {
     "devices": "hub.Device objects: yield each of them, or return a list",
+    "prepare": "hub.Device objects: those that it was given, with what is wrong with them",
     "allocate": "a hub.Allocation: return Allocation(nodes=[...], env={...})",
     "prefer": "a list of hub.Device: the available ones that it prefers",
     "reset_blocked": "a string: the reason, or an empty one if it may be reset",
 }
 _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
     "devices": (ast.Dict, ast.Constant),
+    "prepare": (ast.Dict, ast.Constant),
     "allocate": (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant),
     "prefer": (ast.Dict, ast.Constant),
     "reset_blocked": (ast.Dict, ast.List, ast.Tuple, ast.Set),
@@ -34,7 +36,7 @@ def wrong_return(name: str, method: Callable[..., Any]) -> Returned:
     definition = _definition(method) if name in _EXPECTED else ast.Pass()
     nodes = list(_own_nodes(definition))
     if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
-        is_right = name in {"devices", "prefer"}
+        is_right = name in {"devices", "prepare", "prefer"}
         return Returned() if is_right else Returned(f"{name}() yields, expected {_EXPECTED[name]}", always=True)
     returns = [node for node in nodes if isinstance(node, ast.Return)]
     wrong = [node for node in returns if node.value is None or isinstance(node.value, _WRONG[name])]

@@ -1,8 +1,12 @@
-"""One scan: a plugin's devices, validated and sorted by resource."""
+"""One scan: a plugin's devices, validated and sorted by resource.
+
+A scan of a serving plugin also prepares the node for them. That of a check only looks.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby, islice
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,26 +44,32 @@ class Scan(msgspec.Struct, frozen=True):
 
 
 async def scan_in_time(plugin: Plugin) -> Scan:
-    """Return the result of one scan, or a failed one if it exceeds the plugin's `scan_timeout`."""
+    """Return the result of one scan that only looks, or a failed one if it exceeds the plugin's `scan_timeout`."""
     calls = Calls()
-    scanning = calls.start(plugin.devices, lambda: scan(plugin))
+    scanning = calls.start(plugin.devices, lambda: scan(plugin, prepares=False))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
     return scanning.result() if done else overdue(plugin, calls.place(scanning))
 
 
-def scan(plugin: Plugin, watch_failure: str = "") -> Scan:
+def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool) -> Scan:
     """Get the plugin's devices, validate them, and sort them by resource.
 
     Args:
         plugin: The plugin.
         watch_failure: Why no device counts as healthy, whatever the plugin reports; empty if there is no such reason.
+        prepares: Whether the plugin also prepares the node for them.
     """
     declared: list[str] = []
     method: Callable[..., object] = plugin.resources
     try:
         declared = _declared(plugin)
         method = plugin.devices
-        return _validated(plugin, declared, watch_failure)
+        found = _found(plugin)
+        if prepares:
+            method = plugin.prepare
+            prepared = _listed(plugin.prepare(found.devices), "hub.Device objects: those to advertise")
+            found = found._replace(devices=prepared)
+        return _validated(plugin, declared, found, watch_failure)
     except NeedsRestart as request:
         return restart_request(request)
     except BaseException as error:  # noqa: BLE001 - plugin code; every exception becomes the devices' condition
@@ -79,24 +89,40 @@ def restart_request(reason: NeedsRestart) -> Scan:
     return Scan(reason=one_line(reason), fault=True, failed=True, needs_restart=True)
 
 
-def _validated(plugin: Plugin, declared: Iterable[str], watch_failure: str) -> Scan:
-    reason, fault = watch_failure, bool(watch_failure)
+class _Found(NamedTuple):
+    """What a plugin has found, before it is validated."""
+
+    devices: list[Device]
+    invalid: list[Any]
+    """What is neither a device nor excluded hardware."""
+    excluded: list[Excluded]
+    reason: str
+    fault: bool
+
+
+def _found(plugin: Plugin) -> _Found:
+    reason, fault = "", False
     try:
-        offered = _offered(plugin)
+        offered = _listed(plugin.devices(), "hub.Device objects: yield each of them, or return a list")
     except NoDevices as nothing:
-        offered, reason, fault = [], one_line(nothing), nothing.fault or fault
+        offered, reason, fault = [], one_line(nothing), nothing.fault
+    devices = [each for each in offered if isinstance(each, Device)]
+    excluded = [each for each in offered if isinstance(each, Excluded)]
+    invalid = [each for each in offered if not isinstance(each, (Device, Excluded))]
+    return _Found(devices, invalid, excluded, reason, fault)
+
+
+def _validated(plugin: Plugin, declared: Iterable[str], found: _Found, watch_failure: str) -> Scan:
+    reason = found.reason or watch_failure
     resources = {name: ScannedDevices(reason=reason) for name in declared}
-    excluded = tuple(
-        Excluded(one_line(each.id), one_line(each.reason)) for each in offered if isinstance(each, Excluded)
-    )
-    devices_offered = [each for each in offered if not isinstance(each, Excluded)]
+    excluded = tuple(Excluded(one_line(each.id), one_line(each.reason)) for each in found.excluded)
     where = place_of_function(plugin.devices)
-    for name, devices in _by_resource(plugin, devices_offered):
+    for name, devices in _by_resource(plugin, [*found.devices, *found.invalid]):
         scanned = ScannedDevices.of(devices, where)
-        found = scanned.devices.values()
-        scanned = scanned.with_warnings([*missing_files(plugin.host, found), *device_warnings(found)])
+        valid = scanned.devices.values()
+        scanned = scanned.with_warnings([*missing_files(plugin.host, valid), *device_warnings(valid)])
         resources[name] = scanned.all_unhealthy(watch_failure) if watch_failure else scanned
-    return Scan(resources, reason, fault, excluded=excluded)
+    return Scan(resources, reason, found.fault or bool(watch_failure), excluded=excluded)
 
 
 def _declared(plugin: Plugin) -> list[str]:
@@ -106,10 +132,10 @@ def _declared(plugin: Plugin) -> list[str]:
     return [_ascii(name) for name in answer]
 
 
-def _offered(plugin: Plugin) -> list[Device | Excluded]:
-    answer: object = plugin.devices()
+def _listed(answer: object, expected: str) -> list[Any]:
+    """Return what a plugin has returned as its devices; each item is validated later."""
     if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
-        raise wrong_answer(answer, "hub.Device objects: yield each of them, or return a list")
+        raise wrong_answer(answer, expected)
     offered = list(islice(answer, MAX_DEVICES + 1))
     if len(offered) > MAX_DEVICES:
         raise ValueError(f"it returned more than {MAX_DEVICES} devices")

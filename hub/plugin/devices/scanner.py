@@ -26,7 +26,7 @@ _USED_UP = {*LIMITS_REACHED, errno.ENFILE}
 
 
 class Scanner:
-    """Runs `Plugin.devices` and `Plugin.watch` in threads, never two scans at once.
+    """Runs scans and `Plugin.watch` in threads, never two scans at once.
 
     Args:
         plugin: The plugin.
@@ -80,7 +80,7 @@ class Scanner:
     async def _scan(self) -> None:
         watch_failure = self._watch_failure
         self._scans, self._is_scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, watch_failure))
+        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, watch_failure, prepares=True))
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
             self._update(overdue(self._plugin, self._calls.place(scanning)))

@@ -9,7 +9,7 @@ import structlog
 from hub import CDI_DIRECTORY, CdiSpecFiles
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.allocation.devicefiles import DeviceFiles
-from plugins.gpu.cdi.driverfiles import missing_libraries
+from plugins.gpu.cdi.driverfiles import libraries
 from plugins.gpu.cdi.spec import gpu_names, make_specs
 from plugins.gpu.cdi.toolkit import find_toolkit, generate
 from plugins.gpu.discovery.driverpaths import DriverPaths
@@ -19,10 +19,10 @@ from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 
 class CdiFiles:
-    """Writes the specifications if the settings use CDI, else removes earlier ones.
+    """Builds the specifications if the settings use CDI, and keeps the files up to date with them.
 
     Attributes:
-        problem: Why containers cannot use the names; empty if they can.
+        problem: Why the specifications are of no use to containers; empty if they are.
         note: Why NVIDIA's container toolkit, which is on the node, did not write the specification of the GPUs.
     """
 
@@ -32,25 +32,33 @@ class CdiFiles:
         self._files = files
         strategies = set(settings.flags.plugin.device_lists)
         self._wanted = bool(strategies & {DeviceListStrategy.CDI_ANNOTATIONS, DeviceListStrategy.CDI_CRI})
-        self._specifications = CdiSpecFiles(paths.host.path(CDI_DIRECTORY), CDI_VENDOR)
+        self._cdi_files = CdiSpecFiles(paths.host.path(CDI_DIRECTORY), CDI_VENDOR)
+        self._specs: dict[str, dict[str, Any]] = {}
         self._inputs: object = None
         self._generated: dict[str, Any] | None = None
         self._log = structlog.get_logger()
         self.problem = ""
         self.note = ""
 
-    def update(self, gpus: Sequence[Gpu], driver: str) -> None:
-        """Update the files for these GPUs and this driver version."""
-        specs = make_specs(self._settings, self._paths, self._files, gpus, driver) if self._wanted else {}
-        if specs:
-            specs["gpu"] = self._of_toolkit(specs["gpu"], gpus, driver) or specs["gpu"]
+    def build(self, gpus: Sequence[Gpu], driver: str) -> None:
+        """Build the specifications for these GPUs and this driver version; change no file."""
+        self._specs, self.problem = {}, ""
+        if not self._wanted or not gpus:
+            return
+        found = libraries(self._paths, driver)
+        specs = make_specs(self._settings, self._paths, self._files, gpus, found)
+        generated = self._of_toolkit(specs["gpu"], gpus, driver)
+        self._specs = specs | ({"gpu": generated} if generated else {})
+        missing = "" if generated else found.problem(self._paths)
+        self.problem = f"the CDI file contains no driver: {missing}" if missing else ""
+
+    def write(self) -> str:
+        """Write the specifications, and remove earlier ones; return why that failed, else empty."""
         try:
-            self._specifications.keep(specs)
+            self._cdi_files.keep(self._specs)
         except OSError as error:
-            self.problem = f"the CDI file cannot be written: {error}"
-        else:
-            missing = missing_libraries(self._paths, driver) if specs and not self._generated else ""
-            self.problem = f"the CDI file contains no driver: {missing}" if missing else ""
+            return f"the CDI file cannot be written: {error}"
+        return ""
 
     def _of_toolkit(self, own: dict[str, Any], gpus: Sequence[Gpu], driver: str) -> dict[str, Any] | None:
         """Return the toolkit's specification, with GPUs that it does not define; None if there is none."""

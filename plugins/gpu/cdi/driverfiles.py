@@ -1,8 +1,9 @@
 """Find the driver's files that containers need under the driver's root: what NVIDIA's container toolkit finds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from plugins.gpu.discovery.driverpaths import LIBRARY_DIRECTORIES, DriverPaths
 
@@ -61,9 +62,23 @@ _CONFIGURED = (
 """Files that containers have in /etc; a node has them in /etc or in /usr/share."""
 
 
-def libraries(paths: DriverPaths, version: str) -> list[str]:
+class DriverLibraries(NamedTuple):
+    """The libraries of a driver version that the node has."""
+
+    version: str
+    found: Sequence[str]
+
+    def problem(self, paths: DriverPaths) -> str:
+        """Return why containers would get no driver at all; empty if they get one, or if there is no driver."""
+        if not self.version or self.found:
+            return ""
+        where = ", ".join(LIBRARY_DIRECTORIES)
+        return f"no library of the driver {self.version} was found under {paths.driver_root}, in {where}"
+
+
+def libraries(paths: DriverPaths, version: str) -> DriverLibraries:
     """Find the libraries of a driver version: all with the version in their names."""
-    return _found(paths, [f"lib*.so.{version}"]) if version else []
+    return DriverLibraries(version, _found(paths, [f"lib*.so.{version}"]) if version else [])
 
 
 def other_libraries(paths: DriverPaths, version: str) -> list[str]:
@@ -76,14 +91,6 @@ def other_libraries(paths: DriverPaths, version: str) -> list[str]:
         if _is_own(paths, directory) and paths.driver(path := f"{directory}/{part}/{name}").exists()
     }
     return [*_found(paths, _OTHER_LIBRARIES), *sorted(modules)]
-
-
-def missing_libraries(paths: DriverPaths, version: str) -> str:
-    """Return why containers would get no driver at all; empty if there are libraries of that version."""
-    if not version or libraries(paths, version):
-        return ""
-    where = ", ".join(LIBRARY_DIRECTORIES)
-    return f"no library of the driver {version} was found under {paths.driver_root}, in {where}"
 
 
 def data_files(paths: DriverPaths) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 from hub import cdi_spec
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.allocation.devicefiles import DeviceFiles
-from plugins.gpu.cdi.driverfiles import data_files, firmware, libraries, other_libraries, programs, sockets
+from plugins.gpu.cdi.driverfiles import DriverLibraries, data_files, firmware, other_libraries, programs, sockets
 from plugins.gpu.cdi.hooks import driver_hooks, drm_hooks, soname
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu, MigDevice
@@ -21,11 +21,9 @@ Spec = dict[str, Any]
 
 
 def make_specs(
-    settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: str
+    settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, gpus: Sequence[Gpu], driver: DriverLibraries
 ) -> dict[str, Spec]:
     """Build all specifications whose names containers may get, by class."""
-    if not gpus:
-        return {}
     devices, common = _gpu_devices(settings, paths, files, gpus), _common(settings, paths, files, driver)
     return {"gpu": cdi_spec(CDI_VENDOR, "gpu", devices, common), **_other_specs(settings, paths, files)}
 
@@ -92,18 +90,18 @@ def drm_files(paths: DriverPaths, gpu: Gpu) -> list[str]:
     return [path for path in found if paths.device(path).exists()]
 
 
-def _common(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, driver: str) -> Spec:
+def _common(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, driver: DriverLibraries) -> Spec:
     """Build what every container with a GPU gets: control nodes, the driver, and what the loader needs to find it."""
-    found = libraries(paths, driver)
-    others = other_libraries(paths, driver)
-    hooks = driver_hooks(settings, paths, [*found, *others], driver)
-    mounts = [_mount(paths, path) for path in (*found, *others, *firmware(paths, driver))]
+    version, found = driver
+    others = other_libraries(paths, version)
+    hooks = driver_hooks(settings, paths, [*found, *others], version)
+    mounts = [_mount(paths, path) for path in (*found, *others, *firmware(paths, version))]
     mounts += [_mount(paths, path, target) for path, target in (programs(paths) | data_files(paths)).items()]
     mounts += [_mount(paths, path, options=[*_OPTIONS, "noexec"]) for path in sockets(paths)]
     if not hooks:
         # Without hooks there are no links: mount the libraries under the names that programs look for, too.
         mounts += [_mount(paths, path, soname(path)) for path in found]
-    directory = next((path.rpartition("/")[0] for path in found if path.endswith(f"/libcuda.so.{driver}")), "")
+    directory = next((path.rpartition("/")[0] for path in found if path.endswith(f"/libcuda.so.{version}")), "")
     return {
         "env": [*VOID, *([f"NVIDIA_CTK_LIBCUDA_DIR={directory}"] if directory else [])],
         **_nodes(paths, files.control),

@@ -25,6 +25,15 @@ FIRST_RESULT_TIMEOUT = 1.0
 """Seconds that a scan waits for the first result. A daemon that is already running answers within that time."""
 
 
+def impossible_resources(shares: Sequence[Share]) -> Mapping[str, str]:
+    """Return the resources that MPS cannot serve on their GPUs, and why."""
+    return {
+        share.resource: problem
+        for share in shares
+        if share.sharing is Sharing.MPS and (problem := clients_problem(share.gpu, share.replicas))
+    }
+
+
 class MpsDaemons:
     """Starts and stops daemons as the shares require, in a separate thread: NVIDIA's program may be slow.
 
@@ -53,7 +62,8 @@ class MpsDaemons:
         """Set what is shared now, and return within `FIRST_RESULT_TIMEOUT` the state of its daemons.
 
         Returns:
-            By resource, why its daemon does not work; empty if it does, None if that is not known yet.
+            By resource, why its daemon does not work; empty if it does, None if that is not known yet. Resources that
+            MPS cannot serve have no daemon.
         """
         gpus: defaultdict[str, dict[str, Gpu]] = defaultdict(dict)
         replicas: dict[str, int] = {}
@@ -61,11 +71,7 @@ class MpsDaemons:
             if share.sharing is Sharing.MPS:
                 gpus[share.resource][share.uuid] = share.gpu
                 replicas[share.resource] = share.replicas
-        impossible = {
-            resource: why
-            for resource, found in gpus.items()
-            if (why := next(filter(None, (clients_problem(gpu, replicas[resource]) for gpu in found.values())), ""))
-        }
+        impossible = impossible_resources(shares)
         self._set_wanted(
             {
                 resource: MpsLimits.of(list(found.values()), replicas[resource])
@@ -73,7 +79,7 @@ class MpsDaemons:
                 if resource not in impossible
             }
         )
-        return impossible | {resource: self._reason(resource) for resource in self._wanted}
+        return {resource: self._reason(resource) for resource in self._wanted}
 
     def _reason(self, resource: str) -> str | None:
         known = self._reasons.get(resource)

@@ -43,7 +43,7 @@ class FunctionMemory:
         self._runtime = runtime
         self._path = runtime.node_path("functions.json") if runtime else None
         self._log = structlog.get_logger()
-        self._known = self._read()
+        self._known = self._kept = self._read()
 
     def complete(self, visible: Sequence[Hca]) -> list[Hca]:
         """Return these HCAs with the facts that are hidden now, and those HCAs that are hidden themselves."""
@@ -52,6 +52,16 @@ class FunctionMemory:
             hcas += self._hidden(hcas)
         self._remember(hcas)
         return sorted(hcas, key=lambda hca: hca.pci)
+
+    def save(self) -> None:
+        """Keep the memory across restarts of the plugin."""
+        if not self._path or self._known == self._kept:
+            return
+        self._kept = self._known
+        try:
+            self._runtime.write(self._path, self._known)
+        except OSError as error:
+            self._log.error("file not written", file=str(self._path), reason=str(error))
 
     def with_device_files(self, hca: Hca) -> Hca:
         """Return an HCA with the device files that it has now, even if it is hidden.
@@ -96,9 +106,7 @@ class FunctionMemory:
     def _remember(self, hcas: Sequence[Hca]) -> None:
         known = {pci: seen for pci, seen in self._known.items() if function_exists(self._host, pci)}
         known.update({hca.pci: _last_seen(hca) for hca in hcas if hca.name and _is_text(hca.driver + hca.uverbs)})
-        if known != self._known:
-            self._known = known
-            self._write()
+        self._known = known
 
     def _read(self) -> Mapping[str, LastSeen]:
         try:
@@ -106,13 +114,6 @@ class FunctionMemory:
         except UnreadableError as error:
             self._log.warning("functions file unreadable", reason=str(error))
             return {}
-
-    def _write(self) -> None:
-        try:
-            if self._path:
-                self._runtime.write(self._path, self._known)
-        except OSError as error:
-            self._log.error("file not written", file=str(self._path), reason=str(error))
 
 
 def _last_seen(hca: Hca) -> LastSeen:

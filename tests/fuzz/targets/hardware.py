@@ -22,6 +22,7 @@ from plugins.ib.settings import IBSettings
 from tests.fuzz.choices import Choices
 from tests.fuzz.pieces import Directory, Input, Kind, Piece, edited_files
 from tests.fuzz.target import Fault, Target
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD_NAMES = ("\xff", "mlx5_\u00b2", "mlx5_\xd9\xa1", "a\x1bb", "x" * 200, "0", "-1", "1e3", ".hidden", "a b\n")
@@ -89,7 +90,7 @@ class RdmaTreeTarget(Target):
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = IB(self._settings, host, Runtime())
-        found = {device.id for device in plugin.devices() if isinstance(device, Device)}
+        found = {device.id for device in scanned(plugin) if isinstance(device, Device)}
         if OTHER not in found and all(f"/{VF}/" in piece.name for piece in pieces):
             raise Fault("a fault of one device costs another one")
         plugin.metrics()
@@ -140,7 +141,9 @@ class GpuTreeTarget(Target):
         paths.has_gpus()
         files = DeviceFiles(paths, self._settings.imex)
         files.refresh([self.GPU])
-        CdiFiles(self._settings, paths, files).update([self.GPU], "1.2.3")
+        cdi = CdiFiles(self._settings, paths, files)
+        cdi.build([self.GPU], "1.2.3")
+        cdi.write()
 
 
 class CdiDirectory(Target):

@@ -68,7 +68,7 @@ class Node(Press):
         """Bring the files in step with the driver, and read that of the GPUs."""
         gpus = self.gpus()
         self._node_files.refresh(gpus)
-        self.files.update(gpus, self.driver.driver)
+        self.update(gpus)
         return json.loads((self.directory / f"{VENDOR}-gpu.json").read_text())  # type: ignore[no-any-return] # JSON
 
 
@@ -76,7 +76,7 @@ def test_the_toolkit_writes_the_file(tmp_path: Path) -> None:
     """Its specification is the file, and it is not run again while nothing changes."""
     node = Node(tmp_path)
     assert node.file() == node.file() == _spec(node.names())
-    assert (node.files.problem, node.files.note) == ("", "")
+    assert (node.problem, node.files.note) == ("", "")
     (args,) = node.args.read_text().splitlines()
     assert args.startswith(f"cdi generate --format=json --output= --vendor={VENDOR} --class=gpu ")
     assert f"--driver-root={tmp_path} " in args
@@ -133,7 +133,7 @@ def test_what_is_not_a_specification_is_not_used(
     node = Node(tmp_path)
     node.run(script.replace("OUTPUT", str(node.output)))
     assert node.file()["cdiVersion"] == "0.5.0"
-    assert node.files.problem == ""
+    assert node.problem == ""
     assert node.files.note.startswith("the CDI file is written without NVIDIA's container toolkit: nvidia-ctk ")
     assert reason in node.files.note
 

@@ -15,6 +15,7 @@ from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.allocation.devicefiles import DeviceFiles
+from plugins.gpu.cdi.driverfiles import libraries
 from plugins.gpu.cdi.spec import make_specs
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits
@@ -125,9 +126,10 @@ def test_cdi(driver: Driver) -> None:
     """The specification contains the driver, and no file that does not exist."""
     state = driver.poll(30)
     settings = msgspec.convert({"flags": {"plugin": {"deviceListStrategy": "cdi-cri"}}}, GPUSettings)
-    files = DeviceFiles(DriverPaths(Host()), settings.imex)
+    paths = DriverPaths(Host())
+    files = DeviceFiles(paths, settings.imex)
     files.refresh(state.gpus)
-    specification = make_specs(settings, DriverPaths(Host()), files, state.gpus, state.driver)["gpu"]
+    specification = make_specs(settings, paths, files, state.gpus, libraries(paths, state.driver))["gpu"]
     edits = [specification["containerEdits"], *(device["containerEdits"] for device in specification["devices"])]
     mounts = {mount["hostPath"] for edit in edits for mount in edit.get("mounts", ())}
     nodes = {node.get("hostPath", node["path"]) for edit in edits for node in edit.get("deviceNodes", ())}

@@ -20,6 +20,7 @@ from plugins.gpu.settings.file import GPUSettings
 from plugins.gpu.settings.sharing import Pattern
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy
 from scripts.migrating import Case
+from tests.harness.scanned import scanned
 from tests.simulators.nvml import SimulatedNode
 from tests.unit.migrating.hardware import DirectDriver
 
@@ -107,7 +108,7 @@ class GpuRun:
         self.plugin._driver = DirectDriver(node.root)  # type: ignore[assignment]
         daemons = self.plugin._daemons
         self.plugin._daemons = _Daemons(self.plugin.settings, daemons._paths, Runtime(), changed=lambda: None)
-        found = list(self.plugin.devices())
+        found = scanned(self.plugin)
         self.devices = [each for each in found if isinstance(each, Device)]
         self.excluded = [each for each in found if isinstance(each, Excluded)]
         self.uuids = {
@@ -158,7 +159,7 @@ def run_event(case: Case, node: SimulatedNode, directory: Path) -> Result:
     mig = next(uuid for uuid, name in run.uuids.items() if name == case.request["of"]) if colon else ""
     if run.plugin._xids._policy.listens:
         run.plugin._on_xid(Xid(gpu.uuid, case.request["xid"], mig))
-    devices = [each for each in run.plugin.devices() if isinstance(each, Device)]
+    devices = [each for each in scanned(run.plugin) if isinstance(each, Device)]
     return [run.name(device.id) for device in unhealthy_of(devices)]
 
 

@@ -10,6 +10,7 @@ from hub import ConfigError, Device, Host, NoDevices, Runtime
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
 from scripts.migrating import Case
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree
 from tests.unit.migrating.gpu import Result, answer_of, flatten
 from tests.unit.migrating.hardware import make_exclusive, move_interface
@@ -69,7 +70,7 @@ class RdmaRun:
 
     def _scan(self) -> list[Device]:
         try:
-            return [each for each in self.plugin.devices() if isinstance(each, Device)]
+            return [each for each in scanned(self.plugin) if isinstance(each, Device)]
         except NoDevices:
             return []
 

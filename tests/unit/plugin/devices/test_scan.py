@@ -1,11 +1,11 @@
 """One scan of a plugin's devices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 import pytest
 
-from hub import Device, Plugin
+from hub import Device, Excluded, NoDevices, Plugin
 from hub.plugin.devices import scan
 
 
@@ -22,6 +22,71 @@ class Endless(Plugin):
 def test_endless_devices_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plugin does not use up the node's memory, and the status says why it has no devices."""
     monkeypatch.setattr(scan, "MAX_DEVICES", 10)
-    found = scan.scan(Endless())
+    found = scan.scan(Endless(), prepares=True)
     assert (found.failed, found.fault) == (True, True)
     assert "more than 10 devices" in found.reason
+
+
+class Prepared(Plugin):
+    """A plugin that prepares the node, in which one device fails."""
+
+    resource = "example.com/prepared"
+    found: Iterable[object] = (Device("a"), Excluded("b", "broken"), Device("c"), "d")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared: list[list[str]] = []
+
+    def devices(self) -> Iterator[Device | Excluded]:
+        """Yield one of each."""
+        yield from self.found  # type: ignore[misc]
+
+    def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
+        """Fail for one."""
+        self.prepared.append([device.id for device in devices])
+        return (device.with_fault("no file" if device.id == "c" else "") for device in devices)
+
+
+def test_the_node_is_prepared_for_the_devices() -> None:
+    """A device for which that failed is unhealthy; what is no device is reported as without it."""
+    plugin = Prepared()
+    (found,) = scan.scan(plugin, prepares=True).resources.values()
+    assert plugin.prepared == [["a", "c"]]
+    assert {name: device.unhealthy for name, device in found.devices.items()} == {"a": "", "c": "no file"}
+    assert len(found.problems) == 1
+
+
+def test_a_scan_that_only_looks_prepares_nothing() -> None:
+    """It finds the same devices."""
+    plugin = Prepared()
+    (found,) = scan.scan(plugin, prepares=False).resources.values()
+    assert (plugin.prepared, list(found.devices)) == ([], ["a", "c"])
+
+
+def test_a_node_without_devices_is_prepared_too() -> None:
+    """Files of devices that are gone can be removed; after a failed scan, which knows nothing, nothing is done."""
+
+    class Empty(Prepared):
+        error: Exception = NoDevices("none here")
+
+        def devices(self) -> Iterator[Device | Excluded]:
+            raise self.error
+
+    plugin = Empty()
+    assert scan.scan(plugin, prepares=True).reason == "none here"
+    assert plugin.prepared == [[]]
+    plugin.error = OSError("cannot look")
+    assert scan.scan(plugin, prepares=True).failed
+    assert plugin.prepared == [[]]
+
+
+def test_a_node_that_cannot_be_prepared() -> None:
+    """The scan fails, and the reason names the method."""
+
+    class Failing(Prepared):
+        def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
+            raise OSError(f"no room for {len(devices)}")
+
+    found = scan.scan(Failing(), prepares=True)
+    assert found.failed
+    assert found.reason.startswith("prepare() failed at ")

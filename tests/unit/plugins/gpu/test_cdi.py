@@ -41,6 +41,7 @@ class Press:
         self._node_files = DeviceFiles(self.paths, settings.imex)
         self.files = CdiFiles(settings, self.paths, self._node_files)
         self.directory = root / "var/run/cdi"
+        self.problem = ""
 
     def settings(self, **dphub: object) -> GPUSettings:
         """The configuration."""
@@ -50,11 +51,16 @@ class Press:
         """The GPUs that discovery finds."""
         return facts(self.driver)
 
+    def update(self, gpus: list[Gpu]) -> None:
+        """Bring the files in step with these GPUs."""
+        self.files.build(gpus, self.driver.driver)
+        self.problem = self.files.write() or self.files.problem
+
     def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
         """Bring the files in step with the driver; the valid specifications by class."""
         gpus = self.gpus() if gpus is None else gpus
         self._node_files.refresh(gpus)
-        self.files.update(gpus, self.driver.driver)
+        self.update(gpus)
         found = {}
         for path in sorted(self.directory.glob("*")) if self.directory.exists() else ():
             spec = json.loads(path.read_text())
@@ -118,7 +124,7 @@ def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(own)
     mounts = press.print()["gpu"]["containerEdits"]["mounts"]
     assert f"/usr/local/nvidia/lib64/libcuda.so.{DRIVER}" in [mount["containerPath"] for mount in mounts]
-    assert press.files.problem == ""
+    assert press.problem == ""
 
 
 def test_no_driver_to_be_found(tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_no_driver_to_be_found(tmp_path: Path) -> None:
     press = Press(tmp_path)
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(tmp_path / "usr/lib/elsewhere")
     press.print()
-    assert press.files.problem.startswith(
+    assert press.problem.startswith(
         f"the CDI file contains no driver: no library of the driver {DRIVER} was found under /, in /usr/lib64, "
     )
 
@@ -266,7 +272,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / "b/cdi").rename(press.directory)
     (press.directory / "nvidia.com-gpu.json").write_text("{}")
     press._node_files.refresh([])
-    press.files.update(facts(press.driver), DRIVER)
+    press.update(facts(press.driver))
     assert [path.name for path in press.directory.iterdir()] == ["nvidia.com-gpu.json"]
 
 
@@ -282,11 +288,11 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     press = Press(tmp_path)
     press.directory.parent.mkdir(parents=True)
     press.directory.write_text("in the way")
-    press.files.update(facts(press.driver), DRIVER)
-    assert press.files.problem.startswith("the CDI file cannot be written: ")
+    press.update(facts(press.driver))
+    assert press.problem.startswith("the CDI file cannot be written: ")
     press.directory.unlink()
     press.print()
-    assert press.files.problem == ""
+    assert press.problem == ""
 
 
 @pytest.mark.parametrize("profile", ["single", "switch16"])
@@ -294,3 +300,15 @@ def test_any_number_of_gpus(tmp_path: Path, profile: str) -> None:
     """The files are valid for each profile."""
     press = Press(tmp_path, profile)
     assert len(press.print()["gpu"]["devices"]) == len(press.driver.gpus) + 1
+
+
+def test_the_drivers_directories_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written into the file, and whether anything is missing, comes from one search for each scan."""
+    press = Press(tmp_path)
+    searches: list[tuple[Path, str]] = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: searches.append((path, pattern)) or glob(path, pattern))
+    press.print()
+    found = [where for where, pattern in searches if pattern == f"lib*.so.{DRIVER}"]
+    assert found
+    assert len(found) == len(set(found))

@@ -11,6 +11,7 @@ from hub import Device, Excluded, Host, Runtime
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
 from tests.harness.node import chance
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree, four_vfs
 
 PF = "0000:07:00.0"
@@ -48,7 +49,7 @@ class Plugin:
 
     def scan(self) -> dict[str, Device]:
         """Return the devices that the kubelet can allocate."""
-        found = list(self._plugin.devices())
+        found = scanned(self._plugin)
         self.excluded = {each.id: each.reason for each in found if isinstance(each, Excluded)}
         return {each.id: each for each in found if isinstance(each, Device) and not each.unhealthy}
 

@@ -12,6 +12,7 @@ from plugins.ib.discovery.routes import default_route_interfaces
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
 from tests.harness.files import put
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD, GOOD = "0000:07:00.0", "0000:87:00.0"
@@ -21,7 +22,7 @@ CONFIG = {"configList": [{"resourceName": "hca", "mode": "hca", "selectors": {"v
 
 def _scan(root: Path) -> tuple[dict[str, Device], dict[str, str]]:
     plugin = IB(msgspec.convert(CONFIG, IBSettings), Host(root))
-    found = list(plugin.devices())
+    found = scanned(plugin)
     plugin.metrics()
     devices = {each.id: each for each in found if isinstance(each, Device)}
     msgspec.json.decode(msgspec.json.encode(list(devices.values())))

@@ -12,6 +12,7 @@ import structlog
 from hub import Device, Excluded, Host
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import RdmaTree, four_vfs
 
 VFS = [f"0000:07:00.{number}" for number in range(1, 5)]
@@ -38,7 +39,7 @@ class Served:
     def __init__(self, root: Path, *entries: dict[str, Any], **keys: object) -> None:
         (root / "ib.json").write_text(json.dumps({"resourceList": entries, **keys}))
         self.plugin = IB(IBSettings.read(root / "ib.json"), Host(root))
-        found = list(self.plugin.devices())
+        found = scanned(self.plugin)
         self.excluded = {each.id: each.reason for each in found if isinstance(each, Excluded)}
         self.devices: dict[str, list[Device]] = {resource: [] for resource in self.plugin.resources()}
         for each in found:
@@ -206,5 +207,5 @@ def test_functions_in_pods(tmp_path: Path, tree: RdmaTree) -> None:
     served = Served(tmp_path, _entry({**RDMA, "linkTypes": ["infiniband"]}))
     for name in ("mlx5_2", "mlx5_9"):
         tree.move_to_pod(name)
-    found = [each.id for each in served.plugin.devices() if isinstance(each, Device)]
+    found = [each.id for each in scanned(served.plugin) if isinstance(each, Device)]
     assert found == [*VFS, "0000:09:00.0"]

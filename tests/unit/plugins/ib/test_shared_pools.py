@@ -10,6 +10,7 @@ import structlog
 from hub import Device, Host
 from plugins.ib.plugin import IB
 from plugins.ib.settings import IBSettings
+from tests.harness.scanned import scanned
 from tests.simulators.rdma.tree import two_connectx6
 
 A, B = "0000:07:00.0", "0000:87:00.0"
@@ -21,7 +22,7 @@ def _pool(name: str, *interfaces: str, **keys: object) -> dict[str, object]:
 
 def _plugin(root: Path, *pools: dict[str, object], **keys: object) -> tuple[IB, dict[str, Device]]:
     plugin = IB(msgspec.convert({"configList": pools, **keys}, IBSettings), Host(root))
-    return plugin, {each.resource: each for each in plugin.devices() if isinstance(each, Device)}
+    return plugin, {each.resource: each for each in scanned(plugin) if isinstance(each, Device)}
 
 
 def test_an_hca_in_every_pool_that_selects_it(tmp_path: Path) -> None:
@@ -87,6 +88,6 @@ def test_interfaces_are_brought_up_once(tmp_path: Path) -> None:
     two_connectx6(tmp_path)
     with structlog.testing.capture_logs() as logs:
         plugin, devices = _plugin(tmp_path, _pool("a", "ib0", bringUp=True), _pool("b", "ib1"))
-        list(plugin.devices())
+        scanned(plugin)
     assert [(each["event"], each["interface"]) for each in logs] == [("interface stayed down", "ib0")]
     assert not devices["rdma/a"].unhealthy
