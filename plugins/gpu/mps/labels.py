@@ -1,6 +1,7 @@
 """SELinux: without the label of containers' files, a container may not use the directories of a daemon."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from hub import Host
@@ -14,7 +15,10 @@ _ENABLED = "/sys/fs/selinux/enforce"
 
 
 def allow_containers(host: Host, directory: str) -> None:
-    """Label a directory on the node, and what it contains, if the node has SELinux.
+    """Label a directory on the node, and the files in it, if the node has SELinux.
+
+    Daemons use no directories inside theirs, but containers can create them, as many and as deep as they like. What is
+    created in a labelled directory gets its label.
 
     Raises:
         OSError: the label cannot be set.
@@ -22,8 +26,11 @@ def allow_containers(host: Host, directory: str) -> None:
     if not host.path(_ENABLED).exists():
         return
     here = host.path(directory)
-    for path in (here, *here.rglob("*")):
-        _label(path)
+    _label(here)
+    for path in here.iterdir():
+        # A container may have removed it.
+        with suppress(FileNotFoundError):
+            _label(path)
 
 
 def _label(path: Path) -> None:

@@ -81,3 +81,37 @@ def test_directories_are_labelled_for_containers(
     allow_containers(Host(tmp_path), "/run/nvidia/mps/nvidia.com/gpu/pipe")
     paths = {str(pipe), str(pipe / "control")} if selinux else set()
     assert labels == dict.fromkeys(paths, f"{LABEL}\0".encode())
+
+
+def test_what_a_container_puts_into_a_directory_does_not_prevent_its_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither directories too deep for a path nor a file that is just removed: other containers need the daemon."""
+    labels: set[str] = set()
+
+    def found(path: Path, *_: object, **__: object) -> bytes:
+        if path.name == "removed":
+            path.unlink()
+        path.lstat()
+        return b"var_run_t"
+
+    monkeypatch.setattr(os, "getxattr", found)
+    monkeypatch.setattr(os, "setxattr", lambda path, *_, **__: labels.add(path.name))
+    put(tmp_path / "sys/fs/selinux/enforce", b"1")
+    shm = tmp_path / "shm"
+    for name in ("cuda.shm.0", "removed"):
+        put(shm / name, b"")
+    _nest(shm, levels=30, name="x" * 250)
+    allow_containers(Host(tmp_path), "/shm")
+    assert labels == {"shm", "cuda.shm.0", "x" * 250}
+
+
+def _nest(directory: Path, levels: int, name: str) -> None:
+    """Create directories inside each other; their path may be longer than the kernel accepts."""
+    here = os.open(directory, os.O_PATH)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        deeper = os.open(name, os.O_PATH, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
