@@ -7,6 +7,7 @@ import stat
 import struct
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hub import Host, UnreadableError, read_text
@@ -43,7 +44,7 @@ _ROUNDS = 20
 """How often to look for processes that were started during the search; each round takes milliseconds."""
 
 _PATIENCE = 3.0
-"""Seconds to wait for the files of one process."""
+"""Seconds to wait for the next file of a process; looking at one takes microseconds."""
 
 
 def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterator[str]:
@@ -76,17 +77,37 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     """Return whether a process has one of these devices open or mapped; None if the kernel does not show it in time.
 
     While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
-    file system in user space can bring about.
+    file system in user space can bring about. A process with very many files only takes long.
     """
-    outcome: list[bool] = []
-
-    def search_files() -> None:
-        outcome.append(any(_opened(link) in devices and not _only_names(link) for link in _open_files(process)))
-
-    search = threading.Thread(target=search_files, daemon=True)
+    search = _Search(process, devices)
     search.start()
-    search.join(_PATIENCE)
-    return outcome[0] if outcome else None
+    before = -1
+    while search.is_alive() and search.looked_at > before:
+        before = search.looked_at
+        search.join(_PATIENCE)
+    return search.found
+
+
+class _Search(threading.Thread):
+    """Looks whether a process has one of these devices open or mapped."""
+
+    def __init__(self, process: Path, devices: Collection[DeviceNumber]) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._devices = devices
+        self.looked_at = 0
+        """How many files it has seen."""
+        self.found: bool | None = None
+        """The result; None until it is known."""
+
+    def run(self) -> None:
+        """Look at each file."""
+        for link in _open_files(self._process):
+            if _opened(link) in self._devices and not _only_names(link):
+                self.found = True
+                return
+            self.looked_at += 1
+        self.found = False
 
 
 def _open_files(process: Path) -> Iterator[str]:
@@ -113,12 +134,11 @@ def _share_files(one: int, other: int) -> bool:
     return _KCMP is not None and _libc.syscall(_KCMP, one, other, _KCMP_FILES, 0, 0) == 0
 
 
-def _links(directory: Path) -> list[str]:
-    try:
-        return [entry.path for entry in os.scandir(directory)]
-    except OSError:
-        # The process has ended, or this one may not inspect it.
-        return []
+def _links(directory: Path) -> Iterator[str]:
+    # It ends early if the process has ended, or if this one may not inspect it.
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.path
 
 
 def _opened(link: str) -> DeviceNumber | None:

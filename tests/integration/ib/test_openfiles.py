@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,3 +148,19 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
         "process 12 (name12), perhaps: the kernel did not show its files within 0.2 s",
         "process 11 (name11)",
     ]
+
+
+def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not count as a user of the device because they take long to look at: any user can start such a one."""
+    (tmp_path / "proc/11").mkdir(parents=True)
+    patience = 1.0
+
+    def open_files(_: Path) -> Iterator[str]:
+        end = time.monotonic() + 1.5 * patience
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            yield "/dev/null"
+
+    monkeypatch.setattr(openfiles, "_open_files", open_files)
+    monkeypatch.setattr(openfiles, "_PATIENCE", patience)
+    assert list(processes_with_open(Host(tmp_path), {ZERO})) == []
