@@ -28,7 +28,7 @@ OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHI
 
 VALUES: Mapping[str, Values] = {
     "alerts": {"alerts": {"enabled": True}},
-    "driver-root": {"driverRoot": "/run/nvidia/driver"},
+    "driver-root": {"nvidiaDriverRoot": "/run/nvidia/driver"},
     "kubelet-root": {"kubeletRoot": "/var/lib/k0s/kubelet"},
     "mps": {"mps": {"enabled": True}},
     "multus": {"multus": {"enabled": True}},

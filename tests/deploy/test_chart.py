@@ -51,7 +51,7 @@ REFUSED: list[tuple[Values, str]] = [
     ({"logLevel": "loud"}, "'/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
     ({"kubeletRoot": "/var/lib/kubelet/"}, "'/kubeletRoot': '/var/lib/kubelet/' does not match pattern"),
     ({"runDir": "run"}, "'/runDir': 'run' does not match pattern"),
-    ({"driverRoot": ""}, "'/driverRoot': value must be '/'"),
+    ({"nvidiaDriverRoot": "driver"}, "'/nvidiaDriverRoot': 'driver' does not match pattern"),
     ({"config": {"circusIni": ""}}, "'/config/circusIni': minLength"),
     ({"config": {"plugins": {"gpu.yaml": {"version": "v1"}}}}, "'/config/plugins/gpu.yaml': got object, want string"),
     ({"config": {"plugins": {"circus.ini": ""}}}, "invalid propertyName 'circus.ini'"),
