@@ -18,6 +18,7 @@ from tests.deploy.manifest_tools import (
     NAME,
     OPENSHIFT,
     VALUES,
+    Object,
     Values,
     charted,
     comparable,
@@ -35,7 +36,7 @@ from tests.deploy.manifest_validity import mistakes
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FOREIGN = {
     *("config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"),
-    *("podMonitor.labels", "alerts.labels"),
+    *("podAnnotations", "podSecurityContext", "podMonitor.labels", "alerts.labels"),
 }
 """Values whose keys are not the chart's."""
 
@@ -62,6 +63,15 @@ REFUSED: list[tuple[Values, str]] = [
     ({"updateStrategy": {"maxSurge": -1}}, "'/updateStrategy/maxSurge': minimum: got -1, want 0"),
     ({"updateStrategy": {"maxUnavailable": 1}}, "exactly one of maxSurge and maxUnavailable must be 0"),
     ({"updateStrategy": {"maxSurge": 0}}, "exactly one of maxSurge and maxUnavailable must be 0"),
+    (
+        {"updateStrategy": {"type": "Recreate"}},
+        "'/updateStrategy/type': value must be one of 'RollingUpdate', 'OnDelete'",
+    ),
+    ({"fullnameOverride": "gpu.hub"}, "'/fullnameOverride': 'gpu.hub' does not match pattern"),
+    ({"image": {"pullPolicy": "never"}}, "'/image/pullPolicy': value must be one of '', 'Always'"),
+    ({"podAnnotations": {"a": True}}, "'/podAnnotations/a': got boolean, want string"),
+    ({"podSecurityContext": {"runAsNonRoot": True}}, "podSecurityContext.runAsNonRoot: the hub runs as root"),
+    ({"requireHardware": ["nic"]}, "'/requireHardware/0': value must be one of 'gpu', 'rdma'"),
     ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged cannot be combined with mps or resets"),
     ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged cannot be combined with mps or resets"),
 ]
@@ -122,7 +132,7 @@ def test_values_arrive() -> None:
     """Each value that is no option changes what it says, and leaves a valid DaemonSet."""
     objects = charted(
         {
-            "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3"},
+            "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3", "pullPolicy": "Always"},
             "imagePullSecrets": [{"name": "pull"}],
             "config": {"circusIni": "[watcher:own]\ncmd = own --config own.yaml\n", "plugins": {"own.yaml": "a: 1\n"}},
             "env": [{"name": "MIG_STRATEGY", "value": "mixed"}],
@@ -132,6 +142,9 @@ def test_values_arrive() -> None:
             "updateStrategy": {"maxSurge": 0, "maxUnavailable": "10%", "minReadySeconds": 30},
             "resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": 2}},
             "priorityClassName": "high",
+            "runtimeClassName": "nvidia",
+            "podAnnotations": {"example.com/owner": "team"},
+            "podSecurityContext": {"fsGroup": 0},
             "nodeSelector": {"example.com/gpus": "yes"},
             "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
             "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -145,6 +158,7 @@ def test_values_arrive() -> None:
     assert spec["updateStrategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "10%"}
     assert spec["minReadySeconds"] == 30
     assert hub["image"] == "registry.example:5000/team/hub:1.2.3"
+    assert hub["imagePullPolicy"] == "Always"
     assert pod(objects)["imagePullSecrets"] == [{"name": "pull"}]
     assert only(objects, "ConfigMap")["data"].keys() == {"circus.ini", "own.yaml", "gpu.yaml", "ib.yaml", "stub.yaml"}
     variables = {variable["name"]: variable.get("value") for variable in hub["env"]}
@@ -155,6 +169,9 @@ def test_values_arrive() -> None:
     assert mounts(objects)["/run/dphub"]["hostPath"]["path"] == "/var/lib/dphub"
     assert hub["resources"] == {"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "3Gi"}}
     assert pod(objects)["priorityClassName"] == "high"
+    assert pod(objects)["runtimeClassName"] == "nvidia"
+    assert pod(objects)["securityContext"] == {"fsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["template"]["metadata"]["annotations"].keys() == {"checksum/config", "example.com/owner"}
     assert only(objects, "ResourceQuota")["spec"]["scopeSelector"]["matchExpressions"][0]["values"] == ["high"]
     for kind in ("PodMonitor", "PrometheusRule"):
         labels = only(objects, kind)["metadata"]["labels"]
@@ -180,6 +197,72 @@ def test_defaults_can_be_taken_out() -> None:
     assert "stub.yaml" not in only(objects, "ConfigMap")["data"]
     assert "limits" not in container(objects)["resources"]
     assert pod(objects).keys().isdisjoint({"affinity", "nodeSelector", "tolerations"})
+
+
+def test_pods_that_only_an_administrator_replaces() -> None:
+    """As with MPS, but by a value: no rollout deletes one."""
+    strategy = {"updateStrategy": {"type": "OnDelete", "maxUnavailable": 0}}
+    assert only(charted(strategy), "DaemonSet")["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+@pytest.mark.parametrize(
+    ("values", "release", "name", "label"),
+    [
+        ({"nameOverride": "gpus"}, "a", "a-gpus", "gpus"),
+        ({"nameOverride": "gpus"}, "gpus-of-a", "gpus-of-a", "gpus"),
+        ({"fullnameOverride": "gpus"}, "a", "gpus", NAME),
+        ({"nameOverride": "gpus", "fullnameOverride": "b"}, "a", "b", "gpus"),
+        ({"fullnameOverride": "gpus"}, "a.b", "gpus", NAME),
+    ],
+    ids=["added", "already-there", "whole", "both", "release-with-a-dot"],
+)
+def test_objects_can_have_another_name(values: Values, release: str, name: str, label: str) -> None:
+    """All of them, in another namespace too, and what selects the pods follows."""
+    options = (OPENSHIFT, VALUES["pod-monitor"], VALUES["network-policy"], {"namespaceOverride": "devices"}, values)
+    objects = charted(*options, release=release)
+    assert mistakes(objects) == []
+    assert {each["metadata"]["name"] for each in objects} == {name, f"{name}-config"}
+    assert {each["metadata"].get("namespace", "devices") for each in objects} == {"devices"}
+    assert only(objects, "RoleBinding")["subjects"][0]["namespace"] == "devices"
+    assert pod(objects)["serviceAccountName"] == only(objects, "ServiceAccount")["metadata"]["name"]
+    spec = only(objects, "DaemonSet")["spec"]
+    assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == label
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert only(objects, "NetworkPolicy")["spec"]["podSelector"] == spec["selector"]
+
+
+def test_only_nodes_with_the_hardware() -> None:
+    """One of the labels suffices, and each term of the user's affinity still applies; the rest of it is kept."""
+    gpu, present = ("feature.node.kubernetes.io/pci-10de.present", "nvidia.com/gpu.present")
+    rdma = "feature.node.kubernetes.io/pci-15b3.present"
+    assert _required(charted({"requireHardware": ["gpu"]})) == [["kubernetes.io/arch", key] for key in (gpu, present)]
+    preferred = [{"weight": 1, "preference": {"matchExpressions": [{"key": "c", "operator": "Exists"}]}}]
+    terms = [
+        {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]},
+    ]
+    affinity = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+        }
+    }
+    objects = charted({"requireHardware": ["rdma", "gpu"], "affinity": affinity})
+    assert mistakes(objects) == []
+    keys = (rdma, gpu, present)
+    assert _required(objects) == [*(["a", key] for key in keys), *([key, "metadata.name"] for key in keys)]
+    node = pod(objects)["affinity"]["nodeAffinity"]
+    assert node["preferredDuringSchedulingIgnoredDuringExecution"] == preferred
+    assert _required(charted({"requireHardware": ["rdma"], "affinity": None})) == [[rdma]]
+
+
+def _required(objects: list[Object]) -> list[list[str]]:
+    """The keys of each term of the affinity to nodes."""
+    required = pod(objects)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    return [
+        [each["key"] for kind in ("matchExpressions", "matchFields") for each in term.get(kind, [])]
+        for term in required["nodeSelectorTerms"]
+    ]
 
 
 def test_an_image_by_its_digest(tmp_path: Path) -> None:

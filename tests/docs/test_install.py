@@ -35,7 +35,7 @@ from tests.harness.node import Node
 from tests.harness.project import PROJECT
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
-WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"}
+WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity", "podSecurityContext"}
 """Values whose keys are not the chart's."""
 
 IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}

@@ -1,13 +1,24 @@
+{{/* The name of all objects. */}}
+{{- define "dphub.name" -}}
+{{- $wanted := .Values.nameOverride | default .Release.Name -}}
+{{- $name := contains $wanted .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $wanted) -}}
+{{- .Values.fullnameOverride | default ($name | trunc 53 | trimSuffix "-") -}}
+{{- end }}
+
+{{- define "dphub.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end }}
+
 {{/* The labels that select the pods of this release; all its objects have them, but for the pod of `helm test`. */}}
 {{- define "dphub.labels" -}}
-app.kubernetes.io/name: device-plugin-hub
+app.kubernetes.io/name: {{ .Values.nameOverride | default "device-plugin-hub" | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The metadata of objects that have the name of the release and belong to its namespace. */}}
 {{- define "dphub.metadata" -}}
-name: {{ .Release.Name | quote }}
-namespace: {{ .Release.Namespace | quote }}
+name: {{ include "dphub.name" . | quote }}
+namespace: {{ include "dphub.namespace" . | quote }}
 labels:
   {{- include "dphub.labels" . | nindent 2 }}
 {{- end }}
