@@ -29,11 +29,3 @@ labels:
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end }}
 {{- end }}
-
-{{/* The files in /etc/dphub. */}}
-{{- define "dphub.files" -}}
-circus.ini: {{ .Values.config.circusIni | toJson }}
-{{- range $name, $text := .Values.config.plugins }}
-{{ $name }}: {{ $text | toJson }}
-{{- end }}
-{{- end }}
