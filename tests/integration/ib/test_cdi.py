@@ -34,7 +34,7 @@ async def test_names_instead_of_files(node: Node, kubelet: FakeKubelet) -> None:
     assert _names(directory) == ["nvidia.com-net.json", f"{VENDOR}-rdma-rdma-hca.json"]
     tree.remove("mlx5_0")
     tree.remove("mlx5_1")
-    await kubelet.wait_until(lambda kubelet: not kubelet.devices(HCA))
+    await kubelet.wait_until(lambda kubelet: not any(device.healthy for device in kubelet.devices(HCA)))
     assert _names(directory) == ["nvidia.com-net.json"]
 
 
