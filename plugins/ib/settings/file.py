@@ -10,6 +10,12 @@ from hub import Settings
 from plugins.ib.settings.pools import CdiStrategy, ExtraNode, Mode, Pool, Selectors, name_problem
 from plugins.ib.settings.sriov import ResourceList, read_resource_list
 
+MAX_POOLS = 1000
+"""Far more resources than a node has adapters; all are compared with each other."""
+
+MAX_DEVICES = 100_000
+"""A kubelet's list has room for about this many."""
+
 
 class IBSettings(Settings, frozen=True, rename="camel"):
     """The whole file."""
@@ -18,7 +24,9 @@ class IBSettings(Settings, frozen=True, rename="camel"):
     """How containers get CDI names instead of device files; empty: they get device files."""
     periodic_update_interval: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds between scans for new and removed devices; 0 disables them."""
-    config_list: tuple[Pool, ...] = (Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),)
+    config_list: Annotated[tuple[Pool, ...], msgspec.Meta(max_length=MAX_POOLS)] = (
+        Pool(resource_name="hca", selectors=Selectors(vendors=("15b3",)), mode=Mode.HCA),
+    )
     """The pools, one resource each. By default each NVIDIA (Mellanox) HCA is a device of rdma/hca, unless there is a
     resourceList."""
     resource_list: tuple[dict[str, Any], ...] = ()
@@ -30,6 +38,9 @@ class IBSettings(Settings, frozen=True, rename="camel"):
         for resource, times in Counter(pool.resource for pool in self.pools).items():
             if times > 1:
                 raise ValueError(f"the resource {resource} is configured {times} times, expected once")
+        total = sum(pool.rdma_hca_max for pool in self.config_list)
+        if total > MAX_DEVICES:
+            raise ValueError(f"configList: rdmaHcaMax is {total} in total, expected at most {MAX_DEVICES}")
         for pool in self.config_list:
             if problem := name_problem(pool.resource):
                 raise ValueError(f"configList: {problem}")

@@ -1,5 +1,6 @@
 """How many devices a configuration file can ask for: no more than a kubelet takes, so that no number uses up memory."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,19 @@ def test_a_number_of_devices_has_a_limit(
         with pytest.raises(ConfigError) as error:
             settings.read(file)
         assert str(error.value).startswith(f"{file}: {place}".replace(str(most + 1), str(number))), error.value
+
+
+def test_a_number_of_pools_has_a_limit(tmp_path: Path) -> None:
+    """Many small numbers of devices are as much as a large one, and many pools take long to compare."""
+    file = tmp_path / "settings.json"
+    for count, size, place in (
+        (11, 10_000, "configList: rdmaHcaMax is 110000 in total, expected at most 100000"),
+        (1001, 1, "configList: Expected `array` of length <= 1000"),
+    ):
+        pools = [{"resourceName": f"a{n}", "devices": [f"ib{n}"], "rdmaHcaMax": size} for n in range(count)]
+        file.write_text(json.dumps({"configList": pools[1:]}))
+        IBSettings.read(file)
+        file.write_text(json.dumps({"configList": pools}))
+        with pytest.raises(ConfigError) as error:
+            IBSettings.read(file)
+        assert str(error.value) == f"{file}: {place}"
