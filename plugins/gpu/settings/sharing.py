@@ -46,7 +46,7 @@ class Pattern(Settings, frozen=True):
 
     def matches(self, text: str) -> bool:
         """Whether the pattern matches a product name or profile."""
-        return bool(re.fullmatch(".*".join(map(re.escape, self.pattern.split("*"))), text))
+        return bool(re.fullmatch(".*".join(map(re.escape, re.split(r"\*+", self.pattern))), text))
 
 
 class ResourcePatterns(Settings, frozen=True):

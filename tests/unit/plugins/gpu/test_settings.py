@@ -10,6 +10,7 @@ from hub.base.errors import ConfigError
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
 from plugins.gpu.settings.file import GPUSettings, HealthSettings, XidTable
 from plugins.gpu.settings.notes import notes
+from plugins.gpu.settings.sharing import Pattern
 from plugins.gpu.settings.xids import FATAL, IGNORED, OTHERS, XidMeaning, XidPolicy, describe
 
 GPU_UUID = "GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"
@@ -342,3 +343,9 @@ def test_xids_have_words() -> None:
     assert not IGNORED.keys() & FATAL.keys() | FATAL.keys() & OTHERS.keys() | IGNORED.keys() & OTHERS.keys()
     assert describe(79) == "the GPU has fallen off the bus"
     assert "catalogue" in describe(4711)
+
+
+def test_a_pattern_of_very_many_stars() -> None:
+    """It is compared at once: Python tries each way to divide a name among them, and the plugin serves nobody then."""
+    assert not Pattern(pattern=f"{'*' * 1000}x", name="gpu").matches("NVIDIA A100-SXM4-40GB")
+    assert Pattern(pattern="NVIDIA**A100***", name="gpu").matches("NVIDIA A100-SXM4-40GB")
