@@ -11,8 +11,9 @@ from hub.kubelet.wire import podresources_pb2 as wire
 TIMEOUT = 2.0
 """Seconds to wait for the response, which comes from the kubelet's memory."""
 
-MESSAGE_BYTES = 16 * 1024 * 1024
-"""The largest response accepted, as in the kubelet's own client."""
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""The largest response accepted: twice that of a node with a thousand pods and 16,384 devices. While it is decoded, the
+smallest parts take forty times their size, so a broken kubelet can make the plugin use up to 200 MiB."""
 
 MAX_ITEMS = 200_000
 """The most pods, containers and devices together that an answer may have: reading this many takes a fifth of a second,

@@ -24,7 +24,7 @@ ODD = {
 }
 
 
-def _message(number: int, content: bytes) -> bytes:
+def message(number: int, content: bytes) -> bytes:
     """Encode a field of a protobuf message that is a message or a string."""
     length, size = len(content), b""
     while length > 0x7F:
@@ -32,24 +32,24 @@ def _message(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + size + bytes([length]) + content
 
 
-def _pod(*, name: bytes = b"p", container: bytes = b"c", devices: bytes = b"") -> bytes:
+def pod(*, name: bytes = b"p", container: bytes = b"c", devices: bytes = b"") -> bytes:
     """Encode a pod with one container."""
-    return _message(1, _message(1, name) + _message(2, b"n") + _message(3, _message(1, container) + devices))
+    return message(1, message(1, name) + message(2, b"n") + message(3, message(1, container) + devices))
 
 
 def _devices(count: int) -> bytes:
-    return _message(2, _message(1, b"a/b") + b"".join(_message(2, b"%06d" % n) for n in range(count)))
+    return message(2, message(1, b"a/b") + b"".join(message(2, b"%06d" % n) for n in range(count)))
 
 
 ENORMOUS = {
     "pods": b"\x0a\x00" * 1_000_000,
-    "containers": _message(1, b"\x1a\x00" * 1_000_000),
-    "kinds of devices": _pod(devices=b"\x12\x00" * 1_000_000),
-    "devices": _pod(devices=_devices(300_000)),
-    "the name of a pod": _pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
-    "the name of a container": _pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
+    "containers": message(1, b"\x1a\x00" * 1_000_000),
+    "kinds of devices": pod(devices=b"\x12\x00" * 1_000_000),
+    "devices": pod(devices=_devices(300_000)),
+    "the name of a pod": pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
+    "the name of a container": pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
 }
-"""A message has room for several times as much of each."""
+"""A message has room for more of each."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def _kubelet(socket: Path, answer: bytes) -> AsyncIterator[None]:
+async def kubelet_answering(socket: Path, answer: bytes) -> AsyncIterator[None]:
     """Serve the API with these bytes as its answer."""
 
     async def respond(_request: bytes, _context: object) -> bytes:
@@ -80,7 +80,7 @@ async def _kubelet(socket: Path, answer: bytes) -> AsyncIterator[None]:
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 async def test_an_answer_that_cannot_be_decoded_is_none(tmp_path: Path, answer: bytes) -> None:
     """Which container uses which device is unknown then, as without an answer."""
-    async with _kubelet(tmp_path / "kubelet.sock", answer):
+    async with kubelet_answering(tmp_path / "kubelet.sock", answer):
         assert await list_holders(tmp_path / "kubelet.sock") is None
 
 
@@ -88,20 +88,21 @@ async def test_an_answer_that_cannot_be_decoded_is_none(tmp_path: Path, answer: 
 async def test_an_enormous_answer_is_none(tmp_path: Path, answer: bytes) -> None:
     """To read it would take long, or more memory than there is."""
     socket = tmp_path / "kubelet.sock"
-    async with _kubelet(socket, answer):
+    async with kubelet_answering(socket, answer):
         assert await list_holders(socket) is None
 
 
 async def test_the_answer_of_a_full_node(tmp_path: Path) -> None:
-    """It is read: every device in use by a pod of its own, with the longest names."""
-    pods = [
-        _pod(name=b"p" * 253, container=b"c" * 63, devices=_message(2, _message(1, b"a/b") + _message(2, b"%d" % n)))
-        for n in range(16_384)
+    """It is read: a thousand pods with the longest names, and 16,384 devices, each with resource and NUMA node."""
+    node = message(3, message(1, b"\x08\x01"))
+    each = [
+        message(2, message(1, b"nvidia.com/mig-1g.5gb.shared") + message(2, b"%048d" % n) + node) for n in range(16_384)
     ]
-    async with _kubelet(tmp_path / "kubelet.sock", b"".join(pods)):
+    pods = [pod(name=b"p" * 253, container=b"c" * 63, devices=b"".join(each[n::1000])) for n in range(1000)]
+    async with kubelet_answering(tmp_path / "kubelet.sock", b"".join(pods)):
         holders = await list_holders(tmp_path / "kubelet.sock")
     assert holders is not None
-    assert len(holders) == len(pods)
+    assert len(holders) == len(each)
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
@@ -109,12 +110,12 @@ async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
     socket = pod_resources_socket(tmp_path / "device-plugins")
     it = Setup()
     holders = Holders(tmp_path / "device-plugins", it.inventory, it.status)
-    async with _kubelet(socket, ODD["bytes"]):
+    async with kubelet_answering(socket, ODD["bytes"]):
         with capture_logs() as log:
             running = asyncio.create_task(holders.run())
             assert not await holders.refresh()
     socket.unlink(missing_ok=True)
-    async with _kubelet(socket, b""):
+    async with kubelet_answering(socket, b""):
         holders.refresh_soon()
         await wait_until(lambda: holders.known, "an answer")
     assert not running.done()
