@@ -216,13 +216,22 @@ class DevicePluginServer:
         try:
             yield path
         finally:
-            await _completed(server.stop(grace=None))
+            await _completed(_stop(server))
 
     async def close(self) -> None:
         """End all streams and remove the socket."""
         if self._server is not None:
             server, self._server = self._server, None
-            await _completed(server.stop(grace=None))
+            await _completed(_stop(server))
+
+
+async def _stop(server: grpc.aio.Server) -> None:
+    try:
+        await server.stop(grace=None)
+    except UnicodeDecodeError:
+        # A method that is not UTF-8 has ended gRPC's loop. The first to stop the server gets that error, and nothing is
+        # stopped yet: mostly gRPC itself, but not if this task comes first.
+        await server.stop(grace=None)
 
 
 async def _completed(work: Coroutine[None, None, None]) -> None:

@@ -108,17 +108,22 @@ def header(name: bytes, value: bytes) -> bytes:
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEADERS = b"".join(
-    header(name, value)
-    for name, value in (
+
+
+def _headers(path: bytes) -> bytes:
+    fields = (
         (b":method", b"POST"),
         (b":scheme", b"http"),
-        (b":path", b"/v1beta1.DevicePlugin/Allocate"),
+        (b":path", path),
         (b":authority", b"localhost"),
         (b"content-type", b"application/grpc"),
         (b"te", b"trailers"),
     )
-)
+    return b"".join(header(name, value) for name, value in fields)
+
+
+_HEADERS = _headers(b"/v1beta1.DevicePlugin/Allocate")
+METHOD_THAT_IS_NOT_TEXT = _headers(b"/\xff")
 _ALLOCATE = _allocate(Choices(b"")).SerializeToString()
 
 FRAMES = (

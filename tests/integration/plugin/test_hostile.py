@@ -15,7 +15,7 @@ from hub.plugin.deviceplugin.server import MAX_CONNECTIONS
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
 from hub.testing.waiting import wait_until
-from tests.fuzz.targets.pluginsocket import FRAMES, PREFACE, frame, header
+from tests.fuzz.targets.pluginsocket import FRAMES, METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
 from tests.harness.node import Node, asking_for, chance, dialled, replace
 
 WITHOUT_ANSWERS = """
@@ -183,12 +183,10 @@ def _inode(path: Path) -> int:
 
 
 async def _stop_server(path: Path) -> None:
-    names = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/\xff"), (b":authority", b"localhost"))
-    headers = b"".join(header(*each) for each in (*names, (b"content-type", b"application/grpc"), (b"te", b"trailers")))
     before = _inode(path)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        client.sendall(PREFACE + FRAMES[0] + frame(1, 5, 1, headers))
+        client.sendall(PREFACE + FRAMES[0] + frame(1, 5, 1, METHOD_THAT_IS_NOT_TEXT))
         await wait_until(lambda: _inode(path) != before, "gRPC to stop its server")
 
 

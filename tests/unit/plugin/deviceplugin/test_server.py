@@ -1,6 +1,7 @@
 """The server of a resource, and its socket."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from hub.plugin.deviceplugin import server as module
 from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer, Streams
 from hub.plugin.devices.version import Version
 from hub.testing.waiting import wait_until
+from tests.fuzz.targets.pluginsocket import FRAMES, METHOD_THAT_IS_NOT_TEXT, PREFACE, frame
 
 _STEPS = 3
 
@@ -123,3 +125,16 @@ async def test_a_stop_while_the_socket_is_bound_again(
         await opening
     await server.close()
     assert not server.path.exists()
+
+
+async def test_a_stop_while_a_request_stops_the_server(directory: Path) -> None:
+    """A method that is not UTF-8 ends gRPC's loop; at each moment after that, the server can be stopped and opened."""
+    server = DevicePluginServer(directory / "x.sock", _ShortStreams(), Notifier())
+    for number in range(80):
+        await server.open()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(server.path))
+            client.sendall(PREFACE + FRAMES[0] + frame(1, 5, 1, METHOD_THAT_IS_NOT_TEXT))
+            await asyncio.sleep(number * 0.0001)
+            await server.close()
+        assert not server.path.exists()
