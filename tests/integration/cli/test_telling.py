@@ -156,7 +156,8 @@ async def test_what_a_script_reads() -> None:
         (device,) = pod.held(HCA)
         name = node.hcas.name_of(device)
         node.hcas.remove(name)
-        await wait_until(lambda: device not in {each.id for each in node.kubelet.devices(HCA) if each.healthy}, "the HCA to go")
+        devices = node.kubelet.devices
+        await wait_until(lambda: device not in {each.id for each in devices(HCA) if each.healthy}, "the HCA to go")
         lines = [json.loads(line) for line in (await node.dphub("devices", HCA, "--json")).out.splitlines()]
         (gone,) = [line for line in lines if line["id"] == device]
         assert (gone["healthy"], gone["holder"]) == (False, "default/job/main")

@@ -346,6 +346,6 @@ def test_xids_have_words() -> None:
 
 
 def test_a_pattern_of_very_many_stars() -> None:
-    """It is compared at once: Python tries each way to divide a name among them, and the plugin serves nobody then."""
+    """It is compared at once: the plugin does not try each way to divide a name among them."""
     assert not Pattern(pattern=f"{'*' * 1000}x", name="gpu").matches("NVIDIA A100-SXM4-40GB")
     assert Pattern(pattern="NVIDIA**A100***", name="gpu").matches("NVIDIA A100-SXM4-40GB")
