@@ -9,10 +9,10 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from hub.base.removal import make_room
+from hub.base.removal import make_room_for_file
 
 
 def open_lock(path: str | os.PathLike[str]) -> int:
@@ -21,7 +21,8 @@ def open_lock(path: str | os.PathLike[str]) -> int:
     Raises:
         OSError: it cannot be created.
     """
-    _remove_unlockable(path)
+    # What no process could lock would never be removed otherwise.
+    make_room_for_file(Path(path))
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 
@@ -63,13 +64,6 @@ def is_locked(file: int) -> bool:
     """Return whether another open file holds a lock on this file, exclusively or shared."""
     answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _request(fcntl.F_WRLCK))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
-
-
-def _remove_unlockable(path: str | os.PathLike[str]) -> None:
-    """Remove what no process could lock, and would never be removed otherwise."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            make_room(Path(path))
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:

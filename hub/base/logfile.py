@@ -8,11 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hub.base.removal import make_room_for_file
+
 MAX_BYTES = 1024 * 1024
 """Maximum size of a file in bytes. It is then renamed, replacing the previous one."""
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""An existing file may be a pipe, and the process would wait for its reader, or a link to another file."""
+"""The file may have become a pipe, and the process would wait for its reader, or a link to another file."""
 
 
 def rotated(path: Path) -> Path:
@@ -72,8 +74,10 @@ class LogFile:
     def _append(self, line: bytes) -> None:
         if self._file is not None and self._size + len(line) > MAX_BYTES:
             self._close()
+            make_room_for_file(rotated(self._path))
             self._path.replace(rotated(self._path))
         if self._file is None:
+            make_room_for_file(self._path)
             self._file = os.open(self._path, _FLAGS, 0o600)
             self._size = os.fstat(self._file).st_size
         os.write(self._file, line)

@@ -1,6 +1,8 @@
 """Makes room for a file of ours in a directory into which other processes can write."""
 
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,6 +16,17 @@ def make_room(path: Path) -> None:
         path.unlink(missing_ok=True)
     except IsADirectoryError:
         path.rename(path.with_name(f".replaced.{time.time_ns()}"))
+
+
+def make_room_for_file(path: Path) -> None:
+    """Remove what is at a path, unless it is a regular file.
+
+    Raises:
+        OSError: it can be neither removed nor renamed.
+    """
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            make_room(path)
 
 
 def make_directory(path: Path) -> None:
