@@ -85,6 +85,16 @@ def running_hubs(run_dir: RunDir) -> list[Instance]:
     return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.is_running and hub.since)
 
 
+def holds_lock(run_dir: RunDir, pid: int) -> bool | None:
+    """Return whether a hub's process holds its lock; None if the lock file is missing, or is not that process's."""
+    try:
+        with existing_lock(run_dir.lock) as file:
+            holder = os.pread(file, 64, 0).split()[:1]
+            return is_locked(file) if holder == [str(pid).encode()] else None
+    except OSError:
+        return None
+
+
 def exited_hubs(run_dir: RunDir) -> list[str]:
     """Return the names of hubs that have used the run directory and are not running."""
     return [hub.name for hub in _instances(run_dir, run_dir.lock) if not hub.is_running]

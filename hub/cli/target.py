@@ -10,7 +10,7 @@ import click
 
 from hub.base.errors import HubError
 from hub.base.instances import exited_hubs, running_hubs, serving
-from hub.base.paths import INSTANCE, RUN_DIR, RunDir
+from hub.base.paths import INSTANCE, INSTANCE_NAME, RUN_DIR, RunDir
 from hub.base.sockets import is_served
 from hub.base.wording import did_you_mean
 from hub.cli.adminclient import send
@@ -19,7 +19,8 @@ from hub.model.admin import RefreshHolders, Request, Response
 from hub.model.heartbeat import UNRESPONSIVE_AFTER, heartbeat_age
 from hub.model.hub import ProcessReport, RunState
 from hub.model.node import NodeStatus, PluginStatus
-from hub.status.reader import Reader
+from hub.status.problems import unreachable_problem, unreachable_remedy
+from hub.status.reader import Reader, is_alive
 
 Function = Callable[..., None]
 
@@ -86,12 +87,11 @@ class TargetHub:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         RunDir(path).check_readable()
-        newest = next((hub.name for hub in reversed(running_hubs(RunDir(path)))), INSTANCE)
-        self.run_dir = RunDir(path, name or newest)
+        self.run_dir = RunDir(path, name or _newest(RunDir(path)))
         self._reader = Reader(self.run_dir)
 
     @property
-    def running(self) -> bool:
+    def reachable(self) -> bool:
         """Whether a process is listening on its control socket."""
         return is_served(self.run_dir.circus_socket)
 
@@ -106,8 +106,11 @@ class TargetHub:
             hubs = "hub is" if len(others) == 1 else "hubs are"
             known = f"the existing {hubs} {', '.join(others)}{did_you_mean(name, others)}"
             raise HubError(f"there is no hub {name} in {path}; {known}")
+        reachable = self.reachable
         return self._reader.status(
-            running=self.running, unresponsive=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER
+            running=reachable or is_alive(self._reader, self.run_dir),
+            unresponsive=heartbeat_age(self.run_dir.hub_heartbeat) > UNRESPONSIVE_AFTER,
+            unreachable=not reachable,
         )
 
     def status_with_holders(self) -> NodeStatus:
@@ -146,6 +149,16 @@ class TargetHub:
         if not status.hub.running:
             raise HubError(f"no hub is running in {self.run_dir.path}; start one with dphub run")
         return status
+
+    def require_reachable(self) -> None:
+        """Check that the hub receives commands.
+
+        Raises:
+            HubError: the hub is not running, does not respond, or does not listen on its control socket.
+        """
+        status = self.live_status()
+        if not self.reachable:
+            raise HubError(f"{unreachable_problem(status.hub.report.pid)}; {unreachable_remedy(status.hub.report.pid)}")
 
     def plugin(self, name: str) -> PluginStatus:
         """Read the status of one plugin.
@@ -189,6 +202,17 @@ class TargetHub:
 
     def _others(self) -> list[str]:
         return [name for name in self.instances() if name != self.run_dir.instance]
+
+
+def _newest(run_dir: RunDir) -> str:
+    """Return the name of the newest running hub; of one whose lock was removed, if there is no other."""
+    if running := running_hubs(run_dir):
+        return running[-1].name
+    for path in run_dir.path.glob(f"*{run_dir.hub_heartbeat.suffix}"):
+        found = RunDir(run_dir.path, path.stem)
+        if INSTANCE_NAME.fullmatch(path.stem) and is_alive(Reader(found), found):
+            return path.stem
+    return INSTANCE
 
 
 def _why_silent(process: ProcessReport) -> str:

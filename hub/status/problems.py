@@ -83,6 +83,19 @@ def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Proble
     return tuple(problem for problem in problems if problem.about in {plugin, "hub", "kubelet"})
 
 
+def unreachable_problem(pid: int) -> str:
+    """Describe a hub that runs, and cannot receive commands."""
+    return (
+        f"the hub is running (process {pid}), but nothing listens on its control socket: it is starting or stopping, "
+        "or another process has removed or replaced the socket"
+    )
+
+
+def unreachable_remedy(pid: int) -> str:
+    """Return what to do about it."""
+    return f"if this does not change, stop process {pid} and start the hub again; in a pod, the container then restarts"
+
+
 def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
     report = hub.report
     if hub.unresponsive:

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.base.errors import HubError
+from hub.base.instances import holds_lock
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError
-from hub.model.heartbeat import HeartbeatReport, heartbeat_age
+from hub.model.heartbeat import UNRESPONSIVE_AFTER, HeartbeatReport, heartbeat_age
 from hub.model.hub import HubReport, InstanceReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import PluginReport
 from hub.status.condition import condition_of
 from hub.status.memory import Memory
-from hub.status.problems import is_ready, problems_of
+from hub.status.problems import is_ready, problems_of, unreachable_problem, unreachable_remedy
 
 
 def read_report(path: Path) -> PluginReport | None:
@@ -56,12 +57,13 @@ class Reader:
             return self._report_of(process, self._run_dir.heartbeat(process.name), HeartbeatReport)
         return None
 
-    def status(self, *, running: bool, unresponsive: bool = False) -> NodeStatus:
+    def status(self, *, running: bool, unresponsive: bool = False, unreachable: bool = False) -> NodeStatus:
         """Read the status of the node.
 
         Args:
             running: Whether the hub's process exists, which its file cannot show.
             unresponsive: Whether that process has had no heartbeat for a long time, which it cannot report itself.
+            unreachable: Whether nothing listens on its control socket, which it does not notice itself.
 
         Raises:
             HubError: no hub has ever run.
@@ -71,10 +73,13 @@ class Reader:
             raise HubError(
                 f"no hub has ever run in {self._run_dir.path}; name another directory with --run-dir or DPHUB_RUN_DIR"
             )
-        unreadable: list[Problem] = []
-        plugins = [self._plugin(instance.hub, each, unreadable, current=running) for each in instance.processes]
+        known: list[Problem] = []
+        plugins = [self._plugin(instance.hub, each, known, current=running) for each in instance.processes]
         hub = self._hub(instance.hub, running=running, unresponsive=unresponsive)
-        return _node_status(hub, plugins, problems_of(hub, plugins, unreadable))
+        if hub.running and unreachable:
+            pid = hub.report.pid
+            known.append(Problem(Severity.ERROR, "hub", unreachable_problem(pid), unreachable_remedy(pid)))
+        return _node_status(hub, plugins, problems_of(hub, plugins, known))
 
     def _plugin(
         self, hub: HubReport, process: ProcessReport, unreadable: list[Problem], *, current: bool
@@ -146,6 +151,24 @@ class Reader:
             self._known[path] = known
         report: Report | None = known[1]
         return report
+
+
+def is_alive(reader: Reader, run_dir: RunDir) -> bool:
+    """Return whether the process of a hub is running although nothing listens on its control socket.
+
+    Its lock file decides. If another process has removed or replaced that file too, what shows that the hub is running
+    is a recent heartbeat, and a process with its id.
+    """
+    try:
+        instance = reader.instance()
+    except HubError:
+        return False
+    if instance is None:
+        return False
+    if (holds := holds_lock(run_dir, instance.hub.pid)) is not None:
+        return holds
+    is_fresh = 0 < heartbeat_age(run_dir.hub_heartbeat) < UNRESPONSIVE_AFTER
+    return is_fresh and Path(f"/proc/{instance.hub.pid}").exists()
 
 
 def _node_status(hub: HubStatus, plugins: Sequence[PluginStatus], problems: tuple[Problem, ...]) -> NodeStatus:

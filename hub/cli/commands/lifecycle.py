@@ -99,7 +99,8 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
 def _client(hub: TargetHub) -> CircusClient:
     from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 
-    return CircusClient(hub.run_dir, hub.live_status)
+    hub.require_reachable()
+    return CircusClient(hub.run_dir, hub.require_reachable)
 
 
 def _exit(*, done: bool) -> None:

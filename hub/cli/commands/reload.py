@@ -31,7 +31,8 @@ def reload(hub: TargetHub) -> None:
     from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 
     status = hub.live_status()
-    client = CircusClient(hub.run_dir, hub.live_status)
+    hub.require_reachable()
+    client = CircusClient(hub.run_dir, hub.require_reachable)
     if errors := _errors(hub, status):
         for error in errors:
             echo(error, error=True)
