@@ -4,25 +4,20 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
 from hub._version import __version__
 from hub.base.log import LogLevel
 from hub.base.paths import RUN_DIR
-from hub.plugin.loading import load_settings
-from plugins.gpu import GPU
-from plugins.gpu.settings.file import GPUSettings
 from tests.deploy.manifest_tools import (
     CHART,
     CONTAINER,
     NAME,
     OPENSHIFT,
     VALUES,
-    Object,
     Values,
     charted,
     comparable,
@@ -40,7 +35,7 @@ from tests.deploy.manifest_validity import mistakes
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FOREIGN = {
     *("config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"),
-    *("podAnnotations", "podSecurityContext", "podMonitor.labels", "alerts.labels"),
+    *("config.map", "podAnnotations", "podSecurityContext", "podMonitor.labels", "alerts.labels"),
 }
 """Values whose keys are not the chart's."""
 
@@ -116,7 +111,7 @@ def test_the_version() -> None:
 
 def test_every_value_is_in_the_schema() -> None:
     """And none is in the schema alone; `global` is Helm's own. The levels of the log are the hub's."""
-    assert set(_paths(SCHEMA)) - {"global"} == set(_keys(DEFAULTS))
+    assert set(_paths(SCHEMA)) - {"global"} == set(_keys(DEFAULTS)) | {"config.name"}
     assert SCHEMA["properties"]["logLevel"]["enum"] == [level.value for level in LogLevel]
 
 
@@ -194,84 +189,6 @@ def test_values_arrive() -> None:
     assert pod(objects)["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
-def _gpu_settings(objects: list[Object], directory: Path) -> GPUSettings:
-    """What the GPU plugin reads from the one gpu.yaml."""
-    (directory / "gpu.yaml").write_text(only(objects, "ConfigMap")["data"]["gpu.yaml"])
-    return cast("GPUSettings", load_settings(GPU, directory / "gpu.yaml"))
-
-
-GPU_VALUES: Values = {
-    "migStrategy": "mixed",
-    "failOnInitError": False,
-    "deviceListStrategy": "cdi-cri, volume-mounts",
-    "deviceIDStrategy": "index",
-    "compatWithCPUManager": True,
-    "deviceDiscoveryStrategy": "nvml",
-    "gdrcopyEnabled": True,
-    "gdsEnabled": True,
-    "mofedEnabled": True,
-    "cdi": {"nvidiaHookPath": "/opt/nvidia-cdi-hook", "featureFlags": "a,b"},
-}
-GPU_KEYS = {
-    "flags": {
-        "migStrategy": "mixed",
-        "failOnInitError": False,
-        "deviceDiscoveryStrategy": "nvml",
-        "gdrcopyEnabled": True,
-        "gdsEnabled": True,
-        "mofedEnabled": True,
-        "plugin": {
-            "passDeviceSpecs": True,
-            "deviceListStrategy": ["cdi-cri", "volume-mounts"],
-            "deviceIDStrategy": "index",
-            "nvidiaCTKPath": "/opt/nvidia-cdi-hook",
-        },
-    },
-    "dphub": {"cdi": {"feature_flags": ["a", "b"]}},
-}
-"""The same as keys of the file."""
-
-
-def test_values_for_gpus_end_in_the_file(tmp_path: Path) -> None:
-    """Each is a key that the GPU plugin reads; false is a value, and takes the place of true."""
-    assert _gpu_settings(charted(GPU_VALUES), tmp_path) == msgspec.convert(GPU_KEYS, GPUSettings)
-    opposite = {"failOnInitError": True, "gdsEnabled": True, "plugin": {"passDeviceSpecs": True}}
-    text = yaml.safe_dump({"flags": opposite})
-    values = {"failOnInitError": False, "gdsEnabled": False, "compatWithCPUManager": False}
-    flags = _gpu_settings(charted({"config": {"plugins": {"gpu.yaml": text}}}, values), tmp_path).flags
-    assert (flags.fail_on_init_error, flags.gds_enabled, flags.plugin.pass_device_specs) == (False, False, False)
-
-
-def test_the_rest_of_the_file_is_kept(tmp_path: Path) -> None:
-    """A value changes its key only; without values the text is as it was."""
-    text = """# A comment.
-flags: {plugin: {deviceIDStrategy: index, deviceListStrategy: [envvar]}}
-sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 10000, devices: ["0", 1]}]}}
-dphub: {health: {interval: 2.5}, reset: {nvidia.com/gpu: off}}
-"""
-    config = {"config": {"plugins": {"gpu.yaml": text}}}
-    (tmp_path / "own.yaml").write_text(text)
-    before = load_settings(GPU, tmp_path / "own.yaml")
-    assert only(charted(config), "ConfigMap")["data"]["gpu.yaml"] == text
-    after = _gpu_settings(charted(config, {"deviceListStrategy": ["cdi-cri"]}), tmp_path)
-    assert after.flags.plugin.device_lists == ("cdi-cri",)
-    plugin = msgspec.structs.replace(after.flags.plugin, device_list_strategy=("envvar",))
-    flags = msgspec.structs.replace(after.flags, plugin=plugin)
-    assert msgspec.structs.replace(after, flags=flags) == before
-
-
-@pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
-def test_values_for_gpus_that_say_nothing(nothing: str | None) -> None:
-    """As in NVIDIA's chart, neither null nor an empty text sets a key."""
-    texts = ("migStrategy", "deviceListStrategy", "deviceIDStrategy", "deviceDiscoveryStrategy", "nvidiaDriverRoot")
-    values: Values = {
-        **dict.fromkeys(texts, nothing),
-        **dict.fromkeys(("failOnInitError", "gdsEnabled", "compatWithCPUManager")),
-        "cdi": {"nvidiaHookPath": nothing, "featureFlags": nothing},
-    }
-    assert charted(values) == charted()
-
-
 def test_defaults_can_be_taken_out() -> None:
     """A file, a limit, the tolerations: with null, or with nothing."""
     objects = charted(
@@ -319,40 +236,6 @@ def test_objects_can_have_another_name(values: Values, release: str, name: str, 
     assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == label
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert only(objects, "NetworkPolicy")["spec"]["podSelector"] == spec["selector"]
-
-
-def test_only_nodes_with_the_hardware() -> None:
-    """One of the labels suffices, and each term of the user's affinity still applies; the rest of it is kept."""
-    gpu, present = ("feature.node.kubernetes.io/pci-10de.present", "nvidia.com/gpu.present")
-    rdma = "feature.node.kubernetes.io/pci-15b3.present"
-    assert _required(charted({"requireHardware": ["gpu"]})) == [["kubernetes.io/arch", key] for key in (gpu, present)]
-    preferred = [{"weight": 1, "preference": {"matchExpressions": [{"key": "c", "operator": "Exists"}]}}]
-    terms = [
-        {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
-        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]},
-    ]
-    affinity = {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
-            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
-        }
-    }
-    objects = charted({"requireHardware": ["rdma", "gpu"], "affinity": affinity})
-    assert mistakes(objects) == []
-    keys = (rdma, gpu, present)
-    assert _required(objects) == [*(["a", key] for key in keys), *([key, "metadata.name"] for key in keys)]
-    node = pod(objects)["affinity"]["nodeAffinity"]
-    assert node["preferredDuringSchedulingIgnoredDuringExecution"] == preferred
-    assert _required(charted({"requireHardware": ["rdma"], "affinity": None})) == [[rdma]]
-
-
-def _required(objects: list[Object]) -> list[list[str]]:
-    """The keys of each term of the affinity to nodes."""
-    required = pod(objects)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    return [
-        [each["key"] for kind in ("matchExpressions", "matchFields") for each in term.get(kind, [])]
-        for term in required["nodeSelectorTerms"]
-    ]
 
 
 def test_an_image_by_its_digest(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 from hub import CDI_DIRECTORY as CDI
 from hub.testing.kubelet import FakeKubelet
 from plugins.gpu.allocation import CDI_VENDOR
+from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.cdi import VENDOR as RDMA_VENDOR
 from tests.deploy.manifest_tools import (
     CHART,
@@ -35,13 +36,21 @@ from tests.harness.node import Node
 from tests.harness.project import PROJECT
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
-WHOLE = {"config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity", "podSecurityContext"}
+WHOLE = {
+    "config.plugins",
+    "config.map",
+    "resources.requests",
+    "resources.limits",
+    "nodeSelector",
+    "affinity",
+    "podSecurityContext",
+}
 """Values whose keys are not the chart's."""
 
 IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
 
-KUSTOMIZATION, PATCH, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
+KUSTOMIZATION, PATCH, CONFIGURATIONS, CONSTRAINTS, STUB_POD = blocks("install", "yaml")
 
 
 def test_the_kubelets_are_those_of_the_tests() -> None:
@@ -74,6 +83,23 @@ def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
     assert pod(objects)["imagePullSecrets"] == [{"name": "my-registry"}]
     variables = {variable["name"] for variable in container(objects)["env"]}
     assert variables == {"MIG_STRATEGY", *(variable["name"] for variable in container(charted())["env"])}
+
+
+def test_the_example_configurations_work(tmp_path: Path) -> None:
+    """Each is right, and has a DaemonSet; the label and the names are those in the commands."""
+    values = yaml.safe_load(CONFIGURATIONS)
+    names = list(values["config"]["map"])
+    for name, text in values["config"]["map"].items():
+        (tmp_path / name).write_text(text)
+        GPUSettings.read(tmp_path / name)
+    objects = charted(values)
+    assert mistakes(objects) == []
+    assert {each["metadata"]["name"] for each in objects if each["kind"] == "DaemonSet"} == {
+        NAME,
+        *(f"{NAME}-{name}" for name in names),
+    }
+    assert f"notin ({', '.join(names)})" in page("install")
+    assert f"nvidia.com/device-plugin.config={names[1]}" in page("install")
 
 
 def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> None:

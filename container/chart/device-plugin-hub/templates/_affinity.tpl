@@ -1,25 +1,44 @@
+{{/* The labels of the nodes of a configuration, of `root` and `name`. */}}
+{{- define "dphub.nodeSelector" -}}
+{{- with .root.Values.nodeSelector }}
+{{- toYaml . }}
+{{- end }}
+{{- with .name }}
+{{ include "dphub.configurationLabel" . }}: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* By what `requireHardware` names: labels of Node Feature Discovery and of NVIDIA's GPU operator, one of which suffices. */}}
 {{- define "dphub.hardwareLabels" -}}
 gpu: [feature.node.kubernetes.io/pci-10de.present, nvidia.com/gpu.present]
 rdma: [feature.node.kubernetes.io/pci-15b3.present]
 {{- end }}
 
-{{/* The affinity of the pods. Kubernetes combines the terms by or, so each one of the user is there once per label. */}}
+{{/*
+The affinity of the pods of a configuration, of `root` and `name`. Kubernetes combines terms by or, and the expressions of
+a term by and. So each term of the user is there once per hardware label. The configuration without a name excludes the
+nodes whose label names one.
+*/}}
 {{- define "dphub.affinity" -}}
-{{- $affinity := deepCopy (.Values.affinity | default dict) -}}
+{{- $affinity := deepCopy (.root.Values.affinity | default dict) -}}
 {{- $known := include "dphub.hardwareLabels" . | fromYaml -}}
-{{- $labels := list -}}
-{{- range .Values.requireHardware -}}
-{{- $labels = concat $labels (get $known .) -}}
+{{- $either := list -}}
+{{- range .root.Values.requireHardware -}}
+{{- range get $known . -}}
+{{- $either = append $either (list (dict "key" . "operator" "In" "values" (list "true"))) -}}
 {{- end -}}
-{{- if $labels -}}
+{{- end -}}
+{{- $all := list -}}
+{{- if and .root.Values.config.map (not .name) -}}
+{{- $all = list (dict "key" (include "dphub.configurationLabel" .) "operator" "DoesNotExist") -}}
+{{- end -}}
+{{- if or $either $all -}}
 {{- $required := dig "nodeAffinity" "requiredDuringSchedulingIgnoredDuringExecution" dict $affinity -}}
 {{- $terms := list -}}
 {{- range $term := $required.nodeSelectorTerms | default (list dict) -}}
-{{- range $labels -}}
-{{- $found := dict "key" . "operator" "In" "values" (list "true") -}}
-{{- $more := append ($term.matchExpressions | default list) $found -}}
-{{- $terms = append $terms (merge (dict "matchExpressions" $more) $term) -}}
+{{- range $either | default (list list) -}}
+{{- $expressions := concat ($term.matchExpressions | default list) . $all -}}
+{{- $terms = append $terms (merge (dict "matchExpressions" $expressions) $term) -}}
 {{- end -}}
 {{- end -}}
 {{- $node := dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) -}}

@@ -1,19 +1,72 @@
-{{/* The files in /etc/dphub. */}}
+{{/* The node label that names a configuration, as with NVIDIA's plugin. */}}
+{{- define "dphub.configurationLabel" -}}
+nvidia.com/device-plugin.config
+{{- end }}
+
+{{/*
+The configurations, as JSON: `name`, the `suffix` of its objects, and `files` in /etc/dphub. With config.map there is one
+for each name, whose nodes have it as a label, and one without a name for all other nodes. Each has a DaemonSet of its
+own, so no process has to ask the API server for the label, and a change of the label replaces the pod of that node.
+*/}}
+{{- define "dphub.configurations" -}}
+{{- $root := . -}}
+{{- $map := .Values.config.map | default dict -}}
+{{- $text := get (.Values.config.plugins | default dict) "gpu.yaml" -}}
+{{- if $map -}}
+{{- $text = include "dphub.defaultConfiguration" . -}}
+{{- end -}}
+{{- $files := include "dphub.files" (dict "root" . "text" $text "place" "gpu.yaml") -}}
+{{- $found := list (dict "name" "" "suffix" "" "files" $files) -}}
+{{- range $name, $text := $map -}}
+{{- $suffix := printf "-%s" (regexReplaceAll "[^a-z0-9]+" (lower $name) "-") -}}
+{{- $files := include "dphub.files" (dict "root" $root "text" $text "place" (printf "config.map.%s" $name)) -}}
+{{- $found = append $found (dict "name" $name "suffix" $suffix "files" $files) -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end }}
+
+{{/* The text of gpu.yaml for nodes without the label, if there is a config.map. */}}
+{{- define "dphub.defaultConfiguration" -}}
+{{- $config := .Values.config -}}
+{{- $texts := list -}}
+{{- if $config.default -}}
+{{- $texts = list (get $config.map $config.default) -}}
+{{- else -}}
+{{- range $config.fallbackStrategies -}}
+{{- if and (eq . "named") (hasKey $config.map "default") -}}
+{{- $texts = append $texts $config.map.default -}}
+{{- else if and (eq . "single") (eq (len $config.map) 1) -}}
+{{- $texts = append $texts (values $config.map | first) -}}
+{{- else if eq . "empty" -}}
+{{- $texts = append $texts "version: v1\n" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $texts -}}
+{{- fail "config.map has no configuration for nodes without a label: set config.default to one of its names" -}}
+{{- end -}}
+{{- first $texts -}}
+{{- end }}
+
+{{/* The files in /etc/dphub. `text` is that of gpu.yaml, and `place` the value that has it. */}}
 {{- define "dphub.files" -}}
-{{- $files := merge (dict "circus.ini" .Values.config.circusIni) (.Values.config.plugins | default dict) -}}
-{{- if or (hasKey $files "gpu.yaml") (include "dphub.gpuKeys" . | fromYaml) -}}
-{{- $files = set $files "gpu.yaml" (include "dphub.gpuFile" (dict "root" . "text" (get $files "gpu.yaml"))) -}}
+{{- $files := merge (dict "circus.ini" .root.Values.config.circusIni) (.root.Values.config.plugins | default dict) -}}
+{{- if or .text (include "dphub.gpuKeys" .root | fromYaml) -}}
+{{- $files = set $files "gpu.yaml" (include "dphub.gpuFile" .) -}}
 {{- end -}}
 {{- toYaml $files -}}
 {{- end }}
 
 {{/* A gpu.yaml: its text as it is, or with the keys that values set. */}}
 {{- define "dphub.gpuFile" -}}
-{{- $keys := include "dphub.gpuKeys" .root | fromYaml -}}
 {{- $file := fromYaml (.text | default "") -}}
 {{- with $file.Error -}}
-{{- fail (printf "gpu.yaml: not a YAML mapping: %s" .) -}}
+{{- fail (printf "%s: not a YAML mapping: %s" $.place .) -}}
 {{- end -}}
+{{- if and ($file.sharing).mps (not .root.Values.mps.enabled) -}}
+{{- fail (printf "%s: sharing.mps needs mps.enabled, which mounts the directories of the MPS daemons" .place) -}}
+{{- end -}}
+{{- $keys := include "dphub.gpuKeys" .root | fromYaml -}}
 {{- if $keys -}}
 {{- mergeOverwrite $file $keys | toYaml -}}
 {{- else -}}

@@ -15,6 +15,14 @@ app.kubernetes.io/name: {{ .Values.nameOverride | default "device-plugin-hub" | 
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{/* The labels that select the pods of a configuration, of `root` and `name`. */}}
+{{- define "dphub.podLabels" -}}
+{{ include "dphub.labels" .root }}
+{{- with .name }}
+app.kubernetes.io/component: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* The metadata of objects that have the name of the release and belong to its namespace. */}}
 {{- define "dphub.metadata" -}}
 name: {{ include "dphub.name" . | quote }}
