@@ -1,7 +1,8 @@
 """The values of NVIDIA's chart, in ours: what they make of the GPU plugin's file."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -10,7 +11,38 @@ import yaml
 from hub.plugin.loading import load_settings
 from plugins.gpu import GPU
 from plugins.gpu.settings.file import GPUSettings
-from tests.deploy.manifest_tools import Object, Values, charted, only
+from tests.deploy.manifest_tools import Object, Values, charted, container, helm, mounts, only, pod
+from tests.deploy.manifest_validity import mistakes
+from tests.docs.docs_tools import codes, rows
+
+DEFAULTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("nvidia_values.yaml").read_text())
+WHOLE = {
+    *("config.map", "selectorLabelsOverride", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
+    *("nodeSelector", "affinity", "gfd", "nfd"),
+}
+"""Values whose keys are not the chart's, and those of other programs."""
+
+IMAGE = {"image": DEFAULTS["image"] | {"repository": "registry.example/hub"}}
+
+REFUSED: dict[str, tuple[Values, str]] = {
+    "config.name": ({"config": {"name": "configs"}}, "copy its files to config.map"),
+    "selectorLabelsOverride": ({"selectorLabelsOverride": {"app": "x"}}, "the selectors are those of this chart"),
+    "image.repository": ({"image": DEFAULTS["image"]}, "this is the image of NVIDIA's plugin"),
+    "securityContext": ({"securityContext": {"privileged": True}}, "unprivileged, mps and resets decide"),
+    "devicePlugin.enabled": ({"devicePlugin": {"enabled": False}}, "installs nothing but the hub"),
+    "devicePlugin.enableHostNetwork": ({"devicePlugin": {"enableHostNetwork": True}}, "would need the same port"),
+    "mps.enableHostNetwork": ({"mps": {"enableHostNetwork": True}}, "would need the same port"),
+    "gfd": ({"gfd": {"enabled": True}}, "does not install GPU feature discovery"),
+    "nfd": ({"nfd": {"enabled": True}}, "does not install Node Feature Discovery"),
+    "nvidiaDevRoot": ({"nvidiaDevRoot": "/run/nvidia/driver"}, "takes device files from the node's /dev"),
+    "updateStrategy.rollingUpdate": (
+        {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}},
+        "set updateStrategy.maxSurge and updateStrategy.maxUnavailable instead",
+    ),
+}
+"""Values of which only the default is accepted, another one, and the reason."""
+
+WITHOUT_EFFECT = {"allowDefaultNamespace"}
 
 
 def _gpu_settings(objects: list[Object], directory: Path) -> GPUSettings:
@@ -89,3 +121,95 @@ def test_values_for_gpus_that_say_nothing(nothing: str | None) -> None:
         "cdi": {"nvidiaHookPath": nothing, "featureFlags": nothing},
     }
     assert charted(values) == charted()
+
+
+ACCEPTED: Values = {
+    **GPU_VALUES,
+    "config": {
+        "map": {"default": "version: v1\n", "mps": "sharing: {mps: {resources: [{name: gpu, replicas: 2}]}}"},
+        "default": "mps",
+        "fallbackStrategies": ["single"],
+    },
+    "migStrategy": "single",
+    "nvidiaDriverRoot": "/run/nvidia/driver",
+    "nameOverride": "plugin",
+    "fullnameOverride": "nvidia",
+    "namespaceOverride": "gpus",
+    "imagePullSecrets": [{"name": "pull"}],
+    "image": {"repository": "registry.example/hub", "pullPolicy": "Always", "tag": "1.2.3"},
+    "updateStrategy": {"type": "OnDelete"},
+    "podAnnotations": {"a": "b"},
+    "podSecurityContext": {"fsGroup": 0},
+    "resources": {"limits": {"memory": "1Gi"}},
+    "nodeSelector": {"nvidia.com/gpu.present": "true"},
+    "affinity": DEFAULTS["affinity"],
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "priorityClassName": "high",
+    "runtimeClassName": "nvidia",
+    "mps": {"root": "/data/mps", "enableHostPID": False},
+}
+"""Each value that our chart takes as NVIDIA's does, with one that is not the default."""
+
+
+def _paths(values: dict[str, Any], place: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        path = f"{place}{name}"
+        if isinstance(value, dict) and path not in WHOLE:
+            yield from _paths(value, f"{path}.")
+        else:
+            yield path
+
+
+def test_each_value_is_accepted_or_refused() -> None:
+    """None of NVIDIA's chart is left out of these tests, and each is in the table of docs/migrating.md."""
+    theirs = set(_paths(DEFAULTS))
+    # Values that their templates read, though their list of values does not have them.
+    theirs |= {"nvidiaDevRoot", "updateStrategy.rollingUpdate"}
+    assert set(_paths(dict(ACCEPTED))) | REFUSED.keys() | WITHOUT_EFFECT == theirs
+    documented = {code for row in rows("migrating", "value in NVIDIA's chart", "here") for code in codes(row[0])}
+    assert documented >= theirs
+
+
+def test_the_defaults_are_accepted() -> None:
+    """A copy of all of NVIDIA's values needs only another image; the file of the GPU plugin is that of our chart."""
+    objects = charted(DEFAULTS, IMAGE)
+    assert mistakes(objects) == []
+    assert only(objects, "ConfigMap")["data"] == only(charted(), "ConfigMap")["data"]
+    assert pod(objects)["affinity"] == DEFAULTS["affinity"]
+    assert pod(objects)["tolerations"] == DEFAULTS["tolerations"]
+
+
+def test_every_accepted_value_arrives(tmp_path: Path) -> None:
+    """In the file that the GPU plugin reads, or in the pod; with MPS, `mps.enabled` is needed as well."""
+    objects = charted(ACCEPTED | {"mps": ACCEPTED["mps"] | {"enabled": True}})
+    assert mistakes(objects) == []
+    (daemonset,) = [each for each in objects if each["metadata"]["name"] == "nvidia" and each["kind"] == "DaemonSet"]
+    (config,) = [each for each in objects if each["metadata"]["name"] == "nvidia-config"]
+    (tmp_path / "gpu.yaml").write_text(config["data"]["gpu.yaml"])
+    found = load_settings(GPU, tmp_path / "gpu.yaml")
+    keys = GPU_KEYS | {"flags": GPU_KEYS["flags"] | {"migStrategy": "single"}}
+    sharing = yaml.safe_load(ACCEPTED["config"]["map"]["mps"])
+    assert found == msgspec.convert(keys | sharing, GPUSettings)
+    alone = [config, daemonset]
+    hub, spec = container(alone), pod(alone)
+    assert (hub["image"], hub["imagePullPolicy"]) == ("registry.example/hub:1.2.3", "Always")
+    variables = {each["name"]: each.get("value") for each in hub["env"]}
+    assert (variables["NVIDIA_DRIVER_ROOT"], variables["MPS_ROOT"]) == ("/run/nvidia/driver", "/data/mps")
+    assert {"/driver-root", "/data/mps"} <= mounts(alone).keys()
+    assert "hostPID" not in spec
+    assert daemonset["metadata"]["namespace"] == "gpus"
+    assert daemonset["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert daemonset["spec"]["template"]["metadata"]["annotations"]["a"] == "b"
+    assert daemonset["metadata"]["labels"]["app.kubernetes.io/name"] == "plugin"
+    for name in ("imagePullSecrets", "priorityClassName", "runtimeClassName", "tolerations"):
+        assert spec[name] == ACCEPTED[name]
+    assert ACCEPTED["nodeSelector"].items() <= spec["nodeSelector"].items()
+    assert ACCEPTED["podSecurityContext"].items() <= spec["securityContext"].items()
+
+
+@pytest.mark.parametrize(("values", "why"), REFUSED.values(), ids=list(REFUSED))
+def test_what_has_no_meaning_here_is_refused(values: Values, why: str) -> None:
+    """With the reason and what to do; the default of the same value is accepted."""
+    done = helm(values)
+    assert done.returncode != 0
+    assert why in done.stderr
