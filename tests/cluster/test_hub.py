@@ -42,9 +42,9 @@ def pod(cluster: Cluster) -> Iterator[str]:
 
 def test_the_pod_is_ready(cluster: Cluster, figures: Figures) -> None:
     """Its probes succeed, and it has not been restarted."""
+    # Another test may have deleted the pod before, or restarted the kubelet.
+    wait_until(lambda: all(_is_ready(each) for each in hub_pods(cluster)), "a pod that is ready")
     (hub,) = hub_pods(cluster)
-    conditions = {each["type"]: each for each in hub["status"]["conditions"]}
-    assert conditions["Ready"]["status"] == "True"
     (container,) = hub["status"]["containerStatuses"]
     assert container["restartCount"] == 0
     events = cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
@@ -137,6 +137,10 @@ def _known_pods(cluster: Cluster) -> int:
     """Return for how many pods the kubelet runs commands; it knows none until it has asked the API server."""
     pods = cluster.get(f"/api/v1/nodes/{NODE}/proxy/pods")
     return len(pods["items"] or []) if pods else 0
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
 
 
 def _state(cluster: Cluster, path: str) -> Object:
