@@ -10,6 +10,7 @@ from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.allocations import Allocations
 from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer
 
 CONFIRM_TIMEOUT = 5.0
@@ -17,6 +18,12 @@ CONFIRM_TIMEOUT = 5.0
 
 SETTLE = 1.0
 """Seconds from the end of a stream until the kubelet has seen it."""
+
+SWITCH = 0.3
+"""Seconds from a registration until the kubelet's calls arrive on its stream's connection and no other."""
+
+QUIET = 0.5
+"""Seconds without an allocation after which none is expected at a given moment."""
 
 ALREADY_CONNECTED = "already connected"
 """What a kubelet since 1.37 answers if it has not yet seen the end of an earlier stream from the socket's path, which
@@ -34,6 +41,7 @@ class KubeletConnection:
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
+        allocations: The kubelet's calls.
         notifier: Wakes what waits here when something may have changed.
     """
 
@@ -43,12 +51,15 @@ class KubeletConnection:
         server: DevicePluginServer,
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
+        *,
+        allocations: Allocations,
         notifier: Notifier,
     ) -> None:
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket
         self._options = options
+        self._allocations = allocations
         self._notifier = notifier
         self._path_is_used = False
 
@@ -91,6 +102,18 @@ class KubeletConnection:
             # Wait for its end: a pending call could reach the next kubelet, as a second registration.
             call.cancel()
             await asyncio.wait([call])
+
+    async def end_surplus(self, kubelet: KubeletIdentity) -> bool:
+        """Right after a registration, end all streams but the last if there are many; return whether it has.
+
+        When the first of them ends, a kubelet since 1.37 may call another one that is about to end. So they end while
+        the kubelet waits for an answer, on the last one.
+        """
+        if not self._server.streams.are_many:
+            return False
+        await self._notifier.wait_for(lambda: self.is_lost(kubelet), SWITCH)
+        async with self._allocations.held(QUIET) as are_answered:
+            return are_answered and await self.end_old_streams(kubelet)
 
     async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
         """End up to so many streams, but not the last; wait until the kubelet has seen that, and return whether it has.

@@ -29,6 +29,7 @@ from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
+from hub.plugin.deviceplugin.allocations import Allocations
 from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
 from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.server import DevicePluginServer
@@ -68,6 +69,7 @@ class Registrar:
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
+        allocations: The kubelet's calls.
         notifier: Wakes this state machine when something may have changed.
         ownership: The other hubs, which may serve the resource too.
         metrics: Measures how long a registration takes.
@@ -81,6 +83,7 @@ class Registrar:
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
+        allocations: Allocations,
         notifier: Notifier,
         ownership: Ownership,
         metrics: ProcessMetrics,
@@ -93,7 +96,9 @@ class Registrar:
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket
-        self._connection = KubeletConnection(resource, server, kubelet_socket, options, notifier)
+        self._connection = KubeletConnection(
+            resource, server, kubelet_socket, options, allocations=allocations, notifier=notifier
+        )
         self._handover = Handover(resource, server, ownership, notifier)
         self._notifier = notifier
         self._metrics = metrics
@@ -248,8 +253,7 @@ class Registrar:
                 if not may_register:
                     return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
                 error = await self._connect(kubelet)
-                if not error and self._server.streams.are_many and self._handover.is_detached:
-                    await self._connection.end_old_streams(kubelet)
+                if not error and self._handover.is_detached and await self._connection.end_surplus(kubelet):
                     error = await self._connect(kubelet)
                 return error
         except OSError as error:

@@ -22,6 +22,7 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
 from hub.model.plugin import Rejection
+from hub.plugin.deviceplugin.allocations import Allocations
 from hub.plugin.deviceplugin.errors import RpcError
 from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
@@ -65,6 +66,7 @@ class DevicePluginServicer(Wire):
         rejection: The last container that did not get its devices, or was kept from starting.
         failing: Why the last allocations failed; empty unless all of the last few did.
         streams: The open streams, since the socket was bound.
+        allocations: The calls of Allocate.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class DevicePluginServicer(Wire):
         self.rejection: Rejection | None = None
         self.failing = ""
         self.streams = Streams(Notifier())
+        self.allocations = Allocations()
         self._plugin = plugin
         self._resource = devices.name
         self._devices = devices
@@ -142,15 +145,16 @@ class DevicePluginServicer(Wire):
 
     async def Allocate(self, request: wire.AllocateRequest, context: Context) -> wire.AllocateResponse:
         """Return what each container gets for the devices that the kubelet chose."""
-        with self._metrics.call("Allocate") as call, self._devices.allocation():
-            try:
-                self._require_few(request.container_requests)
-                responses = [await self._allocate(container.devices_ids) for container in request.container_requests]
-            except RpcError as error:
-                call.code = error.code.name
-                self._log_once("allocation rejected", str(error))
-                self._note_rejection(str(error))
-                await context.abort(error.code, str(error))
+        async with self.allocations.call():
+            with self._metrics.call("Allocate") as call, self._devices.allocation():
+                try:
+                    self._require_few(request.container_requests)
+                    responses = [await self._allocate(each.devices_ids) for each in request.container_requests]
+                except RpcError as error:
+                    call.code = error.code.name
+                    self._log_once("allocation rejected", str(error))
+                    self._note_rejection(str(error))
+                    await context.abort(error.code, str(error))
         self._holders.refresh_soon()
         return wire.AllocateResponse(container_responses=responses)
 

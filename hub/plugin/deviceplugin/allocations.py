@@ -1,0 +1,48 @@
+"""The kubelet's calls of Allocate for one resource, which can be kept waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Allocations:
+    """Keeps calls waiting while something is done that another call must not meet.
+
+    A kubelet admits one pod at a time. While it waits for an answer to Allocate, it calls neither Allocate nor
+    GetPreferredAllocation of any plugin.
+    """
+
+    def __init__(self) -> None:
+        self._calls: set[object] = set()
+        self._begun = asyncio.Event()
+        self._may_be_answered = asyncio.Event()
+        self._may_be_answered.set()
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """Answer a call in the block, which begins as soon as it may be answered."""
+        call = object()
+        self._calls.add(call)
+        self._begun.set()
+        try:
+            await self._may_be_answered.wait()
+            yield
+        finally:
+            self._calls.remove(call)
+
+    @asynccontextmanager
+    async def held(self, longest: float) -> AsyncIterator[bool]:
+        """Keep the next call waiting, and begin the block when there is one, or after so many seconds without one.
+
+        Yield whether all earlier calls have been answered.
+        """
+        earlier = set(self._calls)
+        self._begun.clear()
+        self._may_be_answered.clear()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest):
+                    await self._begun.wait()
+            yield not earlier & self._calls
+        finally:
+            self._may_be_answered.set()
