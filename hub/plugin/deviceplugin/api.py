@@ -119,7 +119,7 @@ class DevicePluginApi:
             server,
             self._plugin_dir / KUBELET_SOCKET,
             servicer.options,
-            allocations=servicer.allocations,
+            calls=servicer.calls,
             notifier=notifier,
             ownership=self._ownership,
             metrics=self._metrics,

@@ -10,7 +10,7 @@ from hub.base.sockets import KubeletIdentity, kubelet_identity
 from hub.kubelet.registration import KubeletUnavailable, RegistrationRejected, register
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.allocations import Allocations
+from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.server import MAX_STREAMS, DevicePluginServer
 
 CONFIRM_TIMEOUT = 5.0
@@ -41,7 +41,7 @@ class KubeletConnection:
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
-        allocations: The kubelet's calls.
+        calls: The kubelet's calls.
         notifier: Wakes what waits here when something may have changed.
     """
 
@@ -52,14 +52,14 @@ class KubeletConnection:
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
-        allocations: Allocations,
+        calls: KubeletCalls,
         notifier: Notifier,
     ) -> None:
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket
         self._options = options
-        self._allocations = allocations
+        self._calls = calls
         self._notifier = notifier
         self._path_is_used = False
 
@@ -112,7 +112,7 @@ class KubeletConnection:
         if not self._server.streams.are_many:
             return False
         await self._notifier.wait_for(lambda: self.is_lost(kubelet), SWITCH)
-        async with self._allocations.held(QUIET) as are_answered:
+        async with self._calls.held(QUIET) as are_answered:
             return are_answered and await self.end_old_streams(kubelet)
 
     async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:

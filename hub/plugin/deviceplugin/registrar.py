@@ -29,9 +29,9 @@ from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.allocations import Allocations
-from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
+from hub.plugin.deviceplugin.connection import SWITCH, KubeletConnection, RegistrationError
 from hub.plugin.deviceplugin.handover import Handover
+from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -69,7 +69,7 @@ class Registrar:
         server: Serves the resource.
         kubelet_socket: Where the kubelet listens.
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
-        allocations: The kubelet's calls.
+        calls: The kubelet's calls.
         notifier: Wakes this state machine when something may have changed.
         ownership: The other hubs, which may serve the resource too.
         metrics: Measures how long a registration takes.
@@ -83,7 +83,7 @@ class Registrar:
         kubelet_socket: Path,
         options: wire.DevicePluginOptions,
         *,
-        allocations: Allocations,
+        calls: KubeletCalls,
         notifier: Notifier,
         ownership: Ownership,
         metrics: ProcessMetrics,
@@ -96,9 +96,8 @@ class Registrar:
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket
-        self._connection = KubeletConnection(
-            resource, server, kubelet_socket, options, allocations=allocations, notifier=notifier
-        )
+        self._calls = calls
+        self._connection = KubeletConnection(resource, server, kubelet_socket, options, calls=calls, notifier=notifier)
         self._handover = Handover(resource, server, ownership, notifier)
         self._notifier = notifier
         self._metrics = metrics
@@ -130,10 +129,9 @@ class Registrar:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
-                await self._until_may_end()
                 # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
-                while self._handover.is_handed_over() and await self._end_one_stream():
-                    await self._until_may_end()
+                while await self._end_one_stream():
+                    pass
                 await self._end_last_stream()
         except TimeoutError:
             self._log.warning("handover timed out")
@@ -145,8 +143,16 @@ class Registrar:
             await self._notifier.wait_for(self._may_end, LEAVE_POLL)
 
     async def _end_one_stream(self) -> bool:
-        """End one stream, but not the last, and have the owner register again; return whether there was one."""
+        """End one stream, but not the last, and have the owner register again; return whether there may be another.
+
+        As seen under the lock: if another hub has just ended a stream, the kubelet may call this one.
+        """
+        await self._until_may_end()
         async with self._handover.locked():
+            if not self._may_end():
+                return True
+            if not self._handover.is_handed_over():
+                return False
             if not await self._connection.end_old_streams(self._connection.kubelet(), most=1):
                 return False
             self._handover.request()
@@ -184,7 +190,12 @@ class Registrar:
             return True
         if self._is_registering or self._metrics.pending:
             return False
-        return not self._connection.is_open or self._handover.may_end()
+        if not self._connection.is_open:
+            return True
+        if self._handover.is_handed_over():
+            # The kubelet may call this process again, because a third one has crashed.
+            return self._calls.are_over(SWITCH)
+        return self._handover.may_end()
 
     async def _round(self) -> None:
         kubelet = await self._prepare()

@@ -22,8 +22,8 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
 from hub.model.plugin import Rejection
-from hub.plugin.deviceplugin.allocations import Allocations
 from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
 from hub.plugin.devices.resource import ResourceDevices
@@ -66,7 +66,7 @@ class DevicePluginServicer(Wire):
         rejection: The last container that did not get its devices, or was kept from starting.
         failing: Why the last allocations failed; empty unless all of the last few did.
         streams: The open streams, since the socket was bound.
-        allocations: The calls of Allocate.
+        calls: The calls with which the kubelet allocates.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class DevicePluginServicer(Wire):
         self.rejection: Rejection | None = None
         self.failing = ""
         self.streams = Streams(Notifier())
-        self.allocations = Allocations()
+        self.calls = KubeletCalls()
         self._plugin = plugin
         self._resource = devices.name
         self._devices = devices
@@ -132,20 +132,21 @@ class DevicePluginServicer(Wire):
         self, request: wire.PreferredAllocationRequest, context: Context
     ) -> wire.PreferredAllocationResponse:
         """Return the best devices for each container, or none: an error would fail the pod."""
-        with self._metrics.call("GetPreferredAllocation") as call:
-            try:
-                self._require_few(request.container_requests)
-            except RpcError as error:
-                call.code = error.code.name
-                await context.abort(error.code, str(error))
-            answers = [await self._prefer(container) for container in request.container_requests]
+        async with self.calls.call():
+            with self._metrics.call("GetPreferredAllocation") as call:
+                try:
+                    self._require_few(request.container_requests)
+                except RpcError as error:
+                    call.code = error.code.name
+                    await context.abort(error.code, str(error))
+                answers = [await self._prefer(container) for container in request.container_requests]
         return wire.PreferredAllocationResponse(
             container_responses=[wire.ContainerPreferredAllocationResponse(deviceIDs=ids) for ids in answers]
         )
 
     async def Allocate(self, request: wire.AllocateRequest, context: Context) -> wire.AllocateResponse:
         """Return what each container gets for the devices that the kubelet chose."""
-        async with self.allocations.call():
+        async with self.calls.call():
             with self._metrics.call("Allocate") as call, self._devices.allocation():
                 try:
                     self._require_few(request.container_requests)

@@ -80,7 +80,7 @@ class Served:
             self.server,
             plugin_dir / KUBELET_SOCKET,
             servicer.options,
-            allocations=servicer.allocations,
+            calls=servicer.calls,
             notifier=notifier,
         )
         self.admissions = _Admissions(kubelet)

@@ -1,22 +1,27 @@
-"""The kubelet's calls of Allocate for one resource, which can be kept waiting."""
+"""The calls with which the kubelet allocates devices of one resource, and which can be kept waiting."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
-class Allocations:
-    """Keeps calls waiting while something is done that another call must not meet.
+class KubeletCalls:
+    """Calls of GetPreferredAllocation and Allocate.
 
-    A kubelet admits one pod at a time. While it waits for an answer to Allocate, it calls neither Allocate nor
-    GetPreferredAllocation of any plugin.
+    A kubelet admits one pod at a time. While it waits for one answer, it makes no such call to any plugin.
     """
 
     def __init__(self) -> None:
         self._calls: set[object] = set()
+        self._last_end = 0.0
         self._begun = asyncio.Event()
         self._may_be_answered = asyncio.Event()
         self._may_be_answered.set()
+
+    def are_over(self, seconds: float) -> bool:
+        """Return whether there has been no call for so many seconds."""
+        return not self._calls and time.monotonic() - self._last_end >= seconds
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
@@ -29,6 +34,7 @@ class Allocations:
             yield
         finally:
             self._calls.remove(call)
+            self._last_end = time.monotonic()
 
     @asynccontextmanager
     async def held(self, longest: float) -> AsyncIterator[bool]:
