@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from hub.model.node import NodeStatus, Problem, Severity
-from hub.testing.kubelet import AdmissionError
+from hub.testing.kubelet import AdmissionError, Capacity
 from hub.testing.waiting import wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 
@@ -24,7 +24,11 @@ async def _noticed(node: OperatedNode, words: str) -> Problem:
 
 
 async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) -> None:
-    """Its pod has lost it: the status says whose it is, and the log which devices are gone."""
+    """Its pod has lost it: the status says whose it is, and the log which devices are gone.
+
+    The node's capacity counts it as long as the pod exists.
+    """
+    before = node.kubelet.capacity()[HCA].capacity
     pod = await node.kubelet.admit("trainer", {HCA: 1})
     (held,) = pod.containers["main"].devices[HCA]
     name = next(hca for hca in node.hcas.names if node.hcas.pci(hca) == held)
@@ -34,6 +38,10 @@ async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) 
     said = await node.dphub("logs", "ib", "-n", "0")
     assert "devices removed" in said.out
     assert held in said.out
+    assert node.kubelet.capacity()[HCA] == Capacity(before, before - 1)
+    await node.kubelet.remove(pod)
+    await node.dphub("status")
+    await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, what="the list without it")
 
 
 async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
