@@ -43,6 +43,9 @@ class KubeletConnection:
         options: What the plugin can do. The kubelet asks again when it calls back, and believes that answer.
         calls: The kubelet's calls.
         notifier: Wakes what waits here when something may have changed.
+
+    Attributes:
+        is_registering: Whether a registration is in progress, or waits for its turn.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class KubeletConnection:
         calls: KubeletCalls,
         notifier: Notifier,
     ) -> None:
+        self.is_registering = False
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket

@@ -19,7 +19,6 @@ What other hubs mean for this, in a rolling upgrade, is in `handover`.
 
 import asyncio
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from hub.base.log import get_logger
@@ -27,11 +26,11 @@ from hub.base.notifier import Notifier
 from hub.base.sockets import KubeletIdentity
 from hub.base.statusfile import StatusFile
 from hub.kubelet.wire import v1beta1_pb2 as wire
-from hub.model.heartbeat import HANDOVER_TIMEOUT
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.connection import SWITCH, KubeletConnection, RegistrationError
+from hub.plugin.deviceplugin.connection import KubeletConnection, RegistrationError
 from hub.plugin.deviceplugin.handover import Handover
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
+from hub.plugin.deviceplugin.leaving import Leaving
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
@@ -41,12 +40,6 @@ STEADY = 10.0
 
 DETACH_TIMEOUT = 3.0
 """Seconds that a newer hub has to serve a resource after the start of a kubelet, before an older one registers it."""
-
-FINAL_TIMEOUT = 3.0
-"""Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
-
-LEAVE_POLL = 0.2
-"""Seconds between checks whether a process that is about to exit has handed over."""
 
 RETRY_FIRST, RETRY_SILENT, RETRY_REJECTED = 0.05, 1.0, 30.0
 """Seconds between tries: initial, and maximum for a kubelet that does not answer and for one that rejects."""
@@ -96,15 +89,16 @@ class Registrar:
         self._resource = resource
         self._server = server
         self._kubelet_socket = kubelet_socket
-        self._calls = calls
         self._connection = KubeletConnection(resource, server, kubelet_socket, options, calls=calls, notifier=notifier)
         self._handover = Handover(resource, server, ownership, notifier)
+        self._leaving = Leaving(
+            resource, server, self._connection, self._handover, calls=calls, notifier=notifier, metrics=metrics
+        )
         self._notifier = notifier
         self._metrics = metrics
         self._status = status
         self._lost = self.since
         self._is_requested = False
-        self._is_registering = False
         self._delay = RETRY_FIRST
         self._log = get_logger(resource=resource)
 
@@ -127,75 +121,12 @@ class Registrar:
 
     async def hand_over(self) -> None:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
-        try:
-            async with asyncio.timeout(HANDOVER_TIMEOUT):
-                # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
-                while await self._end_one_stream():
-                    pass
-                await self._end_last_stream()
-        except TimeoutError:
-            self._log.warning("handover timed out")
-        if self._connection.is_open and self._handover.would_end_unnoticed():
-            await self._register_finally()
-
-    async def _until_may_end(self) -> None:
-        while not self._may_end():
-            await self._notifier.wait_for(self._may_end, LEAVE_POLL)
-
-    async def _end_one_stream(self) -> bool:
-        """End one stream, but not the last, and have the owner register again; return whether there may be another.
-
-        As seen under the lock: if another hub has just ended a stream, the kubelet may call this one.
-        """
-        await self._until_may_end()
-        async with self._handover.locked():
-            if not self._may_end():
-                return True
-            if not self._handover.is_handed_over():
-                return False
-            if not await self._connection.end_old_streams(self._connection.kubelet(), most=1):
-                return False
-            self._handover.request()
-            return True
-
-    async def _end_last_stream(self) -> None:
-        """End it if another hub has the resource, as seen under the lock.
-
-        Other hubs may leave, too: when one has ended, the kubelet may call this one, until the owner registers again.
-        """
-        while True:
-            async with self._handover.locked():
-                if self._may_end():
-                    if self._handover.is_handed_over():
-                        await self._server.close()
-                    return
-            await self._until_may_end()
+        await self._leaving.hand_over()
 
     async def close(self) -> None:
         """End the kubelet's streams, while no other process registers, and remove the socket."""
         async with self._handover.locked():
             await self._server.close()
-
-    async def _register_finally(self) -> None:
-        """Register once more if no other hub serves, so that the kubelet notices the end of this process."""
-        kubelet = self._connection.kubelet()
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(FINAL_TIMEOUT), self._handover.locked():
-                # Under the lock: another hub may just have registered, and must not lose the resource again.
-                if kubelet and self._handover.is_last():
-                    await self._connection.open(kubelet)
-
-    def _may_end(self) -> bool:
-        if self._handover.is_alone():
-            return True
-        if self._is_registering or self._metrics.pending:
-            return False
-        if not self._connection.is_open:
-            return True
-        if self._handover.is_handed_over():
-            # The kubelet may call this process again, because a third one has crashed.
-            return self._calls.are_over(SWITCH)
-        return self._handover.may_end()
 
     async def _round(self) -> None:
         kubelet = await self._prepare()
@@ -257,7 +188,7 @@ class Registrar:
 
     async def _register(self, kubelet: KubeletIdentity) -> RegistrationError | None:
         """Register unless a newer hub serves the resource; return None if the kubelet has opened its stream."""
-        self._is_registering = True
+        self._connection.is_registering = True
         try:
             # The change time of a kubelet's socket is when that kubelet started.
             async with self._handover.turn(time.time() - kubelet[2] / 1e9) as may_register:
@@ -270,7 +201,7 @@ class Registrar:
         except OSError as error:
             return RegistrationStatus.WAITING, str(error)
         finally:
-            self._is_registering = False
+            self._connection.is_registering = False
             self._notifier.notify()
 
     async def _connect(self, kubelet: KubeletIdentity) -> RegistrationError | None:

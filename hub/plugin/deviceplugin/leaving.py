@@ -1,0 +1,124 @@
+"""How a plugin that exits leaves a resource to another hub, so that the kubelet notices and no admission fails.
+
+A kubelet calls the plugin on any of its streams while it has several (since 1.37), and an admission fails if the stream
+of its call ends. So the plugin ends its streams one after another, each under the lock of the resource, and only if the
+kubelet calls another hub then.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from hub.base.log import get_logger
+from hub.base.notifier import Notifier
+from hub.model.heartbeat import HANDOVER_TIMEOUT
+from hub.plugin.deviceplugin.connection import SWITCH, KubeletConnection
+from hub.plugin.deviceplugin.handover import Handover
+from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
+from hub.plugin.deviceplugin.server import DevicePluginServer
+from hub.plugin.metrics.process import ProcessMetrics
+
+FINAL_TIMEOUT = 3.0
+"""Seconds for the last registration of a process that ends and leaves the resource to no other hub."""
+
+LEAVE_POLL = 0.2
+"""Seconds between checks whether a process that is about to exit has handed over."""
+
+
+class Leaving:
+    """The end of a registration, for one resource.
+
+    Args:
+        resource: The resource's name.
+        server: Serves the resource.
+        connection: The kubelet's streams.
+        handover: What the other hubs mean.
+        calls: The kubelet's calls.
+        notifier: Wakes what waits here when something may have changed.
+        metrics: Counts the calls in progress.
+    """
+
+    def __init__(
+        self,
+        resource: str,
+        server: DevicePluginServer,
+        connection: KubeletConnection,
+        handover: Handover,
+        *,
+        calls: KubeletCalls,
+        notifier: Notifier,
+        metrics: ProcessMetrics,
+    ) -> None:
+        self._server = server
+        self._connection = connection
+        self._handover = handover
+        self._calls = calls
+        self._notifier = notifier
+        self._metrics = metrics
+        self._log = get_logger(resource=resource)
+
+    async def hand_over(self) -> None:
+        """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
+        try:
+            async with asyncio.timeout(HANDOVER_TIMEOUT):
+                # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
+                while await self._end_one_stream():
+                    pass
+                await self._end_last_stream()
+        except TimeoutError:
+            self._log.warning("handover timed out")
+        if self._connection.is_open and self._handover.would_end_unnoticed():
+            await self._register_finally()
+
+    async def _end_one_stream(self) -> bool:
+        """End one stream, but not the last, and have the owner register again; return whether there may be another.
+
+        As seen under the lock: if another hub has just ended a stream, the kubelet may call this one.
+        """
+        await self._until_may_end()
+        async with self._handover.locked():
+            if not self._may_end():
+                return True
+            if not self._handover.is_handed_over():
+                return False
+            if not await self._connection.end_old_streams(self._connection.kubelet(), most=1):
+                return False
+            self._handover.request()
+            return True
+
+    async def _end_last_stream(self) -> None:
+        """End it if another hub has the resource, as seen under the lock.
+
+        Other hubs may leave, too: when one has ended, the kubelet may call this one, until the owner registers again.
+        """
+        while True:
+            async with self._handover.locked():
+                if self._may_end():
+                    if self._handover.is_handed_over():
+                        await self._server.close()
+                    return
+            await self._until_may_end()
+
+    async def _until_may_end(self) -> None:
+        while not self._may_end():
+            await self._notifier.wait_for(self._may_end, LEAVE_POLL)
+
+    def _may_end(self) -> bool:
+        if self._handover.is_alone():
+            return True
+        if self._connection.is_registering or self._metrics.pending:
+            return False
+        if not self._connection.is_open:
+            return True
+        if self._handover.is_handed_over():
+            # The kubelet may call this process again, because a third one has crashed.
+            return self._calls.are_over(SWITCH)
+        return self._handover.may_end()
+
+    async def _register_finally(self) -> None:
+        """Register once more if no other hub serves, so that the kubelet notices the end of this process."""
+        kubelet = self._connection.kubelet()
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(FINAL_TIMEOUT), self._handover.locked():
+                # Under the lock: another hub may just have registered, and must not lose the resource again.
+                if kubelet and self._handover.is_last():
+                    await self._connection.open(kubelet)
