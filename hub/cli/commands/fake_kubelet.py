@@ -114,17 +114,18 @@ async def _run(fake: FakeKubelet) -> None:
 async def _report(fake: FakeKubelet) -> None:
     """Log every start, every registration, and every change of the node's devices."""
     logger = log.get_logger()
-    start, registrations, capacity = 0, 0, fake.capacity()
+    start, last, capacity = 0, None, fake.capacity()
     async for _ in fake.changes():
         if fake.running and fake.starts != start:
             start = fake.starts
             logger.info("kubelet started", start=start)
-        for call in fake.registrations[registrations:]:
+        calls = fake.registrations
+        for call in calls[calls.index(last) + 1 if last in calls else 0 :]:
             if call.error:
                 logger.warning("registration rejected", resource=call.resource, error=call.error)
             else:
                 logger.info("registered", resource=call.resource, socket=call.endpoint)
-        registrations = len(fake.registrations)
+        last = calls[-1] if calls else None
         before, capacity = capacity, fake.capacity()
         for resource, now in capacity.items():
             if now != before.get(resource):

@@ -13,6 +13,12 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 if TYPE_CHECKING:
     from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginAsyncStub
 
+KEPT_BYTES = 64 * 1024 * 1024
+"""Maximum memory for the lists of one stream: as much as ten of the longest lists that a kubelet accepts."""
+
+_LIST_BYTES, _DEVICE_BYTES = 1024, 72
+"""What a list and a device take in memory, apart from their contents; on the wire, they may have 0 and 2 bytes."""
+
 
 class Listing:
     """What has arrived on a stream so far."""
@@ -23,15 +29,21 @@ class Listing:
         """Seconds until the first list."""
         self.lists: list[wire.ListAndWatchResponse] = []
         self.end = ""
-        """How the plugin ended the stream; empty while it is open."""
+        """How the stream ended; empty while it is open."""
+        self._memory = 0
 
     async def read(self, responses: "grpc.aio.UnaryStreamCall[wire.Empty, wire.ListAndWatchResponse]") -> None:
-        """Read until the stream ends."""
+        """Read until the stream ends, or its lists take too much memory."""
         try:
             async for response in responses:
                 if self.first_after is None:
                     self.first_after = time.monotonic() - self.opened
                 self.lists.append(response)
+                self._memory += _LIST_BYTES + response.ByteSize() + _DEVICE_BYTES * len(response.devices)
+                if self._memory > KEPT_BYTES:
+                    received = f"{len(self.lists)} lists, which take more than {KEPT_BYTES >> 20} MiB of memory"
+                    self.end = f"the check ended it, because it received {received}"
+                    return
         except grpc.aio.AioRpcError as error:
             self.end = f"{error.code().name}: {error.details() or 'no text'}"
         else:

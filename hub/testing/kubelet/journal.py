@@ -1,19 +1,50 @@
 """The messages from plugins since the fake kubelet was created, and waiting for changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from hub.testing.kubelet.model import ListUpdate, Registered
 
+KEPT_BYTES = 256 * 1024 * 1024
+"""Maximum memory for the messages of each kind: a plugin may send them without pause."""
 
-class Journal:
-    """All messages from plugins, across all starts of the kubelet."""
+
+class _Message(Protocol):
+    @property
+    def memory(self) -> int:
+        """The maximum of bytes that it takes in memory."""
+
+
+_Kept = TypeVar("_Kept", bound=_Message)
+
+
+class Latest(Generic[_Kept]):
+    """The latest messages of one kind: the oldest are dropped when all together take too much memory."""
 
     def __init__(self) -> None:
-        self.registrations: list[Registered] = []
-        self.lists: list[ListUpdate] = []
+        self._kept: deque[_Kept] = deque()
+        self._memory = 0
+
+    def __iter__(self) -> Iterator[_Kept]:
+        return iter(self._kept)
+
+    def append(self, message: _Kept) -> None:
+        """Add a message."""
+        self._kept.append(message)
+        self._memory += message.memory
+        while self._memory > KEPT_BYTES:
+            self._memory -= self._kept.popleft().memory
+
+
+class Journal:
+    """The latest messages from plugins, across all starts of the kubelet."""
+
+    def __init__(self) -> None:
+        self.registrations: Latest[Registered] = Latest()
+        self.lists: Latest[ListUpdate] = Latest()
         self._next_change = asyncio.Event()
         self._checks: set[Callable[[], None]] = set()
 

@@ -117,8 +117,8 @@ class FakeKubelet:
 
     @property
     def registrations(self) -> list[Registered]:
-        """All completed calls to Register, across all starts."""
-        return self._journal.registrations
+        """The latest completed calls to Register, across all starts."""
+        return list(self._journal.registrations)
 
     @property
     def pods(self) -> Mapping[str, Pod]:
@@ -126,7 +126,10 @@ class FakeKubelet:
         return self._pods
 
     def lists(self, resource: str | None = None) -> list[ListUpdate]:
-        """Return all ListAndWatch messages, of one resource or of all, across all starts."""
+        """Return the latest ListAndWatch messages, of one resource or of all, across all starts.
+
+        All are kept until they take hundreds of megabytes of memory; then the oldest are dropped.
+        """
         return [update for update in self._journal.lists if resource in (None, update.resource)]
 
     def capacity(self) -> dict[str, Capacity]:

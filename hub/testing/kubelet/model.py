@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from hub.base.errors import HubError
 from hub.kubelet.wire import v1beta1_pb2 as wire
 
+_OBJECT_BYTES = 192
+"""More than a message or a device takes in memory, apart from its text."""
+_CHARACTER_BYTES = 4
+"""What a character takes in memory if any in its text is an emoji; no byte on the wire takes more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -45,6 +50,11 @@ class Registered:
     error: str = ""
     """Why the kubelet rejected it; empty if accepted."""
 
+    @property
+    def memory(self) -> int:
+        """The maximum of bytes that it takes in memory."""
+        return _OBJECT_BYTES + _CHARACTER_BYTES * (len(self.resource) + len(self.endpoint) + len(self.error))
+
 
 @dataclass(frozen=True, slots=True)
 class ListUpdate:
@@ -58,6 +68,11 @@ class ListUpdate:
     """Bytes on the wire; a kubelet accepts at most 4 MiB."""
     start: int
     """Which start of the kubelet this was, counting from 1."""
+
+    @property
+    def memory(self) -> int:
+        """The maximum of bytes that it takes in memory; a device without anything has 2 bytes on the wire."""
+        return _OBJECT_BYTES * (1 + len(self.devices)) + _CHARACTER_BYTES * self.size
 
 
 @dataclass(frozen=True, slots=True)

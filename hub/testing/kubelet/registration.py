@@ -54,7 +54,7 @@ class RegistrationService(rpc.RegistrationServicer):
         self._dial_back_timeout = dial_back_timeout
         self._events = events
         self._table = table
-        self._clients: list[PluginClient] = []
+        self._clients: set[PluginClient] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -81,7 +81,7 @@ class RegistrationService(rpc.RegistrationServicer):
         for task in self._tasks:
             task.cancel()
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        for client in self._clients:
+        for client in tuple(self._clients):
             await client.close()
         for failure in ended:
             if isinstance(failure, Exception):
@@ -106,7 +106,7 @@ class RegistrationService(rpc.RegistrationServicer):
         Raises:
             PluginError: the plugin did not answer, or is registered already.
         """
-        self._clients.append(client)
+        self._clients.add(client)
         self._table.add(resource, client)
         try:
             await client.dial(self._dial_back_timeout)
@@ -114,6 +114,7 @@ class RegistrationService(rpc.RegistrationServicer):
         except PluginError:
             self._table.failed(resource, client)
             await client.close()
+            self._clients.discard(client)
             raise
         self._spawn(self._watch(resource, client))
 
@@ -129,6 +130,7 @@ class RegistrationService(rpc.RegistrationServicer):
             self._events.disconnected(resource, ended)
             if ended.dialled:
                 await ended.close()
+                self._clients.discard(ended)
 
     def _spawn(self, work: Coroutine[Any, Any, _Result]) -> "asyncio.Task[_Result]":
         task = asyncio.create_task(work)

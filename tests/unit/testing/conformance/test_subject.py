@@ -10,7 +10,10 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.conformance.calls import answer_of, connected
 from hub.testing.conformance.disturbances import socket_deleted, socket_replaced
+from hub.testing.conformance.limits import Limits
+from hub.testing.conformance.lists import watched
 from hub.testing.conformance.rule import NotApplicable, Rule
+from hub.testing.conformance.streams import stream_stays_open
 from hub.testing.conformance.subject import Subject
 from hub.testing.kubelet import FakeKubelet, Registered
 
@@ -56,14 +59,18 @@ async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
 
 
 class _Endless(rpc.DevicePluginServicer):
+    async def ListAndWatch(self, *_: object) -> AsyncIterator[wire.ListAndWatchResponse]:
+        while True:
+            yield wire.ListAndWatchResponse(devices=[wire.Device()] * 100_000)
+
     async def GetPreferredAllocation(self, *_: object) -> wire.PreferredAllocationResponse:
-        chosen = wire.ContainerPreferredAllocationResponse(deviceIDs=["x" * (1 << 20)] * 65)
+        chosen = wire.ContainerPreferredAllocationResponse(deviceIDs=["x" * (1 << 20)] * 9)
         return wire.PreferredAllocationResponse(container_responses=[chosen])
 
 
 @pytest.fixture
 async def endless(directory: Path) -> AsyncIterator[Path]:
-    """A plugin whose answer has 65 MiB."""
+    """A plugin whose answer has 9 MiB, and whose lists do not end."""
     server = grpc.aio.server()
     rpc.add_DevicePluginServicer_to_server(_Endless(), server)
     server.add_insecure_port(f"unix:{directory}/endless.sock")
@@ -77,3 +84,13 @@ async def test_an_answer_has_a_size(endless: Path) -> None:
     async with connected(endless) as stub:
         answer = await answer_of(stub.GetPreferredAllocation(wire.PreferredAllocationRequest(), timeout=30))
     assert (answer.code, answer.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
+
+
+async def test_lists_without_end_are_reported(endless: Path) -> None:
+    """The check reads no more of them than it can keep in memory."""
+    async with Subject(socket=endless, limits=Limits(watch=60.0)) as subject:
+        findings = [finding async for finding in stream_stays_open.check(subject)]
+        listing = await subject.once(watched)
+    assert len(listing.lists) < 20
+    assert [finding for finding in findings if "because it received" in finding] == findings
+    assert len(findings) == 1
