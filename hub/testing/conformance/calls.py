@@ -1,8 +1,10 @@
 """Calls to the plugin under test."""
 
+import os
+import stat
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -52,9 +54,33 @@ class Answer(Generic[M]):
 
 @asynccontextmanager
 async def connected(socket: Path) -> AsyncIterator["DevicePluginAsyncStub"]:
-    """Connect to a plugin's socket, with a connection that no other client shares."""
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
-        yield DevicePluginStub(channel)
+    """Connect to a plugin's socket, with a connection that no other client shares.
+
+    Raises:
+        OSError: there is no socket.
+    """
+    with socket_itself(socket) as path:
+        async with grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS) as channel:
+            yield DevicePluginStub(channel)
+
+
+@contextmanager
+def socket_itself(path: Path) -> Iterator[Path]:
+    """Yield another path of a socket, which leads to it even if a link takes its place meanwhile.
+
+    A plugin that another user started could put a link to any socket there, and the check would allocate the devices of
+    another plugin.
+
+    Raises:
+        OSError: there is no socket, or a link to one.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(f"{path} is not a socket")
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
@@ -72,6 +98,9 @@ async def answer_of(call: "grpc.aio.UnaryUnaryCall[Any, M]") -> Answer[M]:
 
 async def answers(socket: Path, limit: float) -> bool:
     """Return whether a plugin is serving on a socket; an error is an answer too."""
-    async with connected(socket) as stub:
-        found = await answer_of(stub.GetDevicePluginOptions(wire.Empty(), timeout=limit))
+    try:
+        async with connected(socket) as stub:
+            found = await answer_of(stub.GetDevicePluginOptions(wire.Empty(), timeout=limit))
+    except OSError:
+        return False
     return found.code not in _UNREACHABLE

@@ -112,6 +112,8 @@ async def endpoint_name(subject: Subject) -> Findings:
     for each in await subject.once(first_registrations):
         if not each.endpoint or "/" in each.endpoint or each.endpoint in {KUBELET_SOCKET, ".", ".."}:
             yield f"the endpoint is {each.endpoint!r}, expected a file name such as my-plugin.sock"
+        elif (subject.plugin_dir / each.endpoint).is_symlink():
+            yield f"{each.endpoint!r} is a link, expected the socket itself"
 
 
 @rule(

@@ -143,8 +143,16 @@ class Subject:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator["DevicePluginAsyncStub"]:
-        """Connect to it."""
-        async with connected(await self.socket()) as stub:
+        """Connect to it.
+
+        Raises:
+            NotApplicable: its socket is gone.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                stub = await stack.enter_async_context(connected(await self.socket()))
+            except OSError:
+                raise NotApplicable("its socket is gone") from None
             yield stub
 
     async def registered(self) -> Registered:

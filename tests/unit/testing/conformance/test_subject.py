@@ -1,6 +1,8 @@
 """What a plugin under test can make the check do."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc.aio
@@ -8,8 +10,9 @@ import pytest
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.conformance.allocation import allocate_answers
 from hub.testing.conformance.calls import answer_of, connected
-from hub.testing.conformance.disturbances import socket_deleted, socket_replaced
+from hub.testing.conformance.disturbances import socket_deleted, socket_replaced, survives_garbage
 from hub.testing.conformance.limits import Limits
 from hub.testing.conformance.lists import watched
 from hub.testing.conformance.rule import NotApplicable, Rule
@@ -60,8 +63,9 @@ async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
 
 class _Endless(rpc.DevicePluginServicer):
     async def ListAndWatch(self, *_: object) -> AsyncIterator[wire.ListAndWatchResponse]:
+        response = wire.ListAndWatchResponse(devices=[wire.Device()] * 100_000)
         while True:
-            yield wire.ListAndWatchResponse(devices=[wire.Device()] * 100_000)
+            yield response
 
     async def GetPreferredAllocation(self, *_: object) -> wire.PreferredAllocationResponse:
         chosen = wire.ContainerPreferredAllocationResponse(deviceIDs=["x" * (1 << 20)] * 9)
@@ -84,6 +88,23 @@ async def test_an_answer_has_a_size(endless: Path) -> None:
     async with connected(endless) as stub:
         answer = await answer_of(stub.GetPreferredAllocation(wire.PreferredAllocationRequest(), timeout=30))
     assert (answer.code, answer.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
+
+
+@pytest.mark.parametrize("rule", [allocate_answers, survives_garbage], ids=lambda rule: rule.name)
+async def test_a_link_to_the_socket_of_another_plugin(directory: Path, rule: Rule) -> None:
+    """The check sends nothing there: it would allocate, and reset, devices that containers use."""
+    received: list[object] = []
+    serve = asyncio.start_unix_server(lambda *_: received.append(1), directory / "other.sock")
+    plugin_dir = directory / "device-plugins"
+    plugin_dir.mkdir()
+    (plugin_dir / "model.sock").symlink_to(directory / "other.sock")
+    subject = _Registers(kubelet=FakeKubelet(plugin_dir), plugin_dir=plugin_dir, limits=Limits(quick=0.1, answer=0.1))
+    subject.endpoint = "model.sock"
+    async with await serve:
+        with suppress(NotApplicable):
+            async for _ in rule.check(subject):
+                pass
+    assert not received
 
 
 async def test_lists_without_end_are_reported(endless: Path) -> None:
