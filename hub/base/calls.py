@@ -3,7 +3,8 @@
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,20 @@ T = TypeVar("T")
 MAX_PENDING = 16
 """Maximum number of pending calls per `Calls`. Few run at once, so more than this means that they hang; each occupies
 a thread for as long as it does."""
+
+
+def at_most(answer: Iterable[T], most: int, what: str) -> list[T]:
+    """Return the items that a plugin returned, which may be without end.
+
+    Above the memory limit of its pod, the kernel kills the hub and all plugins.
+
+    Raises:
+        ValueError: there are more than `most`.
+    """
+    items = list(islice(answer, most + 1))
+    if len(items) > most:
+        raise ValueError(f"it returned more than {most} {what}")
+    return items
 
 
 class Calls:

@@ -13,7 +13,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and ha
 from hub.api.device import Device
 from hub.api.plugin import Plugin, RequestRejected, overrides
 from hub.api.plugin import resets as has_reset
-from hub.base.calls import Calls
+from hub.base.calls import Calls, at_most
 from hub.base.failures import PluginError, PluginTimeout
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
@@ -27,6 +27,7 @@ from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
 from hub.plugin.devices.resource import ResourceDevices
+from hub.plugin.devices.scan import MAX_DEVICES
 from hub.plugin.devices.validation import ID_CHARACTERS, wrong_answer
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
@@ -318,7 +319,7 @@ def _first_of(ids: Sequence[str]) -> str:
 
 
 def _ids(preferred: object) -> list[str]:
-    chosen = list(preferred) if isinstance(preferred, Iterable) else []
+    chosen = at_most(preferred, MAX_DEVICES, "devices") if isinstance(preferred, Iterable) else []
     ids = [device.id for device in chosen if isinstance(device, Device)]
     if not isinstance(preferred, Iterable) or len(ids) < len(chosen):
         raise wrong_answer(preferred, "a list of hub.Device: the available ones that it prefers")

@@ -5,14 +5,14 @@ A scan of a serving plugin also prepares the node for them. That of a check only
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
 
 from hub.api.device import Device, Excluded
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin
-from hub.base.calls import Calls
+from hub.base.calls import Calls, at_most
 from hub.base.failures import PluginError, PluginTimeout, one_line
 from hub.base.log import get_logger
 from hub.base.place import place_of_function
@@ -24,6 +24,9 @@ from hub.plugin.devices.warnings import device_warnings
 MAX_DEVICES = 250_000
 """Maximum number of devices of a plugin: far more than a kubelet's list has room for, and far below what a mistake in
 a loop would create."""
+
+MAX_RESOURCES = 1000
+"""Maximum number of resources that a plugin declares: each has a socket."""
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -129,17 +132,14 @@ def _declared(plugin: Plugin) -> list[str]:
     answer: object = plugin.resources()
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         raise wrong_answer(answer, 'a list of resource names, such as ["example.com/name"]')
-    return [_ascii(name) for name in answer]
+    return [_ascii(name) for name in at_most(answer, MAX_RESOURCES, "resources")]
 
 
 def _listed(answer: object, expected: str) -> list[Any]:
     """Return what a plugin has returned as its devices; each item is validated later."""
     if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
         raise wrong_answer(answer, expected)
-    offered = list(islice(answer, MAX_DEVICES + 1))
-    if len(offered) > MAX_DEVICES:
-        raise ValueError(f"it returned more than {MAX_DEVICES} devices")
-    return offered
+    return at_most(answer, MAX_DEVICES, "devices")
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -7,12 +7,12 @@ import msgspec
 
 from hub.api.metrics import Metric, metric_problem
 from hub.api.plugin import Plugin, overrides
-from hub.base.calls import Calls
+from hub.base.calls import Calls, at_most
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
 
 SAMPLES = 1000
-"""Maximum number of samples of one plugin: Prometheus keeps a time series for each."""
+"""Maximum number of samples of one plugin, and of its metrics: Prometheus keeps a time series for each sample."""
 
 
 class PluginMetrics:
@@ -61,7 +61,7 @@ def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:
     Raises:
         ValueError: Prometheus would not accept it; the text says why.
     """
-    metrics = tuple(_checked(metric) for metric in offered)
+    metrics = tuple(_checked(metric) for metric in at_most(offered, SAMPLES, "metrics"))
     count = sum(len(metric.samples) for metric in metrics)
     if count > SAMPLES:
         raise ValueError(f"metrics: {count} values, expected at most {SAMPLES}")

@@ -27,6 +27,21 @@ def test_endless_devices_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more than 10 devices" in found.reason
 
 
+class EndlessNames(Plugin):
+    """A plugin whose loop never ends."""
+
+    def resources(self) -> Iterator[str]:  # type: ignore[override]
+        """Never stop."""
+        return (f"example.com/r{number}" for number in count())
+
+
+def test_endless_resources_are_an_error() -> None:
+    """As endless devices are."""
+    found = scan.scan(EndlessNames(), prepares=True)
+    assert (found.failed, found.fault) == (True, True)
+    assert "more than 1000 resources" in found.reason
+
+
 class Prepared(Plugin):
     """A plugin that prepares the node, in which one device fails."""
 

@@ -1,5 +1,7 @@
 """Metrics of a plugin's own."""
 
+from itertools import count
+
 import pytest
 
 from hub import Histogram, Kind, Metric, Sample
@@ -31,3 +33,9 @@ def test_metrics_that_no_reader_could_parse(metric: Metric) -> None:
     """They are refused, with the metric's name."""
     with pytest.raises(ValueError, match=r"^metrics: "):
         checked_metrics([metric])
+
+
+def test_endless_metrics_are_an_error() -> None:
+    """The plugin does not use up the memory of its pod."""
+    with pytest.raises(ValueError, match="more than 1000 metrics"):
+        checked_metrics(Metric(f"{NAMED}_{letters}", "") for letters in map(str, count()))
