@@ -59,12 +59,12 @@ tests: $(TOOLS) ## Run all tests except those of the image, and list the slowest
 
 # The supported versions. A build takes minutes, and is kept in build/kubelet.
 KUBELETS := 1.34 1.35 1.36 1.37
-# By default all tests that have a kubelet.
+# By default all tests that have a kubelet. These wait even more than others.
 TESTS :=
 
 test-kubelet: $(TOOLS) ## Run the tests that have a kubelet with real ones, KUBELETS="1.36 1.37" TESTS=tests/unit; needs Go.
 	$(BIN)/python -m tests.harness.kubeletbuild $(KUBELETS)
-	set -e; for version in $(KUBELETS); do $(PYTEST) --kubelet=$$version $(TESTS); done
+	set -e; for version in $(KUBELETS); do $(PYTEST) --numprocesses 6 --kubelet=$$version $(TESTS); done
 
 # For all targets together.
 MINUTES := 10

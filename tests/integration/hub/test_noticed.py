@@ -7,7 +7,7 @@ import pytest
 
 from hub.model.node import NodeStatus, Problem, Severity
 from hub.testing.kubelet import AdmissionError, Capacity
-from hub.testing.waiting import wait_until
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.operated import GPU, HCA, STUB, OperatedNode, operated
 
 
@@ -40,8 +40,9 @@ async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) 
     assert held in said.out
     assert node.kubelet.capacity()[HCA] == Capacity(before, before - 1)
     await node.kubelet.remove(pod)
-    await node.dphub("status")
-    await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, what="the list without it")
+    # The plugin asks every 30 seconds who uses what.
+    gone = 2 * WAIT_SECONDS
+    await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, gone, "the list without it")
 
 
 async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
