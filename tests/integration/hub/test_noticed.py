@@ -41,8 +41,7 @@ async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) 
     assert node.kubelet.capacity()[HCA] == Capacity(before, before - 1)
     await node.kubelet.remove(pod)
     # The plugin asks every 30 seconds who uses what.
-    gone = 2 * WAIT_SECONDS
-    await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, gone, "the list without it")
+    await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, 2 * WAIT_SECONDS)
 
 
 async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
