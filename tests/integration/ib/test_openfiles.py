@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,18 @@ stay()
 """
 
 
+@contextmanager
+def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a script in the block, which begins when it is ready; then kill it and its children."""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -81,26 +94,15 @@ stay()
 )
 def test_a_process_that_holds_a_device(how: str) -> None:
     """A thread may have its own table of files, the first thread may have ended, and a mapping keeps a device open."""
-    with subprocess.Popen([sys.executable, "-c", HIDE + how], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            found = list(processes_with_open(Host(Path("/")), {ZERO}))
-        finally:
-            process.kill()
+    with running(HIDE + how) as process:
+        found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
 
 
 def test_a_process_that_only_names_a_device() -> None:
     """Any user can do that (O_PATH), even one who may not open the device."""
-    how = HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()"
-    with subprocess.Popen([sys.executable, "-c", how], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            found = list(processes_with_open(Host(Path("/")), {ZERO}))
-        finally:
-            process.kill()
+    with running(HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()") as process:
+        found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
 
 
@@ -117,14 +119,8 @@ while time.monotonic() < end:
 
 def test_a_process_that_forks_all_the_time() -> None:
     """None of its processes lives as long as the search takes, and each passes the file to the next one."""
-    command = [sys.executable, "-c", HIDE + FORKS]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            found = list(processes_with_open(Host(Path("/")), {ZERO}))
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with running(HIDE + FORKS):
+        found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert found != []
 
 
