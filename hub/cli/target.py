@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from hub.model.hub import ProcessReport, RunState
 from hub.model.node import NodeStatus, PluginStatus
 from hub.status.problems import unreachable_problem, unreachable_remedy
 from hub.status.reader import Reader, is_alive
+
+if TYPE_CHECKING:
+    from hub.supervisor.circus.client import CircusClient
 
 Function = Callable[..., None]
 
@@ -159,6 +163,17 @@ class TargetHub:
         status = self.live_status()
         if not self.reachable:
             raise HubError(f"{unreachable_problem(status.hub.report.pid)}; {unreachable_remedy(status.hub.report.pid)}")
+
+    def circus(self) -> "CircusClient":
+        """Return a client that gives commands to the hub.
+
+        Raises:
+            HubError: as `require_reachable`, also for each command.
+        """
+        from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
+
+        self.require_reachable()
+        return CircusClient(self.run_dir, self.require_reachable)
 
     def plugin(self, name: str) -> PluginStatus:
         """Read the status of one plugin.

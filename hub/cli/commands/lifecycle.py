@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,9 +19,6 @@ from hub.cli.waiting import wait_for
 from hub.model.node import Condition, NodeStatus, PluginStatus
 from hub.status.lookup import matching_devices
 
-if TYPE_CHECKING:
-    from hub.supervisor.circus.client import CircusClient
-
 _SHOWN = 8
 """Maximum number of devices that are listed individually."""
 
@@ -33,7 +29,7 @@ _SHOWN = 8
 def restart(plugin: str, hub: TargetHub) -> None:
     """Restart PLUGIN; wait until its resources are registered again, or report why they are not."""
     before, begin = hub.plugin(plugin).process.starts, time.monotonic()
-    _client(hub).restart(plugin)
+    hub.circus().restart(plugin)
     _exit(done=report_start(hub, plugin, begin=begin, before=before, verb="restarted"))
 
 
@@ -43,7 +39,7 @@ def restart(plugin: str, hub: TargetHub) -> None:
 def start(plugin: str, hub: TargetHub) -> None:
     """Start PLUGIN; wait until its resources are registered, or report why they are not."""
     before, begin = hub.plugin(plugin), time.monotonic()
-    _client(hub).start(plugin)
+    hub.circus().start(plugin)
     if before.process.pid:
         _exit(done=report_start(hub, plugin, begin=begin, verb="already running"))
     _exit(done=report_start(hub, plugin, begin=begin, before=before.process.starts, verb="started"))
@@ -63,7 +59,7 @@ def stop(plugin: str, hub: TargetHub) -> None:
         return
     before = hub.status_with_holders()
     begin = time.monotonic()
-    _client(hub).stop(plugin)
+    hub.circus().stop(plugin)
 
     def stopped() -> PluginStatus | None:
         status = hub.plugin(plugin)
@@ -94,13 +90,6 @@ def _consequences(status: NodeStatus, plugin: str) -> list[str]:
         lines.append(f"containers keep its devices, but {which}")
     resources = ", ".join(each.name for each in stopped.report.resources)
     return [*lines, f"new pods cannot get {resources} until it is started again: dphub start {plugin}"]
-
-
-def _client(hub: TargetHub) -> CircusClient:
-    from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
-
-    hub.require_reachable()
-    return CircusClient(hub.run_dir, hub.require_reachable)
 
 
 def _exit(*, done: bool) -> None:
