@@ -16,15 +16,19 @@ pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
 CONFIG = """
 [watcher:gpu]
 cmd = python -m hub.plugin plugins.gpu:GPU
+graceful_timeout = 60
 [watcher:ib]
 cmd = python -m hub.plugin plugins.ib:IB
+graceful_timeout = 60
 [watcher:stub]
 cmd = python -m hub.plugin plugins.stub:Stub
+graceful_timeout = 60
 [env:gpu]
 DPHUB_HOST_ROOT = {directory}/gpu
 [env:ib]
 DPHUB_HOST_ROOT = {directory}/ib
 """
+"""A plugin that takes longer than the usual five seconds to stop is killed, and leaves its socket."""
 
 PATIENT = Limits(watch=1, settle=0.5).scaled(20)
 """No test depends on speed."""
