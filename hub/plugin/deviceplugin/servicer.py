@@ -255,13 +255,13 @@ class DevicePluginServicer(Wire):
         try:
             ids = await self._call(prefer, lambda: _ids(prefer(available, required, size)), self._plugin.prefer_timeout)
         except PluginError as failure:
-            return self._no_preference(str(failure))
+            return self._without_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
-            return self._no_preference(f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}")
+            return self._without_preference(f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}")
         return ids
 
-    def _no_preference(self, reason: str) -> list[str]:
+    def _without_preference(self, reason: str) -> list[str]:
         self._log_once("preference ignored", reason)
         return []
 

@@ -22,7 +22,7 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
     "streams": streams.RULES,
     "Allocate": allocation.RULES,
     "what a container gets": containers.RULES,
-    "options": announced.RULES,
+    "announced calls": announced.RULES,
     "GetPreferredAllocation": preference.RULES,
     "PreStartContainer": prestart.RULES,
     "changes": changes.RULES,
