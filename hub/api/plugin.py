@@ -190,7 +190,7 @@ class Plugin:
         return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
     def migrating(self) -> Iterable[str]:
-        """Return what becomes different on a node that migrates from the plugin that the settings were written for.
+        """Return what changes on a node that migrates from the plugin that the settings were written for.
 
         Called by `dphub check --migrating`. It may read the hardware, and must change nothing.
         """
