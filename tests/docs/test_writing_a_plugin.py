@@ -52,6 +52,7 @@ NOT_TYPED = {
     "kubectl logs ": "needs a cluster",
     "kubectl wait ": "needs a cluster",
     "kubectl --namespace ": "needs a cluster",
+    "dphub verify ": "takes half a minute; tests/integration/verify verifies the stub with such a command",
     "docker ": "needs a registry with the hub's image; what the Containerfile does is checked below",
 }
 """Commands by how they begin, and why they are not typed here."""

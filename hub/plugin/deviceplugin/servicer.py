@@ -258,7 +258,9 @@ class DevicePluginServicer(Wire):
             return self._without_preference(str(failure))
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
-            return self._without_preference(f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}")
+            return self._without_preference(
+                f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}"
+            )
         return ids
 
     def _without_preference(self, reason: str) -> list[str]:
