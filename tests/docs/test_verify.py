@@ -101,7 +101,7 @@ def test_the_commands_work(plugin: Path, command: str) -> None:
     assert re.search(r", 0 failed, 0 skipped$", shown, re.MULTILINE), shown
 
 
-def test_a_fixed_directory_is_shown_to_the_plugin(plugin: Path) -> None:
+def test_a_fixed_directory_is_mounted_for_the_plugin(plugin: Path) -> None:
     """By a mount that only the plugin sees."""
     if subprocess.run([*UNSHARE.split(), "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not create mounts")

@@ -45,11 +45,13 @@ class _Plugin:
     def check(self) -> None:
         """Reject flags that contradict each other, and a directory in which a kubelet may run."""
         if sum(map(bool, (self.command, self.socket, self.plugin_dir))) != 1:
-            raise click.UsageError("name one of --socket PATH, --plugin-dir DIR with --resource NAME, and -- COMMAND")
+            raise click.UsageError(
+                "specify one of --socket PATH, --plugin-dir DIR with --resource NAME, and -- COMMAND"
+            )
         if self.plugin_dir and not self.resource:
             raise click.UsageError("--plugin-dir needs --resource NAME: several plugins may share a directory")
         if self.socket and self.resource:
-            raise click.UsageError("--socket belongs to one resource, so --resource has no meaning")
+            raise click.UsageError("a socket serves a single resource, so --resource does not apply")
         if self.socket and not is_served(self.socket):
             raise ConfigError(self.socket, "no process is listening there, expected the socket of a running plugin")
         if self.plugin_dir:
@@ -112,9 +114,9 @@ def verify(
 ) -> None:
     """Check a device plugin against the rules that the kubelet and pods depend on, without a cluster.
 
-    COMMAND starts the plugin in a new directory with a fake kubelet: its words may contain {plugin_dir}, the directory,
-    and {kubelet_dir}, the one that contains it; DPHUB_PLUGIN_DIR is set too. The check allocates devices, calls
-    PreStartContainer, and ends the plugin: use hardware that no pod uses.
+    COMMAND starts the plugin in a new directory with a fake kubelet: its arguments may contain {plugin_dir} (that
+    directory) and {kubelet_dir} (its parent directory); DPHUB_PLUGIN_DIR is set too. The check allocates devices, calls
+    PreStartContainer, and stops the plugin: use hardware that no pod uses.
 
     The exit code is 0 if the plugin follows all rules that it must follow, and 1 otherwise.
     """
@@ -175,7 +177,7 @@ def _run(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: bool) ->
     try:
         return asyncio.run(_check(subject, rules, plugin, live=live))
     except asyncio.CancelledError:
-        # A signal, after the plugin was ended.
+        # A signal, after the plugin was stopped.
         raise click.Abort from None
 
 
@@ -198,7 +200,7 @@ async def _check(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: 
 
 
 def _stop_on_signals() -> None:
-    """End the check at a signal; without that, the plugin would be left running."""
+    """End the check on a signal; without that, the plugin would be left running."""
     task = asyncio.current_task()
     for number in stop_signals():
         if task:

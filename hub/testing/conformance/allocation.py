@@ -50,7 +50,7 @@ async def granted(subject: Subject) -> wire.AllocateResponse:
     "allocate-answers",
     Level.MUST,
     "Allocate answers a request for a healthy device, with a response for its container.",
-    reason="The pod is rejected for good otherwise. The kubelet waits for the answer without a limit, and meanwhile "
+    reason="The pod is rejected for good otherwise. The kubelet waits for the answer indefinitely, and meanwhile "
     "admits no other pod.",
     source=_ALLOCATE,
 )
@@ -84,7 +84,7 @@ async def allocate_quick(subject: Subject) -> Findings:
     Level.MUST,
     "Allocate answers a second request for the same device.",
     reason="No call says that a pod has ended and its device is free. A plugin that counts a device as taken never "
-    "gives it away again.",
+    "hands it out again.",
     source="device plugin API: there is no call for the release of a device",
 )
 async def allocate_again(subject: Subject) -> Findings:
@@ -96,9 +96,9 @@ async def allocate_again(subject: Subject) -> Findings:
 @rule(
     "allocate-same",
     Level.SHOULD,
-    "Allocate gives the same for the same device each time.",
-    reason="The kubelet keeps the answer in its checkpoint and uses it for every restart of the container. What is "
-    "valid only once breaks the second start.",
+    "Allocate returns the same response for the same device each time.",
+    reason="The kubelet keeps the answer in its checkpoint and uses it for every restart of the container. Anything "
+    "that is valid only once makes the second start fail.",
     source=_ALLOCATE,
 )
 async def allocate_same(subject: Subject) -> Findings:
@@ -116,7 +116,7 @@ async def allocate_same(subject: Subject) -> Findings:
 @rule(
     "allocate-each-container",
     Level.SHOULD,
-    "Allocate has one response for each container of the request, in their order.",
+    "Allocate returns one response for each container in the request, in the same order.",
     reason="Today's kubelet asks for one container at a time, but the API allows several, and later kubelets may send "
     "them.",
     source=_ALLOCATE,
@@ -150,7 +150,8 @@ async def refuses_unknown(subject: Subject) -> Findings:
     "refuses-duplicates",
     Level.SHOULD,
     "Allocate returns an error for a request that names a device twice.",
-    reason="The kubelet never sends this. A plugin that accepts it gives the container fewer devices than it wants.",
+    reason="The kubelet never sends this. A plugin that accepts it gives the container fewer devices than it "
+    "requested.",
     source=_CALL,
 )
 async def refuses_duplicates(subject: Subject) -> Findings:

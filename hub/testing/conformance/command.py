@@ -56,7 +56,7 @@ class PluginCommand:
         code = self._process.returncode if self._process else None
         if code is None:
             return ""
-        return f"it was ended by {signal_name(-code)}" if code < 0 else f"it exited with code {code}"
+        return f"it was killed by {signal_name(-code)}" if code < 0 else f"it exited with code {code}"
 
     @property
     def exit_code(self) -> int | None:
@@ -81,7 +81,7 @@ class PluginCommand:
             await self._process.wait()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines that it has written; none if the file is something else now."""
+        """Return the last lines that it has written; none if another file has taken its place."""
         try:
             text = read_tail(self._output, _TAIL_BYTES).decode(errors="replace")
         except UnreadableError:

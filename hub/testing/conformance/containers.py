@@ -41,8 +41,8 @@ async def _given(subject: Subject, field: str) -> wire.ContainerAllocateResponse
     "device-paths",
     Level.MUST,
     "The paths of device files are absolute, and no two files have the same path in the container.",
-    reason="With a relative path, the container does not start, or has its device elsewhere. Of two files with one "
-    "path, the kubelet keeps the first.",
+    reason="With a relative path, the container does not start, or finds its device in the wrong place. If two files "
+    "have the same path, the kubelet keeps the first.",
     source=_OPTIONS,
 )
 async def device_paths(subject: Subject) -> Findings:
@@ -55,8 +55,8 @@ async def device_paths(subject: Subject) -> Findings:
     "device-permissions",
     Level.MUST,
     'The permissions of a device file are some of the letters "r", "w" and "m".',
-    reason="The runtime does not start the container with other letters. With none, the container cannot open the "
-    "file.",
+    reason="With any other letter, the runtime does not start the container. With no letter, the container cannot open "
+    "the file.",
     source=f"{_RUNTIME}; runc, the device filter of its cgroups",
 )
 async def device_permissions(subject: Subject) -> Findings:
@@ -70,8 +70,8 @@ async def device_permissions(subject: Subject) -> Findings:
     "mount-paths",
     Level.MUST,
     "The paths of mounts are absolute, none is the container's root, and no two are the same in the container.",
-    reason="A runtime that accepts a relative path on the node may create an empty directory somewhere. Of two mounts "
-    "with one path, the kubelet keeps the first.",
+    reason="A runtime that accepts a relative path on the node may create an empty directory somewhere. If two mounts "
+    "have the same path, the kubelet keeps the first.",
     source=_OPTIONS,
 )
 async def mount_paths(subject: Subject) -> Findings:
@@ -93,7 +93,7 @@ async def variable_names(subject: Subject) -> Findings:
         if not name or "=" in name:
             yield f"an environment variable has the name {name!r}"
         if "\0" in name + value:
-            yield f"environment variable {name!r} contains a zero byte"
+            yield f"environment variable {name!r} contains a NUL byte"
 
 
 @rule(

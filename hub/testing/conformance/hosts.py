@@ -36,8 +36,8 @@ def started_by(
 ) -> Iterator[Subject]:
     """Yield a plugin that a command starts, in a new directory.
 
-    In the words of both commands, {plugin_dir} and {kubelet_dir} are replaced by the kubelet's plugin directory and the
-    directory that contains it.
+    In both commands, {plugin_dir} and {kubelet_dir} are replaced by the kubelet's plugin directory and its parent
+    directory.
 
     Args:
         words: The command and its arguments.

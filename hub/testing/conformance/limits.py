@@ -10,7 +10,7 @@ class Limits:
     start: float = 20.0
     """From the start of the plugin to its registration."""
     answer: float = 10.0
-    """For one call; a plugin that takes longer counts as hanging. The kubelet waits without a limit."""
+    """For one call; a plugin that takes longer counts as hanging. The kubelet waits indefinitely."""
     dial: float = 10.0
     """For a plugin that registers to accept a connection: the kubelet's own limit."""
     pre_start: float = 30.0
@@ -18,7 +18,7 @@ class Limits:
     quick: float = 1.0
     """For whatever keeps pods waiting or rejects them."""
     back: float = 10.0
-    """For a plugin to come back after a disturbance."""
+    """For a plugin to come back after a fault."""
     stop: float = 10.0
     """From SIGTERM to the end of the process."""
     watch: float = 5.0

@@ -56,7 +56,7 @@ async def healthy(subject: Subject) -> list[str]:
     "first-list",
     Level.MUST,
     "ListAndWatch sends the first list at once, even an empty one.",
-    reason="After each start of the kubelet, the resource has no devices until the list arrives, and pods that want "
+    reason="After each start of the kubelet, the resource has no devices until the list arrives, and pods that request "
     "one are rejected for good.",
     source=_UPDATE,
 )
@@ -79,9 +79,9 @@ async def _first_to_kubelet(subject: Subject) -> float | None:
 @rule(
     "list-size",
     Level.MUST,
-    "A list has at most 4 MiB.",
-    reason="The kubelet's gRPC client ends the stream at a larger message, and all devices of the resource become "
-    "unhealthy.",
+    "A list is at most 4 MiB in size.",
+    reason="The kubelet's gRPC client ends the stream on receiving a larger message, and all devices of the resource "
+    "become unhealthy.",
     source="grpc-go, the default of MaxCallRecvMsgSize, which the kubelet does not change",
 )
 async def list_size(subject: Subject) -> Findings:
@@ -89,15 +89,15 @@ async def list_size(subject: Subject) -> Findings:
     await devices(subject)
     for each in (await subject.once(watched)).lists:
         if each.ByteSize() > MAX_LIST_BYTES:
-            yield f"a list of {counted(len(each.devices), 'device')} has {each.ByteSize()} bytes"
+            yield f"a list of {counted(len(each.devices), 'device')} is {each.ByteSize()} bytes long"
 
 
 @rule(
     "ids-unique",
     Level.MUST,
-    "Each device has an id, and no other device has the same.",
-    reason="The kubelet keeps devices by id: two devices with one id count once, and if only one of them is healthy, "
-    "the node's capacity is wrong.",
+    "Each device has an id, and no other device has the same one.",
+    reason="The kubelet keeps devices by id: two devices with the same id are counted once, and if only one of them is "
+    "healthy, the node's capacity is wrong.",
     source=_UPDATE,
 )
 async def ids_unique(subject: Subject) -> Findings:
@@ -113,7 +113,7 @@ async def ids_unique(subject: Subject) -> Findings:
     "ids-short",
     Level.SHOULD,
     "An id has at most 63 characters.",
-    reason="The API allows no more. The kubelet accepts longer ids, but other readers of the API need not.",
+    reason="The API allows no more. The kubelet accepts longer ids, but other clients of the API may not accept them.",
     source=_API,
 )
 async def ids_short(subject: Subject) -> Findings:
@@ -134,15 +134,15 @@ async def health_words(subject: Subject) -> Findings:
     """Look at all devices."""
     for device in await devices(subject):
         if device.health not in (HEALTHY, UNHEALTHY):
-            yield f"device {device.ID!r} has the health {device.health!r}"
+            yield f"device {device.ID!r} has health {device.health!r}"
 
 
 @rule(
     "numa-nodes",
     Level.MUST,
     "A NUMA node is 0 or higher; a device without one has no topology.",
-    reason="Linux shows -1 for an unknown node. The kubelet takes it for a preference that no node satisfies, and with "
-    "the topology policies restricted and single-numa-node it rejects every pod that wants the device.",
+    reason="Linux shows -1 for an unknown node. The kubelet treats it as a preference that no node satisfies, and with "
+    "the topology policies restricted and single-numa-node it rejects every pod that requests the device.",
     source="kubelet, pkg/kubelet/cm/devicemanager/topology_hints.go, generateDeviceTopologyHints",
 )
 async def numa_nodes(subject: Subject) -> Findings:

@@ -78,8 +78,8 @@ async def preference_answers(subject: Subject) -> Findings:
     "preference-legal",
     Level.SHOULD,
     "It prefers as many devices as requested, from the available ones, with all that are required; or none.",
-    reason="The kubelet drops ids that are not available, and fills the rest with any devices: the container gets a "
-    "combination that the plugin did not want.",
+    reason="The kubelet drops ids that are not available, and fills the rest with arbitrary devices: the container "
+    "gets a combination that the plugin did not want.",
     source=_CHOICE,
 )
 async def preference_legal(subject: Subject) -> Findings:
@@ -95,7 +95,7 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     if foreign := set(ids) - set(choice.available):
         return f"{min(foreign)!r} is not available"
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
-        return f"{twice[0]!r} is there twice"
+        return f"{twice[0]!r} appears twice"
     if missing := set(choice.required) - set(ids):
         return f"{min(missing)!r} is required, and missing"
     return "" if len(ids) == choice.size else f"it prefers {len(ids)}"
@@ -105,7 +105,7 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     "preference-quick",
     Level.SHOULD,
     "GetPreferredAllocation answers within a second.",
-    reason="The kubelet admits pods one after another, and waits for the answer without a limit.",
+    reason="The kubelet admits pods one after another, and waits for the answer indefinitely.",
     source="kubelet, pkg/kubelet/cm/devicemanager/endpoint.go, getPreferredAllocation",
 )
 async def preference_quick(subject: Subject) -> Findings:

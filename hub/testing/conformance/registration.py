@@ -50,7 +50,7 @@ async def require_option(subject: Subject, name: str) -> None:
     "registers",
     Level.MUST,
     "It registers its resource with the kubelet.",
-    reason="The kubelet finds no plugin by itself. Without a registration, the node has no such resource.",
+    reason="The kubelet does not discover plugins on its own. Without a registration, the node has no such resource.",
     source=_SERVER,
 )
 async def registers(subject: Subject) -> Findings:
@@ -88,7 +88,7 @@ async def api_version(subject: Subject) -> Findings:
 @rule(
     "resource-name",
     Level.MUST,
-    "The name of its resource is one of an extended resource: a domain other than kubernetes.io, a slash, and 1 to 63 "
+    "Its resource name is a valid extended resource name: a domain other than kubernetes.io, a slash, and 1 to 63 "
     "letters, digits and -_.",
     reason="The kubelet rejects the registration otherwise, and no pod could request the resource.",
     source="kubelet, pkg/apis/core/v1/helper/helpers.go, IsExtendedResourceName",
@@ -120,8 +120,8 @@ async def endpoint_name(subject: Subject) -> Findings:
     "serves-before-registering",
     Level.MUST,
     "It serves on its socket before it registers.",
-    reason="Before it answers, Register connects to the plugin's socket, and fails if nothing accepts within 10 s. A "
-    "plugin that first waits for the answer waits for itself.",
+    reason="Before it answers, Register connects to the plugin's socket, and fails if nothing accepts the connection "
+    "within 10 s. A plugin that first waits for the answer deadlocks.",
     source=_CLIENT,
 )
 async def serves_before_registering(subject: Subject) -> Findings:
@@ -134,7 +134,8 @@ async def serves_before_registering(subject: Subject) -> Findings:
     "options-answered",
     Level.MUST,
     "GetDevicePluginOptions answers, even if all options are false.",
-    reason="Register calls it before it answers, and fails with it. The options in RegisterRequest are ignored.",
+    reason="Register makes this call before it returns, and fails if the call fails. The options in RegisterRequest "
+    "are ignored.",
     source=f"{_MANAGER}, PluginConnected",
 )
 async def options_answered(subject: Subject) -> Findings:

@@ -48,7 +48,7 @@ async def restarted(subject: Subject) -> Return:
 
 
 async def crashed(subject: Subject) -> Return:
-    """Replace the kubelet within a moment; the old one leaves its socket behind."""
+    """Crash the kubelet and start another at once; the old one leaves its socket behind."""
     await subject.registered()
     await subject.kubelet.crash()
     await subject.kubelet.start()
@@ -67,8 +67,8 @@ def failure(found: Return, limit: float) -> str:
     Level.MUST,
     "It registers again after a restart of the kubelet, without a restart of its own.",
     reason="A kubelet that starts deletes all sockets in its directory and knows no plugin. Until it registers, the "
-    "resource has no devices, and pods that want one are rejected for good. A plugin that exits instead depends on the "
-    "kubelet's delay between restarts of containers, which grows to minutes.",
+    "resource has no devices, and pods that request one are rejected for good. A plugin that exits instead depends on "
+    "the kubelet's delay between restarts of containers, which grows to minutes.",
     source=_CLEANUP,
 )
 async def kubelet_restart(subject: Subject) -> Findings:
@@ -81,8 +81,8 @@ async def kubelet_restart(subject: Subject) -> Findings:
     "kubelet-crash",
     Level.MUST,
     "It registers again after a crash of the kubelet, which leaves its socket behind.",
-    reason="The file kubelet.sock is then replaced by another one within a moment. A plugin that looks only whether it "
-    "exists misses that.",
+    reason="The file kubelet.sock is then replaced by another one almost at once. A plugin that checks only whether "
+    "the file exists misses that.",
     source=_CLEANUP,
 )
 async def kubelet_crash(subject: Subject) -> Findings:
@@ -95,7 +95,7 @@ async def kubelet_crash(subject: Subject) -> Findings:
     "quick-return",
     Level.SHOULD,
     "It is back within a second of the kubelet's start.",
-    reason="In the meantime, pods that want a device are rejected for good.",
+    reason="In the meantime, pods that request a device are rejected for good.",
     source=_CLEANUP,
 )
 async def quick_return(subject: Subject) -> Findings:
@@ -112,9 +112,9 @@ async def quick_return(subject: Subject) -> Findings:
     "registers-once",
     Level.MUST,
     "It registers each resource once with each kubelet.",
-    reason="Kubelet 1.37 refuses a second registration of the same socket and forgets the first: when the plugin ends, "
-    "its devices stay healthy, and it can register no more until the kubelet restarts. In earlier kubelets, the end of "
-    "the first stream disconnects the second one.",
+    reason="Kubelet 1.37 refuses a second registration of the same socket and forgets the first: when the plugin "
+    "exits, its devices stay healthy, and it cannot register again until the kubelet restarts. In earlier kubelets, "
+    "the end of the first stream disconnects the second one.",
     source=_CONNECTED,
 )
 async def registers_once(subject: Subject) -> Findings:

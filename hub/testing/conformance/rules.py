@@ -1,16 +1,16 @@
-"""All rules, in the order in which they are checked: those that disturb the plugin come last."""
+"""All rules, in the order in which they are checked: those that disrupt the plugin come last."""
 
 from hub.testing.conformance import (
+    advertised,
     allocation,
-    announced,
     changes,
     containers,
-    disturbances,
     lists,
     preference,
     prestart,
     registration,
     restarts,
+    robustness,
     stopping,
     streams,
 )
@@ -22,12 +22,12 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
     "streams": streams.RULES,
     "Allocate": allocation.RULES,
     "what a container gets": containers.RULES,
-    "announced calls": announced.RULES,
+    "advertised options": advertised.RULES,
     "GetPreferredAllocation": preference.RULES,
     "PreStartContainer": prestart.RULES,
     "changes": changes.RULES,
     "restarts of the kubelet": restarts.RULES,
-    "disturbances": disturbances.RULES,
+    "robustness": robustness.RULES,
     "stopping": stopping.RULES,
 }
 """The rules by subject."""

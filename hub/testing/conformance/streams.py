@@ -16,7 +16,7 @@ RUN_CLIENT = "kubelet, pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go, r
     "stream-stays-open",
     Level.MUST,
     "ListAndWatch does not return while the plugin is running.",
-    reason="The end of the stream means to the kubelet that the plugin is gone: all its devices become unhealthy.",
+    reason="To the kubelet, the end of the stream means that the plugin is gone: all its devices become unhealthy.",
     source=RUN_CLIENT,
 )
 async def stream_stays_open(subject: Subject) -> Findings:
@@ -31,8 +31,8 @@ async def stream_stays_open(subject: Subject) -> Findings:
     "several-streams",
     Level.MUST,
     "Several streams at the same time all get the list.",
-    reason="A new kubelet opens its stream before the plugin knows that the old one's is dead. If the new stream waits "
-    "for the old one, the resource has no devices meanwhile.",
+    reason="A new kubelet opens its stream before the plugin knows that the old kubelet's stream is dead. If the new "
+    "stream waits for the old one, the resource has no devices in the meantime.",
     source=RUN_CLIENT,
 )
 async def several_streams(subject: Subject) -> Findings:

@@ -1,4 +1,4 @@
-"""The plugin under test, and the kubelet that is played to it."""
+"""The plugin under test, and the fake kubelet that it talks to."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ class Subject:
 
     Args:
         socket: Where it serves, if nothing else is known.
-        kubelet: The kubelet that is played to it; started with the subject.
+        kubelet: The fake kubelet that it talks to; started with the subject.
         plugin_dir: The kubelet's plugin directory.
         command: Starts it.
         resource: The resource to check; by default the first one that is registered.
@@ -83,12 +83,12 @@ class Subject:
 
     @property
     def has_kubelet(self) -> bool:
-        """Whether a kubelet is played to it."""
+        """Whether it talks to a fake kubelet."""
         return self._kubelet is not None
 
     @property
     def kubelet(self) -> FakeKubelet:
-        """The kubelet that is played to it."""
+        """The fake kubelet that it talks to."""
         if self._kubelet is None:
             raise NotApplicable(_ONLY_SOCKET)
         return self._kubelet
@@ -109,7 +109,7 @@ class Subject:
     def change(self) -> Sequence[str]:
         """The command that changes its list."""
         if not self._change:
-            raise NotApplicable("no command changes the plugin's list: name one with --change")
+            raise NotApplicable("no command changes the plugin's list: specify one with --change")
         return self._change
 
     @property
@@ -192,7 +192,7 @@ class Subject:
         ]
 
     def registration_count(self) -> int:
-        """Return how often it has registered with the running kubelet; 0 if no kubelet is played."""
+        """Return how often it has registered with the running kubelet; 0 if there is no fake kubelet."""
         return len(self.registrations(self._kubelet.starts)) if self._kubelet else 0
 
     def lists(self) -> list[ListUpdate]:

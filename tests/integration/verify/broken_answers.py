@@ -209,11 +209,11 @@ class _UnqualifiedName(_Giving):
     wrong = wire.ContainerAllocateResponse(cdi_devices=[wire.CDIDevice(name="d0")])
 
 
-# What the options announce: GetPreferredAllocation and PreStartContainer.
+# What the options advertise: GetPreferredAllocation and PreStartContainer.
 
 
 @breaks("options-implemented")
-class _Announced(ModelPlugin):
+class _Advertised(ModelPlugin):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.on_prefer = refuse(grpc.StatusCode.UNIMPLEMENTED, "method not implemented")

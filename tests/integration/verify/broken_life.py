@@ -1,4 +1,4 @@
-"""Plugins that break the rules about their life cycle: registration, restarts, disturbances and the end."""
+"""Plugins that break the rules about their life cycle: registration, restarts, robustness and the end."""
 
 import asyncio
 import os
@@ -92,7 +92,7 @@ class _RegistersTwice(ModelPlugin):
         await super().announce()
 
 
-# Disturbances.
+# Robustness.
 
 
 @breaks("survives-garbage")

@@ -61,7 +61,7 @@ async def test_a_broken_rule_decides_the_exit_code() -> None:
     done = await _verify(*PATIENT, "--rule", "health-words", "--json", "--", *PLUGIN, "health-words")
     assert (done.code, done.err) == (Exit.FAILED, ""), done
     (result,) = json.loads(done.out)["results"]
-    assert (result["outcome"], result["findings"]) == ("failed", ["device 'd1' has the health 'healthy'"])
+    assert (result["outcome"], result["findings"]) == ("failed", ["device 'd1' has health 'healthy'"])
     done = await _verify(*PATIENT, "--rule", "ids-short", "--", *PLUGIN, "ids-short")
     assert (done.code, done.err) == (Exit.OK, ""), done
     assert "docs/verify.md#ids-short" in done.out

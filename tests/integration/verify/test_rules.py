@@ -142,5 +142,5 @@ async def test_many_findings_are_counted(plugin_dir: Path) -> None:
 
     async with subject(plugin_dir, Odd, PATIENT) as found:
         result = (await _results(found, "health-words"))["health-words"]
-    assert result.findings[0] == "device 'd0' has the health 'ok'"
+    assert result.findings[0] == "device 'd0' has health 'ok'"
     assert result.findings[-1] == "and 15 more"

@@ -32,11 +32,11 @@ def _refusal(*words: str | Path) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "name one of --socket PATH, --plugin-dir DIR with --resource NAME, and -- COMMAND"),
-        (["--socket", "x.sock", "--", "my-plugin"], "name one of"),
-        (["--plugin-dir", "plugins", "--socket", "x.sock"], "name one of"),
+        ([], "specify one of --socket PATH, --plugin-dir DIR with --resource NAME, and -- COMMAND"),
+        (["--socket", "x.sock", "--", "my-plugin"], "specify one of"),
+        (["--plugin-dir", "plugins", "--socket", "x.sock"], "specify one of"),
         (["--plugin-dir", "plugins"], "--plugin-dir needs --resource NAME"),
-        (["--socket", "x.sock", "--resource", "example.com/stub"], "--resource has no meaning"),
+        (["--socket", "x.sock", "--resource", "example.com/stub"], "--resource does not apply"),
         (["--rule", "id-unique", "--", "my-plugin"], "there is no rule id-unique; did you mean ids-unique?"),
     ],
 )

@@ -12,9 +12,9 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.conformance.allocation import allocate_answers
 from hub.testing.conformance.calls import answer_of, connected
-from hub.testing.conformance.disturbances import socket_deleted, socket_replaced, survives_garbage
 from hub.testing.conformance.limits import Limits
 from hub.testing.conformance.lists import watched
+from hub.testing.conformance.robustness import socket_deleted, socket_replaced, survives_garbage
 from hub.testing.conformance.rule import NotApplicable, Rule
 from hub.testing.conformance.streams import stream_stays_open
 from hub.testing.conformance.subject import Subject

@@ -1,4 +1,4 @@
-"""A rule about the calls that a plugin's options announce."""
+"""A rule about the calls that a plugin's options advertise."""
 
 from hub.testing.conformance.preference import choices
 from hub.testing.conformance.prestart import first_start
@@ -10,17 +10,17 @@ from hub.testing.conformance.subject import Subject
 @rule(
     "options-implemented",
     Level.MUST,
-    "It implements the calls that its options announce.",
+    "It implements the calls that its options advertise.",
     reason="An error from GetPreferredAllocation rejects the pod for good, and one from PreStartContainer keeps its "
     "container from starting.",
     source="kubelet, pkg/kubelet/cm/devicemanager/manager.go, callGetPreferredAllocationIfAvailable and "
     "callPreStartContainerIfNeeded",
 )
 async def options_implemented(subject: Subject) -> Findings:
-    """Look at the answers to what is announced."""
+    """Look at the answers to what is advertised."""
     found = (await subject.once(options)).message
     if found is None or not (found.pre_start_required or found.get_preferred_allocation_available):
-        raise NotApplicable("its options announce no call")
+        raise NotApplicable("its options advertise no call")
     if found.get_preferred_allocation_available and any(
         each.answer.is_unimplemented for each in await subject.once(choices)
     ):

@@ -53,12 +53,12 @@ async def replaced(subject: Subject) -> Return:
 @rule(
     "survives-garbage",
     Level.SHOULD,
-    "Clients that send something else than gRPC do not disturb it.",
+    "It is not affected by clients that send anything other than gRPC.",
     reason="Monitoring and port scanners connect to sockets too. A plugin that crashes takes its devices with it.",
-    source="Linux: each process with access to the directory can connect",
+    source="Linux: any process with access to the directory can connect",
 )
 async def survives_garbage(subject: Subject) -> Findings:
-    """Send garbage, then look whether it still answers, and is registered as before."""
+    """Send garbage, then check whether it still answers, and is registered as before."""
     path = await subject.socket()
     before = subject.registration_count()
     for data in _garbage():
@@ -90,8 +90,8 @@ async def socket_deleted(subject: Subject) -> Findings:
     "socket-replaced",
     Level.SHOULD,
     "If its socket is replaced by one that nothing serves, it serves and registers again.",
-    reason="A second process of the plugin that ends, as in an upgrade, leaves such a socket. The file exists, but a "
-    "new connection is refused.",
+    reason="A second process of the plugin that exits, as in an upgrade, leaves such a socket behind. The file exists, "
+    "but a new connection is refused.",
     source=_DOCS,
 )
 async def socket_replaced(subject: Subject) -> Findings:
@@ -108,8 +108,8 @@ async def socket_replaced(subject: Subject) -> Findings:
     "directory-emptied",
     Level.MUST,
     "It registers again if all files in the plugin directory were deleted before the kubelet's start.",
-    reason="A node that is cleaned up or installed again starts with an empty directory. Until the plugin registers, "
-    "the resource has no devices.",
+    reason="A node that is cleaned up or reinstalled starts with an empty directory. Until the plugin registers, the "
+    "resource has no devices.",
     source=_DOCS,
 )
 async def directory_emptied(subject: Subject) -> Findings:
@@ -122,8 +122,8 @@ async def directory_emptied(subject: Subject) -> Findings:
     "directory-replaced",
     Level.SHOULD,
     "If the plugin directory itself is replaced, it registers again in the new one, or exits.",
-    reason="A pod's mount keeps showing the old directory. Only a restart of the container helps, and only the plugin "
-    "can notice.",
+    reason="A pod's mount keeps showing the old directory. Only restarting the container fixes this, and only the "
+    "plugin can notice it.",
     source="Linux: a bind mount belongs to the directory, not to its path",
 )
 async def directory_replaced(subject: Subject) -> Findings:
