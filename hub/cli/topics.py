@@ -101,10 +101,7 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
         "The kubelet assigns only healthy devices to new pods. dphub status lists the others, with the reason.",
         [
             ("healthy", "can be allocated"),
-            (
-                "recovering",
-                "works again, and becomes healthy if it keeps working for a while; or its failed reset is being tried again",
-            ),
+            ("recovering", "becomes healthy if it keeps working for a while, or if the reset in progress succeeds"),
             ("unhealthy", "cannot be allocated; most become healthy again when the reason is gone"),
             ("cordoned", "unhealthy because an administrator cordoned it → dphub uncordon DEVICE"),
         ],
