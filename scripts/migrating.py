@@ -20,7 +20,7 @@ TARGET = ROOT / "docs" / "migrating-cases.md"
 CASES = ROOT / "tests" / "unit" / "migrating"
 
 HEAD = """\
-# Migrating: the cases
+# Migration comparison, case by case
 
 What other device plugins do in a case, and what ours do. The cases follow the code and the tests of the other plugins.
 Each case is a test here, so this page says what the code does. `python -m scripts.migrating` generates it from the
