@@ -148,7 +148,7 @@ class Pool(Settings, frozen=True, rename="camel"):
     near_gpus: bool = True
     """Whether a container that just got GPUs gets HCAs close to them, if available; not in pool mode."""
     exclude_topology: bool | None = None
-    """Whether the kubelet is not informed of the NUMA nodes. The default is true in pool mode only, as in the shared
+    """Whether the NUMA nodes are withheld from the kubelet. The default is true in pool mode only, as in the shared
     plugin."""
     bring_up: bool = False
     """Whether network interfaces that are down are brought up when the plugin starts, as in the shared plugin."""
