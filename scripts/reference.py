@@ -69,14 +69,14 @@ also inherit the hub's own environment.
 """
 
 GPU_YAML = """\
-The file of `plugins.gpu:GPU`, YAML or JSON: the file of NVIDIA's device plugin, with the additional `dphub` key. See
-[NVIDIA GPUs](gpu.md)."""
+The configuration file of `plugins.gpu:GPU`, YAML or JSON: that of NVIDIA's device plugin, with an additional `dphub`
+key. See [NVIDIA GPUs](gpu.md)."""
 
 IB_YAML = """\
-The file of `plugins.ib:IB`, YAML or JSON: the file of the RDMA shared device plugin, with additional keys. See
-[RDMA devices](ib.md)."""
+The configuration file of `plugins.ib:IB`, YAML or JSON: that of the RDMA shared device plugin, with additional keys.
+See [RDMA devices](ib.md)."""
 
-STUB_YAML = "The file of `plugins.stub:Stub`, YAML or JSON."
+STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
 Faults that the stub simulates, to try out how a node and its alerts react. A change takes effect at once. `faults` in

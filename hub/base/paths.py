@@ -213,7 +213,7 @@ def _other_writers(mode: int) -> str:
 
 
 _ANOTHER = "choose another with --run-dir or DPHUB_RUN_DIR"
-_ELSEWHERE = "or name another directory with --run-dir or DPHUB_RUN_DIR"
+_ELSEWHERE = "or choose another directory with --run-dir or DPHUB_RUN_DIR"
 _UNUSABLE = "cannot be used as the run directory"
 
 _MAX_LINKS = 40

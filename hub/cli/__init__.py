@@ -46,7 +46,7 @@ SECTIONS = {
     "Develop": {
         "demo": ("demo", "Demonstrate the hub and its plugins with a fake kubelet, on any machine."),
         "fake-kubelet": ("fake_kubelet", "Run a fake kubelet to test plugins against."),
-        "verify": ("verify", "Check whether a device plugin, in any language, behaves as the kubelet needs it."),
+        "verify": ("verify", "Check whether a device plugin, in any language, behaves as the kubelet expects."),
     },
     "Help": {
         "help": ("help", "Show the help of a command or topic; dphub help -h lists the topics."),

@@ -20,9 +20,12 @@ VARIABLES = {
         "the IB plugin",
         "The directory with the node's network tables; in a pod `/proc/1/net`, since `/proc/net` is the pod's own.",
     ),
-    "DPHUB_PLUGIN": (BY_THE_HUB, "Its name."),
-    "DPHUB_WATCHDOG": (BY_THE_HUB, "Seconds without a heartbeat after which it is killed; 0 disables it."),
-    "CONFIG_FILE": ("the GPU plugin", "Its configuration file, if there is no `--config`."),
+    "DPHUB_PLUGIN": (BY_THE_HUB, "The plugin's name."),
+    "DPHUB_WATCHDOG": (
+        BY_THE_HUB,
+        "Seconds without a heartbeat after which the plugin is killed; 0 disables the watchdog.",
+    ),
+    "CONFIG_FILE": ("the GPU plugin", "The plugin's configuration file, if there is no `--config`."),
     "DP_DISABLE_HEALTHCHECKS": ("the GPU plugin", "`all`, `xids`, or XIDs to ignore, such as `13,31`."),
     "DP_ENABLE_HEALTHCHECKS": (
         "the GPU plugin",
@@ -82,7 +85,7 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
 
 def _environment() -> Iterable[tuple[str, Iterable[Row]]]:
     options = [option for option in run.params if isinstance(option, click.Option) and option.envvar]
-    rows = [(str(option.envvar), f"As {option.opts[0]}: {option.help}") for option in options]
+    rows = [(str(option.envvar), f"Same as {option.opts[0]}. {option.help}") for option in options]
     yield "A flag takes precedence over its variable. The hub passes its variables to its plugins.", rows
     others = [(name, f"{meaning} Read by {reader}.") for name, (reader, meaning) in VARIABLES.items()]
     yield "Variables without a flag:", [(name, text.replace("`", "")) for name, text in others]

@@ -36,6 +36,6 @@ class CheckReport(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why there is no device, if that is not an error."""
     differences: tuple[str, ...] | None = None
-    """What becomes different on a node that migrates from another plugin; None if that was not requested."""
+    """What changes on a node that migrates from another plugin; None if that was not requested."""
     loaded: bool = True
     """Whether the plugin's code was loaded; otherwise none of it was checked."""

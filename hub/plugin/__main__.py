@@ -106,7 +106,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", action="store_true", help="with --check: also scan its devices once")
     parser.add_argument(
-        "--migrating", action="store_true", help="with --check: what becomes different for users of another plugin"
+        "--migrating", action="store_true", help="with --check: what changes for users of another plugin"
     )
     parser.add_argument(
         "--shipped-only",
@@ -185,10 +185,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _log_missing_kubelet(plugin_dir: Path) -> None:
-    """If no directory was named and the default one has no kubelet, log how to name another one."""
+    """If no directory was named and the default one has no kubelet, log how to choose another one."""
     is_named = plugin_dir != PLUGIN_DIR or "DPHUB_PLUGIN_DIR" in os.environ
     if not (is_named or kubelet_identity(plugin_dir / KUBELET_SOCKET)):
-        todo = "name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+        todo = "choose another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
         get_logger().info("waiting for kubelet", detail=f"there is no kubelet at {plugin_dir}; {todo}")
 
 

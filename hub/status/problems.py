@@ -93,7 +93,7 @@ def unreachable_problem(pid: int) -> str:
 
 def unreachable_remedy(pid: int) -> str:
     """Return what to do about it."""
-    return f"if this does not change, stop process {pid} and start the hub again; in a pod, the container then restarts"
+    return f"if this persists, stop process {pid} and start the hub again; in a pod, the container then restarts"
 
 
 def _hub_problems(hub: HubStatus) -> Iterator[Problem]:

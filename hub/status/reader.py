@@ -71,7 +71,7 @@ class Reader:
         instance = self.instance()
         if instance is None:
             raise HubError(
-                f"no hub has ever run in {self._run_dir.path}; name another directory with --run-dir or DPHUB_RUN_DIR"
+                f"no hub has ever run in {self._run_dir.path}; choose another directory with --run-dir or DPHUB_RUN_DIR"
             )
         known: list[Problem] = []
         plugins = [self._plugin(instance.hub, each, known, current=running) for each in instance.processes]

@@ -1,4 +1,4 @@
-"""What becomes different on a node that migrates from NVIDIA's plugin with its file.
+"""What changes on a node that migrates from NVIDIA's plugin with its file.
 
 Its parser accepts `rename`, `devices` and `resources`, and its plugin ignores them with a warning. Here they apply.
 """
@@ -13,13 +13,16 @@ from plugins.gpu.resources import plan
 from plugins.gpu.settings.file import GPUSettings
 from plugins.gpu.settings.sharing import ResourcePatterns, SharedResource, SharingMode, SharingSection
 
+_IGNORED = "NVIDIA's plugin ignores this"
+_IGNORED_AND_ALL = f"{_IGNORED} and shares all of them"
+
 
 def differences(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
     """Name each key with another effect, then what that means for the resources of these GPUs."""
     for kind in ("gpus", "mig", "migs"):
         for number, pattern in enumerate(getattr(settings.resources, kind)):
             where = f"resources.{kind}[{number}]"
-            yield f'{where}: devices that match "{pattern.pattern}" become {pattern.name}; ignored there'
+            yield f'{where}: devices that match "{pattern.pattern}" become {pattern.name}; {_IGNORED}'
     if mode := settings.sharing.mode:
         where = "sharing.mps" if settings.sharing.mps else "sharing.timeSlicing"
         for number, entry in enumerate(mode.resources):
@@ -31,12 +34,12 @@ def differences(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
 def _of_entry(where: str, mode: SharingMode, entry: SharedResource) -> Iterator[str]:
     there, here = mode.name_of(_as_there(entry)), mode.name_of(entry)
     if there != here:
-        yield f"{where}.rename: shared devices become {here} instead of {there}; ignored there"
+        yield f"{where}.rename: shared devices become {here} instead of {there}; {_IGNORED}"
     if isinstance(entry.devices, int):
-        yield f"{where}.devices: the number of {entry.name} that are shared is {entry.devices}; ignored there, all are"
+        yield f"{where}.devices: shares only {entry.devices} of the {entry.name} devices; {_IGNORED_AND_ALL}"
     elif entry.devices != "all":
         named = ", ".join(map(str, entry.devices)) or "none"
-        yield f"{where}.devices: the {entry.name} that are shared: {named}; ignored there, all are"
+        yield f"{where}.devices: shares only these {entry.name} devices: {named}; {_IGNORED_AND_ALL}"
 
 
 def _of_resources(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
@@ -45,7 +48,7 @@ def _of_resources(settings: GPUSettings, gpus: Sequence[Gpu]) -> Iterator[str]:
     )
     for resource in dict.fromkeys([*there, *here]):
         if there[resource] != here[resource]:
-            yield f"{resource} on this node: {there[resource]} devices there, {here[resource]} here"
+            yield f"{resource} on this node: {there[resource]} devices with NVIDIA's plugin, {here[resource]} here"
 
 
 def settings_there(settings: GPUSettings) -> GPUSettings:

@@ -45,7 +45,7 @@ class StubNode(Settings, frozen=True):
     container_path: str = "/dev/stub{n}"
     """The file in the container; `{n}` is the device's number."""
     permissions: Permissions = "rw"
-    """The permissions of the container."""
+    """The container's permissions on the device file."""
 
     def __post_init__(self) -> None:
         fill_in(self.container_path, n=0)

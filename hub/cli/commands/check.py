@@ -27,7 +27,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 """As in `run`."""
 
 _NVIDIA = "plugins.gpu:GPU"
-"""The plugin that reads the file of NVIDIA's."""
+"""The plugin that reads the configuration file of NVIDIA's."""
 
 
 @click.command(
@@ -51,7 +51,7 @@ _NVIDIA = "plugins.gpu:GPU"
 @click.option(
     "--migrating",
     is_flag=True,
-    help="FILE is the file of NVIDIA's device plugin: list what becomes different with it here.",
+    help="FILE is the configuration file of NVIDIA's device plugin: list what changes when it is used here.",
 )
 @click.option(
     "--scan",
@@ -82,14 +82,15 @@ def check(
     plugins in it only those that come with the hub are loaded. The code of a plugin can do anything once it is loaded:
     use --load and --plugin only for code that you trust.
 
-    With --migrating, FILE is the file of NVIDIA's device plugin. It means the same here, except for keys that
-    NVIDIA's plugin accepts and ignores. Run it on a node with GPUs to see the numbers of devices before and after.
+    With --migrating, FILE is the configuration file of NVIDIA's device plugin. It means the same here, except for
+    keys that NVIDIA's plugin accepts and ignores. Run this on a node with GPUs to see the numbers of devices before and
+    after.
     """
     if migrating:
         if load or scan or plugin:
-            raise click.UsageError("--migrating cannot be combined with --load, --plugin and --scan")
+            raise click.UsageError("--migrating cannot be combined with --load, --plugin or --scan")
         if file is None:
-            raise click.UsageError("--migrating needs FILE, the file of NVIDIA's device plugin")
+            raise click.UsageError("--migrating needs FILE, the configuration file of NVIDIA's device plugin")
         sys.exit(_check_plugin(_NVIDIA, file, host_root, ["--migrating"], as_json=as_json))
     if plugin:
         if load:
@@ -151,7 +152,7 @@ def _print(report: CheckReport) -> None:
     for difference in report.differences or ():
         echo(difference)
     if report.differences == ():
-        echo("nothing becomes different")
+        echo("nothing changes")
     for each in report.excluded:
         echo(f"excluded: {each.id}: {each.reason}")
     _print_findings(report)

@@ -66,7 +66,11 @@ class AdminCommands:
                 ok=False, message=f"the newer hub {newest} owns this node: repeat the command with --instance {newest}"
             )
         if self._ownership.role is Role.LEAVING:
-            return Response(ok=False, message="this hub is stopping, and leaves the node to another hub: ask that one")
+            return Response(
+                ok=False,
+                message="this hub is stopping, and is handing the node over to another hub: "
+                "repeat the command with --instance and the name of that hub",
+            )
         response = await self._run(request)
         self._inventory.publish()
         self._status.write()

@@ -48,7 +48,7 @@ class PluginConfig:
     stop_signal: int = signal.SIGTERM
     """The signal that asks it to stop."""
     watchdog: float = 30.0
-    """Seconds without a heartbeat after which the process is killed and restarted; 0 disables it."""
+    """Seconds without a heartbeat after which the process is killed and restarted; 0 disables the watchdog."""
     rlimits: Mapping[str, int] = field(default_factory=dict)
     """From `rlimit_NAME`: any limit of `man 2 setrlimit`, in lower case; an empty value means unlimited."""
     env: Mapping[str, str] = field(default_factory=dict)

@@ -150,4 +150,4 @@ def _check(spec: dict[str, Any], names: set[str], hook: str) -> None:
     edits = [checked.container_edits, *(device.container_edits for device in checked.devices)]
     hooks = {each.path for part in edits for each in part.hooks}
     if other := hooks - {hook}:
-        raise ProgramFailed(f"{PROGRAM} wrote a specification with other hooks than {hook}: {', '.join(sorted(other))}")
+        raise ProgramFailed(f"{PROGRAM} wrote a specification with hooks other than {hook}: {', '.join(sorted(other))}")

@@ -168,11 +168,11 @@ class Effect(StrEnum):
     WARN = "warn"
     """`dphub status` shows a warning."""
     UNHEALTHY = "unhealthy"
-    """The GPU is unhealthy once the finding has lasted; before, there is a warning."""
+    """The GPU is unhealthy once the finding has lasted `unhealthy_after` seconds; before that, there is a warning."""
 
 
 class FindingTable(Settings, frozen=True):
-    """`dphub.health.findings`: the effect of what is wrong with a GPU that works."""
+    """`dphub.health.findings`: how problems on a GPU that still works affect its health."""
 
     unhealthy_after: Annotated[float, msgspec.Meta(ge=0)] = 60
     """Seconds that a finding must last before it makes a GPU unhealthy."""
@@ -181,9 +181,9 @@ class FindingTable(Settings, frozen=True):
     fabric_health: Effect = Effect.WARN
     """The driver reports that the connection to the NVLink fabric is impaired."""
     nvlink: Effect = Effect.WARN
-    """NVLinks are inactive that all other GPUs of the same model have active."""
+    """Some NVLinks are inactive that are active on all other GPUs of the same model."""
     pcie: Effect = Effect.WARN
-    """The PCIe link has fewer lanes than GPU and slot have."""
+    """The PCIe link has fewer lanes than the GPU and the slot support."""
     remap: Effect = Effect.WARN
     """Faulty memory is replaced by spare memory at the next reset."""
     temperature: Effect = Effect.WARN

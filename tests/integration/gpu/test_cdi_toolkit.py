@@ -122,7 +122,7 @@ def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
         ("sed s/permissions/rights/ OUTPUT", "Object contains unknown field `rights`"),
         ("sed s,/dev/nvidia0,nvidia0, OUTPUT", "Expected `str` matching regex '^/'"),
         ("sed s/GPU-/CPU-/ OUTPUT", "wrote a specification without GPU-"),
-        (f"sed s,{HOOK},/tmp/hook, OUTPUT", f"with other hooks than {HOOK}: /tmp/hook"),
+        (f"sed s,{HOOK},/tmp/hook, OUTPUT", f"with hooks other than {HOOK}: /tmp/hook"),
     ],
 )
 def test_what_is_not_a_specification_is_not_used(

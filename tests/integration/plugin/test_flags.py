@@ -61,7 +61,7 @@ runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])
 def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: int) -> None:
-    """A plugin started by hand says once how to name another directory, unless a directory was named."""
+    """A plugin started by hand says once how to choose another directory, unless one was named."""
     environment = {name: value for name, value in os.environ.items() if name != "DPHUB_PLUGIN_DIR"}
     environment |= {"DPHUB_PLUGIN_DIR": str(root / "plugins")} if named else {}
     command = [sys.executable, "-c", STARTED, str(root / "plugins"), "plugins.stub:Stub"]
@@ -71,7 +71,8 @@ def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: 
         while lines[-1] and "there is no directory" not in lines[-1]:
             lines.append(plugin.stderr.readline())
         plugin.terminate()
-    todo = f"there is no kubelet at {root}/plugins; name another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+    advice = "choose another plugin directory with --plugin-dir or DPHUB_PLUGIN_DIR"
+    todo = f"there is no kubelet at {root}/plugins; {advice}"
     assert (sum(todo in line for line in lines), "waiting for kubelet" in lines[-1]) == (hints, True), lines
 
 

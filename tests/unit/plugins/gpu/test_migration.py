@@ -11,6 +11,8 @@ from plugins.gpu.settings.file import GPUSettings
 from tests.harness.gpu_support import facts
 from tests.simulators.nvml import SimulatedNode
 
+IGNORED = "NVIDIA's plugin ignores this"
+
 
 def _settings(**sections: Any) -> GPUSettings:  # noqa: ANN401 - as in a file
     return msgspec.convert(sections, GPUSettings)
@@ -21,7 +23,7 @@ def _shared(**entry: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sections", [{}, {"sharing": _shared()}, {"sharing": _shared(rename="gpu.shared")}])
-def test_nothing_becomes_different(tmp_path: Path, sections: dict[str, Any]) -> None:
+def test_nothing_changes(tmp_path: Path, sections: dict[str, Any]) -> None:
     """As long as no key is used that is ignored there."""
     assert list(differences(_settings(**sections), facts(SimulatedNode(tmp_path, "pair")))) == []
 
@@ -34,23 +36,24 @@ def test_keys_that_are_ignored_there(tmp_path: Path) -> None:
     )
     entry = "sharing.timeSlicing.resources[0]"
     keys = [
-        'resources.gpus[0]: devices that match "*H100*" become nvidia.com/h100; ignored there',
-        f"{entry}.rename: shared devices become nvidia.com/slice instead of nvidia.com/gpu.shared; ignored there",
-        f"{entry}.devices: the number of nvidia.com/gpu that are shared is 1; ignored there, all are",
+        f'resources.gpus[0]: devices that match "*H100*" become nvidia.com/h100; {IGNORED}',
+        f"{entry}.rename: shared devices become nvidia.com/slice instead of nvidia.com/gpu.shared; {IGNORED}",
+        f"{entry}.devices: shares only 1 of the nvidia.com/gpu devices; {IGNORED} and shares all of them",
     ]
     assert list(differences(settings, [])) == keys
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
         *keys,
-        "nvidia.com/gpu.shared on this node: 8 devices there, 0 here",
-        "nvidia.com/h100 on this node: 0 devices there, 2 here",
+        "nvidia.com/gpu.shared on this node: 8 devices with NVIDIA's plugin, 0 here",
+        "nvidia.com/h100 on this node: 0 devices with NVIDIA's plugin, 2 here",
     ]
 
 
 def test_a_list_of_devices(tmp_path: Path) -> None:
     """The others stay whole here."""
     settings = _settings(sharing=_shared(devices=["0"]))
+    entry = "sharing.timeSlicing.resources[0]"
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [
-        "sharing.timeSlicing.resources[0].devices: the nvidia.com/gpu that are shared: 0; ignored there, all are",
-        "nvidia.com/gpu.shared on this node: 8 devices there, 4 here",
-        "nvidia.com/gpu on this node: 0 devices there, 1 here",
+        f"{entry}.devices: shares only these nvidia.com/gpu devices: 0; {IGNORED} and shares all of them",
+        "nvidia.com/gpu.shared on this node: 8 devices with NVIDIA's plugin, 4 here",
+        "nvidia.com/gpu on this node: 0 devices with NVIDIA's plugin, 1 here",
     ]
