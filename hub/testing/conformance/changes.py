@@ -1,4 +1,4 @@
-"""A rule about changes of the list; after its check, the list differs from what was observed before."""
+"""A rule about changes to the list; after its check, the list differs from what was observed before."""
 
 import asyncio
 from collections.abc import Sequence

@@ -127,7 +127,7 @@ async def ids_short(subject: Subject) -> Findings:
     "health-words",
     Level.MUST,
     'The health of a device is "Healthy" or "Unhealthy".',
-    reason='Every other word, even "healthy", counts as unhealthy: no pod ever gets the device, and nothing says why.',
+    reason='Any other word, even "healthy", counts as unhealthy: no pod ever gets the device, and nothing says why.',
     source=_UPDATE,
 )
 async def health_words(subject: Subject) -> Findings:

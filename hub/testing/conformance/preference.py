@@ -77,7 +77,7 @@ async def preference_answers(subject: Subject) -> Findings:
 @rule(
     "preference-legal",
     Level.SHOULD,
-    "It prefers as many devices as requested, from the available ones, with all that are required; or none.",
+    "Its answer is empty, or contains exactly as many devices as requested: only available ones and all required ones.",
     reason="The kubelet drops ids that are not available, and fills the rest with arbitrary devices: the container "
     "gets a combination that the plugin did not want.",
     source=_CHOICE,

@@ -65,10 +65,10 @@ def failure(found: Return, limit: float) -> str:
 @rule(
     "kubelet-restart",
     Level.MUST,
-    "It registers again after a restart of the kubelet, without a restart of its own.",
-    reason="A kubelet that starts deletes all sockets in its directory and knows no plugin. Until it registers, the "
-    "resource has no devices, and pods that request one are rejected for good. A plugin that exits instead depends on "
-    "the kubelet's delay between restarts of containers, which grows to minutes.",
+    "It registers again after the kubelet restarts, without restarting itself.",
+    reason="A kubelet that starts deletes all sockets in its directory and knows of no plugins. Until the plugin "
+    "registers, the resource has no devices, and pods that request one are rejected for good. A plugin that exits "
+    "instead depends on the kubelet's back-off delay for container restarts, which grows to minutes.",
     source=_CLEANUP,
 )
 async def kubelet_restart(subject: Subject) -> Findings:

@@ -75,8 +75,8 @@ async def survives_garbage(subject: Subject) -> Findings:
     "socket-deleted",
     Level.SHOULD,
     "If its socket is deleted, it serves and registers again.",
-    reason="The running kubelet keeps its connection, but a new connection finds nothing, and after the next fault the "
-    "devices are gone until a restart of the plugin.",
+    reason="The running kubelet keeps its connection, but a new one finds nothing: once the old connection breaks, "
+    "the devices are gone until the plugin restarts.",
     source=_DOCS,
 )
 async def socket_deleted(subject: Subject) -> Findings:

@@ -233,7 +233,7 @@ async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeK
 
 
 async def test_everything_else_is_answered_while_resets_hang(node: Node, kubelet: FakeKubelet) -> None:
-    """Eight hanging resets hold up neither Allocate nor a change of the list."""
+    """Eight hanging resets hold up neither Allocate nor a change to the list."""
     plugin = await _plugin(node, kubelet, "{reset: true, resources: [{devices: 12}]}", devices=12)
     node.faults("reset: {'*': {do: hang}}")
     async with dialled(node.sockets()[0]) as client:
