@@ -99,7 +99,7 @@ def _common(settings: GPUSettings, paths: DriverPaths, files: DeviceFiles, drive
     mounts += [_mount(paths, path, target) for path, target in (programs(paths) | data_files(paths)).items()]
     mounts += [_mount(paths, path, options=[*_OPTIONS, "noexec"]) for path in sockets(paths)]
     if not hooks:
-        # Without hooks there are no links: mount the libraries under the names that programs look for, too.
+        # Without hooks there are no links: mount the libraries also under the names that programs look for.
         mounts += [_mount(paths, path, soname(path)) for path in found]
     directory = next((path.rpartition("/")[0] for path in found if path.endswith(f"/libcuda.so.{version}")), "")
     return {

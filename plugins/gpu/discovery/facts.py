@@ -34,7 +34,7 @@ class FindingKind(StrEnum):
     FABRIC_HEALTH = "fabric_health"
     """The connection to the NVLink fabric is impaired."""
     NVLINK = "nvlink"
-    """NVLinks are inactive that all other GPUs of the same model have active."""
+    """NVLinks that are active on all other GPUs of the same model are inactive."""
     PCIE = "pcie"
     """The PCIe link has fewer lanes than GPU and slot have."""
     REMAP = "remap"

@@ -121,10 +121,10 @@ class Flags(Settings, frozen=True, rename="camel"):
     mps_root: AbsolutePath = MPS_ROOT
     """The directory on the node that the MPS control daemons share with their clients."""
     use_node_feature_api: bool | None = msgspec.field(default=None, name="useNodeFeatureAPI")
-    """For GPU feature discovery, another program that reads the same file; accepted, without effect."""
+    """For GPU feature discovery, another program that reads the same file; accepted, but has no effect."""
     plugin: PluginFlags = PluginFlags()
     gfd: dict[str, Any] | None = None
-    """For GPU feature discovery; accepted, without effect."""
+    """For GPU feature discovery; accepted, but has no effect."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "nvidia_driver_root", self.nvidia_driver_root or "/")
@@ -148,7 +148,7 @@ class XidTable(Settings, frozen=True):
     """`dphub.health.xids`: the effect of XIDs on a GPU's health."""
 
     ignore: tuple[int, ...] = ()
-    """XIDs without effect on health."""
+    """XIDs that have no effect on health."""
     recover: tuple[int, ...] = ()
     """XIDs after which a GPU is unhealthy until a probe finds no fault and the recovery time has passed."""
     fatal: tuple[int, ...] = ()
@@ -181,7 +181,7 @@ class FindingTable(Settings, frozen=True):
     fabric_health: Effect = Effect.WARN
     """The driver reports that the connection to the NVLink fabric is impaired."""
     nvlink: Effect = Effect.WARN
-    """Some NVLinks are inactive that are active on all other GPUs of the same model."""
+    """Some NVLinks that are active on all other GPUs of the same model are inactive."""
     pcie: Effect = Effect.WARN
     """The PCIe link has fewer lanes than the GPU and the slot support."""
     remap: Effect = Effect.WARN

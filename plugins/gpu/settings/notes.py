@@ -8,7 +8,7 @@ from plugins.gpu.settings.xids import DISABLE, ENABLE, malformed
 
 
 def notes(settings: GPUSettings, environment: Mapping[str, str]) -> Iterator[str]:
-    """Name each setting without effect, and what applies instead."""
+    """Name each setting that has no effect, and what applies instead."""
     sharing = settings.sharing
     if sharing.time_slicing and sharing.mps:
         yield "sharing.timeSlicing is ignored: sharing.mps is set, and only one of the two applies"

@@ -6,7 +6,7 @@ nvidia.com/device-plugin.config
 {{/*
 The configurations, as JSON: `name`, the `suffix` of its objects, and `files` in /etc/dphub. With config.map there is one
 for each name, whose nodes have it as a label, and one without a name for all other nodes. Each has a DaemonSet of its
-own, so no process has to ask the API server for the label, and a change of the label replaces the pod of that node.
+own, so no process has to ask the API server for the label, and a change to the label replaces the pod on that node.
 */}}
 {{- define "dphub.configurations" -}}
 {{- $root := . -}}
