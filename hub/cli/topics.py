@@ -105,7 +105,7 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
         [
             ("healthy", "can be allocated"),
             ("recovering", "becomes healthy if it keeps working for a while, or if the reset in progress succeeds"),
-            ("unhealthy", "cannot be allocated; most become healthy again when the reason is gone"),
+            ("unhealthy", "cannot be allocated; most become healthy again when the fault is gone"),
             ("cordoned", "unhealthy because an administrator cordoned it → dphub uncordon DEVICE"),
         ],
     )
