@@ -100,7 +100,7 @@ def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Seque
         case types.VarTupleType(item_type=item):
             return ["a list of them" if item in beside else f"list of {_value(item, 's')}"]
         case types.DictType(value_type=value):
-            return [f"map of names to {_value(value, 's')}"]
+            return [f"map{plural} of names to {_value(value, 's')}"]
         case types.StructType():
             return [f"section{plural}"]
         case types.AnyType():

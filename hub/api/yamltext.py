@@ -106,7 +106,7 @@ class _Expansion:
         if id(node) in self._known:
             found = self._known[id(node)]
             if found is None:
-                raise ConfigError(self._path, "contains itself, by an alias", where=_line(node.start_mark))
+                raise ConfigError(self._path, "contains itself, through an alias", where=_line(node.start_mark))
             return found
         self._known[id(node)] = None
         inside = [self.measure(part) for part in _parts(node)]

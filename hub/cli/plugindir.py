@@ -20,7 +20,7 @@ def check_own_directory(directory: Path, todo: str = ANOTHER, *, may_be_missing:
     Raises:
         ConfigError: another user could, or it does not exist.
     """
-    check_trusted(directory, "root would delete sockets where it leads", todo, may_be_missing=may_be_missing)
+    check_trusted(directory, "root could be made to delete sockets elsewhere", todo, may_be_missing=may_be_missing)
 
 
 def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:

@@ -95,7 +95,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> 
     try:
         program, *words = _words(plugin, environment)
     except ValueError:
-        return CheckReport(("cmd is not a command line once its variables are replaced",))
+        return CheckReport(("cmd is not a valid command line after its variables are expanded",))
     arguments = plugin_arguments([program, *words])
     if arguments is None or program not in {"python", sys.executable}:
         there = program == "python" or shutil.which(program, path=environment["PATH"])

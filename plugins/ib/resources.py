@@ -52,7 +52,7 @@ def _owners(pools: Sequence[Pool], matching: Sequence[int]) -> Sequence[int]:
 
 def _unselected(hca: Hca) -> str:
     if hca.hidden and not hca.name:
-        return "no pool selects it by what is known about it while a pod is using it"
+        return "no pool selects it; only part of its data is known while a pod is using it"
     return "no pool selects it"
 
 

@@ -56,7 +56,7 @@ class Faults(Settings, frozen=True):
     prefer: PreferFault = PreferFault()
     crash: Crash | None = None
     reset: dict[str, ResetFault] = {}
-    """Faults of resets, by device id; `*` stands for all other devices."""
+    """Faults to simulate in resets, by device id; `*` stands for all other devices."""
 
 
 def read_faults(path: Path | None) -> Faults:

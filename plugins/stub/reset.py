@@ -61,7 +61,7 @@ class Deed(StrEnum):
 
 
 class ResetFault(Settings, frozen=True):
-    """The fault of a device's reset."""
+    """The fault to simulate when a device is reset."""
 
     do: Deed = Deed.SUCCEED
     """What it does."""

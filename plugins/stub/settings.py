@@ -75,7 +75,7 @@ class StubSettings(Settings, frozen=True):
     """The whole file."""
 
     resources: tuple[StubResource, ...] = (StubResource(),)
-    """The served resources."""
+    """The resources to serve."""
     reset: bool = False
     """Whether devices are reset before a container starts."""
     reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25

@@ -94,7 +94,7 @@ class Admission:
         try:
             error = await self._program.send("admit", pod=describe(pod, requests))
         except KubeletEndedError:
-            raise AdmissionError(pod, "a stop of the kubelet") from None
+            raise AdmissionError(pod, "the kubelet stopping") from None
         if error:
             raise AdmissionError(pod, error.removeprefix(_BEFORE).removesuffix(_AFTER))
         self._read_devices(pod)

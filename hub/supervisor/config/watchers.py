@@ -143,7 +143,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     plugin = PluginConfig(**values)
     words = shlex.split(f"{plugin.cmd} {plugin.args or ''}")
     if _are_quoted_together(words):
-        raise section.error("quotes around several words, expected them around one argument at most", "cmd")
+        raise section.error("several words in one pair of quotes; quote each argument separately", "cmd")
     flags = {word.partition("=")[0] for word in words}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
         raise section.error(f"{ours[0]}: the hub sets this, remove it", "cmd")
@@ -194,7 +194,7 @@ def _check_lines(text: str) -> None:
     """
     for line in text.split("\n")[1:]:
         if _SWALLOWED.match(line):
-            raise ValueError("continues in indented lines, one of which is a key or a section: do not indent it")
+            raise ValueError("continues on indented lines, one of which looks like a key or section: do not indent it")
 
 
 def _command(text: str) -> str:

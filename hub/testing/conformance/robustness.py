@@ -64,11 +64,11 @@ async def survives_garbage(subject: Subject) -> Findings:
     for data in _garbage():
         await _send(path, data)
     if subject.exit:
-        yield f"after garbage on its socket, {subject.exit}"
+        yield f"after receiving garbage on its socket, {subject.exit}"
     elif not await answers(path, subject.limits.answer):
-        yield "after garbage on its socket, it does not answer"
+        yield "after receiving garbage on its socket, it does not answer"
     elif subject.registration_count() > before:
-        yield "after garbage on its socket, it registered again"
+        yield "after receiving garbage on its socket, it registered again"
 
 
 @rule(

@@ -38,7 +38,7 @@ class Admission:
         """
         async with self._one_at_a_time:
             if self._closed:
-                raise AdmissionError(pod, "a stop of the kubelet")
+                raise AdmissionError(pod, "the kubelet stopping")
             try:
                 for name, sizes in requests.items():
                     pod.containers[name] = Container(name)

@@ -27,7 +27,7 @@ class DriverPaths:
     Args:
         host: The node's file system.
         driver_root: The directory on the node under which the driver's libraries and programs are installed.
-        dev_root: The directory on the node under which the device files are ("/" for /dev/nvidia0).
+        dev_root: The directory on the node whose dev directory contains the device files ("/" for /dev/nvidia0).
         container_driver_root: Where this process sees `driver_root`; ignored if it is not a directory.
     """
 

@@ -109,7 +109,8 @@ class Flags(Settings, frozen=True, rename="camel"):
     nvidia_driver_root: AbsolutePath = "/"
     """The directory on the node under which the driver's libraries and programs are installed."""
     nvidia_dev_root: str = ""
-    """The directory on the node under which the device files are ("/" for /dev/nvidia0). Empty: the driver root."""
+    """The directory on the node whose dev directory contains the device files ("/" for /dev/nvidia0). Empty: the
+    driver root."""
     gdrcopy_enabled: bool = False
     """Whether containers get GDRCopy's device file."""
     gds_enabled: bool = False
@@ -211,7 +212,7 @@ class CdiSettings(Settings, frozen=True):
     """`dphub.cdi`: what CDI files contain, see `deviceListStrategy`."""
 
     disable_hooks: tuple[str, ...] = ()
-    """Hooks of NVIDIA's container toolkit that the files do not contain, such as `enable-cuda-compat`; or `all`."""
+    """Hooks of NVIDIA's container toolkit to leave out of the files, such as `enable-cuda-compat`; or `all`."""
     feature_flags: tuple[str, ...] = ()
     """Passed on to NVIDIA's container toolkit, if it writes the files."""
 

@@ -91,7 +91,7 @@ def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
     _write(tmp_path, circus_ini=f"[watcher:a]\ncmd = $(circus.env.X)\n[env]\nX = {value}\n")
     done = _check(tmp_path)
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")
-    assert done.stderr == "a: cmd is not a command line once its variables are replaced\n"
+    assert done.stderr == "a: cmd is not a valid command line after its variables are expanded\n"
 
 
 def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:

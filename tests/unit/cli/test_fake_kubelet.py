@@ -115,4 +115,4 @@ def test_it_does_not_follow_another_user_to_the_pod_resources(node: Path) -> Non
     os.lchown(node / "pod-resources", 65534, 65534)
     refusal = _refusal("--plugin-dir", node / "device-plugins")
     assert "belongs to user" in refusal
-    assert "root would delete sockets where it leads; choose another with --pod-resources-socket" in refusal
+    assert "root could be made to delete sockets elsewhere; choose another with --pod-resources-socket" in refusal

@@ -29,7 +29,7 @@ def test_root_deletes_no_sockets_where_another_user_leads(directory: Path, place
     else:
         own.chmod(0o777)
     with pytest.raises(
-        ConfigError, match=r"root would delete sockets where it leads; choose another with --plugin-dir"
+        ConfigError, match=r"root could be made to delete sockets elsewhere; choose another with --plugin-dir"
     ):
         check_own_directory(own)
 
