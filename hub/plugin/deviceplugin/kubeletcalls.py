@@ -23,6 +23,10 @@ class KubeletCalls:
         """Return whether there has been no call for so many seconds."""
         return not self._calls and time.monotonic() - self._last_end >= seconds
 
+    def expect_call(self) -> None:
+        """Let `are_over` wait from now on: a call may have arrived while this process could not run."""
+        self._last_end = time.monotonic()
+
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
         """Answer a call in the block, which begins as soon as it may be answered."""

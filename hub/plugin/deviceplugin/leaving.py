@@ -58,6 +58,7 @@ class Leaving:
 
     async def hand_over(self) -> None:
         """Keep serving until another hub has the resource, or none can take it over; for a limited time."""
+        self._calls.expect_call()
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
                 # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.

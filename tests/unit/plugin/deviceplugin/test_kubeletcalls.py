@@ -78,3 +78,11 @@ async def test_calls_are_over_some_time_after_the_last_answer() -> None:
     await caller.answer()
     assert calls.are_over(0)
     assert not calls.are_over(60)
+
+
+async def test_a_call_that_is_expected_is_not_over() -> None:
+    """A process that was frozen has not seen it yet."""
+    calls = KubeletCalls()
+    calls.expect_call()
+    assert not calls.are_over(60)
+    assert calls.are_over(0)
