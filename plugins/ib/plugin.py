@@ -27,7 +27,7 @@ from plugins.ib.discovery.facts import Hca
 from plugins.ib.discovery.interfaces import Interfaces
 from plugins.ib.discovery.memory import FunctionMemory
 from plugins.ib.discovery.routes import default_route_interfaces
-from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states
+from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states, with_device_files
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
 from plugins.ib.preference import prefer
@@ -140,7 +140,7 @@ class IB(Plugin):
         if not found or any(each is None for each in found):
             raise ValueError("a device was just removed")
         pools, hcas = zip(*(each for each in found if each), strict=True)
-        distinct = {hca.pci: self._memory.with_device_files(hca) for group in hcas for hca in group}
+        distinct = {hca.pci: with_device_files(hca) for group in hcas for hca in group}
         files = {hca.pci: device_nodes(self.host, pools[0], hca) for hca in distinct.values()}
         answer = allocation(pools[0], list(distinct.values()), files)
         if pools[0].mode.exclusive:

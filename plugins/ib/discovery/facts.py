@@ -61,6 +61,6 @@ class Hca(msgspec.Struct, frozen=True):
     in_pod: bool = False
     """Whether a pod has its network interfaces, so that `netdevs`, `link_types` and `pkeys` are those last seen."""
     hidden: bool = False
-    """Whether a pod has the RDMA device too, so that all its facts are those last seen, as far as they are known."""
+    """Whether a pod has the RDMA device too, so that its facts, except device files, are those last seen, if known."""
     path: str = ""
     """Its resolved path under /sys/devices, which shows its location in the PCI tree."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from hub import Host, Runtime, UnreadableError
 from plugins.ib.discovery.facts import Hca
-from plugins.ib.discovery.sysfs import character_devices, function_exists, is_exclusive, read_hidden, virtual_functions
+from plugins.ib.discovery.sysfs import function_exists, is_exclusive, read_hidden, virtual_functions
 
 
 class LastSeen(msgspec.Struct, frozen=True):
@@ -25,9 +25,6 @@ class LastSeen(msgspec.Struct, frozen=True):
     netdevs: tuple[str, ...] = ()
     link_types: tuple[str, ...] = ()
     pkeys: tuple[str, ...] = ()
-    uverbs: str = ""
-    umads: tuple[str, ...] = ()
-    issms: tuple[str, ...] = ()
 
 
 class FunctionMemory:
@@ -63,25 +60,6 @@ class FunctionMemory:
         except OSError as error:
             self._log.error("file not written", file=str(self._path), reason=str(error))
 
-    def with_device_files(self, hca: Hca) -> Hca:
-        """Return an HCA with the device files that it has now, even if it is hidden.
-
-        Raises:
-            ValueError: they are unknown.
-        """
-        if not hca.hidden:
-            return hca
-        files = character_devices(self._host)
-        own = files.get(hca.name, {})
-        others = {name for owner, kinds in files.items() if owner != hca.name for name in kinds.get("uverbs", ())}
-        current = replace(hca, uverbs=next(iter(own.get("uverbs", [])), hca.uverbs))
-        if not current.uverbs or current.uverbs in others:
-            raise ValueError(
-                f"the RDMA device of {hca.pci} is in the network namespace of a pod, which must end first: "
-                "its device files are unknown until then"
-            )
-        return current
-
     def _completed(self, hca: Hca) -> Hca:
         known = self._known.get(hca.pci)
         if hca.netdevs or known is None or not known.netdevs or known.driver != hca.driver:
@@ -105,7 +83,7 @@ class FunctionMemory:
 
     def _remember(self, hcas: Sequence[Hca]) -> None:
         known = {pci: seen for pci, seen in self._known.items() if function_exists(self._host, pci)}
-        known.update({hca.pci: _last_seen(hca) for hca in hcas if hca.name and _is_text(hca.driver + hca.uverbs)})
+        known.update({hca.pci: _last_seen(hca) for hca in hcas if hca.name and _is_text(hca.driver)})
         self._known = known
 
     def _read(self) -> Mapping[str, LastSeen]:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,8 +35,6 @@ _DIGITS = "[0-9]{1,18}"
 """A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
 
 _PCI = "/sys/bus/pci/devices"
-_VERBS = "/sys/class/infiniband_verbs"
-_MAD = "/sys/class/infiniband_mad"
 _ETHER, _INFINIBAND = "1", "32"
 """Types of network interfaces (ARPHRD_ETHER and ARPHRD_INFINIBAND of linux/if_arp.h)."""
 
@@ -52,13 +50,12 @@ class RdmaDevices(NamedTuple):
 
 def read_hcas(host: Host) -> RdmaDevices:
     """Read all RDMA devices. One that is removed during the read is left out."""
-    nodes = character_devices(host)
     # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
     found, unreadable = [], {}
     for entry in _entries(host.path(RDMA_DEVICES)):
         try:
-            hca = _read_hca(entry, nodes, vf_numbers)
+            hca = _read_hca(entry, vf_numbers)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -89,14 +86,16 @@ def is_exclusive(host: Host) -> bool:
     return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
-def character_devices(host: Host) -> dict[str, dict[str, list[str]]]:
-    """Find the names of device files, by RDMA device and kind."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for entry in (*_entries(host.path(_VERBS)), *_entries(host.path(_MAD))):
-        # Compare whole names: mlx5_10 begins with mlx5_1. `abi_version` is not a device.
-        if owner := _text(entry / "ibdev"):
-            found.setdefault(owner, {}).setdefault(entry.name.rstrip("0123456789"), []).append(entry.name)
-    return found
+def with_device_files(hca: Hca) -> Hca:
+    """Return an HCA with the device files that it has now, even if it is hidden.
+
+    Raises:
+        ValueError: it has none.
+    """
+    current = msgspec.structs.replace(hca, **_device_files(Path(hca.path)))
+    if not current.uverbs:
+        raise ValueError(f"{hca.pci} has no uverbs device at the moment, for example because its driver is restarting")
+    return current
 
 
 def function_exists(host: Host, pci: str) -> bool:
@@ -117,16 +116,13 @@ def read_hidden(host: Host, pci: str) -> Hca | None:
         return None
 
 
-def _read_hca(
-    entry: Path, nodes: dict[str, dict[str, list[str]]], vf_numbers: Callable[[Path], dict[str, int]]
-) -> Hca | None:
+def _read_hca(entry: Path, vf_numbers: Callable[[Path], dict[str, int]]) -> Hca | None:
     if not entry.name.isascii():
         raise ValueError("its name is not ASCII, and containers get it in a variable")
     function = _target(entry / "device")
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
         return None
-    own = nodes.get(entry.name, {})
     return msgspec.structs.replace(
         _read_function(function, vf_numbers),
         name=entry.name,
@@ -134,9 +130,6 @@ def _read_hca(
         firmware=_text(entry / "fw_ver"),
         board=_text(entry / "board_id"),
         ports=tuple(_read_port(number, port) for number, port in _ports(entry)),
-        uverbs=next(iter(own.get("uverbs", [])), ""),
-        umads=tuple(own.get("umad", [])),
-        issms=tuple(own.get("issm", [])),
         pkeys=tuple(sorted({_text(port / "pkeys/0") for _, port in _ports(entry) if _has_pkeys(port)} - {""})),
     )
 
@@ -158,7 +151,25 @@ def _read_function(function: Path, vf_numbers: Callable[[Path], dict[str, int]])
         vfs=_count(function / "sriov_numvfs"),
         acpi_index=_text(function / "acpi_index"),
         path=str(function),
+        **_device_files(function),
     )
+
+
+def _device_files(function: Path) -> dict[str, Any]:
+    """Find the names of a PCI function's device files, as fields of an Hca.
+
+    Only the function's own directory shows them reliably: the attribute `ibdev` of a device file is the name of its
+    RDMA device, which a container with CAP_NET_ADMIN can change, even to the last known name of another one.
+    """
+
+    def find(directory: str, kind: str) -> tuple[str, ...]:
+        return tuple(path.name for path in _entries(function / directory) if path.name.rstrip("0123456789") == kind)
+
+    return {
+        "uverbs": next(iter(find("infiniband_verbs", "uverbs")), ""),
+        "umads": find("infiniband_mad", "umad"),
+        "issms": find("infiniband_mad", "issm"),
+    }
 
 
 def _link_types(function: Path) -> tuple[str, ...]:

@@ -93,6 +93,20 @@ class RdmaTree:
         # Last: who reads the tree finds a whole device.
         self._link(ib, self.root / "sys/class/infiniband" / name)
 
+    def rename(self, name: str, new: str) -> None:
+        """A process with CAP_NET_ADMIN renames the RDMA device; the kernel accepts any characters but a slash."""
+        function = self._functions[new] = self._functions.pop(name)
+        self._facts[new] = self._facts.pop(name)
+        for owner in function.glob("infiniband_*/*/ibdev"):
+            owner.write_text(f"{new}\n")
+        if self._hidden(name).exists():
+            self._hidden(name).rename(self._hidden(new))
+            (self._hidden(new) / name).rename(self._hidden(new) / new)
+        elif (function / "infiniband").exists():
+            (self.root / "sys/class/infiniband" / name).unlink()
+            (function / "infiniband" / name).rename(function / "infiniband" / new)
+            self._link(function / "infiniband" / new, self.root / "sys/class/infiniband" / new)
+
     def unbind(self, name: str) -> None:
         """The driver lets go of the function: the RDMA device is gone, the function stays."""
         function = self._functions[name]

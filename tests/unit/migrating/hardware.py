@@ -137,6 +137,7 @@ def remove_nodes(tree: RdmaTree, name: str, kind: str) -> None:
     classes = tree.root / "sys/class" / ("infiniband_verbs" if kind == "uverbs" else "infiniband_mad")
     for link in list(classes.iterdir()):
         if link.name.startswith(kind) and link.is_symlink() and function in link.resolve().parents:
+            shutil.rmtree(link.resolve())
             link.unlink()
             (tree.root / "dev/infiniband" / link.name).unlink()
 

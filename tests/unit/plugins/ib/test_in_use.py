@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -138,15 +139,57 @@ def test_the_next_container(tmp_path: Path, tree: RdmaTree) -> None:
     assert before[1]["UCX_NET_DEVICES"] == "mlx5_4:1"
 
 
-def test_device_files_that_are_unknown(tmp_path: Path, tree: RdmaTree) -> None:
-    """The container does not start with those of another function."""
+def test_a_pod_renames_its_device(tmp_path: Path, tree: RdmaTree) -> None:
+    """Another function takes the name and the number that are now free: each container gets its function's files."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_3")
+    tree.rename("mlx5_3", "mine")
+    tree.unbind("mlx5_4")
+    tree.rename("mlx5_4", "mlx5_3")
+    tree.bind("mlx5_3")
+    devices = plugin.scan()
+    files = {vf: plugin.allocate(devices[vf])[0][:2] for vf in (VFS[2], VFS[3])}
+    assert files == {vf: _files(number) for vf, number in ((VFS[2], 3), (VFS[3], 4))}
+
+
+def test_a_pod_that_had_the_device_from_the_start(tmp_path: Path, tree: RdmaTree) -> None:
+    """The next container gets all its files, although the plugin never saw its name."""
+    tree.set_exclusive()
+    tree.move_to_pod("mlx5_4")
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    assert plugin.allocate(plugin.scan()[VFS[3]])[0][:2] == _files(4)
+
+
+def test_numbers_that_change_while_a_pod_has_the_device(tmp_path: Path, tree: RdmaTree) -> None:
+    """The next container gets the files that the device has now, of every kind."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
     plugin.scan()
     tree.move_to_pod("mlx5_4")
-    (tree.root / "sys/class/infiniband_verbs/uverbs4/ibdev").write_text("mlx5_7\n")
-    with pytest.raises(ValueError, match=r"0000:07:00\.4 is in the network namespace of a pod"):
-        plugin.allocate(plugin.scan()[VFS[3]])
+    devices = plugin.scan()
+    for kind, old, new in (("verbs", "uverbs4", "uverbs9"), ("mad", "umad8", "umad18")):
+        directory = tree.root / "sys/bus/pci/devices" / VFS[3] / f"infiniband_{kind}"
+        (directory / old).rename(directory / new)
+        (tree.root / "dev/infiniband" / old).rename(tree.root / "dev/infiniband" / new)
+    assert plugin.allocate(devices[VFS[3]])[0][:2] == _files(9)
+
+
+def _files(number: int) -> list[str]:
+    return [f"/dev/infiniband/{name}" for name in (f"uverbs{number}", f"umad{2 * number}")]
+
+
+def test_a_device_without_files(tmp_path: Path, tree: RdmaTree) -> None:
+    """The container does not start."""
+    tree.set_exclusive()
+    plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
+    plugin.scan()
+    tree.move_to_pod("mlx5_4")
+    devices = plugin.scan()
+    shutil.rmtree(tree.root / "sys/bus/pci/devices" / VFS[3] / "infiniband_verbs")
+    with pytest.raises(ValueError, match=r"0000:07:00\.4 has no uverbs device at the moment"):
+        plugin.allocate(devices[VFS[3]])
 
 
 def test_a_node_interface_of_the_same_name(tmp_path: Path, tree: RdmaTree) -> None:

@@ -107,6 +107,15 @@ def test_an_odd_adapter_is_left_out(tree: RdmaTree, change: Callable[[RdmaTree],
     assert reason in excluded["mlx5_0"]
 
 
+@pytest.mark.parametrize("name", ["mlx5_1 ", " mlx5_1", "mlx5_1\t", "mlx5_1\n", "mlx5_1\r", "mlx5_1\x1c"])
+def test_an_adapter_that_is_named_like_another(tree: RdmaTree, name: str) -> None:
+    """A container may rename RDMA devices, to names with spaces too: each adapter has the files of its own function."""
+    before, _ = _scan(tree.root)
+    tree.rename("mlx5_0", name)
+    after, _ = _scan(tree.root)
+    assert {pci: device.nodes for pci, device in after.items()} == {pci: device.nodes for pci, device in before.items()}
+
+
 _IPV4 = b"%b\t00000000\t0\t3\t0\t0\t0\t00000000\t0\t0\t0\n"
 _IPV6 = b"0 00 0 0 0 0 0 0 %b %b\n"
 
