@@ -15,8 +15,11 @@ from hub import Host, UnreadableError, read_text
 DeviceNumber = tuple[int, int]
 """The major and minor number of a device: the same for all its files, whatever their names are."""
 
-_FLAGS = re.compile(r"^flags:\s*([0-7]+)$", re.MULTILINE)
+_FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 """In `/proc/PID/fdinfo/FD`, the flags of an open file (man 5 proc_pid_fdinfo)."""
+
+_FDINFO_BYTES = 256
+"""How much of that file to read: the flags are in its second line."""
 
 _AT_FDCWD, _AT_STATX_DONT_SYNC, _STATX_MODE = -100, 0x4000, 0x3
 _STATX_BYTES, _MODE_OFFSET, _NUMBER_OFFSET = 256, 28, 128
@@ -115,10 +118,30 @@ def _open_files(process: Path) -> Iterator[str]:
 
     A mapping keeps a file in use after its descriptor has been closed.
     """
-    for thread in (process.name, *_threads_apart(process)):
-        # A thread has a directory of its own beside those of processes, although /proc does not list it.
-        for kind in ("fd", "map_files"):
-            yield from _links(process.parent / thread / kind)
+    for thread in _threads(process):
+        yield from _links(thread / "fd")
+    # All threads have the same mappings. There can be tens of thousands, so they are not listed for each thread.
+    for thread in _threads(process):
+        yield from _links(thread / "map_files")
+        if _has_memory(thread):
+            return
+
+
+def _threads(process: Path) -> Iterator[Path]:
+    """Yield the first thread, and those whose open files may differ.
+
+    A thread has a directory of its own beside those of processes, although /proc does not list it.
+    """
+    yield process
+    yield from (process.parent / thread for thread in _threads_apart(process))
+
+
+def _has_memory(thread: Path) -> bool:
+    """Return whether a thread still has its memory, so that what was listed before is complete: it may have ended."""
+    try:
+        return not read_text(thread / "statm").startswith("0 ")
+    except UnreadableError:
+        return False
 
 
 def _threads_apart(process: Path) -> Iterator[str]:
@@ -161,10 +184,19 @@ def _only_names(link: str) -> bool:
     The permissions of the link do not show that: those of a file opened for neither reading nor writing are the same.
     """
     before, kind, number = link.rpartition("/fd/")
-    try:
-        flags = _FLAGS.search(read_text(Path(f"{before}/fdinfo/{number}"))) if kind else None
-    except UnreadableError:
+    if not kind:
         return False
+    try:
+        # Not with `read_text`: there may be a million such descriptors, and the kernel writes this file.
+        file = os.open(f"{before}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        flags = _FLAGS.search(os.read(file, _FDINFO_BYTES))
+    except OSError:
+        return False
+    finally:
+        os.close(file)
     return bool(flags and int(flags[1], 8) & os.O_PATH)
 
 

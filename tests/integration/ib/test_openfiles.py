@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +45,14 @@ threading.Thread(target=alone).start()
 time.sleep(600)
 """
 
-AFTER_THE_FIRST_THREAD = """
+MAPPED = """
+libc.mmap.restype = ctypes.c_void_p
 hold()
+assert libc.mmap(None, 4096, 3, 2, file, 0) != ctypes.c_void_p(-1).value  # private, and can be written
+os.close(file)
+"""
+
+AFTER_THE_FIRST_THREAD = """
 first = threading.get_native_id()
 
 def last():
@@ -57,13 +64,8 @@ threading.Thread(target=last).start()
 libc.syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)  # exit
 """
 
-MAPPED = """
-libc.mmap.restype = ctypes.c_void_p
-hold()
-assert libc.mmap(None, 4096, 3, 2, file, 0) != ctypes.c_void_p(-1).value  # private, and can be written
-os.close(file)
-stay()
-"""
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can follow links to mapped files")
 
 
 @contextmanager
@@ -84,12 +86,9 @@ def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
         pytest.param("hold()\nstay()", id="plainly"),
         pytest.param('file = os.open("/dev/zero", 3)\nstay()', id="neither for reading nor for writing"),
         pytest.param(IN_A_THREAD, id="in a thread with its own files"),
-        pytest.param(AFTER_THE_FIRST_THREAD, id="after its first thread"),
-        pytest.param(
-            MAPPED,
-            id="mapped and closed",
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can follow links to mapped files"),
-        ),
+        pytest.param(f"hold(){AFTER_THE_FIRST_THREAD}", id="after its first thread"),
+        pytest.param(f"{MAPPED}stay()", id="mapped and closed", marks=AS_ROOT),
+        pytest.param(MAPPED + AFTER_THE_FIRST_THREAD, id="mapped and closed, after its first thread", marks=AS_ROOT),
     ],
 )
 def test_a_process_that_holds_a_device(how: str) -> None:
@@ -104,6 +103,30 @@ def test_a_process_that_only_names_a_device() -> None:
     with running(HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()") as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
+
+
+MANY_THREADS = """
+def alone():
+    assert libc.unshare(0x400) == 0  # CLONE_FILES
+    done.release()
+    libc.pause()
+
+done = threading.Semaphore(0)
+for _ in range(10):
+    threading.Thread(target=alone).start()
+for _ in range(10):
+    done.acquire()
+stay()
+"""
+
+
+def test_threads_do_not_multiply_mappings() -> None:
+    """Each is looked at once, however many threads with their own files there are: any user can start them."""
+    with running(HIDE + MANY_THREADS) as process:
+        directory = Path("/proc") / str(process.pid)
+        links = Counter(link.rpartition("/")[0] for link in openfiles._open_files(directory))
+    kinds = Counter(name.rpartition("/")[2] for name in links)
+    assert kinds == {"fd": 11, "map_files": 1}, links
 
 
 FORKS = """
