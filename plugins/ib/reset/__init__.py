@@ -14,6 +14,9 @@ from plugins.ib.reset.function import Function
 from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import record, unbound_directory
 
+_OF_THE_NODE = {"rdma_cm", "vhost-net", "tun"}
+"""The names of device files that a container gets beside those of its function."""
+
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfResetSettings as decoded from JSON
     """Unbind a virtual function's driver, reset the function, bind the driver again, and check the result.
@@ -24,7 +27,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfReset
     timeouts = msgspec.convert(settings, VfResetSettings).timeouts
     function = Function(Host(device.host_root), device.id)
     _check(function)
-    names = {Path(node).name for node in device.nodes} - {"rdma_cm"}
+    names = {Path(node).name for node in device.nodes} - _OF_THE_NODE
     was_active = function.is_active
     with record(unbound_directory(device.runtime), device.id, function.driver):
         function.unbind(timeouts.unbind)

@@ -91,8 +91,8 @@ def kernel(node: Node) -> Iterator[Kernel]:
 
 
 async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) -> ResetResult:
-    nodes = ("/dev/infiniband/uverbs1", "/dev/infiniband/umad2", "/dev/infiniband/rdma_cm")
-    device = ResetDevice(pci, nodes, str(kernel.tree.root))
+    files = ("infiniband/uverbs1", "infiniband/umad2", "infiniband/rdma_cm", "vhost-net", "net/tun")
+    device = ResetDevice(pci, [f"/dev/{file}" for file in files], str(kernel.tree.root))
     resetter = ResetRunner("plugins.ib.reset:reset", lambda: VfResetSettings(limits), term_timeout=0.1)
     return (await resetter.reset([device], 20))[pci]
 
