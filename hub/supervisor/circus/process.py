@@ -1,7 +1,6 @@
 """How the process of a plugin is started: as circus does it, with a few steps in the child before its command."""
 
 import os
-import shlex
 import signal
 import sys
 from subprocess import SubprocessError
@@ -11,7 +10,7 @@ from circus.process import Process
 
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
-from hub.supervisor.config.watchers import HUB_PLUGIN
+from hub.supervisor.config.watchers import SAFE_PATH, plugin_arguments
 
 _HUB_PID = os.getpid()
 
@@ -21,6 +20,10 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
 
     Otherwise it would keep the next hub's plugins from getting the resources.
     """
+
+    def format_args(self, sockets_fds: Any = None) -> list[str]:  # noqa: ANN401 - as in circus
+        """Return the words of the command, with all variables replaced, as it is run."""
+        return _as_run(super().format_args(sockets_fds))
 
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.
@@ -32,16 +35,14 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
             os._exit(Exit.FAILED)  # the hub had exited before that
 
 
-def with_hub_python(command: str) -> str:
-    """Replace `python` in a command with the hub's interpreter, which may not be on the PATH under that name.
+def _as_run(words: list[str]) -> list[str]:
+    """Replace `python` with the hub's interpreter, which may not be on the PATH under that name.
 
     A plugin process of the hub does not import anything from its working directory.
     """
-    first, _, rest = command.partition(" ")
-    if first != "python":
-        return command
-    option = "-P " if shlex.split(rest)[:2] == HUB_PLUGIN else ""
-    return f"{shlex.quote(sys.executable)} {option}{rest}"
+    program, *arguments = words
+    option = [SAFE_PATH] if plugin_arguments(words) is not None else []
+    return [sys.executable if program == "python" else program, *option, *arguments]
 
 
 def why_not_started(error: Exception) -> str:

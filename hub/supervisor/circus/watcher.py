@@ -25,7 +25,7 @@ from hub.base.untrusted import UnreadableError, read_tail
 from hub.model.heartbeat import HANDOVER_TIMEOUT, STACK_SIGNAL, WATCHDOG_VARIABLE, is_handing_over
 from hub.model.hub import RestartReason
 from hub.supervisor.backoff import BackOff
-from hub.supervisor.circus.process import WatchedProcess, why_not_started, with_hub_python
+from hub.supervisor.circus.process import WatchedProcess, why_not_started
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.exitreason import RECENT, last_error
 from hub.supervisor.processrecord import ProcessRecord, exit_fields
@@ -53,7 +53,7 @@ class PluginWatcher(Watcher):  # type: ignore[misc] # circus has no types
     def __init__(self, config: PluginConfig, settings: HubSettings, record: ProcessRecord) -> None:
         super().__init__(
             config.name,
-            with_hub_python(config.cmd),
+            config.cmd,
             args=config.args,
             working_dir=config.working_dir,
             singleton=True,

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from hub.supervisor.config.ini import Section, read_sections
 
 CONFIG_NAME = "circus.ini"
 
-HUB_PLUGIN = ["-m", "hub.plugin"]
-"""The arguments after the interpreter in the command of a plugin process of the hub."""
+SAFE_PATH = "-P"
+"""The interpreter's option not to import anything from the working directory."""
 
-_SAFE_PATH = "-P"
-"""May come before them, as in a command that is typed by hand."""
+_MODULE = "-m"
+_HUB_PLUGIN = [_MODULE, "hub.plugin"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class PluginConfig:
     args: str | None = None
     """Additional arguments for the command."""
     working_dir: str = ""
-    """The working directory; by default that of circus.ini, to which it is relative."""
+    """The working directory; by default that of circus.ini, to which it is relative. `python -m hub.plugin`
+    does not look for modules there."""
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
@@ -61,9 +63,12 @@ class PluginConfig:
 
 
 def plugin_arguments(words: Sequence[str]) -> Sequence[str] | None:
-    """Return the arguments of `python -m hub.plugin` in a command; None if it is another program."""
-    options = words[2:] if words[1:2] == [_SAFE_PATH] else words[1:]
-    return options[2:] if options[:2] == HUB_PLUGIN else None
+    """Return the arguments of `python -m hub.plugin` in a command; None if it is another program.
+
+    The interpreter may have any name, and options such as `-u`, each in one word.
+    """
+    module = list(dropwhile(lambda word: word.startswith("-") and word != _MODULE, words[1:]))
+    return module[2:] if module[:2] == _HUB_PLUGIN else None
 
 
 def shipped_config() -> Path:

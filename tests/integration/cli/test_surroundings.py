@@ -104,6 +104,31 @@ def test_no_plugin_runs_modules_of_the_hubs_directory(ours: Path, theirs: Path) 
     assert (hub.returncode, _what_ran(ours)) == (Exit.OK, ""), log
 
 
+SAME_COMMANDS = (
+    "cmd = python -m hub.plugin plugins.stub:Stub",
+    "cmd = python\nargs = -m hub.plugin plugins.stub:Stub",
+    "cmd = python3 -m hub.plugin plugins.stub:Stub",
+    "cmd = python\t-m hub.plugin plugins.stub:Stub",
+    "cmd = 'python' -u -m hub.plugin plugins.stub:Stub",
+    "cmd = $(circus.env.program) -m hub.plugin plugins.stub:Stub\n[env]\nPROGRAM = python3",
+)
+
+
+def test_no_plugin_runs_modules_of_its_working_directory(ours: Path, theirs: Path) -> None:
+    """However the command is written, `-m hub.plugin` imports nothing from a `working_dir` of another user."""
+    sections = [f"[watcher:w{at}]\nworking_dir = {theirs}\n{command}\n" for at, command in enumerate(SAME_COMMANDS)]
+    (ours / "circus.ini").write_text("".join(sections))
+    flags = ("--config", ours / "circus.ini", "--run-dir", ours / "run", "--plugin-dir", ours / "plugins")
+    reports = [ours / f"run/dphub.w{at}.json" for at in range(len(SAME_COMMANDS))]
+    with subprocess.Popen([DPHUB, "run", *flags], cwd=ours, env=_environment(), stderr=subprocess.PIPE) as hub:
+        try:
+            wait_until(lambda: _what_ran(ours) or all(path.exists() for path in reports), "the plugins' reports")
+        finally:
+            hub.send_signal(signal.SIGTERM)
+            _, log = hub.communicate(timeout=WAIT_SECONDS)
+    assert (hub.returncode, _what_ran(ours)) == (Exit.OK, ""), log
+
+
 EVIL_PLUGIN = "cmd = python -m hub.plugin"
 
 
