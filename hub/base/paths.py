@@ -9,11 +9,13 @@ import pwd
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub.base.errors import ConfigError
 from hub.base.nodedir import node_path
+from hub.base.removal import make_room
 from hub.base.sockets import SOCKET_PATH_BYTES, resource_file_stem
 from hub.base.wording import counted
 
@@ -118,9 +120,9 @@ class RunDir:
         Raises:
             ConfigError: it is a link, or not a directory, or this user may not read it.
         """
-        owner = self._owner()
-        if owner is not None and not os.access(self.path, os.R_OK | os.X_OK):
-            user = user_name(owner)
+        found = self._status()
+        if found and not os.access(self.path, os.R_OK | os.X_OK):
+            user = user_name(found.st_uid)
             raise ConfigError(self.path, f"permission denied: it belongs to {user}; run dphub as {user}, {_ELSEWHERE}")
 
     def create(self) -> None:
@@ -138,7 +140,7 @@ class RunDir:
                 problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"
                 raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
         self._check_path()
-        if self._owner() is None:
+        if not self._status():
             try:
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
@@ -146,17 +148,22 @@ class RunDir:
         self.secure()
 
     def secure(self) -> None:
-        """Make the directory accessible to this user only.
+        """Make the directory accessible to this user only, and replace what another user has left in it.
 
         Raises:
-            ConfigError: it is a link, is not a directory, or belongs to another user; or another user can replace it,
-                or a link or directory on the path to it.
+            ConfigError: it is a link, is not a directory, or belongs to another user; or another user can write to it,
+                or replace it, or a link or directory on the path to it.
         """
         self._check_path()
-        owner = self._owner()
+        found = self._status()
+        owner = found.st_uid if found else 0
         if owner != os.geteuid():
-            problem = f"belongs to {user_name(owner or 0)}, expected {user_name(os.geteuid())}, the user of the hub"
+            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, the user of the hub"
             raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
+        # Also if it is sticky: other users can add files. Some may be links to files of ours.
+        if found and (writers := _writers(found.st_mode)):
+            problem = f"is {writers}, so other users may have put files into it"
+            raise ConfigError(self.path, f"{problem}; remove it, or {_ANOTHER}")
         try:
             # By its descriptor: meanwhile, the path may have become a link.
             directory = os.open(self.path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -164,8 +171,22 @@ class RunDir:
                 os.fchmod(directory, 0o700)
             finally:
                 os.close(directory)
+            self._replace_foreign()
         except OSError as error:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+
+    def _replace_foreign(self) -> None:
+        """Remove or rename what belongs to another user, who may have it open, or have a process in a directory.
+
+        Raises:
+            OSError: it can be neither removed nor renamed.
+        """
+        for path in self.path.iterdir():
+            # A name that begins with a dot is never read, and a new file replaces it.
+            if not path.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    if path.lstat().st_uid not in (0, os.geteuid()):
+                        make_room(path)
 
     def _check_path(self) -> None:
         """Check that no other user can lead the hub to a directory of their choice, now or later."""
@@ -180,11 +201,13 @@ class RunDir:
             if found.st_uid not in (0, os.geteuid()):
                 what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a directory"
                 raise ConfigError(self.path, f"{step} is {what} owned by {user_name(found.st_uid)}; {_ANOTHER}")
-            if stat.S_ISDIR(found.st_mode) and (writers := _other_writers(found.st_mode)):
+            # In a sticky directory such as /tmp, no other user can replace what is ours.
+            can_replace = stat.S_ISDIR(found.st_mode) and not found.st_mode & stat.S_ISVTX
+            if can_replace and (writers := _writers(found.st_mode)):
                 raise ConfigError(self.path, f"{step} is {writers}; {_ANOTHER}")
 
-    def _owner(self) -> int | None:
-        """Return the user id of the owner; None if the directory does not exist.
+    def _status(self) -> os.stat_result | None:
+        """Return the owner and permissions; None if the directory does not exist.
 
         Raises:
             ConfigError: it is a link, or not a directory, or its owner cannot be read.
@@ -199,13 +222,11 @@ class RunDir:
             raise ConfigError(self.path, f"is a link, expected the hub's run directory itself; {_ANOTHER}")
         if not stat.S_ISDIR(found.st_mode):
             raise ConfigError(self.path, "not a directory, expected the hub's run directory")
-        return found.st_uid
+        return found
 
 
-def _other_writers(mode: int) -> str:
-    """Return which other users can rename what is in a directory of these permissions; empty if none can."""
-    if mode & stat.S_ISVTX:
-        return ""
+def _writers(mode: int) -> str:
+    """Return which other users can write to a directory of these permissions; empty if none can."""
     if mode & stat.S_IWOTH:
         return "world-writable"
     # Also the users in an access control list count as the group. A plain user's group may be that user's own.

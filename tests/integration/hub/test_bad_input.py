@@ -175,9 +175,10 @@ def test_socket_that_cannot_be_bound(make_hub: Callable[[str], HubProcess], dire
 
 
 def test_run_dir_is_closed_to_others(make_hub: Callable[[str], HubProcess]) -> None:
-    """The run directory is for its owner alone, whatever it was before: who reaches its sockets rules the node."""
+    """The run directory is for its owner alone, even if it was not before: who reaches its sockets rules the node."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n")
-    hub.run_dir.mkdir(mode=0o777)
+    hub.run_dir.mkdir()
+    hub.run_dir.chmod(0o755)
     hub.start().wait_plugins("a")
     assert stat.S_IMODE(hub.run_dir.stat().st_mode) == 0o700
     for socket in ("dphub.control", "dphub.events"):

@@ -74,6 +74,49 @@ def test_a_directory_that_a_group_can_write_is_not_on_the_way(tmp_path: Path) ->
     RunDir(tmp_path / "shared/run").create()
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o722])
+def test_a_directory_that_every_user_can_write_is_not_used(tmp_path: Path, mode: int) -> None:
+    """Not even a sticky one: the users may have put files into it, and stay in directories that they created there."""
+    path = tmp_path / "run"
+    path.mkdir()
+    path.chmod(mode)
+    for use in (RunDir(path).create, RunDir(path).secure):
+        with pytest.raises(ConfigError, match=r"run: is world-writable, so other users may have put .*; remove it, or"):
+            use()
+    assert path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user may have a group of its own")
+def test_a_directory_that_a_group_can_write_is_not_used(tmp_path: Path) -> None:
+    """As root, for the same reason."""
+    path = tmp_path / "run"
+    path.mkdir()
+    path.chmod(0o1775)
+    with pytest.raises(ConfigError, match=r"run: is group-writable, so other users may have put .*; remove it, or"):
+        RunDir(path).create()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_what_another_user_left_in_the_directory_is_replaced(tmp_path: Path) -> None:
+    """No process of that user, which may have it open, gets at what the hub and its plugins write from then on."""
+    path = tmp_path / "run"
+    (path / "node").mkdir(parents=True)
+    (path / "serving").mkdir()
+    for name in ("node/stub.health.json", "dphub.log", "dphub.lock", "dphub.json"):
+        (path / name).write_text("theirs")
+    (path / "link").symlink_to("/")
+    (path / "stub-faults.yaml").write_text("ours")
+    path.chmod(0o755)
+    theirs = (path / "node", path / "dphub.log", path / "dphub.lock", path / "dphub.json", path / "link")
+    for each in theirs:
+        os.chown(each, 12345, 12345, follow_symlinks=False)
+    RunDir(path).create()
+    RunDir(path).create()
+    (replaced,) = path.glob(".*")
+    assert sorted(each.name for each in path.iterdir() if each != replaced) == ["serving", "stub-faults.yaml"]
+    assert (replaced.stat().st_uid, (replaced / "stub.health.json").read_text()) == (12345, "theirs")
+
+
 def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its permissions stay."""
     (tmp_path / "run").mkdir(mode=0o755)
@@ -85,9 +128,10 @@ def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_other_user_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
-    """Whatever its permissions were."""
+    """Even if they could before."""
     path = tmp_path / "a/run"
     if exists:
-        path.mkdir(parents=True, mode=0o777)
+        path.mkdir(parents=True)
+        path.chmod(0o755)
     RunDir(path).create()
     assert path.stat().st_mode & 0o777 == 0o700
