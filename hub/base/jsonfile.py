@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.printable import printable_json
 from hub.base.removal import make_room
-from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
+from hub.base.untrusted import MAX_STATE, MissingError, UnreadableError, decode_json, read_bytes
 
 State = TypeVar("State")
 
@@ -40,14 +40,19 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
         raise
 
 
-def read_file(path: Path, kind: type[State]) -> State | None:
+def read_file(path: Path, kind: type[State], *, max_bytes: int = MAX_STATE) -> State | None:
     """Return the content of a file, or None if there is no file.
+
+    Args:
+        path: The file.
+        kind: The type of what it contains.
+        max_bytes: The largest size to accept.
 
     Raises:
         UnreadableError: it cannot be read, or contains anything else.
     """
     try:
-        return decode_json(read_bytes(path), kind, path)
+        return decode_json(read_bytes(path, max_bytes=max_bytes), kind, path)
     except MissingError:
         return None
 

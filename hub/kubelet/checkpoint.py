@@ -20,6 +20,14 @@ CHECKPOINT = "kubelet_internal_checkpoint"
 NO_NUMA_NODE = -1
 """In place of a NUMA node, for devices without one."""
 
+MAX_BYTES = 8 << 20
+"""The largest checkpoint accepted: twice that of a node with a thousand pods and 16,384 devices. While it is decoded,
+the smallest parts take sixteen times their size, in each plugin."""
+
+MAX_NAMES = 65_536
+"""The most names in all lists of a checkpoint. A node has at most tens of thousands of devices, and the plugin looks at
+those that containers hold every two seconds."""
+
 HeldDevices = Mapping[str, tuple[int, ...]]
 """By id, the NUMA nodes that a device had when it was allocated."""
 
@@ -68,23 +76,35 @@ class Checkpoint:
 
     def _read(self) -> Mapping[str, HeldDevices] | None:
         try:
-            checkpoint = read_file(self._path, _Checkpoint)
+            checkpoint = read_file(self._path, _Checkpoint, max_bytes=MAX_BYTES)
+            return _held(self._path, checkpoint.data.pod_device_entries or ()) if checkpoint else {}
         except UnreadableError as error:
             if self._held is not None:
                 self._log.warning("checkpoint unreadable", path=str(self._path), reason=error.problem)
             return None
-        return _held(checkpoint.data.pod_device_entries or ()) if checkpoint else {}
 
 
 def _version(file: stat_result) -> tuple[int, ...]:
     return file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
 
 
-def _held(entries: Iterable[_Entry]) -> Mapping[str, HeldDevices]:
-    nodes: dict[str, dict[str, tuple[int, ...]]] = {}
+def _held(path: Path, entries: Iterable[_Entry]) -> Mapping[str, HeldDevices]:
+    """Collect the devices of each resource.
+
+    Raises:
+        UnreadableError: there are more names than a kubelet would write.
+    """
+    count = 0
+    nodes: dict[str, dict[str, set[int]]] = {}
     for entry in entries:
         held = nodes.setdefault(entry.resource_name, {})
-        for node, names in sorted((entry.device_ids or {}).items()):
+        for node, names in (entry.device_ids or {}).items():
+            count += len(names or ())
+            if count > MAX_NAMES:
+                raise UnreadableError(path, f"lists more than {MAX_NAMES} devices")
             for name in names or ():
-                held[name] = (*held.get(name, ()), *([node] if node != NO_NUMA_NODE else []))
-    return nodes
+                held.setdefault(name, set()).add(node)
+    return {
+        resource: {name: tuple(sorted(found - {NO_NUMA_NODE})) for name, found in held.items()}
+        for resource, held in nodes.items()
+    }

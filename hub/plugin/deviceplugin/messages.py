@@ -43,17 +43,21 @@ def encode_list(devices: DeviceList) -> ListMessage:
     message = ListAndWatchResponse()
     omitted: set[str] = set()
     room = MESSAGE_BYTES
-    # Devices that containers hold come first: they must not be among those that are omitted.
+    # Devices that containers hold come first: they must not be among those that are omitted. But half of the room is
+    # for those that the plugin offers, since a faulty kubelet may name any number of others.
     for name, device in {**devices.departing, **devices.devices}.items():
+        is_offered = name in devices.devices
         # The length is that of an unhealthy device: a list that fits has to fit when all devices in it are unhealthy.
         encoded = message.devices.add(ID=name, health=UNHEALTHY)
         for node in device.numa:
             encoded.topology.nodes.add(ID=node)
-        room -= encoded.ByteSize() + _FRAME_BYTES
-        if room < 0:
+        left = room - encoded.ByteSize() - _FRAME_BYTES
+        if left < (0 if is_offered else MESSAGE_BYTES // 2):
             omitted.add(name)
             del message.devices[-1]
-        elif name in devices.devices and devices.is_healthy(name):
+            continue
+        room = left
+        if is_offered and devices.is_healthy(name):
             encoded.health = HEALTHY
     return ListMessage(message, frozenset(omitted))
 

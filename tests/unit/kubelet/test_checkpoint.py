@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.base.jsonfile import replace_bytes
-from hub.kubelet.checkpoint import CHECKPOINT, Checkpoint
+from hub.kubelet.checkpoint import CHECKPOINT, MAX_BYTES, MAX_NAMES, Checkpoint
 
 RESOURCE = "example.com/stub"
 
@@ -71,3 +71,21 @@ def test_without_a_readable_file_nothing_is_known(path: Path) -> None:
         path.mkdir()
         assert checkpoint.held(RESOURCE) is None
     assert len(log) == 2
+
+
+def test_a_device_that_is_listed_very_often(path: Path) -> None:
+    """It is one device, and reading it takes no longer than reading as many devices; else the plugins would hang."""
+    names = ",".join(['"a"'] * MAX_NAMES)
+    _write(path, _entry(RESOURCE, f'{{"0":[{names}],"-1":null}}'), _entry("x/y", '{"1":[]}'))
+    assert Checkpoint(path.parent).held(RESOURCE) == {"a": (0,)}
+
+
+def test_an_enormous_checkpoint_is_unreadable(path: Path) -> None:
+    """No kubelet writes one: containers on a node hold tens of thousands of devices at most."""
+    half = ",".join(['"a"'] * (MAX_NAMES // 2))
+    _write(path, _entry(RESOURCE, f'{{"0":[{half}]}}'), _entry("x/y", f'{{"0":[{half}],"1":["b"]}}'))
+    with capture_logs() as log:
+        assert Checkpoint(path.parent).held(RESOURCE) is None
+        _write(path, _entry(RESOURCE, "null"), " " * MAX_BYTES)
+        assert Checkpoint(path.parent).held(RESOURCE) is None
+    assert [line["reason"].split(",")[0] for line in log] == ["lists more than 65536 devices", "too large"]

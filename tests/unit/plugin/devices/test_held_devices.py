@@ -120,6 +120,16 @@ async def test_a_held_device_is_not_omitted(it: Holding, monkeypatch: pytest.Mon
     assert "old" in it.sent
 
 
+async def test_held_devices_leave_room_for_those_that_are_offered(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many the checkpoint names; the status says that some are left out."""
+    monkeypatch.setattr(messages, "MESSAGE_BYTES", 200)
+    it.hold(*(f"old-{number}" for number in range(99)))
+    it.scan(*(Device(f"new-{number}") for number in range(4)))
+    assert [name for name in it.sent if it.sent[name] == "Healthy"] == ["new-0", "new-1", "new-2", "new-3"]
+    assert "old-0" in it.sent
+    assert "devices left out" in encode_list(it.resource.list).problem
+
+
 async def test_what_no_kubelet_has_allocated_is_ignored(it: Holding) -> None:
     """The checkpoint is another program's file."""
     it.hold("x" * 64, "old")
