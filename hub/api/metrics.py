@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
+from hub.base.untrusted import Integer
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the buckets for durations: from half a millisecond to the timeout of the kubelet's slowest call."""
 
@@ -31,7 +33,7 @@ class Histogram(msgspec.Struct):
 
     bounds: tuple[float, ...] = SECONDS
     """Upper bounds of the buckets."""
-    counts: list[int] = []
+    counts: list[Integer] = []
     """The number of values in each bucket, and above the last bound."""
     sum: float = 0
 

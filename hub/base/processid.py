@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from hub.base.untrusted import UnreadableError, read_bytes
+from hub.base.untrusted import Integer, UnreadableError, read_bytes
 
 
 class ProcessId(msgspec.Struct, frozen=True):
@@ -16,8 +16,8 @@ class ProcessId(msgspec.Struct, frozen=True):
         start: Its start time, in clock ticks since boot.
     """
 
-    pid: int
-    start: int
+    pid: Integer
+    start: Integer
 
     @classmethod
     def of(cls, pid: int) -> Self:

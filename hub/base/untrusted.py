@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, overload
+from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
 
@@ -22,6 +22,9 @@ MAX_TEXT = 1 << 20
 
 MAX_STATE = 64 << 20
 """The size limit of a state file in bytes: the report on 16,384 devices takes 8 MiB."""
+
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer in a file or message. JSON allows any number of digits, and few other formats have room for them."""
 
 _CHUNK = 1 << 16
 

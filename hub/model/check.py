@@ -5,6 +5,7 @@ The check runs in a process of its own because a plugin's code may crash, hang, 
 
 import msgspec
 
+from hub.base.untrusted import Integer
 from hub.model.plugin import ExcludedDevice
 
 CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
@@ -18,7 +19,7 @@ class FoundDevice(msgspec.Struct, frozen=True):
     id: str
     unhealthy: str = ""
     """Why it cannot be used; empty when it can."""
-    numa: tuple[int, ...] = ()
+    numa: tuple[Integer, ...] = ()
     files: tuple[str, ...] = ()
     """Its device files and mounts, as paths on the node."""
 

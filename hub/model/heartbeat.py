@@ -10,7 +10,7 @@ import msgspec
 
 from hub.api.metrics import Metric
 from hub.base.jsonfile import read_file
-from hub.base.untrusted import UnreadableError
+from hub.base.untrusted import Integer, UnreadableError
 
 INTERVAL = 10.0
 """Maximum seconds between heartbeats; a short watchdog limit needs shorter intervals."""
@@ -67,8 +67,8 @@ def heartbeat_age(path: Path) -> float:
 class HeartbeatReport(msgspec.Struct, frozen=True):
     """Written by the event loop of a plugin process. A changed modification time shows that the loop runs."""
 
-    pid: int
-    scan: int = 0
+    pid: Integer
+    scan: Integer = 0
     """The number of the running hardware scan; 0 when none is running."""
     scan_limit: float = 0
     """The plugin's own time limit for a scan, in seconds."""

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from hub.base.untrusted import Integer
+
 
 class RunState(StrEnum):
     """The state of a plugin's process."""
@@ -39,12 +41,12 @@ AS_REQUESTED = "stopped as requested"
 class LastExit(msgspec.Struct, frozen=True):
     """How a process ended."""
 
-    pid: int
+    pid: Integer
     ended: float
     """Unix time."""
     reason: str
     """As text, such as "killed by SIGSEGV"."""
-    code: int
+    code: Integer
     """Its exit code, or the negative number of the signal that killed it."""
 
 
@@ -54,13 +56,13 @@ class ProcessReport(msgspec.Struct, frozen=True):
     name: str
     """The plugin."""
     run: RunState
-    pid: int = 0
+    pid: Integer = 0
     """0 when there is no process."""
     started: float = 0
     """Unix time; 0 when there is no process."""
-    starts: int = 0
+    starts: Integer = 0
     """Starts and failed attempts since the hub started."""
-    restarts: Mapping[RestartReason, int] = {}
+    restarts: Mapping[RestartReason, Integer] = {}
     """Since the hub started, or since the plugin was added."""
     last_exit: LastExit | None = None
     next_start: float = 0
@@ -77,7 +79,7 @@ class HubReport(msgspec.Struct, frozen=True):
     """One hub."""
 
     version: str
-    pid: int
+    pid: Integer
     started: float
     """Unix time."""
     instance: str
@@ -98,7 +100,7 @@ class HubReport(msgspec.Struct, frozen=True):
     """Unix time at which the kubelet created its socket; 0 when there is no kubelet, or it does not answer."""
     kubelet_unresponsive: bool = False
     """Whether the kubelet's socket exists but does not answer."""
-    kubelet_starts: int = 0
+    kubelet_starts: Integer = 0
     """Kubelet starts that the hub has seen."""
     config_error: str = ""
     """Why the last reload was rejected; empty when it was accepted."""

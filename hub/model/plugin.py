@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from hub.base.untrusted import Integer
+
 
 class RegistrationStatus(StrEnum):
     """The state of a resource's registration with the kubelet."""
@@ -32,7 +34,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     healthy: bool
     reason: str = ""
     """Why it is not healthy."""
-    numa: tuple[int, ...] = ()
+    numa: tuple[Integer, ...] = ()
     physical: str = ""
     """The physical device that it is a share of, if it is one."""
     health: str = "healthy"
@@ -77,7 +79,7 @@ class Rejection(msgspec.Struct, frozen=True):
     """Of the last one."""
     time: float
     """Unix time of the last one."""
-    count: int
+    count: Integer
     """Since the process started."""
 
 
@@ -90,15 +92,15 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     registration: RegistrationStatus
     since: float
     """Unix time of the last change of `registration`."""
-    registrations: int = 0
+    registrations: Integer = 0
     """Registrations that the kubelet accepted since the process started."""
     detail: str = ""
     """The kubelet's error, or what the registration is waiting for."""
-    capacity: int = 0
+    capacity: Integer = 0
     """Its devices."""
-    allocatable: int = 0
+    allocatable: Integer = 0
     """Those that are healthy."""
-    allocated: int | None = 0
+    allocated: Integer | None = 0
     """Those that a container uses; null if that is unknown."""
     reason: str = ""
     """Why there is no device, if there is none."""
@@ -127,7 +129,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     """One plugin process."""
 
     plugin: str
-    pid: int = 0
+    pid: Integer = 0
     started: float = 0
     """Unix time."""
     scanned: bool = False
@@ -145,7 +147,7 @@ class PluginReport(msgspec.Struct, frozen=True):
     """What administrators should know about the settings, such as one that has no effect."""
     resets: Mapping[str, ResetReport] = {}
     """The last reset of each physical device, by its `physical`, or by "RESOURCE ID" where it has none."""
-    reset_counts: Mapping[str, int] = {}
+    reset_counts: Mapping[str, Integer] = {}
     """Resets since the process started, by outcome."""
     reset_fault: str = ""
     """Why the last reset could not begin, such as a function that cannot be imported; empty if it began."""

@@ -1,19 +1,27 @@
 """What the hub shows when a process has written nonsense."""
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import msgspec.inspect
 import pytest
 
 from hub.base.paths import RunDir
+from hub.base.untrusted import UnreadableError, decode_json
+from hub.model.check import CheckReport
+from hub.model.heartbeat import HeartbeatReport
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.model.plugin import PluginReport
+from hub.plugin.health.record import HealthRecord
 from hub.status.prometheus import expose
 from hub.status.reader import Reader
 from tests.harness.files import put
 
 PID = os.getpid()
+ENORMOUS = b"1" * 400
 
 
 def _run_dir(path: Path, plugin: str = "bad") -> RunDir:
@@ -40,8 +48,12 @@ def _metric(**fields: object) -> bytes:
         _metric(samples=[{"value": 1, "labels": {"1\n": "x"}}]),
         _metric(kind="histogram", samples=[{"value": {"bounds": [1], "counts": [1, 2, 3]}}]),
         _metric(kind="histogram", samples=[{"value": 1}]),
+        f'{{"pid": {PID}, "scan": {ENORMOUS.decode()}}}'.encode(),
+        _metric(kind="histogram", samples=[{"value": {"bounds": [1], "counts": [1, 0]}}]).replace(
+            b"0]", ENORMOUS + b"]"
+        ),
     ],
-    ids=["bytes", "nested", "empty", "pipe", "name", "label", "buckets", "number"],
+    ids=["bytes", "nested", "empty", "pipe", "name", "label", "buckets", "number", "digits", "count"],
 )
 def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None) -> None:
     """Status, readiness and metrics of the node are served, whatever a plugin process has written."""
@@ -56,13 +68,50 @@ def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None
     assert b"dphub_x" not in text
 
 
-@pytest.mark.parametrize("content", [b'{"plugin": "\xff"}', b"[" * 100_000, None], ids=["bytes", "nested", "pipe"])
+def _resource(**numbers: int) -> bytes:
+    resource = {"name": "example.com/x", "socket": "s", "registration": "registered", "since": 0, **numbers}
+    return json.dumps({"plugin": "bad", "pid": PID, "resources": [resource]}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"plugin": "\xff"}', b"[" * 100_000, None, _resource(capacity=int(ENORMOUS)), _resource(allocated=-(2**64))],
+    ids=["bytes", "nested", "pipe", "digits", "negative"],
+)
 def test_a_bad_report_costs_only_that_plugin(tmp_path: Path, content: bytes | None) -> None:
-    """The status names the file."""
+    """The status names the file, and the metrics of the node are served."""
     run_dir = _run_dir(tmp_path)
     put(run_dir.report("bad"), content)
     status = Reader(run_dir).status(running=True)
     assert any(str(run_dir.report("bad")) in problem.message for problem in status.problems)
+    assert b"dphub_ok" in expose(status, {})
+
+
+def _integers(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.IntType]:
+    """Yield the types of all integers in a type."""
+    parts = [getattr(kind, name, None) for name in ("key_type", "value_type", "item_type")]
+    parts += [*getattr(kind, "types", ()), *getattr(kind, "item_types", ())]
+    parts += [field.type for field in getattr(kind, "fields", ())]
+    if isinstance(kind, msgspec.inspect.IntType):
+        yield kind
+    for part in filter(None, parts):
+        yield from _integers(part)
+
+
+@pytest.mark.parametrize("kind", [InstanceReport, PluginReport, HeartbeatReport, CheckReport, HealthRecord])
+def test_an_integer_has_a_limit(kind: type) -> None:
+    """In each report: one with more digits than any number needs would otherwise be an error wherever it is used."""
+    integers = list(_integers(msgspec.inspect.type_info(kind)))
+    assert integers
+    assert all((each.ge, each.le) == (-(2**63), 2**63 - 1) for each in integers)
+
+
+def test_a_hubs_report_with_an_enormous_integer(tmp_path: Path) -> None:
+    """It is an error that the readers of reports know."""
+    run_dir = _run_dir(tmp_path)
+    report = run_dir.hub_report.read_bytes().replace(f'"pid":{PID}'.encode(), b'"pid":' + ENORMOUS)
+    with pytest.raises(UnreadableError, match="Expected `int`"):
+        decode_json(report, InstanceReport, "report")
 
 
 @pytest.mark.parametrize("suffix", ["bad.json", "bad.heartbeat", "heartbeat"])
