@@ -6,6 +6,7 @@ its devices to another hub or exits, because the plugin of a new hub may not be 
 that has exited remains as a trace.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for the lock: a hub that removes the files of an exited hub holds that hub's lock for a moment."""
+
+KEEP_SECONDS = 2.0
+"""Seconds between checks that a lock file still exists."""
 
 _POLL = 0.02
 
@@ -39,45 +43,131 @@ class Instance(NamedTuple):
     is_running: bool
 
 
+class HeldLock:
+    """The lock file of a running process, with its start time; the kernel releases it however the process exits.
+
+    Another process may remove or replace the file, which then no longer shows that this process is running.
+
+    Args:
+        path: The file.
+        shared: Whether several processes may hold it.
+    """
+
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        self._path = path
+        self._shared = shared
+        self._content = b""
+        self._file: int | None = None
+        self._is_wanted = False
+
+    def acquire(self) -> bool:
+        """Take the lock, and write the process and the time of the first success into it.
+
+        Returns:
+            Whether this process holds it now; it does not if another one does.
+
+        Raises:
+            OSError: the file cannot be created or written.
+        """
+        self._is_wanted = True
+        file = open_lock(self._path)
+        try:
+            # A file that has since been removed, with the other files of an exited hub, no longer locks anything.
+            if not try_lock(file, shared=self._shared) or not _is_at(file, self._path):
+                os.close(file)
+                return False
+            self._content = self._content or f"{os.getpid()} {now()}\n".encode()
+            _write(file, self._content)
+        except OSError:
+            os.close(file)
+            raise
+        self._close()
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let other processes know that this one is about to exit."""
+        self._is_wanted = False
+        self._close()
+
+    async def keep(self) -> None:
+        """Take the lock again whenever the file is removed, replaced or changed, until cancelled.
+
+        Raises:
+            HubError: that is not possible.
+        """
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            self.restore()
+
+    def restore(self) -> None:
+        """Take the lock again if the file was removed, replaced or changed; the time in it stays the same.
+
+        Raises:
+            HubError: that is not possible, for instance because another process holds the lock now.
+        """
+        if not self._is_wanted:
+            return
+        try:
+            if self._file is not None and _is_at(self._file, self._path):
+                if os.pread(self._file, len(self._content) + 1, 0) != self._content:
+                    _write(self._file, self._content)
+            elif not self.acquire():
+                remedy = "stop one of the two"
+                raise HubError(
+                    f"{self._path} was removed or replaced, and {_holder(self._path)} holds it now: {remedy}"
+                )
+        except OSError as error:
+            raise HubError(f"{self._path}: cannot be used as the lock file: {error.strerror}") from None
+
+    def _close(self) -> None:
+        if self._file is not None:
+            # Before the file is closed, which wakes the other hubs' plugins.
+            unlock(self._file)
+            os.close(self._file)
+            self._file = None
+
+
+class ServingLock(HeldLock):
+    """The lock of a plugin that serves.
+
+    Args:
+        run_dir: The run directory, and the plugin's hub.
+        plugin: The plugin's name.
+    """
+
+    def __init__(self, run_dir: RunDir, plugin: str) -> None:
+        # Shared, so that a process that does not die does not block the next one.
+        super().__init__(run_dir.serving(plugin), shared=True)
+        self._directory = run_dir.serving(plugin).parent
+
+    def acquire(self) -> bool:
+        """Take the lock as `HeldLock` does; create its directory if there is none."""
+        make_directory(self._directory)
+        return super().acquire()
+
+
 @contextmanager
-def acquire_hub_lock(run_dir: RunDir) -> Iterator[None]:
-    """Hold the lock of the hub of this name; the kernel releases it however the process exits.
+def acquire_hub_lock(run_dir: RunDir) -> Iterator[HeldLock]:
+    """Hold the lock of the hub of this name.
 
     Raises:
         AlreadyRunningError: another process holds it.
         ConfigError: the lock file cannot be created.
     """
     end = time.monotonic() + LOCK_TIMEOUT
+    lock = HeldLock(run_dir.lock)
     try:
-        while (file := _lock(run_dir.lock)) is None:
+        while not lock.acquire():
             if time.monotonic() > end:
                 raise AlreadyRunningError(_already_running(run_dir))
             time.sleep(_POLL)
     except OSError as error:
         raise ConfigError(run_dir.lock, f"cannot be used as the lock file: {error.strerror}") from None
     try:
-        yield
+        yield lock
     finally:
-        os.close(file)
-
-
-def acquire_serving_lock(run_dir: RunDir, plugin: str) -> int | None:
-    """Hold the lock of a plugin that serves, until `release_serving_lock` or until this process exits.
-
-    Raises:
-        OSError: the lock file cannot be created.
-    """
-    path = run_dir.serving(plugin)
-    make_directory(path.parent)
-    # Shared, so that a process that does not die does not block the next one.
-    return _lock(path, shared=True)
-
-
-def release_serving_lock(file: int) -> None:
-    """Release a lock of `acquire_serving_lock`."""
-    # Before the file is closed, which wakes the other hubs' plugins.
-    unlock(file)
-    os.close(file)
+        lock.release()
 
 
 def running_hubs(run_dir: RunDir) -> list[Instance]:
@@ -119,32 +209,31 @@ def now() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _lock(path: Path, *, shared: bool = False) -> int | None:
-    """Lock a file and write the process and the time into it; return None if another process holds it."""
-    file = open_lock(path)
-    # A file that has since been removed, with the other files of an exited hub, no longer locks anything.
-    if not try_lock(file, shared=shared) or not _is_at(file, path):
-        os.close(file)
-        return None
-    os.truncate(file, 0)
-    os.pwrite(file, f"{os.getpid()} {now()}\n".encode(), 0)
-    return file
+def _write(file: int, content: bytes) -> None:
+    os.pwrite(file, content, 0)
+    os.truncate(file, len(content))
 
 
 def _is_at(file: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
+        # Not the target of a link, which nothing that reads locks follows.
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except OSError:
         return False
 
 
 def _already_running(run_dir: RunDir) -> str:
+    remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
+    return f"another hub ({_holder(run_dir.lock)}) is using {run_dir.path}: {remedy}"
+
+
+def _holder(lock: Path) -> str:
+    """Name the process that holds a lock."""
     try:
-        holder = read_text(run_dir.lock).partition(" ")[0]
+        holder = read_text(lock).partition(" ")[0]
     except UnreadableError:
         holder = ""
-    remedy = "stop it, or choose another directory with --run-dir or DPHUB_RUN_DIR"
-    return f"another hub (process {holder or 'unknown'}) is using {run_dir.path}: {remedy}"
+    return f"process {holder or 'unknown'}"
 
 
 def _instances(run_dir: RunDir, lock: Path) -> Iterator[Instance]:

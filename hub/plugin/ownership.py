@@ -15,7 +15,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from hub.base.filewatch import closed_files
-from hub.base.instances import acquire_serving_lock, now, release_serving_lock, running_hubs, serving
+from hub.base.instances import ServingLock, now, running_hubs, serving
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.ownerfile import OwnerFile
@@ -65,7 +65,7 @@ class Ownership:
         self._plugin_dir = plugin_dir
         self._acquired = False
         self._leaving = False
-        self._lock: int | None = None
+        self._lock = ServingLock(run_dir, plugin) if run_dir else None
         self._starting: list[str] = []
         self._serving_since: dict[str, int] = {}
         self._log = get_logger()
@@ -115,17 +115,25 @@ class Ownership:
         """Serve from now on, and let the other hubs know; an older one leaves the devices to this process."""
         self._acquired = True
         try:
-            if self._run_dir:
-                self._lock = acquire_serving_lock(self._run_dir, self._plugin)
+            if self._lock:
+                self._lock.acquire()
         except OSError as error:
             self._log.warning("serving lock not acquired", reason=str(error))
 
     def release(self) -> None:
         """Leave the devices to another hub, and let the other hubs know; this process is about to exit."""
         self._leaving = True
-        if self._lock is not None:
-            release_serving_lock(self._lock)
-            self._lock = None
+        if self._lock:
+            self._lock.release()
+
+    async def keep_lock(self) -> None:
+        """Take the lock again whenever its file is removed or replaced, until cancelled.
+
+        Raises:
+            HubError: that is not possible.
+        """
+        if self._lock:
+            await self._lock.keep()
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield when another hub's plugin may have registered a resource, or left or exited."""

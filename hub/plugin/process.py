@@ -183,6 +183,7 @@ class PluginProcess:
         yield "admin socket", self._admin.run
         # Last: importing asyncinotify takes a few milliseconds, in which the others could have begun.
         if self._ownership.is_shared:
+            yield "check of the lock", self._ownership.keep_lock
             yield "watch for other hubs", self._watch_hubs
 
     def _handle_signals(self) -> None:

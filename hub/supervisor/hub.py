@@ -10,7 +10,7 @@ from pathlib import Path
 from hub._version import __version__
 from hub.base.errors import ConfigError
 from hub.base.exits import Exit
-from hub.base.instances import acquire_hub_lock
+from hub.base.instances import HeldLock, acquire_hub_lock
 from hub.base.log import configure, get_logger
 from hub.base.optional import optional
 from hub.base.paths import KUBELET_SOCKET, user_name
@@ -45,17 +45,17 @@ def run_hub(settings: HubSettings) -> Exit:
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
     # Until its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    with acquire_hub_lock(settings.run_dir):
+    with acquire_hub_lock(settings.run_dir) as lock:
         with optional("removal of files of exited hubs"):
             remove_stale_files(settings.run_dir, settings.plugin_dir)
         try:
-            return asyncio.run(_serve(plugins, settings))
+            return asyncio.run(_serve(plugins, settings, lock))
         finally:
             with optional("removal of the hub's sockets"):
                 remove_sockets(settings.run_dir)
 
 
-async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
+async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock) -> Exit:
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter)
     watchdog = Watchdog(settings.run_dir, arbiter)
@@ -72,7 +72,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
             run_dir=str(settings.run_dir.path),
             http=settings.http or "off",
         )
-        tasks = [asyncio.create_task(task) for task in _tasks(settings, watchdog, reporter, kubelet)]
+        tasks = [asyncio.create_task(task) for task in _tasks(settings, lock, watchdog, reporter, kubelet)]
         await arbiter.open()
         await arbiter.stopped.wait()
         for task in tasks:
@@ -89,7 +89,7 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings) -> Exit:
 
 
 def _tasks(
-    settings: HubSettings, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
+    settings: HubSettings, lock: HeldLock, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
 ) -> Iterator[Coroutine[None, None, None]]:
     """Yield the hub's own tasks, which run alongside its plugins: the plugins work without any of them."""
     run = reporter.tasks.run
@@ -97,6 +97,7 @@ def _tasks(
     yield run("kubelet watch", kubelet.watch)
     yield run("watchdog", watchdog.run)
     yield run("report", reporter.restore)
+    yield run("check of the lock", lock.keep)
     yield run("probes", lambda: serve_socket(settings.run_dir.http_socket, reader))
     if settings.http:
         yield run("web", lambda: serve_web(settings.http, reader, reporter.listening, settings.http_hosts))

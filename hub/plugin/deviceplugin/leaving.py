@@ -122,4 +122,6 @@ class Leaving:
             async with asyncio.timeout(FINAL_TIMEOUT), self._handover.locked():
                 # Under the lock: another hub may just have registered, and must not lose the resource again.
                 if kubelet and self._handover.is_last():
+                    # Before it: one that serves unseen, because its lock was removed, then registers once more.
+                    self._handover.request()
                     await self._connection.open(kubelet)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from hub.base.exits import Exit
+from hub.base.instances import running_hubs, serving
 from hub.base.jsonfile import read_file
+from hub.base.paths import RunDir
 from hub.base.sockets import is_served
 from hub.base.untrusted import UnreadableError
 from hub.model.hub import InstanceReport
 from hub.model.plugin import PluginReport
-from tests.harness.hub_process import HubProcess, MakeHub, is_alive, wait_until
+from tests.harness.hub_process import HubProcess, MakeHub, is_alive, run_hub_to_end, wait_until
 
 STUB = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\n"
 
@@ -46,6 +49,24 @@ def test_something_else_in_place_of_every_file(
     _replace_everything(hub.run_dir, directory / "again", plant)
     hub.start()
     wait_until(lambda: _works(hub), "the plugin in the directory as it is now")
+
+
+@pytest.mark.parametrize("plant", [Path.touch, None], ids=["replaced", "removed"])
+def test_locks_are_taken_again(make_hub: MakeHub, plant: Callable[[Path], object] | None) -> None:
+    """Other hubs see the hub and its plugin as before, and a second hub of the same name is refused."""
+    hub = make_hub(STUB).start()
+    run_dir = RunDir(hub.run_dir)
+    wait_until(lambda: _works(hub) and serving(run_dir, "stub"), "the plugin")
+    before = running_hubs(run_dir), serving(run_dir, "stub")
+    for lock in (run_dir.lock, run_dir.serving("stub")):
+        lock.unlink()
+        if plant:
+            plant(lock)
+    wait_until(lambda: (running_hubs(run_dir), serving(run_dir, "stub")) == before, "the locks")
+    second = run_hub_to_end(*hub.arguments(), cwd=hub.directory)
+    assert second.returncode == Exit.ALREADY_RUNNING
+    assert _works(hub)
+    assert not hub.events("task failed")
 
 
 def _replace_everything(run_dir: Path, aside: Path, plant: Callable[[Path], object]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.base.errors import ConfigError
-from hub.base.instances import acquire_hub_lock, acquire_serving_lock, running_hubs, serving
+from hub.base.errors import ConfigError, HubError
+from hub.base.instances import AlreadyRunningError, ServingLock, acquire_hub_lock, running_hubs, serving
 from hub.base.paths import RunDir
 
 
@@ -44,8 +44,84 @@ def test_what_is_in_the_place_of_a_lock_is_replaced(directory: Path, plant: Call
     plant(run_dir.serving("stub"))
     with acquire_hub_lock(run_dir):
         assert [hub.name for hub in running_hubs(run_dir)] == ["dphub"]
-        acquire_serving_lock(run_dir, "stub")
+        assert ServingLock(run_dir, "stub").acquire()
         assert [(each.name, each.is_running) for each in serving(run_dir, "stub")] == [("dphub", True)]
     for place in (directory, run_dir.serving("stub").parent):
         assert (place / "precious").read_text() == "kept"
         assert not (place / "nothing").exists()
+
+
+def _change(path: Path) -> None:
+    path.write_text("garbage")
+
+
+def _replace(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+LOST: dict[str, Callable[[Path], object]] = {"removed": Path.unlink, "replaced": _replace, "changed": _change}
+for what, put in IN_ITS_PLACE.items():
+    LOST[f"replaced by {what}"] = lambda path, put=put: (path.unlink(), put(path))
+
+
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
+def test_a_lost_lock_is_taken_again(directory: Path, lose: Callable[[Path], object]) -> None:
+    """With the same time in it, so that the order of the hubs stays the same; and again, however often it is lost."""
+    older, newer = RunDir(directory, "older"), RunDir(directory, "newer")
+    with acquire_hub_lock(older) as lock, acquire_hub_lock(newer):
+        before, descriptors = running_hubs(newer), _descriptors()
+        for _ in range(2):
+            lose(older.lock)
+            assert [hub.name for hub in running_hubs(newer)] == ["newer"]
+            lock.restore()
+            assert running_hubs(newer) == before
+            with pytest.raises(AlreadyRunningError), acquire_hub_lock(older):
+                pass
+        assert _descriptors() == descriptors
+    assert running_hubs(newer) == []
+
+
+def test_a_lost_serving_lock_is_taken_again(directory: Path) -> None:
+    """Even if the directory is gone; not by a plugin that does not serve yet, or that is leaving."""
+    run_dir = RunDir(directory)
+    lock = ServingLock(run_dir, "stub")
+    lock.restore()
+    assert serving(run_dir, "stub") == []
+    lock.acquire()
+    before = serving(run_dir, "stub")
+    run_dir.serving("stub").unlink()
+    run_dir.serving("stub").parent.rmdir()
+    lock.restore()
+    assert serving(run_dir, "stub") == before
+    lock.release()
+    lock.restore()
+    assert [each.is_running for each in serving(run_dir, "stub")] == [False]
+
+
+def test_a_lost_lock_that_another_process_holds(directory: Path) -> None:
+    """The error says so and names it; when that process has exited, the lock is taken again."""
+    run_dir = RunDir(directory)
+    with acquire_hub_lock(run_dir) as lock:
+        run_dir.lock.unlink()
+        with (
+            acquire_hub_lock(run_dir),
+            pytest.raises(HubError, match=rf"lock was removed or replaced, and process {os.getpid()} holds it now"),
+        ):
+            lock.restore()
+        lock.restore()
+        assert [hub.name for hub in running_hubs(run_dir)] == ["dphub"]
+
+
+def test_a_lost_lock_that_cannot_be_created(directory: Path) -> None:
+    """The error names the file and the reason."""
+    (directory / "run").mkdir()
+    run_dir = RunDir(directory / "run")
+    with acquire_hub_lock(run_dir) as lock:
+        (directory / "run").rename(directory / "elsewhere")
+        with pytest.raises(HubError, match=r"dphub\.lock: cannot be used as the lock file: No such file"):
+            lock.restore()
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

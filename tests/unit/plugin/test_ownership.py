@@ -38,10 +38,10 @@ FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
 @contextmanager
 def serving(run_dir: RunDir) -> Iterator[None]:
     """The plugin of a hub serves."""
-    file = instances.acquire_serving_lock(run_dir, PLUGIN)
-    assert file
+    lock = instances.ServingLock(run_dir, PLUGIN)
+    assert lock.acquire()
     yield
-    instances.release_serving_lock(file)
+    lock.release()
 
 
 class Upgrade:

@@ -1,0 +1,63 @@
+"""The end of a plugin whose view of the other hubs is wrong, because a lock was removed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from hub.base import instances
+from hub.base.paths import SERVING_DIR, RunDir
+from hub.base.sockets import KubeletIdentity
+from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
+from hub.plugin.deviceplugin.leaving import Leaving
+from hub.plugin.deviceplugin.server import DevicePluginServer
+from hub.plugin.metrics.process import ProcessMetrics
+from tests.unit.plugin.deviceplugin.test_handover import RESOURCE, Hub
+
+if TYPE_CHECKING:
+    from hub.plugin.deviceplugin.connection import KubeletConnection
+
+
+class _Connection:
+    """A stream that is open, and that the kubelet opens again on each registration."""
+
+    is_open, is_registering = True, False
+
+    def __init__(self) -> None:
+        self.registrations = 0
+
+    def kubelet(self) -> KubeletIdentity:
+        return 1, 2, 3
+
+    async def open(self, _kubelet: KubeletIdentity) -> None:
+        self.registrations += 1
+
+
+def _leaving(hub: Hub, connection: _Connection) -> Leaving:
+    return Leaving(
+        RESOURCE,
+        DevicePluginServer.__new__(DevicePluginServer),
+        cast("KubeletConnection", connection),
+        hub.handover,
+        calls=KubeletCalls.__new__(KubeletCalls),
+        notifier=hub.notifier,
+        metrics=ProcessMetrics(),
+    )
+
+
+async def test_a_hub_that_registers_last_and_exits_is_noticed(tmp_path: Path) -> None:
+    """It does so if it does not know of the newer hub. That one registers again, and the kubelet keeps its devices."""
+    (tmp_path / SERVING_DIR).mkdir()
+    run_dirs = [RunDir(tmp_path, name) for name in ("older", "newer")]
+    with instances.acquire_hub_lock(run_dirs[0]), instances.acquire_hub_lock(run_dirs[1]):
+        older, newer = map(Hub, run_dirs)
+        run_dirs[0].lock.unlink()
+        with newer.serving():
+            with older.serving():
+                assert await older.register()
+                assert await newer.register()
+                assert newer.handover.due() == ""
+                connection = _Connection()
+                await _leaving(older, connection).hand_over()
+                assert connection.registrations == 1
+            assert newer.handover.due() == "the kubelet called hub older"
+            assert await newer.register()
+            assert newer.handover.is_detached
