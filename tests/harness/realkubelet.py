@@ -141,13 +141,13 @@ class RealKubeletProcess:
         self._journal = journal
         self._pods = pods
         self._number = number
-        self._socket = settings.plugin_dir / KUBELET_SOCKET
-        self._checkpoint = settings.plugin_dir / CHECKPOINT
+        self._socket = settings.plugin_dir.path / KUBELET_SOCKET
+        self._checkpoint = settings.plugin_dir.path / CHECKPOINT
         self._program = Program(
             [
                 os.fspath(binary(self.version)),
-                f"--plugin-dir={settings.plugin_dir}",
-                f"--pod-resources={settings.pod_resources_socket}",
+                f"--plugin-dir={settings.plugin_dir.path}",
+                f"--pod-resources={settings.pod_resources.path / settings.pod_resources_name}",
                 f"--numa-nodes={self.numa_nodes}",
             ],
             self._happened,

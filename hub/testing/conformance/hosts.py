@@ -57,7 +57,6 @@ def started_by(
         limits = limits or Limits()
         yield Subject(
             kubelet=FakeKubelet(plugin_dir, dial_back_timeout=limits.dial),
-            plugin_dir=plugin_dir,
             command=PluginCommand([filled(word) for word in words], environment, output or Path(own, "output")),
             resource=resource,
             limits=limits,
@@ -75,7 +74,7 @@ def found_in(
         limits = limits or Limits()
         pod_resources = root / KUBELET_SOCKET
         kubelet = FakeKubelet(plugin_dir, pod_resources_socket=pod_resources, dial_back_timeout=limits.dial)
-        yield Subject(kubelet=kubelet, plugin_dir=plugin_dir, resource=resource, limits=limits, change=change)
+        yield Subject(kubelet=kubelet, resource=resource, limits=limits, change=change)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,15 +35,12 @@ async def emptied(subject: Subject) -> Return:
 async def replaced(subject: Subject) -> Return:
     """Replace the plugin directory, as a new installation of the node does."""
     await subject.registered()
-    # Renamed first: a plugin that serves again at this moment would create its socket in what is being deleted.
-    removed = subject.plugin_dir.with_name(f"{subject.plugin_dir.name}.removed")
     await subject.kubelet.stop()
+    directory = subject.kubelet.plugin_dir
     try:
-        subject.plugin_dir.rename(removed)
+        await asyncio.to_thread(directory.remove)
     except OSError as error:
-        raise NotApplicable(f"{subject.plugin_dir} cannot be replaced: {error.strerror}") from None
-    else:
-        await asyncio.to_thread(shutil.rmtree, removed, ignore_errors=True)
+        raise NotApplicable(f"{directory.path} cannot be replaced: {error.strerror}") from None
     finally:
         await subject.kubelet.start()
     return await observe_return(subject)

@@ -34,7 +34,6 @@ class Subject:
     Args:
         socket: Where it serves, if nothing else is known.
         kubelet: The fake kubelet that it talks to; started with the subject.
-        plugin_dir: The kubelet's plugin directory.
         command: Starts it.
         resource: The resource to check; by default the first one that is registered.
         limits: How long checks wait.
@@ -46,7 +45,6 @@ class Subject:
         *,
         socket: Path = Path(),
         kubelet: FakeKubelet | None = None,
-        plugin_dir: Path = Path(),
         command: PluginCommand | None = None,
         resource: str = "",
         limits: Limits | None = None,
@@ -54,7 +52,6 @@ class Subject:
     ) -> None:
         self.resource = resource
         self.limits = limits or Limits()
-        self.plugin_dir = plugin_dir
         self._socket = socket
         self._kubelet = kubelet
         self._command = command
@@ -92,6 +89,11 @@ class Subject:
         if self._kubelet is None:
             raise NotApplicable(_ONLY_SOCKET)
         return self._kubelet
+
+    @property
+    def plugin_dir(self) -> Path:
+        """The kubelet's plugin directory, by a path that does not lead elsewhere if the plugin puts a link there."""
+        return self.kubelet.plugin_dir.itself
 
     @property
     def has_command(self) -> bool:

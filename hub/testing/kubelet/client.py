@@ -32,11 +32,16 @@ class EmptyAnswerError(PluginError):
 
 
 class PluginClient:
-    """Calls a plugin on its socket, between `dial` and `close`."""
+    """Calls a plugin on its socket, between `dial` and `close`.
 
-    def __init__(self, socket: str) -> None:
+    Args:
+        socket: The path of the socket, as a kubelet writes it.
+        itself: The path by which to reach it.
+    """
+
+    def __init__(self, socket: str, itself: str) -> None:
         self.socket = socket
-        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(f"unix:{itself}", options=_OPTIONS)
         self._stub = rpc.DevicePluginStub(self._channel)
         self._calls: set[grpc.aio.Call] = set()
         self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()

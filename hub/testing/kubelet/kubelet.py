@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from hub.testing.held import HeldDirectory
 from hub.testing.kubelet.admission import Requests
 from hub.testing.kubelet.journal import Journal
 from hub.testing.kubelet.model import (
@@ -51,9 +52,12 @@ class FakeKubelet:
         stopped_endpoint_grace: float = 300.0,
         distinguishes_sockets: bool = False,
     ) -> None:
+        socket = pod_resources_socket or plugin_dir.parent / "pod-resources" / "kubelet.sock"
+        self.plugin_dir = HeldDirectory(plugin_dir)
+        self._directories = self.plugin_dir, HeldDirectory(socket.parent)
         self._settings = KubeletOptions(
-            plugin_dir,
-            pod_resources_socket or plugin_dir.parent / "pod-resources" / "kubelet.sock",
+            *self._directories,
+            socket.name,
             dial_back_timeout,
             pre_start_timeout,
             stopped_endpoint_grace,
@@ -75,6 +79,8 @@ class FakeKubelet:
     ) -> None:
         await self.stop()
         self._hold_identity(None)
+        for directory in self._directories:
+            directory.close()
 
     # Start and stop.
 
@@ -84,8 +90,14 @@ class FakeKubelet:
         return self._process is not None
 
     async def start(self) -> None:
-        """Start, as after a boot or an upgrade; do nothing if it is running."""
+        """Start, as after a boot or an upgrade; do nothing if it is running.
+
+        Raises:
+            ConfigError: a link has taken the place of one of its directories.
+        """
         if self._process is None:
+            for directory in self._directories:
+                directory.open()
             self.starts += 1
             process = self.process_type(self._settings, self._journal, self._pods, self.starts)
             try:

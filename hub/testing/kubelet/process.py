@@ -9,6 +9,7 @@ from hub.base.paths import KUBELET_SOCKET
 from hub.kubelet.checkpoint import CHECKPOINT
 from hub.kubelet.wire import podresources_pb2_grpc, v1beta1_pb2_grpc
 from hub.kubelet.wire import v1beta1_pb2 as wire
+from hub.testing.held import HeldDirectory
 from hub.testing.kubelet import checkpoint
 from hub.testing.kubelet.admission import Admission
 from hub.testing.kubelet.client import PluginClient
@@ -25,8 +26,10 @@ from hub.testing.kubelet.server import UnixServer
 class KubeletOptions:
     """The options of a fake kubelet; times in seconds."""
 
-    plugin_dir: Path
-    pod_resources_socket: Path
+    plugin_dir: HeldDirectory
+    pod_resources: HeldDirectory
+    pod_resources_name: str
+    """The name of the socket there."""
     dial_back_timeout: float
     pre_start_timeout: float
     stopped_endpoint_grace: float
@@ -41,7 +44,7 @@ class KubeletProcess:
         self._journal = journal
         self._pods = pods
         self._number = number
-        self._checkpoint = settings.plugin_dir / CHECKPOINT
+        self._checkpoint = settings.plugin_dir.itself / CHECKPOINT
         self._timers: list[asyncio.TimerHandle] = []
         self.manager = DeviceManager(distinguishes_sockets=settings.distinguishes_sockets)
         self.admission = Admission(self.manager, self._held, settings.pre_start_timeout)
@@ -52,11 +55,11 @@ class KubeletProcess:
             ClientsBySocket() if settings.distinguishes_sockets else ClientsByName(),
         )
         self._server = UnixServer(
-            settings.plugin_dir / KUBELET_SOCKET,
+            settings.plugin_dir.itself / KUBELET_SOCKET,
             lambda server: v1beta1_pb2_grpc.add_RegistrationServicer_to_server(self._registration, server),
         )
         self._pod_resources = UnixServer(
-            settings.pod_resources_socket,
+            settings.pod_resources.itself / settings.pod_resources_name,
             lambda server: podresources_pb2_grpc.add_PodResourcesListerServicer_to_server(
                 PodResources(pods, self.manager.healthy), server
             ),
@@ -65,7 +68,7 @@ class KubeletProcess:
     async def start(self) -> None:
         """Start as a kubelet does: read the checkpoint, delete all sockets in the plugin directory, then listen."""
         self._restore()
-        _delete_sockets(self._settings.plugin_dir)
+        _delete_sockets(self._settings.plugin_dir.itself)
         await self._pod_resources.start()
         await self._server.start()
 
@@ -149,7 +152,6 @@ class KubeletProcess:
 
 def _delete_sockets(directory: Path) -> None:
     """Delete all sockets in the directory, including those that a process is listening on, and no other files."""
-    if directory.exists():
-        for path in directory.iterdir():
-            if path.is_socket():
-                path.unlink(missing_ok=True)  # its plugin may remove it at the same moment
+    for path in directory.iterdir():
+        if path.is_socket():
+            path.unlink(missing_ok=True)  # its plugin may remove it at the same moment

@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import grpc.aio
 
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.held import HeldDirectory
 from hub.testing.kubelet.client import PluginClient, PluginError
 from hub.testing.kubelet.clients import Clients
 from hub.testing.kubelet.names import is_extended_resource_name
@@ -49,7 +49,7 @@ class RegistrationService(rpc.RegistrationServicer):
         table: Its connections.
     """
 
-    def __init__(self, plugin_dir: Path, dial_back_timeout: float, events: Events, table: Clients) -> None:
+    def __init__(self, plugin_dir: HeldDirectory, dial_back_timeout: float, events: Events, table: Clients) -> None:
         self._plugin_dir = plugin_dir
         self._dial_back_timeout = dial_back_timeout
         self._events = events
@@ -62,7 +62,9 @@ class RegistrationService(rpc.RegistrationServicer):
         self, request: wire.RegisterRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> wire.Empty:
         """Connect to the plugin before returning. Since 1.35, a plugin that cancels the call is not registered."""
-        client = PluginClient(f"{self._plugin_dir}/{request.endpoint}")
+        client = PluginClient(
+            f"{self._plugin_dir.path}/{request.endpoint}", f"{self._plugin_dir.itself}/{request.endpoint}"
+        )
         registering = self._spawn(self._register(request, client))
         try:
             await asyncio.wait([registering])

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import grpc.aio
 
-_DIRECTORY_MODE = 0o750
-
 _GRACE = 0.1
 """Seconds for calls to send their last message. Without them, gRPC leaves the tasks of calls running for a while."""
 
 
 class UnixServer:
-    """Listens on `path`, which appears when the server is ready.
+    """Listens on `path`, which appears when the server is ready, in a directory that exists.
 
     A gRPC server that stops deletes the path that it was bound to, even if a newer server is listening there by then.
     So this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
@@ -28,7 +26,6 @@ class UnixServer:
 
     async def start(self) -> None:
         """Bind and serve; replace the socket of an earlier server."""
-        self._path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         self._directory = os.open(self._path.parent, os.O_PATH)
         self._server.add_insecure_port(f"unix:/proc/self/fd/{self._directory}/{self._path.name}")

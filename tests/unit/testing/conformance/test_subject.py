@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
+from hub.base.errors import ConfigError
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
+from hub.testing.conformance import restarts
 from hub.testing.conformance.allocation import allocate_answers
 from hub.testing.conformance.calls import answer_of, connected
 from hub.testing.conformance.limits import Limits
 from hub.testing.conformance.lists import watched
-from hub.testing.conformance.robustness import socket_deleted, socket_replaced, survives_garbage
+from hub.testing.conformance.robustness import RULES, socket_deleted, socket_replaced, survives_garbage
 from hub.testing.conformance.rule import NotApplicable, Rule
 from hub.testing.conformance.streams import stream_stays_open
 from hub.testing.conformance.subject import Subject
@@ -26,7 +28,10 @@ RESOURCE = "example.com/model"
 class _Registers(Subject):
     """A plugin that has registered with this endpoint."""
 
-    endpoint = ""
+    def __init__(self, plugin_dir: Path, endpoint: str) -> None:
+        limits = Limits(quick=0.1, answer=0.1, back=0.1, settle=0.1)
+        super().__init__(kubelet=FakeKubelet(plugin_dir), resource=RESOURCE, limits=limits)
+        self.endpoint = endpoint
 
     async def registered(self) -> Registered:
         return Registered(RESOURCE, self.endpoint, 1, 0.0, "")
@@ -35,30 +40,27 @@ class _Registers(Subject):
 @pytest.mark.parametrize("endpoint", ["../other.sock", "/run/other.sock", "a/../../other.sock", "..", ".", ""])
 async def test_an_endpoint_outside_the_plugin_directory(tmp_path: Path, endpoint: str) -> None:
     """Rules delete and replace the socket: none gets a path that the plugin has chosen."""
-    subject = _Registers(kubelet=FakeKubelet(tmp_path), plugin_dir=tmp_path)
-    subject.endpoint = endpoint
-    with pytest.raises(NotApplicable, match="endpoint-name"):
-        await subject.socket()
+    async with _Registers(tmp_path / "device-plugins", endpoint) as subject:
+        with pytest.raises(NotApplicable, match="endpoint-name"):
+            await subject.socket()
 
 
 @pytest.mark.parametrize("disturbance", [socket_deleted, socket_replaced], ids=lambda rule: rule.name)
 async def test_rules_change_nothing_outside_the_plugin_directory(tmp_path: Path, disturbance: Rule) -> None:
     """Not even the rules that delete or replace what the plugin has registered."""
-    plugin_dir, other = tmp_path / "device-plugins", tmp_path / "other.sock"
-    plugin_dir.mkdir()
+    other = tmp_path / "other.sock"
     other.write_text("of another program")
-    subject = _Registers(kubelet=FakeKubelet(plugin_dir), plugin_dir=plugin_dir)
-    subject.endpoint = "../other.sock"
-    with pytest.raises(NotApplicable, match="endpoint-name"):
-        await anext(disturbance.check(subject))
+    async with _Registers(tmp_path / "device-plugins", "../other.sock") as subject:
+        with pytest.raises(NotApplicable, match="endpoint-name"):
+            await anext(disturbance.check(subject))
     assert other.read_text() == "of another program"
 
 
 async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
     """As the kubelet expects it."""
-    subject = _Registers(kubelet=FakeKubelet(tmp_path), plugin_dir=tmp_path)
-    subject.endpoint = "model.sock"
-    assert await subject.socket() == tmp_path / "model.sock"
+    async with _Registers(tmp_path / "device-plugins", "model.sock") as subject:
+        path = await subject.socket()
+        assert (path.parent.resolve(), path.name) == (tmp_path / "device-plugins", "model.sock")
 
 
 class _Endless(rpc.DevicePluginServicer):
@@ -98,12 +100,35 @@ async def test_a_link_to_the_socket_of_another_plugin(directory: Path, rule: Rul
     plugin_dir = directory / "device-plugins"
     plugin_dir.mkdir()
     (plugin_dir / "model.sock").symlink_to(directory / "other.sock")
-    subject = _Registers(kubelet=FakeKubelet(plugin_dir), plugin_dir=plugin_dir, limits=Limits(quick=0.1, answer=0.1))
-    subject.endpoint = "model.sock"
-    async with await serve:
+    async with await serve, _Registers(plugin_dir, "model.sock") as subject:
         with suppress(NotApplicable):
             async for _ in rule.check(subject):
                 pass
+    assert not received
+
+
+_DISTURBING = (*RULES, *restarts.RULES, allocate_answers)
+
+
+@pytest.mark.fake_kubelet("a real kubelet follows a link")
+@pytest.mark.parametrize("rule", _DISTURBING, ids=lambda rule: rule.name)
+async def test_a_link_in_place_of_the_plugin_directory(directory: Path, rule: Rule) -> None:
+    """A plugin in a container can put it there: the check sends nothing to where it leads, and changes nothing."""
+    received: list[object] = []
+    other, plugin_dir = directory / "other", directory / "device-plugins"
+    other.mkdir()
+    names = {"model.sock", "kubelet.sock"}
+    async with AsyncExitStack() as stack:
+        for name in names:
+            serve = asyncio.start_unix_server(lambda *_: received.append(1), other / name)
+            await stack.enter_async_context(await serve)
+        subject = await stack.enter_async_context(_Registers(plugin_dir, "model.sock"))
+        plugin_dir.rename(directory / "old")
+        plugin_dir.symlink_to(other)
+        with suppress(NotApplicable, ConfigError):
+            async for _ in rule.check(subject):
+                pass
+        assert {path.name for path in other.iterdir()} == names
     assert not received
 
 

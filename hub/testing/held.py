@@ -1,0 +1,103 @@
+"""Directories in whose place a program under test may put a link.
+
+A plugin in a container is root there. If the directory above its plugin directory is mounted too, it can replace the
+plugin directory by a link to any directory of the node. A check that runs as root would then delete sockets there, or
+allocate the devices of another plugin.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from hub.base.errors import ConfigError
+
+_MODE = 0o750
+
+
+class HeldDirectory:
+    """A directory that is used through a descriptor: it stays the same, whatever takes its place.
+
+    Links are followed when the object is created, and never later.
+
+    Args:
+        path: Its path; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._actual = path.resolve()
+        self._descriptor: int | None = None
+
+    @property
+    def itself(self) -> Path:
+        """The path, for this process only, of the directory that was opened last."""
+        if self._descriptor is None:
+            raise RuntimeError(f"{self.path} is not open")
+        return Path(f"/proc/self/fd/{self._descriptor}")
+
+    def open(self) -> None:
+        """Open what is at the path now, or create it.
+
+        Raises:
+            ConfigError: a link has taken its place, or that of a directory above it.
+            OSError: it cannot be opened or created.
+        """
+        descriptor = _open_or_create(self._actual)
+        if self._descriptor is None:
+            self._descriptor = descriptor
+        else:
+            # Under the same number, which is in the paths that callers already have.
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def remove(self) -> None:
+        """Remove what is at the path now, with everything in it.
+
+        Raises:
+            ConfigError: a link has taken the place of a directory above it.
+            OSError: it cannot be removed.
+        """
+        above = open_itself(self._actual.parent)
+        # Renamed first: a plugin that serves again at this moment would create its socket in what is being deleted.
+        removed = f"{self._actual.name}.removed"
+        try:
+            os.rename(self._actual.name, removed, src_dir_fd=above, dst_dir_fd=above)
+            shutil.rmtree(removed, ignore_errors=True, dir_fd=above)
+        finally:
+            os.close(above)
+
+
+def open_itself(path: Path) -> int:
+    """Open a directory, and return its descriptor, which serves only as a place for its files.
+
+    Raises:
+        ConfigError: there is a link on the way.
+        OSError: it is missing, or not a directory.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    actual = Path(f"/proc/self/fd/{descriptor}").readlink()
+    if actual != path:
+        os.close(descriptor)
+        raise ConfigError(path, f"a link leads from there to {actual}; use a path without links")
+    return descriptor
+
+
+def _open_or_create(path: Path) -> int:
+    try:
+        return open_itself(path)
+    except FileNotFoundError:
+        above = _open_or_create(path.parent)
+    try:
+        # A plugin may create it at the same moment.
+        with suppress(FileExistsError):
+            os.mkdir(path.name, _MODE, dir_fd=above)
+    finally:
+        os.close(above)
+    return open_itself(path)
