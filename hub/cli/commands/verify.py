@@ -63,7 +63,7 @@ class _Plugin:
         from hub.testing.conformance import behind, found_in, started_by  # noqa: PLC0415 - gRPC, as below
 
         if self.socket:
-            chosen = behind(self.socket.resolve(), limits=limits, change=change)
+            chosen = behind(self.socket, limits=limits, change=change)
         elif self.plugin_dir:
             chosen = found_in(self.plugin_dir.absolute(), self.resource, limits=limits, change=change)
         else:

@@ -12,6 +12,7 @@ from hub.base.sockets import SOCKET_PATH_BYTES
 from hub.testing.conformance.command import PluginCommand
 from hub.testing.conformance.limits import Limits
 from hub.testing.conformance.subject import Subject
+from hub.testing.held import open_itself
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import environment_without_hub
 
@@ -79,8 +80,20 @@ def found_in(
 
 @contextmanager
 def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] = ()) -> Iterator[Subject]:
-    """Yield a plugin that serves on a socket; its life cycle is not checked."""
-    yield Subject(socket=socket, limits=limits, change=change)
+    """Yield a plugin that serves on a socket; its life cycle is not checked.
+
+    Raises:
+        ConfigError: the path has a link on the way, or is one; another user may have put it there.
+    """
+    path = Path(os.path.abspath(socket))  # noqa: PTH100 - resolve() follows links
+    descriptor = open_itself(path.parent)
+    try:
+        itself = Path(f"/proc/self/fd/{descriptor}", path.name)
+        if itself.is_symlink():
+            raise ConfigError(socket, "is a link, expected the socket itself")
+        yield Subject(socket=itself, limits=limits, change=change)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
