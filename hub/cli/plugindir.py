@@ -8,6 +8,9 @@ from hub.base.trust import check_trusted
 
 ANOTHER = "choose another with --plugin-dir"
 
+_IN_KUBELET_ROOT = ("plugins_registry", "pods")
+"""What a kubelet creates in its root directory when it starts, wherever that is; a fake kubelet does not."""
+
 
 def check_own_directory(directory: Path, todo: str = ANOTHER, *, may_be_missing: bool = False) -> None:
     """As root, check that no other user can lead the fake kubelet to a directory of their choice, now or later.
@@ -37,6 +40,9 @@ def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:
 
 
 def is_of_node(directory: Path) -> bool:
-    """Return whether a directory is that of the node's own device plugins, or another one of its kubelet."""
+    """Return whether a directory is in the root directory of a kubelet, such as that of the node's device plugins."""
     kubelet = PLUGIN_DIR.parent.resolve()
-    return kubelet in directory.resolve().parents or (PLUGIN_DIR.exists() and directory.samefile(PLUGIN_DIR))
+    above = directory.resolve().parents
+    if PLUGIN_DIR.exists() and directory.samefile(PLUGIN_DIR):
+        return True
+    return any(path == kubelet or all((path / name).is_dir() for name in _IN_KUBELET_ROOT) for path in above)

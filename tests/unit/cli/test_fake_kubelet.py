@@ -87,6 +87,17 @@ def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
         assert path.is_socket()
 
 
+@pytest.mark.parametrize("name", ["device-plugins", "plugins_registry", "plugins/driver"])
+def test_it_does_not_delete_sockets_of_a_kubelet_with_another_root_directory(node: Path, name: str) -> None:
+    """Distributions such as k0s choose one; the directories in it are the same."""
+    for made in ("pods", "plugins_registry", "plugins/driver"):
+        (node / made).mkdir(parents=True)
+    path = node / name / "driver.sock"
+    with _listening(path):
+        assert "plugins of this node listen there (driver.sock)" in _refusal("--plugin-dir", path.parent)
+        assert path.is_socket()
+
+
 @pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No client could connect there by that path; the sockets would be deleted anyway."""
