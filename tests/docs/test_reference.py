@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hub.base.exits import Exit
-from hub.supervisor.config import watchers as config
+from hub.supervisor.config import keys
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.ib.settings import IBSettings
 from scripts import docstrings, reference, settingswords
@@ -68,9 +68,9 @@ def test_every_variable_that_is_read_is_there() -> None:
 def test_every_key_of_circus_ini_is_there() -> None:
     """With its default."""
     section = page("reference").partition("## circus.ini")[2].partition("\n## ")[0]
-    assert all(f"| `{key}` | " in section for key in (*config._KEYS, "rlimit_NAME"))
-    assert all(f"`{key} = " in section for key in config._FIXED)
-    assert all(f"| `{key}` | " in section for key in config._CIRCUS)
+    assert all(f"| `{key}` | " in section for key in (*keys.KEYS, "rlimit_NAME"))
+    assert all(f"`{key} = " in section for key in keys.FIXED)
+    assert all(f"| `{key}` | " in section for key in keys.CIRCUS_KEYS)
 
 
 def test_every_exit_code_is_there() -> None:

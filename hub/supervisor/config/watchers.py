@@ -5,10 +5,9 @@ error that names the file, the section and the key.
 """
 
 import re
-import resource
 import shlex
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import dropwhile
@@ -18,6 +17,7 @@ from typing import Any
 from hub.base.errors import ConfigError
 from hub.base.trust import check_own
 from hub.supervisor.config.ini import Section, read_sections
+from hub.supervisor.config.keys import add_value, check_circus_key
 
 CONFIG_NAME = "circus.ini"
 
@@ -130,16 +130,10 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
     """
     if not _NAME.fullmatch(name):
         raise section.error("invalid plugin name, expected at most 63 letters, digits, `_`, `.` and `-`")
-    values: dict[str, Any] = {"name": name, "rlimits": {}}
+    values: dict[str, Any] = {"name": name}
     for key, text in section.items.items():
         try:
-            _check_lines(text)
-            if key.startswith(_RLIMIT):
-                values["rlimits"][key.removeprefix(_RLIMIT)] = _rlimit(key, text)
-            elif key in _FIXED:
-                _FIXED[key](text)
-            else:
-                values[key] = _converter(key)(text)
+            add_value(values, key, text)
         except ValueError as error:
             raise section.error(str(error), key) from None
     if "cmd" not in values:
@@ -177,151 +171,13 @@ def _with_environment(plugin: PluginConfig, sections: list[Section]) -> PluginCo
 
 def _check_circus(section: Section) -> None:
     for key in section.items:
-        if key in _HUB_SETS_CIRCUS:
-            raise section.error("the hub sets this, remove it", key)
-        if key not in _CIRCUS:
-            raise section.error(f"unknown key, expected {' or '.join(_CIRCUS)}", key)
+        try:
+            check_circus_key(key)
+        except ValueError as error:
+            raise section.error(str(error), key) from None
 
 
-def _converter(key: str) -> Callable[[str], object]:
-    if key in _KEYS:
-        return _KEYS[key]
-    if key.partition(".")[0] in _HUB_SETS:
-        raise ValueError("the hub sets this, remove it")
-    raise ValueError(f"unknown key, expected one of {', '.join(sorted(_KEYS))}, {_RLIMIT}NAME")
-
-
-def _check_lines(text: str) -> None:
-    """Check that a value has not swallowed the lines after it. Errors quote values, but not those of variables.
-
-    Raises:
-        ValueError: an indented line, which continues the value, looks like a key or a section.
-    """
-    for line in text.split("\n")[1:]:
-        if _SWALLOWED.match(line):
-            raise ValueError("continues on indented lines, one of which looks like a key or section: do not indent it")
-
-
-def _command(text: str) -> str:
-    if not _words(text):
-        raise ValueError("empty, expected the command that runs the plugin")
-    if variable := _VARIABLE.match(text):
-        # A shell would set it. Here it would be the program, and named in the error that there is none.
-        raise ValueError(f"sets {variable[1]}, expected the command that runs the plugin; variables belong in [env]")
-    return text
-
-
-def _words(text: str) -> str:
-    try:
-        shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"not a command line: {error}") from None
-    return text
-
-
-def _boolean(text: str) -> bool:
-    value = _BOOLEANS.get(text.lower())
-    if value is None:
-        raise ValueError(f"{text!r} is not a boolean, expected true or false")
-    return value
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{text!r} is not a number of seconds, expected one such as 5 or 0.5")
-    return value
-
-
-def _signal(text: str) -> int:
-    name = text.upper()
-    try:
-        return (
-            signal.Signals(int(text))
-            if text.isdigit()
-            else signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
-        )
-    except (ValueError, KeyError):
-        raise ValueError(f"{text!r} is not a signal, expected one such as SIGTERM or 15") from None
-
-
-def _rlimit(key: str, text: str) -> int:
-    """Return a limit for `resource.setrlimit`; an empty string means unlimited."""
-    name = key.removeprefix(_RLIMIT)
-    if not hasattr(resource, f"RLIMIT_{name.upper()}"):
-        known = sorted(name.removeprefix("RLIMIT_").lower() for name in dir(resource) if name.startswith("RLIMIT_"))
-        raise ValueError(f"unknown limit, expected one of {', '.join(_RLIMIT + name for name in known)}")
-    return _integer(text) if text else resource.RLIM_INFINITY
-
-
-def _one_process(text: str) -> None:
-    if _integer(text) != 1:
-        raise ValueError(f"is {text}, expected 1: a second process would take the resources from the first")
-
-
-def _single(text: str) -> None:
-    if not _boolean(text):
-        raise ValueError("is false, expected true: a second process would take the resources from the first")
-
-
-_VARIABLE = re.compile(r"\s*['\"]?([A-Za-z_]\w*)=")
-_SWALLOWED = re.compile(r"\s*(\[|[A-Za-z_]\w*\s*(=|:\s))")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(("no", "false", "off", "0"), False)
-_RLIMIT = "rlimit_"
-
-_KEYS: Mapping[str, Callable[[str], object]] = {
-    "cmd": _command,
-    "args": _words,
-    "working_dir": str,
-    "autostart": _boolean,
-    "priority": _integer,
-    "graceful_timeout": _seconds,
-    "stop_signal": _signal,
-    "watchdog": _seconds,
-}
-
-_FIXED: Mapping[str, Callable[[str], None]] = {"numprocesses": _one_process, "singleton": _single}
-"""Keys that circus users write by habit, and that allow one value only."""
 
 _HUB_FLAGS = {"--check", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
 """Flags that the hub itself passes to its plugin processes, to some of them through variables."""
-
-_HUB_SETS = frozenset(
-    {
-        # A child's environment and streams are inherited, so that its logs are the hub's logs.
-        *("close_child_stderr", "close_child_stdin", "close_child_stdout", "copy_env", "copy_path"),
-        *("stderr_stream", "stdin_socket", "stdout_stream", "use_sockets"),
-        # The hub decides when a process is started and stopped.
-        *("check_flapping", "max_age", "max_age_variance", "max_retry", "on_demand", "respawn", "warmup_delay"),
-        # Nothing may come between the hub and the plugin process: signals go to that process itself.
-        *("executable", "send_hup", "shell", "shell_args", "stop_children", "virtualenv", "virtualenv_py_ver"),
-        # It runs as the hub's user, because it writes into the kubelet's directory and the hub's.
-        *("gid", "uid"),
-        # Third-party code could block the hub process.
-        "hooks",
-    }
-)
-
-_CIRCUS = ("include", "include_dir")
-
-_HUB_SETS_CIRCUS = frozenset(
-    {
-        # The hub listens in the run directory, for its owner only.
-        *("endpoint", "endpoint_owner", "fqdn_prefix", "multicast_endpoint", "pubsub_endpoint", "umask"),
-        *("httpd", "httpd_host", "httpd_port", "stats_endpoint", "statsd"),
-        # `dphub run` has options for logs, and a lock instead of a pid file.
-        *("debug", "debug_gc", "loggerconfig", "loglevel", "logoutput", "pidfile"),
-        *("check_delay", "warmup_delay"),
-    }
-)
