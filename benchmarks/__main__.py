@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: measure everything, print a table, write JSON. The exit code is 1 if a budget is exceeded."""
+"""`python -m benchmarks`: measure everything, print a table, write JSON.
+
+The exit code is 1 if a budget is exceeded, or a ratio to a floor.
+"""
 
 import asyncio
 import secrets
@@ -9,7 +12,6 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.flood import flood
@@ -19,6 +21,7 @@ from benchmarks.ib import ib_changes, ib_starts
 from benchmarks.operate import commands, scrapes
 from benchmarks.resets import resets
 from benchmarks.restarts import kubelet_restarts
+from benchmarks.results import Result, Results, print_results, read_results, write_results
 from benchmarks.rows import Row
 from benchmarks.starts import cold_starts, kill_anything, plugin_kills
 from benchmarks.upgrades import upgrades
@@ -28,7 +31,14 @@ from benchmarks.upgrades import upgrades
 @click.option("--only", help="Run the benchmarks whose name contains this.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply the usual number of samples by this.")
 @click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Seed for the random moments.")
-@click.option("--json", "path", type=click.Path(path_type=Path), default=Path("build/benchmarks.json"))
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("build/benchmarks.json"),
+    show_default=True,
+    help="Where to keep the results. Those of the last run in it are printed beside the new ones.",
+)
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub against its budgets."""
 
@@ -59,28 +69,27 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "gpu-faults": lambda: gpu_faults(samples(1000), seed),
     }
     console = Console(stderr=True)
-    rows: list[Row] = []
+    before, now = _read(path, console), Results()
     for name, benchmark in benchmarks.items():
         if not only or only in name:
             console.print(f"{name} (seed {seed}) ...")
-            rows += asyncio.run(_run(benchmark))
-    _print(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode({"seed": seed, "rows": rows}), indent=1))
-    sys.exit(not all(row.within for row in rows))
+            now[name] = Result(seed, scale, asyncio.run(_run(benchmark)))
+            # One that fails leaves those before it.
+            write_results(path, before | now)
+    print_results(now, before)
+    sys.exit(not all(row.within for result in now.values() for row in result.rows))
+
+
+def _read(path: Path, console: Console) -> Results:
+    try:
+        return read_results(path)
+    except msgspec.DecodeError as error:
+        console.print(f"{path}: not results of this version, so there is no comparison: {error}")
+        return {}
 
 
 async def _run(benchmark: Callable[[], Awaitable[list[Row]]]) -> list[Row]:
     return await benchmark()
-
-
-def _print(rows: list[Row]) -> None:
-    table = Table("what", "figure", "value", "budget", "samples", "")
-    for row in rows:
-        budget = "" if row.budget is None else f"{row.budget:g} {row.unit}"
-        verdict = "" if row.budget is None else "ok" if row.within else "OVER"
-        table.add_row(row.what, row.figure, f"{row.value:.3g} {row.unit}", budget, str(row.samples), verdict)
-    Console(width=200).print(table)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""Rows of the result: a measured figure, its unit and its budget."""
+"""Rows of the result: a measured figure, its unit, its budget, and its floor."""
 
 import statistics
 from collections.abc import Sequence
 
 import msgspec
 
+IDLE, MEMORY, ADMISSION, START = 1.5, 1.25, 1.3, 1.5
+"""How many times its floor a row may be, by what it measures."""
+
 
 class Row(msgspec.Struct, frozen=True):
-    """A figure and its budget."""
+    """A figure, its budget, and its floor."""
 
     what: str
     figure: str
@@ -16,19 +19,56 @@ class Row(msgspec.Struct, frozen=True):
     unit: str
     budget: float | None
     samples: int
+    floor: float | None = None
+    """The same figure of the processes in `benchmarks.bare`, which do the least that is needed, in the same run."""
+    max_ratio: float | None = None
+    """How many times its floor the value may be."""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times its floor the value is."""
+        return self.value / self.floor if self.floor else None
 
     @property
     def within(self) -> bool:
-        """Whether the value is within the budget."""
-        return self.budget is None or self.value <= self.budget
+        """Whether the value is within the budget, and the ratio as well."""
+        return _within(self.value, self.budget) and _within(self.ratio, self.max_ratio)
 
 
-def times(what: str, seconds: Sequence[float], budgets: dict[str, float | None]) -> list[Row]:
-    """Return rows in milliseconds for the requested figures: median, p99 and worst."""
-    ordered = sorted(seconds)
-    figures = {
+def _within(value: float | None, most: float | None) -> bool:
+    return value is None or most is None or value <= most
+
+
+def times(
+    what: str,
+    seconds: Sequence[float],
+    budgets: dict[str, float | None],
+    floor: Sequence[float] = (),
+    max_ratio: float | None = None,
+) -> list[Row]:
+    """Return rows in milliseconds for the requested figures: median, p99 and worst.
+
+    Args:
+        what: What took the time.
+        seconds: How long it took each time.
+        budgets: The budget of each requested figure.
+        floor: How long the same took bare processes.
+        max_ratio: How many times that the median may be; the other figures are matters of chance.
+    """
+    least = _figures(floor) if floor else {}
+    ratios = {"median": max_ratio}
+    return [
+        Row(what, name, value, "ms", budgets[name], len(seconds), least.get(name), ratios.get(name))
+        for name, value in _figures(seconds).items()
+        if name in budgets
+    ]
+
+
+def _figures(seconds: Sequence[float]) -> dict[str, float]:
+    """Return the figures in milliseconds."""
+    ordered = [1000 * each for each in sorted(seconds)]
+    return {
         "median": statistics.median(ordered),
         "p99": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
         "worst": ordered[-1],
     }
-    return [Row(what, name, 1000 * figures[name], "ms", budget, len(ordered)) for name, budget in budgets.items()]
