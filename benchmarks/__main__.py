@@ -15,8 +15,8 @@ from rich.console import Console
 
 from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
 from benchmarks.flood import flood
-from benchmarks.footprint import footprint
-from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_footprint, gpu_preference, gpu_starts
+from benchmarks.footprint import footprint, gpu_footprint
+from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_preference, gpu_starts
 from benchmarks.ib import ib_changes, ib_starts
 from benchmarks.operate import commands, scrapes
 from benchmarks.resets import resets
@@ -55,13 +55,13 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "resets": lambda: resets(samples(200)),
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),
-        "footprint": lambda: footprint(20 * scale),
+        "footprint": lambda: footprint(30 * scale),
         "flood": lambda: flood(60 * scale),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
         "gpu-starts": lambda: gpu_starts(samples(20)),
         "gpu-events": lambda: gpu_events(samples(200)),
-        "gpu-footprint": lambda: gpu_footprint(20 * scale),
+        "gpu-footprint": lambda: gpu_footprint(30 * scale),
         "gpu-preference": lambda: gpu_preference(samples(1600), seed),
         "gpu-and-ib": lambda: gpu_and_ib(samples(200), seed),
         "ib-starts": lambda: ib_starts(samples(10)),

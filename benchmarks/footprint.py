@@ -1,54 +1,91 @@
 """Measure what the hub and its three plugins cost an idle node."""
 
 import asyncio
-import re
-import time
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-
-from benchmarks.nodes import shipped_node
-from benchmarks.rows import Row
+from benchmarks.bare.hub import Process, start_plugin
+from benchmarks.bare.resource import BareResource
+from benchmarks.kernel import proportional_size, tree, usage
+from benchmarks.nodes import EIGHT_GPUS, SHIPPED, all_served, bare_node, shipped_node
+from benchmarks.rows import IDLE, MEMORY, Row
 from hub.testing.node import Node
 
-SETTLE = 3.0
-"""Seconds after the start that are not measured."""
+SETTLE = 0.5
+"""How long nothing is measured after a start, as a part of the time that is measured. gRPC's idle threads take about 15
+seconds until they rarely look for work."""
 
 
 async def footprint(seconds: float) -> list[Row]:
-    """Measure memory, and CPU time over a number of seconds, with the shipped circus.ini."""
+    """Measure an idle node without hardware over a number of seconds, and a plugin process that is alone."""
     async with shipped_node() as node:
-        await asyncio.sleep(SETTLE)
-        tree = _tree(node)
-        memory = {process.pid: proportional_size(process.pid) for process in tree}
-        begin, used = time.monotonic(), _processor_seconds(tree)
-        await asyncio.sleep(seconds)
-        percent = 100 * (_processor_seconds(tree) - used) / (time.monotonic() - begin)
-    hub, *plugins = memory.values()
-    what = "memory of the hub and three plugins, proportional set size"
+        rows = await _compare(node, SHIPPED, seconds, "", 110)
+    return [*rows, *await _one_plugin(seconds)]
+
+
+async def gpu_footprint(seconds: float) -> list[Row]:
+    """Measure an idle node with eight GPUs."""
+    async with shipped_node(gpus=True) as node:
+        return await _compare(node, EIGHT_GPUS, seconds, "8 GPUs: ", None)
+
+
+async def _compare(
+    node: Node, resources: Sequence[BareResource], seconds: float, prefix: str, memory: float | None
+) -> list[Row]:
+    """Measure a hub beside bare processes that serve the same. The hub is stopped for the memory of those.
+
+    Both are alone when their memory is measured, since processes that share a library share its memory.
+    """
+    await asyncio.sleep(SETTLE * seconds)
+    sizes = _sizes(tree(node))
+    async with bare_node(resources) as bare:
+        await asyncio.sleep(SETTLE * seconds)
+        rows = await _idle(tree(node), tree(bare), seconds, prefix)
+        await node.stop_hub()
+        floors = _sizes(tree(bare))
+    what = f"{prefix}memory of the hub and three plugins, proportional set size"
     return [
-        Row(what, "sum", (hub + sum(plugins)) / 1e6, "MB", 110, len(memory)),
-        Row(what, "hub", hub / 1e6, "MB", None, 1),
-        Row(what, "largest plugin", max(plugins) / 1e6, "MB", None, len(plugins)),
-        Row("CPU time when idle, all processes", "share", percent, "% of a core", 0.5, len(memory)),
+        Row(what, "sum", sum(sizes), "MB", memory, len(sizes), sum(floors), MEMORY),
+        Row(what, "hub", sizes[0], "MB", None, 1, floors[0], MEMORY),
+        Row(what, "largest plugin", max(sizes[1:]), "MB", None, len(sizes) - 1, max(floors[1:]), MEMORY),
+        *rows,
     ]
 
 
-def _tree(node: Node) -> list[psutil.Process]:
-    if node.hub is None:
-        raise RuntimeError("there is no hub to measure")
-    hub = psutil.Process(node.hub.pid)
-    return [hub, *hub.children(recursive=True)]
+async def _idle(hub: Sequence[int], bare: Sequence[int], seconds: float, prefix: str) -> list[Row]:
+    """Measure what both do in the same seconds, because the machine may do other things as well."""
+    found, floor = await usage([hub, bare], seconds)
+    cpu, wake_ups = f"{prefix}CPU time when idle, all processes", f"{prefix}wake-ups when idle, all processes"
+    return [
+        Row(cpu, "share", found.percent, "% of a core", 0.5, len(hub), floor.percent, IDLE),
+        Row(wake_ups, "all threads", found.wake_ups, "a second", None, len(hub), floor.wake_ups, IDLE),
+        Row(wake_ups, "without gRPC's threads", found.own_wake_ups, "a second", None, len(hub)),
+    ]
 
 
-def proportional_size(pid: int) -> float:
-    """Return the memory of a process in bytes, including its share of shared memory."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
-    if not found:
-        raise RuntimeError("this kernel does not report the proportional set size")
-    return 1024 * int(found[1])
+async def _one_plugin(seconds: float) -> list[Row]:
+    """Measure a plugin process without a hub, and a bare one."""
+    resource = SHIPPED[-1]
+    size = await _size(lambda node: node.start_plugin().process, resource, seconds)
+    floor = await _size(lambda node: start_plugin(resource, node.plugin_dir), resource, seconds)
+    return [Row("memory of a plugin process alone", "PSS", size, "MB", None, 1, floor, MEMORY)]
 
 
-def _processor_seconds(tree: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in tree)
+async def _size(start: Callable[[Node], Process], resource: BareResource, seconds: float) -> float:
+    """Start a plugin process on a node, and return its memory in MB once it serves."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        async with Node(Path(directory)) as node:
+            process = start(node)
+            try:
+                await all_served(node.kubelet, [resource])
+                await asyncio.sleep(SETTLE * seconds)
+                return proportional_size(process.pid) / 1e6
+            finally:
+                process.kill()
+                process.wait()
+
+
+def _sizes(pids: Sequence[int]) -> list[float]:
+    """Return the memory of processes in MB."""
+    return [proportional_size(pid) / 1e6 for pid in pids]

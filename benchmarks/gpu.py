@@ -1,6 +1,5 @@
 """Measure the GPU plugin on a node with a simulated driver."""
 
-import asyncio
 import random
 import tempfile
 import time
@@ -9,9 +8,6 @@ from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
 
-import psutil
-
-from benchmarks.footprint import proportional_size
 from benchmarks.rows import Row, times
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import PluginProcess
@@ -91,20 +87,6 @@ async def _list_after(kubelet: FakeKubelet, begin: float) -> float:
 
 async def _until(kubelet: FakeKubelet, healthy: int) -> None:
     await kubelet.wait_until(lambda kubelet: kubelet.capacity()[GPU].allocatable == healthy, 60, f"{healthy} GPUs")
-
-
-async def gpu_footprint(seconds: float) -> list[Row]:
-    """Measure what the plugin costs with eight idle GPUs."""
-    async with _serving() as (_, plugin, _):
-        process = psutil.Process(plugin.pid)
-        await asyncio.sleep(3)
-        begin, used = time.monotonic(), sum(process.cpu_times()[:2])
-        await asyncio.sleep(seconds)
-        percent = 100 * (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - begin)
-        return [
-            Row("GPU plugin with 8 GPUs", "memory (PSS)", proportional_size(plugin.pid) / 1e6, "MB", None, 1),
-            Row("GPU plugin with 8 GPUs", "CPU time when idle", percent, "% of a core", None, 1),
-        ]
 
 
 async def gpu_faults(count: int, seed: int) -> list[Row]:

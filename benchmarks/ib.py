@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.footprint import proportional_size
+from benchmarks.kernel import proportional_size
 from benchmarks.rows import Row, times
 from hub import Host
 from hub.testing.kubelet import FakeKubelet

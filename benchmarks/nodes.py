@@ -7,15 +7,29 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.bare.resource import BareResource
+from hub.base.interpreter import own_python
 from hub.supervisor.config.watchers import shipped_config
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
+from tests.simulators.nvml import SimulatedNode
 
 DEVICES = 4
 STUB = "plugins.stub:Stub"
 PLAIN = "benchmarks.plain:Plain"
 NAMES = ("red", "green", "blue")
 RESOURCES = [f"example.com/{name}" for name in NAMES]
+
+GPU, HCA, SHIPPED_STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
+
+THREE = [BareResource(name, DEVICES) for name in RESOURCES]
+"""What `node_of_three` serves."""
+
+SHIPPED = [BareResource(GPU, 0), BareResource(HCA, 0), BareResource(SHIPPED_STUB, 4)]
+"""What the shipped circus.ini serves without hardware."""
+
+EIGHT_GPUS = [BareResource(GPU, 8, prefer=2, libraries=("pynvml",)), *SHIPPED[1:]]
+"""What it serves on a node with eight GPUs."""
 
 LIMIT = 60.0
 """Seconds of waiting after which a resource counts as lost."""
@@ -55,13 +69,43 @@ async def node_of_three(
 
 
 @asynccontextmanager
-async def shipped_node() -> AsyncIterator[Node]:
-    """Run a node with the shipped circus.ini; all resources are registered."""
+async def shipped_node(*, gpus: bool = False) -> AsyncIterator[Node]:
+    """Run a node with the shipped circus.ini, without hardware or with eight GPUs; all devices are allocatable."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
-        async with Node(Path(directory), shipped_config()) as node:
+        root = Path(directory)
+        config = shipped_config()
+        if gpus:
+            (root / "root").mkdir()
+            SimulatedNode(root / "root", "switch8")
+            text = config.read_text(encoding="utf-8")
+            config = root / "circus.ini"
+            config.write_text(f"{text}\n[env]\nDPHUB_HOST_ROOT = {root}/root\n", encoding="utf-8")
+        async with Node(root, config) as node:
             await node.start_hub()
-            await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists()) >= len(NAMES), LIMIT)
+            await all_served(node.kubelet, EIGHT_GPUS if gpus else SHIPPED)
             yield node
+
+
+@asynccontextmanager
+async def bare_node(resources: Sequence[BareResource]) -> AsyncIterator[Node]:
+    """Run a node with a bare hub and a bare plugin for each resource; all devices are allocatable."""
+    with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
+        node = Node(Path(directory))
+        node.hub_command = own_python("benchmarks.bare.hub", msgspec.json.encode(resources).decode())
+        async with node:
+            await node.start_hub()
+            await all_served(node.kubelet, resources)
+            yield node
+
+
+async def all_served(kubelet: FakeKubelet, resources: Sequence[BareResource]) -> None:
+    """Wait until the running kubelet has all devices of these resources.
+
+    Raises:
+        TimeoutError: a resource is lost.
+    """
+    for resource in resources:
+        await kubelet.wait_for(resource.name, allocatable=resource.devices, timeout=LIMIT)
 
 
 async def all_allocatable(

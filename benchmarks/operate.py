@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.calls import MANY
-from benchmarks.footprint import proportional_size
+from benchmarks.kernel import proportional_size
 from benchmarks.nodes import LIMIT, NAMES, all_allocatable, node_of_three, shipped_node
 from benchmarks.rows import Row, times
 from hub.cli.probe import ask
