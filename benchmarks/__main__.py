@@ -13,7 +13,8 @@ import click
 import msgspec
 from rich.console import Console
 
-from benchmarks.calls import allocate, allocate_while_resets_hang, long_list
+from benchmarks.admission import admit, allocate
+from benchmarks.calls import allocate_while_resets_hang, long_list
 from benchmarks.flood import flood
 from benchmarks.footprint import footprint, gpu_footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_preference, gpu_starts
@@ -52,6 +53,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "kill-anything": lambda: kill_anything(samples(200), seed),
         "upgrades": lambda: upgrades(samples(100), seed),
         "allocate": lambda: allocate(samples(5000)),
+        "admission": lambda: admit(samples(2000)),
         "resets": lambda: resets(samples(200)),
         "allocate-while-resets-hang": lambda: allocate_while_resets_hang(samples(5000)),
         "long-list": lambda: long_list(samples(30)),

@@ -1,7 +1,6 @@
-"""Measure Allocate as a client of the plugin's socket sees it, and a very long list."""
+"""Measure Allocate while resets hang, and a very long list."""
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import grpc.aio
 import msgspec
 import psutil
 
-from benchmarks.nodes import LIMIT, NAMES, PLAIN, RESOURCES, STUB, node_of_three
+from benchmarks.admission import Target, admissions
+from benchmarks.nodes import LIMIT, NAMES, RESOURCES, node_of_three
 from benchmarks.rows import Row, times
 from hub.cli.waiting import wait_for_report
 from hub.kubelet.wire.v1beta1_pb2 import PreStartContainerRequest
@@ -21,25 +21,17 @@ MANY = 16_384
 HANGING = 8
 
 
-async def allocate(count: int) -> list[Row]:
-    """Call Allocate `count` times from a separate process, like a kubelet."""
-    rows: list[Row] = []
-    for what, plugin in {"Allocate": PLAIN, "Allocate by the plugin's own method": STUB}.items():
-        async with node_of_three(plugin=plugin) as node:
-            rows += times(what, await _call_allocate(node, count), {"median": 0.6, "p99": 2})
-    return rows
-
-
 async def allocate_while_resets_hang(count: int) -> list[Row]:
     """Call Allocate `count` times while eight resets of the plugin hang."""
     async with node_of_three(HANGING, reset=True) as node:
         (Path(node.log.parent) / f"{NAMES[0]}.faults.json").write_bytes(b'{"reset": {"*": {"do": "hang"}}}')
-        async with grpc.aio.insecure_channel(f"unix:{_socket(node)}") as channel:
-            request = PreStartContainerRequest(devices_ids=[f"{NAMES[0]}-{n}" for n in range(HANGING)])
+        target = Target.of(node.kubelet, node.plugin_dir, RESOURCES[0])
+        async with grpc.aio.insecure_channel(f"unix:{target.socket}") as channel:
+            request = PreStartContainerRequest(devices_ids=target.devices)
             hanging = DevicePluginStub(channel).PreStartContainer(request)
             answer = asyncio.ensure_future(hanging)
             await _workers(node, HANGING)
-            took = await _call_allocate(node, count)
+            took = await admissions(Target(target.socket, target.devices[:1]), count, 1)
             if hanging.done():
                 raise RuntimeError("the resets did not hang for long enough")
             hanging.cancel()
@@ -52,19 +44,6 @@ async def _workers(node: Node, count: int) -> None:
     state = await wait_for_report(node.run_dir, NAMES[0], lambda state: bool(state.resources), LIMIT)
     while len(psutil.Process(state.pid).children()) < count:  # noqa: ASYNC110 - there is no event for a process that starts
         await asyncio.sleep(0.01)
-
-
-def _socket(node: Node) -> Path:
-    return next(node.plugin_dir.glob(f"*_{NAMES[0]}.sock"))
-
-
-async def _call_allocate(node: Node, count: int) -> list[float]:
-    client = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.allocate_client", _socket(node), f"{NAMES[0]}-0", str(count)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    printed, _ = await client.communicate()
-    return msgspec.json.decode(printed, type=list[float])
 
 
 async def long_list(count: int) -> list[Row]:

@@ -26,7 +26,8 @@ SIXTEEN = 16
 
 
 @asynccontextmanager
-async def _serving(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, PluginProcess, FakeKubelet]]:
+async def serving_gpus(config: str = "version: v1") -> AsyncIterator[tuple[GpuNode, PluginProcess, FakeKubelet]]:
+    """Run the GPU plugin without a hub on a node with eight GPUs, which are allocatable."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as directory:
         node = Node(Path(directory))
         gpus = GpuNode(node, "switch8")
@@ -46,7 +47,7 @@ async def gpu_starts(count: int) -> list[Row]:
     took = []
     for _ in range(count):
         begin = time.monotonic()
-        async with _serving():
+        async with serving_gpus():
             took.append(time.monotonic() - begin)
     return times(
         "GPU plugin: start to 8 GPUs allocatable (kubelet's start included)", took, {"median": None, "worst": None}
@@ -56,7 +57,7 @@ async def gpu_starts(count: int) -> list[Row]:
 async def gpu_events(count: int) -> list[Row]:
     """Cause `count` XIDs, and lose a GPU for every twentieth of them."""
     heard, found = [], []
-    async with _serving(QUIET) as (gpus, _, kubelet):
+    async with serving_gpus(QUIET) as (gpus, _, kubelet):
         for turn in range(count):
             gpus.driver.xid(turn % 8, 94)
             heard.append(await _list_after(kubelet, time.monotonic()))
@@ -64,7 +65,7 @@ async def gpu_events(count: int) -> list[Row]:
             (gpus.root / "dev/nvidia-look").touch()
             await _until(kubelet, 8)
             (gpus.root / "dev/nvidia-look").unlink()
-    async with _serving("dphub: {health: {stable_for: 0}}") as (gpus, _, kubelet):
+    async with serving_gpus("dphub: {health: {stable_for: 0}}") as (gpus, _, kubelet):
         for turn in range(max(1, count // 20)):
             gpus.driver.lose(turn % 8)
             found.append(await _list_after(kubelet, time.monotonic()))
