@@ -47,7 +47,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         return max(2, round(usual * scale))
 
     benchmarks: dict[str, Callable[[], Awaitable[list[Row]]]] = {
-        "restarts": lambda: kubelet_restarts(samples(1000), seed),
+        "restarts": lambda: kubelet_restarts(samples(1000), seed, with_floor=True),
         "cold-starts": lambda: cold_starts(samples(20)),
         "plugin-kills": lambda: plugin_kills(samples(30)),
         "kill-anything": lambda: kill_anything(samples(200), seed),

@@ -1,12 +1,16 @@
 """Measure the cost of the processes around a reset."""
 
+import asyncio
+import subprocess
 import tempfile
 import time
 
 import grpc.aio
 
-from benchmarks.rows import Row, times
+from benchmarks.rows import START, Row, times
 from hub import ResetDevice
+from hub.base.interpreter import own_python
+from hub.reset.process import clean_environment
 from hub.reset.result import Outcome
 from hub.reset.runner import ResetRunner
 
@@ -27,13 +31,24 @@ async def resets(count: int) -> list[Row]:
         await server.start()
         resetter = ResetRunner(TARGET, dict)
         await _reset(resetter, 1)
-        alone = [await _reset(resetter, 1) for _ in range(count)]
+        alone, floor = [], []
+        for _ in range(count):
+            alone.append(await _reset(resetter, 1))
+            floor.append(await _bare_reset())
         together = [await _reset(resetter, DEVICES) for _ in range(max(3, count // 4))]
         await server.stop(None)
-    rows = times("a reset that does nothing", alone, {"median": 60, "p99": None})
+    rows = times("a reset that does nothing", alone, {"median": 60, "p99": None}, floor, START)
     rows += times(f"{DEVICES} such resets in parallel", together, {"median": None, "p99": None})
     ratio = rows[-2].value / rows[0].value
     return [*rows, Row(f"{DEVICES} resets in parallel against one", "ratio", ratio, "times", None, len(together))]
+
+
+async def _bare_reset() -> float:
+    """Run two processes that do nothing, started like those of a reset."""
+    begin = time.perf_counter()
+    command = own_python("benchmarks.bare.reset")
+    await asyncio.to_thread(subprocess.run, command, input=b"{}", check=True, env=clean_environment())
+    return time.perf_counter() - begin
 
 
 async def _reset(resetter: ResetRunner, devices: int) -> float:

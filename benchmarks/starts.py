@@ -6,47 +6,79 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 
-from benchmarks.nodes import NAMES, all_allocatable, node_of_three
-from benchmarks.rows import Row, times
+from benchmarks.bare.resource import BareResource
+from benchmarks.kernel import tree
+from benchmarks.nodes import (
+    EIGHT_GPUS,
+    LIMIT,
+    NAMES,
+    THREE,
+    all_allocatable,
+    all_served,
+    bare_node,
+    node_of_three,
+    shipped_node,
+)
+from benchmarks.rows import START, Row, times
 from hub.cli.waiting import wait_for_report
 from hub.model.plugin import PluginReport, RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.node import Node
 
-LIMIT = 60.0
-
 
 async def cold_starts(count: int) -> list[Row]:
-    """Start the hub `count` times."""
-    took: list[float] = []
+    """Start the hub `count` times, and as often with eight GPUs."""
     async with node_of_three() as node:
+        rows = await _compare_starts("from hub start until every resource is allocatable", node, THREE, count, 1000)
+    async with shipped_node(gpus=True) as node:
+        what = "8 GPUs: from hub start until every device is allocatable"
+        return [*rows, *await _compare_starts(what, node, EIGHT_GPUS, count, None)]
+
+
+async def _compare_starts(
+    what: str, node: Node, resources: Sequence[BareResource], count: int, budget: float | None
+) -> list[Row]:
+    """Start the hub of the node and a bare one in turn."""
+    took, floor = [], []
+    async with bare_node(resources) as bare:
         for _ in range(count):
-            await node.stop_hub()
-            begin = time.monotonic()
-            await node.start_hub()
-            await all_allocatable(node.kubelet)
-            took.append(time.monotonic() - begin)
-    return times("from hub start until every resource is allocatable", took, {"median": 1000, "worst": None})
+            took.append(await _start(node, resources))
+            floor.append(await _start(bare, resources))
+    return times(what, took, {"median": budget, "worst": None}, floor, START)
+
+
+async def _start(node: Node, resources: Sequence[BareResource]) -> float:
+    await node.stop_hub()
+    await node.kubelet.wait_until(_has_no_devices, LIMIT, "the end of all plugins")
+    begin = time.monotonic()
+    await node.start_hub()
+    await all_served(node.kubelet, resources)
+    return time.monotonic() - begin
+
+
+def _has_no_devices(kubelet: FakeKubelet) -> bool:
+    return not any(found.allocatable for found in kubelet.capacity().values())
 
 
 async def plugin_kills(count: int) -> list[Row]:
     """Kill a healthy plugin `count` times; restart the hub in between, to exclude the back-off."""
-    took: list[float] = []
-    async with node_of_three() as node:
+    took, floor = [], []
+    async with node_of_three() as node, bare_node(THREE) as bare:
         for turn in range(count):
             name = NAMES[turn % len(NAMES)]
-            took.append(await _kill_plugin(node, name))
+            state = await wait_for_report(node.run_dir, name, _serves, LIMIT)
+            took.append(await _kill_plugin(node.kubelet, name, state.pid))
+            floor.append(await _kill_plugin(bare.kubelet, name, _bare_plugin(bare, name)))
             if name == NAMES[-1]:
                 await node.stop_hub()
                 await node.start_hub()
                 await all_allocatable(node.kubelet)
-    return times(
-        "from a plugin's SIGKILL until its devices are allocatable again", took, {"median": 600, "worst": None}
-    )
+    what = "from a plugin's SIGKILL until its devices are allocatable again"
+    return times(what, took, {"median": 600, "worst": None}, floor, START)
 
 
 async def kill_anything(count: int, seed: int) -> list[Row]:
@@ -101,15 +133,20 @@ async def _kill_one(node: Node, chance: random.Random) -> str:
     return "hub"
 
 
-async def _kill_plugin(node: Node, name: str) -> float:
+async def _kill_plugin(kubelet: FakeKubelet, name: str, pid: int) -> float:
     resource = f"example.com/{name}"
-    state = await wait_for_report(node.run_dir, name, _serves, LIMIT)
-    seen = len(node.kubelet.lists(resource))
+    seen = len(kubelet.lists(resource))
     begin = time.monotonic()
-    os.kill(state.pid, signal.SIGKILL)
-    await node.kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > seen, LIMIT, f"{resource} again")
-    await all_allocatable(node.kubelet)
+    os.kill(pid, signal.SIGKILL)
+    await kubelet.wait_until(lambda kubelet: len(kubelet.lists(resource)) > seen, LIMIT, f"{resource} again")
+    await all_allocatable(kubelet)
     return time.monotonic() - begin
+
+
+def _bare_plugin(node: Node, name: str) -> int:
+    """Return the process id of the bare plugin that serves the resource of this name."""
+    (found,) = [pid for pid in tree(node)[1:] if f"example.com/{name}" in " ".join(psutil.Process(pid).cmdline())]
+    return found
 
 
 def _serves(state: PluginReport) -> bool:
