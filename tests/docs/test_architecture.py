@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks.__main__ as benchmarks
+from benchmarks import rows
 from hub.api import plugin as contract
 from hub.api.plugin import Plugin
 from hub.base import ownerfile, sockets
@@ -186,16 +187,29 @@ def test_times_are_those_of_the_code() -> None:
 
 def test_budgets_are_those_that_are_measured() -> None:
     """Each is held by the benchmark that is named beside it."""
-    source = inspect.getsource(benchmarks)
-    functions = dict(re.findall(r'"([\w-]+)": lambda: (\w+)\(', source))
     for what, budget, only in ARCHITECTURE.table("what | at most"):
         (number, *_) = budget.split()
-        module = inspect.getmodule(getattr(benchmarks, functions[only.strip("`")]))
-        assert module
-        constants = {
-            node.value for node in ast.walk(ast.parse(inspect.getsource(module))) if type(node) is ast.Constant
-        }
+        constants = {node.value for node in _code_of(only) if type(node) is ast.Constant}
         assert float(number) in constants, what
+
+
+def test_ratios_are_those_that_are_measured() -> None:
+    """Each benchmark uses the limits that are named beside it, and no others."""
+    limits = {"IDLE": rows.IDLE, "MEMORY": rows.MEMORY, "ADMISSION": rows.ADMISSION, "START": rows.START}
+    documented: dict[str, set[float]] = {}
+    for _, _, number, only in ARCHITECTURE.table("ratio"):
+        documented.setdefault(only, set()).add(float(number))
+    for only, numbers in documented.items():
+        names = {node.id for node in _code_of(only) if isinstance(node, ast.Name)}
+        assert {limits[name] for name in names & limits.keys()} == numbers, only
+
+
+def _code_of(only: str) -> Iterator[ast.AST]:
+    """The code of the module with this benchmark."""
+    functions = dict(re.findall(r'"([\w-]+)": lambda: (\w+)\(', inspect.getsource(benchmarks)))
+    module = inspect.getmodule(getattr(benchmarks, functions[only.strip("`")]))
+    assert module
+    return ast.walk(ast.parse(inspect.getsource(module)))
 
 
 async def test_circusctl_works(root: Path) -> None:
