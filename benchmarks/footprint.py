@@ -17,50 +17,49 @@ SETTLE = 0.5
 seconds until they rarely look for work."""
 
 
+Budgets = tuple[float | None, float | None]
+"""Those of memory, in MB, and of CPU time, in percent of a core."""
+
+
 async def footprint(seconds: float) -> list[Row]:
     """Measure an idle node without hardware over a number of seconds, and a plugin process that is alone."""
     async with shipped_node() as node:
-        rows = await _compare(node, SHIPPED, seconds, "", 110)
+        rows = await _compare(node, SHIPPED, seconds, "", (110, 0.5))
     return [*rows, *await _one_plugin(seconds)]
 
 
 async def gpu_footprint(seconds: float) -> list[Row]:
     """Measure an idle node with eight GPUs."""
     async with shipped_node(gpus=True) as node:
-        return await _compare(node, EIGHT_GPUS, seconds, "8 GPUs: ", None)
+        return await _compare(node, EIGHT_GPUS, seconds, "8 GPUs: ", (None, None))
 
 
 async def _compare(
-    node: Node, resources: Sequence[BareResource], seconds: float, prefix: str, memory: float | None
+    node: Node, resources: Sequence[BareResource], seconds: float, prefix: str, budgets: Budgets
 ) -> list[Row]:
     """Measure a hub beside bare processes that serve the same. The hub is stopped for the memory of those.
 
-    Both are alone when their memory is measured, since processes that share a library share its memory.
+    Both are idle in the same seconds, because the machine may do other things as well. Each is alone when its memory is
+    measured, since processes that share a library share its memory.
     """
     await asyncio.sleep(SETTLE * seconds)
     sizes = _sizes(tree(node))
     async with bare_node(resources) as bare:
         await asyncio.sleep(SETTLE * seconds)
-        rows = await _idle(tree(node), tree(bare), seconds, prefix)
+        found, floor = await usage([tree(node), tree(bare)], seconds)
         await node.stop_hub()
         floors = _sizes(tree(bare))
+    memory, processor = budgets
     what = f"{prefix}memory of the hub and three plugins, proportional set size"
-    return [
-        Row(what, "sum", sum(sizes), "MB", memory, len(sizes), sum(floors), MEMORY),
-        Row(what, "hub", sizes[0], "MB", None, 1, floors[0], MEMORY),
-        Row(what, "largest plugin", max(sizes[1:]), "MB", None, len(sizes) - 1, max(floors[1:]), MEMORY),
-        *rows,
-    ]
-
-
-async def _idle(hub: Sequence[int], bare: Sequence[int], seconds: float, prefix: str) -> list[Row]:
-    """Measure what both do in the same seconds, because the machine may do other things as well."""
-    found, floor = await usage([hub, bare], seconds)
     cpu, wake_ups = f"{prefix}CPU time when idle, all processes", f"{prefix}wake-ups when idle, all processes"
+    count, own = len(sizes), floor.own_wake_ups
     return [
-        Row(cpu, "share", found.percent, "% of a core", 0.5, len(hub), floor.percent, IDLE),
-        Row(wake_ups, "all threads", found.wake_ups, "a second", None, len(hub), floor.wake_ups, IDLE),
-        Row(wake_ups, "without gRPC's threads", found.own_wake_ups, "a second", None, len(hub)),
+        Row(what, "sum", sum(sizes), "MB", memory, count, sum(floors), MEMORY),
+        Row(what, "hub", sizes[0], "MB", None, 1, floors[0], MEMORY),
+        Row(what, "largest plugin", max(sizes[1:]), "MB", None, count - 1, max(floors[1:]), MEMORY),
+        Row(cpu, "share", found.percent, "% of a core", processor, count, floor.percent, IDLE),
+        Row(wake_ups, "all threads", found.wake_ups, "a second", None, count, floor.wake_ups, IDLE),
+        Row(wake_ups, "without gRPC's threads", found.own_wake_ups, "a second", None, count, own),
     ]
 
 
