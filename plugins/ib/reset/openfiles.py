@@ -7,19 +7,20 @@ import stat
 import struct
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from hub import Host, UnreadableError, read_text
 
 DeviceNumber = tuple[int, int]
 """The major and minor number of a device: the same for all its files, whatever their names are."""
 
-_FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
-"""In `/proc/PID/fdinfo/FD`, the flags of an open file (man 5 proc_pid_fdinfo)."""
+_FIELDS = re.compile(rb"^(flags|mnt_id|ino):\s*([0-9]+)$", re.MULTILINE)
+"""In `/proc/PID/fdinfo/FD`, what describes an open file (man 5 proc_pid_fdinfo); `ino` is there from Linux 5.14 on."""
 
 _FDINFO_BYTES = 256
-"""How much of that file to read: the flags are in its second line."""
+"""How much of that file to read: these are in its first four lines."""
 
 _AT_FDCWD, _AT_STATX_DONT_SYNC, _STATX_MODE = -100, 0x4000, 0x3
 _STATX_BYTES, _MODE_OFFSET, _NUMBER_OFFSET = 256, 28, 128
@@ -106,7 +107,7 @@ class _Search(threading.Thread):
     def run(self) -> None:
         """Look at each file."""
         for link in _open_files(self._process):
-            if _opened(link) in self._devices and not _only_names(link):
+            if _number(link) in self._devices and _is_open(link, self._devices):
                 self.found = True
                 return
             self.looked_at += 1
@@ -164,7 +165,7 @@ def _links(directory: Path) -> Iterator[str]:
             yield entry.path
 
 
-def _opened(link: str) -> DeviceNumber | None:
+def _number(link: str) -> DeviceNumber | None:
     """Return the number of the device that such a link stands for; None if it is not one.
 
     This depends neither on the file's name, which any process can choose, nor on its file system: with `os.stat`, a
@@ -178,26 +179,57 @@ def _opened(link: str) -> DeviceNumber | None:
     return (major, minor) if stat.S_ISCHR(mode) else None
 
 
-def _only_names(link: str) -> bool:
-    """Return whether a descriptor certainly only names its file (O_PATH), which even a user who may not open it can do.
+class _Descriptor(NamedTuple):
+    """What the kernel shows of a descriptor."""
+
+    only_names: bool
+    """Whether it only names its file (O_PATH), which even a user who may not open that file can do.
 
     The permissions of the link do not show that: those of a file opened for neither reading nor writing are the same.
     """
-    before, kind, number = link.rpartition("/fd/")
-    if not kind:
-        return False
+    file: tuple[bytes | None, bytes | None]
+    """Its file, by mount and inode: no other file has both while a descriptor holds this one."""
+
+
+def _is_open(link: str, devices: Collection[DeviceNumber]) -> bool:
+    """Return whether what was one of these devices a moment ago is mapped, or open under its number.
+
+    Under that number, there may be another file now. So hold the file to which the link leads, and compare.
+    """
+    if "/fd/" not in link:
+        return True
     try:
-        # Not with `read_text`: there may be a million such descriptors, and the kernel writes this file.
-        file = os.open(f"{before}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        if _descriptor(link).only_names:
+            return False
+        with _hold(link) as held:
+            now = _descriptor(link)
+            return _number(held) in devices and not now.only_names and now.file == _descriptor(held).file
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    except OSError:
+        return True
+
+
+@contextmanager
+def _hold(link: str) -> Iterator[str]:
+    """Hold the file to which a link leads during the block, without opening it, and return a link to it."""
+    file = os.open(link, os.O_PATH | os.O_CLOEXEC)
     try:
-        flags = _FLAGS.search(os.read(file, _FDINFO_BYTES))
-    except OSError:
-        return False
+        yield f"/proc/self/fd/{file}"
     finally:
         os.close(file)
-    return bool(flags and int(flags[1], 8) & os.O_PATH)
+
+
+def _descriptor(link: str) -> _Descriptor:
+    directory, _, number = link.rpartition("/fd/")
+    # Not with `read_text`: there may be a million of them, and the kernel writes this file.
+    file = os.open(f"{directory}/fdinfo/{number}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = dict(_FIELDS.findall(os.read(file, _FDINFO_BYTES)))
+    finally:
+        os.close(file)
+    flags = int(fields.get(b"flags", b"0"), 8)
+    return _Descriptor(bool(flags & os.O_PATH), (fields.get(b"mnt_id"), fields.get(b"ino")))
 
 
 def _name(process: Path) -> str:

@@ -1,5 +1,6 @@
 """Which processes have a device open, however they try to hide it: with real processes."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -103,6 +104,29 @@ def test_a_process_that_only_names_a_device() -> None:
     with running(HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()") as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
+
+
+@pytest.mark.parametrize("becomes", ["closed", "another file"])
+def test_a_descriptor_that_changes_while_it_is_looked_at(becomes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors that only name a device may come and go all the time: any user can do that, and prevents no reset."""
+    named, other = os.open("/dev/zero", os.O_PATH), os.open("/dev/null", os.O_RDWR)
+    number = fcntl.fcntl(named, fcntl.F_DUPFD_CLOEXEC, 500)  # the search itself gets lower ones
+    os.close(named)
+    look = openfiles._number
+
+    def look_once(link: str) -> tuple[int, int] | None:
+        found = look(link)
+        if found == ZERO and link == f"/proc/{os.getpid()}/fd/{number}":
+            os.dup2(other, number)
+            if becomes == "closed":
+                os.close(number)
+        return found
+
+    monkeypatch.setattr(openfiles, "_number", look_once)
+    found = openfiles._holds(Path(f"/proc/{os.getpid()}"), {ZERO})
+    os.closerange(number, number + 1)
+    os.close(other)
+    assert found is False
 
 
 MANY_THREADS = """

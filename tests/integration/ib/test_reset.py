@@ -127,6 +127,9 @@ def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
     (process / "comm").write_text("trainer\n")
     (process / "fd/3").unlink(missing_ok=True)
     (process / "fd/3").symlink_to("/dev/null")
+    (process / "fdinfo").mkdir(exist_ok=True)
+    with Path(os.devnull).open() as file:
+        (process / "fdinfo/3").write_text(Path(f"/proc/self/fdinfo/{file.fileno()}").read_text())
     return process
 
 
