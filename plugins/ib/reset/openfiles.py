@@ -81,7 +81,8 @@ def _holds(process: Path, devices: Collection[DeviceNumber]) -> bool | None:
     """Return whether a process has one of these devices open or mapped; None if the kernel does not show it in time.
 
     While a process changes its address space, the kernel keeps readers waiting: forever, if that call hangs, which a
-    file system in user space can bring about. A process with very many files only takes long.
+    file system in user space can bring about, and for seconds, if it changes large mappings, whatever its priority is.
+    A process with very many files only takes long.
     """
     search = _Search(process, devices)
     search.start()
