@@ -5,9 +5,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from hub.api.host import Host
@@ -17,6 +16,7 @@ from hub.api.settings import convert, read_settings
 from hub.base.errors import ConfigError, HubError
 from hub.base.failures import explain
 from hub.base.place import place_of_class, place_of_error
+from hub.base.sourceonly import SourceLoader, import_source_from
 from hub.base.trust import check_trusted
 from hub.base.untrusted import read_config_text
 from hub.plugin.classcheck.classes import check_class, instance_problems
@@ -142,26 +142,16 @@ def _not_a_plugin(module_name: str, module: ModuleType, class_name: str) -> str:
     return f"{class_name} {fault}; {module_name} has no plugin ({file})"
 
 
-class _Uncached(SourceFileLoader):
-    """Runs what is in a file, never the compiled code in `__pycache__` beside it, which may be another user's."""
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - importlib's signature
-        """Compile the file."""
-        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
-        return code
-
-
 def _load_file(path: Path) -> ModuleType:
     directory = path.absolute().parent
     # The file first, so that the error names it if it is missing.
     for place in (path, directory):
         check_trusted(place)
     read_config_text(path)
-    # The last place, so that modules next to the file do not hide others.
-    sys.path.append(str(directory))
+    import_source_from(directory)
     # A name that does not hide another module, and under which the file's type hints are resolved.
     name = f"dphub_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path.absolute())))
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path.absolute())))
     if spec is None or spec.loader is None:
         raise ConfigError(path, "is not a Python file")
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)

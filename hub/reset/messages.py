@@ -32,6 +32,7 @@ class ResetRequest(msgspec.Struct, frozen=True):
         settings: The settings from `Plugin.reset_settings`, as JSON values.
         limits: The limits of the reset.
         term_timeout: Seconds between SIGTERM and SIGKILL when the reset has to end.
+        directories: The directories of plugins' files, from which the reset can import too.
     """
 
     parent: int
@@ -39,6 +40,7 @@ class ResetRequest(msgspec.Struct, frozen=True):
     settings: Any
     limits: ResetLimits
     term_timeout: float
+    directories: tuple[str, ...] = ()
 
 
 class ResetReply(msgspec.Struct, frozen=True):

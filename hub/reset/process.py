@@ -13,6 +13,7 @@ import msgspec
 
 from hub.base.log import Logger
 from hub.base.processid import ProcessId
+from hub.base.sourceonly import source_directories
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.reset.messages import ResetReply, ResetRequest
 from hub.reset.output import Output
@@ -115,11 +116,15 @@ class ResetProcess:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment of every reset: PATH, a UTF-8 locale, and the module path of this process."""
+    """Return the environment of every reset: PATH, a UTF-8 locale, and the module path of this process.
+
+    The directory of a plugin's file is not on that path: it is in the request.
+    """
+    places = [place for place in sys.path if place not in source_directories()]
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path),
+        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in places),
     }
 
 

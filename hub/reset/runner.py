@@ -17,6 +17,7 @@ from hub.base.exits import signal_name
 from hub.base.failures import PluginError, explain
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
+from hub.base.sourceonly import source_directories
 from hub.reset.messages import ResetLimits, ResetRequest
 from hub.reset.process import ResetProcess, clean_environment
 from hub.reset.result import Outcome, ResetResult
@@ -158,7 +159,9 @@ class ResetRunner:
             message = f"reset of {name} {what} after {seconds:.3g} s{why}"
             return ResetResult(outcome, message, seconds, f"reset of {name} {what}{why}", begun)
 
-        request = ResetRequest(os.getpid(), job.device, job.settings, self._limits, self._term_timeout)
+        request = ResetRequest(
+            os.getpid(), job.device, job.settings, self._limits, self._term_timeout, source_directories()
+        )
         try:
             process = ResetProcess(self._target, request, self._environment, get_logger(device=name))
         except OSError as error:

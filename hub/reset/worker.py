@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -62,7 +63,7 @@ def _limit(limits: ResetLimits) -> None:
 
 def _reset(target: str, request: ResetRequest) -> ResetReply:
     try:
-        function = _load(target)
+        function = _load(target, request.directories)
     except BaseException as error:  # noqa: BLE001 - plugin code; every exception is a reset that cannot begin
         return _failed(error, begun=False)
     try:
@@ -79,7 +80,12 @@ def _failed(error: BaseException, *, begun: bool) -> ResetReply:
     return ResetReply(ok=False, message=explain(error)[:_MESSAGE], begun=begun)
 
 
-def _load(target: str) -> _Function:
+def _load(target: str, directories: tuple[str, ...]) -> _Function:
+    if directories:
+        from hub.base.sourceonly import import_source_from  # noqa: PLC0415 - most resets do not need it
+
+        for directory in directories:
+            import_source_from(Path(directory))
     module, _, name = target.partition(":")
     function: _Function = getattr(importlib.import_module(module), name)
     return function
