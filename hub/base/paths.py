@@ -139,12 +139,9 @@ class RunDir:
             if excess > 0:
                 problem = f"the path of socket {path.name} would be {counted(excess, 'byte')} too long"
                 raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
-        self._check_path()
+        self._check_path(create=True)
         if not self._status():
-            try:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+            self._create_step(self.path, 0o700)
         self.secure()
 
     def secure(self) -> None:
@@ -155,25 +152,29 @@ class RunDir:
                 or replace it, or a link or directory on the path to it.
         """
         self._check_path()
-        found = self._status()
-        owner = found.st_uid if found else 0
-        if owner != os.geteuid():
-            problem = f"belongs to {user_name(owner)}, expected {user_name(os.geteuid())}, the user of the hub"
-            raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
-        # Also if it is sticky: other users can add files. Some may be links to files of ours.
-        if found and (writers := _writers(found.st_mode)):
-            problem = f"is {writers}, so other users may have put files into it"
-            raise ConfigError(self.path, f"{problem}; remove it, or {_ANOTHER}")
+        # A missing directory is an error below, when it is opened.
+        if found := self._status():
+            self._check_owner(found)
         try:
-            # By its descriptor: meanwhile, the path may have become a link.
             directory = os.open(self.path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
+                # Again: in a sticky directory, another user could have put theirs there since.
+                self._check_owner(os.fstat(directory))
                 os.fchmod(directory, 0o700)
             finally:
                 os.close(directory)
             self._replace_foreign()
         except OSError as error:
             raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+
+    def _check_owner(self, found: os.stat_result) -> None:
+        if found.st_uid != os.geteuid():
+            problem = f"belongs to {user_name(found.st_uid)}, expected {user_name(os.geteuid())}, the user of the hub"
+            raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
+        # Also if it is sticky: other users can add files. Some may be links to files of ours.
+        if writers := _writers(found.st_mode):
+            problem = f"is {writers}, so other users may have put files into it"
+            raise ConfigError(self.path, f"{problem}; remove it, or {_ANOTHER}")
 
     def _replace_foreign(self) -> None:
         """Remove or rename what belongs to another user, who may have it open, or have a process in a directory.
@@ -188,14 +189,14 @@ class RunDir:
                     if path.lstat().st_uid not in (0, os.geteuid()):
                         make_room(path)
 
-    def _check_path(self) -> None:
+    def _check_path(self, *, create: bool = False) -> None:
         """Check that no other user can lead the hub to a directory of their choice, now or later."""
         for step in path_steps(self.path.absolute().parent):
+            # Each one only after those above it were checked, so that it is created where the path leads.
+            if create and not os.path.lexists(step):
+                self._create_step(step, 0o755)
             try:
                 found = step.lstat()
-            except FileNotFoundError:
-                # Created with the directory itself.
-                return
             except OSError as error:
                 raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
             if found.st_uid not in (0, os.geteuid()):
@@ -205,6 +206,14 @@ class RunDir:
             can_replace = stat.S_ISDIR(found.st_mode) and not found.st_mode & stat.S_ISVTX
             if can_replace and (writers := _writers(found.st_mode)):
                 raise ConfigError(self.path, f"{step} is {writers}; {_ANOTHER}")
+
+    def _create_step(self, step: Path, mode: int) -> None:
+        try:
+            # Another hub may create it at the same moment; whose it is, is checked next.
+            with suppress(FileExistsError):
+                step.mkdir(mode)
+        except OSError as error:
+            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
 
     def _status(self) -> os.stat_result | None:
         """Return the owner and permissions; None if the directory does not exist.

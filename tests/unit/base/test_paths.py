@@ -52,6 +52,46 @@ def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
     assert [path.name for path in theirs.rglob("*")] == ["a", "run"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+@pytest.mark.parametrize("name", ["node", "node/run"])
+def test_a_directory_that_another_user_puts_there_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A directory of that user does not become the run directory, even if it appears where there was none."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "theirs/run").mkdir(parents=True, mode=0o755)
+    for path in (tmp_path / "theirs", tmp_path / "theirs/run"):
+        os.chown(path, 12345, 12345)
+
+    def open_later(path: Path, flags: int) -> int:
+        (tmp_path / "theirs").rename(tmp_path / "node")
+        monkeypatch.undo()
+        return os.open(path, flags)
+
+    monkeypatch.setattr(os, "open", open_later)
+    with pytest.raises(ConfigError, match=r"belongs to user 12345|No such file or directory"):
+        RunDir(tmp_path / name).secure()
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")] == [0o755, 0o755]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_a_link_that_another_user_puts_there_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is created where it leads."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "victim").mkdir()
+
+    def create_later(path: Path, mode: int) -> None:
+        (tmp_path / "node").symlink_to("victim")
+        os.chown(tmp_path / "node", 12345, 12345, follow_symlinks=False)
+        monkeypatch.undo()
+        path.mkdir(mode)
+
+    monkeypatch.setattr(os, "mkdir", create_later)
+    with pytest.raises(ConfigError, match=r"/node is a symbolic link owned by user 12345; choose"):
+        RunDir(tmp_path / "node/a/run").create()
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
 def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path) -> None:
     """Any user could rename the run directory; not so in a directory such as /tmp."""
     (tmp_path / "open").mkdir()
