@@ -7,8 +7,10 @@ clients on the network get only a limited part of its time.
 
 import asyncio
 import socket
+import struct
 from asyncio import Future
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,15 @@ from hub.supervisor.http.gate import Gate, is_address
 from hub.supervisor.http.pages import application
 
 CONNECTIONS = 64
-"""Maximum number of open connections from the network; if there are more, the oldest one is closed."""
+"""Maximum number of open connections from the network; if there are more, the oldest one is aborted. A connection
+counts until its client has received all of the response."""
 
 CONNECTION_SECONDS = 30.0
-"""A connection is closed after this time, whether its client is silent, slow, or never reads the response."""
+"""A connection is aborted after this time, whether its client is silent, slow, or never reads the response."""
+
+SEND_BUFFER_BYTES = 64 << 10
+"""Size of each connection's send buffer in the kernel, which uses up to twice as much. Without a limit, it grows to
+megabytes. The memory counts as the pod's."""
 
 READS = 128
 """Maximum number of reads from a connection before it is closed. A request arrives in a few packets; if it is sent byte
@@ -36,6 +43,13 @@ by byte, each byte wakes the event loop, which the budget of `gate` cannot hold 
 UNSENT_BYTES = 32 << 20
 """Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices has
 megabytes, and a client that does not read it leaves them in memory."""
+
+_ABORT = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER with which closing a socket discards what is unsent, and resets the connection."""
+
+_RECEIVED = 5, 7
+"""States of a connection whose client has received everything, even its end: FIN_WAIT2 and CLOSE (the
+kernel's net/tcp_states.h)."""
 
 RETRY_SECONDS = 5.0
 """Seconds between attempts to listen or to accept a connection, and between checks that the socket exists."""
@@ -122,10 +136,15 @@ async def _accept(listening: socket.socket, server: "_NetworkServer", gate: Gate
 
 
 class _Stream(IOStream):
-    """A connection from the network, which may cause a limited number of reads."""
+    """A connection from the network, which may cause a limited number of reads.
+
+    When a socket is closed, the kernel keeps what is unsent for minutes, or as long as the client reads a little. So
+    the socket stays open until the client has received everything, or the server aborts the connection.
+    """
 
     def __init__(self, connection: socket.socket, server: "_NetworkServer") -> None:
         super().__init__(connection, max_buffer_size=server.max_buffer_size)
+        self._connection = connection
         self._server = server
         self._reads = 0
 
@@ -145,6 +164,37 @@ class _Stream(IOStream):
         self._reads += 1
         return super().read_from_fd(buf) if self._reads <= READS else 0
 
+    def close_fd(self) -> None:
+        """End the response; one that is incomplete is aborted."""
+        incomplete = self.unsent
+        self.socket = None  # type: ignore[assignment] # as Tornado does
+        if incomplete:
+            self._reset()
+        else:
+            # An error means that the client has ended the connection.
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def is_over(self) -> bool:
+        """Close the socket if the client has received all of the response; return whether it is closed."""
+        if self.closed() and self._connection.fileno() != -1:
+            state = self._connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            if state in _RECEIVED:
+                self._connection.close()
+        return self._connection.fileno() == -1
+
+    def abort(self) -> None:
+        """Close the connection; whatever the client has not received is discarded."""
+        if self.is_over():
+            return
+        self.close()
+        if self._connection.fileno() != -1:
+            self._reset()
+
+    def _reset(self) -> None:
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        self._connection.close()
+
 
 class _NetworkServer(HTTPServer):
     def initialize(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - tornado's signature
@@ -152,21 +202,28 @@ class _NetworkServer(HTTPServer):
         self._open: dict[_Stream, asyncio.TimerHandle] = {}
 
     def make_room(self, newest: _Stream) -> None:
-        """Close the connections whose clients do not read, the oldest first, until the other responses fit."""
+        """Abort the connections whose clients do not read, the oldest first, until the other responses fit."""
         waiting = [each for each in self._open if each.unsent]
         while sum(each.unsent for each in waiting) > UNSENT_BYTES and len(waiting) > 1:
             oldest = next(each for each in waiting if each is not newest)
             waiting.remove(oldest)
-            oldest.close()
+            oldest.abort()
 
     def handle_stream(self, stream: _Stream, address: tuple[str, int]) -> None:  # type: ignore[override]
-        """Serve a connection, and close the oldest one if more would leave the plugins without file descriptors."""
-        for each in [each for each in self._open if each.closed()]:
+        """Serve a connection, and abort the oldest one if more would leave the plugins without file descriptors."""
+        for each in [each for each in self._open if each.is_over()]:
             self._open.pop(each).cancel()
         if len(self._open) >= CONNECTIONS:
-            next(iter(self._open)).close()
-        self._open[stream] = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, stream.close)
+            next(iter(self._open)).abort()
+        self._open[stream] = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, stream.abort)
         super().handle_stream(stream, address)
+
+    async def close_all_connections(self) -> None:
+        """Abort all connections, and wait until nothing uses them."""
+        for each, deadline in self._open.items():
+            deadline.cancel()
+            each.abort()
+        await super().close_all_connections()
 
 
 async def _listen(address: str, report: Callable[[str, str], None]) -> list[socket.socket]:
@@ -183,6 +240,9 @@ async def _listen(address: str, report: Callable[[str, str], None]) -> list[sock
             before = reason
             await asyncio.sleep(RETRY_SECONDS)
         else:
+            for each in sockets:
+                # Each connection inherits this.
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             report(_address_of(sockets[0]), "")
             return sockets
 

@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import random
+import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ SILENCE = 0.3
 
 LARGE = 32 << 20
 """Bytes of an answer that fits into no buffer of the kernel."""
+
+IN_THE_KERNEL = 10 << 10
+"""Bytes of a reason: an answer with it fits into a buffer of the kernel, but not into the window of a slow client."""
 
 SERVICE = "device-plugin-hub.monitoring.svc"
 """A name of the hub that is configured."""
@@ -164,35 +168,58 @@ async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
         assert (await _ask(port, b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n"))[0] == 200
 
 
+@pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", _get("/status", "localhost")], ids=["nothing", "half", "unread"])
 async def test_a_client_that_stops_is_disconnected(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, size: int
 ) -> None:
-    """After the limit, whether it never asks, asks half, or never reads the answer."""
-    for name in ("IDLE_SECONDS", "CONNECTION_SECONDS"):
-        monkeypatch.setattr(server, name, SILENCE, raising=False)
-    async with _port(directory, LARGE) as port:
-        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-        # The client's transport stops reading when its buffer is full.
-        writer.write(sent)
-        await wait_until(lambda: _established(port) == 0, "the server to close the connection")
-        writer.close()
+    """After the limit, whether it never asks, asks half, or never reads the answer: the kernel keeps none of it."""
+    monkeypatch.setattr(server, "CONNECTION_SECONDS", SILENCE)
+    async with _port(directory, size) as port:
+        with await _connected(port, sent):
+            await wait_until(lambda: _unsent(port), "the server to accept the connection")
+            await wait_until(lambda: not _unsent(port), "the server to drop the connection")
+
+
+async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> None:
+    """Even if the server has long finished, and has other clients meanwhile."""
+    async with _port(directory, IN_THE_KERNEL) as port:
+        with await _connected(port, _get("/status", "localhost")) as client:
+            # The server's end has sent everything (4: FIN-WAIT-1), but the client has not read it.
+            await wait_until(lambda: _unsent(port, "04"), "the end of the answer")
+            for _ in range(3):
+                assert (await _ask(port, _get("/healthz", "localhost")))[0] == 200
+            reader, writer = await asyncio.open_connection(sock=client)
+            answer = await reader.read()
+            writer.close()
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert len(body) > IN_THE_KERNEL
 
 
 async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together, they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
     monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
-    monkeypatch.setattr(server, "CONNECTION_SECONDS", 3600)
     async with _port(directory, LARGE) as port:
-        writers = []
-        for _ in range(3):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-            writer.write(_get("/status", "localhost"))
-            assert await reader.read(1)
-            writers.append(writer)
-        await wait_until(lambda: _established(port) == 1, "the server to close the two older connections")
-        for writer in writers:
-            writer.close()
+        await _leave_unread(port, 3)
+
+
+@pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
+async def test_unread_answers_take_few_connections(directory: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Also those that are finished but in the kernel count: if there are too many, the oldest one is dropped."""
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    async with _port(directory, size) as port:
+        await _leave_unread(port, 3)
+
+
+async def _leave_unread(port: int, count: int) -> None:
+    """Request the status this many times, and read no answer; only the last connection remains, with little unsent."""
+    with ExitStack() as clients:
+        for _ in range(count):
+            clients.enter_context(client := await _connected(port, _get("/status", "localhost")))
+            assert await asyncio.get_running_loop().sock_recv(client, 1)
+        await wait_until(lambda: len(_unsent(port)) == 1, "the server to drop the older connections")
+        assert max(_unsent(port)) <= 2 * server.SEND_BUFFER_BYTES
 
 
 async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path) -> None:
@@ -210,8 +237,20 @@ async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path)
     assert sent <= server.READS
 
 
-def _established(port: int) -> int:
-    """Count the server's ends of connections to a port."""
+async def _connected(port: int, sent: bytes) -> socket.socket:
+    """Connect with a window that takes next to nothing of an answer, and send these bytes."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    client.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    client.send(sent)
+    return client
+
+
+def _unsent(port: int, state: str = "") -> list[int]:
+    """Return how much the kernel holds for each of the server's connections, open or closed, or those in a state."""
     lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
     rows = [line.split() for line in lines]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+    # Leaves out those that listen (0A), and those that have ended (06: TIME-WAIT).
+    ours = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] not in ("0A", "06")]
+    return [int(row[4].partition(":")[0], 16) for row in ours if state in row[3]]
