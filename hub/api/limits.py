@@ -14,6 +14,9 @@ MAX_LEVELS = 50
 MAX_VALUES = 100_000
 """How many values a file may have; the values of an alias count each time it is used."""
 
+MAX_CHARACTERS = 1 << 20
+"""How many characters the values of a YAML file may have together; those of an alias count each time it is used."""
+
 _BITS = 64
 _DIGITS = 20
 """The most digits that a number of that many bits can have. Python converts at most 4300, and takes longer the more

@@ -5,11 +5,11 @@ Only a plugin with a YAML file loads this module: PyYAML takes 1 MB.
 
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from hub.api.limits import MAX_LEVELS, MAX_VALUES, MAX_YAML_BYTES, check_number, too_deep
+from hub.api.limits import MAX_CHARACTERS, MAX_LEVELS, MAX_VALUES, MAX_YAML_BYTES, check_number, too_deep
 from hub.base.errors import ConfigError
 
 
@@ -52,6 +52,16 @@ class _Loader(yaml.SafeLoader):
         self._path = path
         self._levels = 0
 
+    def get_single_node(self) -> yaml.Node | None:
+        """Compose the document; the error for a number that PyYAML cannot convert names the line."""
+        try:
+            return super().get_single_node()
+        # PyYAML lets those of `chr` and `int` through: for an escape such as "\UFFFFFFFF", or the version of YAML.
+        except (ValueError, OverflowError):
+            mark = self.get_mark()
+            problem = "invalid YAML: the number in an escape or a directive is too large"
+            raise ConfigError(self._path, problem, where=_line(mark)) from None
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a value, unless it is nested too deeply for Python."""
         self._levels += 1
@@ -85,6 +95,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Size(NamedTuple):
+    """What a value expands to."""
+
+    values: int
+    characters: int
+    levels: int
+
+
 class _Expansion:
     """Measures what a document expands to, visiting each value only once, however many aliases it has.
 
@@ -94,11 +112,11 @@ class _Expansion:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[int, tuple[int, int] | None] = {}
-        """Values and levels by node; None while they are being counted."""
+        self._known: dict[int, _Size | None] = {}
+        """By node; None while a node is being measured."""
 
-    def measure(self, node: yaml.Node) -> tuple[int, int]:
-        """Return how many values and levels a node expands to.
+    def measure(self, node: yaml.Node) -> _Size:
+        """Return what a node expands to.
 
         Raises:
             ConfigError: it exceeds a limit, or contains itself.
@@ -110,14 +128,28 @@ class _Expansion:
             return found
         self._known[id(node)] = None
         inside = [self.measure(part) for part in _parts(node)]
-        values = 1 + sum(values for values, _ in inside)
-        levels = 1 + max((levels for _, levels in inside), default=0)
-        if values > MAX_VALUES:
-            raise ConfigError(self._path, f"expands to more than {MAX_VALUES} values", where=_line(node.start_mark))
-        if levels > MAX_LEVELS:
-            raise too_deep(self._path, _line(node.start_mark))
-        self._known[id(node)] = values, levels
-        return values, levels
+        size = _Size(
+            values=1 + sum(part.values for part in inside),
+            characters=sum(part.characters for part in inside) + _characters(node),
+            levels=1 + max((part.levels for part in inside), default=0),
+        )
+        self._check(size, _line(node.start_mark))
+        self._known[id(node)] = size
+        return size
+
+    def _check(self, size: _Size, line: str) -> None:
+        for count, limit, unit in (
+            (size.values, MAX_VALUES, "values"),
+            (size.characters, MAX_CHARACTERS, "characters"),
+        ):
+            if count > limit:
+                raise ConfigError(self._path, f"expands to more than {limit} {unit}", where=line)
+        if size.levels > MAX_LEVELS:
+            raise too_deep(self._path, line)
+
+
+def _characters(node: yaml.Node) -> int:
+    return len(node.value) if isinstance(node, yaml.ScalarNode) else 0
 
 
 def _parts(node: yaml.Node) -> Iterator[yaml.Node]:

@@ -54,6 +54,13 @@ YAML = {
     "unhashable key": ("? [a]\n: b", "line 1: "),
     "control character": ("number: 1\nrest: '\x01'", "line 2: "),
     "two documents": ("number: 1\n---\nnumber: 2", "line 2: "),
+    "character beyond Unicode": ('number: 1\nrest: "\\U00110000"', "line 2: "),
+    "character beyond 31 bits": ('number: 1\nrest: "\\UFFFFFFFF"', "line 2: "),
+    "version with many digits": (f"# x\n%YAML {'1' * 5000}.1\n---\nnumber: 1", "line 2: "),
+    "long string in aliases": (
+        f"a: &a '{'x' * 90_000}'\nb: &b [{'*a,' * 10}]\nrest: [{'*b,' * 100}]",
+        "line 3: expands to more than 1048576 characters",
+    ),
     "undefined alias": ("rest: *a", "line 1: "),
 }
 
