@@ -86,11 +86,22 @@ def encode_allocation(allocation: object) -> wire.ContainerAllocateResponse:
 
     Raises:
         TypeError: it is not a valid allocation.
+        ValueError: it exceeds the kubelet's limit, so that the container would not start.
     """
     if not isinstance(allocation, Allocation):
         raise wrong_answer(allocation, "a hub.Allocation: return Allocation(nodes=[...], env={...})")
     if problem := validate_allocation(allocation):
         raise TypeError(problem)
+    response = _response(allocation)
+    # The kubelet allocates for one container at a time.
+    if (size := wire.AllocateResponse(container_responses=[response]).ByteSize()) > MESSAGE_BYTES:
+        raise ValueError(
+            f"it returned an Allocation of {size} bytes, expected at most {MESSAGE_BYTES}, which is the kubelet's limit"
+        )
+    return response
+
+
+def _response(allocation: Allocation) -> wire.ContainerAllocateResponse:
     return wire.ContainerAllocateResponse(
         envs=dict(allocation.env),
         mounts=[

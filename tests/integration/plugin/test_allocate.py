@@ -80,6 +80,27 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
     assert (await refused(node, "x" * 100_000))[1] == f"{STUB}: device '{'x' * 63}...' does not exist"
 
 
+async def test_an_allocation_that_no_kubelet_receives(node: Node, kubelet: FakeKubelet) -> None:
+    """It is an error of the plugin: the pod's events have the reason, and after a few the plugin counts as failing."""
+    plugin = await serving(
+        node,
+        """
+class P(Plugin):
+    resource = "example.com/stub"
+    def devices(self):
+        yield Device("a")
+    def allocate(self, devices):
+        return Allocation(env={"X": "x" * (5 << 20)})
+""",
+    )
+    await kubelet.wait_for(STUB, 1)
+    for number in range(3):
+        with pytest.raises(AdmissionError, match="returned an Allocation of 5242898 bytes, expected at most 4194304"):
+            await kubelet.admit(f"pod-{number}", {STUB: 1})
+    state = await plugin.resource_until(lambda state: bool(state.failing))
+    assert "the last 3 allocations failed: allocate() failed at" in state.failing
+
+
 async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
     """Within its limit a plugin may take its time."""
     node.faults("allocate: {delay: 0.3}")
