@@ -1,6 +1,7 @@
 """The ways to reach a plugin: start it, wait for it in a directory, or connect to its socket."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def started_by(
         output: The file that gets what the plugin writes; by default a temporary one.
     """
     # What the plugin can reach, in a container for example, does not include the file that this process opens again.
-    with _directory() as root, tempfile.TemporaryDirectory(prefix="dpv-") as own:
+    with _directory() as root, _temporary() as own:
         plugin_dir = root / _PLUGIN_DIR
 
         def filled(text: str) -> str:
@@ -98,9 +99,22 @@ def behind(socket: Path, *, limits: Limits | None = None, change: Sequence[str] 
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    # A plugin in a container may leave files that only root can delete.
-    with tempfile.TemporaryDirectory(prefix="dpv-", ignore_cleanup_errors=True) as root:
+    with _temporary() as root:
         longest = Path(root, _PLUGIN_DIR, "x" * _SOCKET_NAME_BYTES)
         if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
             raise ConfigError("TMPDIR", f"the path {root} is too long for sockets; choose a shorter one, such as /tmp")
+        yield root
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    """Make a directory, and delete it; a plugin in a container may leave files in it that only root can delete.
+
+    `tempfile.TemporaryDirectory` would change the permissions of what it cannot delete: in older versions of Python,
+    those of the file to which a link leads.
+    """
+    root = tempfile.mkdtemp(prefix="dpv-")
+    try:
         yield Path(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

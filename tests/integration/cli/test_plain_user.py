@@ -17,6 +17,7 @@ from hub.cli.target import TargetHub
 from hub.model.node import NodeStatus
 from hub.testing.waiting import wait_until
 from tests.integration.cli.plain_user import (
+    UNPRIVILEGED_ID,
     command,
     dphub,
     dphub_that_reads_nothing,
@@ -167,3 +168,23 @@ def test_a_directory_for_temporary_files_that_cannot_be_used(own: Path) -> None:
         os.chown(deep, *[own.stat().st_uid] * 2)
     _is_one_line(dphub("demo", TMPDIR=str(deep)), Exit.USAGE, "TMPDIR", deep, "too long")
     assert list(deep.iterdir()) == []
+
+
+LINKS = "mkdir {plugin_dir}/d; cd {plugin_dir}/d; ln -s $OWN/shared a; ln -s $OWN/shared/notes b; chmod 500 ."
+"""Leave links where the user's process may not delete them."""
+
+
+def test_a_plugin_that_leaves_links_where_nothing_can_be_deleted(own: Path) -> None:
+    """The check that cleans up after it changes nothing where they lead."""
+    (own / "shared").mkdir()
+    (own / "shared" / "notes").touch()
+    paths = (own / "shared", own / "shared" / "notes")
+    if os.geteuid() == 0:
+        for path in paths:
+            os.chown(path, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
+    for path, mode in zip(paths, (0o755, 0o644), strict=True):
+        path.chmod(mode)
+    dphub("verify", "--rule", "registers", "--", "sh", "-c", LINKS, TMPDIR=str(own), OWN=str(own))
+    for left in own.glob("dpv-*/device-plugins/d"):
+        left.chmod(0o700)
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o755, 0o644]
