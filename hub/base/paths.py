@@ -165,7 +165,7 @@ class RunDir:
                 os.close(directory)
             self._replace_foreign()
         except OSError as error:
-            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+            raise self._unusable(error) from None
 
     def _check_owner(self, found: os.stat_result) -> None:
         if found.st_uid != os.geteuid():
@@ -198,7 +198,7 @@ class RunDir:
             try:
                 found = step.lstat()
             except OSError as error:
-                raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+                raise self._unusable(error) from None
             if found.st_uid not in (0, os.geteuid()):
                 what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a directory"
                 raise ConfigError(self.path, f"{step} is {what} owned by {user_name(found.st_uid)}; {_ANOTHER}")
@@ -213,7 +213,10 @@ class RunDir:
             with suppress(FileExistsError):
                 step.mkdir(mode)
         except OSError as error:
-            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> ConfigError:
+        return ConfigError(self.path, f"cannot be used as the run directory: {error.strerror}; {_ANOTHER}")
 
     def _status(self) -> os.stat_result | None:
         """Return the owner and permissions; None if the directory does not exist.
@@ -226,7 +229,7 @@ class RunDir:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ConfigError(self.path, f"{_UNUSABLE}: {error.strerror}; {_ANOTHER}") from None
+            raise self._unusable(error) from None
         if stat.S_ISLNK(found.st_mode):
             raise ConfigError(self.path, f"is a link, expected the hub's run directory itself; {_ANOTHER}")
         if not stat.S_ISDIR(found.st_mode):
@@ -244,7 +247,6 @@ def _writers(mode: int) -> str:
 
 _ANOTHER = "choose another with --run-dir or DPHUB_RUN_DIR"
 _ELSEWHERE = "or choose another directory with --run-dir or DPHUB_RUN_DIR"
-_UNUSABLE = "cannot be used as the run directory"
 
 _MAX_LINKS = 40
 """Maximum number of links in one path, as in the kernel."""
