@@ -120,7 +120,8 @@ def clean_environment() -> dict[str, str]:
 
     The directory of a plugin's file is not on that path: it is in the request.
     """
-    places = [place for place in sys.path if place not in source_directories()]
+    directories = source_directories()
+    places = [place for place in sys.path if place not in directories]
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
