@@ -95,6 +95,11 @@ class XidListener:
             uuid = self._names.get(_address(event.device)) or self._nvml.call("nvmlDeviceGetUUID", event.device)
             yield from self._attributed(uuid, event)
 
+    def close(self) -> None:
+        """Stop listening; the end of the session alone does not release what the driver opened for this."""
+        if self._events is not None:
+            self._free()
+
     def _register(self, handle: Any, uuid: str) -> bool:  # noqa: ANN401 - NVML's handle
         """Listen for a GPU's XIDs; return whether the card and the driver report them."""
         if self._supported and self._events is None:

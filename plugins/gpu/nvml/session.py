@@ -89,6 +89,8 @@ class Session:
 
     def close(self) -> None:
         """End the session; an error from a driver that is gone is only logged."""
+        if self._xids is not None:
+            self._xids.close()
         try:
             self._nvml.attempt("nvmlShutdown")
         except NvmlError as error:

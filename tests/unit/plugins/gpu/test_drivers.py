@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from plugins.gpu.allocation import ContainerEdits
@@ -177,3 +178,13 @@ def _edits(machine: Machine, gpu: Gpu, flags: dict[str, object]) -> ContainerEdi
     files = DeviceFiles(machine.paths, settings.imex)
     files.refresh([gpu])
     return ContainerEdits(settings, machine.paths, files)
+
+
+@pytest.mark.parametrize("machine", ["pair"], indirect=True)
+def test_sessions_that_end_leave_no_open_files(machine: Machine) -> None:
+    """A driver that is reloaded again and again does not use up the process's files."""
+    machine.poll()
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        machine.poll()
+    assert psutil.Process().num_fds() <= before
