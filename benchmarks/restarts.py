@@ -1,9 +1,11 @@
 """Measure kubelet restarts: the time until every resource is allocatable again, and lost resources."""
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from benchmarks.nodes import RESOURCES, THREE, all_allocatable, bare_node, node_of_three
@@ -32,9 +34,10 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
     async with AsyncExitStack() as nodes:
         kubelet = (await nodes.enter_async_context(node_of_three())).kubelet
         bare = (await nodes.enter_async_context(bare_node(THREE))).kubelet if with_floor else None
+        ends: dict[int, float] = {}
         for _ in range(count):
             await asyncio.sleep(chance.uniform(0, 0.05))
-            begin = time.monotonic()
+            begin = ends[kubelet.starts] = time.monotonic()
             crash = chance.random() < 0.5  # noqa: PLR2004 - an even chance
             await _restart(kubelet, crash=crash)
             if chance.random() < 0.75:  # noqa: PLR2004 - see above
@@ -43,7 +46,7 @@ async def kubelet_restarts(count: int, seed: int, *, with_floor: bool = False) -
                 if bare:
                     floor.append(await _time_restart(bare, crash=crash))
         await all_allocatable(kubelet)
-        counts = _counts(kubelet, count)
+        counts = _counts(kubelet, ends)
     return [*times(WHAT, took, {"median": 50, "p99": None, "worst": 1000}, floor, START), *counts]
 
 
@@ -62,13 +65,21 @@ async def _time_restart(kubelet: FakeKubelet, *, crash: bool) -> float:
     return time.monotonic() - begin
 
 
-def _counts(kubelet: FakeKubelet, count: int) -> list[Row]:
-    """Return how many resources are lost, and how many have registered twice."""
-    accepted = Counter((entry.resource, entry.start) for entry in kubelet.registrations if not entry.error)
+def _counts(kubelet: FakeKubelet, ends: Mapping[int, float]) -> list[Row]:
+    """Return how many resources are lost, and how many have registered twice.
+
+    A kubelet that stops in order first closes its streams, and for a moment still accepts registrations; after its
+    `ends` they do not count.
+    """
+    accepted = Counter(
+        (entry.resource, entry.start)
+        for entry in kubelet.registrations
+        if not entry.error and entry.time < ends.get(entry.start, math.inf)
+    )
     twice = [key for key, registrations in accepted.items() if registrations > 1]
     allocatable = [name for name, found in kubelet.capacity().items() if found.allocatable]
     lost = len(set(RESOURCES).difference(allocatable))
     return [
-        Row(WHAT, "lost", lost, "resources", 0, count),
+        Row(WHAT, "lost", lost, "resources", 0, len(ends)),
         Row(WHAT, "registered twice with one kubelet", len(twice), "resources", 0, len(accepted)),
     ]
