@@ -1,4 +1,4 @@
-"""Take the pictures for the README from a simulated node: `python -m scripts.screenshots`.
+"""Take the screenshots for the README from a simulated node: `python -m scripts.screenshots`.
 
 With `--all DIRECTORY`, also capture the page and the terminal at many widths and in many states,
 light and dark, for inspection.
@@ -30,7 +30,7 @@ WIDE_COLUMNS, NARROW_COLUMNS = 118, 60
 
 
 async def main() -> None:
-    """Cause a few faults on a node with eight GPUs and eight HCAs, and take the pictures."""
+    """Cause a few faults on a node with eight GPUs and eight HCAs, and take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="DIRECTORY")
     everything = parser.parse_args().all

@@ -108,7 +108,7 @@ class Page:
 
     @cached_property
     def links(self) -> list[str]:
-        """The targets of its links and pictures."""
+        """The targets of its links and images."""
         return re.findall(r"\]\(([^)\s]+)\)", self.prose)
 
 
