@@ -112,7 +112,7 @@ def _candidates(strategy: MigStrategy, gpus: Sequence[Gpu], excluded: dict[str, 
 def _uniform(shares: Sequence[Share], excluded: dict[str, str]) -> Iterator[Share]:
     """Select the MIG devices of the most common size, which the `single` strategy advertises under one name.
 
-    NVIDIA's plugin refuses the whole node if it finds a different size, or a GPU without MIG.
+    NVIDIA's plugin serves nothing on the node if it finds a different size, or a GPU without MIG.
     """
     profiles = Counter(share.mig.profile for share in shares if share.mig)
     usual = max(profiles, key=lambda profile: profiles[profile], default="")

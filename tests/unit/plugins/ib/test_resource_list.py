@@ -1,4 +1,4 @@
-"""The file of the SR-IOV network device plugin is taken as it is, for functions with an RDMA device."""
+"""The SR-IOV network device plugin's configuration file is taken as it is, for functions with an RDMA device."""
 
 import json
 from collections.abc import Sequence
