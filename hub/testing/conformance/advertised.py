@@ -11,8 +11,8 @@ from hub.testing.conformance.subject import Subject
     "options-implemented",
     Level.MUST,
     "It implements the calls that its options advertise.",
-    reason="An error from GetPreferredAllocation rejects the pod for good, and one from PreStartContainer keeps its "
-    "container from starting.",
+    reason="If GetPreferredAllocation returns an error, the pod is rejected for good. An error from PreStartContainer "
+    "keeps its container from starting.",
     source="kubelet, pkg/kubelet/cm/devicemanager/manager.go, callGetPreferredAllocationIfAvailable and "
     "callPreStartContainerIfNeeded",
 )

@@ -57,7 +57,7 @@ async def device_paths(subject: Subject) -> Findings:
     'The permissions of a device file are some of the letters "r", "w" and "m".',
     reason="With any other letter, the runtime does not start the container. With no letter, the container cannot open "
     "the file.",
-    source=f"{_RUNTIME}; runc, the device filter of its cgroups",
+    source=f"{_RUNTIME}; runc, the cgroup device filter",
 )
 async def device_permissions(subject: Subject) -> Findings:
     """Look at all device files."""

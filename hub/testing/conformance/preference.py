@@ -60,8 +60,8 @@ async def _chosen(subject: Subject, available: Sequence[str], required: Sequence
     "preference-answers",
     Level.MUST,
     "GetPreferredAllocation never returns an error; without a preference, it returns no devices.",
-    reason="An error rejects the pod for good. Without an answer, the kubelet waits, and admits no other pod. After an "
-    "empty answer, the kubelet chooses by itself.",
+    reason="If the call returns an error, the pod is rejected for good. Without an answer, the kubelet waits, and "
+    "admits no other pod. After an empty answer, the kubelet chooses by itself.",
     source=_CHOICE,
 )
 async def preference_answers(subject: Subject) -> Findings:

@@ -133,7 +133,7 @@ async def serves_before_registering(subject: Subject) -> Findings:
 @rule(
     "options-answered",
     Level.MUST,
-    "GetDevicePluginOptions answers, even if all options are false.",
+    "GetDevicePluginOptions returns a response, even if all options are false.",
     reason="Register makes this call before it returns, and fails if the call fails. The options in RegisterRequest "
     "are ignored.",
     source=f"{_MANAGER}, PluginConnected",

@@ -85,7 +85,7 @@ async def socket_deleted(subject: Subject) -> Findings:
 @rule(
     "socket-replaced",
     Level.SHOULD,
-    "If its socket is replaced by one that nothing serves, it serves and registers again.",
+    "If its socket is replaced by one that nothing is listening on, it serves and registers again.",
     reason="A second process of the plugin that exits, as in an upgrade, leaves such a socket behind. The file exists, "
     "but a new connection is refused.",
     source=_DOCS,

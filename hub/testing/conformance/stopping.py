@@ -55,8 +55,8 @@ async def stops_on_sigterm(subject: Subject) -> Findings:
     "removes-socket",
     Level.SHOULD,
     "It removes its socket when it stops.",
-    reason="A socket that nothing serves stays until the next start of the kubelet, and misleads administrators and "
-    "monitoring.",
+    reason="A socket that nothing is listening on stays until the next start of the kubelet, and misleads "
+    "administrators and monitoring.",
     source=_TERMINATION,
 )
 async def removes_socket(subject: Subject) -> Findings:
