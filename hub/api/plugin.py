@@ -143,7 +143,7 @@ class Plugin:
 
         The place to write files for container runtimes, start daemons, and change settings of the hardware. Return a
         device for which that failed as unhealthy. It is called after each scan that did not fail, in the same thread
-        and within `scan_timeout`, also if there are no devices; a check never calls it.
+        and within `scan_timeout`, even if there are no devices; a check never calls it.
 
         Raises:
             NeedsRestart: only a new process can prepare the node.

@@ -23,7 +23,7 @@ _COPY = "copy it to a directory that only root can write to, such as /etc/dphub"
 def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_missing: bool = False) -> None:
     """As root, check that only root can write to a file or directory; as another user, do nothing.
 
-    As with an SSH server's keys, that includes each directory and each link on the way to it. All must belong to root,
+    As with an SSH server's keys, that includes each directory and each link on the path to it. All must belong to root,
     and their permissions matter except for two kinds of directories: sticky ones such as /tmp, where no other user can
     replace root's files, and those on file systems that are mounted read-only, such as a ConfigMap's.
 

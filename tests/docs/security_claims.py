@@ -11,7 +11,7 @@ SHOWN_BY = {
     "Each row names the tests": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "For each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
-    "The runtime's seccomp profile": (
+    "The container runtime's default seccomp profile": (
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
     ),
     "The container's own file system": "tests/deploy/test_manifests.py::test_what_the_pod_may_write_to",

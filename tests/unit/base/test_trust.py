@@ -72,7 +72,7 @@ def test_a_sticky_directory(file: Path) -> None:
 
 
 def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
-    """Each link counts on the way to the file, not only the file at the end."""
+    """Each link counts on the path to the file, not only the file at the end."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "link").symlink_to(file)

@@ -25,7 +25,7 @@ class _Report(msgspec.Struct):
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
-    """Completely, also if the kernel does not know its size in advance."""
+    """Completely, even if the kernel does not know its size in advance."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * 200_000)
     assert read_bytes(path) == b"x" * 200_000
