@@ -102,9 +102,10 @@ def run(
     http: str,
     http_hosts: tuple[str, ...],
 ) -> None:
-    """Run the hub: start all plugins and keep them running and registered until SIGTERM, SIGINT or a closed terminal.
+    """Run the hub: start all plugins, and keep them running and registered.
 
-    Root is not needed if you choose your own directories, as in the second example.
+    It runs until SIGTERM or SIGINT, or until its terminal is closed. Root is not needed if you choose your own
+    directories, as in the second example.
     """
     # circus loads YAML, 2 MB, for a kind of log configuration that the hub does not use.
     with without_packages("yaml"):

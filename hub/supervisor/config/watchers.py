@@ -39,8 +39,8 @@ class PluginConfig:
     args: str | None = None
     """Additional arguments for the command."""
     working_dir: str = ""
-    """The working directory; by default that of circus.ini, to which it is relative. `python -m hub.plugin`
-    does not look for modules there."""
+    """The working directory; `python -m hub.plugin` does not look for modules in it. By default, it is the directory
+    that contains circus.ini; a relative path is relative to that directory."""
     autostart: bool = True
     """Whether it starts with the hub, or only when an administrator starts it."""
     priority: int = 0
