@@ -58,7 +58,7 @@ async def allocate_answers(subject: Subject) -> Findings:
     """Allocate one device."""
     answer = await subject.once(first_allocation)
     if answer.error:
-        yield f"Allocate of {(await healthy(subject))[0]!r}: {answer.error}"
+        yield f"Allocate for {(await healthy(subject))[0]!r}: {answer.error}"
     elif answer.message and not answer.message.container_responses:
         yield "the answer has no response for the container"
 
@@ -90,7 +90,7 @@ async def allocate_quick(subject: Subject) -> Findings:
 async def allocate_again(subject: Subject) -> Findings:
     """Allocate the same device again."""
     if error := (await subject.once(second_allocation)).error:
-        yield f"the second Allocate of {(await healthy(subject))[0]!r}: {error}"
+        yield f"the second Allocate for {(await healthy(subject))[0]!r}: {error}"
 
 
 @rule(

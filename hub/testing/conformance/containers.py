@@ -118,9 +118,9 @@ def is_cdi_name(name: str) -> bool:
 def _wrong_paths(kind: str, pairs: Iterable[_Pair]) -> Iterator[str]:
     known: dict[str, str] = {}
     for pair in pairs:
-        for side, path in (("the node", pair.host_path), ("the container", pair.container_path)):
+        for where, path in (("on the node", pair.host_path), ("in the container", pair.container_path)):
             if problem := path_problem(path):
-                yield f"{kind} {pair.host_path!r}: its path in {side} is {problem}"
+                yield f"{kind} {pair.host_path!r}: its path {where} is {problem}"
         if known.setdefault(pair.container_path, pair.host_path) != pair.host_path:
             both = f"{known[pair.container_path]!r} and {pair.host_path!r}"
             yield f"both {both} are {pair.container_path!r} in the container"

@@ -65,7 +65,7 @@ async def _chosen(subject: Subject, available: Sequence[str], required: Sequence
     source=_CHOICE,
 )
 async def preference_answers(subject: Subject) -> Findings:
-    """Look for errors, also if a device has just left the list."""
+    """Look for errors, even if a device has just left the list."""
     for each in await subject.once(choices):
         if each.answer.is_unimplemented:
             raise NotApplicable("it is not implemented: see the rule options-implemented")
@@ -97,7 +97,7 @@ def _problem(choice: Choice, ids: Sequence[str]) -> str:
     if twice := [name for name, count in Counter(ids).items() if count > 1]:
         return f"{twice[0]!r} appears twice"
     if missing := set(choice.required) - set(ids):
-        return f"{min(missing)!r} is required, and missing"
+        return f"{min(missing)!r} is required, but missing"
     return "" if len(ids) == choice.size else f"it prefers {len(ids)}"
 
 

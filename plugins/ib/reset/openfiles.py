@@ -63,7 +63,7 @@ def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterat
             case True:
                 yield name
             case None:
-                yield f"{name}, perhaps: the kernel did not show its files within {_PATIENCE:g} s"
+                yield f"possibly {name}: the kernel did not show its files within {_PATIENCE:g} s"
 
 
 def _processes(directory: Path) -> Iterator[Path]:

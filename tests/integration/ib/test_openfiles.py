@@ -188,7 +188,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
     found = list(processes_with_open(Host(tmp_path), {ZERO}))
     released.set()
     assert found == [
-        "process 12 (name12), perhaps: the kernel did not show its files within 0.2 s",
+        "possibly process 12 (name12): the kernel did not show its files within 0.2 s",
         "process 11 (name11)",
     ]
 
