@@ -54,7 +54,7 @@ async def device_paths(subject: Subject) -> Findings:
 @rule(
     "device-permissions",
     Level.MUST,
-    'The permissions of a device file are some of the letters "r", "w" and "m".',
+    'The permissions of a device file are one or more of the letters "r", "w" and "m".',
     reason="With any other letter, the runtime does not start the container. With no letter, the container cannot open "
     "the file.",
     source=f"{_RUNTIME}; runc, the cgroup device filter",

@@ -86,8 +86,8 @@ async def socket_deleted(subject: Subject) -> Findings:
     "socket-replaced",
     Level.SHOULD,
     "If its socket is replaced by one that nothing is listening on, it serves and registers again.",
-    reason="A second process of the plugin that exits, as in an upgrade, leaves such a socket behind. The file exists, "
-    "but a new connection is refused.",
+    reason="When a second instance of the plugin exits, as in an upgrade, it leaves such a socket behind. The file "
+    "exists, but a new connection is refused.",
     source=_DOCS,
 )
 async def socket_replaced(subject: Subject) -> Findings:
@@ -126,7 +126,7 @@ async def directory_replaced(subject: Subject) -> Findings:
     """Replace the directory."""
     found = await subject.once(replaced)
     if found.seconds is None and not found.exit:
-        yield f"{subject.limits.back:g} s after its directory was replaced, it is neither registered nor has it exited"
+        yield f"{subject.limits.back:g} s after its directory was replaced, it has neither registered again nor exited"
 
 
 async def _plugin_socket(subject: Subject) -> Path:

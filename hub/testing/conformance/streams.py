@@ -1,4 +1,4 @@
-"""Rules about several ListAndWatch streams at the same time, as around each restart of the kubelet and each upgrade."""
+"""Rules about several ListAndWatch streams open at once, as around each restart of the kubelet and each upgrade."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +30,7 @@ async def stream_stays_open(subject: Subject) -> Findings:
 @rule(
     "several-streams",
     Level.MUST,
-    "Several streams at the same time all get the list.",
+    "If several streams are open at the same time, all of them get the list.",
     reason="A new kubelet opens its stream before the plugin knows that the old kubelet's stream is dead. If the new "
     "stream waits for the old one, the resource has no devices in the meantime.",
     source=RUN_CLIENT,
