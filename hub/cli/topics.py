@@ -31,7 +31,10 @@ VARIABLES = {
         "the GPU plugin",
         "`all`, or XIDs not to ignore, in the same form; it takes precedence.",
     ),
-    "LD_LIBRARY_PATH": ("the GPU plugin", "Where NVIDIA's programs search for libraries before the driver root."),
+    "LD_LIBRARY_PATH": (
+        "the GPU plugin",
+        "Where NVIDIA's programs look for libraries before they look under the driver root.",
+    ),
 }
 """Variables without a flag of `dphub run`, with their readers and meanings."""
 

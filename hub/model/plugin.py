@@ -93,7 +93,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     since: float
     """Unix time of the last change of `registration`."""
     registrations: Integer = 0
-    """Registrations that the kubelet accepted since the process started."""
+    """Registrations that the kubelet has accepted since the process started."""
     detail: str = ""
     """The kubelet's error, or what the registration is waiting for."""
     capacity: Integer = 0
@@ -112,7 +112,7 @@ class ResourceStatus(msgspec.Struct, frozen=True):
     removed_in_use: Mapping[str, str] = {}
     """Devices that the plugin no longer offers and a container still uses: device id to container."""
     failing: str = ""
-    """Why allocations fail: all of the last few did. Empty if one succeeded since, or none was requested."""
+    """Why allocations fail: all of the last few did. Empty if one has succeeded since, or none has been requested."""
     rejection: Rejection | None = None
     """null if no container was rejected."""
 

@@ -185,7 +185,7 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
         named = _named(f"{name} by {holder}" for name, holder in used.items())
         yield Problem(Severity.WARNING, about, f"{resource.name}: removed, but still in use: {named}")
     if (last := resource.rejection) and not resource.failing and time.time() - last.time < RECENT_SECONDS:
-        received = "failed to get its" if last.count == 1 else "failed to get their"
+        received = "has failed to get its" if last.count == 1 else "have failed to get their"
         since = f"{counted(last.count, 'container')} {received} devices since the plugin started"
         yield Problem(Severity.INFO, about, f"{since}: {last.reason}")
     never_offered = resource.registration is RegistrationStatus.INVALID

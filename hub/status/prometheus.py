@@ -114,7 +114,7 @@ def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     registered = [Sample(resource.registration == "registered", labels) for labels, resource in found]
     yield Metric("dphub_resource_registered", "Whether a resource is registered with the kubelet.", registered)
     registrations = [Sample(resource.registrations, labels) for labels, resource in found]
-    text = "Registrations that the kubelet accepted since the plugin's process started."
+    text = "Registrations that the kubelet has accepted since the plugin's process started."
     yield _counter("dphub_registrations_total", text, registrations)
 
 

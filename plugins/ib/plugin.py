@@ -227,7 +227,7 @@ def _attributes(hcas: Sequence[Hca]) -> dict[str, str]:
         "board": hca.board,
         "GUID": hca.node_guid,
         "virtual function of": hca.pf,
-        "namespace": "of a pod" if hca.in_pod or hca.hidden else "",
+        "network namespace": "a pod's" if hca.in_pod or hca.hidden else "",
     }
     return {name: _printable(value) for name, value in known.items() if value}
 

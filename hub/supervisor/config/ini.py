@@ -92,7 +92,7 @@ def _matching(parent: Path, name: str) -> list[Path]:
     if path.exists():
         return [path]
     if any(wildcard in str(Path(name).parent) for wildcard in "*?[") or "**" in name:
-        raise ValueError(f"{name}: wildcards are allowed only in the name of the file, and ** is not")
+        raise ValueError(f"{name}: wildcards are allowed only in the file name, and ** is not allowed at all")
     files = sorted(path.parent.glob(path.name)) if path.name else []
     if not files:
         raise ValueError(f"no file {path}")

@@ -107,7 +107,7 @@ class SharingMode(Settings, frozen=True, rename="camel"):
 
     def __post_init__(self) -> None:
         if self.strategy:
-            raise ValueError(f'strategy is "{self.strategy}", expected none')
+            raise ValueError(f'strategy is "{self.strategy}", but it must be empty')
         if not self.resources:
             raise ValueError("resources is empty, expected at least one")
         whole: dict[str, str] = {}

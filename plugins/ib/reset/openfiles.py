@@ -67,7 +67,7 @@ def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterat
 
 
 def _processes(directory: Path) -> Iterator[Path]:
-    """Yield all processes, the newest first, then those that were started since then: a file may pass to a child."""
+    """Yield all processes, the newest first, then those that have been started since: a file may pass to a child."""
     seen: set[int] = set()
     for _ in range(_ROUNDS):
         found = {int(path.name): path for path in directory.glob("[0-9]*")}

@@ -216,5 +216,8 @@ def name_problem(resource: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", prefix):
         why = "a prefix must consist of lower case alphanumeric characters, '-' or '.', without '_'"
     elif not re.fullmatch(r"[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?", name):
-        why = "a name must consist of alphanumeric characters, '-', '_' or '.', and begin and end alphanumeric"
+        why = (
+            "a name must consist of alphanumeric characters, '-', '_' or '.', "
+            "and must start and end with an alphanumeric character"
+        )
     return f'the kubelet rejects "{resource}" (the ResourceName "{resource}" is invalid): {why}' if why else ""

@@ -117,7 +117,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
     node.stub_faults(allocate={"fail": "the licence server is away"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
-    found = await _noticed(node, "1 container failed to get its devices since the plugin started")
+    found = await _noticed(node, "1 container has failed to get its devices since the plugin started")
     assert "the licence server is away" in found.message
     assert found.severity is Severity.INFO
 
