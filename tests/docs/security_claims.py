@@ -39,6 +39,6 @@ NO_CLAIMS = (
         "So are those in `/driver-root`",
     ),
     *("Making nested mounts read-only", "The plugin directory is still mounted"),
-    *("No image is published", "Anyone who controls the image", "The base image is chosen by a tag"),
+    *("No image is published", "Anyone who controls the image", "The same goes for the base image"),
 )
 """Sentences that claim no protection."""
