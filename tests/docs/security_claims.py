@@ -28,7 +28,7 @@ NO_CLAIMS = (
     # What the kubelet and Kubernetes do, and what follows.
     *("A device plugin is part", "So anyone who can run code", "The same is true of `kubectl exec`"),
     # What is on the page.
-    "This page lists",
+    *("This page lists", "This applies to the hub"),
     # Advice.
     *("Run nothing but the hub", "`make fuzz` feeds", "Security fixes for Debian"),
     # What is not protected.
