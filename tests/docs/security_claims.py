@@ -9,7 +9,7 @@ SHOWN_BY = {
     "Every claim on this page": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
     "An attacker whom nothing stops": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "Each row names the tests": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
-    "For each privilege and each mount": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
+    "`tests/image/test_least_privilege.py` takes away": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
     "The container runtime's default seccomp profile": (
         "tests/deploy/test_manifests.py::test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged"
@@ -32,13 +32,8 @@ NO_CLAIMS = (
     # Advice.
     *("Run nothing but the hub", "`make fuzz` feeds", "Security fixes for Debian"),
     # What is not protected.
-    *(
-        "It could still send commands",
-        "That guards against mistakes",
-        "It does not extend to",
-        "So are those in `/driver-root`",
-    ),
-    *("Making nested mounts read-only", "The plugin directory is still mounted"),
+    *("It could send commands", "That guards against mistakes", "File systems that the node has mounted inside"),
+    "The plugin directory is still mounted",
     *("No image is published", "Anyone who controls the image", "The same goes for the base image"),
 )
 """Sentences that claim no protection."""
