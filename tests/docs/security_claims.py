@@ -6,7 +6,7 @@ The tables of the page name their tests themselves. Each entry is the beginning 
 _PRIVILEGES = "tests/image/test_least_privilege.py"
 
 SHOWN_BY = {
-    "Every claim on this page": "tests/docs/test_security.py::test_every_sentence_is_shown_by_a_test_or_claims_nothing",
+    "The tables name the tests": "tests/docs/test_security.py::test_every_test_that_it_names_exists",
     "An attacker whom nothing stops": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "`tests/image/test_least_privilege.py` takes away": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
@@ -26,10 +26,10 @@ SHOWN_BY = {
 NO_CLAIMS = (
     # What the kubelet and Kubernetes do, and what follows.
     *("A device plugin is part", "So anyone who can run code", "The same is true of `kubectl exec`"),
-    # What is on the page.
+    # What is on the page, and what it is about.
     *("This page lists", "A test covers one form", "This applies to the hub"),
     # Advice.
-    *("Run nothing but the hub", "`make fuzz` feeds", "Security fixes for Debian"),
+    *("Keep other workloads out", "`make fuzz` feeds", "Security fixes for Debian"),
     # What is not protected.
     *("It could send commands", "That guards against mistakes", "File systems that the node has mounted inside"),
     "The plugin directory is still mounted",
