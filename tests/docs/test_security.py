@@ -1,4 +1,4 @@
-"""docs/security.md: what the pod may do is what the manifests let it do, and each claim has a test."""
+"""docs/security.md: what the pod may do is what the manifests let it do, and its tables name tests."""
 
 import re
 from importlib.metadata import distribution
