@@ -42,7 +42,7 @@ def load_plugin(target: str) -> type[Plugin]:
     if not class_name.isidentifier() or not (is_file or all(part.isidentifier() for part in module_name.split("."))):
         raise HubError(f'plugin "{target}": expected MODULE:CLASS, for example plugins.stub:Stub')
     try:
-        module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+        return _import_plugin(target, module_name, class_name)
     except ModuleNotFoundError as error:
         raise HubError(f'plugin "{target}": {_missing(module_name, error)}') from error
     except SyntaxError as error:
@@ -51,10 +51,6 @@ def load_plugin(target: str) -> type[Plugin]:
         raise
     except (Exception, SystemExit) as error:
         raise HubError(f'plugin "{target}": its module cannot be imported: {explain(error)}') from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise HubError(f'plugin "{target}": {_not_a_plugin(module_name, module, class_name)}')
-    return found
 
 
 def is_shipped(target: str) -> bool:
@@ -118,6 +114,20 @@ def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:
     """Return the configuration file that a flag names, or else the plugin's `config_env`; None if neither does."""
     named = os.environ.get(plugin.config_env) if plugin.config_env else None
     return path or (Path(named) if named else None)
+
+
+def _import_plugin(target: str, module_name: str, class_name: str) -> type[Plugin]:
+    """Import a plugin's module, and look up its class: a package may import the class only then.
+
+    Raises:
+        HubError: the module has no such plugin.
+    """
+    is_file = module_name.endswith(_FILE)
+    module = _load_file(Path(module_name)) if is_file else importlib.import_module(module_name)
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Plugin)):
+        raise HubError(f'plugin "{target}": {_not_a_plugin(module_name, module, class_name)}')
+    return found
 
 
 def _missing(wanted: str, error: ModuleNotFoundError) -> str:

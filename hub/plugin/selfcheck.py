@@ -34,18 +34,15 @@ def check_plugin(
 ) -> CheckReport:
     """Create the plugin as its process would, and scan its devices once if requested."""
     try:
-        kind = load_plugin(target)
-        plugin, warnings = make_plugin(kind, config, host, Runtime())
+        plugin, warnings = _make(target, config, host)
     except PluginMistakes as mistakes:
         return CheckReport(mistakes.problems, mistakes.warnings)
-    except HubError as error:
+    except (HubError, PluginError) as error:
         return CheckReport((str(error),))
-    except Exception as error:  # noqa: BLE001 - its constructor is plugin code
-        return CheckReport((str(PluginError.of(error, kind)),))
     if migrating:
         return _differences(plugin, (*warnings, *map(str, plugin.notes)))
     if not with_devices:
-        source = fspath(settings_path(kind, config) or target)
+        source = fspath(settings_path(type(plugin), config) or target)
         return CheckReport(tuple(_problems(plugin, source)), (*warnings, *map(str, plugin.notes)))
     scan = _scan(plugin)
     return CheckReport(
@@ -72,6 +69,22 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
         load_plugin(target)
     os.environ.update(msgspec.json.decode(os.environ.pop(CHECKED_VARIABLES, "{}"), type=dict[str, str]))
     return check_plugin(target, config, host, with_devices=False)
+
+
+def _make(target: str, config: Path | None, host: Host) -> tuple[Plugin, tuple[str, ...]]:
+    """Create a plugin; return it with what is most likely a mistake in its class.
+
+    Raises:
+        HubError: there is no such plugin, or it would certainly fail.
+        PluginError: its constructor, which is plugin code, failed.
+    """
+    kind = load_plugin(target)
+    try:
+        return make_plugin(kind, config, host, Runtime())
+    except HubError:
+        raise
+    except Exception as error:
+        raise PluginError.of(error, kind) from error
 
 
 def _differences(plugin: Plugin, warnings: tuple[str, ...]) -> CheckReport:

@@ -95,3 +95,37 @@ def test_notes_on_the_settings(tmp_path: Path, *, scan: bool) -> None:
     code = "    notes = ['x is ignored']\n    def devices(self):\n        yield Device('a')\n"
     report = checked(written(tmp_path, f"{RESOURCE}{code}"), scan=scan)
     assert (report.problems, report.warnings) == ((), ("x is ignored",))
+
+
+BROKEN: dict[str, tuple[str, str]] = {
+    "raises an error": (
+        "raise ValueError('no license')",
+        "its module cannot be imported: at {here}: ValueError: no license",
+    ),
+    "exits": ("raise SystemExit(3)", "its module cannot be imported: at {here}: SystemExit: 3"),
+    "needs a module": ("import no_such_module", "{here} needs module no_such_module, which is not installed"),
+}
+
+LAZY = """
+def __getattr__(name):
+    if name != "P":
+        raise AttributeError(name)
+    from {part} import P
+    return P
+
+
+def __dir__():
+    return ["P"]
+"""
+
+
+@pytest.mark.parametrize("name", ["P", "Q"])
+@pytest.mark.parametrize(("code", "words"), BROKEN.values(), ids=BROKEN)
+def test_a_class_that_is_imported_only_when_it_is_looked_up(tmp_path: Path, code: str, words: str, name: str) -> None:
+    """An error in its module is a mistake of the plugin, with its place, also where another class is named."""
+    # Python can import it from then on, so no two have the same name.
+    part = tmp_path / f"part_of_{tmp_path.name}.py"
+    part.write_text(f"\n{code}\n")
+    (tmp_path / "lazy.py").write_text(LAZY.replace("{part}", part.stem))
+    report = check_plugin(f"{tmp_path}/lazy.py:{name}", None, Host(), with_devices=True)
+    assert report.problems == (f'plugin "{tmp_path}/lazy.py:{name}": {words.format(here=f"{part}:2")}',)
