@@ -11,7 +11,7 @@ from hub._version import __version__
 if TYPE_CHECKING:
     from hub.api.affinity import AllocationHint, read_allocation_hint, write_allocation_hint
     from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
-    from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount
+    from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount, Unmatched
     from hub.api.health import ProbePolicy, RecoveryPolicy
     from hub.api.host import Host
     from hub.api.metrics import Histogram, Kind, Metric, Sample
@@ -51,6 +51,7 @@ __all__ = [
     "Sample",
     "Settings",
     "SupervisedThread",
+    "Unmatched",
     "UnreadableError",
     "__version__",
     "cdi_spec",
@@ -69,7 +70,7 @@ _HOMES = {
     "hub.base.threads": ("SupervisedThread",),
     "hub.base.untrusted": ("MissingError", "UnreadableError", "read_text"),
     "hub.api.settings": ("validation_problem",),
-    "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount"),
+    "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount", "Unmatched"),
     "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),
     "hub.api.host": ("Host",),
     "hub.api.runtime": ("FileLock", "Runtime"),

@@ -1,4 +1,4 @@
-"""Devices, what a container gets for them, and hardware that is excluded."""
+"""Devices, what a container gets for them, hardware that is excluded, and settings that match nothing."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +98,18 @@ class Excluded(msgspec.Struct, frozen=True):
 
     id: str
     reason: str
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """A setting that matches nothing on the node, to be shown to an administrator.
+
+    Args:
+        reason: What was not found, such as "no file matches /dev/ttyUSB*".
+        resource: The resource whose devices it selects; empty if it is not about one resource.
+    """
+
+    reason: str
+    resource: str = ""
 
 
 class Allocation(msgspec.Struct, frozen=True):

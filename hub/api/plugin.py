@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from hub.api.device import Allocation, Device, Excluded
+from hub.api.device import Allocation, Device, Excluded, Unmatched
 from hub.api.health import ProbePolicy, RecoveryPolicy
 from hub.api.host import Host
 from hub.api.metrics import Metric
@@ -24,7 +24,7 @@ are still running takes up to 3."""
 
 
 class NoDevices(Exception):
-    """Raised by `Plugin.devices` when there is nothing to advertise.
+    """Raised by `Plugin.devices` when there is nothing to advertise; what it yielded before counts, except devices.
 
     Args:
         reason: Why, for the administrator.
@@ -126,9 +126,10 @@ class Plugin:
         """Return the resources to register even while they have no devices."""
         return [self.resource] if self.resource else []
 
-    def devices(self) -> Iterable[Device | Excluded]:
+    def devices(self) -> Iterable[Device | Excluded | Unmatched]:
         """Yield all devices as they are now; a device that is missing counts as removed.
 
+        Yield what is excluded, and which settings match nothing, too.
         Called at intervals, on SIGHUP, and after `watch` called `changed`. It runs in its own thread, never twice at
         the same time. `dphub check --scan` calls it too, so it must change nothing on the node: that is for `prepare`.
 

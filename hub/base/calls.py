@@ -3,8 +3,7 @@
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -26,10 +25,19 @@ def at_most(answer: Iterable[T], most: int, what: str) -> list[T]:
     Raises:
         ValueError: there are more than `most`.
     """
-    items = list(islice(answer, most + 1))
-    if len(items) > most:
-        raise ValueError(f"it returned more than {most} {what}")
-    return items
+    return list(limited(answer, most, what))
+
+
+def limited(answer: Iterable[T], most: int, what: str) -> Iterator[T]:
+    """Yield the same items one by one.
+
+    Raises:
+        ValueError: there are more than `most`.
+    """
+    for number, item in enumerate(answer):
+        if number == most:
+            raise ValueError(f"it returned more than {most} {what}")
+        yield item
 
 
 class Calls:

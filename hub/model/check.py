@@ -6,7 +6,7 @@ The check runs in a process of its own because a plugin's code may crash, hang, 
 import msgspec
 
 from hub.base.untrusted import Integer
-from hub.model.plugin import ExcludedDevice
+from hub.model.plugin import ExcludedDevice, UnmatchedSetting
 
 CHECKED_VARIABLES = "_DPHUB_CHECKED_VARIABLES"
 """Contains the variables of the plugin to check, as JSON, so that they cannot affect how the process starts."""
@@ -34,6 +34,8 @@ class CheckReport(msgspec.Struct, frozen=True):
     devices: tuple[FoundDevice, ...] | None = None
     """None if no scan was requested."""
     excluded: tuple[ExcludedDevice, ...] = ()
+    unmatched: tuple[UnmatchedSetting, ...] = ()
+    """Settings that match nothing."""
     reason: str = ""
     """Why there is no device, if that is not an error."""
     differences: tuple[str, ...] | None = None

@@ -60,6 +60,18 @@ class ExcludedDevice(msgspec.Struct, frozen=True):
     reason: str
 
 
+class UnmatchedSetting(msgspec.Struct, frozen=True):
+    """A setting that matches nothing on the node."""
+
+    reason: str
+    """What was not found."""
+    resource: str = ""
+    """The resource whose devices it selects; empty if it is not about one resource."""
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.reason}" if self.resource else self.reason
+
+
 class ResetReport(msgspec.Struct, frozen=True):
     """The last reset of one physical device."""
 
@@ -143,6 +155,8 @@ class PluginReport(msgspec.Struct, frozen=True):
     """Whether that is an error, and not just a node without such hardware."""
     excluded: tuple[ExcludedDevice, ...] = ()
     """What exists and is deliberately not advertised."""
+    unmatched: tuple[UnmatchedSetting, ...] = ()
+    """Settings that match nothing."""
     notes: tuple[str, ...] = ()
     """What administrators should know about the settings, such as one that has no effect."""
     resets: Mapping[str, ResetReport] = {}

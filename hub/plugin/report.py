@@ -13,6 +13,7 @@ from hub.model.plugin import (
     PluginReport,
     RegistrationStatus,
     ResourceStatus,
+    UnmatchedSetting,
 )
 from hub.plugin.deviceplugin.api import DevicePluginApi
 from hub.plugin.deviceplugin.resource import ServedResource
@@ -84,6 +85,7 @@ class Reporter:
             reason=inventory.reason,
             fault=inventory.fault,
             excluded=tuple(ExcludedDevice(each.id, each.reason) for each in inventory.excluded),
+            unmatched=tuple(UnmatchedSetting(each.reason, each.resource) for each in inventory.unmatched),
             notes=tuple(map(str, self._plugin.notes)),
             resets=self._resets.results,
             reset_counts=self._resets.counts,

@@ -17,7 +17,7 @@ from hub.api.runtime import Runtime
 from hub.base.errors import HubError
 from hub.base.failures import PluginError, explain
 from hub.model.check import CHECKED_VARIABLES, CheckReport, FoundDevice
-from hub.model.plugin import ExcludedDevice
+from hub.model.plugin import ExcludedDevice, UnmatchedSetting
 from hub.plugin.deviceplugin.messages import encode_list
 from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
 from hub.plugin.devices.scan import Scan, scan_in_time
@@ -52,9 +52,10 @@ def check_plugin(
             *map(str, plugin.notes),
             *(_about(name, each) for name, scanned in scan.resources.items() for each in scanned.warnings),
         ),
-        tuple(_offered(scan)),
-        tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),
-        "" if scan.fault else scan.reason,
+        devices=tuple(_offered(scan)),
+        excluded=tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),
+        unmatched=tuple(UnmatchedSetting(each.reason, each.resource) for each in scan.unmatched),
+        reason="" if scan.fault else scan.reason,
     )
 
 

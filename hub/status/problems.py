@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from hub.base.wording import counted, first_of
 from hub.model.node import Condition, HubStatus, PluginStatus, Problem, Severity
-from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus, ResourceStatus
+from hub.model.plugin import DeviceStatus, ExcludedDevice, RegistrationStatus, ResourceStatus, UnmatchedSetting
 
 _ORDER = list(Severity)
 
@@ -154,6 +154,7 @@ def _plugin_problems(
         yield from _resource_problems(plugin, resource)
         yield from _device_problems(about, resource, ambiguous)
     yield from _exclusions(about, report.excluded)
+    yield from _unmatched(about, report.unmatched)
     yield from (Problem(Severity.INFO, about, note) for note in report.notes)
 
 
@@ -228,6 +229,14 @@ def _exclusions(about: str, excluded: Iterable[ExcludedDevice]) -> Iterator[Prob
         others = [name for _, names in rest for name in names]
         are = "is" if len(others) == 1 else "are"
         message = f"{len(others)} more {are} excluded ({_named(others)}), for {_reasons(rest)}"
+        yield Problem(Severity.INFO, about, message, f"dphub status {about} --json")
+
+
+def _unmatched(about: str, settings: Sequence[UnmatchedSetting]) -> Iterator[Problem]:
+    for each in settings[:REASONS]:
+        yield Problem(Severity.INFO, about, str(each))
+    if rest := settings[REASONS:]:
+        message = f"{counted(len(rest), 'more setting')} {'matches' if len(rest) == 1 else 'match'} nothing"
         yield Problem(Severity.INFO, about, message, f"dphub status {about} --json")
 
 

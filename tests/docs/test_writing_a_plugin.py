@@ -504,7 +504,7 @@ def test_every_method_of_a_plugin_is_documented() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [hub.DeviceNode, hub.Mount, hub.Excluded, hub.Allocation, hub.Metric, hub.Sample],
+    [hub.DeviceNode, hub.Mount, hub.Excluded, hub.Unmatched, hub.Allocation, hub.Metric, hub.Sample],
     ids=lambda kind: kind.__name__,
 )
 def test_small_things_are_documented(kind: type[msgspec.Struct]) -> None:

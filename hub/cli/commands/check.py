@@ -155,6 +155,8 @@ def _print(report: CheckReport) -> None:
         echo("nothing changes")
     for each in report.excluded:
         echo(f"excluded: {each.id}: {each.reason}")
+    for setting in report.unmatched:
+        echo(str(setting))
     _print_findings(report)
 
 

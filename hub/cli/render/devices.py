@@ -17,7 +17,7 @@ def device_screen(status: NodeStatus, wanted: str | None) -> RenderableType:
     """Show all devices, those of one resource or plugin, or one in detail."""
     found = matching_devices(status, wanted)
     if wanted is None or wanted in group_names(status):
-        return Group(*_past(status), _table(status, found))
+        return Group(*_past(status), _table(status, found), *_empty(status, wanted))
     physical: dict[tuple[str, str], list[KnownDevice]] = {}
     for each in found:
         physical.setdefault(each.key, []).append(each)
@@ -50,6 +50,20 @@ def _table(status: NodeStatus, found: Iterable[KnownDevice]) -> Table:
     for known in found:
         table.add(*_row(known))
     return table
+
+
+def _empty(status: NodeStatus, wanted: str | None) -> Iterator[RenderableType]:
+    """List the resources without a device, as far as the reasons are known."""
+    table = Table(Column("resource without devices"), Column("reason", least=20), style=_style(status))
+    shown = False
+    for plugin in status.plugins:
+        for resource in plugin.report.resources:
+            if wanted in {None, plugin.name, resource.name} and resource.reason and not resource.devices:
+                table.add(resource.name, Text(resource.reason, "yellow" if plugin.report.fault else ""))
+                shown = True
+    if shown:
+        yield Text()
+        yield table
 
 
 def _row(known: KnownDevice) -> Iterator[Cell]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from hub.api.device import Device, Excluded
+from hub.api.device import Device, Excluded, Unmatched
 from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.statusfile import StatusFile
@@ -49,6 +49,7 @@ class Inventory:
         reason: Why the plugin finds no device, or none that can be trusted.
         fault: Whether that is a fault, rather than a node without such hardware.
         excluded: Hardware that the plugin does not advertise.
+        unmatched: Settings that match nothing.
         invalid: Resources that cannot be served, by name.
     """
 
@@ -67,6 +68,7 @@ class Inventory:
         self.reason = ""
         self.fault = False
         self.excluded: tuple[Excluded, ...] = ()
+        self.unmatched: tuple[Unmatched, ...] = ()
         self.invalid: dict[str, InvalidResource] = {}
         self._plugin_class = plugin_class
         self._health = health
@@ -121,6 +123,8 @@ class Inventory:
         self.publish()
         if not scan.failed and scan.excluded != self.excluded:
             self._exclude(scan.excluded)
+        if not scan.failed and scan.unmatched != self.unmatched:
+            self._explain(scan.unmatched)
 
     def reject(self, name: str, reason: str) -> None:
         """Remove a resource that cannot be served."""
@@ -180,4 +184,11 @@ class Inventory:
             if each not in self.excluded:
                 self._log.info("device excluded", device=each.id, reason=each.reason)
         self.excluded = excluded
+        self._status.mark_changed()
+
+    def _explain(self, unmatched: tuple[Unmatched, ...]) -> None:
+        for each in unmatched:
+            if each not in self.unmatched:
+                self._log.info("setting unmatched", resource=each.resource, reason=each.reason)
+        self.unmatched = unmatched
         self._status.mark_changed()

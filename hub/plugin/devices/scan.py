@@ -4,15 +4,15 @@ A scan of a serving plugin also prepares the node for them. That of a check only
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
 
-from hub.api.device import Device, Excluded
+from hub.api.device import Device, Excluded, Unmatched
 from hub.api.plugin import NeedsRestart, NoDevices, Plugin
-from hub.base.calls import Calls, at_most
+from hub.base.calls import Calls, at_most, limited
 from hub.base.failures import PluginError, PluginTimeout, one_line
 from hub.base.log import get_logger
 from hub.base.place import place_of_function
@@ -28,6 +28,9 @@ a loop would create."""
 MAX_RESOURCES = 1000
 """Maximum number of resources that a plugin declares: each has a socket."""
 
+MAX_REASONS = 8
+"""Maximum number of settings in the reason why a resource has no device."""
+
 
 class Scan(msgspec.Struct, frozen=True):
     """The result of one scan."""
@@ -42,6 +45,8 @@ class Scan(msgspec.Struct, frozen=True):
     """Whether the scan has no result, so that the devices of the previous scan may be out of date."""
     excluded: tuple[Excluded, ...] = ()
     """Hardware that the plugin does not advertise."""
+    unmatched: tuple[Unmatched, ...] = ()
+    """Settings that match nothing."""
     needs_restart: bool = False
     """Whether only a new process can scan."""
 
@@ -97,27 +102,37 @@ class _Found(NamedTuple):
 
     devices: list[Device]
     invalid: list[Any]
-    """What is neither a device nor excluded hardware."""
+    """What is none of the types that a plugin yields."""
     excluded: list[Excluded]
+    unmatched: list[Unmatched]
     reason: str
     fault: bool
 
 
 def _found(plugin: Plugin) -> _Found:
-    reason, fault = "", False
+    found = _Found([], [], [], [], "", fault=False)
     try:
-        offered = _listed(plugin.devices(), "hub.Device objects: yield each of them, or return a list")
+        for each in _items(plugin.devices(), "hub.Device objects: yield each of them, or return a list"):
+            if isinstance(each, Device):
+                found.devices.append(each)
+            elif isinstance(each, Excluded):
+                found.excluded.append(each)
+            elif isinstance(each, Unmatched):
+                found.unmatched.append(each)
+            else:
+                found.invalid.append(each)
     except NoDevices as nothing:
-        offered, reason, fault = [], one_line(nothing), nothing.fault
-    devices = [each for each in offered if isinstance(each, Device)]
-    excluded = [each for each in offered if isinstance(each, Excluded)]
-    invalid = [each for each in offered if not isinstance(each, (Device, Excluded))]
-    return _Found(devices, invalid, excluded, reason, fault)
+        return found._replace(devices=[], reason=one_line(nothing), fault=nothing.fault)
+    return found
 
 
 def _validated(plugin: Plugin, declared: Iterable[str], found: _Found, watch_failure: str) -> Scan:
     reason = found.reason or watch_failure
-    resources = {name: ScannedDevices(reason=reason) for name in declared}
+    unmatched = tuple(
+        dict.fromkeys(Unmatched(one_line(each.reason), _ascii(each.resource)) for each in found.unmatched)
+    )
+    reasons = _reasons(unmatched)
+    resources = {name: ScannedDevices(reason=reasons.get(name, reason)) for name in declared}
     excluded = tuple(Excluded(one_line(each.id), one_line(each.reason)) for each in found.excluded)
     where = place_of_function(plugin.devices)
     for name, devices in _by_resource(plugin, [*found.devices, *found.invalid]):
@@ -125,7 +140,20 @@ def _validated(plugin: Plugin, declared: Iterable[str], found: _Found, watch_fai
         valid = scanned.devices.values()
         scanned = scanned.with_warnings([*missing_files(plugin.host, valid), *device_warnings(valid)])
         resources[name] = scanned.all_unhealthy(watch_failure) if watch_failure else scanned
-    return Scan(resources, reason, found.fault or bool(watch_failure), excluded=excluded)
+    return Scan(resources, reason, found.fault or bool(watch_failure), excluded=excluded, unmatched=unmatched)
+
+
+def _reasons(unmatched: Iterable[Unmatched]) -> Mapping[str, str]:
+    """Return by resource which settings match nothing."""
+    found: dict[str, list[str]] = {}
+    for each in unmatched:
+        found.setdefault(each.resource, []).append(each.reason)
+    return {resource: "; ".join(_shortened(reasons)) for resource, reasons in found.items()}
+
+
+def _shortened(reasons: Sequence[str]) -> Sequence[str]:
+    more = len(reasons) - MAX_REASONS
+    return [*reasons[:MAX_REASONS], f"{more} more settings match nothing"] if more > 0 else reasons
 
 
 def _declared(plugin: Plugin) -> list[str]:
@@ -137,9 +165,13 @@ def _declared(plugin: Plugin) -> list[str]:
 
 def _listed(answer: object, expected: str) -> list[Any]:
     """Return what a plugin has returned as its devices; each item is validated later."""
+    return list(_items(answer, expected))
+
+
+def _items(answer: object, expected: str) -> Iterator[Any]:
     if isinstance(answer, (str, bytes, Mapping)) or not isinstance(answer, Iterable):
         raise wrong_answer(answer, expected)
-    return at_most(answer, MAX_DEVICES, "devices")
+    return limited(answer, MAX_DEVICES, "devices")
 
 
 def _by_resource(plugin: Plugin, offered: Iterable[Device]) -> Iterable[tuple[str, list[Device]]]:

@@ -51,7 +51,9 @@ def validate_resource_name(name: str) -> str:
 def validate_device(device: object, known: Container[str]) -> str:
     """Return why a device cannot be advertised or allocated alongside the known ones; empty if it can."""
     if not isinstance(device, Device):
-        return f"{short_repr(device)} is not a hub.Device: devices() yields Device(...) and Excluded(...)"
+        return (
+            f"{short_repr(device)} is not a hub.Device: devices() yields Device(...), Excluded(...) and Unmatched(...)"
+        )
     if problem := _id_problem(device.id):
         return f"device {short_repr(device.id)}: {problem}"
     if device.id in known:

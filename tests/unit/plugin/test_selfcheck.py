@@ -34,7 +34,10 @@ INVALID: dict[str, Mistake] = {
         "Device('a', unhealthy=OSError('x'))",
         "device 'a': unhealthy is OSError('x'), expected the reason as a string, empty when there is none",
     ),
-    "what is no device": ("'a'", "'a' is not a hub.Device: devices() yields Device(...) and Excluded(...)"),
+    "what is no device": (
+        "'a'",
+        "'a' is not a hub.Device: devices() yields Device(...), Excluded(...) and Unmatched(...)",
+    ),
 }
 
 
@@ -87,6 +90,13 @@ def test_what_is_wrong_with_devices_that_can_be_used(tmp_path: Path) -> None:
     report = checked(written(tmp_path, f"{RESOURCE}    {code}"), scan=True)
     assert report.warnings == (f"{STUB}: a, b: a slow link", f"{STUB}: c: too hot")
     assert [device.unhealthy for device in report.devices or ()] == [""] * 5
+
+
+def test_settings_that_match_nothing(tmp_path: Path) -> None:
+    """They are in the result of a scan, and no mistake."""
+    code = f"def devices(self):\n        yield Unmatched('no x', '{STUB}')\n        raise NoDevices('none')\n"
+    report = checked(written(tmp_path, f"{RESOURCE}    {code}"), scan=True)
+    assert (report.problems, [str(each) for each in report.unmatched]) == ((), [f"{STUB}: no x"])
 
 
 @pytest.mark.parametrize("scan", [False, True])

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from hub import Device, Excluded, NoDevices, Plugin
+from hub import Device, Excluded, NoDevices, Plugin, Unmatched
 from hub.plugin.devices import scan
 
 
@@ -105,3 +105,61 @@ def test_a_node_that_cannot_be_prepared() -> None:
     found = scan.scan(Failing(), prepares=True)
     assert found.failed
     assert found.reason.startswith("prepare() failed at ")
+
+
+class Described(Plugin):
+    """A plugin with three resources, and settings of which some match nothing."""
+
+    found: Iterable[object] = ()
+    error: Exception | None = None
+
+    def resources(self) -> Sequence[str]:
+        """Return all of them."""
+        return ["example.com/a", "example.com/b", "example.com/c"]
+
+    def devices(self) -> Iterator[Device | Excluded | Unmatched]:
+        """Yield what a test wants, and raise its error."""
+        yield from self.found  # type: ignore[misc]
+        if self.error:
+            raise self.error
+
+
+NOTHING = Unmatched("no file matches /dev/x*", "example.com/a")
+
+
+def test_what_was_found_before_there_were_no_devices_counts() -> None:
+    """Excluded hardware and settings are shown beside the reason why there is no device."""
+    plugin = Described()
+    plugin.found, plugin.error = (
+        [Excluded("x", "broken"), Device("y"), NOTHING, "z"],
+        NoDevices("all broken", fault=True),
+    )
+    found = scan.scan(plugin, prepares=True)
+    assert (found.reason, found.fault, found.failed) == ("all broken", True, False)
+    assert (found.excluded, found.unmatched) == ((Excluded("x", "broken"),), (NOTHING,))
+    assert [device for each in found.resources.values() for device in each.devices] == []
+
+
+def test_a_resource_without_devices_has_its_own_reason() -> None:
+    """It says which settings match nothing; other resources have the reason of the whole plugin, if there is one."""
+    plugin = Described()
+    also = Unmatched("no USB device\nhas serial 1", "example.com/a")
+    of_b, of_none = Unmatched("no file matches /dev/y", "example.com/b"), Unmatched("exclude matches nothing")
+    plugin.found = [NOTHING, also, of_b, of_none, NOTHING, Device("b", "example.com/b")]
+    found = scan.scan(plugin, prepares=True)
+    reasons = {name: each.reason for name, each in found.resources.items()}
+    first = "no file matches /dev/x*; no USB device has serial 1"
+    assert reasons == {"example.com/a": first, "example.com/b": "", "example.com/c": ""}
+    assert len(found.unmatched) == 4
+    plugin.error = NoDevices("no such hardware")
+    reasons = {name: each.reason for name, each in scan.scan(plugin, prepares=True).resources.items()}
+    assert (reasons["example.com/a"], reasons["example.com/c"]) == (first, "no such hardware")
+
+
+def test_many_settings_that_match_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason has the first of them."""
+    monkeypatch.setattr(scan, "MAX_REASONS", 2)
+    plugin = Described()
+    plugin.found = [Unmatched(f"no {number}", "example.com/a") for number in range(5)]
+    found = scan.scan(plugin, prepares=False)
+    assert found.resources["example.com/a"].reason == "no 0; no 1; 3 more settings match nothing"
