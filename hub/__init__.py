@@ -14,17 +14,32 @@ if TYPE_CHECKING:
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount, Unmatched
     from hub.api.health import ProbePolicy, RecoveryPolicy
     from hub.api.host import Host
+    from hub.api.kernel import (
+        PCI_ADDRESS,
+        PciFunction,
+        link_name,
+        natural_order,
+        pci_functions,
+        process_name,
+        read_attribute,
+        read_number,
+        sorted_entries,
+    )
     from hub.api.metrics import Histogram, Kind, Metric, Sample
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, RequestRejected, Settings
     from hub.api.reset import ResetDevice, ResetFailed
     from hub.api.runtime import FileLock, Runtime
     from hub.api.settings import validation_problem
+    from hub.api.templates import check_template, fill_template
     from hub.base.errors import ConfigError
+    from hub.base.filewatch import watch_directories
+    from hub.base.program import ProgramFailed, run_program
     from hub.base.threads import SupervisedThread
     from hub.base.untrusted import MissingError, UnreadableError, read_text
 
 __all__ = [
     "CDI_DIRECTORY",
+    "PCI_ADDRESS",
     "Allocation",
     "AllocationHint",
     "CdiSpecFiles",
@@ -41,8 +56,10 @@ __all__ = [
     "Mount",
     "NeedsRestart",
     "NoDevices",
+    "PciFunction",
     "Plugin",
     "ProbePolicy",
+    "ProgramFailed",
     "RecoveryPolicy",
     "RequestRejected",
     "ResetDevice",
@@ -55,9 +72,20 @@ __all__ = [
     "UnreadableError",
     "__version__",
     "cdi_spec",
+    "check_template",
+    "fill_template",
+    "link_name",
+    "natural_order",
+    "pci_functions",
+    "process_name",
     "read_allocation_hint",
+    "read_attribute",
+    "read_number",
     "read_text",
+    "run_program",
+    "sorted_entries",
     "validation_problem",
+    "watch_directories",
     "write_allocation_hint",
 ]
 
@@ -75,6 +103,20 @@ _HOMES = {
     "hub.api.host": ("Host",),
     "hub.api.runtime": ("FileLock", "Runtime"),
     "hub.api.reset": ("ResetDevice", "ResetFailed"),
+    "hub.api.kernel": (
+        "PCI_ADDRESS",
+        "PciFunction",
+        "link_name",
+        "natural_order",
+        "pci_functions",
+        "process_name",
+        "read_attribute",
+        "read_number",
+        "sorted_entries",
+    ),
+    "hub.api.templates": ("check_template", "fill_template"),
+    "hub.base.filewatch": ("watch_directories",),
+    "hub.base.program": ("ProgramFailed", "run_program"),
 }
 
 

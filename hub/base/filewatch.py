@@ -1,10 +1,10 @@
-"""Waits for changes of files in a directory, also for the end of processes that hold files open."""
+"""Waits for changes of files in directories, also for the end of processes that hold files open."""
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from hub.base.errors import HubError
 
@@ -60,3 +60,61 @@ def watch_error(directory: Path, error: OSError) -> HubError:
     if error.errno in LIMITS_REACHED:
         hint = f": {RAISE_LIMITS}"
     return HubError(f"cannot watch the directory {directory} ({error.strerror}){hint}")
+
+
+def watch_directories(
+    directories: Callable[[], Iterable[Path]],
+    changed: Callable[[], None],
+    *,
+    concerns: Callable[[Path], bool] = lambda _: True,
+) -> NoReturn:
+    """Call `changed` at the beginning, and whenever a file appears or disappears; never return.
+
+    For device files: the kernel's own events about devices need the node's network namespace, which a pod does not
+    have. In sysfs, it reports almost nothing.
+
+    Args:
+        directories: Returns the directories to watch; those that do not exist yet are left out. Called again whenever
+            a directory has appeared or disappeared in one of them.
+        changed: What to call.
+        concerns: Whether it is called for a path.
+
+    Raises:
+        OSError: the node has run out of inotify instances or watches.
+    """
+    # Imported here: only a plugin process that watches files needs it.
+    from asyncinotify import Inotify, Mask  # noqa: PLC0415 - see above
+
+    with Inotify(cache_size=1000) as inotify:
+        _follow(inotify, directories)
+        # For changes before the watches were in place.
+        changed()
+        while True:
+            for event in inotify:
+                if event.mask & (Mask.ISDIR | Mask.IGNORED | Mask.Q_OVERFLOW):
+                    _follow(inotify, directories)
+                if event.path is None or concerns(event.path):
+                    changed()
+
+
+def _follow(inotify: "Inotify", directories: Callable[[], Iterable[Path]]) -> None:
+    """Watch all directories that exist now, until none has appeared meanwhile.
+
+    A directory may have been replaced by another one of its name; to watch one again has no effect.
+    """
+    watched: set[Path] = set()
+    while (wanted := {path for path in directories() if path.is_dir()}) != watched:
+        watched = wanted
+        for directory in sorted(wanted):
+            _add(inotify, directory)
+
+
+def _add(inotify: "Inotify", directory: Path) -> None:
+    from asyncinotify import Mask  # noqa: PLC0415 - as above
+
+    try:
+        inotify.add_watch(directory, Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.ONLYDIR)
+    except OSError as error:
+        # Otherwise the directory was removed in the meantime, or cannot be read; the others still can.
+        if error.errno in LIMITS_REACHED:
+            raise

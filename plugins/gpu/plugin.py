@@ -20,12 +20,12 @@ from hub import (
     RecoveryPolicy,
     Runtime,
     Sample,
+    watch_directories,
     write_allocation_hint,
 )
 from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.discovery.devwatch import watch_device_files
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
@@ -120,11 +120,18 @@ class GPU(Plugin):
                 yield device.with_fault(cdi_problem).with_fault(mps_problem)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Watch device files; reports of the driver itself arrive in its own thread."""
+        """Watch device files, which show that a driver was loaded, or a GPU plugged in or reset.
+
+        Reports of the driver itself arrive in its own thread.
+        """
         self._changed = changed
         if self._xid_pending.is_set():
             changed()
-        watch_device_files(self._paths, self._on_change)
+        watch_directories(
+            lambda: [self._paths.device("/dev")],
+            self._on_change,
+            concerns=lambda path: path.name.startswith("nvidia"),
+        )
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """Return what NVIDIA's plugin gives a container for these devices."""

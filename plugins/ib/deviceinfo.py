@@ -5,13 +5,12 @@ A file is written when its function is allocated, and stays as long as the funct
 may have been started by an earlier process.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
 
-from hub import Host, Runtime
+from hub import PCI_ADDRESS, Host, Runtime
 from plugins.ib.discovery.facts import Hca
 from plugins.ib.discovery.sysfs import function_exists
 from plugins.ib.settings import Pool
@@ -19,8 +18,6 @@ from plugins.ib.settings import Pool
 DIRECTORY = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
 _SUFFIX = "-device.json"
-
-_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 class DeviceInfoFiles:
@@ -59,7 +56,7 @@ class DeviceInfoFiles:
             for path in self._directory.glob(f"{_prefix(pool)}*{_SUFFIX}"):
                 pci = path.name.removeprefix(_prefix(pool)).removesuffix(_SUFFIX)
                 # Names of resources may begin alike: the rest of another one's is not an address.
-                if _ADDRESS.fullmatch(pci) and not function_exists(self._host, pci):
+                if PCI_ADDRESS.fullmatch(pci) and not function_exists(self._host, pci):
                     self._remove(path)
 
     def _remove(self, path: Path) -> None:

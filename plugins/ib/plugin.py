@@ -19,6 +19,7 @@ from hub import (
     Plugin,
     RecoveryPolicy,
     read_allocation_hint,
+    read_number,
 )
 from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
@@ -27,7 +28,7 @@ from plugins.ib.discovery.facts import Hca
 from plugins.ib.discovery.interfaces import Interfaces
 from plugins.ib.discovery.memory import FunctionMemory
 from plugins.ib.discovery.routes import default_route_interfaces
-from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, numa_node, read_hcas, read_states, with_device_files
+from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, read_hcas, read_states, with_device_files
 from plugins.ib.health import PortWatch
 from plugins.ib.metrics import port_metrics
 from plugins.ib.preference import prefer
@@ -183,7 +184,7 @@ class IB(Plugin):
             if left != right:
                 break
             shared += 1
-        return 2 * shared + (numa_node(one) == numa_node(other))
+        return 2 * shared + (read_number(one / "numa_node") == read_number(other / "numa_node"))
 
     def _devices_of(self, pool: Pool, hcas: Sequence[Hca]) -> Iterator[tuple[Device, Sequence[Hca]]]:
         faults = {hca.pci: self._ports.fault(hca, pool.port_rule, pool.health) for hca in hcas}

@@ -10,9 +10,9 @@ from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hub import Allocation, Device, DeviceNode, Plugin
+from hub import Allocation, Device, DeviceNode, Plugin, fill_template
 from plugins.stub.faults import Crash, Faults, read_faults
-from plugins.stub.settings import StubNode, StubResource, StubSettings, fill_in
+from plugins.stub.settings import StubNode, StubResource, StubSettings
 
 FAULTS_FILE = "stub-faults.yaml"
 """The name of the fault file in the hub's run directory."""
@@ -102,7 +102,7 @@ class Stub(Plugin):
                 name,
                 resource=resource.name,
                 nodes=[_device_node(node, n) for node in resource.nodes],
-                env={key: fill_in(value, id=name, n=n) for key, value in resource.env.items()},
+                env={key: fill_template(value, {"id": name, "n": n}) for key, value in resource.env.items()},
                 unhealthy=faults.unhealthy.get(name, ""),
                 numa=numa,
             )
@@ -114,7 +114,7 @@ class Stub(Plugin):
 
 
 def _device_node(node: StubNode, n: int) -> DeviceNode:
-    return DeviceNode(node.host_path, fill_in(node.container_path, n=n), node.permissions)
+    return DeviceNode(node.host_path, fill_template(node.container_path, {"n": n}), node.permissions)
 
 
 def _hang() -> NoReturn:

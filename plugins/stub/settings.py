@@ -1,40 +1,17 @@
 """The stub's configuration file."""
 
 from collections import Counter
-from collections.abc import Iterable
-from string import Formatter
 from typing import Annotated
 
 import msgspec
 
-from hub import Settings
+from hub import Settings, check_template
 
 MAX_DEVICES = 100_000
 """A kubelet's list has room for about this many."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
 Permissions = Annotated[str, msgspec.Meta(pattern="^[rwm]+$")]
-
-
-def fill_in(template: str, **values: object) -> str:
-    """Replace the {placeholders} of a template.
-
-    Raises:
-        ValueError: it has unknown ones, or more in the braces than a name: a width, for example, may have any size.
-    """
-    try:
-        fields = [field for field in Formatter().parse(template) if field[1] is not None]
-    except ValueError as error:
-        raise _invalid(template, values, str(error)) from None
-    for _, name, width, conversion in fields:
-        if name not in values or width or conversion:
-            raise _invalid(template, values, repr(name))
-    return template.format(**values)
-
-
-def _invalid(template: str, known: Iterable[str], problem: str) -> ValueError:
-    names = ", ".join(f"{{{name}}}" for name in known)
-    return ValueError(f'"{template}" is not a valid template ({problem}), expected no placeholders other than {names}')
 
 
 class StubNode(Settings, frozen=True):
@@ -48,7 +25,7 @@ class StubNode(Settings, frozen=True):
     """The container's permissions on the device file."""
 
     def __post_init__(self) -> None:
-        fill_in(self.container_path, n=0)
+        check_template(self.container_path, ["n"])
 
 
 class StubResource(Settings, frozen=True):
@@ -68,7 +45,7 @@ class StubResource(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         for value in self.env.values():
-            fill_in(value, id="", n=0)
+            check_template(value, ["id", "n"])
 
 
 class StubSettings(Settings, frozen=True):

@@ -1,12 +1,10 @@
 """The bridges above a PCI device, as sysfs nests them."""
 
 import os
-import re
 from pathlib import Path
 
 from hub.api.host import Host
-
-_FUNCTION = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+from hub.api.kernel import PCI_ADDRESS
 
 
 class PciTree:
@@ -24,8 +22,8 @@ class PciTree:
         """Return the bridges above a device, the outermost first; none if sysfs does not show the device."""
         if address not in self._known:
             link = self._host.path(f"/sys/bus/pci/devices/{address}")
-            if not _FUNCTION.fullmatch(address) or not link.exists():
+            if not PCI_ADDRESS.fullmatch(address) or not link.exists():
                 return ()
             parents = Path(os.path.realpath(link)).parent.parts
-            self._known[address] = tuple(part for part in parents if _FUNCTION.fullmatch(part))
+            self._known[address] = tuple(part for part in parents if PCI_ADDRESS.fullmatch(part))
         return self._known[address]

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from hub import CDI_DIRECTORY, CdiSpecFiles
+from hub import CDI_DIRECTORY, CdiSpecFiles, ProgramFailed
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi.driverfiles import libraries
@@ -14,7 +14,6 @@ from plugins.gpu.cdi.spec import gpu_names, make_specs
 from plugins.gpu.cdi.toolkit import find_toolkit, generate
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.settings.file import DeviceListStrategy, GPUSettings
 
 

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hub import ProgramFailed, run_program
 from plugins.gpu.allocation import CDI_VENDOR
 from plugins.gpu.cdi.hooks import tool_in_process
 from plugins.gpu.cdi.spec import gpu_names
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
-from plugins.gpu.nvml.programs import ProgramFailed, run_tool
+from plugins.gpu.nvml.programs import driver_variables
 from plugins.gpu.settings.file import GPUSettings
 
 PROGRAM = "nvidia-ctk"
@@ -102,7 +103,7 @@ def generate(program: str, settings: GPUSettings, paths: DriverPaths, gpus: Sequ
         *(f"--disable-hook={name}" for name in settings.dphub.cdi.disable_hooks),
         *(f"--feature-flag={name}" for name in settings.dphub.cdi.feature_flags),
     ]
-    text = run_tool(paths, Path(program), args, timeout=TIMEOUT, max_output=MAX_OUTPUT)
+    text = run_program([program, *args], timeout=TIMEOUT, env=driver_variables(paths), max_output=MAX_OUTPUT)
     roots = {str(paths.driver("/")): str(paths.driver_root), str(paths.device("/")): str(paths.dev_root)}
     spec: dict[str, Any] = _on_node(_parsed(text), roots)
     # It does not define GPUs that are divided into MIG devices.

@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
-from hub import Host, UnreadableError, read_text
+from hub import Host, pci_functions
 
 Path_ = str | os.PathLike[str]
+
+NVIDIA = "10de"
+DISPLAY = "03"
+"""The class of display controllers."""
 
 LIBRARY_DIRECTORIES = (
     "/usr/lib64",
@@ -42,7 +46,7 @@ class DriverPaths:
 
     def has_gpus(self) -> bool:
         """Whether the PCI bus has an NVIDIA GPU that is not passed through to a virtual machine."""
-        return any(_is_gpu(self.host.path(path)) for path in self.host.glob("/sys/bus/pci/devices/*"))
+        return any(each.driver != "vfio-pci" for each in pci_functions(self.host, vendor=NVIDIA, class_code=DISPLAY))
 
     def driver(self, path: Path_) -> Path:
         """The path in this process of a file of the driver, given relative to the driver root."""
@@ -59,18 +63,3 @@ class DriverPaths:
     def device(self, path: Path_) -> Path:
         """The path in this process of the same device file."""
         return self.host.path(self.device_on_node(path))
-
-
-def _is_gpu(function: Path) -> bool:
-    """Whether a PCI function is an NVIDIA display controller (class 03) not passed through to virtual machines."""
-    driver = Path(os.path.realpath(function / "driver")).name if (function / "driver").exists() else ""
-    return (
-        _text(function / "vendor") == "0x10de" and _text(function / "class").startswith("0x03") and driver != "vfio-pci"
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_text(path).strip()
-    except UnreadableError:
-        return ""

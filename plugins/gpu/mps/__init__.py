@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hub import Runtime, SupervisedThread
+from hub import ProgramFailed, Runtime, SupervisedThread
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps.daemon import MpsDaemon, MpsLimits, clients_problem
 from plugins.gpu.mps.records import MpsRecords
-from plugins.gpu.nvml.programs import ProgramFailed
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import GPUSettings
 

@@ -3,11 +3,12 @@
 import msgspec
 import structlog
 
+from hub import ProgramFailed
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu
 from plugins.gpu.mps.labels import allow_containers
 from plugins.gpu.mps.paths import log_directory, pipe_directory, shm_directory
-from plugins.gpu.nvml.programs import ProgramFailed, run_program
+from plugins.gpu.nvml.programs import run_driver_program
 
 PROGRAM = "nvidia-cuda-mps-control"
 
@@ -92,7 +93,7 @@ class MpsDaemon:
             self._paths.host.path(directory).mkdir(parents=True, exist_ok=True)
         for directory in (pipe_directory(self._root, self._resource), shm_directory(self._root)):
             allow_containers(self._paths.host, directory)
-        run_program(self._paths, PROGRAM, ["-d"], timeout=_START_TIMEOUT, environment=self._environment())
+        run_driver_program(self._paths, PROGRAM, ["-d"], timeout=_START_TIMEOUT, environment=self._environment())
         self._log.info("mps daemon started")
         self.set_limits(limits)
 
@@ -119,7 +120,7 @@ class MpsDaemon:
             self._set_mode(uuid, "DEFAULT")
 
     def _send(self, command: str) -> str:
-        return run_program(
+        return run_driver_program(
             self._paths,
             PROGRAM,
             [],
@@ -129,7 +130,7 @@ class MpsDaemon:
         )
 
     def _set_mode(self, uuid: str, mode: str) -> None:
-        run_program(self._paths, "nvidia-smi", ["-i", uuid, "-c", mode], timeout=_START_TIMEOUT)
+        run_driver_program(self._paths, "nvidia-smi", ["-i", uuid, "-c", mode], timeout=_START_TIMEOUT)
 
     def _environment(self) -> dict[str, str]:
         path = self._paths.host.path

@@ -6,7 +6,7 @@ from typing import Any
 
 import pynvml
 
-from hub import UnreadableError, read_text
+from hub import UnreadableError, read_number, read_text
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import Gpu, MigDevice
 from plugins.gpu.nvml.calls import Nvml, NvmlError
@@ -37,7 +37,7 @@ def read_gpu(nvml: Nvml, paths: DriverPaths, handle: Any, index: int) -> Gpu:  #
         name=nvml.call("nvmlDeviceGetName", handle),
         pci=pci,
         memory=memory.total if memory else None,
-        numa=_numa_node(paths, pci) if pci else None,
+        numa=read_number(paths.host.path(f"/sys/bus/pci/devices/{pci}/numa_node")) if pci else None,
         compute_capability=tuple(capability) if capability else None,
         mig=mig,
         migs=tuple(_read_migs(nvml, handle)) if mig else (),
@@ -87,15 +87,6 @@ def sysfs_address(bus_id: str | bytes) -> str:
     text = bus_id.decode() if isinstance(bus_id, bytes) else bus_id
     domain, _, rest = text.lower().partition(":")
     return f"{domain[-4:]}:{rest}"
-
-
-def _numa_node(paths: DriverPaths, pci: str) -> int | None:
-    """Read the NUMA node from sysfs, where a negative number means none."""
-    try:
-        text = read_text(paths.host.path(f"/sys/bus/pci/devices/{pci}/numa_node")).strip()
-    except UnreadableError:
-        return None
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 - NVML's handle

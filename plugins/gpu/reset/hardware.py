@@ -1,9 +1,9 @@
 """Reset the GPU itself with nvidia-smi."""
 
-from hub import ResetFailed, Runtime
+from hub import ProgramFailed, ResetFailed, Runtime
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.driverlock import exclusive_driver
-from plugins.gpu.nvml.programs import ProgramFailed, run_program
+from plugins.gpu.nvml.programs import run_driver_program
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.reset.target import open_target
 from plugins.gpu.reset.unused import require_unused
@@ -23,7 +23,7 @@ def reset_hardware(paths: DriverPaths, uuid: str, settings: ResetSettings, runti
     """
     try:
         with exclusive_driver(runtime, RELEASE_TIMEOUT):
-            run_program(paths, "nvidia-smi", ["--gpu-reset", "-i", uuid], timeout=SMI_TIMEOUT)
+            run_driver_program(paths, "nvidia-smi", ["--gpu-reset", "-i", uuid], timeout=SMI_TIMEOUT)
     except TimeoutError:
         raise ResetFailed(f"the plugin did not release the driver within {RELEASE_TIMEOUT:g} s") from None
     except ProgramFailed as failed:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hub import ResetFailed, UnreadableError, read_text
+from hub import ResetFailed, process_name
 from plugins.gpu.nvml.calls import NvmlError
 from plugins.gpu.nvml.reading import memory_info
 from plugins.gpu.reset.output import say
@@ -61,12 +61,9 @@ def _listed(target: Target, functions: Iterable[str]) -> Iterable[Any]:
 
 def _name(target: Target, pid: int) -> str:
     """Return a process's name from /proc, or from the driver, which also knows processes of other pid namespaces."""
-    own = target.paths.host.path(f"/proc/{pid}/comm")
+    if name := process_name(target.paths.host, pid):
+        return name
     try:
-        # Any process can choose its name, which need not be UTF-8.
-        return read_text(own, errors="backslashreplace").strip()
-    except UnreadableError:
-        try:
-            return str(target.nvml.call("nvmlSystemGetProcessName", pid))
-        except NvmlError:
-            return "unknown"
+        return str(target.nvml.call("nvmlSystemGetProcessName", pid))
+    except NvmlError:
+        return "unknown"

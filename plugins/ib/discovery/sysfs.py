@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hub import Host, UnreadableError, read_text
+from hub import PCI_ADDRESS, Host, link_name, read_attribute, read_number, sorted_entries
 from plugins.ib.discovery.facts import INFINIBAND, Hca, Port
 
 RDMA_DEVICES = "/sys/class/infiniband"
@@ -53,7 +53,7 @@ def read_hcas(host: Host) -> RdmaDevices:
     # Cached: all virtual functions of a physical one would read the same.
     vf_numbers = functools.cache(_vf_numbers)
     found, unreadable = [], {}
-    for entry in _entries(host.path(RDMA_DEVICES)):
+    for entry in sorted_entries(host.path(RDMA_DEVICES)):
         try:
             hca = _read_hca(entry, vf_numbers)
         except FileNotFoundError:
@@ -68,7 +68,7 @@ def read_hcas(host: Host) -> RdmaDevices:
 def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
     """Read the state and physical state of all ports, by device name and port number: only what changes often."""
     states = {}
-    for entry in _entries(host.path(RDMA_DEVICES)):
+    for entry in sorted_entries(host.path(RDMA_DEVICES)):
         for number, port in _ports(entry):
             states[entry.name, number] = _state(port / "state"), _state(port / "phys_state")
     return states
@@ -77,13 +77,13 @@ def read_states(host: Host) -> dict[tuple[str, int], tuple[str, str]]:
 def read_counters(host: Host, device: str, port: int) -> dict[str, int]:
     """Read those error counters of a port that its driver provides."""
     directory = host.path(RDMA_DEVICES) / device / "ports" / str(port) / "counters"
-    values = {name: _number(directory / name) for name in ERROR_COUNTERS}
+    values = {name: read_number(directory / name) for name in ERROR_COUNTERS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def is_exclusive(host: Host) -> bool:
     """Whether an RDMA device belongs to one network namespace at a time (`rdma system` shows and sets the mode)."""
-    return _text(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
+    return read_attribute(host.path("/sys/module/ib_core/parameters/netns_mode")) == "N"
 
 
 def with_device_files(hca: Hca) -> Hca:
@@ -120,17 +120,17 @@ def _read_hca(entry: Path, vf_numbers: Callable[[Path], dict[str, int]]) -> Hca 
     if not entry.name.isascii():
         raise ValueError("its name is not ASCII, and containers get it in a variable")
     function = _target(entry / "device")
-    if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", function.name):
+    if not PCI_ADDRESS.fullmatch(function.name):
         # A device without hardware, such as soft RoCE (rxe), which belongs to a network interface.
         return None
     return msgspec.structs.replace(
         _read_function(function, vf_numbers),
         name=entry.name,
-        node_guid=_text(entry / "node_guid"),
-        firmware=_text(entry / "fw_ver"),
-        board=_text(entry / "board_id"),
+        node_guid=read_attribute(entry / "node_guid"),
+        firmware=read_attribute(entry / "fw_ver"),
+        board=read_attribute(entry / "board_id"),
         ports=tuple(_read_port(number, port) for number, port in _ports(entry)),
-        pkeys=tuple(sorted({_text(port / "pkeys/0") for _, port in _ports(entry) if _has_pkeys(port)} - {""})),
+        pkeys=tuple(sorted({read_attribute(port / "pkeys/0") for _, port in _ports(entry) if _has_pkeys(port)} - {""})),
     )
 
 
@@ -139,17 +139,17 @@ def _read_function(function: Path, vf_numbers: Callable[[Path], dict[str, int]])
     pf = _target(function / "physfn") if (function / "physfn").exists() else None
     return Hca(
         pci=function.name,
-        vendor=_text(function / "vendor").removeprefix("0x"),
-        device=_text(function / "device").removeprefix("0x"),
-        driver=_target(function / "driver").name if (function / "driver").exists() else "",
-        numa=numa_node(function),
-        netdevs=tuple(path.name for path in _entries(function / "net")),
+        vendor=read_attribute(function / "vendor").removeprefix("0x"),
+        device=read_attribute(function / "device").removeprefix("0x"),
+        driver=link_name(function / "driver"),
+        numa=read_number(function / "numa_node"),
+        netdevs=tuple(path.name for path in sorted_entries(function / "net")),
         link_types=_link_types(function) or (_link_types(pf) if pf else ()),
         pf=pf.name if pf else "",
         pf_names=_names(pf) if pf else (),
         vf=vf_numbers(pf).get(function.name) if pf else None,
         vfs=_count(function / "sriov_numvfs"),
-        acpi_index=_text(function / "acpi_index"),
+        acpi_index=read_attribute(function / "acpi_index"),
         path=str(function),
         **_device_files(function),
     )
@@ -163,7 +163,9 @@ def _device_files(function: Path) -> dict[str, Any]:
     """
 
     def find(directory: str, kind: str) -> tuple[str, ...]:
-        return tuple(path.name for path in _entries(function / directory) if path.name.rstrip("0123456789") == kind)
+        return tuple(
+            path.name for path in sorted_entries(function / directory) if path.name.rstrip("0123456789") == kind
+        )
 
     return {
         "uverbs": next(iter(find("infiniband_verbs", "uverbs")), ""),
@@ -174,64 +176,46 @@ def _device_files(function: Path) -> dict[str, Any]:
 
 def _link_types(function: Path) -> tuple[str, ...]:
     types = {_ETHER: "ether", _INFINIBAND: "infiniband"}
-    kinds = {_text(netdev / "type") for netdev in _entries(function / "net")}
+    kinds = {read_attribute(netdev / "type") for netdev in sorted_entries(function / "net")}
     return tuple(sorted(types[kind] for kind in kinds if kind in types))
 
 
 def _names(function: Path) -> tuple[str, ...]:
-    return tuple(path.name for kind in ("net", "infiniband") for path in _entries(function / kind))
+    return tuple(path.name for kind in ("net", "infiniband") for path in sorted_entries(function / kind))
 
 
 def _ports(entry: Path) -> Iterator[tuple[int, Path]]:
     """Return the ports of a device, with their numbers."""
-    return ((int(port.name), port) for port in _entries(entry / "ports") if re.fullmatch(_DIGITS, port.name))
+    return ((int(port.name), port) for port in sorted_entries(entry / "ports") if re.fullmatch(_DIGITS, port.name))
 
 
 def _read_port(number: int, port: Path) -> Port:
-    rate = re.match(rf"{_DIGITS}(\.{_DIGITS})?", _text(port / "rate"))
+    rate = re.match(rf"{_DIGITS}(\.{_DIGITS})?", read_attribute(port / "rate"))
     return Port(
         number,
         _state(port / "state"),
         _state(port / "phys_state"),
-        _text(port / "link_layer"),
+        read_attribute(port / "link_layer"),
         float(rate[0]) if rate else 0,
     )
 
 
 def _has_pkeys(port: Path) -> bool:
     """Whether partition keys mean something: other link layers have one for form's sake."""
-    return _text(port / "link_layer") == INFINIBAND
+    return read_attribute(port / "link_layer") == INFINIBAND
 
 
 def _state(path: Path) -> str:
     """Return the word of a state such as "4: ACTIVE"."""
-    return _text(path).partition(":")[2].strip()
-
-
-def numa_node(function: Path) -> int | None:
-    """Read the NUMA node of a PCI function; None if unknown."""
-    return _number(function / "numa_node")
+    return read_attribute(path).partition(":")[2].strip()
 
 
 def _vf_numbers(pf: Path) -> dict[str, int]:
     """Read the numbers of a physical function's virtual functions, by PCI address."""
-    links = (entry for entry in _entries(pf) if re.fullmatch(f"virtfn{_DIGITS}", entry.name) and entry.is_symlink())
+    links = (
+        entry for entry in sorted_entries(pf) if re.fullmatch(f"virtfn{_DIGITS}", entry.name) and entry.is_symlink()
+    )
     return {link.readlink().name: int(link.name.removeprefix("virtfn")) for link in links}
-
-
-def _entries(directory: Path) -> Iterator[Path]:
-    """Return the entries of a directory in natural order; none if it does not exist or is removed in the meantime."""
-    try:
-        names = [path.name for path in directory.iterdir()]
-    except OSError:
-        return
-    for name in sorted(names, key=_natural):
-        yield directory / name
-
-
-def _natural(name: str) -> list[str | int]:
-    """Return a key by which mlx5_2 comes before mlx5_10."""
-    return [int(part) if number % 2 else part for number, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _target(link: Path) -> Path:
@@ -249,24 +233,7 @@ def _count(path: Path) -> int:
     Raises:
         ValueError: it is not a number.
     """
-    text = _text(path)
+    text = read_attribute(path)
     if text and not re.fullmatch(_DIGITS, text):
         raise ValueError(f"{path.name} is {text!r:.40}, expected a number")
     return int(text or 0)
-
-
-def _number(path: Path) -> int | None:
-    """Read a number; None if the kernel shows none, or none of a sensible size."""
-    text = _text(path)
-    return int(text) if re.fullmatch(_DIGITS, text) else None
-
-
-def _text(path: Path) -> str:
-    """Read a file; empty if that fails (reading some files is an error).
-
-    Names in it may contain any bytes, like the file names that they are compared with.
-    """
-    try:
-        return read_text(path, errors="surrogateescape").strip()
-    except UnreadableError:
-        return ""

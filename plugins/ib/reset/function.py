@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from hub import Host, ResetFailed, UnreadableError, read_text
+from hub import Host, ResetFailed, read_attribute
 from plugins.ib.reset.openfiles import device_number, processes_with_open
 
 _POLL = 0.02
@@ -46,7 +46,7 @@ class Function:
     @property
     def is_active(self) -> bool:
         """Whether all its ports are active."""
-        states = [_text(path) for path in self._path.glob("infiniband/*/ports/*/state")]
+        states = [read_attribute(path) for path in self._path.glob("infiniband/*/ports/*/state")]
         return bool(states) and all("ACTIVE" in state for state in states)
 
     def holders(self) -> Iterator[str]:
@@ -68,7 +68,7 @@ class Function:
 
     def reset(self, timeout: float) -> None:
         """Reset the function itself (FLR) if the hardware supports it."""
-        if "flr" not in _text(self._path / "reset_method").split():
+        if "flr" not in read_attribute(self._path / "reset_method").split():
             return
         self._write(self._path / "reset", "1", "the reset of the function", timeout)
 
@@ -145,11 +145,3 @@ class Function:
             if time.monotonic() > end:
                 raise ResetFailed(f"{why} within {timeout:g} s")
             time.sleep(_POLL)
-
-
-def _text(path: Path) -> str:
-    """Read an attribute; empty if it does not exist, or cannot be read."""
-    try:
-        return read_text(path, errors="replace")
-    except UnreadableError:
-        return ""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hub import Host, UnreadableError, read_text
+from hub import Host, UnreadableError, process_name, read_text
 
 DeviceNumber = tuple[int, int]
 """The major and minor number of a device: the same for all its files, whatever their names are."""
@@ -58,7 +58,7 @@ def processes_with_open(host: Host, devices: Collection[DeviceNumber]) -> Iterat
     process's table of open files: those in transit through a socket, or registered with io_uring.
     """
     for process in _processes(host.path("/proc")):
-        name = f"process {process.name} ({_name(process)})"
+        name = f"process {process.name} ({process_name(host, process.name) or 'unknown'})"
         match _holds(process, devices):
             case True:
                 yield name
@@ -231,13 +231,6 @@ def _descriptor(link: str) -> _Descriptor:
         os.close(file)
     flags = int(fields.get(b"flags", b"0"), 8)
     return _Descriptor(bool(flags & os.O_PATH), (fields.get(b"mnt_id"), fields.get(b"ino")))
-
-
-def _name(process: Path) -> str:
-    try:
-        return read_text(process / "comm", errors="backslashreplace").strip()
-    except UnreadableError:
-        return "unknown"
 
 
 _libc = ctypes.CDLL(None)

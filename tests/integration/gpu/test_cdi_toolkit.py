@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hub import ProgramFailed
 from plugins.gpu.cdi import toolkit
-from plugins.gpu.nvml.programs import ProgramFailed
 from tests.unit.plugins.gpu.test_cdi import VENDOR, Press
 
 HOOK = "/usr/bin/nvidia-cdi-hook"

@@ -27,7 +27,7 @@ def _runtime(path: Path) -> Runtime:
 def test_what_a_container_wrote_is_not_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its shared memory is below the daemons' directory; no program is started because of a file in it."""
     started: list[Any] = []
-    monkeypatch.setattr(daemon, "run_program", lambda *args, **_options: started.append(args))
+    monkeypatch.setattr(daemon, "run_driver_program", lambda *args, **_options: started.append(args))
     for resource in ("shm/x", "nvidia.com/gpu"):
         marker = tmp_path / "run/nvidia/mps" / resource / ".dphub"
         marker.parent.mkdir(parents=True)

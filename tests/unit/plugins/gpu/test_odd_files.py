@@ -9,7 +9,6 @@ import pytest
 from hub import Host
 from plugins.gpu.allocation.devicefiles import MIG_MINORS, DeviceFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.nvml.reading import _numa_node
 from plugins.gpu.reset.unused import _name
 from plugins.gpu.settings.file import Imex
 from tests.harness.files import put
@@ -17,13 +16,6 @@ from tests.harness.gpu_support import facts
 from tests.simulators.nvml import SimulatedNode
 
 ODD = [b"\xff", b"many", "²".encode(), b"9" * 5000, None]
-
-
-@pytest.mark.parametrize("content", ODD)
-def test_an_odd_numa_node_is_unknown(tmp_path: Path, content: bytes | None) -> None:
-    """The GPU is advertised without one."""
-    put(tmp_path / "sys/bus/pci/devices/0000:07:00.0/numa_node", content)
-    assert _numa_node(DriverPaths(Host(tmp_path)), "0000:07:00.0") is None
 
 
 @pytest.mark.parametrize("content", ODD)

@@ -1,0 +1,87 @@
+"""Changes of files are seen at once, in directories that exist and in those that appear later."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hub import watch_directories
+from hub.base import filewatch
+
+LIMIT = 60
+
+
+class _Changes:
+    """Counts what is seen."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._number = 0
+
+    def __call__(self) -> None:
+        with self._condition:
+            self._number += 1
+            self._condition.notify()
+
+    def follow(self, change: Callable[[], object]) -> bool:
+        """Make a change; return whether it is seen."""
+        with self._condition:
+            before = self._number
+        change()
+        with self._condition:
+            return self._condition.wait_for(lambda: self._number > before, LIMIT)
+
+
+def _watched(directories: list[Path], concerns: Callable[[Path], bool] = lambda _: True) -> _Changes:
+    changes = _Changes()
+    work = lambda: watch_directories(lambda: directories, changes, concerns=concerns)  # noqa: E731 - for the thread
+    assert changes.follow(threading.Thread(target=work, daemon=True).start)
+    return changes
+
+
+def test_files_that_come_and_go(tmp_path: Path) -> None:
+    """Files, links, and the directories themselves, whatever replaces them."""
+    dev, later = tmp_path / "dev", tmp_path / "dev/dri"
+    dev.mkdir()
+    changes = _watched([dev, later, tmp_path / "none"])
+    for _ in range(3):
+        assert changes.follow(later.mkdir)
+        assert changes.follow((later / "card0").touch)
+        assert changes.follow(lambda: (later / "link").symlink_to("card0"))
+        assert changes.follow(lambda: (later / "link").rename(dev / "link"))
+        assert changes.follow((dev / "link").unlink)
+        assert changes.follow(lambda: shutil.rmtree(later))
+
+
+def test_other_files_do_not_matter(tmp_path: Path) -> None:
+    """What concerns nobody is not reported: the next report is of what does."""
+    seen: list[str] = []
+
+    def concerns(path: Path) -> bool:
+        seen.append(path.name)
+        return path.name.startswith("nvidia")
+
+    changes = _watched([tmp_path], concerns)
+    (tmp_path / "tty9").touch()
+    assert changes.follow((tmp_path / "nvidia0").touch)
+    assert seen == ["tty9", "nvidia0"]
+    assert changes._number == 2
+
+
+def test_a_node_without_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is an error, which the hub reports; a directory that cannot be watched is none."""
+    from asyncinotify import Inotify  # noqa: PLC0415 - the module under test imports it late, too
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Inotify, "add_watch", fail)
+    number = 28
+    with pytest.raises(OSError, match="No space left"):
+        watch_directories(lambda: [tmp_path], lambda: None)
+    number = 2
+    with Inotify() as inotify:
+        filewatch._add(inotify, tmp_path)
