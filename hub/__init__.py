@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hub._version import __version__
 
 if TYPE_CHECKING:
-    from hub.api.affinity import AllocationHint, read_allocation_hint, write_allocation_hint
+    from hub.api.affinity import AllocationHint, read_allocation_hint
     from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount, Unmatched
     from hub.api.health import ProbePolicy, RecoveryPolicy
@@ -86,13 +86,12 @@ __all__ = [
     "sorted_entries",
     "validation_problem",
     "watch_directories",
-    "write_allocation_hint",
 ]
 
 _HOMES = {
     "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
     "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "RequestRejected", "Settings"),
-    "hub.api.affinity": ("AllocationHint", "read_allocation_hint", "write_allocation_hint"),
+    "hub.api.affinity": ("AllocationHint", "read_allocation_hint"),
     "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
     "hub.base.errors": ("ConfigError",),
     "hub.base.threads": ("SupervisedThread",),

@@ -1,17 +1,19 @@
 """Hints on what a plugin has just allocated, so that other plugins can prefer devices close to it.
 
-The kubelet allocates the resources of one container one after another. When a plugin records what it has just
-allocated, the next plugin can prefer devices nearby. This is only a hint: it may be old, belong to another container,
-or be missing.
+The kubelet allocates the resources of one container one after another. The hub records what a plugin has just
+allocated, if the plugin names the kind of its devices, and another plugin can prefer devices nearby. This is only a
+hint: it may be old, belong to another container, or be missing.
 """
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from hub.api.runtime import Runtime
 from hub.base.jsonfile import read_file, replace_file
+from hub.base.nodedir import NODE_DIR
 from hub.base.untrusted import UnreadableError
 
 HINT_NAME = "allocated.json"
@@ -26,28 +28,35 @@ class AllocationHint(msgspec.Struct, frozen=True):
     Args:
         time: The time of the allocation, on the node's monotonic clock.
         pci: The PCI addresses of the devices.
+        kind: The kind of the devices, such as "gpu".
     """
 
     time: float
     pci: tuple[str, ...]
+    kind: str = ""
 
 
-def write_allocation_hint(runtime: Runtime, pci: Sequence[str]) -> None:
-    """Record what the plugin has just allocated; do nothing if there is no run directory.
+def write_allocation_hint(runtime: Runtime, kind: str, pci: Sequence[str]) -> None:
+    """Record what a plugin has just allocated; do nothing if there is no run directory.
 
     Raises:
         OSError: the file cannot be written.
     """
     if runtime:
-        replace_file(runtime.node_path(HINT_NAME), AllocationHint(time.monotonic(), tuple(pci)))
+        replace_file(runtime.node_path(HINT_NAME), AllocationHint(time.monotonic(), tuple(pci), kind))
 
 
-def read_allocation_hint(runtime: Runtime, plugin: str) -> AllocationHint | None:
-    """Return what another plugin has just allocated, or None."""
+def read_allocation_hint(runtime: Runtime, kind: str) -> AllocationHint | None:
+    """Return what a plugin with devices of this kind has just allocated, whichever did last; None if none did."""
     if not runtime:
         return None
+    hints = map(_read, Path(runtime.run_dir, NODE_DIR).glob(f"*.{HINT_NAME}"))
+    fresh = [hint for hint in hints if hint and hint.kind == kind and 0 <= time.monotonic() - hint.time <= MAX_AGE]
+    return max(fresh, key=lambda hint: hint.time, default=None)
+
+
+def _read(path: Path) -> AllocationHint | None:
     try:
-        hint = read_file(runtime.node_path(HINT_NAME, plugin=plugin), AllocationHint)
+        return read_file(path, AllocationHint)
     except UnreadableError:
         return None
-    return hint if hint and 0 <= time.monotonic() - hint.time <= MAX_AGE else None

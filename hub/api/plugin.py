@@ -90,6 +90,8 @@ class Plugin:
         max_reset_failures: The number of failed resets in a row that makes a device unhealthy until a reset succeeds.
         recovery: When an unhealthy device becomes healthy again.
         probing: When resets of broken devices are tried again.
+        hint_kind: The kind of its devices, such as "gpu", if other plugins may choose devices that are close to those
+            that a container has just got: see `hub.read_allocation_hint`.
         notes: What administrators should know about the settings, such as one that has no effect. The status, the log
             and `dphub check` show them.
     """
@@ -110,6 +112,7 @@ class Plugin:
     max_reset_failures: int = 3
     recovery: RecoveryPolicy = RecoveryPolicy()
     probing: ProbePolicy = ProbePolicy()
+    hint_kind: str = ""
     notes: Collection[str] = ()
 
     def __init__(

@@ -21,7 +21,6 @@ from hub import (
     Runtime,
     Sample,
     watch_directories,
-    write_allocation_hint,
 )
 from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
@@ -52,6 +51,7 @@ class GPU(Plugin):
 
     resource = "nvidia.com/gpu"
     config_env = "CONFIG_FILE"
+    hint_kind = "gpu"
     settings: GPUSettings
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
@@ -135,13 +135,7 @@ class GPU(Plugin):
 
     def allocate(self, devices: Sequence[Device]) -> Allocation:
         """Return what NVIDIA's plugin gives a container for these devices."""
-        shares = self._shares_of(devices)
-        allocation = self._edits.allocation(shares)
-        try:
-            write_allocation_hint(self.runtime, [share.gpu.pci for share in shares if share.gpu.pci])
-        except OSError as error:
-            self._log.warning("allocation hint not written", reason=str(error))
-        return allocation
+        return self._edits.allocation(self._shares_of(devices))
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Choose the GPUs with the best connections, and shares of as many GPUs as possible."""

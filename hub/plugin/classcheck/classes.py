@@ -181,6 +181,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     ),
     "recovery": ((RecoveryPolicy,), "a hub.RecoveryPolicy"),
     "probing": ((ProbePolicy,), "a hub.ProbePolicy"),
+    "hint_kind": ((str,), 'a word such as "gpu"'),
     "notes": ((Collection,), "a list of sentences"),
 }
 """The types of a plugin's attributes, and their descriptions."""

@@ -23,6 +23,7 @@ from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
 from hub.model.plugin import Rejection
 from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.deviceplugin.hints import record_allocation
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
@@ -194,7 +195,7 @@ class DevicePluginServicer(Wire):
         subject = f"{self._resource}: allocation of {_first_of(ids)}"
         allocate, limit = self._plugin.allocate, self._plugin.allocate_timeout
         try:
-            response = await self._call(allocate, lambda: encode_allocation(allocate(devices)), limit)
+            response = await self._call(allocate, lambda: self._respond(devices), limit)
         except PluginError as failure:
             if isinstance(failure.__cause__, RequestRejected):
                 raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject}: {failure}") from failure
@@ -207,6 +208,11 @@ class DevicePluginServicer(Wire):
             self.failing = ""
             self._status.mark_changed()
         self._log.debug("devices allocated", devices=list(ids))
+        return response
+
+    def _respond(self, devices: Sequence[Device]) -> wire.ContainerAllocateResponse:
+        response = encode_allocation(self._plugin.allocate(devices))
+        record_allocation(self._plugin, devices)
         return response
 
     def _count_failure(self, reason: str) -> None:

@@ -139,7 +139,7 @@ LOGS: Mapping[str, bytes] = {"dphub.log": LOG, "dphub.log.1": LOG, "dphub.stub.l
 
 PLUGIN_FILES: Mapping[str, bytes] = {
     "node/stub.health.json": msgspec.json.encode(HEALTH),
-    "node/gpu.allocated.json": msgspec.json.encode(AllocationHint(1e9, ("0000:07:00.0",))),
+    "node/gpu.allocated.json": msgspec.json.encode(AllocationHint(1e9, ("0000:07:00.0",), "gpu")),
     "node/ib.unbound/0000:07:00.1": b"mlx5_core\nit did not answer",
     "dphub.stub.log": LOG,
     "node/gpu.mps.json": msgspec.json.encode({"nvidia.com/gpu": MpsLimits({"0": "GPU-1"}, {"0": 1024}, 2)}),

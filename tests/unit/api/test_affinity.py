@@ -1,0 +1,65 @@
+"""Hints on what was just allocated, from one plugin to another."""
+
+from pathlib import Path
+
+import pytest
+
+from hub import Device, Plugin, Runtime, read_allocation_hint
+from hub.api import affinity
+from hub.plugin.deviceplugin.hints import record_allocation
+
+
+class _Gpus(Plugin):
+    """A plugin whose devices others may want to be close to."""
+
+    hint_kind = "gpu"
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> str:
+    """A run directory."""
+    (tmp_path / "node").mkdir()
+    return str(tmp_path)
+
+
+def _allocate(run_dir: str, plugin: str, *pci: str, kind: type[Plugin] = _Gpus) -> None:
+    devices = [Device(each, pci=[each]) for each in pci]
+    record_allocation(kind(None, None, Runtime(run_dir, "dphub", plugin)), devices)
+
+
+def _hint(run_dir: str, kind: str = "gpu") -> tuple[str, ...] | None:
+    hint = read_allocation_hint(Runtime(run_dir, "dphub", "ib"), kind)
+    return hint.pci if hint else None
+
+
+def test_any_plugin_with_devices_of_the_kind(run_dir: str) -> None:
+    """The last allocation counts, whichever plugin it was and whatever its name is."""
+    assert _hint(run_dir) is None
+    _allocate(run_dir, "amd.0", "0000:03:00.0")
+    assert _hint(run_dir) == ("0000:03:00.0",)
+    _allocate(run_dir, "nvidia", "0000:07:00.0", "0000:0b:00.0")
+    assert _hint(run_dir) == ("0000:07:00.0", "0000:0b:00.0")
+    assert _hint(run_dir, "fpga") is None
+
+
+def test_a_plugin_that_names_no_kind(run_dir: str) -> None:
+    """It leaves no hint; nor does one without a run directory."""
+    _allocate(run_dir, "stub", "0000:03:00.0", kind=Plugin)
+    _allocate("", "gpu", "0000:03:00.0")
+    assert list(Path(run_dir, "node").iterdir()) == []
+    assert read_allocation_hint(Runtime(), "gpu") is None
+
+
+def test_hints_that_are_old_or_nonsense(run_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They mean nothing, and cost nothing."""
+    Path(run_dir, "node/odd.allocated.json").write_text("{")
+    Path(run_dir, "node/new.allocated.json").write_text(f'{{"time": {1e9}, "pci": [], "kind": "gpu"}}')
+    _allocate(run_dir, "gpu", "0000:03:00.0")
+    assert _hint(run_dir) == ("0000:03:00.0",)
+    monkeypatch.setattr(affinity, "MAX_AGE", -1.0)
+    assert _hint(run_dir) is None
+
+
+def test_a_hint_that_cannot_be_written(tmp_path: Path) -> None:
+    """The container gets its devices all the same."""
+    _allocate(str(tmp_path / "none"), "gpu", "0000:03:00.0")
