@@ -52,7 +52,13 @@ class RequestRejected(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of a plugin's settings; used as is by plugins without settings."""
+    """Base class of a plugin's settings; used as is by plugins without settings.
+
+    Attributes:
+        list_key: The key whose value a file is if its top level is a list; empty if it must be a mapping.
+    """
+
+    list_key: ClassVar[str] = ""
 
     @classmethod
     def read(cls, path: Path) -> Self:

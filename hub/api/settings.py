@@ -24,11 +24,19 @@ def read_settings(path: Path, kind: type[T]) -> T:
     """
     parsed = _parse(path, read_config_text(path))
     _check_text(parsed, path)
-    return convert({} if parsed is None else _without_nulls(parsed), kind, path)
+    content = {} if parsed is None else _without_nulls(parsed)
+    key = getattr(kind, "list_key", "") if isinstance(content, list) else ""
+    return convert({key: content} if key else content, kind, path, omit=key)
 
 
-def convert(value: object, kind: type[T], source: Path | str) -> T:
+def convert(value: object, kind: type[T], source: Path | str, *, omit: str = "") -> T:
     """Convert a parsed value to a type.
+
+    Args:
+        value: The value.
+        kind: The type.
+        source: Where the value is from, for the error.
+        omit: The first key, if it is not in the source.
 
     Raises:
         ConfigError: the value does not fit the type.
@@ -37,7 +45,7 @@ def convert(value: object, kind: type[T], source: Path | str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         problem, place = validation_problem(error, kind)
-        raise ConfigError(source, problem, where=place) from None
+        raise ConfigError(source, problem, where=place.removeprefix(omit)) from None
 
 
 def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:

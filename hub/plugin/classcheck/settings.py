@@ -60,4 +60,4 @@ def _structs(declared: object, found: list[type[msgspec.Struct]]) -> list[type[m
 def _is_meant_as_setting(kind: type, name: str, value: object) -> bool:
     """Return whether a value in a class is meant as a setting: not private, nor a constant, a method or a class."""
     is_plain = not (callable(value) or hasattr(value, "__get__") or inspect.ismodule(value))
-    return is_plain and not (name.startswith("_") or name.isupper() or name in kind.__annotations__)
+    return is_plain and not (name.startswith("_") or name.isupper() or name in {*kind.__annotations__, "list_key"})

@@ -125,3 +125,28 @@ def test_half_of_a_surrogate_pair(tmp_path: Path, file: str, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=rf"{file}.*(a lone surrogate|line 1)"):
         read_settings(path, _Own)
+
+
+class _Entry(Settings, frozen=True):
+    name: str
+
+
+class _Listed(Settings, frozen=True):
+    list_key = "entries"
+    entries: tuple[_Entry, ...] = ()
+    number: int = 0
+
+
+@pytest.mark.parametrize("name", ["own.yaml", "own.json"])
+def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
+    """It is the value of the key that the settings name; the file may be a mapping with that key, too."""
+    path = tmp_path / name
+    for text in ('[{"name": "a"}, {"name": "b"}]', '{"entries": [{"name": "a"}, {"name": "b"}], "number": 0}'):
+        path.write_text(text)
+        assert _Listed.read(path) == _Listed(entries=(_Entry(name="a"), _Entry(name="b")))
+    path.write_text('[{"name": "a"}, {"nam": "b"}]')
+    with pytest.raises(ConfigError, match=r"own\..*: \[1\]: .*`nam`; did you mean name\?"):
+        _Listed.read(path)
+    path.write_text('[{"name": "a"}]')
+    with pytest.raises(ConfigError, match=r"Expected `object`, got `array`"):
+        read_settings(path, _Own)
