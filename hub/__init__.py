@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hub.base.program import ProgramFailed, run_program
     from hub.base.threads import SupervisedThread
     from hub.base.untrusted import MissingError, UnreadableError, read_text
+    from hub.rpc import ServiceError, call_service, message_fields
 
 __all__ = [
     "CDI_DIRECTORY",
@@ -66,15 +67,18 @@ __all__ = [
     "ResetFailed",
     "Runtime",
     "Sample",
+    "ServiceError",
     "Settings",
     "SupervisedThread",
     "Unmatched",
     "UnreadableError",
     "__version__",
+    "call_service",
     "cdi_spec",
     "check_template",
     "fill_template",
     "link_name",
+    "message_fields",
     "natural_order",
     "pci_functions",
     "process_name",
@@ -116,6 +120,7 @@ _HOMES = {
     "hub.api.templates": ("check_template", "fill_template"),
     "hub.base.filewatch": ("watch_directories",),
     "hub.base.program": ("ProgramFailed", "run_program"),
+    "hub.rpc": ("ServiceError", "call_service", "message_fields"),
 }
 
 
