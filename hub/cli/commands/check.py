@@ -5,21 +5,15 @@ A file to check may come from anywhere, so checking it does not run anything tha
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from hub.base.errors import HubError
 from hub.base.exits import Exit
-from hub.base.interpreter import inherited_environment, own_python
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.base.wording import counted
-from hub.cli.render.live import show
-from hub.cli.render.table import Column, Table
-from hub.cli.render.text import click_errors, echo, echo_json, examples
-from hub.model.check import CheckReport, FoundDevice
-from hub.supervisor.check import run_check
+from hub.cli.plugincheck import check_one_plugin, print_findings
+from hub.cli.render.text import click_errors, echo, examples
 from hub.supervisor.config.watchers import default_config, read_config
 from hub.supervisor.settings import HubSettings
 
@@ -91,35 +85,14 @@ def check(
             raise click.UsageError("--migrating cannot be combined with --load, --plugin or --scan")
         if file is None:
             raise click.UsageError("--migrating needs FILE, the configuration file of NVIDIA's device plugin")
-        sys.exit(_check_plugin(_NVIDIA, file, host_root, ["--migrating"], as_json=as_json))
+        sys.exit(check_one_plugin(_NVIDIA, file, host_root, ["--migrating"], as_json=as_json))
     if plugin:
         if load:
             raise click.UsageError("--plugin loads the plugin anyway, so --load is for a circus.ini only")
-        sys.exit(_check_plugin(plugin, file, host_root, ["--scan"] if scan else [], as_json=as_json))
+        sys.exit(check_one_plugin(plugin, file, host_root, ["--scan"] if scan else [], as_json=as_json))
     if scan or as_json:
         raise click.UsageError("--scan and --json need --plugin MODULE:CLASS or --migrating")
     sys.exit(_check_hub(file or default_config(), load=load))
-
-
-def _check_plugin(
-    plugin: str, file: Path | None, host_root: Path | None, options: Sequence[str], *, as_json: bool
-) -> int:
-    flags = [("--config", file), ("--host-root", host_root)]
-    words = [str(word) for flag, value in flags if value for word in (flag, value)]
-    command = own_python("hub.plugin", plugin, *words, "--check", *options)
-    try:
-        report = run_check(command, environment=inherited_environment())
-    except HubError as error:
-        report = CheckReport((f"{plugin}: {error}",))
-    if as_json:
-        echo_json(report)
-    else:
-        _print(report)
-    if report.problems:
-        return Exit.USAGE
-    if not as_json:
-        echo(f"{file or plugin}: ok")
-    return Exit.OK
 
 
 def _check_hub(config: Path, *, load: bool) -> int:
@@ -137,43 +110,10 @@ def _check_hub(config: Path, *, load: bool) -> int:
         if not report.loaded:
             notes.append("its code was not loaded; --load loads and checks it")
         note = f" ({', '.join(notes)})" if notes else ""
-        _print_findings(report, f"{plugin.name}: ", note)
+        print_findings(report, f"{plugin.name}: ", note)
         if not report.problems:
             echo(f"{plugin.name}: ok{note}")
     if any(report.problems for report in reports):
         return Exit.USAGE
     echo(f"{config}: ok, {counted(len(plugins), 'plugin')}")
     return Exit.OK
-
-
-def _print(report: CheckReport) -> None:
-    if report.devices is not None:
-        _print_devices(report.devices, report.reason)
-    for difference in report.differences or ():
-        echo(difference)
-    if report.differences == ():
-        echo("nothing changes")
-    for each in report.excluded:
-        echo(f"excluded: {each.id}: {each.reason}")
-    for setting in report.unmatched:
-        echo(str(setting))
-    _print_findings(report)
-
-
-def _print_findings(report: CheckReport, before: str = "", after: str = "") -> None:
-    for problem in report.problems:
-        echo(f"{before}{problem}{after}", error=True)
-    for warning in report.warnings:
-        echo(f"{before}warning: {warning}{after}", error=True)
-
-
-def _print_devices(devices: Sequence[FoundDevice], reason: str) -> None:
-    if not devices:
-        echo(f"no devices: {reason}" if reason else "no devices")
-        return
-    columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
-    table = Table(*columns, Column("reason", below=True, label=""))
-    for each in devices:
-        health = "unhealthy" if each.unhealthy else "healthy"
-        table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)
-    show(lambda: table, watch=False)

@@ -1,7 +1,9 @@
 """`dphub devices`: every device on a node, and the container that uses it."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
 
 import click
 import msgspec
@@ -10,18 +12,66 @@ from hub.base.errors import HubError
 from hub.base.exits import Exit
 from hub.base.wording import did_you_mean
 from hub.cli.completing import everything
-from hub.cli.render.text import echo, echo_json, examples
+from hub.cli.render.text import click_errors, echo, echo_json, examples
 from hub.cli.target import TargetHub, hub_options
 from hub.model.node import NodeStatus
 from hub.status.lookup import KnownDevice, display_names, excluded, group_names, matching_devices, unknown
 
 
+def _or_scan(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command options with which it needs no hub."""
+
+    @click.option(
+        "--scan",
+        "file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, readable=False),
+        help="Show the devices that a plugin would offer with this configuration file, without a hub or a kubelet.",
+    )
+    @click.option(
+        "--plugin",
+        metavar="NAME",
+        help="With --scan: the plugin, by the name of its section in circus.ini, or as MODULE:CLASS.",
+    )
+    @click.option(
+        "--host-root",
+        type=click.Path(path_type=Path, readable=False),
+        help="With --scan: the directory with the node's file system.",
+        envvar="DPHUB_HOST_ROOT",
+    )
+    @wraps(command)
+    def chosen(
+        *arguments: object, file: Path | None, plugin: str | None, host_root: Path | None, **options: object
+    ) -> None:
+        if (file is None) != (plugin is None):
+            raise click.UsageError("--scan FILE and --plugin NAME need each other")
+        if file is None or plugin is None:
+            command(*arguments, **options)
+            return
+        from hub.cli.plugincheck import check_one_plugin, target_of  # noqa: PLC0415 - 0.1 s; a list does not need circus
+
+        if options["wanted"] or options["watch"]:
+            raise click.UsageError("--scan shows all devices of the plugin, once")
+        with click_errors():
+            target = target_of(plugin)
+            sys.exit(check_one_plugin(target, file, host_root, ["--scan"], as_json=bool(options["as_json"])))
+
+    return chosen
+
+
 @click.command(
-    epilog=examples("dphub devices", "dphub devices gpu", "dphub devices 0000:1b:00.0", "dphub devices --json | jq .id")
+    epilog=examples(
+        "dphub devices",
+        "dphub devices gpu",
+        "dphub devices 0000:1b:00.0",
+        "dphub devices --json | jq .id",
+        "dphub devices --plugin stub --scan stub.yaml",
+    )
 )
 @click.argument("wanted", metavar="[PLUGIN|RESOURCE|DEVICE]", required=False, shell_complete=everything)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each device.")
 @click.option("--watch", is_flag=True, help="Keep refreshing the output until interrupted.")
+@_or_scan
 @hub_options
 def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -> None:
     """Show every device, or those of one PLUGIN or RESOURCE: health, location, attributes, and the container using it.
@@ -29,6 +79,9 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
     For one DEVICE, also show when its health changed, the PCI bridges above it, its last reset, and the warnings about
     its resource, such as a device file that does not exist. DEVICE is an id or the beginning of one, a physical device,
     a PCI address, or a name such as mlx5_0.
+
+    With --plugin and --scan, show the devices of a plugin as they would be with a configuration file, and which of its
+    settings match nothing: the way to write such a file. The plugin's code is loaded, and changes nothing.
 
     The exit code is 1 when the hub is not running; in that case, the last known state is shown.
     """

@@ -59,7 +59,18 @@ class PluginConfig:
     @property
     def is_hub_plugin(self) -> bool:
         """Whether it is a plugin process of the hub, and not another program."""
-        return plugin_arguments(shlex.split(f"{self.cmd} {self.args or ''}")) is not None
+        return self._arguments is not None
+
+    @property
+    def target(self) -> str:
+        """The plugin's class, as MODULE:CLASS; empty if it is not a plugin process of the hub, or has none."""
+        return next(
+            (word for word in self._arguments or () if word.rpartition(":")[2].isidentifier() and ":" in word), ""
+        )
+
+    @property
+    def _arguments(self) -> Sequence[str] | None:
+        return plugin_arguments(shlex.split(f"{self.cmd} {self.args or ''}"))
 
 
 def plugin_arguments(words: Sequence[str]) -> Sequence[str] | None:

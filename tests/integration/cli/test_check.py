@@ -175,6 +175,61 @@ def test_a_plugin_is_loaded_on_request_only(tmp_path: Path) -> None:
     assert (done.returncode, "so --load is for a circus.ini only" in done.stderr) == (Exit.USAGE, True), done
 
 
+ODD = """
+import hub
+class Odd(hub.Plugin):
+    resource = "example.com/odd"
+    def devices(self):
+        yield hub.Device("a", nodes=[hub.DeviceNode("/dev/null")])
+        yield hub.Unmatched("no file matches /dev/x*", "example.com/odd")
+"""
+
+
+def _devices(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hub", "devices", "--run-dir", "none", *args]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_what_a_file_would_offer(tmp_path: Path) -> None:
+    """Without a hub: `dphub devices` takes the name of a section, or a class."""
+    _write(tmp_path, stub_yaml="resources: [{name: example.com/x, devices: 2}]", wrong_yaml="resource: []")
+    for name in ("stub", "plugins.stub:Stub"):
+        done = _devices(tmp_path, "--plugin", name, "--scan", "stub.yaml")
+        assert (done.returncode, done.stderr) == (Exit.OK, ""), done
+        assert [line.split()[:3] for line in done.stdout.splitlines()[2:4]] == [
+            ["x-0", "example.com/x", "healthy"],
+            ["x-1", "example.com/x", "healthy"],
+        ]
+        done = _devices(tmp_path, "--plugin", name, "--scan", "wrong.yaml", "--json")
+        assert (done.returncode, "did you mean resources?" in done.stdout) == (Exit.USAGE, True), done
+    (tmp_path / "own").mkdir()
+    _write(tmp_path / "own", odd_py=ODD)
+    _write(
+        tmp_path, circus_ini="[watcher:odd]\ncmd = python -m hub.plugin odd.py:Odd\nworking_dir = own\n", odd_yaml="{}"
+    )
+    done = _devices(tmp_path, "--plugin", "odd", "--scan", "odd.yaml")
+    assert (done.returncode, done.stdout.splitlines()[-2:]) == (
+        Exit.OK,
+        ["example.com/odd: no file matches /dev/x*", "odd.yaml: ok"],
+    ), done
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("--plugin stub", "need each other"),
+        ("--scan stub.yaml", "need each other"),
+        ("gpu --plugin stub --scan stub.yaml", "all devices of the plugin, once"),
+        ("--watch --plugin stub --scan stub.yaml", "all devices of the plugin, once"),
+        ("--plugin stab --scan stub.yaml", "did you mean stub?"),
+    ],
+)
+def test_an_incomplete_request_for_a_scan(tmp_path: Path, words: str, error: str) -> None:
+    """The error says what is missing."""
+    done = _devices(tmp_path, *words.split())
+    assert (done.returncode, error in done.stderr) == (Exit.USAGE, True), done
+
+
 @pytest.mark.parametrize("flag", ["--scan", "--json"])
 def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
     """Without a plugin the flag that is missing is named."""
