@@ -199,6 +199,13 @@ class Plugin:
         """
         return f"it is shared by {len(shares)} devices, and others may be in use" if len(shares) > 1 else ""
 
+    def hardware(self) -> Iterable[str]:
+        """Return the hardware of the node that this plugin is for, with or without a driver, a description of each.
+
+        Called by `dphub suggest`, with default settings. It must change nothing.
+        """
+        return ()
+
     def migrating(self) -> Iterable[str]:
         """Return what changes on a node that migrates from the plugin that the settings were written for.
 

@@ -26,6 +26,7 @@ SECTIONS = {
     "Run": {
         "run": ("run", "Run the hub: all plugins on this node under one supervisor."),
         "check": ("check", "Check the configuration of the hub and its plugins without starting anything."),
+        "suggest": ("suggest", "Show which plugins the hardware of this node is for."),
     },
     "Inspect": {
         "status": ("status", "Show the hub, its plugins and resources, and what is wrong."),

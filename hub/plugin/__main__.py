@@ -109,6 +109,9 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
         "--migrating", action="store_true", help="with --check: what changes for users of another plugin"
     )
     parser.add_argument(
+        "--hardware", action="store_true", help="with --check: only what hardware of the node the plugin is for"
+    )
+    parser.add_argument(
         "--shipped-only",
         action="store_true",
         help="with --check: load only plugins that come with the hub, and do not scan",
@@ -136,7 +139,7 @@ def _report(options: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415 - as below
 
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
-    from hub.plugin.selfcheck import check_plugin, check_shipped_plugin  # noqa: PLC0415 - as below
+    from hub.plugin.selfcheck import check_plugin, check_shipped_plugin, find_hardware  # noqa: PLC0415 - as below
 
     # A check changes nothing, not even beside the plugin's modules.
     sys.dont_write_bytecode = True
@@ -145,6 +148,8 @@ def _report(options: argparse.Namespace) -> int:
     host = Host(options.host_root)
     if not options.host_root.is_dir():
         report = CheckReport((f"{options.host_root} is not a directory, expected the node's file system",))
+    elif options.hardware:
+        report = find_hardware(options.plugin, host, shipped_only=options.shipped_only)
     elif options.shipped_only:
         report = check_shipped_plugin(options.plugin, options.config, host)
     else:

@@ -106,8 +106,16 @@ def load_settings(plugin: type[Plugin], path: Path | None) -> Any:  # noqa: ANN4
     path = settings_path(plugin, path)
     if path:
         check_trusted(path)
-    kind = settings_type(plugin)
-    return read_settings(path, kind) if path else convert({}, kind, f"settings of {plugin.__name__}")
+    return read_settings(path, settings_type(plugin)) if path else default_settings(plugin)
+
+
+def default_settings(plugin: type[Plugin]) -> Any:  # noqa: ANN401 - as above
+    """Return the settings of a plugin without a configuration file.
+
+    Raises:
+        ConfigError: a setting has no default.
+    """
+    return convert({}, settings_type(plugin), f"settings of {plugin.__name__}")
 
 
 def settings_path(plugin: type[Plugin], path: Path | None) -> Path | None:

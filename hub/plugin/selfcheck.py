@@ -14,8 +14,9 @@ import msgspec
 from hub.api.host import Host
 from hub.api.plugin import Plugin
 from hub.api.runtime import Runtime
+from hub.base.calls import at_most
 from hub.base.errors import HubError
-from hub.base.failures import PluginError, explain
+from hub.base.failures import PluginError, explain, one_line
 from hub.model.check import CHECKED_VARIABLES, CheckReport, FoundDevice
 from hub.model.plugin import ExcludedDevice, UnmatchedSetting
 from hub.plugin.deviceplugin.messages import encode_list
@@ -23,10 +24,13 @@ from hub.plugin.devices.devicelist import DeviceList, ScannedDevices
 from hub.plugin.devices.scan import Scan, scan_in_time
 from hub.plugin.devices.validation import validate_resource, validate_resource_name
 from hub.plugin.health.store import DeviceHealth
-from hub.plugin.loading import PluginMistakes, is_shipped, load_plugin, make_plugin, settings_path
+from hub.plugin.loading import PluginMistakes, default_settings, is_shipped, load_plugin, make_plugin, settings_path
 
 _SPARE = 10.0
 """Seconds beyond its limit after which a scan must be blocking the interpreter, so that the process is killed."""
+
+MAX_HARDWARE = 10_000
+"""Maximum number of descriptions of hardware; a node has a few hundred devices."""
 
 
 def check_plugin(
@@ -70,6 +74,21 @@ def check_shipped_plugin(target: str, config: Path | None, host: Host) -> CheckR
         load_plugin(target)
     os.environ.update(msgspec.json.decode(os.environ.pop(CHECKED_VARIABLES, "{}"), type=dict[str, str]))
     return check_plugin(target, config, host, with_devices=False)
+
+
+def find_hardware(target: str, host: Host, *, shipped_only: bool) -> CheckReport:
+    """Ask a plugin for its hardware on the node, whatever its settings are."""
+    if shipped_only and not is_shipped(target):
+        return CheckReport(loaded=False)
+    try:
+        kind = load_plugin(target)
+        plugin = kind(default_settings(kind), host, Runtime())
+        found = at_most(plugin.hardware(), MAX_HARDWARE, "descriptions")
+    except HubError as error:
+        return CheckReport((str(error),))
+    except Exception as error:  # noqa: BLE001 - plugin code
+        return CheckReport((explain(error),))
+    return CheckReport(hardware=tuple(map(one_line, found)))
 
 
 def _make(target: str, config: Path | None, host: Host) -> tuple[Plugin, tuple[str, ...]]:

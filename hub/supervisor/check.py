@@ -84,8 +84,10 @@ def check_plugins(plugins: Sequence[PluginConfig], settings: HubSettings, *, loa
         return list(workers.map(lambda plugin: check_plugin(plugin, settings, load=load), plugins))
 
 
-def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> CheckReport:
+def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool, hardware: bool = False) -> CheckReport:
     """Check one plugin, without running anything that circus.ini names except, with `load`, the plugin's code.
+
+    With `hardware`, only ask it for the hardware that it is for.
 
     A plugin process of the hub loads its class and its configuration, with the variables that it would have, and exits.
     Of any other command, only the existence of the program is checked.
@@ -100,7 +102,7 @@ def check_plugin(plugin: PluginConfig, settings: HubSettings, *, load: bool) -> 
     if arguments is None or program not in {"python", sys.executable}:
         there = program == "python" or shutil.which(program, path=environment["PATH"])
         return CheckReport(() if there else (f"there is no program {program}",))
-    options = ["--check"] if load else ["--check", "--shipped-only"]
+    options = ["--check", *(["--hardware"] if hardware else []), *([] if load else ["--shipped-only"])]
     if not load:
         environment = _harmless(settings, plugin.name, configured)
     command = own_python("hub.plugin", *options, *arguments)

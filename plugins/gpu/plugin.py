@@ -20,12 +20,13 @@ from hub import (
     RecoveryPolicy,
     Runtime,
     Sample,
+    pci_functions,
     watch_directories,
 )
 from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
-from plugins.gpu.discovery.driverpaths import DriverPaths
+from plugins.gpu.discovery.driverpaths import DISPLAY, NVIDIA, DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
 from plugins.gpu.migration import differences
@@ -154,6 +155,10 @@ class GPU(Plugin):
         """Count the XIDs that the driver reported."""
         samples = [Sample(count, {"xid": code}) for code, count in self._xids.counts().items()]
         return [Metric("dphub_gpu_xid_errors_total", "XIDs that the driver has reported.", samples, Kind.COUNTER)]
+
+    def hardware(self) -> Iterator[str]:
+        """Return NVIDIA's GPUs on the PCI bus."""
+        return (f"NVIDIA GPU {each}" for each in pci_functions(self.host, vendor=NVIDIA, class_code=DISPLAY))
 
     def migrating(self) -> Iterator[str]:
         """Compare the settings with what NVIDIA's plugin makes of them, on the GPUs of this node if there are any."""

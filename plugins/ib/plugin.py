@@ -18,8 +18,10 @@ from hub import (
     NoDevices,
     Plugin,
     RecoveryPolicy,
+    pci_functions,
     read_allocation_hint,
     read_number,
+    sorted_entries,
 )
 from plugins.ib.allocation import allocation, device_nodes
 from plugins.ib.cdi import CdiNames
@@ -42,6 +44,9 @@ POLL_INTERVAL = 1.0
 """Seconds between reads of the port states; sysfs gives no notification when they change."""
 
 NEVER = 1e9
+
+MELLANOX, NETWORK = "15b3", "02"
+"""NVIDIA's vendor id for network adapters, and the class of those."""
 
 EXCLUSIVE = Excluded(
     "RDMA subsystem",
@@ -162,6 +167,14 @@ class IB(Plugin):
     def metrics(self) -> list[Metric]:
         """Return the metrics of the ports at the last scan: every change leads to a scan."""
         return port_metrics(self.host, self._hcas)
+
+    def hardware(self) -> Iterator[str]:
+        """Return NVIDIA's network adapters, and other devices with RDMA support."""
+        adapters = {each.address: each for each in pci_functions(self.host, vendor=MELLANOX, class_code=NETWORK)}
+        devices = sorted_entries(self.host.path(RDMA_DEVICES))
+        others = [path.name for path in devices if Path(os.path.realpath(path / "device")).name not in adapters]
+        yield from (f"NVIDIA adapter {each}" for each in adapters.values())
+        yield from (f"RDMA device {name}" for name in others)
 
     def reset_settings(self) -> VfResetSettings:
         """Return the settings of a reset."""

@@ -190,5 +190,5 @@ def _check_circus(section: Section) -> None:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
-_HUB_FLAGS = {"--check", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
+_HUB_FLAGS = {"--check", "--hardware", "--name", "--plugin-dir", "--run-dir", "--scan", "--shipped-only"}
 """Flags that the hub itself passes to its plugin processes, to some of them through variables."""

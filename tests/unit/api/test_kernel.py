@@ -45,7 +45,17 @@ def test_an_attribute_is_one_line_of_text(tmp_path: Path, content: bytes | str |
     assert read_attribute(tmp_path / "none") == ""
 
 
-NUMBERS = {b"0\n": 0, b"17": 17, b"-1": None, b"": None, "²".encode(): None, b"9" * 5000: None, b"1.5": None, b"\xff": None, b"many": None}
+NUMBERS = {
+    b"0\n": 0,
+    b"17": 17,
+    b"-1": None,
+    b"": None,
+    "²".encode(): None,
+    b"9" * 5000: None,
+    b"1.5": None,
+    b"\xff": None,
+    b"many": None,
+}
 
 
 @pytest.mark.parametrize("content", NUMBERS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub import Host
-from hub.plugin.selfcheck import check_plugin
+from hub.plugin.selfcheck import check_plugin, find_hardware
 from hub.testing.plugin import STUB
 from tests.harness.authors import RESOURCE, Mistake, checked, expected, written
 
@@ -139,3 +139,19 @@ def test_a_class_that_is_imported_only_when_it_is_looked_up(tmp_path: Path, code
     (tmp_path / "lazy.py").write_text(LAZY.replace("{part}", part.stem))
     report = check_plugin(f"{tmp_path}/lazy.py:{name}", None, Host(), with_devices=True)
     assert report.problems == (f'plugin "{tmp_path}/lazy.py:{name}": {words.format(here=f"{part}:2")}',)
+
+
+HARDWARE: dict[str, Mistake] = {
+    "an error": ("raise OSError('no bus')  # HERE", "{here}: OSError: no bus"),
+    "endless": ("return iter(int, 1)", "ValueError: it returned more than 10000 descriptions"),
+}
+
+
+@pytest.mark.parametrize(("code", "words"), HARDWARE.values(), ids=HARDWARE)
+def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -> None:
+    """It is a mistake of the plugin."""
+    file = written(tmp_path, f"{RESOURCE}    def devices(self): ...\n    def hardware(self):\n        {code}\n")
+    report = find_hardware(f"{file}:P", Host(), shipped_only=False)
+    (problem,) = report.problems
+    assert expected(words, file) in problem
+    assert find_hardware(f"{file}:P", Host(), shipped_only=True).loaded is False
