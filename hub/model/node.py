@@ -86,6 +86,11 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     report: PluginReport
     """What the process wrote; an empty report, with the pid 0, if it has not written one."""
 
+    @property
+    def is_off(self) -> bool:
+        """Whether it was not started since the hub was, because its section has `autostart = false`."""
+        return self.condition is Condition.STOPPED and not self.process.starts
+
 
 class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The hub: what it reports, and whether that is current."""

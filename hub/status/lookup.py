@@ -141,8 +141,12 @@ def _removed(status: NodeStatus) -> Iterator[KnownDevice]:
 
 
 def unknown(plugins: Iterable[PluginStatus]) -> str:
-    """Name the plugins whose devices are currently unknown, as a suffix for a message; empty if there are none."""
-    silent = [each for each in plugins if not each.process.pid or each.condition is Condition.STARTING]
+    """Name the plugins whose devices are currently unknown, as a suffix for a message; empty if there are none.
+
+    Plugins that do not start with the hub are left out: most nodes do not have their devices.
+    """
+    asked = [each for each in plugins if not each.is_off]
+    silent = [each for each in asked if not each.process.pid or each.condition is Condition.STARTING]
     return "".join(f"; the devices of {each.name} are unknown ({each.condition}{_start(each)})" for each in silent)
 
 

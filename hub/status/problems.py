@@ -143,7 +143,7 @@ def _plugin_problems(
     idle_error = _is_idle_by_fault(plugin)
     if plugin.condition in _ERRORS or idle_error:
         yield Problem(Severity.ERROR, about, message, _remedy_of_error(plugin, plugins))
-    elif plugin.condition is Condition.STOPPED:
+    elif plugin.condition is Condition.STOPPED and not plugin.is_off:
         yield Problem(Severity.INFO, about, "stopped", f"dphub start {about}")
     elif plugin.condition is Condition.WAITING and hub.report.kubelet_since:
         yield Problem(Severity.WARNING, about, message)

@@ -73,8 +73,9 @@ class Overlay:
 def circus_ini() -> str:
     """Return the manifests' circus.ini, but with a stub that starts with the hub."""
     text = (PROJECT / "container/base/circus.ini").read_text()
-    assert "autostart = false" in text
-    return text.replace("autostart = false", "")
+    started = "cmd = python -m hub.plugin plugins.stub:Stub --config stub.yaml\n"
+    assert f"{started}autostart = false\n" in text
+    return text.replace(f"{started}autostart = false\n", started)
 
 
 def stub_yaml(devices: int) -> str:

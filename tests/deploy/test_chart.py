@@ -173,7 +173,7 @@ def test_values_arrive() -> None:
     assert hub["image"] == "registry.example:5000/team/hub:1.2.3"
     assert hub["imagePullPolicy"] == "Always"
     assert pod(objects)["imagePullSecrets"] == [{"name": "pull"}]
-    assert only(objects, "ConfigMap")["data"].keys() == {"circus.ini", "own.yaml", "gpu.yaml", "ib.yaml", "stub.yaml"}
+    assert only(objects, "ConfigMap")["data"].keys() == {"circus.ini", "own.yaml", *DEFAULTS["config"]["plugins"]}
     variables = {variable["name"]: variable.get("value") for variable in hub["env"]}
     assert variables["MIG_STRATEGY"] == "mixed"
     assert variables["DPHUB_LOG_LEVEL"] == "debug"

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.deploy.manifest_tools import NAME, VALUES, Object, Values, charted, helm, only, pod
+from tests.deploy.manifest_tools import CHART, NAME, VALUES, Object, Values, charted, helm, only, pod
 from tests.deploy.manifest_validity import mistakes
+
+DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 
 LABEL = "nvidia.com/device-plugin.config"
 NODE = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
@@ -55,7 +58,7 @@ def _gpu_file(objects: list[Object], daemonset: str) -> str:
     files: dict[str, str] = next(
         each["data"] for each in objects if each["kind"] == "ConfigMap" and each["metadata"]["name"] == name
     )
-    assert files.keys() == {"circus.ini", "gpu.yaml", "ib.yaml", "stub.yaml"}
+    assert files.keys() == {"circus.ini", *DEFAULTS["config"]["plugins"]}
     return files["gpu.yaml"]
 
 

@@ -18,7 +18,7 @@ from hub.cli.commands.run import run as dphub_run
 from hub.kubelet.podresources import pod_resources_socket
 from hub.reset.messages import ResetLimits
 from hub.supervisor.circus.watcher import KILL_SECONDS
-from hub.supervisor.config.watchers import read_config
+from hub.supervisor.config.watchers import read_config, shipped_config
 from hub.supervisor.http.server import split_address
 from hub.supervisor.reporter import NODE_NAME_VARIABLE
 from plugins.gpu.mps.paths import shm_directory
@@ -227,9 +227,12 @@ def test_the_files_are_right(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (Exit.OK, "")
+    plugins = read_config(BASE / "circus.ini")
+    assert {plugin.name for plugin in plugins} == {plugin.name for plugin in read_config(shipped_config())}
+    assert [plugin.name for plugin in plugins if plugin.autostart] == ["gpu", "ib"]
     assert done.stdout.splitlines() == [
-        *("gpu: ok", "ib: ok", "stub: ok (autostart = false)"),
-        "circus.ini: ok, 3 plugins",
+        *(f"{plugin.name}: ok{'' if plugin.autostart else ' (autostart = false)'}" for plugin in plugins),
+        f"circus.ini: ok, {len(plugins)} plugins",
     ]
     assert set(re.findall(r"--config (\S+)", files["circus.ini"])) == files.keys() - {"circus.ini"}
 

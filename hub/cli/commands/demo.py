@@ -72,7 +72,7 @@ async def _run(root: Path, show: _Screen | _Document) -> None:
 
     _stop_on_signals()
     config = shipped_config()
-    plugins = [plugin.name for plugin in read_config(config)]
+    plugins = [plugin.name for plugin in read_config(config) if plugin.autostart]
     async with Node(root, config) as node:
         async for step in run_demo(node, plugins):
             show.step(step)

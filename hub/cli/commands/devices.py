@@ -117,6 +117,8 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
     if not status.hub.running:
         return Exit.FAILED
     asked = [plugin for plugin in status.plugins if wanted in (None, plugin.name)]
+    if wanted and any(plugin.is_off for plugin in asked):
+        echo(f"{wanted} is stopped; start it with dphub start {wanted}", error=True)
     if silent := unknown(asked).removeprefix("; "):
         echo(f"Incomplete: {silent}.", error=True)
     if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):

@@ -14,6 +14,7 @@ from hub.cli.render.devices import device_screen
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.model.node import NodeStatus, Severity
 from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus, UnmatchedSetting
+from hub.status.lookup import unknown
 from hub.status.problems import REASONS
 from hub.status.reader import Reader
 
@@ -69,3 +70,14 @@ def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) 
         "2 more settings match nothing",
     ]
     assert {problem.severity for problem in problems} == {Severity.INFO}
+
+
+def test_a_plugin_that_does_not_start_with_the_hub_is_quiet(tmp_path: Path) -> None:
+    """With `autostart = false` it is neither in the notes nor incomplete; one that was stopped is."""
+    run_dir = RunDir(tmp_path)
+    hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")
+    processes = ProcessReport("off", RunState.STOPPED), ProcessReport("a", RunState.STOPPED, starts=1)
+    run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, processes)))
+    status = Reader(run_dir).status(running=True)
+    assert [problem.about for problem in status.problems if problem.about != "kubelet"] == ["a"]
+    assert unknown(status.plugins) == "; the devices of a are unknown (stopped; start it with dphub start a)"

@@ -9,6 +9,8 @@ import pytest
 from hub.base.errors import ConfigError
 from hub.supervisor.config.watchers import PluginConfig, read_config, shipped_config
 
+ROOT = Path(__file__).parents[4]
+
 SECRET = "hunter2"  # noqa: S105 - only an example
 GOOD = "[watcher:a]\ncmd = sleep 1\n"
 
@@ -20,14 +22,18 @@ def read(directory: Path, text: str) -> list[PluginConfig]:
     return read_config(path)
 
 
-def test_shipped_configuration_lists_the_three_plugins() -> None:
-    """The file that comes with the hub is valid and runs gpu, ib and stub."""
+def test_shipped_configuration_lists_all_plugins() -> None:
+    """The file that comes with the hub is valid, runs gpu, ib and stub, and has every other plugin one line away."""
     plugins = read_config(shipped_config())
-    assert [(plugin.name, plugin.cmd) for plugin in plugins] == [
+    assert [(plugin.name, plugin.cmd) for plugin in plugins if plugin.autostart] == [
         ("gpu", "python -m hub.plugin plugins.gpu:GPU"),
         ("ib", "python -m hub.plugin plugins.ib:IB"),
         ("stub", "python -m hub.plugin plugins.stub:Stub"),
     ]
+    packages = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
+    assert {plugin.name: plugin.target.partition(":")[0] for plugin in plugins} == {
+        name: f"plugins.{name}" for name in packages
+    }
 
 
 def test_a_file_has_a_size(tmp_path: Path) -> None:
