@@ -8,6 +8,7 @@ from tests.fuzz.targets.hardware import CdiDirectory, GpuTreeTarget, RdmaTreeTar
 from tests.fuzz.targets.live import AdminRequests, HttpRequests
 from tests.fuzz.targets.pluginsocket import Frames, Requests
 from tests.fuzz.targets.podresources import PodResourcesAnswer
+from tests.fuzz.targets.service import ServiceMessage
 from tests.fuzz.targets.state import Commands, PluginFiles, Reports, Web
 
 TARGETS: Mapping[str, type[Target]] = {
@@ -22,6 +23,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "gpu-files": GpuTreeTarget,
     "cdi-files": CdiDirectory,
     "pod-resources": PodResourcesAnswer,
+    "service-messages": ServiceMessage,
     "device-plugin-requests": Requests,
     "http2-frames": Frames,
     "admin-requests": AdminRequests,

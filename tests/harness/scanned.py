@@ -1,10 +1,10 @@
 """A scan of a plugin in the test's own process, as a serving plugin does it."""
 
-from hub import Device, Excluded, Plugin
+from hub import Device, Excluded, Plugin, Unmatched
 
 
-def scanned(plugin: Plugin) -> list[Device | Excluded]:
+def scanned(plugin: Plugin) -> list[Device | Excluded | Unmatched]:
     """Return what a plugin finds once it has prepared the node for it."""
     found = list(plugin.devices())
     devices = [each for each in found if isinstance(each, Device)]
-    return [*plugin.prepare(devices), *(each for each in found if isinstance(each, Excluded))]
+    return [*plugin.prepare(devices), *(each for each in found if not isinstance(each, Device))]
