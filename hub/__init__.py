@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hub._version import __version__
 
 if TYPE_CHECKING:
-    from hub.api.affinity import AllocationHint, read_allocation_hint
+    from hub.api.affinity import AllocationHint, best_numa_nodes, read_allocation_hint
     from hub.api.cdi import CDI_DIRECTORY, CdiSpecFiles, cdi_spec
     from hub.api.device import Allocation, Device, DeviceNode, Excluded, Mount, Unmatched
     from hub.api.health import ProbePolicy, RecoveryPolicy
@@ -73,6 +73,7 @@ __all__ = [
     "Unmatched",
     "UnreadableError",
     "__version__",
+    "best_numa_nodes",
     "call_service",
     "cdi_spec",
     "check_template",
@@ -95,7 +96,7 @@ __all__ = [
 _HOMES = {
     "hub.api.metrics": ("Histogram", "Kind", "Metric", "Sample"),
     "hub.api.plugin": ("NeedsRestart", "NoDevices", "Plugin", "RequestRejected", "Settings"),
-    "hub.api.affinity": ("AllocationHint", "read_allocation_hint"),
+    "hub.api.affinity": ("AllocationHint", "best_numa_nodes", "read_allocation_hint"),
     "hub.api.cdi": ("CDI_DIRECTORY", "CdiSpecFiles", "cdi_spec"),
     "hub.base.errors": ("ConfigError",),
     "hub.base.threads": ("SupervisedThread",),

@@ -1,4 +1,4 @@
-"""Hints on what a plugin has just allocated, so that other plugins can prefer devices close to it.
+"""Devices that are close to each other, and to those of other plugins: NUMA nodes, and hints on allocations.
 
 The kubelet allocates the resources of one container one after another. The hub records what a plugin has just
 allocated, if the plugin names the kind of its devices, and another plugin can prefer devices nearby. This is only a
@@ -6,11 +6,12 @@ hint: it may be old, belong to another container, or be missing.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from hub.api.device import Device
 from hub.api.runtime import Runtime
 from hub.base.jsonfile import read_file, replace_file
 from hub.base.nodedir import NODE_DIR
@@ -60,3 +61,25 @@ def _read(path: Path) -> AllocationHint | None:
         return read_file(path, AllocationHint)
     except UnreadableError:
         return None
+
+
+def best_numa_nodes(devices: Iterable[Device], size: int) -> set[int]:
+    """Return the NUMA node from which to choose devices for a container; none if no device has one.
+
+    It is the node with the fewest pieces of hardware that has enough of them, so that others stay whole, or else the
+    one with the most. Shares of one physical device count once.
+
+    Args:
+        devices: The devices that can be chosen.
+        size: How many are wanted.
+    """
+    hardware: dict[int, set[str]] = {}
+    for device in devices:
+        for node in device.numa:
+            hardware.setdefault(node, set()).add(device.physical or device.id)
+    if not hardware:
+        return set()
+    enough = {node: len(found) for node, found in hardware.items() if len(found) >= size}
+    if enough:
+        return {min(enough, key=lambda node: (enough[node], node))}
+    return {max(hardware, key=lambda node: (len(hardware[node]), -node))}

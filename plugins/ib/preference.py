@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice, repeat
 
-from hub import Device
+from hub import Device, best_numa_nodes
 
 Closeness = Callable[[str, str], int]
 """Returns how close two devices are, by PCI address: greater is closer."""
@@ -37,7 +37,7 @@ def prefer(  # noqa: PLR0917 - the kubelet's request, and the facts to answer it
     used = Counter(totals)
     used.subtract(Counter(device.physical for device in by_id.values()))
     left = [device for device in by_id.values() if device.id not in kept]
-    near = {node for device in required for node in device.numa} or _best_node(left, size)
+    near = {node for device in required for node in device.numa} or best_numa_nodes(left, size)
     chosen = _Chosen(required, used, near)
     for gpu in islice(chain(gpus, repeat("")), size - len(required)):
         close = {device.id: closeness(gpu, device.physical) if gpu else 0 for device in left}
@@ -83,17 +83,3 @@ class _Chosen:
         """Add a device."""
         self.devices.append(device)
         self._taken[device.physical] += 1
-
-
-def _best_node(devices: Sequence[Device], size: int) -> set[int]:
-    """Return the NUMA node with the fewest HCAs that has enough of them, else the one with the most."""
-    hcas: dict[int, set[str]] = {}
-    for device in devices:
-        for node in device.numa:
-            hcas.setdefault(node, set()).add(device.physical)
-    if not hcas:
-        return set()
-    enough = {node: len(found) for node, found in hcas.items() if len(found) >= size}
-    return {
-        min(enough, key=lambda node: (enough[node], node)) if enough else max(hcas, key=lambda n: (len(hcas[n]), -n))
-    }

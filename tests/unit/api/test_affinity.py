@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import Device, Plugin, Runtime, read_allocation_hint
+from hub import Device, Plugin, Runtime, best_numa_nodes, read_allocation_hint
 from hub.api import affinity
 from hub.plugin.deviceplugin.hints import record_allocation
 
@@ -63,3 +63,24 @@ def test_hints_that_are_old_or_nonsense(run_dir: str, monkeypatch: pytest.Monkey
 def test_a_hint_that_cannot_be_written(tmp_path: Path) -> None:
     """The container gets its devices all the same."""
     _allocate(str(tmp_path / "none"), "gpu", "0000:03:00.0")
+
+
+def _on(*nodes: int, physical: str = "") -> list[Device]:
+    return [Device(f"{node}-{number}", numa=[node], physical=physical) for number, node in enumerate(nodes)]
+
+
+NODES = {
+    "the smallest that is enough": (_on(0, 0, 0, 1, 1), 2, {1}),
+    "the largest if none is": (_on(0, 0, 0, 1, 1), 4, {0}),
+    "the first of equal ones": (_on(1, 1, 0, 0), 2, {0}),
+    "the first of equal ones that are too small": (_on(1, 0), 2, {0}),
+    "shares count once": ([*_on(0, 0, 0, physical="a"), *_on(1, 1)], 2, {1}),
+    "unknown": ([Device("a")], 1, set()),
+    "nothing": ([], 1, set()),
+}
+
+
+@pytest.mark.parametrize(("devices", "size", "nodes"), NODES.values(), ids=NODES)
+def test_the_best_numa_node(devices: list[Device], size: int, nodes: set[int]) -> None:
+    """Large groups of devices stay whole for those that need them."""
+    assert best_numa_nodes(devices, size) == nodes
