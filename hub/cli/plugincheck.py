@@ -1,6 +1,7 @@
 """Checks one plugin in a process of its own, and shows the result."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from hub.base.errors import HubError
@@ -90,7 +91,15 @@ def _print_devices(devices: Sequence[FoundDevice], reason: str) -> None:
         return
     columns = Column("device"), Column("resource"), Column("health"), Column("NUMA"), Column("files", least=20)
     table = Table(*columns, Column("reason", below=True, label=""))
-    for each in devices:
+    for _, alike in groupby(devices, _shared):
+        each, *others = alike
+        name = f"{each.id} ... {others[-1].id} ({len(others) + 1})" if others else each.id
         health = "unhealthy" if each.unhealthy else "healthy"
-        table.add(each.id, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)
+        table.add(name, each.resource, health, ", ".join(map(str, each.numa)), ", ".join(each.files), each.unhealthy)
     show(lambda: table, watch=False)
+
+
+def _shared(device: FoundDevice) -> object:
+    """Return what the shares of a physical device have in common; there may be thousands."""
+    name = device.physical or device.id
+    return device.resource, name, device.physical, device.unhealthy, device.numa, device.files

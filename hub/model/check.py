@@ -3,6 +3,8 @@
 The check runs in a process of its own because a plugin's code may crash, hang, and print anything.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from hub.base.untrusted import Integer
@@ -22,6 +24,10 @@ class FoundDevice(msgspec.Struct, frozen=True):
     numa: tuple[Integer, ...] = ()
     files: tuple[str, ...] = ()
     """Its device files and mounts, as paths on the node."""
+    physical: str = ""
+    """The physical device that it is a share of, if it is one."""
+    env: Mapping[str, str] = {}
+    """Environment variables for the container."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):

@@ -167,4 +167,4 @@ def _offered(scan: Scan) -> Iterator[FoundDevice]:
         for device in scanned.devices.values():
             paths = [node.host_path for node in device.nodes] + [mount.host_path for mount in device.mounts]
             fault, files = device.broken or device.unhealthy, tuple(fspath(path) for path in paths)
-            yield FoundDevice(name, device.id, fault, tuple(device.numa), files)
+            yield FoundDevice(name, device.id, fault, tuple(device.numa), files, device.physical, dict(device.env))

@@ -157,7 +157,10 @@ def test_a_scan_for_programs(tmp_path: Path) -> None:
     done = _check(tmp_path, "--plugin", "odd.py:Odd", "--scan", "--json")
     said = json.loads(done.stdout)
     assert done.returncode == Exit.USAGE
-    device = {"resource": "example.com/odd", "id": "a", "unhealthy": "cold", "numa": [1], "files": []}
+    device = {"resource": "example.com/odd", "id": "a", "unhealthy": "cold", "numa": [1], "files": []} | {
+        "physical": "",
+        "env": {},
+    }
     assert (said["devices"], said["excluded"]) == ([device], [{"id": "c", "reason": "not ours"}])
     assert [problem.partition(":")[0] for problem in said["problems"]] == ["example.com/odd"]
 
@@ -180,7 +183,8 @@ import hub
 class Odd(hub.Plugin):
     resource = "example.com/odd"
     def devices(self):
-        yield hub.Device("a", nodes=[hub.DeviceNode("/dev/null")])
+        for n in range(3):
+            yield hub.Device(f"a::{n}", nodes=[hub.DeviceNode("/dev/null")], physical="a")
         yield hub.Unmatched("no file matches /dev/x*", "example.com/odd")
 """
 
@@ -208,10 +212,11 @@ def test_what_a_file_would_offer(tmp_path: Path) -> None:
         tmp_path, circus_ini="[watcher:odd]\ncmd = python -m hub.plugin odd.py:Odd\nworking_dir = own\n", odd_yaml="{}"
     )
     done = _devices(tmp_path, "--plugin", "odd", "--scan", "odd.yaml")
-    assert (done.returncode, done.stdout.splitlines()[-2:]) == (
-        Exit.OK,
-        ["example.com/odd: no file matches /dev/x*", "odd.yaml: ok"],
-    ), done
+    assert [" ".join(line.split()) for line in done.stdout.splitlines()[2:]] == [
+        "a::0 ... a::2 (3) example.com/odd healthy /dev/null",
+        "example.com/odd: no file matches /dev/x*",
+        "odd.yaml: ok",
+    ], done
 
 
 @pytest.mark.parametrize(
