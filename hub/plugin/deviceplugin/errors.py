@@ -1,12 +1,16 @@
-"""The error that answers a request from the kubelet."""
+"""The error that answers a request from the kubelet, and how it names devices."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
 
 import grpc
 
+from hub.plugin.devices.validation import ID_CHARACTERS
+
 MESSAGE_BYTES = 4096
 """Maximum size of an error text in bytes. It travels in a header, and gRPC accepts 8 KiB for all headers together."""
+
+_MAX_IDS = 16
 
 
 class RpcError(Exception):
@@ -21,6 +25,17 @@ class RpcError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str, reasons: Sequence[str] = ()) -> None:
         super().__init__(_bounded(message, reasons))
         self.code = code
+
+
+def short_id(name: str) -> str:
+    """Return an id as a string of bounded length: it comes from the caller."""
+    return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
+
+
+def first_of(ids: Sequence[str]) -> str:
+    """Return the first few of many ids: an error travels in a header, which is small."""
+    more = len(ids) - _MAX_IDS
+    return ", ".join(short_id(name) for name in ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _bounded(message: str, reasons: Sequence[str]) -> str:

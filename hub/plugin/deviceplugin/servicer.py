@@ -1,14 +1,10 @@
 """The DevicePlugin service of one resource: answers come from memory, and every wait has a limit."""
 
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import grpc.aio
-from google.protobuf.message import DecodeError
-from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and has no types
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin, RequestRejected, overrides
@@ -22,21 +18,20 @@ from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginServicer as Wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
 from hub.model.plugin import Rejection
-from hub.plugin.deviceplugin.errors import RpcError
+from hub.plugin.deviceplugin.errors import RpcError, first_of, short_id
+from hub.plugin.deviceplugin.grpclog import keep_clients_out_of_log
 from hub.plugin.deviceplugin.hints import record_allocation
 from hub.plugin.deviceplugin.kubeletcalls import KubeletCalls
 from hub.plugin.deviceplugin.messages import ListEncoder, encode_allocation
 from hub.plugin.deviceplugin.server import Streams
 from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.scan import MAX_DEVICES
-from hub.plugin.devices.validation import ID_CHARACTERS, wrong_answer
+from hub.plugin.devices.validation import wrong_answer
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
 from hub.plugin.resets.service import ResetService
 from hub.reset.result import Outcome
-
-_MAX_IDS = 16
 
 MAX_CONTAINERS = 64
 """How many containers a request may be about; the kubelet's are about one. All of them together may keep the event loop
@@ -102,7 +97,7 @@ class DevicePluginServicer(Wire):
 
     def attach(self, server: grpc.aio.Server) -> None:
         """Add the service's methods to a server."""
-        _keep_clients_out_of_the_log()
+        keep_clients_out_of_log()
         add_DevicePluginServicer_to_server(self, server)
 
     @property
@@ -192,7 +187,7 @@ class DevicePluginServicer(Wire):
     async def _allocate(self, ids: Sequence[str]) -> wire.ContainerAllocateResponse:
         devices = self._resolve(ids)
         self._require_healthy(devices)
-        subject = f"{self._resource}: allocation of {_first_of(ids)}"
+        subject = f"{self._resource}: allocation of {first_of(ids)}"
         allocate, limit = self._plugin.allocate, self._plugin.allocate_timeout
         try:
             response = await self._call(allocate, lambda: self._respond(devices), limit)
@@ -222,10 +217,8 @@ class DevicePluginServicer(Wire):
 
     def _require_few(self, containers: Sequence[object]) -> None:
         if len(containers) > MAX_CONTAINERS:
-            message = (
-                f"{self._resource}: the request is for {len(containers)} containers, expected at most {MAX_CONTAINERS}"
-            )
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, message)
+            asked = f"the request is for {len(containers)} containers, expected at most {MAX_CONTAINERS}"
+            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{self._resource}: {asked}")
 
     def _resolve(self, ids: Iterable[str]) -> list[Device]:
         """Return the devices with these ids.
@@ -236,7 +229,7 @@ class DevicePluginServicer(Wire):
         known = self._devices.list.devices
         devices: dict[str, Device] = {}
         for name in ids:
-            subject = f"{self._resource}: device {_short(name)}"
+            subject = f"{self._resource}: device {short_id(name)}"
             if name not in known:
                 raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"{subject} does not exist")
             if name in devices:
@@ -247,7 +240,7 @@ class DevicePluginServicer(Wire):
     def _require_healthy(self, devices: Iterable[Device]) -> None:
         for device in devices:
             if reason := self._devices.list.health[device.id].reason:
-                message = f"{self._resource}: device {_short(device.id)} is not healthy: {reason}"
+                message = f"{self._resource}: device {short_id(device.id)} is not healthy: {reason}"
                 raise RpcError(grpc.StatusCode.UNAVAILABLE, message)
 
     async def _prefer(self, request: wire.ContainerPreferredAllocationRequest) -> list[str]:
@@ -265,7 +258,7 @@ class DevicePluginServicer(Wire):
         must, may = set(request.must_include_deviceIDs), {device.id for device in available}
         if ids and not (len(ids) == len(set(ids)) == size and must <= set(ids) <= may):
             return self._without_preference(
-                f"the plugin prefers {_first_of(ids)}, which is not a valid choice of {size}"
+                f"the plugin prefers {first_of(ids)}, which is not a valid choice of {size}"
             )
         return ids
 
@@ -297,33 +290,6 @@ class DevicePluginServicer(Wire):
         level = "debug" if reason == self._logged else "warning"
         self._logged = reason
         getattr(self._log, level)(event, reason=reason)
-
-
-def _keep_clients_out_of_the_log() -> None:
-    """Have gRPC log what concerns this process, and not what single clients do."""
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
-    # After some of these messages, gRPC prints the same traceback, with what it has imported under this name.
-    cygrpc.traceback = SimpleNamespace(print_exc=lambda: None)
-
-
-def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """Return whether a message from gRPC is about more than one client.
-
-    The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
-    connection before they got an error. Logged here, both could fill the log.
-    """
-    return not (record.exc_info and isinstance(record.exc_info[1], (DecodeError, grpc.aio.InternalError)))
-
-
-def _short(name: str) -> str:
-    """Return an id as a string of bounded length: it comes from the caller."""
-    return repr(name if len(name) <= ID_CHARACTERS else f"{name[:ID_CHARACTERS]}...")
-
-
-def _first_of(ids: Sequence[str]) -> str:
-    """Return the first few of many ids: an error travels in a header, which is small."""
-    more = len(ids) - _MAX_IDS
-    return ", ".join(_short(name) for name in ids[:_MAX_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ids(preferred: object) -> list[str]:

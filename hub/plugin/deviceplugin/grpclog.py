@@ -1,0 +1,24 @@
+"""What gRPC's server writes to the log."""
+
+import logging
+from types import SimpleNamespace
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc  # type: ignore[attr-defined] # compiled, and has no types
+
+
+def keep_clients_out_of_log() -> None:
+    """Have gRPC log what concerns this process, and not what single clients do."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_logging)
+    # After some of these messages, gRPC prints the same traceback, with what it has imported under this name.
+    cygrpc.traceback = SimpleNamespace(print_exc=lambda: None)
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether a message from gRPC is about more than one client.
+
+    The sender of a request that cannot be decoded gets that error. The others are about clients that ended their
+    connection before they got an error. Logged here, both could fill the log.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], (DecodeError, grpc.aio.InternalError)))
