@@ -57,7 +57,7 @@ def test_files_that_come_and_go(tmp_path: Path) -> None:
 
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
-    """What concerns nobody is not reported: the next report is of what does."""
+    """What does not concern the caller is not reported: the next report is of what does."""
     seen: list[str] = []
 
     def concerns(path: Path) -> bool:
