@@ -158,7 +158,7 @@ def test_times_are_those_of_the_code() -> None:
         "opened no stream within five seconds": connection.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to start serving before the older": registrar.DETACH_TIMEOUT == 3,
-        "A second after the older plugin's socket is gone": handover.SETTLE == 1,
+        "Two seconds after the older plugin's socket is gone": handover.SEEN_AFTER == 2,
         "A second after the other hub's registration": handover.LINGER == 1,
         "after three seconds they continue without it": ownerfile.LOCK_TIMEOUT == 3,
         "After 20 seconds (`HANDOVER_TIMEOUT` in `hub/model/heartbeat.py`) a plugin exits": HANDOVER_TIMEOUT == 20,

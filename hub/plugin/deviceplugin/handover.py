@@ -22,14 +22,18 @@ from hub.base.instances import now
 from hub.base.log import get_logger
 from hub.base.notifier import Notifier
 from hub.model.plugin import RegistrationStatus
-from hub.plugin.deviceplugin.connection import SETTLE, RegistrationError
+from hub.plugin.deviceplugin.connection import RegistrationError
 from hub.plugin.deviceplugin.server import DevicePluginServer
 from hub.plugin.ownership import Ownership, Role
 
 LINGER = 1.0
 """Seconds for which a plugin answers after the kubelet has begun to call another hub's: a call may be in progress."""
 
-REPEAT_TIMEOUT = 3.0
+SEEN_AFTER = 2.0
+"""Seconds from the end of another hub until the kubelet has seen the end of its stream, also on a node so busy that
+everything takes a second. Until then, the kubelet would not notice if this process were killed."""
+
+REPEAT_TIMEOUT = 4.0
 """Seconds within which another hub notices that a third one is gone, and has registered once more."""
 
 _MOMENT = 0.01
@@ -95,7 +99,7 @@ class Handover:
             return ""
         if self._ownership.has_hub and (hub := self._file.replaced_by):
             return f"the kubelet called hub {hub}"
-        if self._ended and _seconds_since(self._ended_at) >= SETTLE:
+        if self._ended and _seconds_since(self._ended_at) >= SEEN_AFTER:
             return f"hub {self._ended} is gone"
         return ""
 
@@ -168,7 +172,7 @@ class Handover:
         if hub and hub not in self._neighbours:
             # It came and went between two looks.
             self._set_ended(hub)
-        elif _seconds_since(self._ended_at) >= SETTLE:
+        elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""
 
     def _look(self) -> None:
@@ -179,7 +183,7 @@ class Handover:
 
     def _set_ended(self, hub: str) -> None:
         self._ended, self._ended_at = hub, now()
-        asyncio.get_running_loop().call_later(SETTLE + _MOMENT, self._notifier.notify)
+        asyncio.get_running_loop().call_later(SEEN_AFTER + _MOMENT, self._notifier.notify)
 
     async def _detach_kubelet(self, hubs: str, register: Callable[[Path], Awaitable[RegistrationError | None]]) -> bool:
         """Make the kubelet forget which socket has the name, with all streams open; return whether it has.

@@ -68,7 +68,7 @@ Three = tuple[Hub, Hub, Hub]
 @pytest.fixture
 def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
     """Three hubs, in the order of their start; none of their plugins serves yet."""
-    monkeypatch.setattr(handover, "SETTLE", 0.05)
+    monkeypatch.setattr(handover, "SEEN_AFTER", 0.05)
     monkeypatch.setattr(handover, "LINGER", 0.05)
     (tmp_path / SERVING_DIR).mkdir()
     run_dirs = [RunDir(tmp_path, name) for name in ("first", "second", "third")]
