@@ -61,7 +61,7 @@ def test_hints_that_are_old_or_nonsense(run_dir: str, monkeypatch: pytest.Monkey
 
 
 def test_a_hint_that_cannot_be_written(tmp_path: Path) -> None:
-    """The container still gets its devices."""
+    """The container gets its devices anyway."""
     _allocate(str(tmp_path / "none"), "gpu", "0000:03:00.0")
 
 

@@ -57,7 +57,7 @@ def test_files_that_come_and_go(tmp_path: Path) -> None:
 
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
-    """What does not concern the caller is not reported: the next report is of what does."""
+    """A file that is of no concern is not reported: the next report is of one that is."""
     seen: list[str] = []
 
     def concerns(path: Path) -> bool:
