@@ -22,6 +22,7 @@ from hub.base.exits import Exit
 from hub.cli import SECTIONS, cli
 from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
 from hub.supervisor.config import watchers as config
+from plugins.amd.settings import AMDSettings
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
@@ -76,6 +77,10 @@ IB_YAML = """\
 The configuration file of `plugins.ib:IB`, YAML or JSON: that of the RDMA shared device plugin, with additional keys.
 See [RDMA devices](ib.md)."""
 
+AMD_YAML = """\
+The configuration file of `plugins.amd:AMD`, YAML or JSON: the options of ROCm's device plugin, with additional keys.
+See [AMD GPUs](amd.md)."""
+
 STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
@@ -85,6 +90,7 @@ stub.yaml sets the path, by default in the run directory."""
 FILES: dict[str, tuple[Struct, str]] = {
     "gpu.yaml": (GPUSettings, GPU_YAML),
     "ib.yaml": (IBSettings, IB_YAML),
+    "amd.yaml": (AMDSettings, AMD_YAML),
     "stub.yaml": (StubSettings, STUB_YAML),
     "stub-faults.yaml": (Faults, STUB_FAULTS_YAML),
 }

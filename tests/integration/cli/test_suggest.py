@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hub.base.exits import Exit
 from hub.base.interpreter import inherited_environment
+from hub.supervisor.config.watchers import read_config, shipped_config
 from tests.harness.files import put
 
 CONFIG = """
@@ -30,6 +31,9 @@ class Own(hub.Plugin):
         if self.settings.__struct_fields__:
             raise ValueError
 """
+
+OTHERS = [plugin.name for plugin in read_config(shipped_config()) if plugin.name not in {"gpu", "ib"}]
+"""Plugins that come with the hub, for which the node has nothing."""
 
 
 def _suggest(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -59,9 +63,9 @@ def test_plugins_with_hardware(tmp_path: Path) -> None:
         "ib no NVIDIA adapter 0000:02:00.0 (15b3:1021)",
         "→ add [watcher:ib] to circus.ini, with cmd = python -m hub.plugin plugins.ib:IB, then dphub reload",
         "own yes unknown: its code was not loaded; --load loads it",
-        "stub no none",
+        *(f"{name} no none" for name in OTHERS),
     ]
     done = _suggest(tmp_path, "--json", "--load")
     plugins = {plugin.pop("plugin"): plugin for plugin in map(json.loads, done.stdout.splitlines())}
     own = {"starts": True, "hardware": ["a thing from 0000:01:00.0"], "problems": [], "loaded": True}
-    assert (plugins.keys(), plugins["own"]) == ({"nvidia", "ib", "own", "stub"}, own)
+    assert (plugins.keys(), plugins["own"]) == ({"nvidia", "ib", "own", *OTHERS}, own)

@@ -1,0 +1,81 @@
+"""Facts about the AMD GPUs on a node."""
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Link(IntEnum):
+    """How two GPUs are connected, as KFD numbers the types of links."""
+
+    NONE = 0
+    PCIE = 2
+    XGMI = 11
+
+
+class KfdNode(msgspec.Struct, frozen=True):
+    """A GPU in the topology of KFD: a card, or one of its partitions."""
+
+    number: int
+    """Its number in the topology, which changes when GPUs come and go."""
+    gpu_id: int
+    """The number by which KFD names it in the files of processes."""
+    render_minor: int
+    """The number of its render node, such as 128 of /dev/dri/renderD128."""
+    card: tuple[int, int, int]
+    """What the partitions of a card have in common: its serial number, PCI domain, and PCI bus and device."""
+    gfx: str = ""
+    """The architecture, such as "gfx942"."""
+    vram: int = 0
+    """Bytes of memory."""
+    simds: int = 0
+    simds_per_cu: int = 0
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A GPU on the PCI bus, to which the driver is bound."""
+
+    pci: str
+    numa: int | None = None
+    """Its NUMA node; None if unknown."""
+    compute: str = ""
+    """Its compute partition mode in lower case, such as "spx"; empty if it cannot be partitioned."""
+    memory: str = ""
+    """Its memory partition mode, such as "nps1"."""
+    can_set_compute: bool = False
+    """Whether its compute partition mode can be changed."""
+    can_set_memory: bool = False
+    device_id: str = ""
+    """Four hexadecimal digits, such as "74a1"."""
+    product: str = ""
+    """Its name as in the label of nodes: without spaces and brackets; empty if the driver knows none."""
+
+    @property
+    def mode(self) -> str:
+        """Both partition modes, such as "cpx_nps4"; empty if it cannot be partitioned."""
+        return f"{self.compute}_{self.memory}" if self.compute and self.memory else ""
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """What ROCm uses as one GPU: a card or one of its partitions."""
+
+    card: Card
+    node: KfdNode
+    files: tuple[str, ...]
+    """The names of its device files in /dev/dri, such as "card1" and "renderD128"."""
+    partition: int | None = None
+    """Its number on the card; None for a whole card."""
+    partitions: int = 1
+    """How many partitions the card has."""
+
+    @property
+    def id(self) -> str:
+        """The PCI address of the card, with the number of the partition: both stay when the kernel's numbers change."""
+        return self.card.pci if self.partition is None else f"{self.card.pci}-{self.partition}"
+
+
+class DriverFacts(msgspec.Struct, frozen=True):
+    """Facts about the driver."""
+
+    version: str = ""
+    source_version: str = ""

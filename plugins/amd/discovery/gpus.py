@@ -1,0 +1,187 @@
+"""Find the GPUs on a node: cards on the PCI bus and their partitions.
+
+A GPU consists of a KFD node and device files in /dev/dri. The number of the render node joins them: KFD has it among
+the properties of a node, and sysfs lists device files below the PCI device of a card, for its first partition, and
+below a platform device for each further partition. On cards with partitions the driver creates eight sets of device
+files, whatever the mode is, so those that KFD does not know are unused.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from hub import Host, MissingError, UnreadableError, read_text
+from plugins.amd.discovery.facts import Card, DriverFacts, Gpu, KfdNode
+from plugins.amd.discovery.files import DIGITS, attribute, entries, number
+from plugins.amd.discovery.kfd import Topology, generation, read_topology
+
+MODULE = "/sys/module/amdgpu"
+"""Exists while the driver is loaded."""
+
+CARDS = f"{MODULE}/drivers/pci:amdgpu"
+
+COMPUTE, MEMORY = "current_compute_partition", "current_memory_partition"
+"""Attributes of a card; cards that cannot be partitioned do not have them."""
+
+_PLATFORM = "/sys/devices/platform"
+_PARTITION = rf"amdgpu_xcp[._]{DIGITS}"
+"""The platform device of a partition; newer kernels write a dot."""
+
+_PCI = r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
+_MODE = "[A-Za-z]{1,8}[0-9]{0,3}"
+
+
+class GpusFound(NamedTuple):
+    """The GPUs of a node."""
+
+    gpus: Sequence[Gpu]
+    """In the order of their PCI addresses and partitions."""
+    excluded: Mapping[str, str]
+    """Why others cannot be used, by name."""
+
+
+class _DeviceFiles(NamedTuple):
+    """Device files in /dev/dri."""
+
+    source: str
+    """The name of the device in sysfs that lists them."""
+    names: tuple[str, ...]
+
+
+class _Slots:
+    """Device files by the number of their render node, and cards by that of their first partition."""
+
+    def __init__(self, host: Host) -> None:
+        self.files: dict[int, _DeviceFiles] = {}
+        self.cards: dict[int, Card] = {}
+        self.excluded: dict[str, str] = {}
+        for directory in entries(host.path(CARDS), _PCI):
+            self._add_card(directory)
+        for directory in entries(host.path(_PLATFORM), _PARTITION):
+            self._add_files(directory)
+
+    def _add_card(self, directory: Path) -> None:
+        minor = self._add_files(directory)
+        try:
+            card = _read_card(directory)
+        except ValueError as error:
+            self.excluded[directory.name] = str(error)
+            return
+        if minor is None:
+            self.excluded[directory.name] = f"the driver offers no render node for it ({CARDS}/{directory.name}/drm)"
+        else:
+            self.cards[minor] = card
+
+    def _add_files(self, directory: Path) -> int | None:
+        names = tuple(path.name for path in entries(directory / "drm", rf"(card|renderD){DIGITS}"))
+        minor = next((int(name.removeprefix("renderD")) for name in names if name.startswith("renderD")), None)
+        if minor is not None:
+            self.files[minor] = _DeviceFiles(directory.name, names)
+        return minor
+
+
+def read_gpus(host: Host) -> GpusFound:
+    """Read all GPUs."""
+    slots = _Slots(host)
+    topology = read_topology(host)
+    shared = {minor for minor, count in Counter(node.render_minor for node in topology.nodes).items() if count > 1}
+    own = {node.render_minor: node for node in topology.nodes if node.render_minor not in shared}
+    keys = Counter(own[minor].card for minor in slots.cards if minor in own)
+    excluded = dict(slots.excluded)
+    gpus: list[Gpu] = []
+    for minor, card in slots.cards.items():
+        if minor not in own:
+            excluded[card.pci] = _without_node(minor, minor in shared, topology)
+            continue
+        # Virtual functions of one card may have everything in common; each is one GPU.
+        key = own[minor].card
+        nodes = [node for node in own.values() if node.card == key] if keys[key] == 1 else [own[minor]]
+        gpus += _gpus_of(card, sorted(nodes, key=lambda node: node.render_minor), slots, excluded)
+    excluded |= _unknown(topology, slots, {gpu.node.number for gpu in gpus}, set(keys))
+    return GpusFound(sorted(gpus, key=lambda gpu: (gpu.card.pci, gpu.partition or 0)), excluded)
+
+
+def read_driver(host: Host) -> DriverFacts:
+    """Read the versions of the driver."""
+    return DriverFacts(attribute(host.path(f"{MODULE}/version")), attribute(host.path(f"{MODULE}/srcversion")))
+
+
+def signature(host: Host) -> object:
+    """Return what changes when GPUs come, go or are partitioned; sysfs gives no notification of it."""
+    cards = tuple(
+        (path.name, attribute(path / COMPUTE), attribute(path / MEMORY)) for path in entries(host.path(CARDS), _PCI)
+    )
+    return generation(host), cards, tuple(path.name for path in entries(host.path(_PLATFORM), _PARTITION))
+
+
+def _gpus_of(card: Card, nodes: Sequence[KfdNode], slots: _Slots, excluded: dict[str, str]) -> Iterator[Gpu]:
+    """Yield the GPUs of a card. The number of a partition is its place among the card's nodes in KFD."""
+    partitioned = len(nodes) > 1 or card.compute not in {"", "spx"}
+    for place, node in enumerate(nodes):
+        gpu = Gpu(card, node, (), place if partitioned else None, len(nodes))
+        if files := slots.files.get(node.render_minor):
+            yield msgspec.structs.replace(gpu, files=files.names)
+        else:
+            where = f"{_PLATFORM}/amdgpu_xcp*/drm"
+            excluded[gpu.id] = f"KFD lists it with renderD{node.render_minor}, which does not exist in {where}"
+
+
+def _without_node(minor: int, shared: bool, topology: Topology) -> str:  # noqa: FBT001 - called once
+    if shared:
+        return f"KFD lists several GPUs with its render node, renderD{minor}"
+    why = f"KFD lists no GPU with its render node, renderD{minor}, so ROCm cannot use it"
+    if not topology.hidden:
+        return why
+    numbers, reasons = ", ".join(map(str, topology.hidden)), "; ".join(dict.fromkeys(topology.hidden.values()))
+    return f"{why}; nodes {numbers} of KFD {reasons}: KFD shows a GPU only to processes that may open its device files"
+
+
+def _unknown(topology: Topology, slots: _Slots, used: set[int], keys: set[object]) -> Iterator[tuple[str, str]]:
+    """Yield what belongs to no GPU: nodes of KFD, and device files that are not in use."""
+    for node in topology.nodes:
+        if node.number not in used and node.card not in keys and node.render_minor not in slots.cards:
+            where = f"renderD{node.render_minor}"
+            yield f"KFD node {node.number}", f"no GPU of the driver has its address and its render node, {where}"
+    known = {node.render_minor for node in topology.nodes}
+    unused = [
+        files.source
+        for minor, files in slots.files.items()
+        if minor not in known and re.fullmatch(_PARTITION, files.source)
+    ]
+    if unused:
+        which = unused[0] if len(unused) == 1 else f"{len(unused)}, from {unused[0]} to {unused[-1]},"
+        yield "amdgpu_xcp", f"devices for partitions that do not exist in the cards' current modes: {which} not in KFD"
+
+
+def _read_card(directory: Path) -> Card:
+    return Card(
+        directory.name,
+        number(directory / "numa_node"),
+        _mode(directory / COMPUTE),
+        _mode(directory / MEMORY),
+        (directory / "available_compute_partition").exists(),
+        (directory / "available_memory_partition").exists(),
+        attribute(directory / "device").removeprefix("0x").lower(),
+        attribute(directory / "product_name").replace(" ", "_").replace("(", "").replace(")", ""),
+    )
+
+
+def _mode(path: Path) -> str:
+    """Read a partition mode; empty if the card cannot be partitioned.
+
+    Raises:
+        ValueError: the card can be partitioned, but its mode is unknown.
+    """
+    try:
+        text = read_text(path, errors="replace").strip()
+    except MissingError:
+        return ""
+    except UnreadableError as error:
+        raise ValueError(f"its {path.name} {error.problem}") from None
+    if not re.fullmatch(_MODE, text):
+        raise ValueError(f"its {path.name} is {text!r:.40}, expected a mode such as SPX or NPS1")
+    return text.lower()

@@ -1,0 +1,124 @@
+"""The AMD plugin's configuration: the options of ROCm's device plugin, and additional ones."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from hub import ConfigError, Settings
+
+DEVICE_COUNT = "AMD_GPU_DEVICE_COUNT"
+"""The variable that overrides `gpu.device_count`."""
+
+MAX_SHARES = 1000
+
+Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
+Gibibytes = Annotated[float, msgspec.Meta(ge=0)]
+Resource = Annotated[str, msgspec.Meta(pattern="^[a-z0-9.-]+/[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Shares = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARES)]
+
+
+class NamingStrategy(StrEnum):
+    """How the resources of GPUs are named."""
+
+    SINGLE = "single"
+    """As amd.com/gpu, all of them."""
+    MIXED = "mixed"
+    """By the partition modes, such as amd.com/cpx_nps4; as amd.com/gpu if a GPU cannot be partitioned."""
+
+
+class Selector(Settings, frozen=True):
+    """Selects GPUs: one entry of each list must match, and what is not set is ignored."""
+
+    products: tuple[str, ...] = ()
+    """Product names as in the label `amd.com/gpu.product-name`; `*` stands for any characters."""
+    device_ids: tuple[Hex, ...] = ()
+    """PCI devices, such as "74a1"."""
+    pci_addresses: tuple[str, ...] = ()
+    """PCI addresses of cards, such as "0000:05:00.0"."""
+    modes: tuple[str, ...] = ()
+    """Partition modes, such as "cpx_nps4"."""
+    min_vram: Gibibytes | None = None
+    """Least memory of a GPU or partition, in GiB."""
+    max_vram: Gibibytes | None = None
+    """Most memory, in GiB: integrated GPUs have little."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it would select all GPUs."""
+        return self == type(self)()
+
+
+class NamedResource(Settings, frozen=True):
+    """GPUs with a resource of their own."""
+
+    name: Resource
+    """The full name of the resource, such as "example.com/mi300x"."""
+    select: Selector
+    """The GPUs; each belongs to the first resource that selects it."""
+    shares: Shares | None = None
+    """How many containers can share one GPU; by default as the key `shares` of the whole file."""
+
+
+class GpuCount(Settings, frozen=True):
+    """`gpu`."""
+
+    device_count: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """How many cards are served, in the order of their PCI addresses; by default all."""
+
+
+class ResetCheck(Settings, frozen=True):
+    """The check before a container starts that no other process fills its GPU."""
+
+    check: bool = True
+    """Whether GPUs are checked; shared ones never are."""
+    timeout: Annotated[float, msgspec.Meta(ge=0, le=20)] = 10
+    """Seconds to wait for processes to exit before the container is refused."""
+    memory_slack: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """MiB that a process may hold without being in the way."""
+
+
+class AMDSettings(Settings, frozen=True):
+    """The whole file."""
+
+    resource_naming_strategy: NamingStrategy = NamingStrategy.SINGLE
+    """How the resources of GPUs are named, as the flag of ROCm's plugin."""
+    pulse: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """Seconds between scans, as the flag of ROCm's plugin; 0: 60 seconds. Changes of partitions lead to a scan within
+    seconds in any case."""
+    gpu: GpuCount = GpuCount()
+    shares: Shares = 1
+    """How many containers can share one GPU or partition, without any limit on memory or time."""
+    exclude: tuple[Selector, ...] = ()
+    """GPUs that are not served."""
+    resources: tuple[NamedResource, ...] = ()
+    """GPUs with a resource of their own, whatever the naming strategy is."""
+    reset: ResetCheck = ResetCheck()
+
+    def __post_init__(self) -> None:
+        for place, selector in self.selectors.items():
+            if selector.empty:
+                raise ValueError(f"{place} selects nothing in particular, expected at least one key, such as products")
+
+    @property
+    def selectors(self) -> Mapping[str, Selector]:
+        """All selectors, by their place in the file."""
+        excluding = {f"exclude[{place}]": selector for place, selector in enumerate(self.exclude)}
+        return excluding | {f"resources[{place}].select": each.select for place, each in enumerate(self.resources)}
+
+
+def apply_environment(settings: AMDSettings, environment: Mapping[str, str]) -> AMDSettings:
+    """Return the settings with the variable that ROCm's plugin documents; if it is empty, it has no effect.
+
+    Raises:
+        ConfigError: it is not a number.
+    """
+    text = environment.get(DEVICE_COUNT, "")
+    if not text:
+        return settings
+    try:
+        count = msgspec.convert(text, Annotated[int, msgspec.Meta(ge=0)], strict=False)
+    except msgspec.ValidationError:
+        raise ConfigError(DEVICE_COUNT, f'"{text}" is not a number of GPUs, expected 0 or more') from None
+    return msgspec.structs.replace(settings, gpu=GpuCount(device_count=count))
