@@ -1,0 +1,122 @@
+"""What the kernel shows may be anything: it costs the GPU concerned, and no other."""
+
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.harness.files import put
+from tests.harness.node import chance
+from tests.simulators.amdtree import PARTITIONS, AmdTree
+from tests.unit.plugins.amd.amd_node import plugin, result, scan
+
+ODD, GOOD = "0000:05:00.0", "0000:26:00.0"
+
+CARD = "sys/devices/pci0000:00/0000:05:00.0"
+NODE = "sys/class/kfd/kfd/topology/nodes/2"
+
+HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
+    "a NUMA node that is a word": (f"{CARD}/numa_node", b"one"),
+    "a NUMA node with digits that are not ASCII": (f"{CARD}/numa_node", "\u00b2".encode()),
+    "a NUMA node with many digits": (f"{CARD}/numa_node", b"9" * 5000),
+    "a product name that is not UTF-8": (f"{CARD}/product_name", b"\xff\xfe"),
+    "a product name that is a pipe": (f"{CARD}/product_name", None),
+    "a device id without an end": (f"{CARD}/device", "/dev/zero"),
+    "a connector beside the device files": (f"{CARD}/drm/card1-DP-1/status", b"connected"),
+    "memory that is not readable": (f"{NODE}/mem_banks/0/properties", None),
+    "memory of many digits": (f"{NODE}/mem_banks/0/properties", b"size_in_bytes " + b"9" * 5000),
+    "a number of KFD that is a word": (f"{NODE}/gpu_id", b"none"),
+    "a link to no node": (f"{NODE}/io_links/1/properties", b"type 11\nnode_to 999999\n"),
+    "a link of an unknown type": (f"{NODE}/io_links/1/properties", b"type 99\nnode_to 3\n"),
+    "a link without an end": (f"{NODE}/p2p_links/1/properties", "/dev/zero"),
+    "a node that is not a number": ("sys/class/kfd/kfd/topology/nodes/x/properties", b"drm_render_minor 128"),
+    "a processor that is not readable": ("sys/class/kfd/kfd/topology/nodes/0/properties", None),
+    "a partition with an odd name": ("sys/devices/platform/amdgpu_xcp.x/drm/renderD1/dev", b"226:1"),
+    "a partition without device files": ("sys/devices/platform/amdgpu_xcp.77/driver/x", b""),
+    "a card with an odd name": ("sys/module/amdgpu/drivers/pci:amdgpu/0000:05:00/numa_node", b"0"),
+    "a driver without a version": ("sys/module/amdgpu/version", None),
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> AmdTree:
+    """A node with two cards, one of which a test changes."""
+    tree = AmdTree(tmp_path)
+    tree.add(ODD)
+    tree.add(GOOD)
+    return tree
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+def test_an_odd_detail_costs_that_detail(tree: AmdTree, change: tuple[str, bytes | str | None]) -> None:
+    """Both GPUs are advertised."""
+    file, content = change
+    put(tree.root / file, content)
+    found = scan(tree)
+    assert list(found.devices) == [ODD, GOOD]
+    msgspec.json.encode(list(found.devices.values()))
+
+
+HARMFUL: dict[str, tuple[str, bytes | str | None, str]] = {
+    "a mode that is not one": (f"{CARD}/current_compute_partition", b"1 2", "is '1 2', expected a mode such as SPX"),
+    "an empty mode": (f"{CARD}/current_memory_partition", b"\n", "current_memory_partition is '', expected a mode"),
+    "an unreadable mode": (f"{CARD}/current_compute_partition", None, "current_compute_partition not a regular file"),
+    "an unreadable node": (f"{NODE}/properties", None, "KFD lists no GPU with its render node, renderD128"),
+    "a render node of many digits": (f"{NODE}/properties", b"drm_render_minor " + b"1" * 5000, "KFD lists no GPU with"),
+    "the render node of another": (f"{NODE}/properties", b"drm_render_minor 136", "KFD lists no GPU with"),
+    "no render node": (f"{NODE}/properties", b"simd_count 4", "KFD lists no GPU with its render node"),
+}
+
+
+@pytest.mark.parametrize("change", HARMFUL.values(), ids=HARMFUL)
+def test_an_odd_gpu_is_excluded(tree: AmdTree, change: tuple[str, bytes | str | None, str]) -> None:
+    """With the reason, and the other one is advertised, unless it is the same to KFD."""
+    file, content, reason = change
+    put(tree.root / file, content)
+    if content == b"drm_render_minor 136":
+        tree.add("0000:46:00.0")
+        put(tree.root / file, content)
+    found = scan(tree)
+    assert GOOD in found.devices or "several GPUs with its render node" in found.excluded[GOOD]
+    assert found.devices.keys().isdisjoint({ODD})
+    assert reason in found.excluded[ODD]
+
+
+def _change(tree: AmdTree, choice: random.Random) -> None:
+    """Add, remove or partition a card, hide a partition, or show all of them again."""
+    pci = f"0000:{choice.randrange(16, 20):x}:00.0"
+    card = tree.cards.get(pci)
+    if card is None:
+        tree.add(pci, compute=choice.choice(["", "SPX", "DPX", "CPX"]), memory="NPS1", numa=choice.randrange(2))
+    elif choice.random() < 0.3:
+        tree.remove(pci)
+    elif card.compute:
+        card.hidden.clear()
+        tree.partition(pci, choice.choice(["SPX", "DPX", "TPX", "QPX", "CPX"]), choice.choice(["NPS1", "NPS4"]))
+        if choice.random() < 0.3 and PARTITIONS[card.compute] > 1:
+            tree.hide(pci, PARTITIONS[card.compute] - 1)
+
+
+def _expected(tree: AmdTree) -> dict[str, tuple[str, str]]:
+    """The resource and render node of each GPU by its id, from what the tree was made of."""
+    found = {}
+    for pci, card in sorted(tree.cards.items()):
+        resource = f"amd.com/{card.compute}_{card.memory}".lower() if card.compute else "amd.com/gpu"
+        for number, minor in card.parts:
+            name = pci if card.compute in {"", "SPX"} else f"{pci}-{number}"
+            found[name] = resource, f"/dev/dri/renderD{minor}"
+    return found
+
+
+def test_the_list_follows_the_node(tmp_path: Path) -> None:
+    """After any changes, the devices are those of the node at that moment, each with its own file."""
+    choice = chance()
+    tree = AmdTree(tmp_path)
+    tree.add("0000:01:00.0")
+    plug = plugin(tree, resource_naming_strategy="mixed")
+    for step in range(60):
+        _change(tree, choice)
+        devices = result(plug).devices
+        found = {name: (device.resource, device.nodes[-1].host_path) for name, device in devices.items()}
+        assert found == _expected(tree), f"step {step}"
