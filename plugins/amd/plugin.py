@@ -89,7 +89,7 @@ class AMD(Plugin):
 
     def reset_settings(self) -> CheckSettings:
         """Return the settings of a check."""
-        return CheckSettings(self.settings.reset.timeout, int(self.settings.reset.memory_slack * 2**20))
+        return CheckSettings(self.settings.reset.timeout, self.settings.reset.memory_slack << 20)
 
     def _find(self) -> GpusFound:
         """Return the GPUs of the node.

@@ -1,5 +1,6 @@
 """The AMD plugin's configuration: the options of ROCm's device plugin, and additional ones."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
@@ -75,7 +76,7 @@ class ResetCheck(Settings, frozen=True):
     """Whether GPUs are checked; shared ones never are."""
     timeout: Annotated[float, msgspec.Meta(ge=0, le=20)] = 10
     """Seconds to wait for processes to exit before the container is refused."""
-    memory_slack: Annotated[float, msgspec.Meta(ge=0)] = 0
+    memory_slack: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
     """MiB that a process may hold without being in the way."""
 
 
@@ -84,7 +85,7 @@ class AMDSettings(Settings, frozen=True):
 
     resource_naming_strategy: NamingStrategy = NamingStrategy.SINGLE
     """How the resources of GPUs are named, as the flag of ROCm's plugin."""
-    pulse: Annotated[float, msgspec.Meta(ge=0)] = 0
+    pulse: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 0
     """Seconds between scans, as the flag of ROCm's plugin; 0: 60 seconds. Changes of partitions lead to a scan within
     seconds in any case."""
     gpu: GpuCount = GpuCount()
@@ -117,8 +118,6 @@ def apply_environment(settings: AMDSettings, environment: Mapping[str, str]) -> 
     text = environment.get(DEVICE_COUNT, "")
     if not text:
         return settings
-    try:
-        count = msgspec.convert(text, Annotated[int, msgspec.Meta(ge=0)], strict=False)
-    except msgspec.ValidationError:
-        raise ConfigError(DEVICE_COUNT, f'"{text}" is not a number of GPUs, expected 0 or more') from None
-    return msgspec.structs.replace(settings, gpu=GpuCount(device_count=count))
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ConfigError(DEVICE_COUNT, f"is {text!r:.40}, expected a number of GPUs, 0 or more")
+    return msgspec.structs.replace(settings, gpu=GpuCount(device_count=int(text)))

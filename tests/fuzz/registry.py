@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tests.fuzz.target import Target
+from tests.fuzz.targets.amd import AmdConfig, AmdTreeTarget
 from tests.fuzz.targets.config import CircusIni, GpuConfig, RdmaConfig
 from tests.fuzz.targets.hardware import CdiDirectory, GpuTreeTarget, RdmaTreeTarget
 from tests.fuzz.targets.live import AdminRequests, HttpRequests
@@ -15,11 +16,13 @@ TARGETS: Mapping[str, type[Target]] = {
     "circus-ini": CircusIni,
     "gpu-config": GpuConfig,
     "rdma-config": RdmaConfig,
+    "amd-config": AmdConfig,
     "reports": Reports,
     "web": Web,
     "commands": Commands,
     "plugin-files": PluginFiles,
     "rdma-sysfs": RdmaTreeTarget,
+    "amd-sysfs": AmdTreeTarget,
     "gpu-files": GpuTreeTarget,
     "cdi-files": CdiDirectory,
     "pod-resources": PodResourcesAnswer,

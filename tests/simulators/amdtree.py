@@ -190,7 +190,7 @@ class AmdTree:
         return self.root / "sys/class/kfd/kfd/topology"
 
     def _build_topology(self) -> None:
-        """KFD numbers its nodes anew when GPUs come and go."""
+        """KFD numbers its nodes again when GPUs come and go."""
         if self._changing:
             return
         shutil.rmtree(self._topology / "nodes", ignore_errors=True)

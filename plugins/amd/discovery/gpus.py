@@ -33,6 +33,8 @@ _PARTITION = rf"amdgpu_xcp[._]{DIGITS}"
 
 _PCI = r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
 _MODE = "[A-Za-z]{1,8}[0-9]{0,3}"
+_NAME = 100
+"""Characters of a product name that are shown, more than any has."""
 
 
 class GpusFound(NamedTuple):
@@ -166,7 +168,7 @@ def _read_card(directory: Path) -> Card:
         (directory / "available_compute_partition").exists(),
         (directory / "available_memory_partition").exists(),
         attribute(directory / "device").removeprefix("0x").lower(),
-        attribute(directory / "product_name").replace(" ", "_").replace("(", "").replace(")", ""),
+        attribute(directory / "product_name")[:_NAME].replace(" ", "_").replace("(", "").replace(")", ""),
     )
 
 

@@ -36,7 +36,7 @@ POOLS = [
 ]
 
 
-def _read(root: Path) -> list[Piece]:
+def read_pieces(root: Path) -> list[Piece]:
     """Read a directory tree into pieces."""
     pieces = []
     for path in sorted(root.rglob("*")):
@@ -69,7 +69,7 @@ class RdmaTreeTarget(Target):
         (root / "proc/7/fd/3").symlink_to("/dev/infiniband/uverbs1")
         self._put(root / f"sys/devices/pci0000:00/{VF}/reset_method", "flr\n")
         self._put(root / "sys/module/ib_core/parameters/netns_mode", "Y\n")
-        pieces = _read(root)
+        pieces = read_pieces(root)
         self._valid = {piece.name: piece.content for piece in pieces}
         directories = sorted({name.rpartition("/")[0] for name in self._valid})
         self._more = [f"{name}/{odd}" for name in directories for odd in ODD_NAMES]

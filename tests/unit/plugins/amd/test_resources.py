@@ -139,7 +139,7 @@ def test_the_variable_of_rocm() -> None:
     settings = msgspec.convert({"gpu": {"device_count": 2}}, AMDSettings)
     assert apply_environment(settings, {}).gpu.device_count == 2
     assert apply_environment(settings, {"AMD_GPU_DEVICE_COUNT": "1"}).gpu.device_count == 1
-    with pytest.raises(ConfigError, match='"all" is not a number of GPUs'):
+    with pytest.raises(ConfigError, match="is 'all', expected a number of GPUs"):
         apply_environment(settings, {"AMD_GPU_DEVICE_COUNT": "all"})
 
 
@@ -151,7 +151,7 @@ def test_the_variable_of_rocm() -> None:
         ({"resources": [{"name": "gpu", "select": {"modes": ["x"]}}]}, "matching regex"),
         ({"resource_naming_strategy": "double"}, "Invalid enum value 'double'"),
         ({"shares": 0}, "Expected `int` >= 1"),
-        ({"pulse": -1}, "Expected `float` >= 0"),
+        ({"pulse": -1}, "Expected `int` >= 0"),
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], problem: str) -> None:
