@@ -146,6 +146,7 @@ def _attributes(share: Share, driver: DriverFacts) -> dict[str, str]:
     known = {
         "product-name": card.product,
         "device-id": card.device_id,
+        "family": node.family,
         "architecture": node.gfx,
         "vram": f"{node.vram / 2**30:.0f}G" if node.vram else "",
         "simd-count": str(node.simds or ""),

@@ -1,8 +1,22 @@
 """Facts about the AMD GPUs on a node."""
 
+import re
 from enum import IntEnum
 
 import msgspec
+
+FAMILIES = {
+    "gfx902|gfx909|gfx90c": "RV",
+    "gfx9..": "AI",
+    "gfx1033": "VGH",
+    "gfx1035": "YC",
+    "gfx101.|gfx103[0124]": "NV",
+    "gfx110[012]": "GC_11_0_0",
+    "gfx1103": "GC_11_0_1",
+    "gfx115.": "GC_11_5_0",
+    "gfx120.": "GC_12_0_0",
+}
+"""The driver's families by architecture; the first pattern that matches counts. gfx1036 is in two families."""
 
 
 class Link(IntEnum):
@@ -30,6 +44,11 @@ class KfdNode(msgspec.Struct, frozen=True):
     """Bytes of memory."""
     simds: int = 0
     simds_per_cu: int = 0
+
+    @property
+    def family(self) -> str:
+        """The family to which the driver assigns it, as in the label of nodes; empty if unknown."""
+        return next((family for pattern, family in FAMILIES.items() if re.fullmatch(pattern, self.gfx)), "")
 
 
 class Card(msgspec.Struct, frozen=True):

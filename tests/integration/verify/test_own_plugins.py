@@ -8,12 +8,16 @@ import pytest
 from hub.testing.conformance import RULES, Limits, Outcome, check, started_by
 from hub.testing.plugin import STUB
 from tests.harness.gpu_support import GPU
+from tests.simulators.amdtree import mi210
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
 pytestmark = pytest.mark.fake_kubelet("it is a part of what is tested")
 
 CONFIG = """
+[watcher:amd]
+cmd = python -m hub.plugin plugins.amd:AMD
+graceful_timeout = 60
 [watcher:gpu]
 cmd = python -m hub.plugin plugins.gpu:GPU
 graceful_timeout = 60
@@ -23,6 +27,8 @@ graceful_timeout = 60
 [watcher:stub]
 cmd = python -m hub.plugin plugins.stub:Stub
 graceful_timeout = 60
+[env:amd]
+DPHUB_HOST_ROOT = {directory}/amd
 [env:gpu]
 DPHUB_HOST_ROOT = {directory}/gpu
 [env:ib]
@@ -39,17 +45,18 @@ CHANGE = ["sh", "-c", "echo 'unhealthy: {stub-0: the fan is loud}' > {kubelet_di
 @pytest.fixture
 def hub(directory: Path) -> list[str]:
     """The command that runs the hub with all plugins, on hardware that is simulated."""
-    for name in ("gpu", "ib"):
+    for name in ("amd", "gpu", "ib"):
         (directory / name).mkdir()
     SimulatedNode(directory / "gpu", "pair")
     two_connectx6(directory / "ib")
+    mi210(directory / "amd")
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
     flags = {"config": directory / "circus.ini", "plugin-dir": "{plugin_dir}", "run-dir": "{kubelet_dir}/run"}
     words = (f"--{name}={value}" for name, value in {**flags, "http": "127.0.0.1:0"}.items())
     return [sys.executable, "-P", "-m", "hub", "run", *words]
 
 
-@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca"])
+@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca", "amd.com/gpu"])
 async def test_they_pass(hub: list[str], resource: str) -> None:
     """All rules that apply to them, under the hub."""
     with started_by(hub, resource, limits=PATIENT, change=CHANGE if resource == STUB else ()) as subject:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub import Allocation, NoDevices
+from plugins.amd.discovery.facts import KfdNode
 from tests.simulators.amdtree import OAM, AmdTree, apu, mi210, mi300x
 from tests.unit.plugins.amd.amd_node import plugin, result, scan
 
@@ -39,6 +40,7 @@ def test_the_facts_are_those_of_the_labels(tmp_path: Path) -> None:
     assert attributes == {
         "product-name": "AMD_Instinct_MI300X_OAM",
         "device-id": "74a1",
+        "family": "AI",
         "architecture": "gfx942",
         "vram": "192G",
         "simd-count": "1216",
@@ -53,6 +55,19 @@ def test_the_facts_are_those_of_the_labels(tmp_path: Path) -> None:
     other = scan(mi210(tmp_path / "y")).devices["0000:03:00.0"].attributes
     assert (other["architecture"], other["vram"], other["cu-count"]) == ("gfx90a", "64G", "104")
     assert "compute-partitioning-supported" not in other
+
+
+@pytest.mark.parametrize(
+    ("gfx", "family"),
+    [
+        *(("gfx900", "AI"), ("gfx90a", "AI"), ("gfx950", "AI"), ("gfx90c", "RV"), ("gfx1010", "NV"), ("gfx1034", "NV")),
+        *(("gfx1033", "VGH"), ("gfx1035", "YC"), ("gfx1036", ""), ("gfx1101", "GC_11_0_0"), ("gfx1103", "GC_11_0_1")),
+        *(("gfx1151", "GC_11_5_0"), ("gfx1201", "GC_12_0_0"), ("gfx803", ""), ("", "")),
+    ],
+)
+def test_the_family(gfx: str, family: str) -> None:
+    """It follows from the architecture, as in the driver; where that is ambiguous, there is none."""
+    assert KfdNode(2, 1, 128, (0, 0, 0), gfx).family == family
 
 
 @pytest.mark.parametrize("separator", ["_", "."])
