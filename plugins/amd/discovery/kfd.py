@@ -7,7 +7,7 @@ permissions, even for root.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hub import Host, UnreadableError
+from hub import Host, MissingError, UnreadableError
 from plugins.amd.discovery.facts import KfdNode, Link
 from plugins.amd.discovery.files import DIGITS, attribute, entries, number, properties
 
@@ -37,6 +37,9 @@ def read_topology(host: Host) -> Topology:
     for directory in entries(host.path(_NODES), DIGITS):
         try:
             known = properties(directory / "properties", _PROPERTIES)
+        except MissingError:
+            # Removed in the meantime.
+            continue
         except UnreadableError as error:
             hidden[int(directory.name)] = error.problem
             continue
