@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MI300X, MI210, PHOENIX = "74a1", "740f", "15bf"
-"""PCI device ids; the last one is an integrated GPU."""
+MI300X = "74a1"
+"""A PCI device id."""
 
-PARTITIONS = {"": 1, "SPX": 1, "DPX": 2, "TPX": 3, "QPX": 4, "CPX": 8}
 GIB = 2**30
+_PARTITIONS = {"": 1, "SPX": 1, "DPX": 2, "TPX": 3, "QPX": 4}
 
 
 @dataclass
@@ -25,6 +25,7 @@ class SimulatedCard:
     gfx: int
     vram: int
     simds: int
+    xccs: int
     numa: int
     hive: int
     serial: int
@@ -37,9 +38,14 @@ class SimulatedCard:
     """Partitions that KFD does not list."""
 
     @property
+    def partitions(self) -> int:
+        """How many partitions its mode gives it: in mode CPX each of its compute dies is one."""
+        return self.xccs if self.compute == "CPX" else _PARTITIONS[self.compute]
+
+    @property
     def parts(self) -> Iterator[tuple[int, int]]:
         """The partitions, each with the number of its render node."""
-        return ((k, minor) for k, minor in enumerate(self.minors[: PARTITIONS[self.compute]]) if k not in self.hidden)
+        return ((k, minor) for k, minor in enumerate(self.minors[: self.partitions]) if k not in self.hidden)
 
     def gpu_id(self, partition: int = 0) -> int:
         """KFD's number of a partition."""
@@ -51,7 +57,8 @@ class AmdTree:
 
     Args:
         root: An empty directory.
-        separator: What is in the names of partitions' platform devices before the number; "." on newer kernels.
+        separator: What is in the names of partitions' platform devices before the number: "." on newer kernels, "_" on
+            older ones.
         processors: The number of NUMA nodes.
     """
 
@@ -89,6 +96,7 @@ class AmdTree:
         gfx: int = 90402,
         vram: int = 192 * GIB,
         simds: int = 1216,
+        xccs: int = 8,
         numa: int = 0,
         hive: int = 1,
         compute: str = "SPX",
@@ -98,7 +106,7 @@ class AmdTree:
         count = 8 if compute else 1
         minors = range(self._next_minor, self._next_minor + count)
         card = SimulatedCard(
-            *(pci, device, product, gfx, vram, simds, numa, hive),
+            *(pci, device, product, gfx, vram, simds, xccs, numa, hive),
             *(1 + zlib.crc32(pci.encode()), compute, memory, self._next_card, minors),
         )
         self._next_card, self._next_minor = self._next_card + count, self._next_minor + count
@@ -106,11 +114,8 @@ class AmdTree:
         function = self.function(pci)
         files = {"numa_node": numa, "vendor": "0x1002", "device": f"0x{device}"}
         files |= {"product_name": product} if product else {}
-        files |= (
-            {"available_compute_partition": "SPX, DPX, QPX, CPX", "available_memory_partition": "NPS1, NPS4"}
-            if (compute)
-            else {}
-        )
+        if compute:
+            files |= {"available_compute_partition": "SPX, DPX, QPX, CPX", "available_memory_partition": "NPS1, NPS4"}
         for name, value in files.items():
             self._put(function / name, value)
         self._add_files(function, card.card, minors[0])
@@ -129,6 +134,11 @@ class AmdTree:
         if compute:
             self._put(self.function(pci) / "current_compute_partition", compute)
             self._put(self.function(pci) / "current_memory_partition", memory)
+        self._build_topology()
+
+    def show(self, pci: str) -> None:
+        """KFD lists all partitions of a card again."""
+        self.cards[pci].hidden.clear()
         self._build_topology()
 
     def hide(self, pci: str, *partitions: int) -> None:
@@ -208,7 +218,7 @@ class AmdTree:
         node = self._topology / f"nodes/{numbers[card.pci, partition]}"
         domain, bus, rest = card.pci.split(":")
         slot, _, function = rest.partition(".")
-        parts = PARTITIONS[card.compute]
+        parts = card.partitions
         self._put_properties(
             node,
             cpu_cores_count=0,
@@ -217,7 +227,7 @@ class AmdTree:
             gfx_target_version=card.gfx,
             vendor_id=0x1002,
             device_id=int(card.device, 16),
-            location_id=int(bus, 16) << 8 | int(slot, 16) << 3 | int(function) | partition,
+            location_id=int(bus, 16) << 8 | int(slot, 16) << 3 | int(function) | self._number_bits(partition),
             domain=int(domain, 16),
             drm_render_minor=minor,
             hive_id=card.hive,
@@ -227,6 +237,10 @@ class AmdTree:
         self._put_properties(node / "mem_banks/0", heap_type=1, size_in_bytes=card.vram // parts)
         if partition == min(number for number, _ in card.parts):
             self._build_links(card, node, numbers)
+
+    def _number_bits(self, partition: int) -> int:
+        """The number of a partition in its location, where newer kernels have it elsewhere."""
+        return partition << 28 if self._separator == "." else partition
 
     def _build_links(self, card: SimulatedCard, node: Path, numbers: dict[tuple[str, int], int]) -> None:
         """Links of the first partition of a card; those of the others are the same."""
@@ -250,56 +264,3 @@ class AmdTree:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(f"{value}\n")
-
-
-OAM = ("05", "26", "46", "65", "85", "a6", "c6", "e5")
-"""The buses of the eight cards of a server, four on each processor."""
-
-
-def mi300x(root: Path, *modes: str, separator: str = ".") -> AmdTree:
-    """A server with eight MI300X, in these modes such as "CPX_NPS4"; the last one is that of all further cards."""
-    tree = AmdTree(root, separator=separator)
-    modes = modes or ("SPX_NPS1",)
-    with tree.changing():
-        for number, bus in enumerate(OAM):
-            compute, memory = modes[min(number, len(modes) - 1)].split("_")
-            tree.add(f"0000:{bus}:00.0", numa=number // 4, compute=compute, memory=memory)
-    return tree
-
-
-def mi210(root: Path) -> AmdTree:
-    """A server with eight MI210, which cannot be partitioned: bridges link four of them on each processor."""
-    tree = AmdTree(root)
-    with tree.changing():
-        for number, bus in enumerate(("03", "27", "43", "63", "83", "a3", "c3", "e3")):
-            tree.add(
-                f"0000:{bus}:00.0",
-                device=MI210,
-                product="AMD Instinct MI210",
-                gfx=90010,
-                vram=64 * GIB,
-                simds=416,
-                numa=number // 4,
-                hive=10 + number // 4,
-                compute="",
-                memory="",
-            )
-    return tree
-
-
-def apu(root: Path) -> AmdTree:
-    """A workstation with an integrated GPU, whose name the driver does not know."""
-    tree = AmdTree(root, processors=1)
-    tree.add(
-        "0000:c1:00.0",
-        device=PHOENIX,
-        product="",
-        gfx=110003,
-        vram=GIB // 2,
-        simds=24,
-        numa=-1,
-        hive=0,
-        compute="",
-        memory="",
-    )
-    return tree

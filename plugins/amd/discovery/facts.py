@@ -44,6 +44,8 @@ class KfdNode(msgspec.Struct, frozen=True):
     """Bytes of memory."""
     simds: int = 0
     simds_per_cu: int = 0
+    partition: int = 0
+    """The number of the partition on its card; on a card that is not partitioned it may be anything."""
 
     @property
     def family(self) -> str:

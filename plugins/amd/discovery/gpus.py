@@ -121,10 +121,12 @@ def signature(host: Host) -> object:
 
 
 def _gpus_of(card: Card, nodes: Sequence[KfdNode], slots: _Slots, excluded: dict[str, str]) -> Iterator[Gpu]:
-    """Yield the GPUs of a card. The number of a partition is its place among the card's nodes in KFD."""
+    """Yield the GPUs of a card. Where KFD gives partitions no numbers, their order gives them some."""
     partitioned = len(nodes) > 1 or card.compute not in {"", "spx"}
+    is_numbered = len({node.partition for node in nodes}) == len(nodes)
     for place, node in enumerate(nodes):
-        gpu = Gpu(card, node, (), place if partitioned else None, len(nodes))
+        number = node.partition if is_numbered else place
+        gpu = Gpu(card, node, (), number if partitioned else None, len(nodes))
         if files := slots.files.get(node.render_minor):
             yield msgspec.structs.replace(gpu, files=files.names)
         else:

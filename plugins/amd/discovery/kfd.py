@@ -54,6 +54,7 @@ def read_topology(host: Host) -> Topology:
                     _memory(host, directory.name),
                     known["simd_count"],
                     known["simd_per_cu"],
+                    partition_number(known["location_id"]),
                 )
             )
     return Topology(nodes, hidden)
@@ -62,10 +63,14 @@ def read_topology(host: Host) -> Topology:
 def card_key(serial: int, domain: int, location: int) -> tuple[int, int, int]:
     """Return what the partitions of a card have in common.
 
-    A location has the bus in bits 15 to 8 and the device in bits 7 to 3. The number of the partition is in the lowest
-    bits, or in bits 31 to 28, depending on the kernel.
+    A location has the bus in bits 15 to 8 and the device in bits 7 to 3.
     """
     return serial, domain, location >> 3 & 0x1FFF
+
+
+def partition_number(location: int) -> int:
+    """Return the number of a partition: bits 31 to 28 of its location, or the lowest bits, depending on the kernel."""
+    return location >> 28 & 0xF or location & 7
 
 
 def read_links(host: Host, node: int) -> Mapping[int, Link]:

@@ -7,7 +7,8 @@ import pytest
 from hub.testing.kubelet import ContainerStartError, FakeKubelet
 from hub.testing.plugin import PluginProcess
 from tests.harness.node import Node
-from tests.simulators.amdtree import AmdTree, apu
+from tests.simulators.amdnodes import apu
+from tests.simulators.amdtree import AmdTree
 
 FIRST, SECOND = "0000:05:00.0", "0000:26:00.0"
 

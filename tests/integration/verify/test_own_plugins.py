@@ -8,7 +8,7 @@ import pytest
 from hub.testing.conformance import RULES, Limits, Outcome, check, started_by
 from hub.testing.plugin import STUB
 from tests.harness.gpu_support import GPU
-from tests.simulators.amdtree import mi210
+from tests.simulators.amdnodes import mi210
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 

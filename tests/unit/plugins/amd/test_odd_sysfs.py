@@ -1,15 +1,13 @@
 """What the kernel shows may be anything: it costs the GPU concerned, and no other."""
 
-import random
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.harness.files import put
-from tests.harness.node import chance
-from tests.simulators.amdtree import PARTITIONS, AmdTree
-from tests.unit.plugins.amd.amd_node import plugin, result, scan
+from tests.simulators.amdtree import AmdTree
+from tests.unit.plugins.amd.amd_node import scan
 
 ODD, GOOD = "0000:05:00.0", "0000:26:00.0"
 
@@ -81,42 +79,3 @@ def test_an_odd_gpu_is_excluded(tree: AmdTree, change: tuple[str, bytes | str | 
     assert GOOD in found.devices or "several GPUs with its render node" in found.excluded[GOOD]
     assert found.devices.keys().isdisjoint({ODD})
     assert reason in found.excluded[ODD]
-
-
-def _change(tree: AmdTree, choice: random.Random) -> None:
-    """Add, remove or partition a card, hide a partition, or show all of them again."""
-    pci = f"0000:{choice.randrange(16, 20):x}:00.0"
-    card = tree.cards.get(pci)
-    if card is None:
-        tree.add(pci, compute=choice.choice(["", "SPX", "DPX", "CPX"]), memory="NPS1", numa=choice.randrange(2))
-    elif choice.random() < 0.3:
-        tree.remove(pci)
-    elif card.compute:
-        card.hidden.clear()
-        tree.partition(pci, choice.choice(["SPX", "DPX", "TPX", "QPX", "CPX"]), choice.choice(["NPS1", "NPS4"]))
-        if choice.random() < 0.3 and PARTITIONS[card.compute] > 1:
-            tree.hide(pci, PARTITIONS[card.compute] - 1)
-
-
-def _expected(tree: AmdTree) -> dict[str, tuple[str, str]]:
-    """The resource and render node of each GPU by its id, from what the tree was made of."""
-    found = {}
-    for pci, card in sorted(tree.cards.items()):
-        resource = f"amd.com/{card.compute}_{card.memory}".lower() if card.compute else "amd.com/gpu"
-        for number, minor in card.parts:
-            name = pci if card.compute in {"", "SPX"} else f"{pci}-{number}"
-            found[name] = resource, f"/dev/dri/renderD{minor}"
-    return found
-
-
-def test_the_list_follows_the_node(tmp_path: Path) -> None:
-    """After any changes, the devices are those of the node at that moment, each with its own file."""
-    choice = chance()
-    tree = AmdTree(tmp_path)
-    tree.add("0000:01:00.0")
-    plug = plugin(tree, resource_naming_strategy="mixed")
-    for step in range(60):
-        _change(tree, choice)
-        devices = result(plug).devices
-        found = {name: (device.resource, device.nodes[-1].host_path) for name, device in devices.items()}
-        assert found == _expected(tree), f"step {step}"

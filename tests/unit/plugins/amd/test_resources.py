@@ -8,37 +8,11 @@ import pytest
 
 from hub import ConfigError
 from plugins.amd.settings import AMDSettings, apply_environment
-from tests.simulators.amdtree import AmdTree, mi210, mi300x
+from tests.simulators.amdnodes import mi210
+from tests.simulators.amdtree import AmdTree
 from tests.unit.plugins.amd.amd_node import plugin, result, scan
 
 FIRST, SECOND, THIRD = "0000:05:00.0", "0000:26:00.0", "0000:46:00.0"
-
-DOCUMENTED: dict[str, tuple[tuple[str, ...], dict[str, int], dict[str, int]]] = {
-    "whole cards": (("SPX_NPS1",), {"amd.com/gpu": 8}, {"amd.com/spx_nps1": 8}),
-    "partitions": (("CPX_NPS4",), {"amd.com/gpu": 64}, {"amd.com/cpx_nps4": 64}),
-    "both": (
-        (*("SPX_NPS1",) * 5, "CPX_NPS1"),
-        {"amd.com/gpu": 5},
-        {"amd.com/spx_nps1": 5, "amd.com/cpx_nps1": 24},
-    ),
-}
-"""The examples of ROCm's plugin: modes, resources with the strategy single and with mixed."""
-
-
-@pytest.mark.parametrize(("modes", "single", "mixed"), DOCUMENTED.values(), ids=DOCUMENTED)
-def test_the_examples_of_rocm(
-    tmp_path: Path, modes: tuple[str, ...], single: dict[str, int], mixed: dict[str, int]
-) -> None:
-    """The resources are those that ROCm documents; a node that its plugin refuses has the most common mode."""
-    tree = mi300x(tmp_path, *modes)
-    assert scan(tree).counts == single
-    assert scan(tree, resource_naming_strategy="mixed").counts == mixed
-
-
-@pytest.mark.parametrize("strategy", ["single", "mixed"])
-def test_cards_that_cannot_be_partitioned(tmp_path: Path, strategy: str) -> None:
-    """They are amd.com/gpu with either strategy."""
-    assert scan(mi210(tmp_path), resource_naming_strategy=strategy).counts == {"amd.com/gpu": 8}
 
 
 def _three(root: Path) -> AmdTree:
