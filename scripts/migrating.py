@@ -26,8 +26,8 @@ What other device plugins do in a case, and what ours do. The cases follow the c
 Each case is a test here, so this page says what the code does. `python -m scripts.migrating` generates it from the
 files in tests/unit/migrating. How to migrate is in [Migrating](migrating.md).
 
-In the results, `0` is the first GPU, `0:1` the second MIG device on it, and `0::1` the second share of it. `exits`:
-the plugin ends with an error, and is restarted. `rejected`: the settings are an error, and nothing is served.
+In the results, `0` is the first GPU, `0:1` the second MIG device or partition on it, and `0::1` the second share of it.
+`exits`: the plugin ends with an error, and is restarted. `rejected`: the settings are an error, and nothing is served.
 `failed`: the admission of the pod fails.
 """
 
@@ -84,6 +84,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     gpu: dict[str, dict[str, Any]]
     rdma: dict[str, dict[str, Any]]
+    amd: dict[str, dict[str, Any]]
 
 
 class Loaded(msgspec.Struct, frozen=True):

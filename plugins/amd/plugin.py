@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy
-from plugins.amd.discovery.facts import Card, DriverFacts, Gpu, Link
+from plugins.amd.discovery.facts import DriverFacts, Gpu, Link
 from plugins.amd.discovery.gpus import CARDS, MODULE, GpusFound, read_driver, read_gpus, signature
 from plugins.amd.discovery.kfd import KFD, read_links
 from plugins.amd.health import warning
@@ -152,15 +152,11 @@ def _attributes(share: Share, driver: DriverFacts) -> dict[str, str]:
         "simd-count": str(node.simds or ""),
         "cu-count": str(node.simds // node.simds_per_cu) if node.simds_per_cu else "",
         "compute-memory-partition": card.mode,
-        "compute-partitioning-supported": _truth(card, supported=card.can_set_compute),
-        "memory-partitioning-supported": _truth(card, supported=card.can_set_memory),
+        "compute-partitioning-supported": str(card.can_set_compute).lower(),
+        "memory-partitioning-supported": str(card.can_set_memory).lower(),
         "driver-version": driver.version,
         "driver-src-version": driver.source_version,
         "render node": next((name for name in share.gpu.files if name.startswith("renderD")), ""),
         "shared": f"{share.shares} shares" if share.shares > 1 else "",
     }
     return {name: value for name, value in known.items() if value}
-
-
-def _truth(card: Card, *, supported: bool) -> str:
-    return str(supported).lower() if card.mode or supported else ""

@@ -1,7 +1,7 @@
 """What other plugins do in a case is what these do; each difference is known, and has a reason."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import pytest
 from scripts.migrating import NOT_YET, Case, load_cases
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
-from tests.unit.migrating import gpu, rdma
+from tests.unit.migrating import amd, gpu, rdma
 from tests.unit.migrating.hardware import build_gpu_node, build_rdma_node
 
 LOADED = load_cases()
@@ -25,16 +25,26 @@ ON_A_GPU_NODE: dict[str, Callable[..., Any]] = {
     "gpu-shares-by-gpu": gpu.run_gpus_of_shares,
     "gpu-scores": gpu.run_scores,
 }
-ON_AN_RDMA_NODE: dict[str, Callable[..., Any]] = {
+ON_A_TREE: dict[str, Callable[..., Any]] = {
     "rdma-devices": rdma.run_devices,
     "rdma-members": rdma.run_members,
     "rdma-answer": rdma.run_answer,
+    "amd-devices": amd.run_devices,
+    "amd-answer": amd.run_answer,
+    "amd-facts": amd.run_facts,
+    "amd-preference": amd.run_preference,
 }
+TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
+    "rdma": (build_rdma_node, LOADED.hardware.rdma),
+    "amd": (amd.build_amd_node, LOADED.hardware.amd),
+}
+"""How the nodes of these kinds of cases are built, and from what."""
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,
     "gpu-pattern": gpu.run_pattern,
     "gpu-xids": gpu.run_xids,
     "rdma-settings": rdma.run_settings,
+    "amd-settings": amd.run_settings,
 }
 
 
@@ -98,10 +108,11 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(name, value)
     if run := WITHOUT_NODE.get(located.kind):
         result = run(case, tmp_path)
-    elif run := ON_AN_RDMA_NODE.get(located.kind):
+    elif run := ON_A_TREE.get(located.kind):
         root = tmp_path / "root"
         root.mkdir()
-        result = run(case, build_rdma_node(root, LOADED.hardware.rdma[located.hardware]), tmp_path)
+        build, nodes_of_this_kind = TREES[located.kind.partition("-")[0]]
+        result = run(case, build(root, nodes_of_this_kind[located.hardware]), tmp_path)
     else:
         node = nodes.get(located.hardware)
         monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -151,6 +162,7 @@ def test_there_are_enough_cases() -> None:
         "NVIDIA k8s-device-plugin",
         "Mellanox k8s-rdma-shared-dev-plugin",
         "SR-IOV network device plugin",
+        "ROCm k8s-device-plugin",
     }
 
 
@@ -169,4 +181,5 @@ def test_every_difference_has_a_reason() -> None:
 
 def test_all_hardware_is_used() -> None:
     """No node is left over."""
-    assert {*LOADED.hardware.gpu, *LOADED.hardware.rdma} - {each.hardware for each in ALL} == set()
+    hardware = LOADED.hardware
+    assert {*hardware.gpu, *hardware.rdma, *hardware.amd} - {each.hardware for each in ALL} == set()
