@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy
+from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched
 from plugins.amd.discovery.facts import DriverFacts, Gpu, Link
 from plugins.amd.discovery.gpus import CARDS, MODULE, GpusFound, read_driver, read_gpus, signature
 from plugins.amd.discovery.kfd import KFD, read_links
@@ -47,7 +47,7 @@ class AMD(Plugin):
         """Return the resources that the settings name."""
         return iter(declared(self.settings))
 
-    def devices(self) -> Iterator[Device | Excluded]:
+    def devices(self) -> Iterator[Device | Excluded | Unmatched]:
         """Return the GPUs, by the resources to which the settings assign them."""
         found = self._find()
         driver = read_driver(self.host)
@@ -58,6 +58,7 @@ class AMD(Plugin):
             yield _device(share, driver)
         for name, reason in (*found.excluded.items(), *planned.excluded):
             yield Excluded(name, reason)
+        yield from planned.unmatched
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the partition modes, and which GPUs exist."""

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from hub import Unmatched
 from plugins.amd.discovery.facts import Gpu
 from plugins.amd.settings import AMDSettings, NamingStrategy, Selector
 
@@ -33,7 +34,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     shares: tuple[Share, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
-    """Excluded GPUs and keys without effect, and the reasons."""
+    """Excluded GPUs, and the reasons."""
+    unmatched: tuple[Unmatched, ...] = ()
+    """Keys that match no GPU."""
 
 
 def declared(settings: AMDSettings) -> Iterable[str]:
@@ -55,8 +58,7 @@ def plan(settings: AMDSettings, gpus: Sequence[Gpu]) -> Plan:
         if gpu.id in named:
             resource, count = named[gpu.id]
             shares += [Share(resource, gpu, number, count) for number in range(count)]
-    excluded |= _without_effect(settings, gpus)
-    return Plan(tuple(shares), tuple(excluded.items()))
+    return Plan(tuple(shares), tuple(excluded.items()), tuple(_unmatched(settings, gpus)))
 
 
 def selects(selector: Selector, gpu: Gpu) -> bool:
@@ -129,11 +131,13 @@ def _mode_resource(settings: AMDSettings, gpu: Gpu) -> str:
     return f"{DOMAIN}/{gpu.card.mode}"
 
 
-def _without_effect(settings: AMDSettings, gpus: Sequence[Gpu]) -> Iterator[tuple[str, str]]:
+def _unmatched(settings: AMDSettings, gpus: Sequence[Gpu]) -> Iterator[Unmatched]:
     """Yield the keys that match no GPU, and what there is to match."""
+    resources = {f"resources[{place}].select": each.name for place, each in enumerate(settings.resources)}
     for place, selector in settings.selectors.items():
         if not any(selects(selector, gpu) for gpu in gpus):
-            yield place, f"matches no GPU of this node; {_kinds(gpus)}"
+            reason = f"{place} matches no GPU of this node; {_kinds(gpus)}"
+            yield Unmatched(reason, resources.get(place, ""))
 
 
 def _kinds(gpus: Sequence[Gpu]) -> str:

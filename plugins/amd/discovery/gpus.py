@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from hub import Host, MissingError, UnreadableError, read_text
+from hub import PCI_ADDRESS, Host, MissingError, PciFunction, UnreadableError, read_attribute, read_text
 from plugins.amd.discovery.facts import Card, DriverFacts, Gpu, KfdNode
-from plugins.amd.discovery.files import DIGITS, attribute, entries, number
+from plugins.amd.discovery.files import DIGITS, entries
 from plugins.amd.discovery.kfd import Topology, generation, read_topology
 
 MODULE = "/sys/module/amdgpu"
@@ -31,7 +31,6 @@ _PLATFORM = "/sys/devices/platform"
 _PARTITION = rf"amdgpu_xcp[._]{DIGITS}"
 """The platform device of a partition; newer kernels write a dot."""
 
-_PCI = r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
 _MODE = "[A-Za-z]{1,8}[0-9]{0,3}"
 _NAME = 100
 """Characters of a product name that are shown, more than any has."""
@@ -61,7 +60,7 @@ class _Slots:
         self.files: dict[int, _DeviceFiles] = {}
         self.cards: dict[int, Card] = {}
         self.excluded: dict[str, str] = {}
-        for directory in entries(host.path(CARDS), _PCI):
+        for directory in entries(host.path(CARDS), PCI_ADDRESS.pattern):
             self._add_card(directory)
         for directory in entries(host.path(_PLATFORM), _PARTITION):
             self._add_files(directory)
@@ -109,13 +108,16 @@ def read_gpus(host: Host) -> GpusFound:
 
 def read_driver(host: Host) -> DriverFacts:
     """Read the versions of the driver."""
-    return DriverFacts(attribute(host.path(f"{MODULE}/version")), attribute(host.path(f"{MODULE}/srcversion")))
+    return DriverFacts(
+        read_attribute(host.path(f"{MODULE}/version")), read_attribute(host.path(f"{MODULE}/srcversion"))
+    )
 
 
 def signature(host: Host) -> object:
     """Return what changes when GPUs come, go or are partitioned; sysfs gives no notification of it."""
     cards = tuple(
-        (path.name, attribute(path / COMPUTE), attribute(path / MEMORY)) for path in entries(host.path(CARDS), _PCI)
+        (path.name, read_attribute(path / COMPUTE), read_attribute(path / MEMORY))
+        for path in entries(host.path(CARDS), PCI_ADDRESS.pattern)
     )
     return generation(host), cards, tuple(path.name for path in entries(host.path(_PLATFORM), _PARTITION))
 
@@ -162,15 +164,16 @@ def _unknown(topology: Topology, slots: _Slots, used: set[int], keys: set[object
 
 
 def _read_card(directory: Path) -> Card:
+    function = PciFunction(directory)
     return Card(
-        directory.name,
-        number(directory / "numa_node"),
+        function.address,
+        function.numa,
         _mode(directory / COMPUTE),
         _mode(directory / MEMORY),
         (directory / "available_compute_partition").exists(),
         (directory / "available_memory_partition").exists(),
-        attribute(directory / "device").removeprefix("0x").lower(),
-        attribute(directory / "product_name")[:_NAME].replace(" ", "_").replace("(", "").replace(")", ""),
+        function.device,
+        read_attribute(directory / "product_name")[:_NAME].replace(" ", "_").replace("(", "").replace(")", ""),
     )
 
 

@@ -7,9 +7,9 @@ permissions, even for root.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hub import Host, MissingError, UnreadableError
+from hub import Host, MissingError, UnreadableError, read_attribute, read_number
 from plugins.amd.discovery.facts import KfdNode, Link
-from plugins.amd.discovery.files import DIGITS, attribute, entries, number, properties
+from plugins.amd.discovery.files import DIGITS, entries, properties
 
 KFD = "/sys/class/kfd/kfd"
 """Exists while the driver's compute part is loaded."""
@@ -47,7 +47,7 @@ def read_topology(host: Host) -> Topology:
             nodes.append(
                 KfdNode(
                     int(directory.name),
-                    number(directory / "gpu_id") or 0,
+                    read_number(directory / "gpu_id") or 0,
                     known["drm_render_minor"],
                     card_key(known["unique_id"], known["domain"], known["location_id"]),
                     _architecture(known["gfx_target_version"]),
@@ -89,7 +89,7 @@ def read_links(host: Host, node: int) -> Mapping[int, Link]:
 
 def generation(host: Host) -> str:
     """Return what changes with the topology; empty if KFD does not exist."""
-    return attribute(host.path(f"{KFD}/topology/generation_id"))
+    return read_attribute(host.path(f"{KFD}/topology/generation_id"))
 
 
 def gpu_ids(host: Host, render_minors: Iterable[int]) -> Mapping[int, int]:

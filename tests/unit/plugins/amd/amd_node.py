@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hub import Device, Excluded, Host
+from hub import Device, Excluded, Host, Unmatched
 from plugins.amd.plugin import AMD
 from plugins.amd.settings import AMDSettings
 from tests.harness.scanned import scanned
@@ -17,6 +17,8 @@ class Found(NamedTuple):
 
     devices: dict[str, Device]
     excluded: dict[str, str]
+    unmatched: list[str]
+    """What the settings do not match."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -38,4 +40,5 @@ def result(scanning: AMD) -> Found:
     """Scan the node of a plugin."""
     found = scanned(scanning)
     devices = {each.id: each for each in found if isinstance(each, Device)}
-    return Found(devices, {each.id: each.reason for each in found if isinstance(each, Excluded)})
+    excluded = {each.id: each.reason for each in found if isinstance(each, Excluded)}
+    return Found(devices, excluded, [each.reason for each in found if isinstance(each, Unmatched)])

@@ -97,7 +97,7 @@ def test_selectors(tmp_path: Path, selector: dict[str, Any], excluded: list[str]
     assert [name for name in found.excluded if name.startswith("0000:")] == excluded
     kinds = "it has 2 of AMD_Instinct_MI300X_OAM, device id 74a1, spx_nps1, 192 GiB; 1 of AMD_Instinct_MI210, "
     if not excluded:
-        assert found.excluded["exclude[0]"] == f"matches no GPU of this node; {kinds}device id 740f, 64 GiB"
+        assert found.unmatched == [f"exclude[0] matches no GPU of this node; {kinds}device id 740f, 64 GiB"]
 
 
 def test_a_number_of_cards(tmp_path: Path) -> None:
