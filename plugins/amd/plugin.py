@@ -11,7 +11,7 @@ from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy,
 from plugins.amd.discovery.facts import DriverFacts, Gpu, Link
 from plugins.amd.discovery.gpus import CARDS, MODULE, GpusFound, read_driver, read_gpus, signature
 from plugins.amd.discovery.kfd import KFD, read_links
-from plugins.amd.health import warning
+from plugins.amd.health import Exporter, warning
 from plugins.amd.preference import Candidate, distance, prefer
 from plugins.amd.reset.settings import CheckSettings
 from plugins.amd.resources import Share, declared, plan
@@ -29,15 +29,17 @@ class AMD(Plugin):
 
     settings: AMDSettings
     config_env = "CONFIG_FILE_PATH"
-    # Repartitioning the cards of a node one by one takes GPUs away and brings them back several times.
-    recovery = RecoveryPolicy(max_recoveries=10)
+    hint_kind = "gpu"
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
         self.settings = apply_environment(self.settings, os.environ)
         self.scan_interval = self.settings.pulse or SCAN_INTERVAL
+        # Repartitioning the cards of a node one by one takes GPUs away and brings them back several times.
+        self.recovery = RecoveryPolicy(stable_for=self.settings.health.stable_for, max_recoveries=10)
         if self.settings.reset.check:
             self.reset = "plugins.amd.reset:reset"
+        self._exporter = Exporter(self.host, self.settings.health)
         self._shares: Mapping[tuple[str, str], Share] = {}
         self._links: Mapping[tuple[str, str], Link] = {}
         self._linked: object = None
@@ -55,17 +57,19 @@ class AMD(Plugin):
         self._read_links(found.gpus)
         self._shares = {(share.resource, share.id): share for share in planned.shares}
         for share in planned.shares:
-            yield _device(share, driver)
+            yield _device(share, driver, self._exporter.reports.fault(share.gpu))
         for name, reason in (*found.excluded.items(), *planned.excluded):
             yield Excluded(name, reason)
         yield from planned.unmatched
+        if self._exporter.problem:
+            yield Excluded("metrics exporter", f"it gives no reports on the health of GPUs: {self._exporter.problem}")
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Watch the partition modes, and which GPUs exist."""
+        """Watch the partition modes, which GPUs exist, and what the metrics exporter reports."""
         pause = threading.Event()
         last: object = None
         while True:
-            now = signature(self.host)
+            now = signature(self.host), self._exporter.poll()
             if last not in {None, now}:
                 changed()
             last = now
@@ -127,7 +131,7 @@ class AMD(Plugin):
         self._links, self._linked = links, nodes
 
 
-def _device(share: Share, driver: DriverFacts) -> Device:
+def _device(share: Share, driver: DriverFacts, fault: str) -> Device:
     gpu = share.gpu
     return Device(
         share.id,
@@ -137,6 +141,7 @@ def _device(share: Share, driver: DriverFacts) -> Device:
         physical=gpu.id if share.shares > 1 else "",
         pci=[gpu.card.pci],
         attributes=_attributes(share, driver),
+        unhealthy=fault,
         warning=warning(gpu),
     )
 

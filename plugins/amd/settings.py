@@ -69,6 +69,20 @@ class GpuCount(Settings, frozen=True):
     """How many cards are served, in the order of their PCI addresses; by default all."""
 
 
+class HealthRules(Settings, frozen=True):
+    """When a GPU counts as unhealthy."""
+
+    exporter: str = "/var/lib/amd-metrics-exporter/amdgpu_device_metrics_exporter_grpc.socket"
+    """The socket on which AMD's metrics exporter reports the health of GPUs. If it does not exist, or this is empty, no
+    report counts."""
+    interval: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 10
+    """Seconds between requests to the exporter."""
+    unhealthy_after: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30
+    """Seconds for which the exporter must report a GPU as unhealthy before it is unhealthy."""
+    stable_for: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60
+    """Seconds without a fault before a GPU is healthy again."""
+
+
 class ResetCheck(Settings, frozen=True):
     """The check before a container starts that no other process fills its GPU."""
 
@@ -95,6 +109,7 @@ class AMDSettings(Settings, frozen=True):
     """GPUs that are not served."""
     resources: tuple[NamedResource, ...] = ()
     """GPUs with a resource of their own, whatever the naming strategy is."""
+    health: HealthRules = HealthRules()
     reset: ResetCheck = ResetCheck()
 
     def __post_init__(self) -> None:

@@ -88,11 +88,19 @@ class Gpu(msgspec.Struct, frozen=True):
     """Its number on the card; None for a whole card."""
     partitions: int = 1
     """How many partitions the card has."""
+    source: str = ""
+    """The name of the device in sysfs that lists its device files: the PCI address of the card, or "amdgpu_xcp.3"."""
 
     @property
     def id(self) -> str:
         """The PCI address of the card, with the number of the partition: both stay when the kernel's numbers change."""
         return self.card.pci if self.partition is None else f"{self.card.pci}-{self.partition}"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the metrics exporter may have for it; what concerns a card concerns all its partitions."""
+        own = f"{self.card.pci[:-1]}{self.partition}" if self.partition else self.card.pci
+        return frozenset({self.card.pci, self.source, own})
 
 
 class DriverFacts(msgspec.Struct, frozen=True):

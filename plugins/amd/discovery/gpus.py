@@ -130,7 +130,7 @@ def _gpus_of(card: Card, nodes: Sequence[KfdNode], slots: _Slots, excluded: dict
         number = node.partition if is_numbered else place
         gpu = Gpu(card, node, (), number if partitioned else None, len(nodes))
         if files := slots.files.get(node.render_minor):
-            yield msgspec.structs.replace(gpu, files=files.names)
+            yield msgspec.structs.replace(gpu, files=files.names, source=files.source)
         else:
             where = f"{_PLATFORM}/amdgpu_xcp*/drm"
             excluded[gpu.id] = f"KFD lists it with renderD{node.render_minor}, which does not exist in {where}"

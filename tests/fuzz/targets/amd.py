@@ -33,6 +33,7 @@ CONFIG = {
     "shares": 2,
     "exclude": [{"max_vram": 4}, {"products": ["AMD*"], "device_ids": ["740f"]}],
     "resources": [{"name": "example.com/x", "select": {"modes": ["spx_nps1"], "min_vram": 1.5}, "shares": 3}],
+    "health": {"exporter": "/run/exporter.sock", "interval": 5, "unhealthy_after": 30.5, "stable_for": 60},
     "reset": {"check": True, "timeout": 3, "memory_slack": 16},
 }
 

@@ -1,0 +1,47 @@
+"""Ask AMD's metrics exporter which GPUs are unhealthy."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hub import ServiceError, call_service, message_fields
+
+METHODS = ("/metricssvc.MetricsService/List", "/gpumetricssvc.MetricsService/List")
+"""The method that lists all GPUs: by the name to which exporters answer, and by that in their description."""
+
+_STATE = 1
+"""The field of the response with the state of a GPU, repeated."""
+
+_HEALTH, _DEVICE = 3, 5
+"""Fields of a state. The device is a PCI address."""
+
+_UNHEALTHY = "unhealthy"
+"""The exporter writes it in lower case; anything else is no verdict."""
+
+
+def unhealthy_devices(socket: Path) -> frozenset[str]:
+    """Return the names of the GPUs that the exporter reports as unhealthy.
+
+    Raises:
+        hub.ServiceError: it does not answer, or not in a way that can be understood.
+    """
+    states = [
+        message_fields(state) for state in message_fields(_ask(socket)).get(_STATE, ()) if isinstance(state, bytes)
+    ]
+    return frozenset(_text(state, _DEVICE) for state in states if _text(state, _HEALTH) == _UNHEALTHY)
+
+
+def _ask(socket: Path) -> bytes:
+    usual, described = METHODS
+    try:
+        return call_service(socket, usual)
+    except ServiceError as error:
+        try:
+            return call_service(socket, described)
+        except ServiceError:
+            raise error from None
+
+
+def _text(state: Mapping[int, Sequence[int | bytes]], field: int) -> str:
+    """Return a field as text in lower case; empty if it is missing."""
+    value = state.get(field, [b""])[-1]
+    return value.decode(errors="replace").lower() if isinstance(value, bytes) else ""

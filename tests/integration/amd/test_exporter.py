@@ -1,0 +1,85 @@
+"""AMD's metrics exporter as an input of health."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from hub import Host
+from hub.testing.kubelet import FakeKubelet
+from plugins.amd.discovery.exporter import METHODS
+from plugins.amd.health import Exporter
+from plugins.amd.settings import HealthRules
+from tests.harness.node import Node
+from tests.simulators.amdexporter import SimulatedExporter
+from tests.simulators.amdtree import AmdTree
+
+FIRST, SECOND = "0000:05:00.0", "0000:26:00.0"
+SOCKET = "/run/exporter.sock"
+STATES = {FIRST: "healthy", SECOND: "unhealthy", "0000:46:00.0": "UNKNOWN"}
+
+
+async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
+    """It cannot be allocated until the exporter finds nothing wrong; others can."""
+    root = node.directory / "root"
+    root.mkdir()
+    tree = AmdTree(root)
+    tree.add(FIRST)
+    tree.add(SECOND)
+    exporter = SimulatedExporter(root / SOCKET[1:])
+    config = f"health: {{exporter: {SOCKET}, interval: 1, unhealthy_after: 0, stable_for: 0}}"
+    node.start_plugin("plugins.amd:AMD", name="amd", config=config, env={"DPHUB_HOST_ROOT": str(root)})
+    await kubelet.wait_for("amd.com/gpu", 2)
+    with exporter.running():
+        exporter.states = STATES
+        await kubelet.wait_for("amd.com/gpu", 1)
+        got = (await kubelet.admit("job", {"amd.com/gpu": 1})).containers["main"]
+        assert got.devices["amd.com/gpu"] == [FIRST]
+        exporter.states = {FIRST: "healthy", SECOND: "healthy"}
+        await kubelet.wait_for("amd.com/gpu", 2)
+
+
+@pytest.fixture
+def path(directory: Path) -> Path:
+    """Where the exporter serves."""
+    return directory / SOCKET[1:]
+
+
+@pytest.fixture
+def polled(directory: Path) -> Exporter:
+    """What asks it; each poll does."""
+    return Exporter(Host(directory), HealthRules(exporter=SOCKET, interval=0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) -> None:
+    """Exporters do not answer to the name in their own description."""
+    exporter = SimulatedExporter(path, method.split("/")[1])
+    exporter.states = STATES
+    with exporter.running():
+        polled.poll()
+    assert (polled.reports.unhealthy(), polled.problem) == ({SECOND}, "")
+
+
+@pytest.mark.parametrize("answer", [b"\xff", b"\x0a\x05x", b"\x0a\x01\xff"])
+def test_an_answer_that_is_not_one(path: Path, polled: Exporter, answer: bytes) -> None:
+    """It is a problem that the status shows, and no verdict; the last one counts."""
+    exporter = SimulatedExporter(path)
+    exporter.states = STATES
+    with exporter.running():
+        polled.poll()
+        exporter.answer = answer
+        polled.poll()
+    assert "not a Protocol Buffers message" in polled.problem
+    assert polled.reports.unhealthy() == {SECOND}
+
+
+def test_no_exporter(path: Path, polled: Exporter) -> None:
+    """It is no problem; a socket on which nothing answers is one."""
+    polled.poll()
+    assert (polled.reports.unhealthy(), polled.problem) == (set(), "")
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(path))
+    polled.poll()
+    assert f"{path}: /metricssvc.MetricsService/List failed" in polled.problem
