@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched
+from hub import Device, DeviceNode, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched, pci_functions
 from plugins.amd.discovery.facts import DriverFacts, Gpu, Link
 from plugins.amd.discovery.gpus import CARDS, MODULE, GpusFound, read_driver, read_gpus, signature
 from plugins.amd.discovery.kfd import KFD, read_links
@@ -19,6 +19,9 @@ from plugins.amd.settings import AMDSettings, apply_environment
 
 POLL_INTERVAL = 2.0
 """Seconds between looks at the partition modes; sysfs gives no notification when they change."""
+
+AMD_VENDOR, GPU_CLASSES = "1002", ("03", "12")
+"""The PCI vendor id, and the classes of display controllers and of accelerators."""
 
 SCAN_INTERVAL = 60.0
 """Seconds between scans: everything that changes often is watched."""
@@ -91,6 +94,12 @@ class AMD(Plugin):
         if not chosen:
             self._log.warning("preference not found", available=len(available), required=len(required), size=size)
         return chosen
+
+    def hardware(self) -> Iterator[str]:
+        """Return AMD's GPUs on the PCI bus."""
+        for function in pci_functions(self.host, vendor=AMD_VENDOR):
+            if function.class_code.startswith(GPU_CLASSES):
+                yield f"AMD GPU {function}"
 
     def reset_settings(self) -> CheckSettings:
         """Return the settings of a check."""

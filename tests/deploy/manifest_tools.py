@@ -28,6 +28,7 @@ OVERLAYS: Mapping[str, Values] = {"kubernetes": KUBERNETES, "openshift": OPENSHI
 
 VALUES: Mapping[str, Values] = {
     "alerts": {"alerts": {"enabled": True}},
+    "amd-exporter": {"amdExporter": {"enabled": True}},
     "driver-root": {"nvidiaDriverRoot": "/run/nvidia/driver"},
     "kubelet-root": {"kubeletRoot": "/var/lib/k0s/kubelet"},
     "mps": {"mps": {"enabled": True}},

@@ -75,6 +75,7 @@ class AmdTree:
         self._put("sys/module/amdgpu/srcversion", "3A6F1B2C4D5E")
         (self._driver / "module").mkdir(parents=True)
         (root / "sys/devices/platform/serial8250").mkdir(parents=True)
+        self._bus.mkdir(parents=True)
         (root / "dev/dri").mkdir(parents=True)
         self._put("dev/kfd", "")
         self._build_topology()
@@ -112,7 +113,12 @@ class AmdTree:
         self._next_card, self._next_minor = self._next_card + count, self._next_minor + count
         self.cards[pci] = card
         function = self.function(pci)
-        files = {"numa_node": numa, "vendor": "0x1002", "device": f"0x{device}"}
+        files = {
+            "numa_node": numa,
+            "vendor": "0x1002",
+            "device": f"0x{device}",
+            "class": "0x120000" if compute else "0x030000",
+        }
         files |= {"product_name": product} if product else {}
         if compute:
             files |= {"available_compute_partition": "SPX, DPX, QPX, CPX", "available_memory_partition": "NPS1, NPS4"}
@@ -123,7 +129,8 @@ class AmdTree:
             name = f"amdgpu_xcp{self._separator}{self._partitions}"
             self._add_files(self.root / "sys/devices/platform" / name, card.card + number, minor)
             self._partitions += 1
-        (self._driver / pci).symlink_to(os.path.relpath(function, self._driver))
+        for directory in (self._driver, self._bus):
+            (directory / pci).symlink_to(os.path.relpath(function, directory))
         self.partition(pci, compute, memory)
         return card
 
@@ -149,7 +156,8 @@ class AmdTree:
     def remove(self, pci: str) -> None:
         """The card is gone, with the device files of all its partitions."""
         card = self.cards.pop(pci)
-        (self._driver / pci).unlink()
+        for directory in (self._driver, self._bus):
+            (directory / pci).unlink()
         shutil.rmtree(self.function(pci))
         for minor in card.minors:
             for directory in (self.root / "sys/devices/platform").glob(f"*/drm/renderD{minor}"):
@@ -194,6 +202,10 @@ class AmdTree:
     @property
     def _driver(self) -> Path:
         return self.root / "sys/module/amdgpu/drivers/pci:amdgpu"
+
+    @property
+    def _bus(self) -> Path:
+        return self.root / "sys/bus/pci/devices"
 
     @property
     def _topology(self) -> Path:

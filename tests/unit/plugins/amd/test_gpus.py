@@ -7,6 +7,7 @@ import pytest
 
 from hub import Allocation, NoDevices
 from plugins.amd.discovery.facts import KfdNode
+from tests.harness.files import put
 from tests.simulators.amdnodes import OAM, apu, mi210, mi300x
 from tests.simulators.amdtree import AmdTree
 from tests.unit.plugins.amd.amd_node import plugin, result, scan
@@ -157,6 +158,19 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
     found = scan(tree, exclude=[{"max_vram": 4}])
     assert found.devices == {}
     assert found.excluded == {"0000:c1:00.0": "excluded by exclude[0] of the settings"}
+
+
+def test_hardware_with_and_without_a_driver(tmp_path: Path) -> None:
+    """The plugin is suggested for AMD's GPUs and accelerators, and not for other functions of them."""
+    tree = AmdTree(tmp_path)
+    assert list(plugin(tree).hardware()) == []
+    tree.add(FIRST)
+    tree.add(LAST, compute="", memory="")
+    for pci, number in (("0000:e5:00.1", "0x040300"), ("0000:e6:00.0", "0x038000")):
+        put(tmp_path / f"sys/bus/pci/devices/{pci}/vendor", b"0x1002\n")
+        put(tmp_path / f"sys/bus/pci/devices/{pci}/class", number.encode())
+    found = [text.partition(" (")[0] for text in plugin(tree).hardware()]
+    assert found == [f"AMD GPU {pci}" for pci in (FIRST, LAST, "0000:e6:00.0")]
 
 
 def test_virtual_functions_on_one_device(tmp_path: Path) -> None:
