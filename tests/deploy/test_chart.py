@@ -84,7 +84,7 @@ REFUSED: list[tuple[Values, str]] = [
     ({"image": {"pullPolicy": "never"}}, "'/image/pullPolicy': value must be one of '', 'Always'"),
     ({"podAnnotations": {"a": True}}, "'/podAnnotations/a': got boolean, want string"),
     ({"podSecurityContext": {"runAsNonRoot": True}}, "podSecurityContext.runAsNonRoot: the hub runs as root"),
-    ({"requireHardware": ["nic"]}, "'/requireHardware/0': value must be one of 'gpu', 'rdma'"),
+    ({"requireHardware": ["nic"]}, "'/requireHardware/0': value must be one of 'gpu', 'rdma', 'amd'"),
     ({**VALUES["unprivileged"], **VALUES["mps"]}, "unprivileged cannot be combined with mps or resets"),
     ({**VALUES["unprivileged"], **VALUES["resets"]}, "unprivileged cannot be combined with mps or resets"),
 ]

@@ -210,6 +210,8 @@ def test_only_nodes_with_the_hardware() -> None:
     node = pod(objects)["affinity"]["nodeAffinity"]
     assert node["preferredDuringSchedulingIgnoredDuringExecution"] == preferred
     assert _required(charted({"requireHardware": ["rdma"], "affinity": None})) == [[rdma]]
+    amd = [[f"feature.node.kubernetes.io/{label}"] for label in ("pci-1002.present", "amd-gpu")]
+    assert _required(charted({"requireHardware": ["amd"], "affinity": None})) == amd
 
 
 def _required(objects: list[Object]) -> list[list[str]]:

@@ -8,10 +8,11 @@
 {{- end }}
 {{- end }}
 
-{{/* By what `requireHardware` names: labels of Node Feature Discovery and of NVIDIA's GPU operator, one of which suffices. */}}
+{{/* By what `requireHardware` names: labels of Node Feature Discovery and of the vendors' GPU operators, one of which suffices. */}}
 {{- define "dphub.hardwareLabels" -}}
 gpu: [feature.node.kubernetes.io/pci-10de.present, nvidia.com/gpu.present]
 rdma: [feature.node.kubernetes.io/pci-15b3.present]
+amd: [feature.node.kubernetes.io/pci-1002.present, feature.node.kubernetes.io/amd-gpu]
 {{- end }}
 
 {{/*
