@@ -1,0 +1,121 @@
+"""Read the Intel GPUs of a node from sysfs and /dev."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from hub import Host
+from plugins.intel.discovery import pci
+from plugins.intel.discovery.pci import PciFunction
+
+DEV = "/dev"
+DRI = "/dev/dri"
+BY_PATH = "/dev/dri/by-path"
+"""Links to the files in /dev/dri, named by PCI address; udev makes them."""
+
+_INTEL, _DISPLAY = "0x8086", "0x03"
+_MINOR = re.compile("(card|renderD)[0-9]+")
+"""The files of a GPU. An entry controlD* has no file on any kernel of today."""
+_MEI = re.compile("mei[0-9]+")
+_SENSOR = re.compile("temp[0-9]{1,4}_input")
+_LABEL = re.compile("[a-z0-9_]{1,32}")
+_MILLIDEGREES = re.compile("-?[0-9]{1,9}")
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """An Intel GPU: a physical or virtual function."""
+
+    pci: str
+    """Its PCI address, which does not change when the numbers of its files do."""
+    device: str
+    """Its device id, such as "0x56c0"."""
+    driver: str
+    """Empty if no driver is bound."""
+    numa: int | None = None
+    """Its NUMA node; None if unknown."""
+    pf: str = ""
+    """The PCI address of its physical function; empty unless it is virtual."""
+    vfs: int = 0
+    """The number of its virtual functions."""
+    files: tuple[str, ...] = ()
+    """Its files in /dev/dri, such as "card0" and "renderD128"."""
+    absent: tuple[str, ...] = ()
+    """Files that the kernel names, and that do not exist."""
+    links: tuple[str, ...] = ()
+    """Its links in /dev/dri/by-path."""
+    meis: tuple[str, ...] = ()
+    """The files of its management engines in /dev, such as "mei0"."""
+    survivability: bool = False
+    """Whether the driver keeps it alive only so that its firmware can be repaired."""
+
+    @property
+    def render(self) -> str:
+        """The path of its render node; empty if it has none."""
+        return next((f"{DRI}/{name}" for name in self.files if name.startswith("renderD")), "")
+
+
+class Gpus(NamedTuple):
+    """The Intel GPUs of a node."""
+
+    gpus: list[Gpu]
+    """In the order of their PCI addresses."""
+    unreadable: Mapping[str, str]
+    """Why others cannot be used, by PCI address."""
+
+
+def read_gpus(host: Host) -> Gpus:
+    """Read all Intel GPUs, also those that no driver has taken."""
+    found = pci.read_functions(host, _INTEL, _DISPLAY)
+    links = [path.name for path in pci.entries(host.path(BY_PATH))]
+    return Gpus([_read_gpu(host, function, links) for function in found.functions], found.unreadable)
+
+
+def read_temperatures(host: Host, gpu: Gpu) -> list[tuple[str, float]]:
+    """Read the temperatures of a GPU in degrees Celsius, with their names.
+
+    The names are those of xe: "pkg", "vram" and others. i915 has one temperature, that of the package, without a name.
+    """
+    found = []
+    for monitor in pci.entries(host.path(f"{pci.DIRECTORY}/{gpu.pci}/hwmon")):
+        for sensor in _names(monitor, _SENSOR):
+            value = pci.text(monitor / sensor)
+            if _MILLIDEGREES.fullmatch(value):
+                found.append((_sensor_name(monitor, sensor), int(value) / 1000))
+    return found
+
+
+def _sensor_name(monitor: Path, sensor: str) -> str:
+    name = sensor.removesuffix("_input")
+    label = pci.text(monitor / f"{name}_label") or "pkg"
+    return label if _LABEL.fullmatch(label) else name
+
+
+def _read_gpu(host: Host, function: PciFunction, links: Iterable[str]) -> Gpu:
+    minors = _names(function.path / "drm", _MINOR)
+    files = tuple(name for name in minors if host.path(f"{DRI}/{name}").exists())
+    return Gpu(
+        function.address,
+        function.device,
+        function.driver,
+        function.numa,
+        function.pf,
+        function.vfs,
+        files=files,
+        absent=tuple(name for name in minors if name not in files),
+        links=tuple(name for name in links if name.startswith(f"pci-{function.address}-") and name.isprintable()),
+        meis=tuple(name for name in _management_engines(function.path) if host.path(f"{DEV}/{name}").exists()),
+        survivability=(function.path / "survivability_mode").exists(),
+    )
+
+
+def _names(directory: Path, form: re.Pattern[str]) -> list[str]:
+    return [path.name for path in pci.entries(directory) if form.fullmatch(path.name)]
+
+
+def _management_engines(function: Path) -> list[str]:
+    """Return the names of a GPU's management engines, such as "mei0" in i915.mei-gsc.768/mei."""
+    parts = [path for path in pci.entries(function) if ".mei-" in path.name]
+    return [name for part in parts for name in _names(part / "mei", _MEI)]

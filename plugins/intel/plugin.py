@@ -1,0 +1,81 @@
+"""The plugin: Intel GPUs from sysfs, as the settings share them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hub import Device, Excluded, NoDevices, Plugin, RecoveryPolicy
+from plugins.intel.allocation import device_nodes, environment, monitor_nodes, mounts
+from plugins.intel.discovery.devwatch import watch_device_files
+from plugins.intel.discovery.gpus import BY_PATH, Gpus, read_gpus
+from plugins.intel.health import Thermometers
+from plugins.intel.preference import prefer
+from plugins.intel.resources import MONITOR_ID, Monitor, Share, attributes, declared, plan, unmatched
+from plugins.intel.settings import ByPath, IntelSettings, ineffective
+
+
+class Intel(Plugin):
+    """Intel GPUs, served as by Intel's own plugin."""
+
+    settings: IntelSettings
+    # A GPU cools down by itself, and becomes hot again under the same load; that is not a sign of a bad GPU.
+    recovery = RecoveryPolicy(stable_for=30, max_recoveries=1000)
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
+        super().__init__(*args)
+        self._thermometers = Thermometers(self.host, self.settings)
+        self.notes = list(ineffective(self.settings))
+
+    def resources(self) -> Iterator[str]:
+        """Return the resources of both drivers, and those for monitoring."""
+        return declared(self.settings)
+
+    def devices(self) -> Iterator[Device | Excluded]:
+        """Return the GPUs that the settings select, in shares."""
+        found = read_gpus(self.host)
+        planned = plan(self.settings, found.gpus)
+        faults = self._thermometers.faults(dict.fromkeys(share.gpu for share in planned.shares))
+        has_links = self.host.path(BY_PATH).is_dir()
+        self.notes = list(self._notes(found, has_links=has_links))
+        if not found.gpus and not found.unreadable:
+            raise NoDevices("there is no Intel GPU")
+        for share in planned.shares:
+            yield self._device(share, faults.get(share.gpu.pci, ""), has_links=has_links)
+        yield from map(_monitor, planned.monitors)
+        for pci, reason in (*planned.excluded, *found.unreadable.items()):
+            yield Excluded(pci, reason)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Watch device files."""
+        watch_device_files(self.host, changed)
+
+    def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
+        """Choose shares as the allocation policy says."""
+        return prefer(self.settings.allocation_policy, available, required, size)
+
+    def _notes(self, found: Gpus, *, has_links: bool) -> Iterator[str]:
+        yield from ineffective(self.settings)
+        yield from unmatched(self.settings, found.gpus)
+        yield from self._thermometers.notes()
+        if found.gpus and not has_links and self.settings.bypath is not ByPath.NONE:
+            yield f"bypath: containers get no links, because {BY_PATH} does not exist"
+
+    def _device(self, share: Share, fault: str, *, has_links: bool) -> Device:
+        gpu = share.gpu
+        return Device(
+            share.id,
+            share.resource,
+            nodes=device_nodes(gpu),
+            mounts=mounts(gpu, self.settings.bypath, has_links=has_links),
+            env=environment(gpu, self.settings.render_env),
+            unhealthy=fault,
+            numa=() if gpu.numa is None else (gpu.numa,),
+            physical=gpu.pci if share.of > 1 else "",
+            pci=[gpu.pci],
+            attributes=attributes(share),
+        )
+
+
+def _monitor(monitor: Monitor) -> Device:
+    """Return the one device of a monitoring resource; it has no NUMA nodes, because its GPUs may be on several."""
+    gpus = monitor.gpus
+    return Device(MONITOR_ID, monitor.resource, nodes=monitor_nodes(gpus), pci=[gpu.pci for gpu in gpus])

@@ -1,0 +1,131 @@
+"""The configuration file: the flags of Intel's GPU device plugin, and additional keys."""
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from hub import Settings
+
+DEFAULT_LIMIT = 100
+"""Degrees Celsius."""
+
+Degrees = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Ids = str | int | tuple[str | int, ...]
+PciAddress = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
+
+
+class AllocationPolicy(StrEnum):
+    """Which shares of GPUs a container gets."""
+
+    NONE = "none"
+    """Those of different GPUs, in the order of their PCI addresses."""
+    BALANCED = "balanced"
+    """Those of different GPUs, beginning with the GPU with the most free shares."""
+    PACKED = "packed"
+    """Those of one GPU if possible, beginning with the GPU with the fewest free shares."""
+
+
+class MonitoringMode(StrEnum):
+    """The resources for monitoring."""
+
+    SINGLE = "single"
+    """gpu.intel.com/monitoring, for all GPUs."""
+    SPLIT = "split"
+    """One for each driver: gpu.intel.com/i915_monitoring and gpu.intel.com/xe_monitoring."""
+
+
+class ByPath(StrEnum):
+    """Which of the links in /dev/dri/by-path containers get."""
+
+    SINGLE = "single"
+    """Those of their own GPUs. They arrive as device files, because a container runtime follows a link that it
+    mounts."""
+    NONE = "none"
+    """None."""
+    ALL = "all"
+    """The whole directory, with the links of all GPUs. They arrive as links."""
+
+
+class IntelSettings(Settings, frozen=True, rename="kebab"):
+    """The whole file."""
+
+    shared_dev_num: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    """How many containers can share one GPU."""
+    allocation_policy: AllocationPolicy = AllocationPolicy.NONE
+    """Which shares of GPUs a container gets, if several containers can share one."""
+    enable_monitoring: bool = False
+    """Whether a resource with one device, for programs that monitor all GPUs, is served as well."""
+    monitoring_mode: MonitoringMode = MonitoringMode.SINGLE
+    """The resources for monitoring."""
+    bypath: ByPath = ByPath.SINGLE
+    """Which of the links in /dev/dri/by-path containers get."""
+    allow_ids: Ids = ()
+    """The device ids of the GPUs to serve, such as "0x56c0": a list, or one text with commas, as in the flag. In YAML,
+    they need quotes: a number does not show how it was written. Empty: all."""
+    deny_ids: Ids = ()
+    """The device ids of GPUs not to serve; only one of allow-ids and deny-ids can be set."""
+    exclude: tuple[PciAddress, ...] = ()
+    """The PCI addresses of GPUs not to serve, such as "0000:00:02.0" for an integrated one."""
+    health_management: bool = False
+    """Whether a GPU that is too hot is unhealthy. Intel's plugin asks its Level-Zero sidecar, which also knows the
+    state of memory and bus; here, the temperatures are those of the kernel."""
+    temp_limit: Degrees = DEFAULT_LIMIT
+    """The highest temperature of any part of a healthy GPU, in degrees Celsius."""
+    gpu_temp_limit: Degrees = DEFAULT_LIMIT
+    """The highest temperature of the GPU itself."""
+    memory_temp_limit: Degrees = DEFAULT_LIMIT
+    """The highest temperature of its memory."""
+    render_env: Annotated[str, msgspec.Meta(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """The environment variable that gives a container the paths of its render nodes, joined by commas. Programs that
+    use VA-API or QSV open /dev/dri/renderD128 unless they are given a path. Empty: none."""
+
+    def __post_init__(self) -> None:
+        if self.allow_ids and self.deny_ids:
+            raise ValueError("allow-ids and deny-ids are both set, expected one of them")
+        _ = self.allowed, self.denied
+
+    @property
+    def allowed(self) -> Sequence[str]:
+        """The device ids in allow-ids."""
+        return _device_ids("allow-ids", self.allow_ids)
+
+    @property
+    def denied(self) -> Sequence[str]:
+        """The device ids in deny-ids."""
+        return _device_ids("deny-ids", self.deny_ids)
+
+
+def ineffective(settings: IntelSettings) -> Iterator[str]:
+    """Name the settings that have no effect because of another one."""
+    defaults = IntelSettings()
+    if settings.allocation_policy is not defaults.allocation_policy and settings.shared_dev_num == 1:
+        yield "allocation-policy has no effect: shared-dev-num is 1"
+    if settings.monitoring_mode is not defaults.monitoring_mode and not settings.enable_monitoring:
+        yield "monitoring-mode has no effect: enable-monitoring is false"
+    for name in ("temp_limit", "gpu_temp_limit", "memory_temp_limit"):
+        if getattr(settings, name) != DEFAULT_LIMIT and not settings.health_management:
+            yield f"{name.replace('_', '-')} has no effect: health-management is false"
+
+
+def _device_ids(key: str, value: Ids) -> Sequence[str]:
+    """Return the device ids in a key.
+
+    Raises:
+        ValueError: one of them is not a device id.
+    """
+    if isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",")) if value else ()
+    return [_device_id(key, each) for each in (value if isinstance(value, tuple) else (value,))]
+
+
+def _device_id(key: str, value: str | int) -> str:
+    expected = 'expected four hexadecimal digits as text, such as "0x56c0"'
+    if isinstance(value, int):
+        # YAML reads 0x56c0 as a number, and then does not show how it was written.
+        raise ValueError(f"{key}: {value} is a number, {expected}: in YAML, with quotes")  # noqa: TRY004 - as msgspec expects
+    if not re.fullmatch("0[xX][0-9a-fA-F]{4}", value):
+        raise ValueError(f'{key}: "{value}" is not a device id, {expected}')
+    return value.lower()

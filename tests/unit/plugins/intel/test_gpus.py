@@ -1,0 +1,278 @@
+"""Which GPUs are served, and why others are not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from hub import Device, Excluded, Host, NoDevices
+from plugins.intel import Intel
+from plugins.intel.settings import IntelSettings
+from tests.harness.files import put
+from tests.harness.node import chance
+from tests.harness.scanned import scanned
+from tests.simulators.inteltree import (
+    BATTLEMAGE,
+    FLEX_170,
+    I915,
+    XE,
+    IntelTree,
+    battlemage,
+    eight_max,
+    four_vfs,
+    integrated,
+    two_flex,
+)
+
+FIRST, SECOND = "0000:4d:00.0", "0000:b7:00.0"
+INTEGRATED, CARD = "0000:00:02.0", "0000:03:00.0"
+
+
+def plugin_of(tree: IntelTree, **settings: object) -> Intel:
+    """The plugin on a node."""
+    named = {key.replace("_", "-"): value for key, value in settings.items()}
+    return Intel(msgspec.convert(named, IntelSettings), Host(tree.root))
+
+
+def scan(tree: IntelTree, **settings: object) -> tuple[list[Device], dict[str, str]]:
+    """The devices on a node, and the reasons of those that are excluded."""
+    found = scanned(plugin_of(tree, **settings))
+    devices = [each for each in found if isinstance(each, Device)]
+    return devices, {each.id: each.reason for each in found if isinstance(each, Excluded)}
+
+
+def _resources(devices: list[Device]) -> dict[str, str]:
+    return {device.id: device.resource for device in devices}
+
+
+def test_an_integrated_gpu(tmp_path: Path) -> None:
+    """It has a card and a render node, and their links; its NUMA node is unknown."""
+    (gpu,), excluded = scan(integrated(tmp_path))
+    assert not excluded
+    assert (gpu.id, gpu.resource, list(gpu.numa)) == (INTEGRATED, "gpu.intel.com/i915", [])
+    assert [(node.host_path, node.container_path, node.permissions) for node in gpu.nodes] == [
+        ("/dev/dri/card0", "/dev/dri/card0", "rw"),
+        ("/dev/dri/renderD128", "/dev/dri/renderD128", "rw"),
+    ]
+    assert [(mount.host_path, mount.container_path, mount.read_only) for mount in gpu.mounts] == [
+        (link, link, True)
+        for link in (f"/dev/dri/by-path/pci-{INTEGRATED}-card", f"/dev/dri/by-path/pci-{INTEGRATED}-render")
+    ]
+    assert (gpu.env, gpu.physical, list(gpu.pci)) == ({}, "", [INTEGRATED])
+    assert gpu.attributes == {"device id": "0x9a49", "driver": "i915"}
+
+
+def test_data_centre_gpus(tmp_path: Path) -> None:
+    """In the order of their addresses, on their NUMA nodes, whatever other controllers the node has."""
+    devices, excluded = scan(eight_max(tmp_path))
+    assert not excluded
+    assert [list(device.numa) for device in devices] == [[0]] * 4 + [[1]] * 4
+    assert [device.nodes[0].host_path for device in devices] == [f"/dev/dri/card{number}" for number in range(1, 9)]
+    assert {device.attributes["model"] for device in devices} == {"Max 1550"}
+
+
+def test_the_order_of_addresses(tmp_path: Path) -> None:
+    """It is that of hexadecimal numbers, in which 18 comes before 3b."""
+    tree = IntelTree(tmp_path)
+    for bus in ("b7", "3b", "18"):
+        tree.add(f"0000:{bus}:00.0")
+    devices, _ = scan(tree)
+    assert [device.id[5:7] for device in devices] == ["18", "3b", "b7"]
+
+
+def test_each_driver_has_its_resource(tmp_path: Path) -> None:
+    """As in Intel's plugin: i915 and xe."""
+    devices, _ = scan(battlemage(tmp_path))
+    assert _resources(devices) == {INTEGRATED: "gpu.intel.com/i915", CARD: "gpu.intel.com/xe"}
+
+
+def test_virtual_functions_are_served_instead_of_their_gpu(tmp_path: Path) -> None:
+    """And it is listed with the reason."""
+    devices, excluded = scan(four_vfs(tmp_path))
+    assert [device.id for device in devices] == [*(f"0000:4d:00.{number}" for number in range(1, 5)), SECOND]
+    assert excluded == {FIRST: "it is divided into 4 virtual functions: those are served instead"}
+    assert devices[0].attributes["virtual function of"] == FIRST
+
+
+def test_ids_stay_when_numbers_change(tmp_path: Path) -> None:
+    """Cards are numbered in the order in which drivers find them; ids are addresses."""
+    tree = battlemage(tmp_path)
+    before, _ = scan(tree)
+    for pci in tree.gpus:
+        tree.unbind(pci)
+    tree.bind(CARD, XE)
+    tree.bind(INTEGRATED)
+    after, _ = scan(tree)
+    assert _resources(before) == _resources(after)
+    assert [device.nodes[0].host_path for device in after] == ["/dev/dri/card1", "/dev/dri/card0"]
+
+
+def _unbound(tree: IntelTree) -> None:
+    tree.unbind(FIRST)
+
+
+def _for_machines(tree: IntelTree) -> None:
+    tree.unbind(FIRST)
+    tree.bind(FIRST, "vfio-pci")
+
+
+def _without_files(tree: IntelTree) -> None:
+    for name in ("card0", "renderD128"):
+        (tree.root / "dev/dri" / name).unlink()
+
+
+def _surviving(tree: IntelTree) -> None:
+    tree.unbind(FIRST)
+    tree.bind(FIRST, XE)
+    _without_drm(tree)
+    put(tree.path(FIRST, "survivability_mode"), b"Boot\n")
+
+
+def _without_drm(tree: IntelTree) -> None:
+    tree.path(FIRST, "drm").rename(tree.path(FIRST, "gone"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_unbound, "no driver is bound to it, expected i915 or xe"),
+        (_for_machines, "it is bound to vfio-pci, so only virtual machines can use it"),
+        (_without_files, "its files do not exist in /dev/dri: card0, renderD128"),
+        (_surviving, "xe found a fault, and only allows its firmware to be repaired (survivability mode)"),
+        (_without_drm, "its driver i915 offers no files in /dev/dri"),
+    ],
+)
+def test_a_gpu_that_cannot_be_used(tmp_path: Path, change: Callable[[IntelTree], None], reason: str) -> None:
+    """It is listed with the reason; the other one is served."""
+    tree = two_flex(tmp_path)
+    change(tree)
+    devices, excluded = scan(tree)
+    assert [device.id for device in devices] == [SECOND]
+    assert excluded == {FIRST: reason}
+
+
+def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
+    """A container gets the files that exist, as with Intel's plugin."""
+    tree = two_flex(tmp_path)
+    (tree.root / "dev/dri/card0").unlink()
+    devices, _ = scan(tree)
+    assert [node.host_path for node in devices[0].nodes] == ["/dev/dri/renderD128"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "served", "reasons"),
+    [
+        ({"allow_ids": FLEX_170}, [], {INTEGRATED: "0x9a49", CARD: "0xe20b"}),
+        ({"allow_ids": f"{BATTLEMAGE},{FLEX_170}"}, [CARD], {INTEGRATED: "0x9a49"}),
+        ({"allow_ids": [BATTLEMAGE.upper().replace("X", "x")]}, [CARD], {INTEGRATED: "0x9a49"}),
+        ({"deny_ids": "0x9a49, 0x1234"}, [CARD], {INTEGRATED: "0x9a49"}),
+        ({"exclude": [INTEGRATED]}, [CARD], {INTEGRATED: "the setting exclude"}),
+    ],
+)
+def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list[str], reasons: dict[str, str]) -> None:
+    """By device id or by address; others are listed with the reason. Monitoring, too, is of the selected ones."""
+    devices, excluded = scan(battlemage(tmp_path), enable_monitoring=True, **settings)
+    assert [device.id for device in devices] == [*served, *(["all"] if served else [])]
+    assert excluded.keys() == reasons.keys()
+    assert all(reasons[pci] in reason for pci, reason in excluded.items())
+
+
+def test_a_node_without_intel_gpus(tmp_path: Path) -> None:
+    """It is no fault: also not without any PCI device."""
+    with pytest.raises(NoDevices, match="there is no Intel GPU") as raised:
+        scan(IntelTree(tmp_path))
+    assert not raised.value.fault
+    with pytest.raises(NoDevices):
+        list(Intel(IntelSettings(), Host(tmp_path / "empty")).devices())
+
+
+ODD: dict[str, tuple[str, bytes | str | None, str]] = {
+    "an id that is a word": ("device", b"flex", "device is 'flex', expected four hexadecimal digits"),
+    "an id that is a pipe": ("device", None, "device is '', expected four hexadecimal digits"),
+    "an id that is a device": ("device", "/dev/zero", "device is '', expected four hexadecimal digits"),
+    "a count with other digits": ("sriov_numvfs", "²".encode(), "sriov_numvfs is '²', expected a number"),
+    "a count with many digits": ("sriov_numvfs", b"9" * 5000, "expected a number"),
+    "a node that is a word": ("numa_node", b"both", "numa_node is 'both', expected a number"),
+    "a driver with a strange name": ("driver", "../\x1b[2J", "driver is '\\x1b[2J', expected a link to"),
+    "a physical function with a strange name": ("physfn", "../x", "physfn is 'x', expected a link to"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_gpu_is_left_out(tmp_path: Path, name: str) -> None:
+    """With a reason; the other one is served."""
+    file, content, reason = ODD[name]
+    tree = two_flex(tmp_path)
+    put(tree.path(FIRST, file), content)
+    devices, excluded = scan(tree)
+    assert [device.id for device in devices] == [SECOND]
+    assert excluded.keys() == {FIRST}
+    assert reason in excluded[FIRST]
+    msgspec.json.decode(msgspec.json.encode(list(excluded.values())))
+
+
+HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
+    "an entry that is not a file of a GPU": ("drm/version", b"drm 1.1.0"),
+    "a file of an old kernel": ("drm/controlD64/dev", b"226:64"),
+    "a file with another digit": ("drm/card²", b""),
+    "a management engine that is not one": ("i915.mei-x/mei/y", b""),
+    "a temperature that is a word": ("hwmon/hwmon1/temp1_input", b"hot"),
+    "a temperature with many digits": ("hwmon/hwmon1/temp1_input", b"9" * 5000),
+    "a temperature that is a pipe": ("hwmon/hwmon1/temp1_input", None),
+    "a name that is not text": ("hwmon/hwmon1/temp2_label", b"\xff"),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_an_odd_detail_costs_that_detail(tmp_path: Path, name: str) -> None:
+    """The GPU is served, with the same files."""
+    tree = two_flex(tmp_path)
+    settings = {"enable_monitoring": True, "health_management": True}
+    before, _ = scan(tree, **settings)
+    put(tree.path(FIRST, HARMLESS[name][0]), HARMLESS[name][1])
+    after, _ = scan(tree, **settings)
+    assert after == before
+
+
+def _edit(tree: IntelTree, choice: Random) -> None:
+    """Change something about the GPUs of a node, as an administrator or a fault does."""
+    wholes = [pci for pci in tree.gpus if not tree.path(pci, "physfn").is_symlink()]
+    match choice.randrange(7):
+        case 0 | 1 if len(wholes) < 4:
+            free = [f"0000:{bus:02x}:00.0" for bus in range(0x40, 0x60)]
+            tree.add(choice.choice([pci for pci in free if pci not in tree.gpus]), driver=choice.choice([I915, XE]))
+        case 2 if wholes:
+            tree.remove(choice.choice(wholes))
+        case 3 if wholes:
+            tree.divide(choice.choice(wholes), choice.randrange(4))
+        case 4 if tree.gpus:
+            tree.unbind(choice.choice(tree.gpus))
+        case _ if tree.gpus:
+            pci = choice.choice(tree.gpus)
+            tree.unbind(pci)
+            tree.bind(pci, choice.choice([I915, XE, "vfio-pci"]))
+
+
+@pytest.mark.parametrize("make", [integrated, two_flex, eight_max, battlemage, four_vfs])
+def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -> None:
+    """Whatever happened, the devices are the GPUs with files that are not divided, each with its own files."""
+    tree, choice = make(tmp_path), chance()
+    for number in range(1000):
+        _edit(tree, choice)
+        if number % 50 == 49:
+            assert _served(tree) == {
+                pci: (f"gpu.intel.com/{tree.driver(pci)}", tree.files(pci))
+                for pci in tree.gpus
+                if tree.files(pci) and not tree.vfs(pci)
+            }, f"change {number}"
+
+
+def _served(tree: IntelTree) -> dict[str, tuple[str, list[str]]]:
+    """The resource and the files of each device."""
+    try:
+        devices, _ = scan(tree)
+    except NoDevices:
+        devices = []
+    return {device.id: (device.resource, sorted(str(node.host_path) for node in device.nodes)) for device in devices}

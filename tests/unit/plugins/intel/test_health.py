@@ -1,0 +1,57 @@
+"""Temperatures, and what follows from them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.inteltree import IntelTree, battlemage
+from tests.unit.plugins.intel.test_gpus import CARD, INTEGRATED, scan
+
+
+def _faults(tree: IntelTree, **settings: object) -> dict[str, str]:
+    devices, _ = scan(tree, **{"health_management": True, **settings})
+    return {device.id: device.unhealthy for device in devices if device.unhealthy}
+
+
+def test_a_gpu_that_is_too_hot(tmp_path: Path) -> None:
+    """It is unhealthy, with temperature and limit, until it has cooled down."""
+    tree = battlemage(tmp_path)
+    tree.set_temperature(CARD, 101, "pkg")
+    tree.set_temperature(INTEGRATED, 60)
+    assert _faults(tree) == {CARD: "pkg has 101 °C, more than the 100 °C of gpu-temp-limit"}
+    tree.set_temperature(CARD, 100, "pkg")
+    assert not _faults(tree)
+
+
+@pytest.mark.parametrize(
+    ("label", "limit", "hot"),
+    [
+        ("pkg", "gpu_temp_limit", True),
+        ("pkg", "memory_temp_limit", False),
+        ("vram", "memory_temp_limit", True),
+        ("vram", "gpu_temp_limit", False),
+        ("vram", "temp_limit", True),
+        ("pcie", "temp_limit", True),
+        ("pcie", "gpu_temp_limit", False),
+        ("", "gpu_temp_limit", True),
+    ],
+)
+def test_each_limit_is_for_its_part(tmp_path: Path, label: str, limit: str, *, hot: bool) -> None:
+    """The temperature of i915 has no label: it is that of the GPU."""
+    tree = battlemage(tmp_path)
+    tree.set_temperature(CARD, 80.5, label)
+    assert list(_faults(tree, **{limit: 80})) == ([CARD] if hot else [])
+
+
+def test_all_shares_of_a_hot_gpu(tmp_path: Path) -> None:
+    """They are unhealthy together; the resource for monitoring is not, so that its cause can be found."""
+    tree = battlemage(tmp_path)
+    tree.set_temperature(CARD, 110, "vram")
+    assert list(_faults(tree, shared_dev_num=2, enable_monitoring=True)) == [f"{CARD}::0", f"{CARD}::1"]
+
+
+def test_temperatures_are_not_read_unless_requested(tmp_path: Path) -> None:
+    """That would wake up a GPU that sleeps."""
+    tree = battlemage(tmp_path)
+    tree.set_temperature(CARD, 110, "pkg")
+    assert not _faults(tree, health_management=False)
