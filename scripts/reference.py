@@ -26,6 +26,7 @@ from plugins.amd.settings import AMDSettings
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
+from plugins.intel.settings import IntelSettings
 from plugins.stub.faults import Faults
 from plugins.stub.settings import StubSettings
 from scripts.docstrings import field_texts
@@ -81,6 +82,9 @@ AMD_YAML = """\
 The configuration file of `plugins.amd:AMD`, YAML or JSON: the options of ROCm's device plugin, with additional keys.
 See [AMD GPUs](amd.md)."""
 
+INTEL_YAML = """\
+The configuration file of `plugins.intel:Intel`, YAML or JSON: the flags of Intel's GPU device plugin, with additional
+keys. See [Intel GPUs](intel.md)."""
 STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
@@ -91,6 +95,7 @@ FILES: dict[str, tuple[Struct, str]] = {
     "gpu.yaml": (GPUSettings, GPU_YAML),
     "ib.yaml": (IBSettings, IB_YAML),
     "amd.yaml": (AMDSettings, AMD_YAML),
+    "intel.yaml": (IntelSettings, INTEL_YAML),
     "stub.yaml": (StubSettings, STUB_YAML),
     "stub-faults.yaml": (Faults, STUB_FAULTS_YAML),
 }
