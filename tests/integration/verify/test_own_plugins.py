@@ -9,6 +9,7 @@ from hub.testing.conformance import RULES, Limits, Outcome, check, started_by
 from hub.testing.plugin import STUB
 from tests.harness.gpu_support import GPU
 from tests.simulators.amdnodes import mi210
+from tests.simulators.inteltree import two_flex
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
@@ -24,6 +25,9 @@ graceful_timeout = 60
 [watcher:ib]
 cmd = python -m hub.plugin plugins.ib:IB
 graceful_timeout = 60
+[watcher:intel]
+cmd = python -m hub.plugin plugins.intel:Intel
+graceful_timeout = 60
 [watcher:stub]
 cmd = python -m hub.plugin plugins.stub:Stub
 graceful_timeout = 60
@@ -33,6 +37,8 @@ DPHUB_HOST_ROOT = {directory}/amd
 DPHUB_HOST_ROOT = {directory}/gpu
 [env:ib]
 DPHUB_HOST_ROOT = {directory}/ib
+[env:intel]
+DPHUB_HOST_ROOT = {directory}/intel
 """
 """A plugin that takes longer than the usual five seconds to stop is killed, and leaves its socket."""
 
@@ -45,18 +51,19 @@ CHANGE = ["sh", "-c", "echo 'unhealthy: {stub-0: the fan is loud}' > {kubelet_di
 @pytest.fixture
 def hub(directory: Path) -> list[str]:
     """The command that runs the hub with all plugins, on hardware that is simulated."""
-    for name in ("amd", "gpu", "ib"):
+    for name in ("amd", "gpu", "ib", "intel"):
         (directory / name).mkdir()
     SimulatedNode(directory / "gpu", "pair")
     two_connectx6(directory / "ib")
     mi210(directory / "amd")
+    two_flex(directory / "intel")
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
     flags = {"config": directory / "circus.ini", "plugin-dir": "{plugin_dir}", "run-dir": "{kubelet_dir}/run"}
     words = (f"--{name}={value}" for name, value in {**flags, "http": "127.0.0.1:0"}.items())
     return [sys.executable, "-P", "-m", "hub", "run", *words]
 
 
-@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca", "amd.com/gpu"])
+@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca", "amd.com/gpu", "gpu.intel.com/i915"])
 async def test_they_pass(hub: list[str], resource: str) -> None:
     """All rules that apply to them, under the hub."""
     with started_by(hub, resource, limits=PATIENT, change=CHANGE if resource == STUB else ()) as subject:
