@@ -51,5 +51,6 @@ def excess(temperatures: Temperatures, settings: IntelSettings) -> str:
     for name, celsius in temperatures:
         for beginning, key, limit in limits:
             if name.startswith(beginning) and celsius > limit:
-                exceeded[name] = f"{name} has {celsius:g} °C, more than the {limit} °C of {key}"
+                # Without the temperature itself: a reason that changes with each scan would be logged each time.
+                exceeded[name] = f"the temperature of {name} is above {key} ({limit} °C)"
     return "; ".join(exceeded.values())

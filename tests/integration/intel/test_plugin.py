@@ -95,4 +95,4 @@ async def test_a_gpu_that_is_too_hot(node: Node, kubelet: FakeKubelet) -> None:
     plugin = _start(node, health_management=True)
     await kubelet.wait_for(I915, 4)
     line = await plugin.logged("devices unhealthy")
-    assert line["reason"] == "pkg has 105 °C, more than the 100 °C of gpu-temp-limit"
+    assert line["reason"] == "the temperature of pkg is above gpu-temp-limit (100 °C)"

@@ -14,11 +14,11 @@ def _faults(tree: IntelTree, **settings: object) -> dict[str, str]:
 
 
 def test_a_gpu_that_is_too_hot(tmp_path: Path) -> None:
-    """It is unhealthy, with temperature and limit, until it has cooled down."""
+    """It is unhealthy, with the part and the limit, until it has cooled down."""
     tree = battlemage(tmp_path)
     tree.set_temperature(CARD, 101, "pkg")
     tree.set_temperature(INTEGRATED, 60)
-    assert _faults(tree) == {CARD: "pkg has 101 °C, more than the 100 °C of gpu-temp-limit"}
+    assert _faults(tree) == {CARD: "the temperature of pkg is above gpu-temp-limit (100 °C)"}
     tree.set_temperature(CARD, 100, "pkg")
     assert not _faults(tree)
 
