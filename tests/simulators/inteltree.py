@@ -1,6 +1,7 @@
 """Nodes with Intel GPUs that are not there: sysfs and device files as the kernel makes them."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class IntelTree:
         self.root = root
         self._functions: dict[str, Path] = {}
         self._drivers: dict[str, str] = {}
+        self._others: set[str] = set()
         (root / "sys/class/drm").mkdir(parents=True)
         (root / "sys/bus/pci/devices").mkdir(parents=True)
         (root / "dev").mkdir()
@@ -32,7 +34,7 @@ class IntelTree:
     @property
     def gpus(self) -> list[str]:
         """The PCI addresses of the Intel GPUs."""
-        return [pci for pci, function in self._functions.items() if (function / "vendor").read_text() == f"{INTEL}\n"]
+        return [pci for pci in self._functions if pci not in self._others]
 
     def add(
         self,
@@ -51,6 +53,8 @@ class IntelTree:
         function = self.root / f"sys/devices/pci0000:{pci[5:7]}/{pci}"
         function.mkdir(parents=True)
         self._functions[pci] = function
+        if vendor != INTEL:
+            self._others.add(pci)
         self._write(function, vendor=vendor, device=device, numa_node=numa, **{"class": kind})
         if max_vfs:
             self._write(function, sriov_totalvfs=max_vfs, sriov_numvfs=0)
@@ -102,6 +106,7 @@ class IntelTree:
         self.divide(pci, 0)
         self.unbind(pci)
         (self.root / "sys/bus/pci/devices" / pci).unlink()
+        self._others.discard(pci)
         function = self._functions.pop(pci)
         pf = function / "physfn"
         if pf.is_symlink():
@@ -139,6 +144,11 @@ class IntelTree:
         if label:
             (directory / f"temp{number}_label").write_text(f"{label}\n")
 
+    def leave_framebuffer(self, pci: str) -> None:
+        """The file of the firmware's framebuffer is gone, as soon as a driver has taken the GPU; its link stays."""
+        name = f"pci-{pci}-platform-simple-framebuffer.0-card"
+        self._link(self.root / "dev/dri/card99", self.root / "dev/dri/by-path" / name)
+
     def path(self, pci: str, name: str) -> Path:
         """A file in the directory of a function."""
         return self._functions[pci] / name
@@ -154,6 +164,15 @@ class IntelTree:
     def files(self, pci: str) -> list[str]:
         """The device files of a GPU."""
         return sorted(f"/dev/dri/{path.name}" for path in (self._functions[pci] / "drm").glob("*"))
+
+    def meis(self, pci: str) -> list[str]:
+        """The device files of a GPU's management engines."""
+        return sorted(f"/dev/{path.name}" for path in self._functions[pci].glob("*.mei-*/mei/*"))
+
+    def links(self, pci: str) -> list[str]:
+        """The links to the device files of a GPU, as udev makes them."""
+        kinds = [re.sub("D?[0-9]+", "", Path(file).name) for file in self.files(pci)]
+        return [f"/dev/dri/by-path/pci-{pci}-{kind}" for kind in kinds]
 
     def _free(self, kind: str, first: int) -> int:
         """The lowest number that is free, as the kernel counts."""

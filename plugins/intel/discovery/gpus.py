@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class Gpu(msgspec.Struct, frozen=True):
     absent: tuple[str, ...] = ()
     """Files that the kernel names, and that do not exist."""
     links: tuple[str, ...] = ()
-    """Its links in /dev/dri/by-path."""
+    """Those links in /dev/dri/by-path that lead to its files."""
     meis: tuple[str, ...] = ()
     """The files of its management engines in /dev, such as "mei0"."""
     survivability: bool = False
@@ -69,7 +70,7 @@ class Gpus(NamedTuple):
 def read_gpus(host: Host) -> Gpus:
     """Read all Intel GPUs, also those that no driver has taken."""
     found = pci.read_functions(host, _INTEL, _DISPLAY)
-    links = [path.name for path in pci.entries(host.path(BY_PATH))]
+    links = _read_links(host)
     return Gpus([_read_gpu(host, function, links) for function in found.functions], found.unreadable)
 
 
@@ -93,7 +94,16 @@ def _sensor_name(monitor: Path, sensor: str) -> str:
     return label if _LABEL.fullmatch(label) else name
 
 
-def _read_gpu(host: Host, function: PciFunction, links: Iterable[str]) -> Gpu:
+def _read_links(host: Host) -> dict[str, str]:
+    """Return which file each link in /dev/dri/by-path leads to, by the names of both."""
+    found = {}
+    for link in pci.entries(host.path(BY_PATH)):
+        with suppress(OSError):
+            found[link.name] = link.readlink().name
+    return found
+
+
+def _read_gpu(host: Host, function: PciFunction, links: Mapping[str, str]) -> Gpu:
     minors = _names(function.path / "drm", _MINOR)
     files = tuple(name for name in minors if host.path(f"{DRI}/{name}").exists())
     return Gpu(
@@ -105,10 +115,19 @@ def _read_gpu(host: Host, function: PciFunction, links: Iterable[str]) -> Gpu:
         function.vfs,
         files=files,
         absent=tuple(name for name in minors if name not in files),
-        links=tuple(name for name in links if name.startswith(f"pci-{function.address}-") and name.isprintable()),
+        links=tuple(name for name, file in links.items() if _is_link_to(function, files, name, file)),
         meis=tuple(name for name in _management_engines(function.path) if host.path(f"{DEV}/{name}").exists()),
         survivability=(function.path / "survivability_mode").exists(),
     )
+
+
+def _is_link_to(function: PciFunction, files: Iterable[str], name: str, file: str) -> bool:
+    """Return whether a link leads to a file of a GPU.
+
+    Others have names with its address, too. The link to the file of the firmware's framebuffer stays when the GPU's
+    driver removes that file; a container runtime cannot mount it, so the container would not start.
+    """
+    return name.startswith(f"pci-{function.address}-") and name.isprintable() and file in files
 
 
 def _names(directory: Path, form: re.Pattern[str]) -> list[str]:

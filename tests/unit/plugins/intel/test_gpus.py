@@ -109,39 +109,44 @@ def test_ids_stay_when_numbers_change(tmp_path: Path) -> None:
     assert [device.nodes[0].host_path for device in after] == ["/dev/dri/card1", "/dev/dri/card0"]
 
 
-def _unbound(tree: IntelTree) -> None:
+def unbound(tree: IntelTree) -> None:
+    """No driver has the GPU."""
     tree.unbind(FIRST)
 
 
-def _for_machines(tree: IntelTree) -> None:
+def for_machines(tree: IntelTree) -> None:
+    """The GPU is for virtual machines."""
     tree.unbind(FIRST)
     tree.bind(FIRST, "vfio-pci")
 
 
-def _without_files(tree: IntelTree) -> None:
+def without_files(tree: IntelTree) -> None:
+    """The files are not in /dev."""
     for name in ("card0", "renderD128"):
         (tree.root / "dev/dri" / name).unlink()
 
 
-def _surviving(tree: IntelTree) -> None:
+def surviving(tree: IntelTree) -> None:
+    """The driver waits for firmware."""
     tree.unbind(FIRST)
     tree.bind(FIRST, XE)
-    _without_drm(tree)
+    without_drm(tree)
     put(tree.path(FIRST, "survivability_mode"), b"Boot\n")
 
 
-def _without_drm(tree: IntelTree) -> None:
+def without_drm(tree: IntelTree) -> None:
+    """The driver offers no files."""
     tree.path(FIRST, "drm").rename(tree.path(FIRST, "gone"))
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (_unbound, "no driver is bound to it, expected i915 or xe"),
-        (_for_machines, "it is bound to vfio-pci, so only virtual machines can use it"),
-        (_without_files, "its files do not exist in /dev/dri: card0, renderD128"),
-        (_surviving, "xe found a fault, and only allows its firmware to be repaired (survivability mode)"),
-        (_without_drm, "its driver i915 offers no files in /dev/dri"),
+        (unbound, "no driver is bound to it, expected i915 or xe"),
+        (for_machines, "it is bound to vfio-pci, so only virtual machines can use it"),
+        (without_files, "its files do not exist in /dev/dri: card0, renderD128"),
+        (surviving, "xe found a fault, and only allows its firmware to be repaired (survivability mode)"),
+        (without_drm, "its driver i915 offers no files in /dev/dri"),
     ],
 )
 def test_a_gpu_that_cannot_be_used(tmp_path: Path, change: Callable[[IntelTree], None], reason: str) -> None:
@@ -242,7 +247,8 @@ def _edit(tree: IntelTree, choice: Random) -> None:
     match choice.randrange(7):
         case 0 | 1 if len(wholes) < 4:
             free = [f"0000:{bus:02x}:00.0" for bus in range(0x40, 0x60)]
-            tree.add(choice.choice([pci for pci in free if pci not in tree.gpus]), driver=choice.choice([I915, XE]))
+            pci = choice.choice([pci for pci in free if pci not in tree.gpus])
+            tree.add(pci, driver=choice.choice([I915, XE]), meis=choice.randrange(3))
         case 2 if wholes:
             tree.remove(choice.choice(wholes))
         case 3 if wholes:
@@ -253,26 +259,41 @@ def _edit(tree: IntelTree, choice: Random) -> None:
             pci = choice.choice(tree.gpus)
             tree.unbind(pci)
             tree.bind(pci, choice.choice([I915, XE, "vfio-pci"]))
+            if choice.randrange(2):
+                tree.leave_framebuffer(pci)
 
 
 @pytest.mark.parametrize("make", [integrated, two_flex, eight_max, battlemage, four_vfs])
 def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -> None:
-    """Whatever happened, the devices are the GPUs with files that are not divided, each with its own files."""
+    """Whatever happened, the devices are the GPUs with files that are not divided, each with its own files and links.
+
+    Monitoring has those of all of them.
+    """
     tree, choice = make(tmp_path), chance()
     for number in range(1000):
         _edit(tree, choice)
         if number % 50 == 49:
-            assert _served(tree) == {
-                pci: (f"gpu.intel.com/{tree.driver(pci)}", tree.files(pci))
+            served = {
+                pci: (f"gpu.intel.com/{tree.driver(pci)}", tree.files(pci), tree.links(pci))
                 for pci in tree.gpus
                 if tree.files(pci) and not tree.vfs(pci)
-            }, f"change {number}"
+            }
+            files = sorted(file for pci in served for file in (*tree.files(pci), *tree.meis(pci)))
+            monitor = {"all": ("gpu.intel.com/monitoring", files, [])} if served else {}
+            assert _served(tree) == served | monitor, f"change {number}"
 
 
-def _served(tree: IntelTree) -> dict[str, tuple[str, list[str]]]:
-    """The resource and the files of each device."""
+def _served(tree: IntelTree) -> dict[str, tuple[str, list[str], list[str]]]:
+    """The resource, the files and the links of each device."""
     try:
-        devices, _ = scan(tree)
+        devices, _ = scan(tree, enable_monitoring=True)
     except NoDevices:
         devices = []
-    return {device.id: (device.resource, sorted(str(node.host_path) for node in device.nodes)) for device in devices}
+    return {
+        device.id: (
+            device.resource,
+            sorted(str(node.host_path) for node in device.nodes),
+            sorted(str(mount.host_path) for mount in device.mounts),
+        )
+        for device in devices
+    }

@@ -58,6 +58,24 @@ def test_links(tmp_path: Path, bypath: str, mounts: list[str]) -> None:
     assert all(mount.read_only and mount.container_path == mount.host_path for mount in devices[0].mounts)
 
 
+def test_the_link_of_the_firmwares_framebuffer(tmp_path: Path) -> None:
+    """It leads nowhere, so a container that should get it would not start: it gets only the links to its files."""
+    tree = integrated(tmp_path)
+    tree.leave_framebuffer(INTEGRATED)
+    (gpu,), _ = scan(tree)
+    assert [mount.host_path for mount in gpu.mounts] == tree.links(INTEGRATED)
+
+
+def test_a_link_to_a_file_of_another_gpu(tmp_path: Path) -> None:
+    """It is not given to a container, whatever its name says."""
+    tree = two_flex(tmp_path)
+    link = tree.root / BY_PATH[1:] / f"pci-{FIRST}-card"
+    link.unlink()
+    link.symlink_to("../card1")
+    devices, _ = scan(tree)
+    assert [mount.host_path for mount in devices[0].mounts] == [f"{BY_PATH}/pci-{FIRST}-render"]
+
+
 @pytest.mark.parametrize(("bypath", "noted"), [("single", True), ("none", False), ("all", True)])
 def test_a_node_without_links(tmp_path: Path, bypath: str, *, noted: bool) -> None:
     """A container starts without them, and a note says so."""
