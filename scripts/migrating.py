@@ -85,6 +85,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu: dict[str, dict[str, Any]]
     rdma: dict[str, dict[str, Any]]
     amd: dict[str, dict[str, Any]]
+    intel: dict[str, dict[str, Any]]
 
 
 class Loaded(msgspec.Struct, frozen=True):

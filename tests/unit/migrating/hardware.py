@@ -13,6 +13,7 @@ from plugins.gpu.nvml.calls import Nvml, NvmlError
 from plugins.gpu.nvml.library import preload
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.session import Session
+from tests.simulators.inteltree import IntelTree
 from tests.simulators.nvml import LOST, NOT_SUPPORTED, UNKNOWN, SimulatedNode
 from tests.simulators.rdma.tree import RdmaTree
 
@@ -147,6 +148,20 @@ def make_exclusive(tree: RdmaTree) -> None:
     mode = tree.root / "sys/module/ib_core/parameters/netns_mode"
     mode.parent.mkdir(parents=True, exist_ok=True)
     mode.write_text("N\n")
+
+
+def build_intel_node(root: Path, facts: Mapping[str, Any]) -> IntelTree:
+    """A node with Intel GPUs, as hardware.yaml describes it."""
+    tree = IntelTree(root)
+    for gpu in facts["gpus"]:
+        tree.add(**gpu)
+    for pci, count in facts.get("divided", {}).items():
+        tree.divide(pci, count)
+    for name in facts.get("without", ()):
+        (root / name.removeprefix("/")).unlink()
+    if "framebuffer" in facts:
+        tree.leave_framebuffer(facts["framebuffer"])
+    return tree
 
 
 def move_interface(tree: RdmaTree, name: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from scripts.migrating import NOT_YET, Case, load_cases
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
-from tests.unit.migrating import amd, gpu, rdma
-from tests.unit.migrating.hardware import build_gpu_node, build_rdma_node
+from tests.unit.migrating import amd, gpu, intel, rdma
+from tests.unit.migrating.hardware import build_gpu_node, build_intel_node, build_rdma_node
 
 LOADED = load_cases()
 
@@ -39,12 +39,17 @@ TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "amd": (amd.build_amd_node, LOADED.hardware.amd),
 }
 """How the nodes of these kinds of cases are built, and from what."""
+ON_AN_INTEL_NODE: dict[str, Callable[..., Any]] = {
+    "intel-devices": intel.run_devices,
+    "intel-answer": intel.run_answer,
+    "intel-preference": intel.run_preference,
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,
     "gpu-pattern": gpu.run_pattern,
     "gpu-xids": gpu.run_xids,
     "rdma-settings": rdma.run_settings,
     "amd-settings": amd.run_settings,
+    "intel-settings": intel.run_settings,
 }
 
 
@@ -113,6 +118,10 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
         root.mkdir()
         build, nodes_of_this_kind = TREES[located.kind.partition("-")[0]]
         result = run(case, build(root, nodes_of_this_kind[located.hardware]), tmp_path)
+    elif run := ON_AN_INTEL_NODE.get(located.kind):
+        root = tmp_path / "root"
+        root.mkdir()
+        result = run(case, build_intel_node(root, LOADED.hardware.intel[located.hardware]), tmp_path)
     else:
         node = nodes.get(located.hardware)
         monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -163,6 +172,7 @@ def test_there_are_enough_cases() -> None:
         "Mellanox k8s-rdma-shared-dev-plugin",
         "SR-IOV network device plugin",
         "ROCm k8s-device-plugin",
+        "Intel GPU device plugin",
     }
 
 
@@ -182,4 +192,6 @@ def test_every_difference_has_a_reason() -> None:
 def test_all_hardware_is_used() -> None:
     """No node is left over."""
     hardware = LOADED.hardware
-    assert {*hardware.gpu, *hardware.rdma, *hardware.amd} - {each.hardware for each in ALL} == set()
+    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *LOADED.hardware.intel} - {
+        each.hardware for each in ALL
+    } == set()
