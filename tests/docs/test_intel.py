@@ -1,13 +1,17 @@
 """What the page on Intel GPUs says is so."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from plugins.intel.resources import declared
 from plugins.intel.settings import AllocationPolicy, IntelSettings, MonitoringMode
 from tests.docs.pages import Page
+from tests.simulators.inteltree import IntelTree, four_vfs, two_flex
+from tests.unit.plugins.intel.test_gpus import for_machines, scan, surviving, unbound, without_drm, without_files
 
 INTEL = Page("docs/intel.md")
 
@@ -16,6 +20,24 @@ FLAGS = {
     *("allow-ids", "deny-ids", "allocation-policy", "bypath", "temp-limit", "gpu-temp-limit", "memory-temp-limit", "v"),
 }
 """The flags of Intel's plugin."""
+
+
+SPEC = {
+    *("sharedDevNum", "preferredAllocationPolicy", "enableMonitoring", "monitoringMode", "bypathMode", "allowIDs"),
+    *("denyIDs", "logLevel", "nodeSelector", "tolerations", "image", "initImage"),
+}
+"""The settings of the operator's GpuDevicePlugin."""
+
+
+def changed(change: Callable[[IntelTree], None]) -> Callable[[Path], IntelTree]:
+    """Return what makes a node with two GPUs, of which one is changed."""
+
+    def make(root: Path) -> IntelTree:
+        tree = two_flex(root)
+        change(tree)
+        return tree
+
+    return make
 
 
 def test_the_example_is_right(tmp_path: Path) -> None:
@@ -50,3 +72,33 @@ def test_policies_and_resources_are_those_of_the_code() -> None:
     for mode in MonitoringMode:
         for resource in declared(IntelSettings(enable_monitoring=True, monitoring_mode=mode)):
             assert f"`{resource}`" in INTEL.text
+
+
+def test_the_settings_of_the_operator_are_keys() -> None:
+    """Each of them is a key here, or none of the plugin's own."""
+    rows = {
+        name: cells[1].strip("`") for cells in INTEL.table("in `spec`") for name in re.findall("`([^`]+)`", cells[0])
+    }
+    assert rows.keys() == SPEC
+    keys = msgspec.to_builtins(IntelSettings()).keys()
+    others = {"dphub log-level", "those of the DaemonSet"}
+    assert {here for here in rows.values() if here not in keys} == others
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (four_vfs, {}),
+        (two_flex, {"allow_ids": "0x1234"}),
+        (two_flex, {"deny_ids": "0x56c0"}),
+        (two_flex, {"exclude": ["0000:4d:00.0"]}),
+        *((changed(change), {}) for change in (unbound, for_machines, without_drm, without_files, surviving)),
+    ],
+)
+def test_reasons_are_documented(tmp_path: Path, make: Callable[[Path], IntelTree], settings: dict[str, object]) -> None:
+    """The reason of a GPU that is not served is in the table."""
+    _, excluded = scan(make(tmp_path), **settings)
+    documented = [row[0] for row in INTEL.table("reason")]
+    assert excluded
+    for reason in excluded.values():
+        assert any(text.partition(",")[0] in reason for text in documented), reason
