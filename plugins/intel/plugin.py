@@ -1,12 +1,12 @@
 """The plugin: Intel GPUs from sysfs, as the settings share them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from hub import Device, Excluded, NoDevices, Plugin, RecoveryPolicy
+from hub import Device, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched, watch_directories
 from plugins.intel.allocation import device_nodes, environment, monitor_nodes, mounts
-from plugins.intel.discovery.devwatch import watch_device_files
-from plugins.intel.discovery.gpus import BY_PATH, Gpus, read_gpus
+from plugins.intel.discovery.gpus import BY_PATH, DEV, DRI, Gpu, read_gpus
 from plugins.intel.health import Thermometers
 from plugins.intel.preference import prefer
 from plugins.intel.resources import MONITOR_ID, Monitor, Share, attributes, declared, plan, unmatched
@@ -17,6 +17,7 @@ class Intel(Plugin):
     """Intel GPUs, served as by Intel's own plugin."""
 
     settings: IntelSettings
+    hint_kind = "gpu"
     # A GPU cools down by itself, and becomes hot again under the same load; that is not a sign of a bad GPU.
     recovery = RecoveryPolicy(stable_for=30, max_recoveries=1000)
 
@@ -29,34 +30,39 @@ class Intel(Plugin):
         """Return the resources of both drivers, and those for monitoring."""
         return declared(self.settings)
 
-    def devices(self) -> Iterator[Device | Excluded]:
+    def devices(self) -> Iterator[Device | Excluded | Unmatched]:
         """Return the GPUs that the settings select, in shares."""
-        found = read_gpus(self.host)
-        planned = plan(self.settings, found.gpus)
+        gpus = read_gpus(self.host)
+        planned = plan(self.settings, gpus)
         faults = self._thermometers.faults(dict.fromkeys(share.gpu for share in planned.shares))
         has_links = self.host.path(BY_PATH).is_dir()
-        self.notes = list(self._notes(found, has_links=has_links))
-        if not found.gpus and not found.unreadable:
+        self.notes = list(self._notes(gpus, has_links=has_links))
+        if not gpus:
             raise NoDevices("there is no Intel GPU")
         for share in planned.shares:
             yield self._device(share, faults.get(share.gpu.pci, ""), has_links=has_links)
         yield from map(_monitor, planned.monitors)
-        for pci, reason in (*planned.excluded, *found.unreadable.items()):
-            yield Excluded(pci, reason)
+        yield from (Excluded(pci, reason) for pci, reason in planned.excluded)
+        yield from map(Unmatched, unmatched(self.settings, gpus))
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Watch device files."""
-        watch_device_files(self.host, changed)
+        """Watch device files: they show that a driver was loaded, or a GPU plugged in or divided."""
+        watch_directories(
+            lambda: [self.host.path(directory) for directory in (DEV, DRI, BY_PATH)], changed, concerns=self._concerns
+        )
+
+    def _concerns(self, path: Path) -> bool:
+        dri = self.host.path(DRI)
+        return dri in (path, *path.parents) or path.name.startswith("mei")
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Choose shares as the allocation policy says."""
         return prefer(self.settings.allocation_policy, available, required, size)
 
-    def _notes(self, found: Gpus, *, has_links: bool) -> Iterator[str]:
+    def _notes(self, gpus: Sequence[Gpu], *, has_links: bool) -> Iterator[str]:
         yield from ineffective(self.settings)
-        yield from unmatched(self.settings, found.gpus)
         yield from self._thermometers.notes()
-        if found.gpus and not has_links and self.settings.bypath is not ByPath.NONE:
+        if gpus and not has_links and self.settings.bypath is not ByPath.NONE:
             yield f"bypath: containers get no links, because {BY_PATH} does not exist"
 
     def _device(self, share: Share, fault: str, *, has_links: bool) -> Device:

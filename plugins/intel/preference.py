@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from hub import Device
-from plugins.intel.discovery.pci import address_order
 from plugins.intel.settings import AllocationPolicy
 
 
@@ -49,7 +48,12 @@ def _gpu(device: Device) -> str:
 def _order(device: Device) -> tuple[tuple[int, str], int]:
     """Return a sort key; as text, the tenth share of a GPU would come before the second."""
     _, _, number = device.id.partition("::")
-    return address_order(_gpu(device)), int(number or 0)
+    return _address_order(_gpu(device)), int(number or 0)
+
+
+def _address_order(address: str) -> tuple[int, str]:
+    """Return a sort key; a domain with more digits comes after all others."""
+    return len(address), address
 
 
 def _rank(
@@ -58,8 +62,8 @@ def _rank(
     """Return a sort key; the GPU with the smallest one is the best to take a share of."""
     match policy:
         case AllocationPolicy.PACKED:
-            return -taken[gpu], len(free[gpu]), address_order(gpu)
+            return -taken[gpu], len(free[gpu]), _address_order(gpu)
         case AllocationPolicy.BALANCED:
-            return taken[gpu], -len(free[gpu]), address_order(gpu)
+            return taken[gpu], -len(free[gpu]), _address_order(gpu)
         case AllocationPolicy.NONE:
-            return taken[gpu], 0, address_order(gpu)
+            return taken[gpu], 0, _address_order(gpu)

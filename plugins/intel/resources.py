@@ -109,6 +109,8 @@ def _unselected(settings: IntelSettings, gpu: Gpu) -> str:
     """Return why the settings do not select a GPU; empty if they do."""
     if gpu.pci in settings.exclude:
         return "excluded by the setting exclude"
+    if not gpu.device:
+        return "the kernel does not show its device id"
     if settings.allowed and gpu.device not in settings.allowed:
         return f"excluded by allow-ids, which does not contain {gpu.device}"
     if gpu.device in settings.denied:

@@ -2,22 +2,32 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from hub import Host
-from plugins.intel.discovery import pci
-from plugins.intel.discovery.pci import PciFunction
+from hub import (
+    PCI_ADDRESS,
+    Host,
+    PciFunction,
+    link_name,
+    pci_functions,
+    read_attribute,
+    read_number,
+    sorted_entries,
+)
 
 DEV = "/dev"
 DRI = "/dev/dri"
 BY_PATH = "/dev/dri/by-path"
 """Links to the files in /dev/dri, named by PCI address; udev makes them."""
 
-_INTEL, _DISPLAY = "0x8086", "0x03"
+VENDOR = "8086"
+DISPLAY = "03"
+"""The class of all display controllers."""
+
+_ID = re.compile("[0-9a-f]{4}")
+_DRIVER = re.compile("[A-Za-z0-9_-]{1,40}")
 _MINOR = re.compile("(card|renderD)[0-9]+")
 """The files of a GPU. An entry controlD* has no file on any kernel of today."""
 _MEI = re.compile("mei[0-9]+")
@@ -32,7 +42,7 @@ class Gpu(msgspec.Struct, frozen=True):
     pci: str
     """Its PCI address, which does not change when the numbers of its files do."""
     device: str
-    """Its device id, such as "0x56c0"."""
+    """Its device id, such as "0x56c0"; empty if the kernel shows none."""
     driver: str
     """Empty if no driver is bound."""
     numa: int | None = None
@@ -58,20 +68,12 @@ class Gpu(msgspec.Struct, frozen=True):
         return next((f"{DRI}/{name}" for name in self.files if name.startswith("renderD")), "")
 
 
-class Gpus(NamedTuple):
-    """The Intel GPUs of a node."""
-
-    gpus: list[Gpu]
-    """In the order of their PCI addresses."""
-    unreadable: Mapping[str, str]
-    """Why others cannot be used, by PCI address."""
-
-
-def read_gpus(host: Host) -> Gpus:
-    """Read all Intel GPUs, also those that no driver has taken."""
-    found = pci.read_functions(host, _INTEL, _DISPLAY)
-    links = _read_links(host)
-    return Gpus([_read_gpu(host, function, links) for function in found.functions], found.unreadable)
+def read_gpus(host: Host) -> list[Gpu]:
+    """Read all Intel GPUs in the order of their PCI addresses, also those that no driver has taken."""
+    links = {link.name: link_name(link) for link in sorted_entries(host.path(BY_PATH))}
+    functions = pci_functions(host, vendor=VENDOR, class_code=DISPLAY)
+    # One that is removed during the read has no id.
+    return [gpu for each in functions if (gpu := _read_gpu(host, each, links)).device or each.path.exists()]
 
 
 def read_temperatures(host: Host, gpu: Gpu) -> list[tuple[str, float]]:
@@ -80,9 +82,9 @@ def read_temperatures(host: Host, gpu: Gpu) -> list[tuple[str, float]]:
     The names are those of xe: "pkg", "vram" and others. i915 has one temperature, that of the package, without a name.
     """
     found = []
-    for monitor in pci.entries(host.path(f"{pci.DIRECTORY}/{gpu.pci}/hwmon")):
+    for monitor in sorted_entries(host.path(f"/sys/bus/pci/devices/{gpu.pci}/hwmon")):
         for sensor in _names(monitor, _SENSOR):
-            value = pci.text(monitor / sensor)
+            value = read_attribute(monitor / sensor)
             if _MILLIDEGREES.fullmatch(value):
                 found.append((_sensor_name(monitor, sensor), int(value) / 1000))
     return found
@@ -90,17 +92,8 @@ def read_temperatures(host: Host, gpu: Gpu) -> list[tuple[str, float]]:
 
 def _sensor_name(monitor: Path, sensor: str) -> str:
     name = sensor.removesuffix("_input")
-    label = pci.text(monitor / f"{name}_label") or "pkg"
+    label = read_attribute(monitor / f"{name}_label") or "pkg"
     return label if _LABEL.fullmatch(label) else name
-
-
-def _read_links(host: Host) -> dict[str, str]:
-    """Return which file each link in /dev/dri/by-path leads to, by the names of both."""
-    found = {}
-    for link in pci.entries(host.path(BY_PATH)):
-        with suppress(OSError):
-            found[link.name] = link.readlink().name
-    return found
 
 
 def _read_gpu(host: Host, function: PciFunction, links: Mapping[str, str]) -> Gpu:
@@ -108,11 +101,11 @@ def _read_gpu(host: Host, function: PciFunction, links: Mapping[str, str]) -> Gp
     files = tuple(name for name in minors if host.path(f"{DRI}/{name}").exists())
     return Gpu(
         function.address,
-        function.device,
-        function.driver,
+        f"0x{function.device}" if _ID.fullmatch(function.device) else "",
+        function.driver if _DRIVER.fullmatch(function.driver) else "",
         function.numa,
-        function.pf,
-        function.vfs,
+        function.physical_function if PCI_ADDRESS.fullmatch(function.physical_function) else "",
+        read_number(function.path / "sriov_numvfs") or 0,
         files=files,
         absent=tuple(name for name in minors if name not in files),
         links=tuple(name for name, file in links.items() if _is_link_to(function, files, name, file)),
@@ -131,10 +124,10 @@ def _is_link_to(function: PciFunction, files: Iterable[str], name: str, file: st
 
 
 def _names(directory: Path, form: re.Pattern[str]) -> list[str]:
-    return [path.name for path in pci.entries(directory) if form.fullmatch(path.name)]
+    return [path.name for path in sorted_entries(directory) if form.fullmatch(path.name)]
 
 
 def _management_engines(function: Path) -> list[str]:
     """Return the names of a GPU's management engines, such as "mei0" in i915.mei-gsc.768/mei."""
-    parts = [path for path in pci.entries(function) if ".mei-" in path.name]
+    parts = [path for path in sorted_entries(function) if ".mei-" in path.name]
     return [name for part in parts for name in _names(part / "mei", _MEI)]

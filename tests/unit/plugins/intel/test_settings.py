@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import ConfigError, Device
+from hub import ConfigError, Unmatched
 from plugins.intel.settings import AllocationPolicy, ByPath, IntelSettings, MonitoringMode
 from tests.simulators.inteltree import IntelTree, battlemage, integrated
 from tests.unit.plugins.intel.test_gpus import plugin_of
@@ -77,10 +77,11 @@ def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
     assert problem in str(raised.value)
 
 
-def _notes(tree: IntelTree, **settings: object) -> list[str]:
+def _said(tree: IntelTree, **settings: object) -> tuple[list[str], list[str]]:
+    """The notes, and which settings match nothing."""
     plugin = plugin_of(tree, **settings)
-    assert all(isinstance(each, Device) or each.reason for each in plugin.devices())
-    return list(plugin.notes)
+    unmatched = [each.reason for each in plugin.devices() if isinstance(each, Unmatched)]
+    return list(plugin.notes), unmatched
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,6 @@ def _notes(tree: IntelTree, **settings: object) -> list[str]:
         ({"allocation_policy": "packed"}, "allocation-policy has no effect: shared-dev-num is 1"),
         ({"monitoring_mode": "split"}, "monitoring-mode has no effect: enable-monitoring is false"),
         ({"gpu_temp_limit": 90}, "gpu-temp-limit has no effect: health-management is false"),
-        ({"allow_ids": "0x1234"}, "allow-ids matches no GPU of this node: their device ids are 0x9a49, 0xe20b"),
-        ({"deny_ids": "0x1234"}, "deny-ids matches no GPU of this node: their device ids are 0x9a49, 0xe20b"),
-        ({"exclude": ["0000:04:00.0"]}, "exclude: this node has no Intel GPU at 0000:04:00.0"),
         (
             {"health_management": True},
             "health-management: the kernel shows no temperature of 0000:00:02.0, 0000:03:00.0",
@@ -100,11 +98,24 @@ def _notes(tree: IntelTree, **settings: object) -> list[str]:
 )
 def test_settings_without_effect(tmp_path: Path, settings: dict[str, object], note: str) -> None:
     """A note says why, for administrators."""
-    assert _notes(battlemage(tmp_path), **settings) == [note]
+    assert _said(battlemage(tmp_path), **settings) == ([note], [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"allow_ids": "0x1234"}, "allow-ids matches no GPU of this node: their device ids are 0x9a49, 0xe20b"),
+        ({"deny_ids": "0x1234"}, "deny-ids matches no GPU of this node: their device ids are 0x9a49, 0xe20b"),
+        ({"exclude": ["0000:04:00.0"]}, "exclude: this node has no Intel GPU at 0000:04:00.0"),
+    ],
+)
+def test_settings_that_match_nothing(tmp_path: Path, settings: dict[str, object], reason: str) -> None:
+    """Administrators see them, with the ids that there are."""
+    assert _said(battlemage(tmp_path), **settings) == ([], [reason])
 
 
 def test_settings_with_an_effect(tmp_path: Path) -> None:
     """There is nothing to note about them."""
     settings = {"shared_dev_num": 2, "allocation_policy": "packed", "deny_ids": "0x9a49", "exclude": ["0000:00:02.0"]}
-    assert not _notes(battlemage(tmp_path), **settings)
-    assert not _notes(integrated(tmp_path / "other"))
+    assert _said(battlemage(tmp_path), **settings) == ([], [])
+    assert _said(integrated(tmp_path / "other")) == ([], [])
