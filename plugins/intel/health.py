@@ -1,15 +1,58 @@
-"""Decide from the temperatures of a GPU whether it can be used."""
+"""Decide from the temperatures of a GPU, or from what xpumd says about it, whether it can be used."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from hub import Host
+from hub import Host, ServiceError
 from plugins.intel.discovery.gpus import Gpu, read_temperatures
-from plugins.intel.settings import IntelSettings
+from plugins.intel.discovery.xpumd import Part, Severity, read_health
+from plugins.intel.settings import IntelSettings, XpumdSeverity
 
 PACKAGE, MEMORY = "pkg", "vram"
 """The beginnings of the names of a GPU's own temperature, and of those of its memory."""
 
+VALID_FOR = 60.0
+"""Seconds for which a statement of xpumd counts: it may be restarted, and a response may leave GPUs out."""
+
+_LEAST = {
+    XpumdSeverity.WARNING: Severity.WARNING,
+    XpumdSeverity.CRITICAL: Severity.CRITICAL,
+    XpumdSeverity.FAILED: Severity.FAILED,
+}
+
 Temperatures = Iterable[tuple[str, float]]
+
+
+class Health(NamedTuple):
+    """The health of a GPU."""
+
+    fault: str = ""
+    """Why it cannot be used; empty if it can."""
+    warning: str = ""
+    """What is wrong with it although it can be used."""
+
+
+class HealthSource(Protocol):
+    """Finds out about the health of GPUs."""
+
+    def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
+        """Return the health of GPUs, by PCI address; those that are not in it are healthy."""
+
+    def notes(self) -> Iterable[str]:
+        """Name the GPUs whose health is not known, as of the last call of `read`."""
+
+
+def health_source(host: Host, settings: IntelSettings) -> HealthSource:
+    """Return the source that the settings choose.
+
+    Args:
+        host: The node's file system.
+        settings: The settings.
+    """
+    if settings.xpumd_endpoint:
+        return Xpumd(host, settings)
+    return Thermometers(host, settings)
 
 
 class Thermometers:
@@ -25,19 +68,73 @@ class Thermometers:
         self._settings = settings
         self._silent: list[str] = []
 
-    def faults(self, gpus: Iterable[Gpu]) -> dict[str, str]:
-        """Return why GPUs are too hot, by PCI address; others are not in it."""
+    def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
+        """Return which GPUs are too hot."""
         if not self._settings.health_management:
             return {}
         found = {gpu.pci: read_temperatures(self._host, gpu) for gpu in gpus}
         self._silent = [pci for pci, temperatures in found.items() if not temperatures]
-        faults = {pci: excess(temperatures, self._settings) for pci, temperatures in found.items()}
-        return {pci: fault for pci, fault in faults.items() if fault}
+        return {pci: Health(excess(temperatures, self._settings)) for pci, temperatures in found.items()}
 
     def notes(self) -> Iterable[str]:
-        """Name the GPUs whose health is not known, as of the last call of `faults`."""
+        """Name the GPUs whose temperatures are not known."""
         if self._silent:
             yield f"health-management: the kernel shows no temperature of {', '.join(self._silent)}"
+
+
+class Xpumd:
+    """Asks xpumd.
+
+    Args:
+        host: The node's file system.
+        settings: The settings.
+    """
+
+    def __init__(self, host: Host, settings: IntelSettings) -> None:
+        self._socket = host.path(settings.xpumd_endpoint)
+        self._least = _LEAST[settings.xpumd_severity]
+        self._known: dict[str, tuple[float, Sequence[Part]]] = {}
+        self._problem = ""
+        self._silent: list[str] = []
+
+    def read(self, gpus: Sequence[Gpu]) -> Mapping[str, Health]:
+        """Return what xpumd says about these GPUs, or has said within a minute."""
+        now = time.monotonic()
+        said = self._ask()
+        known = {gpu.pci: (now, said[gpu.pci]) if gpu.pci in said else self._known.get(gpu.pci) for gpu in gpus}
+        self._known = {pci: each for pci, each in known.items() if each and now - each[0] <= VALID_FOR}
+        self._silent = [pci for pci in known if pci not in self._known]
+        return {pci: judge(parts, self._least) for pci, (_, parts) in self._known.items()}
+
+    def notes(self) -> Iterable[str]:
+        """Say why the health of which GPUs is not known."""
+        if self._silent:
+            why = self._problem or "xpumd does not show their health"
+            yield f"xpumd-endpoint: {', '.join(self._silent)} are taken to be healthy: {why}"
+
+    def _ask(self) -> Mapping[str, Sequence[Part]]:
+        self._problem = ""
+        try:
+            return read_health(self._socket)
+        except ServiceError as error:
+            self._problem = str(error)
+            return {}
+
+
+def judge(parts: Iterable[Part], least: Severity) -> Health:
+    """Return the health of a GPU with parts in these states; from this severity on, it cannot be used."""
+    bad = [part for part in parts if part.severity >= Severity.WARNING]
+    return Health(
+        _described(part for part in bad if part.severity >= least),
+        _described(part for part in bad if part.severity < least),
+    )
+
+
+def _described(parts: Iterable[Part]) -> str:
+    """Return the states of parts as text, each once: those of the same part of several tiles are often the same."""
+    reasons = ((part, f" ({part.reason})" if part.reason else "") for part in parts)
+    texts = (f"xpumd reports {part.name}: {part.severity.name.lower()}{reason}" for part, reason in reasons)
+    return "; ".join(dict.fromkeys(texts))
 
 
 def excess(temperatures: Temperatures, settings: IntelSettings) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from hub import Device, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched, watch_directories
 from plugins.intel.allocation import device_nodes, environment, monitor_nodes, mounts
 from plugins.intel.discovery.gpus import BY_PATH, DEV, DRI, Gpu, read_gpus
-from plugins.intel.health import Thermometers
+from plugins.intel.health import Health, health_source
 from plugins.intel.preference import prefer
 from plugins.intel.resources import MONITOR_ID, Monitor, Share, attributes, declared, plan, unmatched
 from plugins.intel.settings import ByPath, IntelSettings, ineffective
@@ -23,7 +23,7 @@ class Intel(Plugin):
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the arguments of every plugin
         super().__init__(*args)
-        self._thermometers = Thermometers(self.host, self.settings)
+        self._health = health_source(self.host, self.settings)
         self.notes = list(ineffective(self.settings))
 
     def resources(self) -> Iterator[str]:
@@ -34,13 +34,13 @@ class Intel(Plugin):
         """Return the GPUs that the settings select, in shares."""
         gpus = read_gpus(self.host)
         planned = plan(self.settings, gpus)
-        faults = self._thermometers.faults(dict.fromkeys(share.gpu for share in planned.shares))
+        health = self._health.read(list(dict.fromkeys(share.gpu for share in planned.shares)))
         has_links = self.host.path(BY_PATH).is_dir()
         self.notes = list(self._notes(gpus, has_links=has_links))
         if not gpus:
             raise NoDevices("there is no Intel GPU")
         for share in planned.shares:
-            yield self._device(share, faults.get(share.gpu.pci, ""), has_links=has_links)
+            yield self._device(share, health.get(share.gpu.pci, Health()), has_links=has_links)
         yield from map(_monitor, planned.monitors)
         yield from (Excluded(pci, reason) for pci, reason in planned.excluded)
         yield from map(Unmatched, unmatched(self.settings, gpus))
@@ -61,11 +61,11 @@ class Intel(Plugin):
 
     def _notes(self, gpus: Sequence[Gpu], *, has_links: bool) -> Iterator[str]:
         yield from ineffective(self.settings)
-        yield from self._thermometers.notes()
+        yield from self._health.notes()
         if gpus and not has_links and self.settings.bypath is not ByPath.NONE:
             yield f"bypath: containers get no links, because {BY_PATH} does not exist"
 
-    def _device(self, share: Share, fault: str, *, has_links: bool) -> Device:
+    def _device(self, share: Share, health: Health, *, has_links: bool) -> Device:
         gpu = share.gpu
         return Device(
             share.id,
@@ -73,11 +73,12 @@ class Intel(Plugin):
             nodes=device_nodes(gpu),
             mounts=mounts(gpu, self.settings.bypath, has_links=has_links),
             env=environment(gpu, self.settings.render_env),
-            unhealthy=fault,
+            unhealthy=health.fault,
             numa=() if gpu.numa is None else (gpu.numa,),
             physical=gpu.pci if share.of > 1 else "",
             pci=[gpu.pci],
             attributes=attributes(share),
+            warning=health.warning,
         )
 
 

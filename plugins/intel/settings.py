@@ -49,6 +49,17 @@ class ByPath(StrEnum):
     """The whole directory, with the links of all GPUs. They arrive as links."""
 
 
+class XpumdSeverity(StrEnum):
+    """How bad the state of a part of a GPU must be for the GPU to be unhealthy. What is less bad is a warning."""
+
+    WARNING = "warning"
+    """A warning is enough, such as that memory has no error correction."""
+    CRITICAL = "critical"
+    """A critical state."""
+    FAILED = "failed"
+    """Only a part that has failed."""
+
+
 class IntelSettings(Settings, frozen=True, rename="kebab"):
     """The whole file."""
 
@@ -72,6 +83,12 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     health_management: bool = False
     """Whether a GPU that is too hot is unhealthy. Intel's plugin asks its Level-Zero sidecar, which also knows the
     state of memory and bus; here, the temperatures are those of the kernel."""
+    xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$")] = ""
+    """The socket of xpumd, the daemon of Intel's XPU Manager, such as /run/xpumd/intelxpuinfo.sock: a GPU is unhealthy
+    while xpumd says so. Not together with health-management and limits of temperatures: xpumd has its own. Empty:
+    xpumd is not asked."""
+    xpumd_severity: XpumdSeverity = XpumdSeverity.CRITICAL
+    """How bad the state of a part of a GPU must be for the GPU to be unhealthy, if xpumd is asked."""
     temp_limit: Degrees = DEFAULT_LIMIT
     """The highest temperature of any part of a healthy GPU, in degrees Celsius."""
     gpu_temp_limit: Degrees = DEFAULT_LIMIT
@@ -86,6 +103,16 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
         if self.allow_ids and self.deny_ids:
             raise ValueError("allow-ids and deny-ids are both set, expected one of them")
         _ = self.allowed, self.denied
+        if self.xpumd_endpoint and self.health_management:
+            raise ValueError("health-management and xpumd-endpoint are both set, expected one of them")
+        if self.xpumd_endpoint and (limits := self.changed_limits):
+            raise ValueError(f"{limits[0]} is set together with xpumd-endpoint, expected a limit in xpumd's own file")
+
+    @property
+    def changed_limits(self) -> Sequence[str]:
+        """The keys of the limits that are not the defaults."""
+        limits = ("temp_limit", "gpu_temp_limit", "memory_temp_limit")
+        return [name.replace("_", "-") for name in limits if getattr(self, name) != DEFAULT_LIMIT]
 
     @property
     def allowed(self) -> Sequence[str]:
@@ -105,9 +132,10 @@ def ineffective(settings: IntelSettings) -> Iterator[str]:
         yield "allocation-policy has no effect: shared-dev-num is 1"
     if settings.monitoring_mode is not defaults.monitoring_mode and not settings.enable_monitoring:
         yield "monitoring-mode has no effect: enable-monitoring is false"
-    for name in ("temp_limit", "gpu_temp_limit", "memory_temp_limit"):
-        if getattr(settings, name) != DEFAULT_LIMIT and not settings.health_management:
-            yield f"{name.replace('_', '-')} has no effect: health-management is false"
+    if settings.xpumd_severity is not defaults.xpumd_severity and not settings.xpumd_endpoint:
+        yield "xpumd-severity has no effect: xpumd-endpoint is not set"
+    if not settings.health_management:
+        yield from (f"{key} has no effect: health-management is false" for key in settings.changed_limits)
 
 
 def _device_ids(key: str, value: Ids) -> Sequence[str]:

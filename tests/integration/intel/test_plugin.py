@@ -11,13 +11,15 @@ from tests.simulators.inteltree import IntelTree, battlemage, four_vfs, two_flex
 I915, XE, MONITORING = "gpu.intel.com/i915", "gpu.intel.com/xe", "gpu.intel.com/monitoring"
 
 
-def _root(node: Node) -> Path:
+def intel_root(node: Node) -> Path:
+    """Make the root of a node's file system."""
     root = node.directory / "root"
     root.mkdir()
     return root
 
 
-def _start(node: Node, **settings: object) -> PluginProcess:
+def start_intel(node: Node, **settings: object) -> PluginProcess:
+    """Start the plugin on it."""
     config = json.dumps({key.replace("_", "-"): value for key, value in settings.items()})
     root = str(node.directory / "root")
     return node.start_plugin("plugins.intel:Intel", name="intel", config=config, env={"DPHUB_HOST_ROOT": root})
@@ -25,8 +27,8 @@ def _start(node: Node, **settings: object) -> PluginProcess:
 
 async def test_each_gpu_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
     """By its PCI address, on its NUMA node, with its own files and links."""
-    two_flex(_root(node))
-    _start(node)
+    two_flex(intel_root(node))
+    start_intel(node)
     await kubelet.wait_for(I915, 2)
     assert [(device.id, device.numa) for device in kubelet.devices(I915)] == [
         ("0000:4d:00.0", (0,)),
@@ -46,8 +48,8 @@ async def test_each_gpu_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_two_drivers_and_monitoring(node: Node, kubelet: FakeKubelet) -> None:
     """A container that monitors gets the files of all GPUs; those of others are still free."""
-    battlemage(_root(node))
-    _start(node, enable_monitoring=True)
+    battlemage(intel_root(node))
+    start_intel(node, enable_monitoring=True)
     for resource in (I915, XE, MONITORING):
         await kubelet.wait_for(resource, 1)
     got = (await kubelet.admit("monitor", {MONITORING: 1})).containers["main"].response
@@ -59,10 +61,10 @@ async def test_two_drivers_and_monitoring(node: Node, kubelet: FakeKubelet) -> N
 
 async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet: FakeKubelet) -> None:
     """Of those on the NUMA node to which the kubelet has aligned it."""
-    tree = IntelTree(_root(node))
+    tree = IntelTree(intel_root(node))
     for number, pci in enumerate(("0000:4d:00.0", "0000:4e:00.0", "0000:b7:00.0")):
         tree.add(pci, numa=number // 2)
-    _start(node, shared_dev_num=10)
+    start_intel(node, shared_dev_num=10)
     await kubelet.wait_for(I915, 30)
     got = (await kubelet.admit("job", {I915: 2})).containers["main"].response
     assert [node.host_path for node in got.devices if "card" in node.host_path] == ["/dev/dri/card0", "/dev/dri/card1"]
@@ -70,8 +72,8 @@ async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet
 
 async def test_a_gpu_is_divided(node: Node, kubelet: FakeKubelet) -> None:
     """Its virtual functions are served as soon as their files are there, and not the GPU itself."""
-    tree = two_flex(_root(node))
-    _start(node)
+    tree = two_flex(intel_root(node))
+    start_intel(node)
     await kubelet.wait_for(I915, 2)
     tree.divide("0000:4d:00.0", 4)
     await kubelet.wait_for(I915, 5)
@@ -80,8 +82,8 @@ async def test_a_gpu_is_divided(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_a_node_without_gpus_gets_one(node: Node, kubelet: FakeKubelet) -> None:
     """The resources are there before it is."""
-    tree = IntelTree(_root(node))
-    _start(node)
+    tree = IntelTree(intel_root(node))
+    start_intel(node)
     for resource in (I915, XE):
         await kubelet.wait_for(resource, 0)
     tree.add("0000:03:00.0", driver="xe")
@@ -90,9 +92,9 @@ async def test_a_node_without_gpus_gets_one(node: Node, kubelet: FakeKubelet) ->
 
 async def test_a_gpu_that_is_too_hot(node: Node, kubelet: FakeKubelet) -> None:
     """It is not allocated."""
-    tree = four_vfs(_root(node))
+    tree = four_vfs(intel_root(node))
     tree.set_temperature("0000:b7:00.0", 105)
-    plugin = _start(node, health_management=True)
+    plugin = start_intel(node, health_management=True)
     await kubelet.wait_for(I915, 4)
     line = await plugin.logged("devices unhealthy")
     assert line["reason"] == "the temperature of pkg is above gpu-temp-limit (100 °C)"

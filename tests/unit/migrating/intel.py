@@ -2,17 +2,20 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import yaml
 
 from hub import ConfigError, Device, Host, Mount, NoDevices
 from plugins.intel import Intel
+from plugins.intel.discovery import xpumd
 from plugins.intel.discovery.gpus import BY_PATH
 from plugins.intel.settings import IntelSettings
 from scripts.migrating import Case
 from tests.harness.scanned import scanned
 from tests.simulators.inteltree import IntelTree
+from tests.simulators.xpumd import Severity, response
 from tests.unit.migrating.gpu import Result, flatten
 
 
@@ -36,6 +39,11 @@ def run_settings(case: Case, directory: Path) -> Result:
     return dict(flatten("", msgspec.to_builtins(settings)))
 
 
+def cards(tree: IntelTree) -> dict[str, str]:
+    """The names of the GPUs' cards, such as "card0", by PCI address."""
+    return {pci: Path(tree.files(pci)[0]).name for pci in tree.gpus if tree.files(pci)}
+
+
 class IntelRun:
     """The Intel plugin on a simulated node.
 
@@ -47,7 +55,7 @@ class IntelRun:
 
     def __init__(self, case: Case, tree: IntelTree, directory: Path) -> None:
         self.plugin = Intel(read_file(case, directory), Host(tree.root))
-        self._cards = {pci: Path(tree.files(pci)[0]).name for pci in tree.gpus if tree.files(pci)}
+        self._cards = cards(tree)
         try:
             self.devices = [each for each in scanned(self.plugin) if isinstance(each, Device)]
         except NoDevices:
@@ -83,6 +91,19 @@ def run_answer(case: Case, tree: IntelTree, directory: Path) -> Result:
         "env": answer.env,
     }
     return {name: value for name, value in parts.items() if value}
+
+
+def run_health(case: Case, tree: IntelTree, directory: Path) -> Result:
+    """Return the GPUs that are unhealthy if xpumd reports what the case says."""
+    reports = {
+        pci: [(part, Severity[state.upper()], "") for part, state in case.request[card].items()]
+        for pci, card in cards(tree).items()
+        if card in case.request
+    }
+    settings = {**(case.set or {}), "xpumd-endpoint": "/run/xpumd/intelxpuinfo.sock"}
+    with mock.patch.object(xpumd, "call_service", return_value=response(reports)):
+        run = IntelRun(msgspec.structs.replace(case, set=settings), tree, directory)
+    return [run.name(device).partition("-")[0] for device in run.devices if device.unhealthy]
 
 
 def run_preference(case: Case, tree: IntelTree, directory: Path) -> Result:

@@ -42,6 +42,7 @@ TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
 ON_AN_INTEL_NODE: dict[str, Callable[..., Any]] = {
     "intel-devices": intel.run_devices,
     "intel-answer": intel.run_answer,
+    "intel-health": intel.run_health,
     "intel-preference": intel.run_preference,
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,

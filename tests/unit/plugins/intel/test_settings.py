@@ -68,6 +68,13 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
         ("exclude: ['00:02.0']", "exclude[0]: Expected `str` matching regex"),
         ("render-env: RENDER NODES", "render-env: Expected `str` matching regex"),
         ("temp-limit: 0", "temp-limit: Expected `int` >= 1"),
+        ("xpumd-endpoint: xpumd.sock", "xpumd-endpoint: Expected `str` matching regex"),
+        ("xpumd-severity: bad", "expected one of warning, critical, failed"),
+        (
+            "xpumd-endpoint: /x\nhealth-management: true",
+            "health-management and xpumd-endpoint are both set, expected one of them",
+        ),
+        ("xpumd-endpoint: /x\nmemory-temp-limit: 90", "memory-temp-limit is set together with xpumd-endpoint"),
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
@@ -90,6 +97,7 @@ def _said(tree: IntelTree, **settings: object) -> tuple[list[str], list[str]]:
         ({"allocation_policy": "packed"}, "allocation-policy has no effect: shared-dev-num is 1"),
         ({"monitoring_mode": "split"}, "monitoring-mode has no effect: enable-monitoring is false"),
         ({"gpu_temp_limit": 90}, "gpu-temp-limit has no effect: health-management is false"),
+        ({"xpumd_severity": "failed"}, "xpumd-severity has no effect: xpumd-endpoint is not set"),
         (
             {"health_management": True},
             "health-management: the kernel shows no temperature of 0000:00:02.0, 0000:03:00.0",
