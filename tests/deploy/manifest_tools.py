@@ -38,6 +38,7 @@ VALUES: Mapping[str, Values] = {
     "priority-quota": {"priorityQuota": {"enabled": True}},
     "resets": {"resets": {"enabled": True}},
     "unprivileged": {"unprivileged": {"enabled": True}},
+    "xpumd": {"xpumd": {"enabled": True}},
 }
 """The components, and the chart's values that make the same."""
 
