@@ -4,9 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hub import Device, Excluded, NoDevices, Plugin, RecoveryPolicy, Unmatched, watch_directories
+from hub import (
+    Device,
+    Excluded,
+    NoDevices,
+    Plugin,
+    RecoveryPolicy,
+    Unmatched,
+    pci_functions,
+    watch_directories,
+)
 from plugins.intel.allocation import device_nodes, environment, monitor_nodes, mounts
-from plugins.intel.discovery.gpus import BY_PATH, DEV, DRI, Gpu, read_gpus
+from plugins.intel.discovery.gpus import BY_PATH, DEV, DISPLAY, DRI, VENDOR, Gpu, read_gpus
 from plugins.intel.health import Health, health_source
 from plugins.intel.preference import prefer
 from plugins.intel.resources import MONITOR_ID, Monitor, Share, attributes, declared, plan, unmatched
@@ -58,6 +67,10 @@ class Intel(Plugin):
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Choose shares as the allocation policy says."""
         return prefer(self.settings.allocation_policy, available, required, size)
+
+    def hardware(self) -> Iterator[str]:
+        """Return Intel's GPUs on the PCI bus, also those without a driver."""
+        return (f"Intel GPU {each}" for each in pci_functions(self.host, vendor=VENDOR, class_code=DISPLAY))
 
     def _notes(self, gpus: Sequence[Gpu], *, has_links: bool) -> Iterator[str]:
         yield from ineffective(self.settings)

@@ -184,6 +184,17 @@ def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list
     assert all(reasons[pci] in reason for pci, reason in excluded.items())
 
 
+def test_the_hardware_for_which_it_is_suggested(tmp_path: Path) -> None:
+    """All GPUs of Intel, also one that no driver has taken; not those of others."""
+    tree = battlemage(tmp_path)
+    tree.unbind(CARD)
+    tree.add("0000:04:00.0", vendor="0x1a03", driver="")
+    assert list(plugin_of(tree).hardware()) == [
+        "Intel GPU 0000:00:02.0 (8086:9a49)",
+        "Intel GPU 0000:03:00.0 (8086:e20b)",
+    ]
+
+
 def test_a_node_without_intel_gpus(tmp_path: Path) -> None:
     """It is no fault: also not without any PCI device."""
     with pytest.raises(NoDevices, match="there is no Intel GPU") as raised:
