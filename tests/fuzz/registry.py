@@ -6,7 +6,7 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets.amd import AmdConfig, AmdTreeTarget
 from tests.fuzz.targets.config import CircusIni, GpuConfig, RdmaConfig
 from tests.fuzz.targets.hardware import CdiDirectory, GpuTreeTarget, RdmaTreeTarget
-from tests.fuzz.targets.intel import IntelConfig, IntelTreeTarget
+from tests.fuzz.targets.intel import IntelConfig, IntelTreeTarget, XpumdReport
 from tests.fuzz.targets.live import AdminRequests, HttpRequests
 from tests.fuzz.targets.pluginsocket import Frames, Requests
 from tests.fuzz.targets.podresources import PodResourcesAnswer
@@ -26,6 +26,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "rdma-sysfs": RdmaTreeTarget,
     "amd-sysfs": AmdTreeTarget,
     "intel-sysfs": IntelTreeTarget,
+    "xpumd-reports": XpumdReport,
     "gpu-files": GpuTreeTarget,
     "cdi-files": CdiDirectory,
     "pod-resources": PodResourcesAnswer,

@@ -8,14 +8,18 @@ import msgspec
 
 from hub import Device, Host, NoDevices
 from plugins.intel import Intel
+from plugins.intel.discovery.xpumd import Severity, parse_health
+from plugins.intel.health import judge
 from plugins.intel.settings import IntelSettings, ineffective
-from tests.fuzz.choices import Choices
-from tests.fuzz.pieces import Directory, Input, edited_files
+from tests.fuzz.choices import Choices, edited
+from tests.fuzz.pieces import Directory, Input, Piece, edited_files
 from tests.fuzz.target import Fault, Target
 from tests.fuzz.targets.config import PluginConfig
 from tests.fuzz.targets.hardware import ODD_NAMES, read_pieces
 from tests.harness.scanned import scanned
+from tests.simulators import xpumd
 from tests.simulators.inteltree import IntelTree
+from tests.simulators.xpumd import response
 
 ODD, OTHER = "0000:4d:00.0", "0000:b7:00.0"
 
@@ -35,7 +39,16 @@ CONFIG: Mapping[str, Any] = {
 YAML = b"""shared-dev-num: 2
 allow-ids: 0x56c0,0x56c1
 bypath: none
+xpumd-endpoint: /run/xpumd/intelxpuinfo.sock
+xpumd-severity: failed
 """
+
+REPORT = response(
+    {
+        ODD: [("memory", xpumd.Severity.CRITICAL, "EccErrors"), ("temperature.gpu", xpumd.Severity.WARNING, "Hot")],
+        OTHER: [("memory", xpumd.Severity.OK, "ok")],
+    }
+)
 
 
 class IntelConfig(PluginConfig):
@@ -47,6 +60,21 @@ class IntelConfig(PluginConfig):
     def read(self, settings: Any, environment: Mapping[str, str]) -> None:  # noqa: ANN401, ARG002 - as in the base class
         """Use the settings, as the plugin does at its start."""
         list(ineffective(settings))
+
+
+class XpumdReport(Target):
+    """What xpumd reports about GPUs: any bytes are a report, or an error for the plugin."""
+
+    def make(self, choices: Choices) -> Input:
+        """Change the bytes of three of four reports."""
+        return [Piece.of(edited(choices, REPORT) if choices.below(4) else REPORT)]
+
+    def consume(self, pieces: Input) -> None:
+        """Decide about the health of each GPU; the reasons are text that can be shown."""
+        for pci, parts in parse_health(pieces[0].content).items():
+            health = judge(parts, Severity.CRITICAL)
+            if not f"{pci}{health.fault}{health.warning}".isprintable():
+                raise Fault("a report has text that cannot be shown")
 
 
 class IntelTreeTarget(Target):
