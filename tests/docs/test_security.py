@@ -10,7 +10,7 @@ from tests.deploy.manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, ch
 from tests.docs.docs_tools import ROOT, codes, page, rows
 from tests.docs.security_claims import NO_CLAIMS, SHOWN_BY
 
-OPTIONS = [VALUES[name] for name in ("amd-exporter", "mps", "multus", "resets"), VALUES["xpumd"]]
+OPTIONS = [VALUES[name] for name in ("amd-exporter", "mps", "multus", "resets", "xpumd")]
 
 
 def test_every_directory_of_the_node_is_there() -> None:
@@ -24,7 +24,8 @@ def test_every_directory_of_the_node_is_there() -> None:
     assert documented.keys() == full.keys()
     for path, right in documented.items():
         assert right.startswith("read-only") == bool(full[path].get("readOnly")) or path == "/sys", path
-        assert right.endswith(("with `mps`", "with `multus`", "with `amd-exporter`", "with `xpumd`")) == (path not in plain), path
+        optional = tuple(f"with `{name}`" for name in ("amd-exporter", "mps", "multus", "xpumd"))
+        assert right.endswith(optional) == (path not in plain), path
     assert documented["/sys"] == "read-only; writable with `resets`"
     assert (plain["/sys"]["readOnly"], full["/sys"]["readOnly"]) == (True, False)
 

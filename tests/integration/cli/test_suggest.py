@@ -63,10 +63,9 @@ def test_plugins_with_hardware(tmp_path: Path) -> None:
         "ib no NVIDIA adapter 0000:02:00.0 (15b3:1021)",
         "→ add [watcher:ib] to circus.ini, with cmd = python -m hub.plugin plugins.ib:IB, then dphub reload",
         "own yes unknown: its code was not loaded; --load loads it",
-        *(f"intel no none",
-        "{name} no none" for name in OTHERS),
+        *(f"{name} no none" for name in OTHERS),
     ]
     done = _suggest(tmp_path, "--json", "--load")
     plugins = {plugin.pop("plugin"): plugin for plugin in map(json.loads, done.stdout.splitlines())}
     own = {"starts": True, "hardware": ["a thing from 0000:01:00.0"], "problems": [], "loaded": True}
-    assert (plugins.keys(), plugins["own"]) == ({"nvidia", "ib", "intel", "own", *OTHERS}, own)
+    assert (plugins.keys(), plugins["own"]) == ({"nvidia", "ib", "own", *OTHERS}, own)

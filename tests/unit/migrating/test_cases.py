@@ -33,17 +33,17 @@ ON_A_TREE: dict[str, Callable[..., Any]] = {
     "amd-answer": amd.run_answer,
     "amd-facts": amd.run_facts,
     "amd-preference": amd.run_preference,
-}
-TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
-    "rdma": (build_rdma_node, LOADED.hardware.rdma),
-    "amd": (amd.build_amd_node, LOADED.hardware.amd),
-}
-"""How the nodes of these kinds of cases are built, and from what."""
-ON_AN_INTEL_NODE: dict[str, Callable[..., Any]] = {
     "intel-devices": intel.run_devices,
     "intel-answer": intel.run_answer,
     "intel-health": intel.run_health,
     "intel-preference": intel.run_preference,
+}
+TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
+    "rdma": (build_rdma_node, LOADED.hardware.rdma),
+    "amd": (amd.build_amd_node, LOADED.hardware.amd),
+    "intel": (build_intel_node, LOADED.hardware.intel),
+}
+"""How the nodes of these kinds of cases are built, and from what."""
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,
     "gpu-pattern": gpu.run_pattern,
@@ -119,10 +119,6 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
         root.mkdir()
         build, nodes_of_this_kind = TREES[located.kind.partition("-")[0]]
         result = run(case, build(root, nodes_of_this_kind[located.hardware]), tmp_path)
-    elif run := ON_AN_INTEL_NODE.get(located.kind):
-        root = tmp_path / "root"
-        root.mkdir()
-        result = run(case, build_intel_node(root, LOADED.hardware.intel[located.hardware]), tmp_path)
     else:
         node = nodes.get(located.hardware)
         monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -193,6 +189,4 @@ def test_every_difference_has_a_reason() -> None:
 def test_all_hardware_is_used() -> None:
     """No node is left over."""
     hardware = LOADED.hardware
-    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *LOADED.hardware.intel} - {
-        each.hardware for each in ALL
-    } == set()
+    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel} - {each.hardware for each in ALL} == set()
