@@ -7,12 +7,14 @@ import pytest
 
 from hub import Settings
 from hub.base.errors import ConfigError
+from plugins.generic.settings import GenericSettings
 from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
 from plugins.stub.faults import Faults
 from plugins.stub.settings import StubSettings
 
 SHARED = "sharing: {timeSlicing: {resources: [{name: gpu, replicas: %d}]}}"
+FILES = "resources: [{name: e.com/a, files: [/dev/x], count: %d}]"
 POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
 
 
@@ -22,6 +24,7 @@ POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
         (StubSettings, "resources: [{devices: %d}]", 100_000, "resources[0].devices: Expected `int` <= 100000"),
         (StubSettings, "resources: [{name: e.com/a}, {devices: %d}]", 99_996, "resources"),
         (Faults, "devices: {example.com/stub: %d}", 100_000, "devices[...]: Expected `int` <= 100000"),
+        (GenericSettings, FILES, 10_000, "resources[0].count: Expected `int` <= 10000"),
         (IBSettings, POOL, 10_000, "configList[0].rdmaHcaMax: Expected `int` <= 10000"),
         (GPUSettings, SHARED, 10_000, "sharing.timeSlicing.resources[0]: replicas is 10001, expected at most 10000"),
     ],

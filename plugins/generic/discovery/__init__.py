@@ -1,0 +1,1 @@
+"""Discovery of device files, and of devices in sysfs."""

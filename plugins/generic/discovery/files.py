@@ -1,0 +1,133 @@
+"""Device files by pattern, and what identifies them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from hub import Host
+from plugins.generic.discovery.reading import natural
+from plugins.generic.discovery.sysfs import SysDevice, Sysfs, hardware
+
+_MAX_LINKS = 40
+"""How many links the kernel follows for one path."""
+
+_WILDCARD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
+
+
+class DeviceFile(NamedTuple):
+    """A file on the node that a container can get."""
+
+    path: str
+    """The path that the pattern matched."""
+    target: str
+    """The file itself, if the path is a link."""
+    device: SysDevice | None
+    """The device in sysfs; None if there is none."""
+    key: str
+    """Its name, or that of the hardware if its own has a number that the kernel assigns in the order of discovery."""
+    physical: str
+    """Identifies the hardware, whatever path leads to it."""
+
+
+def has_wildcard(pattern: str) -> bool:
+    """Return whether a pattern can match more than one path."""
+    return bool(_WILDCARD.search(pattern))
+
+
+def matched_by_wildcard(pattern: str, path: str) -> str:
+    """Return the text that the first wildcard of a pattern matched; empty if it has none."""
+    parts, end = [], 0
+    for wildcard in _WILDCARD.finditer(pattern):
+        parts += [re.escape(pattern[end : wildcard.start()]), f"({_as_regex(wildcard[0])})"]
+        end = wildcard.end()
+    found = re.fullmatch("".join([*parts, re.escape(pattern[end:])]), path, re.DOTALL)
+    return found[1] if found and found.groups() else ""
+
+
+def _as_regex(wildcard: str) -> str:
+    if wildcard in {"*", "?"}:
+        return "[^/]*" if wildcard == "*" else "[^/]"
+    inside = wildcard[1:-1].replace("\\", r"\\").replace("[", r"\[")
+    return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+
+
+def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
+    """Return the existing files that a pattern matches, in natural order."""
+    for path in sorted(map(str, _glob(host, pattern)), key=natural):
+        if not path.isprintable():
+            continue
+        file = resolve(host, path)
+        if file and host.path(file).exists():
+            yield device_file(sysfs, path, file)
+
+
+def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
+    """Return what is known of a file.
+
+    Args:
+        sysfs: The node's sysfs.
+        path: The path of the file, or of a link to it.
+        file: The file itself; by default the path.
+    """
+    file = file or path
+    device = sysfs.of_file(file)
+    # A link is there because its name says which hardware it is.
+    of_hardware = _hardware_key(device)
+    key = _name(path) if file != path else of_hardware or _name(path)
+    return DeviceFile(path, file, device, key, of_hardware or file)
+
+
+def resolve(host: Host, path: str) -> str:
+    """Follow the links on the node that a path consists of; return an empty string if they lead nowhere.
+
+    In the hub's container, an absolute link would lead into the container itself.
+    """
+    done, pending, links = PurePosixPath("/"), [*PurePosixPath(path).parts[1:]], 0
+    while pending:
+        part = pending.pop(0)
+        if part == "..":
+            done = done.parent
+            continue
+        try:
+            link = PurePosixPath(host.path(done / part).readlink())
+        except OSError:
+            done /= part
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return ""
+        if link.is_absolute():
+            done = PurePosixPath("/")
+        pending[:0] = [each for each in link.parts if each != "/"]
+    return str(done)
+
+
+def _glob(host: Host, pattern: str) -> Iterable[Path]:
+    try:
+        # pathlib's ** means any number of directories.
+        return host.glob(re.sub(r"\*+", "*", pattern))
+    except (OSError, ValueError):
+        return ()
+
+
+def _hardware_key(device: SysDevice | None) -> str:
+    """Return the USB interface or PCI function, with the file's name without its first number, which may change.
+
+    Of several such files the number within the device is added, such as that of a camera's second file. It is empty if
+    the device is of neither kind.
+    """
+    owner = hardware(device)
+    if device is None or owner is None or device.path == owner.path:
+        return owner.name if owner else ""
+    place = next((each for each in device.lineage() if each.subsystem in {"usb", "pci"}), owner).name
+    within = device.text("index")
+    return f"{place}-{_without_number(device.name)}" + (f".{within}" if within not in {"", "0"} else "")
+
+
+def _without_number(name: str) -> str:
+    return re.sub("[0-9]+", "", name, count=1)
+
+
+def _name(path: str) -> str:
+    return path.removeprefix("/dev/").rpartition("/")[2]

@@ -1,0 +1,41 @@
+"""Compare devices in sysfs with what is wanted of them."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from plugins.generic.discovery.sysfs import SysDevice
+
+ANY = "*"
+
+
+class Wanted(NamedTuple):
+    """What a device in sysfs must be; texts may have wildcards, and those that are empty are ignored."""
+
+    kernel: str = ""
+    driver: str = ""
+    attributes: Mapping[str, str] = {}
+    parents: Mapping[str, str] = {}
+    """Attributes that the device, or one that it is part of, has together."""
+    properties: Mapping[str, str] = {}
+
+    def matches(self, device: SysDevice) -> bool:
+        """Whether a device is what is wanted."""
+        if not fnmatchcase(device.name, self.kernel or ANY):
+            return False
+        if not all(fnmatchcase(device.properties.get(name, ""), value) for name, value in self.properties.items()):
+            return False
+        return _has(device, self.attributes) and self._has_parent(device)
+
+    def _has_parent(self, device: SysDevice) -> bool:
+        """Whether the device or one that it is part of has the driver, and whether one has the attributes."""
+        lineage = list(device.lineage()) if self.driver or self.parents else [device]
+        return any(fnmatchcase(each.driver, self.driver or ANY) for each in lineage) and any(
+            _has(each, self.parents) for each in lineage
+        )
+
+
+def _has(device: SysDevice, attributes: Mapping[str, str]) -> bool:
+    return all(
+        (device.path / name).is_file() and fnmatchcase(device.text(name), value) for name, value in attributes.items()
+    )

@@ -1,0 +1,186 @@
+"""Devices as sysfs shows them: where they are, what they are, and which device files they have."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from hub import Host, UnreadableError, read_text
+from plugins.generic.discovery.reading import entries, natural, number, target, text
+
+PCI_ADDRESS = re.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]")
+
+_MAX_BELOW = 2000
+"""How many directories below a device to search for its device files: a function with a few disks has some hundreds."""
+
+
+class SysDevice:
+    """A device in sysfs.
+
+    Args:
+        path: Its directory as this process finds it, without links.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    def __repr__(self) -> str:
+        return f"SysDevice({str(self.path)!r})"
+
+    @cached_property
+    def subsystem(self) -> str:
+        """The name of its bus or class, such as "usb" or "tty"; empty if it has none."""
+        return self._link("subsystem")
+
+    @cached_property
+    def driver(self) -> str:
+        """The name of its driver; empty if none is bound."""
+        return self._link("driver")
+
+    @cached_property
+    def properties(self) -> Mapping[str, str]:
+        """What the kernel announces about the device, such as DEVNAME and DEVTYPE."""
+        try:
+            lines = read_text(self.path / "uevent", errors="replace").splitlines()
+        except UnreadableError:
+            return {}
+        return {name: value for name, found, value in (line.partition("=") for line in lines) if found}
+
+    @property
+    def is_usb(self) -> bool:
+        """Whether it is a USB device, rather than one of its interfaces."""
+        return self.subsystem == "usb" and (self.path / "idVendor").exists()
+
+    @property
+    def is_pci(self) -> bool:
+        """Whether it is a PCI function."""
+        return bool(PCI_ADDRESS.fullmatch(self.name)) and self.subsystem == "pci"
+
+    @property
+    def file(self) -> str:
+        """The path of its device file; empty if it has none."""
+        name = self.properties.get("DEVNAME", "").removeprefix("/dev/")
+        return f"/dev/{name}" if name and ".." not in name.split("/") else ""
+
+    def text(self, attribute: str) -> str:
+        """Read an attribute; empty if it does not exist."""
+        return text(self.path / attribute)
+
+    def lineage(self) -> Iterator["SysDevice"]:
+        """Return the device, and those that it is part of, the nearest first."""
+        path = self.path
+        while len(path.parts) > 1 and path.name != "devices":
+            if (path / "uevent").exists():
+                yield SysDevice(path)
+            path = path.parent
+
+    def device_files(self) -> list[str]:
+        """Return the paths of its device file and those of its parts, but not of other USB devices or PCI functions."""
+        found, pending, seen = [], [self.path], 0
+        while pending and seen < _MAX_BELOW:
+            seen += 1
+            device = SysDevice(pending.pop())
+            if device.path != self.path and (device.is_usb or device.is_pci):
+                continue
+            if device.file:
+                found.append(device.file)
+            pending += [path for path in entries(device.path) if path.is_dir() and not path.is_symlink()]
+        return sorted(found, key=natural)
+
+    def _link(self, name: str) -> str:
+        try:
+            return (self.path / name).readlink().name
+        except OSError:
+            return ""
+
+
+class Sysfs:
+    """The node's sysfs during one scan.
+
+    Args:
+        host: The node's file system.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._root = host.path("/sys")
+
+    def bus(self, name: str) -> Iterator[SysDevice]:
+        """Return the devices on a bus."""
+        return self._devices(self._root / "bus" / name / "devices")
+
+    def subsystem(self, name: str) -> Iterator[SysDevice]:
+        """Return the devices of a class or on a bus; of all classes and buses if the name is empty."""
+        if name:
+            yield from self._devices(self._root / "class" / name)
+            yield from self.bus(name)
+            return
+        for directory in entries(self._root / "class"):
+            yield from self._devices(directory)
+        for directory in entries(self._root / "bus"):
+            yield from self._devices(directory / "devices")
+
+    def of_file(self, path: str) -> SysDevice | None:
+        """Return the device that a device file belongs to; None if sysfs does not show it."""
+        for link in self._by_name.get(path.rpartition("/")[2], ()):
+            found = target(link)
+            if found and SysDevice(found).file == path:
+                return SysDevice(found)
+        return None
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[Path]]:
+        """Devices by the name of their file: those of all classes, which the kernel names like it, and USB devices."""
+        found: dict[str, list[Path]] = {}
+        for directory in entries(self._root / "class"):
+            for link in entries(directory):
+                found.setdefault(link.name.rpartition("!")[2], []).append(link)
+        for device in self.bus("usb"):
+            found.setdefault(usb_file(device).rpartition("/")[2], []).append(device.path)
+        return found
+
+    @staticmethod
+    def _devices(directory: Path) -> Iterator[SysDevice]:
+        paths = (target(link) for link in entries(directory))
+        return (SysDevice(path) for path in paths if path and path.is_dir())
+
+
+def numa_node(device: SysDevice | None) -> int | None:
+    """Return the NUMA node of a device, or of the nearest one that it is part of; None if unknown."""
+    for each in device.lineage() if device else ():
+        node = number(each.path / "numa_node")
+        if node is not None:
+            return node
+    return None
+
+
+def hardware(device: SysDevice | None) -> SysDevice | None:
+    """Return the USB device or PCI function that a device is, or is part of; None if it is of neither kind."""
+    return next((each for each in device.lineage() if each.is_usb or each.is_pci), None) if device else None
+
+
+def usb_file(device: SysDevice) -> str:
+    """Return the device file of a whole USB device; empty if it has no number."""
+    if device.file:
+        return device.file
+    bus, address = number(device.path / "busnum"), number(device.path / "devnum")
+    return f"/dev/bus/usb/{bus:03}/{address:03}" if bus is not None and address is not None else ""
+
+
+def facts(device: SysDevice | None) -> dict[str, str]:
+    """Return what identifies the hardware of a device: each fact from the nearest device that has it."""
+    found: dict[str, str] = {}
+    for each in device.lineage() if device else ():
+        known = {"serial": each.text("serial")}
+        if each.is_usb:
+            known |= {"port": each.name, "vendor": each.text("idVendor"), "product": each.text("idProduct")}
+        elif each.is_pci:
+            ids = {"vendor": "vendor", "product": "device"}
+            known |= {"pci": each.name, **{fact: each.text(name).removeprefix("0x") for fact, name in ids.items()}}
+        found = {name: _safe(value) for name, value in known.items() if value} | found
+    return found
+
+
+def _safe(fact: str) -> str:
+    """Return a fact, which the maker of a USB device chooses, as part of a path or an argument of a command."""
+    return re.sub("^[-.]+", "_", re.sub("[^A-Za-z0-9#+.:=@_-]", "_", fact))

@@ -1,0 +1,60 @@
+"""Choose devices for a container: on few NUMA nodes, spread over the hardware, the first ones first."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from hub import Device
+
+
+def prefer(
+    available: Sequence[Device], required: Sequence[Device], size: int, order: Mapping[tuple[str, str], int]
+) -> list[Device]:
+    """Choose the best `size` devices, including the required ones; none if the request is inconsistent.
+
+    Args:
+        available: The devices that can be allocated.
+        required: Those that will be allocated in any case.
+        size: The number of devices to choose.
+        order: The place of each device in the resource, by resource and id.
+    """
+    by_id = {device.id: device for device in available}
+    kept = {device.id for device in required}
+    if not by_id.keys() >= kept or not len(kept) <= size <= len(by_id):
+        return []
+    left = [device for device in by_id.values() if device.id not in kept]
+    near = {node for device in required for node in device.numa} or _best_node(left, size)
+    free = Counter(device.physical for device in left)
+    taken = Counter(device.physical for device in required)
+
+    def rank(device: Device) -> tuple[int, bool, int, int]:
+        # Of two shares of the same hardware a container would use only one: other hardware comes first.
+        is_far = not near.intersection(device.numa)
+        return (
+            taken[device.physical],
+            is_far,
+            -free[device.physical],
+            order.get((device.resource, device.id), len(order)),
+        )
+
+    chosen = list(required)
+    while len(chosen) < size:
+        best = min(left, key=rank)
+        left.remove(best)
+        free[best.physical] -= 1
+        taken[best.physical] += 1
+        chosen.append(best)
+    return chosen
+
+
+def _best_node(devices: Sequence[Device], size: int) -> set[int]:
+    """Return the NUMA node with the fewest devices that has enough of them, else the one with the most."""
+    hardware: dict[int, set[str]] = {}
+    for device in devices:
+        for node in device.numa:
+            hardware.setdefault(node, set()).add(device.physical)
+    if not hardware:
+        return set()
+    enough = {node: len(found) for node, found in hardware.items() if len(found) >= size}
+    if enough:
+        return {min(enough, key=lambda node: (enough[node], node))}
+    return {max(hardware, key=lambda node: (len(hardware[node]), -node))}

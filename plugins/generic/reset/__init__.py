@@ -1,0 +1,33 @@
+"""Resets: the commands of the settings, in the process of a reset."""
+
+from typing import Any
+
+import msgspec
+
+from hub import ResetDevice, ResetFailed
+from plugins.generic.reset.command import run_command
+
+
+class ResetCommand(msgspec.Struct, frozen=True):
+    """The command that resets a device."""
+
+    command: tuple[str, ...]
+    timeout: float
+
+
+ResetCommands = dict[str, ResetCommand]
+"""The commands, by the id of the physical device."""
+
+
+def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetCommands as decoded from JSON
+    """Run the command of a device.
+
+    Raises:
+        ResetFailed: it did not succeed, and the container must not start.
+    """
+    commands = msgspec.convert(settings, ResetCommands)
+    if device.id not in commands:
+        raise ResetFailed("the device was removed")
+    found = commands[device.id]
+    if problem := run_command(found.command, found.timeout):
+        raise ResetFailed(problem)

@@ -1,0 +1,131 @@
+"""The configuration of the generic-device-plugin: the values of its flag `--device`, as JSON or as items of a list."""
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from hub import validation_problem
+from plugins.generic.settings.resource import Resource
+from plugins.generic.settings.selectors import Count, Group, GroupFile, Limit, Pairing, Permissions, UsbSelector
+
+_NAME = re.compile("[a-z0-9][-a-z0-9]*[a-z0-9]")
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="lower"):
+    """A section, whose keys that plugin accepts without regard to case."""
+
+
+class _Path(_Strict, frozen=True):
+    path: str
+    mountPath: str = ""  # noqa: N815 - the key
+    permissions: Permissions = "rwm"
+    readOnly: bool = False  # noqa: N815 - the key
+    type: Literal["Device", "Mount"] = "Device"
+    limit: Limit | Literal[0] = 1
+    optional: bool = False
+
+
+class _Usb(_Strict, frozen=True):
+    vendor: str = ""
+    product: str = ""
+    serial: str = ""
+
+
+class _Group(_Strict, frozen=True):
+    paths: tuple[_Path, ...] = ()
+    usb: tuple[_Usb, ...] = ()
+    count: Count = 1
+
+
+class _Device(_Strict, frozen=True):
+    name: str
+    groups: tuple[_Group, ...] = ()
+    count: Any = None
+    """Has no effect there."""
+
+
+def read_devices(entries: Sequence[Any], domain: str) -> list[Resource]:
+    """Return the resources that the entries mean.
+
+    Raises:
+        ValueError: an entry is wrong.
+    """
+    return [_resource(f"devices[{number}]", entry, domain) for number, entry in enumerate(entries)]
+
+
+def has_count(entry: Any) -> bool:  # noqa: ANN401 - parsed, not yet checked
+    """Return whether an entry has a count beside its name, which has no effect."""
+    return isinstance(entry, Mapping) and "count" in _lower(entry)
+
+
+def _resource(place: str, entry: Any, domain: str) -> Resource:  # noqa: ANN401 - parsed, not yet checked
+    try:
+        device = msgspec.convert(_lower(_parsed(entry)), _Device)
+        name = device.name.strip()
+        groups = tuple(_group(group) for group in device.groups if group.paths or group.usb)
+        return Resource(name=f"{domain}/{_checked(name)}", groups=groups)
+    except msgspec.ValidationError as error:
+        problem, where = validation_problem(error, _Device)
+        raise ValueError(": ".join(filter(None, [place, where, problem]))) from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'name is "{name}", expected lower case letters, digits and "-", two or more')
+    return name
+
+
+def _group(group: _Group) -> Group:
+    if group.paths and group.usb:
+        raise ValueError("a group has paths and usb, expected one of them")
+    if group.usb:
+        return Group(usb=tuple(_usb(each) for each in group.usb), count=group.count or 1)
+    files = tuple(_file(path) for path in group.paths)
+    return Group(files=files, pairing=Pairing.ORDER, count=group.count or 1)
+
+
+def _file(path: _Path) -> GroupFile:
+    pattern = posixpath.normpath(path.path.strip()).replace("[^", "[!")
+    if not re.fullmatch("/[^/].*", pattern):
+        raise ValueError(f'path is "{path.path}", expected an absolute path')
+    return GroupFile(
+        path=pattern,
+        # There are no placeholders there.
+        container_path=path.mountPath.strip().replace("{", "{{").replace("}", "}}"),
+        permissions=path.permissions,
+        optional=path.optional,
+        mount=path.type == "Mount",
+        read_only=path.readOnly,
+        limit=path.limit or 1,
+    )
+
+
+def _usb(usb: _Usb) -> UsbSelector:
+    """Return the selector. There a number that is missing is zero, which no device has."""
+    numbers = {"vendor": usb.vendor, "product": usb.product}
+    for key, number in numbers.items():
+        if not re.fullmatch("[0-9a-fA-F]{1,4}", number):
+            raise ValueError(f'{key} is "{number}", expected four hexadecimal digits in quotes')
+    return UsbSelector(vendor=usb.vendor.zfill(4), product=usb.product.zfill(4), serial=usb.serial)
+
+
+def _parsed(entry: Any) -> Any:  # noqa: ANN401 - JSON is any value
+    """Return the value of a flag, which is JSON in a string, or an item of a list as it is."""
+    if not isinstance(entry, str):
+        return entry
+    try:
+        return msgspec.json.decode(entry.encode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}): write YAML without quotes and without |") from None
+
+
+def _lower(value: Any) -> Any:  # noqa: ANN401 - parsed, not yet checked
+    """Return a value with the keys by which they are compared."""
+    if isinstance(value, Mapping):
+        return {str(key).lower(): _lower(part) for key, part in value.items()}
+    return [_lower(part) for part in value] if isinstance(value, list | tuple) else value

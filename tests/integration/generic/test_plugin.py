@@ -1,0 +1,67 @@
+"""The generic plugin through a kubelet, on nodes that a tree of files makes up."""
+
+import json
+from pathlib import Path
+
+from hub.testing.kubelet import FakeKubelet
+from hub.testing.plugin import PluginProcess
+from tests.harness.node import Node
+from tests.simulators.generictree import GenericTree
+
+SERIAL = "example.com/serial"
+
+
+def _start(node: Node, tree: GenericTree, **keys: object) -> PluginProcess:
+    # The scans are so far apart that none of them is the reason for what a test sees.
+    settings = {"scan_interval": 3600, "resources": [{"name": SERIAL, "files": ["/dev/ttyUSB*"], **keys}]}
+    env = {"DPHUB_HOST_ROOT": str(tree.root)}
+    return node.start_plugin("plugins.generic:Generic", name="generic", config=json.dumps(settings), env=env)
+
+
+def _tree(node: Node) -> GenericTree:
+    root = node.directory / "root"
+    root.mkdir()
+    return GenericTree(root)
+
+
+def _program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> None:
+    """The resource is registered with none; an adapter is seen at once, and so is its removal."""
+    tree = _tree(node)
+    _start(node, tree, env={"PORT": "{path}"})
+    await kubelet.wait_for(SERIAL, 0)
+    stick = tree.usb("1-1", numa=1)
+    tree.part(stick, "ttyUSB0", "tty")
+    await kubelet.wait_for(SERIAL, 1)
+    assert [(device.id, device.numa) for device in kubelet.devices(SERIAL)] == [("1-1:1.0-ttyUSB", (1,))]
+    got = (await kubelet.admit("job", {SERIAL: 1})).containers["main"].response
+    assert [(each.host_path, each.container_path, each.permissions) for each in got.devices] == [
+        ("/dev/ttyUSB0", "/dev/ttyUSB0", "rw")
+    ]
+    assert got.envs == {"PORT": "/dev/ttyUSB0"}
+    tree.remove(stick)
+    await kubelet.wait_for(SERIAL, 0)
+
+
+async def test_health_and_reset(node: Node, kubelet: FakeKubelet) -> None:
+    """A command decides between scans whether an adapter can be used; another runs before its container starts."""
+    tree = _tree(node)
+    tree.part(tree.usb("1-1"), "ttyUSB0", "tty")
+    broken, calls = node.directory / "broken", node.directory / "calls"
+    health = {"command": [_program(node.directory / "check", f"test ! -e {broken}")], "interval": 0.1}
+    reset = {"command": [_program(node.directory / "reset", f'echo "$1" >> {calls}'), "{host_path}"]}
+    plugin = _start(node, tree, health=health, reset=reset)
+    await kubelet.wait_for(SERIAL, 1)
+    await kubelet.admit("job", {SERIAL: 1})
+    assert calls.read_text() == "/dev/ttyUSB0\n"
+    broken.touch()
+    await kubelet.wait_for(SERIAL, 0)
+    line = await plugin.logged("devices unhealthy")
+    assert line["reason"] == f"{node.directory}/check exited with code 1"
+    broken.unlink()
+    await kubelet.wait_for(SERIAL, 1)

@@ -1,0 +1,65 @@
+"""Changes are seen at once, in directories that exist and in those that appear later."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hub import Host
+from plugins.generic.discovery.devwatch import dev_directories, watch_files, watched_directories
+from tests.simulators.generictree import GenericTree
+
+LIMIT = 60
+
+
+class _Changes:
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._number = 0
+
+    def __call__(self) -> None:
+        with self._condition:
+            self._number += 1
+            self._condition.notify()
+
+    def follow(self, change: Callable[[], object]) -> bool:
+        """Make a change; return whether it is seen."""
+        with self._condition:
+            before = self._number
+        change()
+        with self._condition:
+            return self._condition.wait_for(lambda: self._number > before, LIMIT)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> tuple[GenericTree, _Changes]:
+    """A node, and the changes that are seen there."""
+    tree, changes = GenericTree(tmp_path), _Changes()
+    (tmp_path / "run").mkdir()
+    patterns = ["/dev/ttyUSB*", "/run/app/*/socket"]
+    thread = threading.Thread(target=watch_files, args=(Host(tmp_path), patterns, changes), daemon=True)
+    assert changes.follow(thread.start)
+    return tree, changes
+
+
+def test_files_that_come_and_go(watched: tuple[GenericTree, _Changes]) -> None:
+    """Also in directories that appear later, in and outside /dev."""
+    tree, changes = watched
+    assert changes.follow(lambda: tree.file("ttyUSB0"))
+    assert changes.follow((tree.root / "dev/ttyUSB0").unlink)
+    assert changes.follow(lambda: tree.file("bus/usb/001/002"))
+    for name in ("ttyUSB1", "ttyUSB2"):
+        assert changes.follow(lambda name=name: tree.link(f"serial/by-id/{name}", f"../../{name}"))
+
+
+def test_which_directories(tmp_path: Path) -> None:
+    """Those of device files, not those in which any user can create files; elsewhere the nearest that exists."""
+    tree = GenericTree(tmp_path)
+    for name in ("snd/timer", "shm/x/y", "pts/0", "disk/by-id/a"):
+        tree.file(name)
+    (tmp_path / "run/app/one").mkdir(parents=True)
+    expected = {"/dev", "/dev/bus", "/dev/bus/usb", "/dev/disk", "/dev/disk/by-id", "/dev/snd"}
+    assert set(dev_directories(Host(tmp_path))) == expected
+    found = watched_directories(Host(tmp_path), ["/run/app/*/socket", "/var/lib/x/y"])
+    assert found - expected == {"/run/app", "/run/app/one", "/"}
