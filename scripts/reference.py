@@ -23,6 +23,7 @@ from hub.cli import SECTIONS, cli
 from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
 from hub.supervisor.config import watchers as config
 from plugins.amd.settings import AMDSettings
+from plugins.generic.settings import GenericSettings
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import GPUSettings
 from plugins.ib.settings import IBSettings
@@ -85,6 +86,9 @@ See [AMD GPUs](amd.md)."""
 INTEL_YAML = """\
 The configuration file of `plugins.intel:Intel`, YAML or JSON: the flags of Intel's GPU device plugin, with additional
 keys. See [Intel GPUs](intel.md)."""
+GENERIC_YAML = """\
+The configuration file of `plugins.generic:Generic`, YAML or JSON. It also takes the keys of the generic-device-plugin,
+and in place of all of them the list of the smarter-device-manager. See [Other devices](generic.md)."""
 STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\
@@ -96,6 +100,7 @@ FILES: dict[str, tuple[Struct, str]] = {
     "ib.yaml": (IBSettings, IB_YAML),
     "amd.yaml": (AMDSettings, AMD_YAML),
     "intel.yaml": (IntelSettings, INTEL_YAML),
+    "generic.yaml": (GenericSettings, GENERIC_YAML),
     "stub.yaml": (StubSettings, STUB_YAML),
     "stub-faults.yaml": (Faults, STUB_FAULTS_YAML),
 }
