@@ -120,7 +120,7 @@ def _hardware_key(device: SysDevice | None) -> str:
     owner = hardware(device)
     if device is None or owner is None or device.path == owner.path:
         return owner.name if owner else ""
-    place = next((each for each in device.lineage() if each.subsystem in {"usb", "pci"}), owner).name
+    place = next((each for each in device.lineage if each.subsystem in {"usb", "pci"}), owner).name
     within = device.text("index")
     return f"{place}-{_without_number(device.name)}" + (f".{within}" if within not in {"", "0"} else "")
 

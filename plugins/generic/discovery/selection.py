@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
 
     def _has_parent(self, device: SysDevice) -> bool:
         """Whether the device or one that it is part of has the driver, and whether one has the attributes."""
-        lineage = list(device.lineage()) if self.driver or self.parents else [device]
+        lineage = list(device.lineage) if self.driver or self.parents else [device]
         return any(fnmatchcase(each.driver, self.driver or ANY) for each in lineage) and any(
             _has(each, self.parents) for each in lineage
         )

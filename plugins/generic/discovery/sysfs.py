@@ -1,7 +1,7 @@
 """Devices as sysfs shows them: where they are, what they are, and which device files they have."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,15 +15,18 @@ _MAX_BELOW = 2000
 
 
 class SysDevice:
-    """A device in sysfs.
+    """A device in sysfs. What was read of it once is not read again.
 
     Args:
         path: Its directory as this process finds it, without links.
+        known: The devices that were looked at before, by path: many are part of the same one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, known: dict[Path, "SysDevice"] | None = None) -> None:
         self.path = path
         self.name = path.name
+        self._known = {} if known is None else known
+        self._texts: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"SysDevice({str(self.path)!r})"
@@ -47,12 +50,12 @@ class SysDevice:
             return {}
         return {name: value for name, found, value in (line.partition("=") for line in lines) if found}
 
-    @property
+    @cached_property
     def is_usb(self) -> bool:
         """Whether it is a USB device, rather than one of its interfaces."""
         return self.subsystem == "usb" and (self.path / "idVendor").exists()
 
-    @property
+    @cached_property
     def is_pci(self) -> bool:
         """Whether it is a PCI function."""
         return bool(PCI_ADDRESS.fullmatch(self.name)) and self.subsystem == "pci"
@@ -65,22 +68,35 @@ class SysDevice:
 
     def text(self, attribute: str) -> str:
         """Read an attribute; empty if it does not exist."""
-        return text(self.path / attribute)
+        if attribute not in self._texts:
+            self._texts[attribute] = text(self.path / attribute)
+        return self._texts[attribute]
 
-    def lineage(self) -> Iterator["SysDevice"]:
-        """Return the device, and those that it is part of, the nearest first."""
-        path = self.path
-        while len(path.parts) > 1 and path.name != "devices":
-            if (path / "uevent").exists():
-                yield SysDevice(path)
-            path = path.parent
+    def other(self, path: Path) -> "SysDevice":
+        """Return the device at another path."""
+        if path not in self._known:
+            self._known[path] = SysDevice(path, self._known)
+        return self._known[path]
+
+    @cached_property
+    def lineage(self) -> Sequence["SysDevice"]:
+        """The device, and those that it is part of, the nearest first."""
+        parent = self.path.parent
+        is_last = len(parent.parts) == 1 or parent.name == "devices"
+        own = [self] if (self.path / "uevent").exists() else []
+        return [*own, *(() if is_last else self.other(parent).lineage)]
+
+    @cached_property
+    def numa(self) -> int | None:
+        """The NUMA node of the device itself; None if sysfs shows none."""
+        return number(self.path / "numa_node")
 
     def device_files(self) -> list[str]:
         """Return the paths of its device file and those of its parts, but not of other USB devices or PCI functions."""
         found, pending, seen = [], [self.path], 0
         while pending and seen < _MAX_BELOW:
             seen += 1
-            device = SysDevice(pending.pop())
+            device = self.other(pending.pop())
             if device.path != self.path and (device.is_usb or device.is_pci):
                 continue
             if device.file:
@@ -104,6 +120,7 @@ class Sysfs:
 
     def __init__(self, host: Host) -> None:
         self._root = host.path("/sys")
+        self._known: dict[Path, SysDevice] = {}
 
     def bus(self, name: str) -> Iterator[SysDevice]:
         """Return the devices on a bus."""
@@ -124,9 +141,12 @@ class Sysfs:
         """Return the device that a device file belongs to; None if sysfs does not show it."""
         for link in self._by_name.get(path.rpartition("/")[2], ()):
             found = target(link)
-            if found and SysDevice(found).file == path:
-                return SysDevice(found)
+            if found and self._at(found).file == path:
+                return self._at(found)
         return None
+
+    def _at(self, path: Path) -> SysDevice:
+        return self._known.setdefault(path, SysDevice(path, self._known))
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Path]]:
@@ -139,24 +159,19 @@ class Sysfs:
             found.setdefault(usb_file(device).rpartition("/")[2], []).append(device.path)
         return found
 
-    @staticmethod
-    def _devices(directory: Path) -> Iterator[SysDevice]:
+    def _devices(self, directory: Path) -> Iterator[SysDevice]:
         paths = (target(link) for link in entries(directory))
-        return (SysDevice(path) for path in paths if path and path.is_dir())
+        return (self._at(path) for path in paths if path and path.is_dir())
 
 
 def numa_node(device: SysDevice | None) -> int | None:
     """Return the NUMA node of a device, or of the nearest one that it is part of; None if unknown."""
-    for each in device.lineage() if device else ():
-        node = number(each.path / "numa_node")
-        if node is not None:
-            return node
-    return None
+    return next((each.numa for each in device.lineage if each.numa is not None), None) if device else None
 
 
 def hardware(device: SysDevice | None) -> SysDevice | None:
     """Return the USB device or PCI function that a device is, or is part of; None if it is of neither kind."""
-    return next((each for each in device.lineage() if each.is_usb or each.is_pci), None) if device else None
+    return next((each for each in device.lineage if each.is_usb or each.is_pci), None) if device else None
 
 
 def usb_file(device: SysDevice) -> str:
@@ -170,7 +185,7 @@ def usb_file(device: SysDevice) -> str:
 def facts(device: SysDevice | None) -> dict[str, str]:
     """Return what identifies the hardware of a device: each fact from the nearest device that has it."""
     found: dict[str, str] = {}
-    for each in device.lineage() if device else ():
+    for each in device.lineage if device else ():
         known = {"serial": each.text("serial")}
         if each.is_usb:
             known |= {"port": each.name, "vendor": each.text("idVendor"), "product": each.text("idProduct")}
