@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from tests.fuzz.target import Target
 from tests.fuzz.targets.amd import AmdConfig, AmdTreeTarget
-from tests.fuzz.targets.config import CircusIni, GpuConfig, RdmaConfig
-from tests.fuzz.targets.hardware import CdiDirectory, GpuTreeTarget, RdmaTreeTarget
+from tests.fuzz.targets.config import CircusIni, GenericConfig, GpuConfig, RdmaConfig
+from tests.fuzz.targets.hardware import CdiDirectory, GenericTreeTarget, GpuTreeTarget, RdmaTreeTarget
 from tests.fuzz.targets.intel import IntelConfig, IntelTreeTarget, XpumdReport
 from tests.fuzz.targets.live import AdminRequests, HttpRequests
 from tests.fuzz.targets.pluginsocket import Frames, Requests
@@ -19,6 +19,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "rdma-config": RdmaConfig,
     "amd-config": AmdConfig,
     "intel-config": IntelConfig,
+    "generic-config": GenericConfig,
     "reports": Reports,
     "web": Web,
     "commands": Commands,
@@ -27,6 +28,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "amd-sysfs": AmdTreeTarget,
     "intel-sysfs": IntelTreeTarget,
     "xpumd-reports": XpumdReport,
+    "generic-sysfs": GenericTreeTarget,
     "gpu-files": GpuTreeTarget,
     "cdi-files": CdiDirectory,
     "pod-resources": PodResourcesAnswer,

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from hub.api.host import Host
 from hub.api.plugin import Plugin
 from hub.plugin.loading import load_settings
 from hub.supervisor.config.watchers import read_config
+from plugins.generic import Generic
 from plugins.gpu import GPU
 from plugins.gpu.settings.environment import VARIABLES, apply_environment
 from plugins.gpu.settings.xids import DISABLE, ENABLE, XidPolicy
@@ -139,6 +141,46 @@ configList:
 """
 
 
+GENERIC_CONFIG: Mapping[str, Any] = {
+    "resources": [
+        {
+            "name": "example.com/serial",
+            "files": ["/dev/ttyUSB*"],
+            "count": 2,
+            "id": "{port}-{share}",
+            "env": {"PORT": "{path}"},
+            "mounts": [{"host_path": "/etc/{name}", "read_only": False}],
+            "health": {"file": "/sys/class/tty/{name}/state", "content": "a|b", "command": ["/bin/true", "{id}"]},
+        },
+        {
+            "name": "example.com/card",
+            "groups": [
+                {"files": [{"path": "/dev/snd/controlC*"}, {"path": "/dev/snd/pcm*", "optional": True}]},
+                {"usb": [{"vendor": "1a86", "product": "7523", "serial": "x"}]},
+            ],
+            "usb": [{"port": "1-1.4"}],
+            "pci": [{"vendor": "10ee", "class": "12", "address": "0000:3b:00.0"}],
+            "sysfs": [{"subsystem": "block", "attributes": {"queue/rotational": "0"}, "parents": {"model": "*"}}],
+            "vfio": True,
+            "reset": {"command": ["/bin/true", "{host_path}"], "timeout": 5},
+        },
+    ],
+    "domain": "squat.ai",
+    "devices": [
+        {"name": "video", "groups": [{"paths": [{"path": "/dev/video*", "mountPath": "/dev/v/", "limit": 2}]}]}
+    ],
+    "listen": ":8080",
+}
+
+SMARTER_YAML = b"""- devicematch: ^snd$
+  nummaxdevices: 20
+- devicematch: ^video[0-9]*$
+  nummaxdevices: 2
+- devicematch: nvidia-gpu
+  nummaxdevices: 1
+"""
+
+
 class PluginConfig(Target):
     """The configuration file of a plugin, as JSON or YAML; one piece is the environment."""
 
@@ -189,3 +231,17 @@ class RdmaConfig(PluginConfig):
 
     plugin = IB
     files: ClassVar[Mapping[str, bytes]] = {"ib.json": msgspec.json.encode(RDMA_CONFIG), "ib.yaml": RDMA_YAML}
+
+
+class GenericConfig(PluginConfig):
+    """Our file, and those of the generic-device-plugin and the smarter-device-manager."""
+
+    plugin = Generic
+    files: ClassVar[Mapping[str, bytes]] = {
+        "generic.json": msgspec.json.encode(GENERIC_CONFIG),
+        "conf.yaml": SMARTER_YAML,
+    }
+
+    def read(self, settings: Any, environment: Mapping[str, str]) -> None:  # noqa: ANN401, ARG002 - as above
+        """Create the plugin, on a node without devices."""
+        list(Generic(settings, Host(self.directory)).resources())

@@ -8,8 +8,12 @@ from typing import ClassVar
 
 import msgspec
 
-from hub import CdiSpecFiles, Device, Host, ResetFailed, Runtime, cdi_spec
+from hub import CdiSpecFiles, Device, Host, NoDevices, ResetFailed, Runtime, cdi_spec
 from hub.plugin.devices.pci import PciTree
+from hub.plugin.devices.validation import validate_device
+from plugins.generic import Generic
+from plugins.generic.discovery.devwatch import watched_directories
+from plugins.generic.settings import GenericSettings
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.discovery.driverpaths import DriverPaths
@@ -23,6 +27,7 @@ from tests.fuzz.choices import Choices
 from tests.fuzz.pieces import Directory, Input, Kind, Piece, edited_files
 from tests.fuzz.target import Fault, Target
 from tests.harness.scanned import scanned
+from tests.simulators.generictree import GenericTree
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD_NAMES = ("\xff", "mlx5_\u00b2", "mlx5_\xd9\xa1", "a\x1bb", "x" * 200, "0", "-1", "1e3", ".hidden", "a b\n")
@@ -99,6 +104,57 @@ class RdmaTreeTarget(Target):
             # Where it cannot say who uses a device, a reset fails with the reason.
             list(Function(host, VF).holders())
         PciTree(host).upstream(VF)
+
+
+GENERIC_RESOURCES = [
+    {"name": "e.com/tty", "files": ["/dev/ttyUSB*", "/dev/serial/by-id/*"], "env": {"A": "{path} {serial} {pci}"}},
+    {"name": "e.com/usb", "usb": [{"vendor": "1a86"}], "nodes": ["*"]},
+    {"name": "e.com/cards", "groups": [{"files": [{"path": "/dev/snd/controlC*"}, {"path": "/dev/snd/pcmC*D0c"}]}]},
+    {"name": "e.com/all", "sysfs": [{"parents": {"idVendor": "*"}}], "env": {"A": "{name}"}},
+    {"name": "e.com/vfio", "pci": [{"vendor": "10ee"}], "vfio": True},
+    {"name": "e.com/other", "files": ["/dev/other"]},
+]
+
+
+class GenericTreeTarget(Target):
+    """Files in /dev, and devices in sysfs."""
+
+    inputs = 1000
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        tree = GenericTree(directory / "first")
+        tree.part(tree.usb("1-1.4", serial="0001"), "ttyUSB0", "tty")
+        tree.link("serial/by-id/modem", "../../ttyUSB0")
+        card = tree.pci("0000:00:1f.3", kind="040300")
+        for name in ("controlC0", "pcmC0D0c"):
+            tree.part(card, f"snd/{name}", "sound")
+        tree.pci("0000:3b:00.0", driver="vfio-pci", group=12, numa=1)
+        tree.file("other")
+        pieces = _read(directory / "first")
+        self._valid = {piece.name: piece.content for piece in pieces}
+        directories = sorted({name.rpartition("/")[0] for name in self._valid})
+        self._more = [f"{name}/{odd}" for name in directories for odd in ODD_NAMES]
+        self._files = Directory(directory / "node", pieces)
+        self._settings = msgspec.convert({"resources": GENERIC_RESOURCES}, GenericSettings)
+
+    def make(self, choices: Choices) -> Input:
+        """Change the files."""
+        return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
+
+    def consume(self, pieces: Input) -> None:
+        """Scan: whatever is wrong with one device costs no other one, and never the scan."""
+        self._files.change(pieces)
+        host = Host(self._files.root)
+        plugin = Generic(self._settings, host, Runtime())
+        found: list[Device] = []
+        with suppress(NoDevices):
+            found = [device for device in scanned(plugin) if isinstance(device, Device)]
+        if not any(device.id == "other" for device in found) and all(piece.name.startswith("sys/") for piece in pieces):
+            raise Fault("a fault of one device costs another one")
+        if faults := [problem for device in found if (problem := validate_device(device, ()))]:
+            raise Fault(faults[0])
+        watched_directories(host, ["/dev/ttyUSB*", "/run/*/x"])
 
 
 class GpuTreeTarget(Target):
