@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, RequestRejected, Settings
     from hub.api.reset import ResetDevice, ResetFailed
     from hub.api.runtime import FileLock, Runtime
-    from hub.api.settings import validation_problem
+    from hub.api.settings import parse_yaml, validation_problem
     from hub.api.templates import check_template, fill_template
     from hub.base.errors import ConfigError
     from hub.base.filewatch import watch_directories
@@ -81,6 +81,7 @@ __all__ = [
     "link_name",
     "message_fields",
     "natural_order",
+    "parse_yaml",
     "pci_functions",
     "process_name",
     "read_allocation_hint",
@@ -101,7 +102,7 @@ _HOMES = {
     "hub.base.errors": ("ConfigError",),
     "hub.base.threads": ("SupervisedThread",),
     "hub.base.untrusted": ("MissingError", "UnreadableError", "read_text"),
-    "hub.api.settings": ("validation_problem",),
+    "hub.api.settings": ("parse_yaml", "validation_problem"),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount", "Unmatched"),
     "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),
     "hub.api.host": ("Host",),

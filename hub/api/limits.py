@@ -57,7 +57,7 @@ def read_float(text: str) -> float:
     return number
 
 
-def too_deep(path: Path, line: str) -> ConfigError:
+def too_deep(path: Path | str, line: str) -> ConfigError:
     """Return the error for a file whose values are nested too deeply at a line."""
     return ConfigError(path, f"nested more than {MAX_LEVELS} levels deep", where=line)
 

@@ -29,6 +29,23 @@ def read_settings(path: Path, kind: type[T]) -> T:
     return convert({key: content} if key else content, kind, path, omit=key)
 
 
+def parse_yaml(place: Path | str, text: str) -> object:
+    """Return the value of a text in YAML or JSON that is part of the settings. Keys without a value are left out.
+
+    Args:
+        place: Where it is, for errors.
+        text: The text.
+
+    Raises:
+        ConfigError: it is not YAML, or exceeds a limit.
+    """
+    from hub.api import yamltext  # noqa: PLC0415 - 1 MB that a plugin without a YAML file does not need
+
+    parsed = yamltext.parse_yaml(place, text)
+    _check_text(parsed, place)
+    return _without_nulls(parsed)
+
+
 def convert(value: object, kind: type[T], source: Path | str, *, omit: str = "") -> T:
     """Convert a parsed value to a type.
 
@@ -61,7 +78,7 @@ def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str,
     return problem, place.removeprefix("$").removeprefix(".")
 
 
-def _check_text(value: object, path: Path) -> None:
+def _check_text(value: object, path: Path | str) -> None:
     """Reject lone surrogates, for which JSON and YAML have escapes: nothing else accepts them."""
     if isinstance(value, str):
         try:

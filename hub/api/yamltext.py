@@ -13,11 +13,11 @@ from hub.api.limits import MAX_CHARACTERS, MAX_LEVELS, MAX_VALUES, MAX_YAML_BYTE
 from hub.base.errors import ConfigError
 
 
-def parse_yaml(path: Path, text: str) -> object:
+def parse_yaml(path: Path | str, text: str) -> object:
     """Return the value of a YAML document.
 
     Args:
-        path: The file.
+        path: The file, or whatever else errors name as the place of the text.
         text: Its content.
 
     Raises:
@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
         text: Its content.
     """
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path | str, text: str) -> None:
         super().__init__(text)
         self._path = path
         self._levels = 0
@@ -110,7 +110,7 @@ class _Expansion:
         path: The file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._path = path
         self._known: dict[int, _Size | None] = {}
         """By node; None while a node is being measured."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub import ConfigError, Settings
-from hub.api.settings import read_settings
+from hub.api.settings import parse_yaml, read_settings
 
 
 class _Own(Settings, frozen=True):
@@ -150,3 +150,19 @@ def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
     path.write_text('[{"name": "a"}]')
     with pytest.raises(ConfigError, match=r"Expected `object`, got `array`"):
         read_settings(path, _Own)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: 1\nb: {", "devices[0]: line 2: invalid YAML"),
+        ('{"a": "\\ud800"}', "devices[0]: has \\ud800, a lone surrogate"),
+        ("a: 1\na: 2", "devices[0]: line 2: duplicate key"),
+    ],
+)
+def test_a_text_inside_settings(text: str, problem: str) -> None:
+    """It has the limits of a file, and its errors name its place."""
+    assert parse_yaml("devices[0]", "a: 1\nb:\nc: [{d: }]") == {"a": 1, "c": [{}]}
+    with pytest.raises(ConfigError) as raised:
+        parse_yaml("devices[0]", text)
+    assert str(raised.value).startswith(problem)
