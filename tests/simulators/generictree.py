@@ -13,6 +13,7 @@ class GenericTree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._links: dict[Path, Path] = {}
         for directory in ("dev/bus/usb", "sys/class", "sys/bus/usb/devices", "sys/bus/pci/devices", "sys/kernel"):
             (root / directory).mkdir(parents=True)
 
@@ -31,6 +32,20 @@ class GenericTree:
     def virtual(self, name: str, subsystem: str = "misc") -> Path:
         """A device without hardware, such as kvm or net/tun."""
         return self._device(self.root / "sys/devices/virtual", name, subsystem)
+
+    def rename(self, device: Path, name: str) -> None:
+        """Give a device a name other than that of its file, such as dvb0.frontend0."""
+        link = self.root / "sys/class" / device.parent.name / device.name
+        self._links.pop(link)
+        link.unlink()
+        self._link(link.with_name(name), device.rename(device.with_name(name)))
+
+    def udev(self, device: Path, number: str, **properties: str) -> None:
+        """What udev has found out about a device with a file of this number, such as "c188:0"."""
+        (device / "dev").write_text(f"{number[1:]}\n")
+        path = self.root / "run/udev/data" / number
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(["I:1\n", *(f"E:{name}={value}\n" for name, value in properties.items())]))
 
     def platform(self, name: str, subsystem: str) -> Path:
         """A device of the board, such as ttyS0."""
@@ -117,10 +132,9 @@ class GenericTree:
     def remove(self, device: Path) -> None:
         """A device is removed, with its parts and their files."""
         files = [line for path in device.rglob("uevent") for line in path.read_text().splitlines()]
-        links = [link for link in (self.root / "sys").glob("*/*/**/*") if link.is_symlink()]
-        for link in links:
-            if link.exists() and device.resolve() in [link.resolve(), *link.resolve().parents]:
-                link.unlink()
+        for link in [link for link, target in self._links.items() if f"{target}/".startswith(f"{device}/")]:
+            del self._links[link]
+            link.unlink(missing_ok=True)
         shutil.rmtree(device)
         for line in files:
             if line.startswith("DEVNAME="):
@@ -149,9 +163,9 @@ class GenericTree:
         self.file(f"vfio/{'noiommu-' if noiommu else ''}{group}")
         self.file("vfio/vfio")
 
-    @staticmethod
-    def _link(link: Path, target: Path) -> None:
+    def _link(self, link: Path, target: Path) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         depth = len(link.parent.parts)
         common = next(n for n in range(depth, -1, -1) if link.parent.parts[:n] == target.parts[:n])
         link.symlink_to(Path(*[".."] * (depth - common), *target.parts[common:]))
+        self._links[link] = target

@@ -25,7 +25,7 @@ class DeviceFile(NamedTuple):
     device: SysDevice | None
     """The device in sysfs; None if there is none."""
     key: str
-    """Its name, or that of the hardware if its own has a number that the kernel assigns in the order of discovery."""
+    """Its name, or that of the hardware, since its own may have a number that the kernel assigns in any order."""
     physical: str
     """Identifies the hardware, whatever path leads to it."""
 
@@ -74,7 +74,7 @@ def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
     device = sysfs.of_file(file)
     # A link is there because its name says which hardware it is.
     of_hardware = _hardware_key(device)
-    key = _name(path) if file != path else of_hardware or _name(path)
+    key = _name(path) if file != path else of_hardware or (device.name if device else _name(path))
     return DeviceFile(path, file, device, key, of_hardware or file)
 
 
@@ -114,15 +114,17 @@ def _glob(host: Host, pattern: str) -> Iterable[Path]:
 def _hardware_key(device: SysDevice | None) -> str:
     """Return the USB interface or PCI function, with the file's name without its first number, which may change.
 
-    Of several such files the number within the device is added, such as that of a camera's second file. It is empty if
-    the device is of neither kind.
+    Of several such files all but the first have their number within the interface or function. It is empty if the
+    device is of neither kind.
     """
     owner = hardware(device)
     if device is None or owner is None or device.path == owner.path:
         return owner.name if owner else ""
-    place = next((each for each in device.lineage if each.subsystem in {"usb", "pci"}), owner).name
-    within = device.text("index")
-    return f"{place}-{_without_number(device.name)}" + (f".{within}" if within not in {"", "0"} else "")
+    place = next((each for each in device.lineage if each.subsystem in {"usb", "pci"}), owner)
+    name = _without_number(device.name)
+    alike = [part.path for part in place.parts if _without_number(part.name) == name]
+    rank = alike.index(device.path) if device.path in alike else 0
+    return f"{place.name}-{name}" + (f".{rank}" if rank else "")
 
 
 def _without_number(name: str) -> str:

@@ -26,6 +26,15 @@ def entries(directory: Path) -> Iterator[Path]:
         yield directory / name
 
 
+def directories(directory: Path) -> list[Path]:
+    """Return the directories in a directory, without links to others; none if it does not exist."""
+    try:
+        with os.scandir(directory) as found:
+            return [directory / each.name for each in found if each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
 def target(link: Path) -> Path | None:
     """Follow a link; None if it leads nowhere, or to itself."""
     try:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hub import Host, UnreadableError, read_text
-from plugins.generic.discovery.reading import entries, natural, number, target, text
+from plugins.generic.discovery.reading import directories, entries, natural, number, target, text
 
 PCI_ADDRESS = re.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]")
 
@@ -91,8 +91,9 @@ class SysDevice:
         """The NUMA node of the device itself; None if sysfs shows none."""
         return number(self.path / "numa_node")
 
-    def device_files(self) -> list[str]:
-        """Return the paths of its device file and those of its parts, but not of other USB devices or PCI functions."""
+    @cached_property
+    def parts(self) -> Sequence["SysDevice"]:
+        """The devices with a file that it consists of, in natural order; no other USB devices and PCI functions."""
         found, pending, seen = [], [self.path], 0
         while pending and seen < _MAX_BELOW:
             seen += 1
@@ -100,9 +101,14 @@ class SysDevice:
             if device.path != self.path and (device.is_usb or device.is_pci):
                 continue
             if device.file:
-                found.append(device.file)
-            pending += [path for path in entries(device.path) if path.is_dir() and not path.is_symlink()]
-        return sorted(found, key=natural)
+                found.append(device)
+            pending += directories(device.path)
+        return sorted(found, key=lambda device: natural(device.name))
+
+    @property
+    def device_files(self) -> list[str]:
+        """The paths of the files of its parts."""
+        return sorted((part.file for part in self.parts), key=natural)
 
     def _link(self, name: str) -> str:
         try:
@@ -119,6 +125,7 @@ class Sysfs:
     """
 
     def __init__(self, host: Host) -> None:
+        self._host = host
         self._root = host.path("/sys")
         self._known: dict[Path, SysDevice] = {}
 
@@ -143,10 +150,19 @@ class Sysfs:
             found = target(link)
             if found and self._at(found).file == path:
                 return self._at(found)
-        return None
+        return None if self._host.path(path).is_dir() else self._by_file.get(path)
 
     def _at(self, path: Path) -> SysDevice:
         return self._known.setdefault(path, SysDevice(path, self._known))
+
+    @cached_property
+    def _by_file(self) -> Mapping[str, SysDevice]:
+        """The devices of all classes by their file, such as /dev/dvb/adapter0/frontend0 of dvb0.frontend0.
+
+        Reading them takes a while, so it is done only for files that are not found by name.
+        """
+        classes = (self._devices(directory) for directory in entries(self._root / "class"))
+        return {device.file: device for devices in classes for device in devices if device.file}
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Path]]:

@@ -10,7 +10,7 @@ from plugins.generic.discovery.sysfs import SysDevice, Sysfs, usb_file
 from plugins.generic.discovery.vfio import CONTROL, group_of
 from plugins.generic.resources.found import Found, GivenFile, Search
 from plugins.generic.resources.groups import search_group
-from plugins.generic.settings import PciSelector, Resource, SysfsSelector, UsbSelector, plain_hex
+from plugins.generic.settings import Group, PciSelector, Resource, SysfsSelector, UsbSelector, plain_hex
 
 _Selector = UsbSelector | PciSelector | SysfsSelector
 
@@ -21,7 +21,7 @@ def search(host: Host, sysfs: Sysfs, resource: Resource) -> Search:
     _search_files(host, sysfs, resource, result)
     for group in resource.groups:
         if group.usb:
-            _search_usb_group(host, sysfs, group.usb, group.count, result)
+            _search_usb_group(host, sysfs, resource, group, result)
         else:
             search_group(host, sysfs, group, result)
     _search_hardware(host, sysfs, resource, result)
@@ -44,17 +44,17 @@ def _search_files(host: Host, sysfs: Sysfs, resource: Resource, result: Search) 
                 result.excluded[file.path] = f"it is the same file as {first}, which comes first"
 
 
-def _search_usb_group(host: Host, sysfs: Sysfs, selectors: tuple[UsbSelector, ...], count: int, result: Search) -> None:
+def _search_usb_group(host: Host, sysfs: Sysfs, resource: Resource, group: Group, result: Search) -> None:
     """Find the one device that all selected USB devices are together."""
     chosen: dict[str, SysDevice] = {}
-    for selector in selectors:
+    for selector in group.usb:
         devices = list(_usb_devices(sysfs, selector))
         chosen.update({device.name: device for device in devices})
         if not devices:
             result.missing.append(_nothing("USB device", selector))
     if chosen:
-        files = tuple(_given_file(host, sysfs, path) for path in map(usb_file, chosen.values()) if path)
-        result.found.append(Found("+".join(chosen), files, next(iter(chosen.values())), count))
+        files = tuple(_given_file(host, sysfs, path, resource) for path in map(usb_file, chosen.values()) if path)
+        result.found.append(Found("+".join(chosen), files, next(iter(chosen.values())), group.count))
 
 
 def _search_hardware(host: Host, sysfs: Sysfs, resource: Resource, result: Search) -> None:
@@ -110,8 +110,8 @@ def _nodes(resource: Resource, device: SysDevice) -> list[str]:
     """Return the device files of a device that containers get."""
     own = usb_file(device) if device.is_usb else device.file
     if not resource.nodes:
-        return [own] if own else device.device_files()
-    found = {path.removeprefix("/dev/"): path for path in dict.fromkeys([*filter(None, [own]), *device.device_files()])}
+        return [own] if own else device.device_files
+    found = {path.removeprefix("/dev/"): path for path in dict.fromkeys([*filter(None, [own]), *device.device_files])}
     return [path for name, path in found.items() if any(fnmatchcase(name, pattern) for pattern in resource.nodes)]
 
 

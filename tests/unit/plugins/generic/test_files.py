@@ -49,6 +49,24 @@ def test_two_files_of_one_camera(tree: GenericTree) -> None:
     assert ids(tree.root, resource(files=["/dev/video*"])) == ["1-2:1.0-video", "1-2:1.0-video.1"]
 
 
+def test_ports_of_one_interface(tree: GenericTree) -> None:
+    """Each has an id, by its number within the interface; another pattern does not change it."""
+    adapter = tree.usb("1-2")
+    for number in (9, 10, 12):
+        tree.part(adapter, f"ttyUSB{number}", "tty")
+    expected = ["1-2:1.0-ttyUSB", "1-2:1.0-ttyUSB.1", "1-2:1.0-ttyUSB.2"]
+    assert ids(tree.root, resource(files=["/dev/ttyUSB*"])) == expected
+    assert ids(tree.root, resource(files=["/dev/ttyUSB12"])) == expected[2:]
+
+
+def test_files_that_the_kernel_names_otherwise(tree: GenericTree) -> None:
+    """A tuner's files have the same names as those of another: the name in sysfs has its number."""
+    for number in (0, 1):
+        device = tree.virtual(f"dvb/adapter{number}/frontend0", "dvb")
+        tree.rename(device, f"dvb{number}.frontend0")
+    assert ids(tree.root, resource(files=["/dev/dvb/*/frontend0"])) == ["dvb0.frontend0", "dvb1.frontend0"]
+
+
 def test_links_are_kept(tree: GenericTree) -> None:
     """The container finds the file under the name of the link, whatever the node calls it now; the id is that name."""
     tree.file("ttyUSB3")

@@ -58,9 +58,12 @@ def test_usb_devices_that_are_one_together(tree: GenericTree) -> None:
     """In a group."""
     tree.usb("1-1", number=4)
     tree.usb("1-2", number=5)
-    (device,) = devices(tree.root, resource(groups=[{"usb": [{"vendor": "1a86"}]}]))
+    (device,) = devices(tree.root, resource(groups=[{"usb": [{"vendor": "1a86"}]}], permissions="r"))
     assert device.id == "1-1+1-2"
-    assert len(files(device)) == 2
+    assert [(path, permissions) for path, _, permissions in files(device)] == [
+        ("/dev/bus/usb/001/004", "r"),
+        ("/dev/bus/usb/001/005", "r"),
+    ]
 
 
 def test_pci_functions(tree: GenericTree) -> None:
