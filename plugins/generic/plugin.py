@@ -9,6 +9,7 @@ from plugins.generic.allocation import Described, describe_all, shares
 from plugins.generic.discovery.devnames import dev_names
 from plugins.generic.discovery.devwatch import watch_files
 from plugins.generic.discovery.sysfs import Sysfs
+from plugins.generic.discovery.udev import DATABASE
 from plugins.generic.health import Check, HealthChecks
 from plugins.generic.preference import prefer
 from plugins.generic.reset import ResetCommand, ResetCommands
@@ -93,6 +94,9 @@ class Generic(Plugin):
             )
             self._checking.start()
         patterns = [path for resource in self._resources for path in resource.patterns]
+        if any(resource.uses_udev for resource in self._resources):
+            # udev writes them after the kernel has made the device file.
+            patterns.append(f"{DATABASE}/*")
         watch_files(self.host, patterns, changed)
 
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:

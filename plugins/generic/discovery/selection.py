@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from hub import Host
 from plugins.generic.discovery.sysfs import SysDevice
+from plugins.generic.discovery.udev import udev_properties
 
 ANY = "*"
 
@@ -19,13 +21,20 @@ class Wanted(NamedTuple):
     """Attributes that the device, or one that it is part of, has together."""
     properties: Mapping[str, str] = {}
 
-    def matches(self, device: SysDevice) -> bool:
+    def matches(self, host: Host, device: SysDevice) -> bool:
         """Whether a device is what is wanted."""
-        if not fnmatchcase(device.name, self.kernel or ANY):
-            return False
-        if not all(fnmatchcase(device.properties.get(name, ""), value) for name, value in self.properties.items()):
-            return False
-        return _has(device, self.attributes) and self._has_parent(device)
+        return (
+            fnmatchcase(device.name, self.kernel or ANY)
+            and _has(device, self.attributes)
+            and self._has_parent(device)
+            and self._has_properties(host, device)
+        )
+
+    def _has_properties(self, host: Host, device: SysDevice) -> bool:
+        if not self.properties:
+            return True
+        known = udev_properties(host, device)
+        return all(fnmatchcase(known.get(name, ""), value) for name, value in self.properties.items())
 
     def _has_parent(self, device: SysDevice) -> bool:
         """Whether the device or one that it is part of has the driver, and whether one has the attributes."""

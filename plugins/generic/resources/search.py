@@ -61,7 +61,7 @@ def _search_hardware(host: Host, sysfs: Sysfs, resource: Resource, result: Searc
     seen = set()
     selectors: list[_Selector] = [*resource.usb, *resource.pci, *resource.sysfs]
     for selector in selectors:
-        devices = list(_selected(sysfs, selector))
+        devices = list(_selected(host, sysfs, selector))
         if not devices:
             result.missing.append(_nothing(_KINDS[type(selector)], selector))
         for device in devices:
@@ -126,13 +126,13 @@ def _hardware_key(sysfs: Sysfs, device: SysDevice) -> str:
     return device_file(sysfs, device.file).key
 
 
-def _selected(sysfs: Sysfs, selector: _Selector) -> Iterator[SysDevice]:
+def _selected(host: Host, sysfs: Sysfs, selector: _Selector) -> Iterator[SysDevice]:
     if isinstance(selector, UsbSelector):
         return _usb_devices(sysfs, selector)
     if isinstance(selector, PciSelector):
         return _functions(sysfs, selector)
     wanted = Wanted(selector.kernel, selector.driver, selector.attributes, selector.parents, selector.properties)
-    return (device for device in sysfs.subsystem(selector.subsystem) if wanted.matches(device))
+    return (device for device in sysfs.subsystem(selector.subsystem) if wanted.matches(host, device))
 
 
 def _usb_devices(sysfs: Sysfs, selector: UsbSelector) -> Iterator[SysDevice]:

@@ -155,6 +155,11 @@ class Resource(Settings, frozen=True):
         """The patterns of files."""
         return [*self.files, *(file.path for group in self.groups for file in group.files)]
 
+    @property
+    def uses_udev(self) -> bool:
+        """Whether its devices depend on what udev finds out."""
+        return any(selector.properties for selector in self.sysfs)
+
 
 SHARE = "{share}"
 """The number of a share; an id that has it needs no other number."""

@@ -107,7 +107,8 @@ class SysfsSelector(Settings, frozen=True):
     parents: dict[Attribute, str] = {}
     """Attributes that the device, or one that it is part of, has together (ATTRS)."""
     properties: dict[str, str] = {}
-    """What the kernel announces about the device, such as `DEVTYPE: disk` (ENV). What udev itself adds is not known."""
+    """What the kernel announces about the device, such as `DEVTYPE: disk`, or udev has added to that, such as
+    `ID_SERIAL_SHORT: A50285BI` (ENV). What udev adds is known only if /run/udev is there: a pod must mount it."""
 
     def __post_init__(self) -> None:
         if not _has_keys(self):

@@ -138,6 +138,17 @@ def test_devices_in_sysfs(tree: GenericTree) -> None:
     assert files(device) == [("/dev/nvme0n1", "/dev/nvme0n1", "rw")]
 
 
+def test_what_udev_knows(tree: GenericTree) -> None:
+    """Properties of its rules select devices; without its files, only those of the kernel do."""
+    for number in (0, 1):
+        device = tree.part(tree.usb(f"1-{number + 1}", number=number + 4), f"ttyUSB{number}", "tty")
+        tree.udev(device, f"c188:{number}", ID_MODEL=f"Modem_{number}", ID_BUS="usb")
+    found = resource(sysfs=[{"subsystem": "tty", "properties": {"ID_MODEL": "Modem_1", "DEVNAME": "*"}}])
+    assert ids(tree.root, found) == ["1-2:1.0-ttyUSB"]
+    (tree.root / "run/udev/data/c188:1").unlink()
+    assert ids(tree.root, found) == []
+
+
 def test_nothing_is_selected(tree: GenericTree) -> None:
     """The reason repeats what is set."""
     settings = resource(
