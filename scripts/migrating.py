@@ -86,6 +86,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rdma: dict[str, dict[str, Any]]
     amd: dict[str, dict[str, Any]]
     intel: dict[str, dict[str, Any]]
+    generic: dict[str, dict[str, Any]]
 
 
 class Loaded(msgspec.Struct, frozen=True):

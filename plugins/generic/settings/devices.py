@@ -1,15 +1,15 @@
-"""The configuration of the generic-device-plugin: the values of its flag `--device`, as JSON or as items of a list."""
+"""The configuration of the generic-device-plugin: the values of its flag `--device`, as texts or as items of a list."""
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from hub import validation_problem
+from hub import ConfigError, parse_yaml, validation_problem
 from plugins.generic.settings.resource import Resource
-from plugins.generic.settings.selectors import Count, Group, GroupFile, Limit, Pairing, Permissions, UsbSelector
+from plugins.generic.settings.selectors import Count, Group, GroupFile, Pairing, Permissions, UsbSelector
 
 _NAME = re.compile("[a-z0-9][-a-z0-9]*[a-z0-9]")
 
@@ -24,13 +24,13 @@ class _Path(_Strict, frozen=True):
     permissions: Permissions = "rwm"
     readOnly: bool = False  # noqa: N815 - the key
     type: Literal["Device", "Mount"] = "Device"
-    limit: Limit | Literal[0] = 1
+    limit: Count = 1
     optional: bool = False
 
 
 class _Usb(_Strict, frozen=True):
-    vendor: str = ""
-    product: str = ""
+    vendor: str | int = ""
+    product: str | int = ""
     serial: str = ""
 
 
@@ -47,23 +47,27 @@ class _Device(_Strict, frozen=True):
     """Has no effect there."""
 
 
+LEVELS = (_Device, _Group, _Path, _Usb)
+"""What an entry consists of."""
+
+
 def read_devices(entries: Sequence[Any], domain: str) -> list[Resource]:
     """Return the resources that the entries mean.
 
     Raises:
         ValueError: an entry is wrong.
     """
-    return [_resource(f"devices[{number}]", entry, domain) for number, entry in enumerate(entries)]
+    return [_resource(place, entry, domain) for place, entry in _parsed(entries)]
 
 
-def has_count(entry: Any) -> bool:  # noqa: ANN401 - parsed, not yet checked
+def have_count(entries: Sequence[Any]) -> bool:
     """Return whether an entry has a count beside its name, which has no effect."""
-    return isinstance(entry, Mapping) and "count" in _lower(entry)
+    return any(isinstance(entry, Mapping) and "count" in _lower(entry) for _, entry in _parsed(entries))
 
 
 def _resource(place: str, entry: Any, domain: str) -> Resource:  # noqa: ANN401 - parsed, not yet checked
     try:
-        device = msgspec.convert(_lower(_parsed(entry)), _Device)
+        device = msgspec.convert(_lower(entry), _Device)
         name = device.name.strip()
         groups = tuple(_group(group) for group in device.groups if group.paths or group.usb)
         return Resource(name=f"{domain}/{_checked(name)}", groups=groups)
@@ -107,21 +111,25 @@ def _file(path: _Path) -> GroupFile:
 
 def _usb(usb: _Usb) -> UsbSelector:
     """Return the selector. There a number that is missing is zero, which no device has."""
-    numbers = {"vendor": usb.vendor, "product": usb.product}
-    for key, number in numbers.items():
-        if not re.fullmatch("[0-9a-fA-F]{1,4}", number):
-            raise ValueError(f'{key} is "{number}", expected four hexadecimal digits in quotes')
-    return UsbSelector(vendor=usb.vendor.zfill(4), product=usb.product.zfill(4), serial=usb.serial)
+    vendor, product = _number("vendor", usb.vendor), _number("product", usb.product)
+    return UsbSelector(vendor=vendor, product=product, serial=usb.serial)
 
 
-def _parsed(entry: Any) -> Any:  # noqa: ANN401 - JSON is any value
-    """Return the value of a flag, which is JSON in a string, or an item of a list as it is."""
-    if not isinstance(entry, str):
-        return entry
-    try:
-        return msgspec.json.decode(entry.encode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON ({error}): write YAML without quotes and without |") from None
+def _number(key: str, value: str | int) -> str:
+    if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{1,4}", value):
+        return value.zfill(4)
+    shown = f'"{value}"' if isinstance(value, str) else value
+    raise ValueError(f"{key} is {shown}, expected hexadecimal digits in quotes: YAML reads 0403 as another number")
+
+
+def _parsed(entries: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Return the entries with their places: items of a list, or values of the flag, YAML or JSON in a text."""
+    for number, entry in enumerate(entries):
+        place = f"devices[{number}]"
+        try:
+            yield place, parse_yaml(place, entry) if isinstance(entry, str) else entry
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
 
 def _lower(value: Any) -> Any:  # noqa: ANN401 - parsed, not yet checked

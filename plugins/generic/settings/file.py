@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from hub import Settings
-from plugins.generic.settings.devices import has_count, read_devices
+from plugins.generic.settings.devices import have_count, read_devices
 from plugins.generic.settings.resource import MAX_RESOURCES, Resource
 
 
@@ -56,6 +56,6 @@ class GenericSettings(Settings, frozen=True):
         """Sentences about keys that have no effect."""
         ignored = {"plugin-directory": self.plugin_directory, "log-level": self.log_level, "listen": self.listen}
         notes = [f"{key} has no effect here" for key, value in ignored.items() if value]
-        if any(map(has_count, self.entries)):
+        if have_count(self.entries):
             notes.append("count beside the name of a device has no effect, set it in its groups")
         return notes

@@ -15,6 +15,17 @@ NVIDIA = "nvidia-gpu"
 """The entry that does not match names in /dev, but means the integrated GPU of a Jetson."""
 
 
+_POSIX = {
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
+"""Named classes inside brackets; Python's library has none."""
+
+
 class SmarterEntry(Settings, frozen=True):
     """An entry of the list."""
 
@@ -25,9 +36,18 @@ class SmarterEntry(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         try:
-            re.compile(self.devicematch)
+            self.pattern()
         except re.error as error:
             raise ValueError(f'devicematch is "{self.devicematch}", expected a regular expression: {error}') from None
+
+    def pattern(self) -> re.Pattern[str]:
+        """Return the expression. It is written for Go's library, where digits are ASCII and classes have names.
+
+        Raises:
+            re.error: it is wrong.
+        """
+        text = re.sub(r"\[:(\w+):]", _posix_class, self.devicematch)
+        return re.compile(re.sub(r"(\\\\)|\\z", lambda found: found[1] or r"\Z", text), re.ASCII)
 
 
 class SmarterResources(NamedTuple):
@@ -75,7 +95,7 @@ def still_served(entries: Sequence[SmarterEntry], files: Mapping[str, str]) -> l
 
 
 def _matches(entry: SmarterEntry, names: Sequence[str]) -> Iterator[str]:
-    found = re.compile(entry.devicematch)
+    found = entry.pattern()
     return (name for name in names if found.search(name))
 
 
@@ -86,3 +106,9 @@ def _resource(entry: SmarterEntry, name: str) -> Resource:
         count=entry.nummaxdevices,
         id="{share}",
     )
+
+
+def _posix_class(found: re.Match[str]) -> str:
+    if found[1] not in _POSIX:
+        raise re.error(f"unknown class {found[0]}")
+    return _POSIX[found[1]]

@@ -37,7 +37,6 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     },
     "hub/supervisor/http/pages.py": {"read_text": "a file of this package"},
     "hub/supervisor/hub.py": {"open": "sockets"},
-    "plugins/generic/settings/devices.py": {"json.decode": "a text in the configuration file"},
     "plugins/ib/reset/openfiles.py": {"os.open": "a file of /proc, which the kernel writes"},
     "plugins/ib/reset/unbound.py": {"open": "writes a locked file of its own"},
     "hub/testing/conformance/calls.py": {"os.open": "a socket, which is not read"},

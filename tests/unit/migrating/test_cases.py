@@ -10,7 +10,8 @@ import pytest
 from scripts.migrating import NOT_YET, Case, load_cases
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
-from tests.unit.migrating import amd, gpu, intel, rdma
+from tests.unit.migrating import amd, generic, gpu, intel, rdma
+from tests.unit.migrating.generic import build_generic_node
 from tests.unit.migrating.hardware import build_gpu_node, build_intel_node, build_rdma_node
 
 LOADED = load_cases()
@@ -44,6 +45,10 @@ TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "intel": (build_intel_node, LOADED.hardware.intel),
 }
 """How the nodes of these kinds of cases are built, and from what."""
+ON_ANY_NODE: dict[str, Callable[..., Any]] = {
+    "generic-devices": generic.run_devices,
+    "generic-ids": generic.run_ids,
+    "generic-answer": generic.run_answer,
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,
     "gpu-pattern": gpu.run_pattern,
@@ -119,6 +124,8 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
         root.mkdir()
         build, nodes_of_this_kind = TREES[located.kind.partition("-")[0]]
         result = run(case, build(root, nodes_of_this_kind[located.hardware]), tmp_path)
+    elif run := ON_ANY_NODE.get(located.kind):
+        result = run(case, build_generic_node(tmp_path / "root", LOADED.hardware.generic[located.hardware]), tmp_path)
     else:
         node = nodes.get(located.hardware)
         monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -170,6 +177,8 @@ def test_there_are_enough_cases() -> None:
         "SR-IOV network device plugin",
         "ROCm k8s-device-plugin",
         "Intel GPU device plugin",
+        "generic-device-plugin",
+        "smarter-device-manager",
     }
 
 
@@ -189,4 +198,6 @@ def test_every_difference_has_a_reason() -> None:
 def test_all_hardware_is_used() -> None:
     """No node is left over."""
     hardware = LOADED.hardware
-    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel} - {each.hardware for each in ALL} == set()
+    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel, *LOADED.hardware.generic} - {
+        each.hardware for each in ALL
+    } == set()

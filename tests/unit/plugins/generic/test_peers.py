@@ -1,4 +1,7 @@
-"""The configurations of two other plugins, with their documented examples, and what differs from them."""
+"""The configurations of two other plugins: notes, mistakes, and resources of files that come and go.
+
+Their documented examples are cases in tests/unit/migrating.
+"""
 
 import json
 from pathlib import Path
@@ -20,10 +23,6 @@ def _settings(*entries: object) -> dict[str, object]:
     return {"domain": DOMAIN, "devices": list(entries)}
 
 
-def _offered(root: Path, settings: object) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    return [(device.resource, files(device)) for device in devices(root, settings)]
-
-
 def _given(*paths: str, permissions: str = "rwm") -> list[tuple[str, str, str]]:
     return [(path, path, permissions) for path in paths]
 
@@ -38,43 +37,6 @@ def tree(tmp_path: Path) -> GenericTree:
         tree.file(f"snd/controlC{card}")
         tree.file(f"snd/pcmC{card}D0c")
     return tree
-
-
-FLAGS: dict[str, tuple[str, list[tuple[str, list[tuple[str, str, str]]]]]] = {
-    "the overview": (
-        '{"name": "video", "groups": [{"paths": [{"path": "/dev/video0"}]}]}',
-        [("squat.ai/video", _given("/dev/video0"))],
-    ),
-    "serial devices with different names": (
-        '{"name": "serial", "groups": [{"paths": [{"path": "/dev/ttyUSB*"}]}, {"paths": [{"path": "/dev/ttyACM*"}]}]}',
-        [("squat.ai/serial", _given(f"/dev/tty{name}")) for name in ("USB0", "USB1", "ACM0")],
-    ),
-    "an audio capture device": (
-        '{"name": "capture", "groups": [{"paths": [{"path": "/dev/snd/pcmC0D0c"}, {"path": "/dev/snd/controlC0"}]}]}',
-        [("squat.ai/capture", _given("/dev/snd/pcmC0D0c", "/dev/snd/controlC0"))],
-    ),
-    "the FUSE device 10 times": (
-        '{"name": "fuse", "groups": [{"count": 10, "paths": [{"path": "/dev/fuse"}]}]}',
-        [("squat.ai/fuse", _given("/dev/fuse"))] * 10,
-    ),
-    "devices that may be missing": (
-        """{"name": "serial", "groups": [{"paths": [{"path": "/dev/ttyS0", "optional": true},
-        {"path": "/dev/ttyUSB9", "optional": true}]}]}""",
-        [("squat.ai/serial", _given("/dev/ttyS0"))],
-    ),
-    "a directory in the container": (
-        '{"name": "serial", "groups": [{"paths": [{"path": "/dev/ttyUSB*", "mountPath": "/dev/serial/"}]}]}',
-        [("squat.ai/serial", [(f"/dev/{name}", f"/dev/serial/{name}", "rwm")]) for name in ("ttyUSB0", "ttyUSB1")],
-    ),
-}
-
-
-@pytest.mark.parametrize("example", FLAGS)
-@pytest.mark.parametrize("form", ["text", "item"])
-def test_flags_of_the_generic_device_plugin(tree: GenericTree, example: str, form: str) -> None:
-    """Each example of its README and help text, as the text of a flag and as an item of a list."""
-    flag, expected = FLAGS[example]
-    assert _offered(tree.root, _settings(flag if form == "text" else json.loads(flag))) == expected
 
 
 MANIFEST = """
@@ -138,54 +100,12 @@ def _group(*paths: dict[str, Any], **keys: object) -> dict[str, object]:
     return _settings({"name": "xx", "groups": [{"paths": paths, **keys}]})
 
 
-def test_how_it_counts(tmp_path: Path) -> None:
-    """Five files and one with a limit of five are five pairs; without it one; a count multiplies."""
-    tree = GenericTree(tmp_path)
-    for number in range(5):
-        tree.file(f"audio{number}")
-    tree.file("x")
-    audio = {"path": "/dev/audio*"}
-    five = [f"/dev/audio{number}" for number in range(5)]
-    limited = _offered(tmp_path, _group(audio, {"path": "/dev/x", "limit": 5}))
-    assert [[path for path, _, _ in given] for _, given in limited] == [[path, "/dev/x"] for path in five]
-    assert len(_offered(tmp_path, _group(audio, {"path": "/dev/x", "limit": 3}))) == 3
-    assert len(_offered(tmp_path, _group(audio, {"path": "/dev/x"}))) == 1
-    assert len(_offered(tmp_path, _group(audio, count=3))) == 15
-    assert _offered(tmp_path, _group(audio, {"path": "/dev/nothing"})) == []
-    assert (
-        _offered(tmp_path, _group({"path": "/dev/no", "optional": True}, {"path": "/dev/na", "optional": True})) == []
-    )
-
-
 def test_mounts(tree: GenericTree) -> None:
     """A directory as a mount, writable unless it says otherwise."""
     given = [files(device) for device in devices(tree.root, _group({"path": "/dev/snd/", "type": "Mount"}))]
     assert given == [[("/dev/snd", "/dev/snd", "mount")]]
     read_only = _group({"path": "/dev/snd", "type": "Mount", "readOnly": True, "mountPath": "/{x}"})
     assert [files(device) for device in devices(tree.root, read_only)] == [[("/dev/snd", "/{x}", "ro")]]
-
-
-def test_its_usb_devices(tmp_path: Path) -> None:
-    """All sticks of a group are one device, readable and writable; the id is where they are plugged in."""
-    tree = GenericTree(tmp_path)
-    tree.usb("1-1", "1209", "000f", serial="00000001", number=3)
-    tree.usb("1-2", "1209", "000f", serial="00000002", number=4)
-    ch340 = {"name": "ch340", "groups": [{"usb": [{"Vendor": "1209", "product": "000F"}]}]}
-    (device,) = devices(tmp_path, _settings(ch340))
-    assert (device.id, device.resource) == ("1-1+1-2", "squat.ai/ch340")
-    assert files(device) == _given("/dev/bus/usb/001/003", "/dev/bus/usb/001/004", permissions="rw")
-    one = {"name": "one", "groups": [{"usb": [{"vendor": "1209", "product": "f", "serial": "00000002"}]}]}
-    assert [device.id for device in devices(tmp_path, _settings(one))] == ["1-2"]
-
-
-def test_files_in_numeric_order(tmp_path: Path) -> None:
-    """Unlike there: in the order of text, video10 would come before video2 and make wrong pairs."""
-    tree = GenericTree(tmp_path)
-    for number in (2, 10):
-        tree.file(f"video{number}")
-        tree.file(f"radio{number}")
-    pairs = _offered(tmp_path, _group({"path": "/dev/video*"}, {"path": "/dev/radio*"}))
-    assert [given[0][0] for _, given in pairs] == ["/dev/video2", "/dev/video10"]
 
 
 @pytest.mark.parametrize(
@@ -195,10 +115,12 @@ def test_files_in_numeric_order(tmp_path: Path) -> None:
         (_settings({"name": "v", "groups": []}), 'devices[0]: name is "v"'),
         (_settings({"name": "vv", "groups": [{"paths": [{"pth": "/dev/x"}]}]}), "unknown field `pth`"),
         (_settings({"name": "vv", "groups": [{"paths": [{"path": "/x"}], "usb": [{"vendor": "1"}]}]}), "paths and usb"),
-        (_settings({"name": "vv", "groups": [{"usb": [{"vendor": 1209, "product": "1"}]}]}), "groups[0].usb[0].vendor"),
+        (_settings({"name": "vv", "groups": [{"usb": [{"vendor": [1], "product": "1"}]}]}), "groups[0].usb[0].vendor"),
         (_settings({"name": "vv", "groups": [{"paths": [{"path": "dev/x"}]}]}), "expected an absolute path"),
-        (_settings("name: vv"), "write YAML without quotes"),
+        (_settings("name: vv\ngroups: {"), "devices[0]: line 2: invalid YAML"),
+        (_settings({"name": "vv", "groups": [{"usb": [{"vendor": 403, "product": "1"}]}]}), "vendor is 403, expected"),
         ([{"devicematch": "["}], "expected a regular expression"),
+        ([{"devicematch": "[[:word:]]"}], "unknown class [:word:]"),
         ([{"devicematch": "x", "max": 1}], "unknown field `max`"),
     ],
 )
