@@ -9,9 +9,10 @@ from hub.base.errors import ConfigError
 from hub.plugin.loading import load_settings
 from plugins.generic.plugin import Generic
 from plugins.generic.settings.templates import IN_CONTAINER
+from tests.docs.docs_tools import codes
 from tests.docs.pages import Page
 from tests.simulators.generictree import GenericTree
-from tests.unit.plugins.generic.offers import files, plugin_for, scan
+from tests.unit.plugins.generic.offers import files, plugin_for, resource, scan
 
 PAGE = Page("docs/generic.md")
 
@@ -92,3 +93,32 @@ def test_the_files_are_valid(tmp_path: Path) -> None:
 def test_every_placeholder_is_there() -> None:
     """In the table."""
     assert [name for name in IN_CONTAINER if f"`{{{name}}}`" not in PAGE.text] == []
+
+
+def _reasons(tree: GenericTree) -> str:
+    """Return all that is said of resources that find nothing, or too much."""
+    adapters = [tree.usb(port, serial="0001", number=number) for number, port in enumerate(("2-1", "2-2"), 40)]
+    for number, adapter in enumerate(adapters, 40):
+        tree.part(adapter, f"ttyACM{number}", "tty")
+    tree.pci("0000:50:00.0", "1000", driver="vfio-pci", group=12)
+    tree.pci("0000:50:00.1", "1000", driver="nvme", group=12)
+    tree.pci("0000:51:00.0", "1001")
+    tree.pci("0000:52:00.0", "1002", driver="vfio-pci", group=13)
+    (tree.root / "dev/vfio/vfio").unlink()
+    keys = [
+        {"files": ["/dev/ttyUSB*"]},
+        {"usb": [{"vendor": "0403", "product": "6001"}]},
+        {"files": ["/dev/ttyACM*"], "id": "{serial}"},
+        *({"pci": [{"vendor": vendor}], "vfio": True} for vendor in ("1000", "1001", "1002")),
+    ]
+    found = [scan(plugin_for(tree.root, resource(**each)))[1] for each in keys]
+    return "\n".join(reason for reasons in found for reason in reasons.values())
+
+
+def test_what_the_troubleshooting_quotes_is_said(tmp_path: Path) -> None:
+    """In these words."""
+    table = PAGE.text.partition("| symptom | cause and remedy |\n")[2]
+    quotes = [code for line in table.splitlines() for code in codes(line.split(" | ")[0]) if " " in code]
+    said = _reasons(GenericTree(tmp_path))
+    assert len(quotes) == 6
+    assert [quote for quote in quotes if quote not in said] == [], said

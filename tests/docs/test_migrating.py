@@ -1,6 +1,7 @@
 """docs/migrating.md: no setting of the other plugins is without an answer."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import msgspec
 import pytest
 import yaml
 
+from hub.plugin.loading import load_settings
+from plugins.generic import Generic
+from plugins.generic.settings import SmarterEntry
+from plugins.generic.settings.devices import LEVELS
 from plugins.gpu.settings.environment import VARIABLES
 from plugins.gpu.settings.file import Flags, GPUSettings, Imex, PluginFlags
 from plugins.gpu.settings.sharing import ResourcePatterns, SharingSection
@@ -19,7 +24,9 @@ from tests.docs.docs_tools import codes, page, rows
 
 NVIDIA = rows("migrating", "key in the file", "variable", "value in NVIDIA's chart", "here")
 SHARED = page("migrating").partition("## From the RDMA shared device plugin")[2].partition("\n## ")[0]
-SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2]
+SRIOV = page("migrating").partition("## From the SR-IOV network device plugin")[2].partition("\n## ")[0]
+GENERIC = page("migrating").partition("## From the generic-device-plugin")[2].partition("\n## ")[0]
+SMARTER = page("migrating").partition("## From the smarter-device-manager")[2]
 
 SRIOV_SELECTORS = (
     *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
@@ -137,6 +144,25 @@ def test_what_of_the_sriov_plugins_file_is_not_served(tmp_path: Path) -> None:
         settings = _read_sriov(tmp_path, entry, **selectors)
         assert (list(settings.sriov.unserved), settings.sriov.pools) == (["intel.com/x"], []), name
     assert list(_read_sriov(tmp_path, {"colour": "red"}).sriov.ignored) == ["intel.com/x"]
+
+
+def _theirs(section: str) -> set[str]:
+    """Return the words of the first column of a section's first table."""
+    table = section.partition("| theirs | here |")[2].partition("\n\n")[0]
+    return {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
+
+
+def test_every_key_of_the_generic_device_plugin_is_there(tmp_path: Path) -> None:
+    """And of the smarter-device-manager; the file on the page is valid."""
+    keys = {field.name for level in LEVELS for field in msgspec.structs.fields(level)}
+    assert _theirs(GENERIC) >= {*keys, "domain", "device", "devices", "listen", "log-level", "plugin-directory"}
+    assert _theirs(SMARTER) >= _keys(SmarterEntry)
+    (example,) = re.findall("^```yaml\n(.*?)^```$", GENERIC, re.MULTILINE | re.DOTALL)
+    (tmp_path / "generic.yaml").write_text(example)
+    settings = load_settings(Generic, tmp_path / "generic.yaml")
+    assert [resource.name for resource in settings.all_resources] == [
+        f"squat.ai/{name}" for name in ("serial", "fuse", "dongle")
+    ]
 
 
 def test_the_page_with_the_cases_is_up_to_date() -> None:
