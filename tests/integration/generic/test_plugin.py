@@ -5,10 +5,12 @@ from pathlib import Path
 
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import PluginProcess
+from hub.testing.waiting import wait_until
 from tests.harness.node import Node
 from tests.simulators.generictree import GenericTree
 
 SERIAL = "example.com/serial"
+VIDEO = "smarter-devices/video0"
 
 
 def _start(node: Node, tree: GenericTree, **keys: object) -> PluginProcess:
@@ -31,7 +33,7 @@ def _program(path: Path, text: str) -> str:
 
 
 async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> None:
-    """The resource is registered with none; an adapter is seen at once, and so is its removal."""
+    """The resource is registered with none; an adapter is seen at once. While a pod has it, it stays listed."""
     tree = _tree(node)
     _start(node, tree, env={"PORT": "{path}"})
     await kubelet.wait_for(SERIAL, 0)
@@ -46,6 +48,30 @@ async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> No
     assert got.envs == {"PORT": "/dev/ttyUSB0"}
     tree.remove(stick)
     await kubelet.wait_for(SERIAL, 0)
+    assert [device.id for device in kubelet.devices(SERIAL)] == ["1-1:1.0-ttyUSB"]
+    tree.part(tree.usb("1-1", number=9, numa=1), "ttyUSB5", "tty")
+    await kubelet.wait_for(SERIAL, 1)
+    assert [device.id for device in kubelet.devices(SERIAL)] == ["1-1:1.0-ttyUSB"]
+    await kubelet.remove("job")
+    got = (await kubelet.admit("next", {SERIAL: 1})).containers["main"].response
+    assert got.devices[0].host_path == "/dev/ttyUSB5"
+
+
+async def test_resources_of_files_that_come_and_go(node: Node, kubelet: FakeKubelet) -> None:
+    """With the list of the smarter-device-manager: a new file is a new resource, which outlives its file."""
+    tree = _tree(node)
+    options = {"name": "generic", "config": json.dumps([{"devicematch": "^video[0-9]+$", "nummaxdevices": 2}])}
+    first = node.start_plugin("plugins.generic:Generic", env={"DPHUB_HOST_ROOT": str(tree.root)}, **options)
+    await wait_until(first.state, "its first report")
+    tree.file("video0")
+    await kubelet.wait_for(VIDEO, 2)
+    (tree.root / "dev/video0").unlink()
+    await kubelet.wait_for(VIDEO, 0)
+    assert await first.stop() == 0
+    second = node.start_plugin("plugins.generic:Generic", env={"DPHUB_HOST_ROOT": str(tree.root)}, **options)
+    assert (await second.registered(VIDEO)).capacity == 0
+    tree.file("video0")
+    await kubelet.wait_for(VIDEO, 2)
 
 
 async def test_health_and_reset(node: Node, kubelet: FakeKubelet) -> None:

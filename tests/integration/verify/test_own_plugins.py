@@ -10,6 +10,7 @@ from hub.testing.plugin import STUB
 from tests.harness.gpu_support import GPU
 from tests.simulators.amdnodes import mi210
 from tests.simulators.inteltree import two_flex
+from tests.simulators.generictree import GenericTree
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
@@ -19,6 +20,8 @@ CONFIG = """
 [watcher:amd]
 cmd = python -m hub.plugin plugins.amd:AMD
 graceful_timeout = 60
+[watcher:generic]
+cmd = python -m hub.plugin plugins.generic:Generic --config {directory}/generic.yaml
 [watcher:gpu]
 cmd = python -m hub.plugin plugins.gpu:GPU
 graceful_timeout = 60
@@ -33,6 +36,8 @@ cmd = python -m hub.plugin plugins.stub:Stub
 graceful_timeout = 60
 [env:amd]
 DPHUB_HOST_ROOT = {directory}/amd
+[env:generic]
+DPHUB_HOST_ROOT = {directory}/generic
 [env:gpu]
 DPHUB_HOST_ROOT = {directory}/gpu
 [env:ib]
@@ -45,14 +50,24 @@ DPHUB_HOST_ROOT = {directory}/intel
 PATIENT = Limits(watch=1, settle=0.5).scaled(20)
 """No test depends on speed."""
 
-CHANGE = ["sh", "-c", "echo 'unhealthy: {stub-0: the fan is loud}' > {kubelet_dir}/run/stub-faults.yaml"]
+SERIAL = "example.com/serial"
+
+CHANGES = {
+    STUB: "echo 'unhealthy: {stub-0: the fan is loud}' > {kubelet_dir}/run/stub-faults.yaml",
+    SERIAL: "touch {directory}/generic/dev/ttyUSB9",
+}
+"""Shell commands that change the lists of devices."""
 
 
 @pytest.fixture
 def hub(directory: Path) -> list[str]:
     """The command that runs the hub with all plugins, on hardware that is simulated."""
-    for name in ("amd", "gpu", "ib", "intel"):
+    for name in ("generic", "amd", "gpu", "ib", "intel"):
         (directory / name).mkdir()
+    tree = GenericTree(directory / "generic")
+    for number in (0, 1):
+        tree.file(f"ttyUSB{number}")
+    (directory / "generic.yaml").write_text(f"resources: [{{name: {SERIAL}, files: [/dev/ttyUSB*]}}]")
     SimulatedNode(directory / "gpu", "pair")
     two_connectx6(directory / "ib")
     mi210(directory / "amd")
@@ -63,13 +78,14 @@ def hub(directory: Path) -> list[str]:
     return [sys.executable, "-P", "-m", "hub", "run", *words]
 
 
-@pytest.mark.parametrize("resource", [STUB, GPU, "rdma/hca", "amd.com/gpu", "gpu.intel.com/i915"])
-async def test_they_pass(hub: list[str], resource: str) -> None:
+@pytest.mark.parametrize("resource", [STUB, GPU, SERIAL, "rdma/hca", "amd.com/gpu", "gpu.intel.com/i915"])
+async def test_they_pass(hub: list[str], directory: Path, resource: str) -> None:
     """All rules that apply to them, under the hub."""
-    with started_by(hub, resource, limits=PATIENT, change=CHANGE if resource == STUB else ()) as subject:
+    change = CHANGES.get(resource, "").replace("{directory}", str(directory))
+    with started_by(hub, resource, limits=PATIENT, change=["sh", "-c", change] if change else ()) as subject:
         async with subject:
             results = [result async for result in check(subject, RULES.values())]
     assert {result.rule: result.findings for result in results if result.outcome is Outcome.FAILED} == {}
     skipped = {result.rule for result in results if result.outcome is Outcome.SKIPPED}
     assert skipped.isdisjoint(["kubelet-restart", "allocate-again", "preference-answers", "stops-on-sigterm"])
-    assert ("changes-everywhere" in skipped) == (resource != STUB)
+    assert ("changes-everywhere" in skipped) == (resource not in CHANGES)
