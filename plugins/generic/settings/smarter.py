@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hub import Settings
+from plugins.generic.settings.goregex import compile_go
 from plugins.generic.settings.resource import MAX_RESOURCES, Resource
 from plugins.generic.settings.selectors import Count
 
@@ -13,17 +14,6 @@ PREFIX = "smarter-devices/"
 
 NVIDIA = "nvidia-gpu"
 """The entry that does not match names in /dev, but means the integrated GPU of a Jetson."""
-
-
-_POSIX = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-}
-"""Named classes inside brackets; Python's library has none."""
 
 
 class SmarterEntry(Settings, frozen=True):
@@ -36,18 +26,9 @@ class SmarterEntry(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         try:
-            self.pattern()
+            compile_go(self.devicematch)
         except re.error as error:
             raise ValueError(f'devicematch is "{self.devicematch}", expected a regular expression: {error}') from None
-
-    def pattern(self) -> re.Pattern[str]:
-        """Return the expression. It is written for Go's library, where digits are ASCII and classes have names.
-
-        Raises:
-            re.error: it is wrong.
-        """
-        text = re.sub(r"\[:(\w+):]", _posix_class, self.devicematch)
-        return re.compile(re.sub(r"(\\\\)|\\z", lambda found: found[1] or r"\Z", text), re.ASCII)
 
 
 class SmarterResources(NamedTuple):
@@ -95,7 +76,7 @@ def still_served(entries: Sequence[SmarterEntry], files: Mapping[str, str]) -> l
 
 
 def _matches(entry: SmarterEntry, names: Sequence[str]) -> Iterator[str]:
-    found = entry.pattern()
+    found = compile_go(entry.devicematch)
     return (name for name in names if found.search(name))
 
 
@@ -106,9 +87,3 @@ def _resource(entry: SmarterEntry, name: str) -> Resource:
         count=entry.nummaxdevices,
         id="{share}",
     )
-
-
-def _posix_class(found: re.Match[str]) -> str:
-    if found[1] not in _POSIX:
-        raise re.error(f"unknown class {found[0]}")
-    return _POSIX[found[1]]

@@ -1,0 +1,40 @@
+"""Regular expressions that were written for Go's library, as far as Python's has the same."""
+
+import re
+
+_DIFFERENT = re.compile(r"(?P<escape>\\.)|\[(?P<begin>\^?\]?)(?P<inside>(\[:\w+:]|\\.|[^]\\])*)]", re.DOTALL)
+"""Escapes, and sets of characters."""
+
+_CLASSES = {
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
+"""What sets can name there."""
+
+
+def compile_go(expression: str) -> re.Pattern[str]:
+    """Compile an expression; letters and digits are those of ASCII, as there.
+
+    Raises:
+        re.error: it is wrong, or Python's library does not have the same.
+    """
+    return re.compile(_DIFFERENT.sub(_translated, expression), re.ASCII)
+
+
+def _translated(found: re.Match[str]) -> str:
+    if found["escape"]:
+        return r"\Z" if found["escape"] == r"\z" else found["escape"]
+    inside = re.sub(r"\[:(\w+):]", _members, found["inside"])
+    # Python warns of a bracket inside a set: it may mean something one day.
+    plain = re.sub(r"(\\.)|\[", lambda each: each[1] or r"\[", inside)
+    return f"[{found['begin']}{plain}]"
+
+
+def _members(found: re.Match[str]) -> str:
+    if found[1] not in _CLASSES:
+        raise re.error(f"unknown class {found[0]}")
+    return _CLASSES[found[1]]

@@ -1,0 +1,38 @@
+"""Regular expressions of the smarter-device-manager mean what they mean in Go."""
+
+import re
+import warnings
+
+import pytest
+
+from plugins.generic.settings.goregex import compile_go
+
+
+@pytest.mark.parametrize(
+    ("expression", "matches", "others"),
+    [
+        (r"^video[0-9]*$", ["video", "video10"], ["video1a", "xvideo"]),
+        (r"^video[[:digit:]]+\z", ["video0"], ["video", "videoa"]),
+        (r"^[^[:alpha:]]", ["0"], ["a"]),
+        (r"^[[x]$", ["[", "x"], ["]"]),
+        (r"^[]a]$", ["]", "a"], ["["]),
+        (r"^[a\]b]$", ["]", "b"], ["\\"]),
+        (r"^\[a", ["[a"], ["a"]),
+        (r"^\\z", ["\\z"], ["", "z"]),
+        (r"^\d$", ["1"], ["\u0663"]),
+    ],
+)
+def test_they_match(expression: str, matches: list[str], others: list[str]) -> None:
+    """The same names, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pattern = compile_go(expression)
+    assert [name for name in matches if not pattern.search(name)] == []
+    assert [name for name in others if pattern.search(name)] == []
+
+
+@pytest.mark.parametrize("expression", ["[", "[[:word:]]", r"\pL", r"\Qa\E", "(?U)a"])
+def test_what_is_not_the_same_is_an_error(expression: str) -> None:
+    """Rather than something else."""
+    with pytest.raises(re.error):
+        compile_go(expression)
