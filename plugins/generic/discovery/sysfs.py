@@ -81,10 +81,13 @@ class SysDevice:
     @cached_property
     def lineage(self) -> Sequence["SysDevice"]:
         """The device, and those that it is part of, the nearest first."""
-        parent = self.path.parent
-        is_last = len(parent.parts) == 1 or parent.name == "devices"
-        own = [self] if (self.path / "uevent").exists() else []
-        return [*own, *(() if is_last else self.other(parent).lineage)]
+        own = [self] if _is_device(self.path) else []
+        for path in self.path.parents:
+            if path.name == "devices":
+                break
+            if _is_device(path):
+                return [*own, *self.other(path).lineage]
+        return own
 
     @cached_property
     def numa(self) -> int | None:
@@ -97,12 +100,14 @@ class SysDevice:
         found, pending, seen = [], [self.path], 0
         while pending and seen < _MAX_BELOW:
             seen += 1
-            device = self.other(pending.pop())
-            if device.path != self.path and (device.is_usb or device.is_pci):
-                continue
-            if device.file:
-                found.append(device)
-            pending += directories(device.path)
+            path = pending.pop()
+            if _is_device(path):
+                device = self.other(path)
+                if path != self.path and (device.is_usb or device.is_pci):
+                    continue
+                if device.file:
+                    found.append(device)
+            pending += directories(path)
         return sorted(found, key=lambda device: natural(device.name))
 
     @property
@@ -115,6 +120,11 @@ class SysDevice:
             return (self.path / name).readlink().name
         except OSError:
             return ""
+
+
+def _is_device(directory: Path) -> bool:
+    """Return whether it is the directory of a device, rather than one of its parts of a kind, such as "tty"."""
+    return (directory / "uevent").exists()
 
 
 class Sysfs:
