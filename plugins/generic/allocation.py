@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from hub import Device, DeviceNode, Mount
+from hub import Device, DeviceNode, Mount, fill_template
 from plugins.generic.discovery.sysfs import facts, numa_node
 from plugins.generic.resources import Found, GivenFile
-from plugins.generic.settings import SHARE, Resource, fill_in
+from plugins.generic.settings import SHARE, Resource
 
 ID_CHARACTERS = 63
 """The longest id that the kubelet's API allows."""
@@ -96,7 +96,7 @@ def describe(resource: Resource, found: Found, index: int) -> Described:
     values = {name: known.get(name, "") for name in ("serial", "port", "vendor", "product")}
     values["pci"] = ",".join(found.functions) or known.get("pci", "")
     values["name"] = _base(paths[0]) if paths else found.device.name if found.device else ""
-    name = found.key if SHARE in resource.id or not resource.id else fill_in(resource.id, values)
+    name = found.key if SHARE in resource.id or not resource.id else fill_template(resource.id, values)
     values |= {"id": _short(name or found.key), "index": str(index)}
     files = [(given, _container_path(given, values)) for given in found.files]
     targets = [given.file.target for given in found.files]
@@ -125,9 +125,9 @@ def shares(described: Described, fault: str) -> Iterator[Device]:
             resource.name,
             nodes=nodes,
             mounts=[*_mounts(described), *_mounted_files(described)],
-            env={name: fill_in(value, values) for name, value in resource.env.items()},
-            cdi=[fill_in(name, values) for name in resource.cdi],
-            annotations={name: fill_in(value, values) for name, value in resource.annotations.items()},
+            env={name: fill_template(value, values) for name, value in resource.env.items()},
+            cdi=[fill_template(name, values) for name in resource.cdi],
+            annotations={name: fill_template(value, values) for name, value in resource.annotations.items()},
             unhealthy=fault,
             numa=[] if numa is None else [numa],
             physical=described.physical,
@@ -138,14 +138,14 @@ def shares(described: Described, fault: str) -> Iterator[Device]:
 
 def _share_id(described: Described, values: Mapping[str, str]) -> str:
     if SHARE in described.resource.id:
-        return _short(fill_in(described.resource.id, values), ID_CHARACTERS)
+        return _short(fill_template(described.resource.id, values), ID_CHARACTERS)
     return f"{described.id}::{values['share']}" if described.uses > 1 else described.id
 
 
 def _mounts(described: Described) -> Iterator[Mount]:
     for mount in described.resource.mounts:
         host_path, container_path = (
-            fill_in(path, described.values) for path in (mount.host_path, mount.container_path)
+            fill_template(path, described.values) for path in (mount.host_path, mount.container_path)
         )
         yield Mount(host_path, container_path, mount.read_only)
 
@@ -157,7 +157,7 @@ def _mounted_files(described: Described) -> Iterator[Mount]:
 
 
 def _container_path(given: GivenFile, values: Mapping[str, str]) -> str:
-    path = fill_in(given.container_path, values) if given.container_path else given.file.path
+    path = fill_template(given.container_path, values) if given.container_path else given.file.path
     return path + _base(given.file.path) if path.endswith("/") else path
 
 

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from hub import Host, UnreadableError, read_text
+from hub import Host, ProgramFailed, UnreadableError, read_text, run_program
 from plugins.generic.discovery.files import resolve
-from plugins.generic.reset.command import run_command
 
 Key = tuple[str, str]
 """The resource and the id of a device."""
@@ -35,7 +34,15 @@ class Check(NamedTuple):
     def run(self, host: Host) -> str:
         """Return why the device cannot be used; empty if it can."""
         problem = "" if self.file is None else self._check_file(host, self.file)
-        return problem or (run_command(self.command, self.timeout) if self.command else "")
+        return problem or self._check_command()
+
+    def _check_command(self) -> str:
+        try:
+            if self.command:
+                run_program(self.command, timeout=self.timeout)
+        except ProgramFailed as error:
+            return str(error)
+        return ""
 
     def _check_file(self, host: Host, file: str) -> str:
         if not file:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from hub import Host
+from hub import Host, sorted_entries
 from plugins.generic.discovery.devwatch import DEV, dev_directories
-from plugins.generic.discovery.reading import entries
 
 MAX_NAMES = 20_000
 """A node with a thousand disks has a tenth of this."""
@@ -14,7 +13,7 @@ def dev_names(host: Host) -> Iterator[str]:
     """Return the paths below /dev of all files and directories, apart from those that any user can create."""
     seen = 0
     for directory in dev_directories(host):
-        for path in entries(host.path(directory)):
+        for path in sorted_entries(host.path(directory)):
             seen += 1
             if seen > MAX_NAMES:
                 return

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from hub import Host
-from plugins.generic.discovery.reading import natural
+from hub import Host, natural_order
 from plugins.generic.discovery.sysfs import SysDevice, Sysfs, hardware
 
 _MAX_LINKS = 40
@@ -54,7 +53,7 @@ def _as_regex(wildcard: str) -> str:
 
 def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
     """Return the existing files that a pattern matches, in natural order."""
-    for path in sorted(map(str, _glob(host, pattern)), key=natural):
+    for path in sorted(map(str, _glob(host, pattern)), key=natural_order):
         if not path.isprintable():
             continue
         file = resolve(host, path)

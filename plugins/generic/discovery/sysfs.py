@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from hub import Host, UnreadableError, read_text
-from plugins.generic.discovery.reading import directories, entries, natural, number, target, text
-
-PCI_ADDRESS = re.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]")
+from hub import (
+    PCI_ADDRESS,
+    Host,
+    UnreadableError,
+    link_name,
+    natural_order,
+    read_attribute,
+    read_number,
+    read_text,
+    sorted_entries,
+)
+from plugins.generic.discovery.reading import directories, target
 
 _MAX_BELOW = 2000
 """How many directories below a device to search for its device files: a function with a few disks has some hundreds."""
@@ -34,12 +42,12 @@ class SysDevice:
     @cached_property
     def subsystem(self) -> str:
         """The name of its bus or class, such as "usb" or "tty"; empty if it has none."""
-        return self._link("subsystem")
+        return link_name(self.path / "subsystem")
 
     @cached_property
     def driver(self) -> str:
         """The name of its driver; empty if none is bound."""
-        return self._link("driver")
+        return link_name(self.path / "driver")
 
     @cached_property
     def properties(self) -> Mapping[str, str]:
@@ -69,7 +77,7 @@ class SysDevice:
     def text(self, attribute: str) -> str:
         """Read an attribute; empty if it does not exist."""
         if attribute not in self._texts:
-            self._texts[attribute] = text(self.path / attribute)
+            self._texts[attribute] = read_attribute(self.path / attribute)
         return self._texts[attribute]
 
     def other(self, path: Path) -> "SysDevice":
@@ -92,7 +100,7 @@ class SysDevice:
     @cached_property
     def numa(self) -> int | None:
         """The NUMA node of the device itself; None if sysfs shows none."""
-        return number(self.path / "numa_node")
+        return read_number(self.path / "numa_node")
 
     @cached_property
     def parts(self) -> Sequence["SysDevice"]:
@@ -108,18 +116,12 @@ class SysDevice:
                 if device.file:
                     found.append(device)
             pending += directories(path)
-        return sorted(found, key=lambda device: natural(device.name))
+        return sorted(found, key=lambda device: natural_order(device.name))
 
     @property
     def device_files(self) -> list[str]:
         """The paths of the files of its parts."""
-        return sorted((part.file for part in self.parts), key=natural)
-
-    def _link(self, name: str) -> str:
-        try:
-            return (self.path / name).readlink().name
-        except OSError:
-            return ""
+        return sorted((part.file for part in self.parts), key=natural_order)
 
 
 def _is_device(directory: Path) -> bool:
@@ -149,9 +151,9 @@ class Sysfs:
             yield from self._devices(self._root / "class" / name)
             yield from self.bus(name)
             return
-        for directory in entries(self._root / "class"):
+        for directory in sorted_entries(self._root / "class"):
             yield from self._devices(directory)
-        for directory in entries(self._root / "bus"):
+        for directory in sorted_entries(self._root / "bus"):
             yield from self._devices(directory / "devices")
 
     def of_file(self, path: str) -> SysDevice | None:
@@ -171,22 +173,22 @@ class Sysfs:
 
         Reading them takes a while, so it is done only for files that are not found by name.
         """
-        classes = (self._devices(directory) for directory in entries(self._root / "class"))
+        classes = (self._devices(directory) for directory in sorted_entries(self._root / "class"))
         return {device.file: device for devices in classes for device in devices if device.file}
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Path]]:
         """Devices by the name of their file: those of all classes, which the kernel names like it, and USB devices."""
         found: dict[str, list[Path]] = {}
-        for directory in entries(self._root / "class"):
-            for link in entries(directory):
+        for directory in sorted_entries(self._root / "class"):
+            for link in sorted_entries(directory):
                 found.setdefault(link.name.rpartition("!")[2], []).append(link)
         for device in self.bus("usb"):
             found.setdefault(usb_file(device).rpartition("/")[2], []).append(device.path)
         return found
 
     def _devices(self, directory: Path) -> Iterator[SysDevice]:
-        paths = (target(link) for link in entries(directory))
+        paths = (target(link) for link in sorted_entries(directory))
         return (self._at(path) for path in paths if path and path.is_dir())
 
 
@@ -204,7 +206,7 @@ def usb_file(device: SysDevice) -> str:
     """Return the device file of a whole USB device; empty if it has no number."""
     if device.file:
         return device.file
-    bus, address = number(device.path / "busnum"), number(device.path / "devnum")
+    bus, address = read_number(device.path / "busnum"), read_number(device.path / "devnum")
     return f"/dev/bus/usb/{bus:03}/{address:03}" if bus is not None and address is not None else ""
 
 

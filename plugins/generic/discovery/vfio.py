@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plugins.generic.discovery.reading import entries, target
+from hub import sorted_entries
+from plugins.generic.discovery.reading import target
 from plugins.generic.discovery.sysfs import SysDevice
 
 DRIVER = "vfio-pci"
@@ -37,7 +38,7 @@ def group_of(function: SysDevice) -> VfioGroup | None:
     if directory is None:
         return None
     noiommu = SysDevice(directory).text("name") == "vfio-noiommu"
-    members = (target(entry) for entry in entries(directory / "devices"))
+    members = (target(entry) for entry in sorted_entries(directory / "devices"))
     functions = [SysDevice(path) for path in members if path]
     return VfioGroup(
         directory.name,

@@ -12,7 +12,6 @@ from plugins.generic.settings.selectors import (
     plain_hex,
 )
 from plugins.generic.settings.smarter import SmarterEntry, smarter_resources, still_served
-from plugins.generic.settings.templates import fill_in
 
 __all__ = [
     "MAX_RESOURCES",
@@ -29,7 +28,6 @@ __all__ = [
     "SmarterEntry",
     "SysfsSelector",
     "UsbSelector",
-    "fill_in",
     "plain_hex",
     "smarter_resources",
     "still_served",

@@ -8,10 +8,13 @@ import msgspec
 from hub import Settings
 from plugins.generic.settings.devices import have_count, read_devices
 from plugins.generic.settings.resource import MAX_RESOURCES, Resource
+from plugins.generic.settings.smarter import SmarterEntry
 
 
 class GenericSettings(Settings, frozen=True):
-    """The whole file."""
+    """The whole file. If it is a list, it is that of the smarter-device-manager."""
+
+    list_key = "smarter_devices"
 
     resources: Annotated[tuple[Resource, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """The resources."""
@@ -24,6 +27,8 @@ class GenericSettings(Settings, frozen=True):
     """The devices of the generic-device-plugin, as in its file, or the values of its flag `--device`."""
     device: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """Another name of `devices`."""
+    smarter_devices: Annotated[tuple[SmarterEntry, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
+    """The list of the smarter-device-manager."""
     plugin_directory: str = msgspec.field(default="", name="plugin-directory")
     """Has no effect: the hub knows the directory."""
     log_level: str = msgspec.field(default="", name="log-level")

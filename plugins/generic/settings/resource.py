@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from hub import Settings
+from hub import Settings, check_template
 from plugins.generic.settings.selectors import (
     Count,
     Group,
@@ -15,7 +15,7 @@ from plugins.generic.settings.selectors import (
     SysfsSelector,
     UsbSelector,
 )
-from plugins.generic.settings.templates import FACTS, IN_CONTAINER, OF_DEVICE, ON_NODE, check_template
+from plugins.generic.settings.templates import FACTS, IN_CONTAINER, OF_DEVICE, ON_NODE
 
 Program = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]

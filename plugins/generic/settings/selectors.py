@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from hub import Settings
-from plugins.generic.settings.templates import OF_DEVICE, check_template
+from hub import Settings, check_template
+from plugins.generic.settings.templates import OF_DEVICE
 
 Pattern = Annotated[str, msgspec.Meta(pattern=r"^(/(?!\.\.?(/|$))[^/]+)+$", max_length=4096)]
 """An absolute path, in which `*`, `?` and `[...]` match within one directory."""

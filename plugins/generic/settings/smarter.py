@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from hub import Settings
+from hub import Excluded, Settings, Unmatched
 from plugins.generic.settings.goregex import compile_go
 from plugins.generic.settings.resource import MAX_RESOURCES, Resource
 from plugins.generic.settings.selectors import Count
@@ -37,7 +37,7 @@ class SmarterResources(NamedTuple):
     resources: list[Resource]
     files: Mapping[str, str]
     """The paths below /dev, by resource."""
-    excluded: Mapping[str, str]
+    others: list[Excluded | Unmatched]
     """Why files and entries are not served."""
 
 
@@ -50,24 +50,25 @@ def smarter_resources(entries: Sequence[SmarterEntry], names: Sequence[str]) -> 
     """
     resources: dict[str, Resource] = {}
     files: dict[str, str] = {}
-    excluded: dict[str, str] = {}
+    others: list[Excluded | Unmatched] = []
     for entry in entries:
         if entry.devicematch == NVIDIA:
-            excluded[NVIDIA] = "plugins.gpu serves NVIDIA GPUs"
+            others.append(Excluded(NVIDIA, "plugins.gpu serves NVIDIA GPUs"))
             continue
         matches = list(_matches(entry, names))
         if not matches:
-            excluded[f"devicematch {entry.devicematch}"] = "no file in /dev matches it"
+            others.append(Unmatched(f"no file in /dev matches {entry.devicematch}"))
         for name in matches:
             resource = _resource(entry, name)
             if resource.name not in resources and len(resources) >= MAX_RESOURCES:
-                excluded[f"/dev/{name}"] = f"there are {MAX_RESOURCES} resources already"
+                others.append(Excluded(f"/dev/{name}", f"there are {MAX_RESOURCES} resources already"))
                 continue
             resources.setdefault(resource.name, resource)
             first = files.setdefault(resource.name, name)
             if first != name:
-                excluded[f"/dev/{name}"] = f"its resource would be {resource.name}, which is that of /dev/{first}"
-    return SmarterResources(list(resources.values()), files, excluded)
+                problem = f"its resource would be {resource.name}, which is that of /dev/{first}"
+                others.append(Excluded(f"/dev/{name}", problem))
+    return SmarterResources(list(resources.values()), files, others)
 
 
 def still_served(entries: Sequence[SmarterEntry], files: Mapping[str, str]) -> list[str]:

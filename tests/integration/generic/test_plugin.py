@@ -88,6 +88,6 @@ async def test_health_and_reset(node: Node, kubelet: FakeKubelet) -> None:
     broken.touch()
     await kubelet.wait_for(SERIAL, 0)
     line = await plugin.logged("devices unhealthy")
-    assert line["reason"] == f"{node.directory}/check exited with code 1"
+    assert line["reason"] == "check failed (exit code 1): no output"
     broken.unlink()
     await kubelet.wait_for(SERIAL, 1)

@@ -1,16 +1,18 @@
 """What the generic plugin offers on a node that is a directory."""
 
+from contextlib import suppress
 from pathlib import Path
 
-from hub import Allocation, Device, Excluded, Host, NoDevices, Runtime
+from hub import Allocation, Device, Excluded, Host, NoDevices, Runtime, Unmatched
 from hub.api.settings import convert
-from hub.plugin.classcheck.settings import settings_type
 from plugins.generic.plugin import Generic
+from plugins.generic.settings import GenericSettings
 
 
 def plugin_for(root: Path, settings: object, runtime: Runtime | None = None) -> Generic:
     """Return the plugin with these settings."""
-    return Generic(convert(settings, settings_type(Generic), "generic.yaml"), Host(root), runtime)
+    content = {GenericSettings.list_key: settings} if isinstance(settings, list) else settings
+    return Generic(convert(content, GenericSettings, "generic.yaml"), Host(root), runtime)
 
 
 def resource(**keys: object) -> dict[str, object]:
@@ -19,13 +21,16 @@ def resource(**keys: object) -> dict[str, object]:
 
 
 def scan(plugin: Generic) -> tuple[list[Device], dict[str, str]]:
-    """Return the devices, and why others are excluded; if there is nothing at all, the reason has no name."""
-    try:
-        found = list(plugin.devices())
-    except NoDevices as nothing:
-        return [], {"": str(nothing)}
+    """Return the devices, and why others are excluded; by resource, also what matches nothing."""
+    found: list[Device | Excluded | Unmatched] = []
+    with suppress(NoDevices):
+        found.extend(plugin.devices())
+    reasons: dict[str, list[str]] = {}
+    for each in found:
+        if not isinstance(each, Device):
+            reasons.setdefault(each.id if isinstance(each, Excluded) else each.resource, []).append(each.reason)
     devices = [each for each in found if isinstance(each, Device)]
-    return devices, {each.id: each.reason for each in found if isinstance(each, Excluded)}
+    return devices, {name: "; ".join(all_reasons) for name, all_reasons in reasons.items()}
 
 
 def devices(root: Path, settings: object) -> list[Device]:

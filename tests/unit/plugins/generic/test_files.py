@@ -155,7 +155,7 @@ def test_nothing_matches(tree: GenericTree) -> None:
     assert list(plugin.resources()) == ["example.com/x"]
     assert scan(plugin) == (
         [],
-        {"": "example.com/x: no file matches /dev/ttyUSB*; no file matches /dev/ttyACM*"},
+        {"example.com/x": "no file matches /dev/ttyUSB*; no file matches /dev/ttyACM*"},
     )
     tree.file("ttyACM0")
     found, excluded = scan(plugin)

@@ -78,7 +78,7 @@ def test_a_missing_file_of_a_group(tree: GenericTree) -> None:
     group = {"files": [{"path": "/dev/kvm"}, {"path": "/dev/vhost-net"}]}
     assert scan(plugin_for(tree.root, resource(groups=[group]))) == (
         [],
-        {"": "example.com/x: no file matches /dev/vhost-net"},
+        {"example.com/x": "no file matches /dev/vhost-net"},
     )
 
 

@@ -157,7 +157,7 @@ def test_nothing_is_selected(tree: GenericTree) -> None:
     assert scan(plugin_for(tree.root, settings)) == (
         [],
         {
-            "": "example.com/x: no USB device has vendor 1a86, serial A; no PCI function has class 12; "
+            "example.com/x": "no USB device has vendor 1a86, serial A; no PCI function has class 12; "
             "no device in sysfs has attributes {'size': '1'}"
         },
     )

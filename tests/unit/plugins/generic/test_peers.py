@@ -166,7 +166,7 @@ def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
     ]
     assert sum(device.resource == "smarter-devices/snd" for device in found) == 20
     assert excluded == {
-        "devicematch ^rtc0$": "no file in /dev matches it",
+        "": "no file in /dev matches ^rtc0$",
         "nvidia-gpu": "plugins.gpu serves NVIDIA GPUs",
     }
 
@@ -176,7 +176,13 @@ def test_a_file_of_it_that_is_removed(tree: GenericTree) -> None:
     plugin = plugin_for(tree.root, [{"devicematch": "pcmC0", "nummaxdevices": 1}])
     assert [device.resource for device in scan(plugin)[0]] == ["smarter-devices/snd_pcmC0D0c"]
     (tree.root / "dev/snd/pcmC0D0c").unlink()
-    assert scan(plugin)[0] == []
+    assert scan(plugin) == (
+        [],
+        {
+            "": "no file in /dev matches pcmC0",
+            "smarter-devices/snd_pcmC0D0c": "/dev/snd/pcmC0D0c does not exist",
+        },
+    )
     assert list(plugin.resources()) == ["smarter-devices/snd_pcmC0D0c"]
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from hub import ResetDevice, ResetFailed
-from plugins.generic.reset.command import run_command
+from hub import ProgramFailed, ResetDevice, ResetFailed, run_program
 
 
 class ResetCommand(msgspec.Struct, frozen=True):
@@ -29,5 +28,7 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - ResetCo
     if device.id not in commands:
         raise ResetFailed("the device was removed")
     found = commands[device.id]
-    if problem := run_command(found.command, found.timeout):
-        raise ResetFailed(problem)
+    try:
+        run_program(found.command, timeout=found.timeout)
+    except ProgramFailed as error:
+        raise ResetFailed(str(error)) from None
