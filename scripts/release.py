@@ -29,7 +29,7 @@ BILL = ROOT / "build" / f"device-plugin-hub-{__version__}.cdx.json"
 NEEDED = [
     *("hub/circus.ini", "hub/py.typed", "hub/supervisor/http/page/index.html"),
     *("hub/supervisor/http/page/main.js", "hub/supervisor/http/page/style.css"),
-    *("plugins/gpu/plugin.py", "plugins/ib/plugin.py", "plugins/intel/plugin.py", "plugins/stub/plugin.py"),
+    *(f"plugins/{name}/plugin.py" for name in ("amd", "generic", "gpu", "ib", "intel", "stub")),
 ]
 """Files that an installation needs, and that are easily left out of a package."""
 

@@ -10,6 +10,7 @@ from plugins.generic.discovery.devnames import dev_names
 from plugins.generic.discovery.devwatch import watched_directories
 from plugins.generic.discovery.sysfs import Sysfs
 from plugins.generic.discovery.udev import DATABASE
+from plugins.generic.discovery.usual import usual_hardware
 from plugins.generic.health import Check, HealthChecks
 from plugins.generic.preference import prefer
 from plugins.generic.reset import ResetCommand, ResetCommands
@@ -81,6 +82,10 @@ class Generic(Plugin):
     def prefer(self, available: Sequence[Device], required: Sequence[Device], size: int) -> Sequence[Device]:
         """Choose devices on few NUMA nodes, spread over the hardware."""
         return prefer(available, required, size, self._order)
+
+    def hardware(self) -> Iterator[str]:
+        """Return serial adapters, video devices, sound cards and the like."""
+        return usual_hardware(self.host)
 
     def reset_settings(self) -> ResetCommands:
         """Return the commands of the devices."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hub import Device
+from hub import Device, best_numa_nodes
 
 
 def prefer(
@@ -22,7 +22,7 @@ def prefer(
     if not by_id.keys() >= kept or not len(kept) <= size <= len(by_id):
         return []
     left = [device for device in by_id.values() if device.id not in kept]
-    near = {node for device in required for node in device.numa} or _best_node(left, size)
+    near = {node for device in required for node in device.numa} or best_numa_nodes(left, size)
     free = Counter(device.physical for device in left)
     taken = Counter(device.physical for device in required)
 
@@ -44,17 +44,3 @@ def prefer(
         taken[best.physical] += 1
         chosen.append(best)
     return chosen
-
-
-def _best_node(devices: Sequence[Device], size: int) -> set[int]:
-    """Return the NUMA node with the fewest devices that has enough of them, else the one with the most."""
-    hardware: dict[int, set[str]] = {}
-    for device in devices:
-        for node in device.numa:
-            hardware.setdefault(node, set()).add(device.physical)
-    if not hardware:
-        return set()
-    enough = {node: len(found) for node, found in hardware.items() if len(found) >= size}
-    if enough:
-        return {min(enough, key=lambda node: (enough[node], node))}
-    return {max(hardware, key=lambda node: (len(hardware[node]), -node))}

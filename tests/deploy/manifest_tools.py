@@ -37,6 +37,7 @@ VALUES: Mapping[str, Values] = {
     "pod-monitor": {"podMonitor": {"enabled": True}},
     "priority-quota": {"priorityQuota": {"enabled": True}},
     "resets": {"resets": {"enabled": True}},
+    "udev": {"udev": {"enabled": True}},
     "unprivileged": {"unprivileged": {"enabled": True}},
     "xpumd": {"xpumd": {"enabled": True}},
 }

@@ -36,7 +36,7 @@ print(json.dumps({
 """
 MODULES = (
     "hub.cli.commands.run, hub.supervisor.hub, hub.plugin.__main__, hub.reset.worker, "
-    "plugins.gpu, plugins.ib, plugins.intel, plugins.stub"
+    "plugins.amd, plugins.generic, plugins.gpu, plugins.ib, plugins.intel, plugins.stub"
 )
 
 

@@ -9,8 +9,8 @@ from hub.testing.conformance import RULES, Limits, Outcome, check, started_by
 from hub.testing.plugin import STUB
 from tests.harness.gpu_support import GPU
 from tests.simulators.amdnodes import mi210
-from tests.simulators.inteltree import two_flex
 from tests.simulators.generictree import GenericTree
+from tests.simulators.inteltree import two_flex
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.rdma.tree import two_connectx6
 
@@ -22,6 +22,7 @@ cmd = python -m hub.plugin plugins.amd:AMD
 graceful_timeout = 60
 [watcher:generic]
 cmd = python -m hub.plugin plugins.generic:Generic --config {directory}/generic.yaml
+graceful_timeout = 60
 [watcher:gpu]
 cmd = python -m hub.plugin plugins.gpu:GPU
 graceful_timeout = 60

@@ -149,6 +149,19 @@ def test_what_udev_knows(tree: GenericTree) -> None:
     assert ids(tree.root, found) == []
 
 
+def test_what_is_suggested(tree: GenericTree) -> None:
+    """Hardware that this plugin is usually for, with or without settings; not what every node has."""
+    tree.part(tree.usb("1-1"), "ttyUSB0", "tty")
+    tree.file("video0")
+    tree.virtual("kvm")
+    tree.pci("0000:3b:00.0", driver="vfio-pci", group=3)
+    assert list(plugin_for(tree.root, {}).hardware()) == [
+        "serial adapter /dev/ttyUSB0 (1a86:7523)",
+        "video device /dev/video0",
+        "PCI function 0000:3b:00.0 (10ee:5001) for vfio-pci",
+    ]
+
+
 def test_nothing_is_selected(tree: GenericTree) -> None:
     """The reason repeats what is set."""
     settings = resource(

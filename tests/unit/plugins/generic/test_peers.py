@@ -14,7 +14,7 @@ from hub.base.errors import ConfigError
 from hub.plugin.loading import load_settings
 from plugins.generic.plugin import Generic
 from tests.simulators.generictree import GenericTree
-from tests.unit.plugins.generic.offers import devices, files, plugin_for, scan
+from tests.unit.plugins.generic.offers import devices, files, plugin_for, resource, scan
 
 DOMAIN = "squat.ai"
 
@@ -169,6 +169,16 @@ def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
         "": "no file in /dev matches ^rtc0$",
         "nvidia-gpu": "plugins.gpu serves NVIDIA GPUs",
     }
+
+
+def test_its_list_beside_resources(tree: GenericTree) -> None:
+    """As the value of a key, it can be in the same file."""
+    entries = [{"devicematch": "^video", "nummaxdevices": 1}]
+    found = devices(tree.root, {"smarter_devices": entries, **resource(files=["/dev/fuse"])})
+    assert [(device.resource, device.id) for device in found] == [
+        ("example.com/x", "fuse"),
+        ("smarter-devices/video0", "0"),
+    ]
 
 
 def test_a_file_of_it_that_is_removed(tree: GenericTree) -> None:
