@@ -86,9 +86,11 @@ See [AMD GPUs](amd.md)."""
 INTEL_YAML = """\
 The configuration file of `plugins.intel:Intel`, YAML or JSON: the flags of Intel's GPU device plugin, with additional
 keys. See [Intel GPUs](intel.md)."""
+
 GENERIC_YAML = """\
 The configuration file of `plugins.generic:Generic`, YAML or JSON. It also takes the keys of the generic-device-plugin,
 and in place of all of them the list of the smarter-device-manager. See [Other devices](generic.md)."""
+
 STUB_YAML = "The configuration file of `plugins.stub:Stub`, YAML or JSON."
 
 STUB_FAULTS_YAML = """\

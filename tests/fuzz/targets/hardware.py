@@ -131,7 +131,7 @@ class GenericTreeTarget(Target):
             tree.part(card, f"snd/{name}", "sound")
         tree.pci("0000:3b:00.0", driver="vfio-pci", group=12, numa=1)
         tree.file("other")
-        pieces = _read(directory / "first")
+        pieces = read_pieces(directory / "first")
         self._valid = {piece.name: piece.content for piece in pieces}
         directories = sorted({name.rpartition("/")[0] for name in self._valid})
         self._more = [f"{name}/{odd}" for name in directories for odd in ODD_NAMES]

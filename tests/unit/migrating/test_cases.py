@@ -38,17 +38,17 @@ ON_A_TREE: dict[str, Callable[..., Any]] = {
     "intel-answer": intel.run_answer,
     "intel-health": intel.run_health,
     "intel-preference": intel.run_preference,
+    "generic-devices": generic.run_devices,
+    "generic-ids": generic.run_ids,
+    "generic-answer": generic.run_answer,
 }
 TREES: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "rdma": (build_rdma_node, LOADED.hardware.rdma),
     "amd": (amd.build_amd_node, LOADED.hardware.amd),
     "intel": (build_intel_node, LOADED.hardware.intel),
+    "generic": (build_generic_node, LOADED.hardware.generic),
 }
 """How the nodes of these kinds of cases are built, and from what."""
-ON_ANY_NODE: dict[str, Callable[..., Any]] = {
-    "generic-devices": generic.run_devices,
-    "generic-ids": generic.run_ids,
-    "generic-answer": generic.run_answer,
 WITHOUT_NODE: dict[str, Callable[..., Any]] = {
     "gpu-settings": gpu.run_settings,
     "gpu-pattern": gpu.run_pattern,
@@ -124,8 +124,6 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
         root.mkdir()
         build, nodes_of_this_kind = TREES[located.kind.partition("-")[0]]
         result = run(case, build(root, nodes_of_this_kind[located.hardware]), tmp_path)
-    elif run := ON_ANY_NODE.get(located.kind):
-        result = run(case, build_generic_node(tmp_path / "root", LOADED.hardware.generic[located.hardware]), tmp_path)
     else:
         node = nodes.get(located.hardware)
         monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -198,6 +196,6 @@ def test_every_difference_has_a_reason() -> None:
 def test_all_hardware_is_used() -> None:
     """No node is left over."""
     hardware = LOADED.hardware
-    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel, *LOADED.hardware.generic} - {
+    assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel, *hardware.generic} - {
         each.hardware for each in ALL
     } == set()
