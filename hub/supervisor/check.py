@@ -46,6 +46,8 @@ def run_check(
             command,
             cwd=directory,
             env=environment,
+            # On a terminal, PYTHONINSPECT in circus.ini would make Python an interactive interpreter.
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if quiet else None,
             timeout=limit,

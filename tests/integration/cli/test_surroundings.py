@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import pytest
@@ -64,12 +65,14 @@ def _what_ran(ours: Path) -> str:
     return (ours / "ran").read_text() if (ours / "ran").exists() else ""
 
 
-def _dphub(*words: str | Path, cwd: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+def _dphub(
+    *words: str | Path, cwd: Path, stdin: IO[bytes] | int = subprocess.DEVNULL, **variables: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [DPHUB, *map(str, words)],
         cwd=cwd,
         env=_environment(**variables),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -160,6 +163,17 @@ def test_a_check_runs_nothing_that_the_file_names(ours: Path, theirs: Path, sect
     config.write_text(f"[watcher:evil]\n{section.format(theirs=theirs)}\n")
     done = _dphub("check", *(["--load"] if load else []), config, cwd=ours)
     assert (done.returncode, _what_ran(ours)) == (Exit.OK, ""), done
+
+
+def test_a_check_on_a_terminal_is_not_interactive(ours: Path) -> None:
+    """Also if the file sets PYTHONINSPECT, with which Python reads commands from a terminal and keeps a history."""
+    (ours / "circus.ini").write_text(f"[env]\nPYTHONINSPECT = 1\nHOME = {ours}\n{STUB}")
+    typist, terminal = os.openpty()
+    with os.fdopen(typist, "wb", buffering=0) as keyboard, os.fdopen(terminal, "rb", buffering=0) as screen:
+        keyboard.write(f"open({str(ours / 'ran')!r}, 'w').write('typed')\n\x04".encode())
+        done = _dphub("check", ours / "circus.ini", cwd=ours, stdin=screen)
+    assert (done.returncode, _what_ran(ours)) == (Exit.OK, ""), done
+    assert not (ours / ".python_history").exists()
 
 
 def test_a_check_scans_nothing_that_the_file_names(ours: Path) -> None:
