@@ -12,7 +12,8 @@ from hub.base.errors import ConfigError
 from hub.base.paths import path_steps, user_name
 
 _ROOT = 0
-_OURS = Path(__file__).parents[1], Path(__file__).parents[2]
+_CODE = Path(__file__)
+_OURS = _CODE.parents[1], _CODE.parents[2]
 """The hub's own directories: another user who can write there can change this code too."""
 
 
@@ -37,7 +38,7 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
     Raises:
         ConfigError: another user could change it, or it does not exist.
     """
-    if os.geteuid() != _ROOT or path.absolute().parent in _OURS:
+    if os.geteuid() != _ROOT or _is_as_safe_as_this_code(path):
         return
     end = os.path.realpath(path)
     try:
@@ -51,6 +52,18 @@ def check_trusted(path: Path, danger: str = _RUNS, todo: str = _COPY, *, may_be_
         # A missing file too: before it is read, another user may create it in a sticky directory.
         missing = isinstance(error, FileNotFoundError)
         raise ConfigError(path, "no such file" if missing else f"cannot be read: {error.strerror}") from None
+
+
+def _is_as_safe_as_this_code(path: Path) -> bool:
+    """Return whether a file is in the hub's own directories, and only users who can change this code can change it."""
+    if path.absolute().parent not in _OURS:
+        return False
+    try:
+        found, code = path.lstat(), _CODE.lstat()
+    except OSError:
+        return False
+    is_same = (found.st_uid, found.st_gid) == (code.st_uid, code.st_gid)
+    return stat.S_ISREG(found.st_mode) and is_same and not found.st_mode & ~code.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def check_own(path: Path, todo: str) -> None:

@@ -141,6 +141,42 @@ def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
         check_trusted(file)
 
 
+@pytest.fixture
+def checkout(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in a directory of a user other than root, in which the hub's own code is."""
+    code = file.with_name("trust.py")
+    code.touch(mode=0o644)
+    monkeypatch.setattr(trust, "_ROOT", OTHER)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    monkeypatch.setattr(trust, "_OURS", (file.parent,))
+    monkeypatch.setattr(trust, "_CODE", code, raising=False)
+    return file
+
+
+def test_a_file_next_to_the_hubs_own_code(checkout: Path) -> None:
+    """Root can use a checkout of another user, who can change the hub's code anyway."""
+    check_trusted(checkout)
+
+
+@pytest.mark.parametrize("kind", ["writable", "link", "directory"])
+def test_a_file_next_to_the_hubs_own_code_that_more_users_can_change(checkout: Path, kind: str) -> None:
+    """It is checked like any other file."""
+    checkout.chmod(0o666)
+    if kind != "writable":
+        theirs = checkout.rename(checkout.with_name("theirs"))
+        checkout.symlink_to(theirs) if kind == "link" else checkout.mkdir(mode=0o777)
+    with pytest.raises(ConfigError, match="root would run what it says"):
+        check_trusted(checkout)
+
+
+def test_a_file_of_another_user_next_to_the_hubs_own_code(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is checked like any other file."""
+    lstat, owner = Path.lstat, checkout.lstat().st_uid + 1
+    monkeypatch.setattr(Path, "lstat", lambda path: _owned(lstat(path), owner) if path == checkout else lstat(path))
+    with pytest.raises(ConfigError, match="belongs to user"):
+        check_trusted(checkout)
+
+
 def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own hub, in directories of a team, is no way to become root."""
     file.chmod(0o666)
