@@ -44,6 +44,9 @@ UNSENT_BYTES = 32 << 20
 """Maximum size of all unsent responses together, unless there is only one. The status of thousands of devices has
 megabytes, and a client that does not read it leaves them in memory."""
 
+_PART_BYTES = 64 << 10
+"""Tornado frees a piece of a response when its last byte is sent, so responses are stored in pieces of this size."""
+
 _ABORT = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which closing a socket discards what is unsent, and resets the connection."""
 
@@ -155,7 +158,12 @@ class _Stream(IOStream):
 
     def write(self, data: bytes | memoryview) -> "Future[None]":
         """Write, and make room for what the kernel does not take."""
-        written = super().write(data)
+        written = super().write(bytes(data[:_PART_BYTES]))
+        # If the client ends the connection meanwhile, the result of the last part has the error.
+        for start in range(_PART_BYTES, len(data), _PART_BYTES):
+            if self.closed():
+                break
+            written = super().write(bytes(data[start : start + _PART_BYTES]))
         self._server.make_room(self)
         return written
 

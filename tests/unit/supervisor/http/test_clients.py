@@ -5,6 +5,7 @@ import json
 import os
 import random
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -204,6 +205,29 @@ async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: p
         await _leave_unread(port, 3)
 
 
+async def test_what_clients_have_read_takes_no_memory(directory: Path) -> None:
+    """A client that reads nearly all of its answer leaves only the rest in memory."""
+    async with _port(directory, LARGE) as port:
+        # What is kept between requests is not counted.
+        _, answer = await _ask(port, _get("/status", "localhost"))
+        tracemalloc.start()
+        try:
+            with await _connected(port, _get("/status", "localhost"), window=1 << 16) as client:
+                await _receive(client, len(answer) - (1 << 20))
+                held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held < LARGE // 4
+
+
+async def _receive(client: socket.socket, size: int) -> None:
+    """Read this many bytes."""
+    while size > 0:
+        received = len(await asyncio.get_running_loop().sock_recv(client, 1 << 16))
+        assert received
+        size -= received
+
+
 @pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
 async def test_unread_answers_take_few_connections(directory: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Also those that are finished but in the kernel count: if there are too many, the oldest one is dropped."""
@@ -237,10 +261,10 @@ async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path)
     assert sent <= server.READS
 
 
-async def _connected(port: int, sent: bytes) -> socket.socket:
-    """Connect with a window that takes next to nothing of an answer, and send these bytes."""
+async def _connected(port: int, sent: bytes, window: int = 1) -> socket.socket:
+    """Connect with a window that, by default, takes next to nothing of an answer, and send these bytes."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     client.settimeout(0)
     await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
     client.send(sent)
