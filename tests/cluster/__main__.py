@@ -1,6 +1,7 @@
 """Tests on a cluster of one node, in namespaces of this machine: `python -m tests.cluster [ARGUMENT OF PYTEST ...]`.
 
-It needs root and Go. What it fetches and builds is kept in build/cluster, and so are the logs of the last run.
+It needs root and Go. What it fetches and builds is kept in build/cluster, and so are the logs of the last run,
+those of the pods among them.
 """
 
 import os
@@ -50,6 +51,8 @@ def run_on_a_node(*command: str) -> int:
             entered = ["sh", HERE / "enter.sh", scratch, *command]
             return subprocess.run(entered, cwd=PROJECT, env=environment, check=False).returncode
     finally:
+        if (scratch / "log").is_dir():
+            shutil.copytree(scratch / "log", LOGS / "node", symlinks=True, dirs_exist_ok=True)
         shutil.rmtree(scratch)
 
 
