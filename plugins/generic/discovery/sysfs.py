@@ -18,6 +18,9 @@ from hub import (
 )
 from plugins.generic.discovery.reading import directories, target
 
+USB_FILES = "/dev/bus/usb"
+"""The directory of the files of whole USB devices."""
+
 _MAX_BELOW = 2000
 """How many directories below a device to search for its device files: a function with a few disks has some hundreds."""
 
@@ -158,6 +161,8 @@ class Sysfs:
 
     def of_file(self, path: str) -> SysDevice | None:
         """Return the device that a device file belongs to; None if sysfs does not show it."""
+        if path.startswith(f"{USB_FILES}/"):
+            return self._usb_devices.get(path)
         for link in self._by_name.get(path.rpartition("/")[2], ()):
             found = target(link)
             if found and self._at(found).file == path:
@@ -178,14 +183,17 @@ class Sysfs:
 
     @cached_property
     def _by_name(self) -> Mapping[str, list[Path]]:
-        """Devices by the name of their file: those of all classes, which the kernel names like it, and USB devices."""
+        """Links to the devices of all classes by name, which is usually that of the file."""
         found: dict[str, list[Path]] = {}
         for directory in sorted_entries(self._root / "class"):
             for link in sorted_entries(directory):
                 found.setdefault(link.name.rpartition("!")[2], []).append(link)
-        for device in self.bus("usb"):
-            found.setdefault(usb_file(device).rpartition("/")[2], []).append(device.path)
         return found
+
+    @cached_property
+    def _usb_devices(self) -> Mapping[str, SysDevice]:
+        """The whole USB devices by file."""
+        return {usb_file(device): device for device in self.bus("usb") if device.is_usb}
 
     def _devices(self, directory: Path) -> Iterator[SysDevice]:
         paths = (target(link) for link in sorted_entries(directory))
@@ -207,7 +215,7 @@ def usb_file(device: SysDevice) -> str:
     if device.file:
         return device.file
     bus, address = read_number(device.path / "busnum"), read_number(device.path / "devnum")
-    return f"/dev/bus/usb/{bus:03}/{address:03}" if bus is not None and address is not None else ""
+    return f"{USB_FILES}/{bus:03}/{address:03}" if bus is not None and address is not None else ""
 
 
 def facts(device: SysDevice | None) -> dict[str, str]:
