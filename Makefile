@@ -1,4 +1,6 @@
 # A fresh Debian or Ubuntu machine needs only git, make and this file: each target installs what it needs.
+# Without compiled modules, each of the hundreds of processes that the tests start would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 # Each file marks a complete part of the set-up: the package, the Python tools for development, other programs.
