@@ -372,7 +372,7 @@ def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
         (etc / name).write_text(text)
     names = {plugin.name for plugin in read_config(etc / "circus.ini")}
     assert names == {"serial", *(plugin.name for plugin in read_config(CONTAINER / "base/circus.ini"))}
-    assert "4 plugins" in typed(CHECK_HUB, etc)
+    assert f"{len(names)} plugins" in typed(CHECK_HUB, etc)
     typed(CHECK_HUB, tutorial.directory)
 
 
