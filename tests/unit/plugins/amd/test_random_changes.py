@@ -12,7 +12,7 @@ from tests.simulators.amdtree import AmdTree
 from tests.unit.plugins.amd.amd_node import plugin, result
 
 EDITS = 1000
-BURST = 12
+BURST = 24
 """The most edits between two scans."""
 
 CARDS = [f"0000:{bus:x}:00.0" for bus in range(16, 20)]
