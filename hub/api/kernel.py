@@ -21,9 +21,11 @@ _NUMBER = re.compile("[0-9]{1,18}")
 """A number that fits into 64 bits; `isdigit` accepts other digits, which `int` does not."""
 
 
-def natural_order(name: str) -> list[str | int]:
-    """Return a sort key by which video2 comes before video10."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a sort key by which video2 comes before video10; a number may have any length."""
+    parts = re.split("([0-9]+)", name)
+    parts[1::2] = [number.lstrip("0") for number in parts[1::2]]
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(parts)]
 
 
 def sorted_entries(directory: Path) -> Iterator[Path]:

@@ -72,7 +72,9 @@ class GpuCount(Settings, frozen=True):
 class HealthRules(Settings, frozen=True):
     """When a GPU counts as unhealthy."""
 
-    exporter: str = "/var/lib/amd-metrics-exporter/amdgpu_device_metrics_exporter_grpc.socket"
+    exporter: Annotated[str, msgspec.Meta(pattern="^(/.*)?$")] = (
+        "/var/lib/amd-metrics-exporter/amdgpu_device_metrics_exporter_grpc.socket"
+    )
     """The socket on which AMD's metrics exporter reports the health of GPUs. If it does not exist, or this is empty, no
     report counts."""
     interval: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 10

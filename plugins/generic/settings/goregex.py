@@ -1,6 +1,7 @@
 """Regular expressions that were written for Go's library, as far as Python's has the same."""
 
 import re
+import warnings
 
 _DIFFERENT = re.compile(r"(?P<escape>\\.)|\[(?P<begin>\^?\]?)(?P<inside>(\[:\w+:]|\\.|[^]\\])*)]", re.DOTALL)
 """Escapes, and sets of characters."""
@@ -22,7 +23,13 @@ def compile_go(expression: str) -> re.Pattern[str]:
     Raises:
         re.error: it is wrong, or Python's library does not have the same.
     """
-    return re.compile(_DIFFERENT.sub(_translated, expression), re.ASCII)
+    with warnings.catch_warnings():
+        # What may mean something else in a later version of Python.
+        warnings.simplefilter("error", FutureWarning)
+        try:
+            return re.compile(_DIFFERENT.sub(_translated, expression), re.ASCII)
+        except FutureWarning as warning:
+            raise re.error(str(warning)) from None
 
 
 def _translated(found: re.Match[str]) -> str:

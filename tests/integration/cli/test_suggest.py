@@ -38,7 +38,7 @@ OTHERS = [plugin.name for plugin in read_config(shipped_config()) if plugin.name
 
 def _suggest(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hub", "suggest", *args]
-    environment = {**inherited_environment(), "DPHUB_HOST_ROOT": str(directory / "host")}
+    environment = {**inherited_environment(), "DPHUB_HOST_ROOT": str(directory / "host"), "COLUMNS": "200"}
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -173,10 +173,16 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
         ("resources: [{nodes: [{permissions: rx}]}]", "resources[0].nodes[0].permissions: Expected `str` matching"),
         (
             "resources: [{env: {A: '{name}'}}]",
-            "resources[0]: \"{name}\" is not a valid template ('name'), expected no placeholders other than {id}, {n}",
+            'resources[0]: "{name}" is not a valid template ({name} is unknown), expected no placeholders other',
         ),
-        ("resources: [{env: {A: '{id:2000000}'}}]", "resources[0]: \"{id:2000000}\" is not a valid template ('id')"),
-        ("resources: [{env: {A: '{id.real}'}}]", "resources[0]: \"{id.real}\" is not a valid template ('id.real')"),
+        (
+            "resources: [{env: {A: '{id:2000000}'}}]",
+            'resources[0]: "{id:2000000}" is not a valid template ({id} is unknown)',
+        ),
+        (
+            "resources: [{env: {A: '{id.real}'}}]",
+            'resources[0]: "{id.real}" is not a valid template ({id.real} is unknown)',
+        ),
         ("resources: [{nodes: [{container_path: '{'}]}]", 'resources[0].nodes[0]: "{" is not a valid template'),
         ("resources: [{}, {}]", "the resource example.com/stub occurs 2 times, expected once"),
         ("faults: a\nresources: []\nfaults: b\n", 'line 3: duplicate key "faults"'),

@@ -22,6 +22,7 @@ def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
     """So the tenth device is not the second."""
     names = ["video10", "video2", "card0", "video", "10", "9"]
     assert sorted(names, key=natural_order) == ["9", "10", "card0", "video", "video2", "video10"]
+    assert natural_order("9" * 5000) > natural_order("8" * 5000)
     for name in names:
         put(tmp_path / name, b"")
     assert [path.name for path in sorted_entries(tmp_path)] == sorted(names, key=natural_order)
