@@ -10,33 +10,11 @@ import pytest
 
 from hub import watch_directories
 from hub.base import filewatch
-
-LIMIT = 60
-
-
-class _Changes:
-    """Counts what is seen."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._number = 0
-
-    def __call__(self) -> None:
-        with self._condition:
-            self._number += 1
-            self._condition.notify()
-
-    def follow(self, change: Callable[[], object]) -> bool:
-        """Make a change; return whether it is seen."""
-        with self._condition:
-            before = self._number
-        change()
-        with self._condition:
-            return self._condition.wait_for(lambda: self._number > before, LIMIT)
+from tests.harness.changes import Changes
 
 
-def _watched(directories: list[Path], concerns: Callable[[Path], bool] = lambda _: True) -> _Changes:
-    changes = _Changes()
+def _watched(directories: list[Path], concerns: Callable[[Path], bool] = lambda _: True) -> Changes:
+    changes = Changes()
     work = lambda: watch_directories(lambda: directories, changes, concerns=concerns)  # noqa: E731 - for the thread
     assert changes.follow(threading.Thread(target=work, daemon=True).start)
     return changes

@@ -1,41 +1,20 @@
 """Changes are seen at once, in directories that exist and in those that appear later."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hub import Host, watch_directories
 from plugins.generic.discovery.devwatch import dev_directories, watched_directories
+from tests.harness.changes import Changes
 from tests.simulators.generictree import GenericTree
-
-LIMIT = 60
-
-
-class _Changes:
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._number = 0
-
-    def __call__(self) -> None:
-        with self._condition:
-            self._number += 1
-            self._condition.notify()
-
-    def follow(self, change: Callable[[], object]) -> bool:
-        """Make a change; return whether it is seen."""
-        with self._condition:
-            before = self._number
-        change()
-        with self._condition:
-            return self._condition.wait_for(lambda: self._number > before, LIMIT)
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> tuple[GenericTree, _Changes]:
+def watched(tmp_path: Path) -> tuple[GenericTree, Changes]:
     """A node, and the changes that are seen there."""
-    tree, changes = GenericTree(tmp_path), _Changes()
+    tree, changes = GenericTree(tmp_path), Changes()
     (tmp_path / "run").mkdir()
     patterns = ["/dev/ttyUSB*", "/run/app/*/socket"]
 
@@ -47,7 +26,7 @@ def watched(tmp_path: Path) -> tuple[GenericTree, _Changes]:
     return tree, changes
 
 
-def test_files_that_come_and_go(watched: tuple[GenericTree, _Changes]) -> None:
+def test_files_that_come_and_go(watched: tuple[GenericTree, Changes]) -> None:
     """Also in directories that appear later, in and outside /dev."""
     tree, changes = watched
     assert changes.follow(lambda: tree.file("ttyUSB0"))
