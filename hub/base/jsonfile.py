@@ -1,6 +1,5 @@
 """JSON files that are replaced atomically."""
 
-import hashlib
 import threading
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +58,9 @@ def read_file(path: Path, kind: type[State], *, max_bytes: int = MAX_STATE) -> S
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file's content; empty if it cannot be read."""
+    # Imported here: it loads OpenSSL, which takes milliseconds of each reset process, and those need no digests.
+    import hashlib  # noqa: PLC0415 - see above
+
     try:
         return hashlib.sha256(read_bytes(path, follow_links=True)).hexdigest()
     except UnreadableError:
