@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import lru_cache
 
 _DIFFERENT = re.compile(r"(?P<escape>\\.)|\[(?P<begin>\^?\]?)(?P<inside>(\[:\w+:]|\\.|[^]\\])*)]", re.DOTALL)
 """Escapes, and sets of characters."""
@@ -17,8 +18,9 @@ _CLASSES = {
 """What sets can name there."""
 
 
+@lru_cache
 def compile_go(expression: str) -> re.Pattern[str]:
-    """Compile an expression; letters and digits are those of ASCII, as there.
+    """Compile an expression, once though each scan asks; letters and digits are those of ASCII, as there.
 
     Raises:
         re.error: it is wrong, or Python's library does not have the same.
