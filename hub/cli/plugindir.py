@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hub.base.errors import ConfigError
 from hub.base.paths import PLUGIN_DIR
+from hub.base.sockets import is_served
 from hub.base.trust import check_trusted
 
 ANOTHER = "choose another with --plugin-dir"
@@ -39,10 +40,28 @@ def make_own_directory(directory: Path, todo: str = ANOTHER) -> None:
     check_own_directory(directory, todo)
 
 
-def is_of_node(directory: Path) -> bool:
+def check_not_of_kubelet(socket: Path, todo: str = ANOTHER) -> None:
+    """Check that a fake kubelet may have a socket here, and delete the others: no real kubelet has its own here.
+
+    Not even one that is not running: it may start at any moment, and create its sockets again.
+
+    Args:
+        socket: The socket, in a directory that need not exist yet.
+        todo: What the user can do.
+
+    Raises:
+        ConfigError: the directory is a kubelet's, or the socket is served.
+    """
+    if _is_of_node(socket.parent):
+        raise ConfigError(socket.parent, f"in the directory of a kubelet, which would lose its sockets; {todo}")
+    if is_served(socket):
+        raise ConfigError(socket, f"a kubelet is running there, and would lose its plugins; {todo}")
+
+
+def _is_of_node(directory: Path) -> bool:
     """Return whether a directory is in the root directory of a kubelet, such as that of the node's device plugins."""
     kubelet = PLUGIN_DIR.parent.resolve()
     above = directory.resolve().parents
-    if PLUGIN_DIR.exists() and directory.samefile(PLUGIN_DIR):
+    if PLUGIN_DIR.exists() and directory.exists() and directory.samefile(PLUGIN_DIR):
         return True
     return any(path == kubelet or all((path / name).is_dir() for name in _IN_KUBELET_ROOT) for path in above)

@@ -18,10 +18,9 @@ from hub.base import log
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET, user_name
-from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
-from hub.cli.plugindir import ANOTHER, check_own_directory, is_of_node, make_own_directory
+from hub.cli.plugindir import ANOTHER, check_not_of_kubelet, check_own_directory, make_own_directory
 from hub.cli.render.text import echo, examples
 
 if TYPE_CHECKING:
@@ -71,22 +70,14 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
 
 def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
-    """Reject locations that are in use.
+    """Reject locations of a real kubelet, and files in the place of the two sockets.
 
-    A kubelet that starts replaces its own two sockets, and deletes all others in its plugin directory. Plugins that
-    listen there matter only in the node's own directories: elsewhere, they wait for the next start of the fake kubelet.
+    Other plugins that listen in the directory do not matter: they wait for the next start of the fake kubelet.
     """
-    socket = plugin_dir / KUBELET_SOCKET
-    for path, place, todo in ((socket, plugin_dir, ANOTHER), (pod_resources, pod_resources, _ANOTHER_SOCKET)):
-        if is_served(path):
-            raise ConfigError(place, f"a kubelet is running there, and would lose its plugins; {todo}")
+    for path, todo in ((plugin_dir / KUBELET_SOCKET, ANOTHER), (pod_resources, _ANOTHER_SOCKET)):
+        check_not_of_kubelet(path, todo)
         if path.exists() and not path.is_socket():
             raise ConfigError(path, f"not a socket, and would be deleted; {todo}")
-    if plugin_dir.exists() and is_of_node(plugin_dir):
-        served = [path.name for path in sorted(plugin_dir.iterdir()) if path.is_socket() and is_served(path)]
-        if served:
-            problem = f"plugins of this node listen there ({', '.join(served)}), and would lose their sockets"
-            raise ConfigError(plugin_dir, f"{problem}; {ANOTHER}")
 
 
 def _make_directory(directory: Path, todo: str) -> None:

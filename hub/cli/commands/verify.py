@@ -14,11 +14,11 @@ import click
 
 from hub.base.errors import ConfigError
 from hub.base.exits import Exit
-from hub.base.paths import KUBELET_SOCKET, PLUGIN_DIR
+from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
 from hub.base.wording import did_you_mean
-from hub.cli.plugindir import check_own_directory, is_of_node, make_own_directory
+from hub.cli.plugindir import check_not_of_kubelet, check_own_directory, make_own_directory
 from hub.cli.render.live import show
 from hub.cli.render.text import click_errors, echo_json, examples
 
@@ -164,10 +164,7 @@ def _list(rules: Sequence[Rule], *, as_json: bool) -> None:
 def _check_plugin_dir(path: Path) -> None:
     """Reject the directory of a real kubelet, even if that is not running now: all sockets in it would be deleted."""
     check_own_directory(path, may_be_missing=True)
-    if path.absolute() == PLUGIN_DIR or (path.exists() and is_of_node(path)):
-        raise ConfigError(path, "the directory of this node's kubelet; choose another, and start the plugin with it")
-    if is_served(path / KUBELET_SOCKET):
-        raise ConfigError(path, "a kubelet is running there, and would lose its plugins; choose another directory")
+    check_not_of_kubelet(path.absolute() / KUBELET_SOCKET, "choose another, and start the plugin with it")
     if path.exists() and not path.is_dir():
         raise ConfigError(path, "not a directory, expected a plugin directory")
     make_own_directory(path)

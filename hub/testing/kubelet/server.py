@@ -15,7 +15,7 @@ class UnixServer:
 
     A gRPC server that stops deletes the path that it was bound to, even if a newer server is listening there by then.
     So this one is bound through a descriptor of the directory, which is redirected before the server stops; this class
-    decides whether to delete the file.
+    decides whether to delete the file, which another server may have replaced.
     """
 
     def __init__(self, path: Path, add_service: Callable[[grpc.aio.Server], None]) -> None:
@@ -23,6 +23,7 @@ class UnixServer:
         self._server = grpc.aio.server()
         add_service(self._server)
         self._directory: int | None = None
+        self._created: os.stat_result | None = None
 
     async def start(self) -> None:
         """Bind and serve; replace the socket of an earlier server."""
@@ -30,6 +31,7 @@ class UnixServer:
         self._directory = os.open(self._path.parent, os.O_PATH)
         self._server.add_insecure_port(f"unix:/proc/self/fd/{self._directory}/{self._path.name}")
         await self._server.start()
+        self._created = self._path.lstat()
 
     def identity(self) -> int:
         """Return a descriptor that keeps the socket's inode number from being reused; the caller closes it."""
@@ -39,8 +41,8 @@ class UnixServer:
         """Close all connections; remove the socket's file if `clean`."""
         if self._directory is None:
             return
-        if clean:
-            self._path.unlink(missing_ok=True)
+        if clean and self._has_own_file():
+            self._path.unlink()
         # Not closed before the server has stopped: another directory could get the same number.
         nowhere = os.open(os.devnull, os.O_PATH)
         os.dup2(nowhere, self._directory, inheritable=False)
@@ -48,3 +50,9 @@ class UnixServer:
         await self._server.stop(_GRACE)
         os.close(self._directory)
         self._directory = None
+
+    def _has_own_file(self) -> bool:
+        try:
+            return self._created is not None and os.path.samestat(self._created, self._path.lstat())
+        except FileNotFoundError:
+            return False

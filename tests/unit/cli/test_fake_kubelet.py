@@ -65,48 +65,42 @@ def test_it_does_not_replace_a_kubelet(node: Path, name: str) -> None:
         assert path.stat().st_ino == inode
 
 
-def test_it_does_not_delete_sockets_of_the_nodes_plugins(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the node's own kubelet restarts, its plugins still listen in its directory, also under another path."""
+@pytest.mark.parametrize("name", ["device-plugins", "link", "plugins_registry", "new"])
+def test_it_does_not_use_directories_of_the_nodes_kubelet(
+    node: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while that kubelet is down: when it comes back, it would lose its sockets, and so would CSI drivers."""
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     (node / "link").symlink_to("device-plugins")
-    path = node / "device-plugins" / "vendor-gpu.sock"
-    with _listening(path):
-        assert "plugins of this node listen there (vendor-gpu.sock)" in _refusal("--plugin-dir", node / "link")
-        assert path.is_socket()
+    (node / "plugins_registry").mkdir()
+    assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / name)
+    assert not (node / "new").exists()
 
 
-def test_it_does_not_delete_sockets_in_the_kubelets_other_directories(
-    node: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There, CSI and DRA drivers listen."""
+def test_it_does_not_use_the_pod_resources_of_the_nodes_kubelet(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although its plugin directory is elsewhere; the message names the right option."""
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
-    path = node / "plugins_registry" / "driver.sock"
-    path.parent.mkdir()
-    with _listening(path):
-        assert "plugins of this node listen there (driver.sock)" in _refusal("--plugin-dir", path.parent)
-        assert path.is_socket()
+    path = node / "pod-resources" / "kubelet.sock"
+    with tempfile.TemporaryDirectory() as own:
+        refusal = _refusal("--plugin-dir", own, "--pod-resources-socket", path)
+    assert "in the directory of a kubelet, which would lose its sockets; choose another with --pod-resources" in refusal
 
 
 @pytest.mark.parametrize("name", ["device-plugins", "plugins_registry", "plugins/driver"])
-def test_it_does_not_delete_sockets_of_a_kubelet_with_another_root_directory(node: Path, name: str) -> None:
+def test_it_does_not_use_directories_of_a_kubelet_with_another_root_directory(node: Path, name: str) -> None:
     """Distributions such as k0s choose one; the directories in it are the same."""
     for made in ("pods", "plugins_registry", "plugins/driver"):
         (node / made).mkdir(parents=True)
-    path = node / name / "driver.sock"
-    with _listening(path):
-        assert "plugins of this node listen there (driver.sock)" in _refusal("--plugin-dir", path.parent)
-        assert path.is_socket()
+    assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / name)
 
 
-@pytest.mark.parametrize("name", ["kubelet.sock", "vendor-gpu.sock"])
-def test_a_path_too_long_for_sockets_hides_nothing(node: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_too_long_for_sockets_hides_nothing(node: Path) -> None:
     """No client could connect there by that path; the sockets would be deleted anyway."""
-    monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
-    with _listening(node / "device-plugins" / name):
-        assert "would lose" in _refusal("--plugin-dir", link)
-        assert (link / name).is_socket()
+    with _listening(node / "device-plugins" / "kubelet.sock"):
+        assert "a kubelet is running there" in _refusal("--plugin-dir", link)
+        assert (link / "kubelet.sock").is_socket()
 
 
 @pytest.mark.parametrize("name", ["device-plugins/kubelet.sock", "other"])

@@ -64,7 +64,7 @@ def test_the_directory_of_the_nodes_kubelet_is_left_alone(directory: Path, monke
     (directory / "link").symlink_to(directory / "real")
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", directory / "real")
     for path in (directory / "real", directory / "link"):
-        assert "the directory of this node's kubelet" in _refusal("--plugin-dir", path, "--resource", "example.com/x")
+        assert "in the directory of a kubelet" in _refusal("--plugin-dir", path, "--resource", "example.com/x")
 
 
 def test_a_file_is_no_plugin_directory(directory: Path) -> None:
