@@ -123,11 +123,16 @@ LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "h
 def _events() -> set[str]:
     """The events that the code logs, those with a level that is chosen at run time included."""
     found = {state.value for state in RegistrationStatus if state is not RegistrationStatus.INVALID}
-    for path in (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")):
-        if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                found |= _event(node)
+    for path in _logging():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found |= _event(node)
     return found
+
+
+def _logging() -> list[Path]:
+    """The modules that log."""
+    modules = (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py"))
+    return [path for path in modules if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS)]
 
 
 def _event(node: ast.AST) -> set[str]:
@@ -151,6 +156,30 @@ def test_every_log_event_is_documented() -> None:
     cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     documented = {event for cell in cells for event in re.findall(r"`([^`]+)`", cell)}
     assert documented == _events()
+
+
+def test_every_level_of_a_log_event_is_documented() -> None:
+    """Where the code names the level; a few are chosen at run time."""
+    text = (DOCS / "logs.md").read_text(encoding="utf-8")
+    documented = {
+        event: set(re.findall(r"[a-z]+", level))
+        for cell, level in re.findall(r"^\| (`.*?) \| (.*?) \|", text, re.MULTILINE)
+        for event in re.findall(r"`([^`]+)`", cell)
+    }
+    for event, levels in _levels().items():
+        assert levels <= documented[event], event
+
+
+def _levels() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for path in _logging():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]) if (
+                    level in LEVELS
+                ):
+                    found.setdefault(event, set()).add("error" if level == "exception" else level)
+    return found
 
 
 def test_log_events_are_short() -> None:
