@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         sorted_entries,
     )
     from hub.api.metrics import Histogram, Kind, Metric, Sample
+    from hub.api.mistakes import validation_problem
     from hub.api.plugin import NeedsRestart, NoDevices, Plugin, RequestRejected, Settings
     from hub.api.reset import ResetDevice, ResetFailed
     from hub.api.runtime import FileLock, Runtime
-    from hub.api.settings import parse_yaml, validation_problem
+    from hub.api.settings import parse_yaml
     from hub.api.templates import check_template, fill_template
     from hub.base.errors import ConfigError
     from hub.base.filewatch import watch_directories
@@ -102,7 +103,8 @@ _HOMES = {
     "hub.base.errors": ("ConfigError",),
     "hub.base.threads": ("SupervisedThread",),
     "hub.base.untrusted": ("MissingError", "UnreadableError", "read_text"),
-    "hub.api.settings": ("parse_yaml", "validation_problem"),
+    "hub.api.mistakes": ("validation_problem",),
+    "hub.api.settings": ("parse_yaml",),
     "hub.api.device": ("Allocation", "Device", "DeviceNode", "Excluded", "Mount", "Unmatched"),
     "hub.api.health": ("ProbePolicy", "RecoveryPolicy"),
     "hub.api.host": ("Host",),

@@ -11,9 +11,6 @@ from msgspec import inspect as types
 
 from scripts.docstrings import field_texts
 
-SHOWN = 24
-"""Maximum characters of a pattern that is shown: a person cannot read longer ones."""
-
 Struct = type[msgspec.Struct]
 Place = tuple[str, ...]
 """The keys that lead to a section; "[]" is any item of a list, "NAME" any key."""
@@ -103,6 +100,8 @@ def _words(kind: types.Type, beside: Sequence[types.Type], plural: str) -> Seque
             return [f"map{plural} of names to {_value(value, 's')}"]
         case types.StructType():
             return [f"section{plural}"]
+        case types.Metadata(type=types.StrType(), extra={"expected": expected}):
+            return [f"string{plural} ({expected})"]
         case types.AnyType():
             return ["any value"]
     return _scalar(kind, plural)
@@ -112,8 +111,8 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
     match kind:
         case types.BoolType():
             return ["`true`", "`false`"]
-        case types.StrType(pattern=pattern):
-            return [f"string{plural}" + (f" matching `{pattern}`" if pattern and len(pattern) <= SHOWN else "")]
+        case types.StrType():
+            return [f"string{plural}"]
         case types.IntType():
             return [f"integer{plural}{_bound(kind)}"]
         case types.FloatType():

@@ -1,4 +1,4 @@
-"""The values and keys that a settings type allows at a path, for error messages."""
+"""The values, keys and texts that a settings type allows at a path, for error messages."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -30,15 +30,35 @@ def allowed_keys(kind: type, place: str) -> list[str]:
     return [field.encode_name for struct in structs for field in struct.fields]
 
 
+def expected_text(kind: type, place: str) -> str:
+    """Return what the text at a path must be: `extra={"expected": ...}` of its `msgspec.Meta`; empty if there is none.
+
+    Args:
+        kind: The type of the whole file.
+        place: The path, as msgspec writes it.
+    """
+    found = (each for each in _declared_at(kind, place) if isinstance(each, inspect.Metadata))
+    return " or ".join(str(each.extra["expected"]) for each in found if each.extra and "expected" in each.extra)
+
+
 def _found_at(kind: type, place: str) -> list[inspect.Type]:
+    return [_without_metadata(each) for each in _declared_at(kind, place)]
+
+
+def _declared_at(kind: type, place: str) -> list[inspect.Type]:
     found = list(_alternatives(inspect.type_info(kind)))
     for step in _STEP.finditer(place):
-        found = [each for before in found for inner in _inside(before, step[1]) for each in _alternatives(inner)]
+        inside = (inner for before in found for inner in _inside(_without_metadata(before), step[1]))
+        found = [each for inner in inside for each in _alternatives(inner)]
     return found
 
 
 def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
     yield from kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+
+
+def _without_metadata(kind: inspect.Type) -> inspect.Type:
+    return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
 def _inside(kind: inspect.Type, key: str | None) -> Iterator[inspect.Type]:

@@ -1,19 +1,16 @@
 """Reading settings from YAML and JSON files, with errors that name the file and the location in it."""
 
-import re
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from hub.api.jsontext import parse_json
+from hub.api.mistakes import validation_problem
 from hub.base.errors import ConfigError
 from hub.base.untrusted import read_config_text
-from hub.base.wording import did_you_mean
 
 T = TypeVar("T")
-
-_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 
 
 def read_settings(path: Path, kind: type[T]) -> T:
@@ -63,19 +60,6 @@ def convert(value: object, kind: type[T], source: Path | str, *, omit: str = "")
     except msgspec.ValidationError as error:
         problem, place = validation_problem(error, kind)
         raise ConfigError(source, problem, where=place.removeprefix(omit)) from None
-
-
-def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
-    """Return what is wrong with a value, with the values or keys that are allowed, and its location."""
-    from hub.api.choices import allowed_keys, allowed_values  # noqa: PLC0415 - half a megabyte that only an error needs
-
-    problem, _, place = str(error).partition(" - at ")
-    place = place.strip("`")
-    if problem.startswith("Invalid enum value") and (words := allowed_values(kind, place)):
-        problem += f", expected one of {', '.join(words)}"
-    if match := _UNKNOWN_KEY.fullmatch(problem):
-        problem += did_you_mean(match[1], allowed_keys(kind, place))
-    return problem, place.removeprefix("$").removeprefix(".")
 
 
 def _check_text(value: object, path: Path | str) -> None:

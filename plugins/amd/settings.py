@@ -14,9 +14,14 @@ DEVICE_COUNT = "AMD_GPU_DEVICE_COUNT"
 
 MAX_SHARES = 1000
 
-Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
+Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$", extra={"expected": "four hexadecimal digits"})]
 Gibibytes = Annotated[float, msgspec.Meta(ge=0)]
-Resource = Annotated[str, msgspec.Meta(pattern="^[a-z0-9.-]+/[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Resource = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[a-z0-9.-]+/[A-Za-z0-9][A-Za-z0-9_.-]*$", extra={"expected": "a resource name such as amd.com/gpu"}
+    ),
+]
 Shares = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARES)]
 
 
@@ -72,7 +77,7 @@ class GpuCount(Settings, frozen=True):
 class HealthRules(Settings, frozen=True):
     """When a GPU counts as unhealthy."""
 
-    exporter: Annotated[str, msgspec.Meta(pattern="^(/.*)?$")] = (
+    exporter: Annotated[str, msgspec.Meta(pattern="^(/.*)?$", extra={"expected": "an absolute path"})] = (
         "/var/lib/amd-metrics-exporter/amdgpu_device_metrics_exporter_grpc.socket"
     )
     """The socket on which AMD's metrics exporter reports the health of GPUs. If it does not exist, or this is empty, no

@@ -14,7 +14,13 @@ DEFAULT_LIMIT = 100
 
 Degrees = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Ids = str | int | tuple[str | int, ...]
-PciAddress = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
+PciAddress = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$",
+        extra={"expected": "a PCI address such as 0000:3b:00.0"},
+    ),
+]
 
 
 class AllocationPolicy(StrEnum):
@@ -83,7 +89,7 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     health_management: bool = False
     """Whether a GPU that is too hot is unhealthy. Intel's plugin asks its Level-Zero sidecar, which also knows the
     state of memory and bus; here, the temperatures are those of the kernel."""
-    xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$")] = ""
+    xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$", extra={"expected": "an absolute path"})] = ""
     """The socket of xpumd, the daemon of Intel's XPU Manager, such as /run/xpumd/intelxpuinfo.sock: a GPU is unhealthy
     while xpumd says so. Not together with health-management and limits of temperatures: xpumd has its own. Empty:
     xpumd is not asked."""
@@ -95,7 +101,9 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     """The highest temperature of the GPU itself."""
     memory_temp_limit: Degrees = DEFAULT_LIMIT
     """The highest temperature of its memory."""
-    render_env: Annotated[str, msgspec.Meta(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    render_env: Annotated[
+        str, msgspec.Meta(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$", extra={"expected": "the name of a variable"})
+    ] = ""
     """The environment variable that gives a container the paths of its render nodes, joined by commas. Programs that
     use VA-API or QSV open /dev/dri/renderD128 unless they are given a path. Empty: none."""
 

@@ -11,7 +11,9 @@ MAX_DEVICES = 100_000
 """A kubelet's list has room for about this many."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
-Permissions = Annotated[str, msgspec.Meta(pattern="^[rwm]+$")]
+Permissions = Annotated[
+    str, msgspec.Meta(pattern="^[rwm]+$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"})
+]
 
 
 class StubNode(Settings, frozen=True):

@@ -26,7 +26,7 @@ BY_OTHERS = (
     *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
     # What other parties say in a story: the stub, a kubelet, an administrator, and files with mistakes.
     *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
-    *("Object contains unknown field `modus`", "Invalid enum value 'v2'", "RuntimeError"),
+    *('unknown key "modus"', "unknown value 'v2'", "RuntimeError"),
     # The operating system and NVML.
     *(
         "Address already in use",

@@ -9,13 +9,31 @@ import msgspec
 from hub import Settings, check_template
 from plugins.generic.settings.templates import OF_DEVICE
 
-Pattern = Annotated[str, msgspec.Meta(pattern=r"^(/(?!\.\.?(/|$))[^/]+)+$", max_length=4096)]
+Pattern = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(/(?!\.\.?(/|$))[^/]+)+$",
+        extra={"expected": "an absolute path without . and .., such as /dev/fuse"},
+        max_length=4096,
+    ),
+]
 """An absolute path, in which `*`, `?` and `[...]` match within one directory."""
 
-Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
-Class = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{2,6}$")]
-Permissions = Annotated[str, msgspec.Meta(pattern="^[rwm]{1,3}$")]
-Attribute = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?(/|$))[^/]+(/(?!\.\.?(/|$))[^/]+)*$", max_length=255)]
+Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$", extra={"expected": "four hexadecimal digits"})]
+Class = Annotated[
+    str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{2,6}$", extra={"expected": "two to six hexadecimal digits"})
+]
+Permissions = Annotated[
+    str, msgspec.Meta(pattern="^[rwm]{1,3}$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"})
+]
+Attribute = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?!\.\.?(/|$))[^/]+(/(?!\.\.?(/|$))[^/]+)*$",
+        extra={"expected": "a path below the device in sysfs"},
+        max_length=255,
+    ),
+]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
@@ -63,7 +81,9 @@ class UsbSelector(Settings, frozen=True):
     """The product, such as "7523" (the second number)."""
     serial: str = ""
     """The serial number."""
-    port: Annotated[str, msgspec.Meta(pattern=r"^([0-9]+-[0-9]+(\.[0-9]+)*)?$")] = ""
+    port: Annotated[
+        str, msgspec.Meta(pattern=r"^([0-9]+-[0-9]+(\.[0-9]+)*)?$", extra={"expected": "a port such as 1-1.4"})
+    ] = ""
     """Where it is plugged in, such as "1-1.4"."""
 
     def __post_init__(self) -> None:
@@ -80,7 +100,13 @@ class PciSelector(Settings, frozen=True):
     """The device, such as "5001"."""
     class_: Class | None = msgspec.field(default=None, name="class")
     """The class, or the beginning of it: "12" for all accelerators, "1200" for processing accelerators."""
-    address: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])?$")] = ""
+    address: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])?$",
+            extra={"expected": "a PCI address such as 0000:3b:00.0"},
+        ),
+    ] = ""
     """The address, such as "0000:3b:00.0"."""
     driver: str = ""
     """The name of the driver."""

@@ -24,7 +24,7 @@ TIMEOUT = 8.0
 MAX_OUTPUT = 4 << 20
 """Bytes of a specification; those of 16 GPUs take about 100 KB."""
 
-_Path = Annotated[str, msgspec.Meta(pattern="^/")]
+_Path = Annotated[str, msgspec.Meta(pattern="^/", extra={"expected": "an absolute path"})]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

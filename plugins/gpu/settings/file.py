@@ -19,7 +19,7 @@ from plugins.gpu.settings.selectors import check_selector
 from plugins.gpu.settings.sharing import GPU_RESOURCE, ResourcePatterns, SharingSection, resource_name
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/|^$")]
+AbsolutePath = Annotated[str, msgspec.Meta(pattern="^/|^$", extra={"expected": "an absolute path"})]
 """Empty: the default, as in NVIDIA's plugin."""
 
 MPS_ROOT = "/run/nvidia/mps"

@@ -10,8 +10,14 @@ import msgspec
 from hub import Settings
 
 Names = tuple[str, ...]
-Functions = Annotated[str, msgspec.Meta(pattern="^[^#]+(#[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")]
-Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$")]
+Functions = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[^#]+(#[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$",
+        extra={"expected": "a name, or a name and functions such as ib0#0-3"},
+    ),
+]
+Hex = Annotated[str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{4}$", extra={"expected": "four hexadecimal digits"})]
 
 
 CDI_KIND = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?/[A-Za-z]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
@@ -123,7 +129,9 @@ class PoolHealth(Settings, frozen=True):
 class Pool(Settings, frozen=True, rename="camel"):
     """One resource."""
 
-    resource_name: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_]+$")]
+    resource_name: Annotated[
+        str, msgspec.Meta(pattern="^[a-zA-Z0-9_]+$", extra={"expected": "letters, digits and underscores"})
+    ]
     """The part of the resource name after the slash."""
     resource_prefix: str = "rdma"
     """The part before the slash."""
@@ -136,7 +144,7 @@ class Pool(Settings, frozen=True, rename="camel"):
     """The meaning of one device of the resource."""
     nodes: tuple[ExtraNode, ...] = (ExtraNode.UMAD, ExtraNode.RDMA_CM)
     """Device files that a container gets in addition to uverbs, if they exist."""
-    permissions: Annotated[str, msgspec.Meta(pattern="^rwm?$")] = "rw"
+    permissions: Annotated[str, msgspec.Meta(pattern="^rwm?$", extra={"expected": "rw or rwm"})] = "rw"
     """The permissions of the device files; the shared plugin gives "rwm"."""
     nccl_ib_hca: bool = True
     """Whether a container gets NCCL_IB_HCA; not in pool mode."""
@@ -152,7 +160,9 @@ class Pool(Settings, frozen=True, rename="camel"):
     plugin."""
     bring_up: bool = False
     """Whether network interfaces that are down are brought up when the plugin starts, as in the shared plugin."""
-    cdi_kind: Annotated[str, msgspec.Meta(pattern=f"^({CDI_KIND})?$")] = ""
+    cdi_kind: Annotated[
+        str, msgspec.Meta(pattern=f"^({CDI_KIND})?$", extra={"expected": "a CDI kind such as example.com/hca"})
+    ] = ""
     """The CDI kind of the devices. The default is "nvidia.com/net-rdma" in pool mode, as in the shared plugin, and one
     for each resource otherwise."""
 

@@ -53,10 +53,10 @@ cmd = python -m hub.plugin plugins.stub:Stub
 """,
     )
     done = _check(tmp_path, "circus.ini")
-    words = "Invalid enum value 'halves', expected one of none, single, mixed"
+    words = "unknown value 'halves', expected one of none, single, mixed"
     assert done.returncode == Exit.USAGE
     assert done.stderr.splitlines() == [
-        "a: a.yaml: resources[0]: Object contains unknown field `devises`; did you mean devices?",
+        'a: a.yaml: resources[0]: unknown key "devises"; did you mean devices?',
         f"b: MIG_STRATEGY: {words} (it sets flags.migStrategy) (autostart = false)",
         'c: plugin "plugins.stub:Stab": Stab does not exist; plugins.stub has Stub',
         "d: there is no program no-such-program",
@@ -109,7 +109,7 @@ def test_the_file_of_one_plugin(tmp_path: Path) -> None:
     good = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "good.yaml")
     assert (good.returncode, good.stdout) == (Exit.OK, "good.yaml: ok\n")
     bad = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "bad.yaml")
-    assert (bad.returncode, bad.stderr) == (Exit.USAGE, "bad.yaml: flags: Object contains unknown field `mig`\n")
+    assert (bad.returncode, bad.stderr) == (Exit.USAGE, 'bad.yaml: flags: unknown key "mig"\n')
 
 
 def test_a_host_root_that_is_not_there(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
         (
             "plugins.ib:IB",
             "configList: [{resourceName: a, devices: [ib0]}, {resourceName: b, devices: [ib1], mode: hcas}]",
-            "configList[1].mode: Invalid enum value 'hcas', expected one of pool, hca, vf",
+            "configList[1].mode: unknown value 'hcas', expected one of pool, hca, vf",
         ),
         ("plugins.gpu:Foo", "", "Foo does not exist; plugins.gpu has GPU"),
         ("plugins.ib:Foo", "", "Foo does not exist; plugins.ib has IB"),

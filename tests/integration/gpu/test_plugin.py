@@ -223,4 +223,4 @@ async def test_a_wrong_configuration(node: Node) -> None:
     """Nothing is started, and the error names the place of the mistake."""
     plugin = GpuNode(node, "pair").start("flags: {migStrategi: none}")
     assert await plugin.exited() == Exit.USAGE
-    assert "flags: Object contains unknown field `migStrategi`" in plugin.lines("plugin not started")[0]["reason"]
+    assert 'flags: unknown key "migStrategi"' in plugin.lines("plugin not started")[0]["reason"]

@@ -163,7 +163,7 @@ async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
     """What the plugin said last is the reason, with the place in the file."""
     good = node.rewrite("stub.yaml", "resources: [{devicez: 6}]")
     said = await node.dphub("restart", "stub", width=400)
-    words = f"exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: Object contains unknown field `devicez`"
+    words = f'exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: unknown key "devicez"'
     assert (said.code, words in said.err) == (1, True), said
     await _reported(node, "stub", words)
     await _ready(node, ready=False, says=words)

@@ -200,7 +200,7 @@ async def test_a_reset_without_its_settings_fails(node: Node, kubelet: FakeKubel
     node.faults("reset: {stub-0: {do: nothing that is known}}")
     await kubelet.wait_for(STUB, 0)
     async with dialled(node.sockets()[0]) as client:
-        with pytest.raises(Exception, match=r"stub-faults\.yaml: reset.*Invalid enum value"):
+        with pytest.raises(Exception, match=r"stub-faults\.yaml: reset.*unknown value"):
             await client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
 
 

@@ -155,11 +155,11 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("unhealthy: [stub-1]", "unhealthy: Expected `object`, got `array`"),
-        ("unhelthy: {}", "Object contains unknown field `unhelthy`"),
-        ("allocate: {delay: long}", "allocate.delay: Expected `float`, got `str`"),
-        ("allocate: {delay: -1}", "allocate.delay: Expected `float` >= 0.0"),
-        ("devices: {example.com/stub: -1}", "devices[...]: Expected `int` >= 0"),
+        ("unhealthy: [stub-1]", "unhealthy: expected keys with values, got a list"),
+        ("unhelthy: {}", 'unknown key "unhelthy"'),
+        ("allocate: {delay: long}", "allocate.delay: expected a number, got text"),
+        ("allocate: {delay: -1}", "allocate.delay: expected a number of at least 0"),
+        ("devices: {example.com/stub: -1}", "devices[...]: expected a whole number of at least 0"),
         ("a: 1\na: 2\n", 'line 2: duplicate key "a"'),
         ("scan: [\n", "line 2: invalid YAML: "),
     ],

@@ -21,11 +21,16 @@ POOL = "configList: [{resourceName: a, devices: [ib0], rdmaHcaMax: %d}]"
 @pytest.mark.parametrize(
     ("settings", "text", "most", "place"),
     [
-        (StubSettings, "resources: [{devices: %d}]", 100_000, "resources[0].devices: Expected `int` <= 100000"),
+        (
+            StubSettings,
+            "resources: [{devices: %d}]",
+            100_000,
+            "resources[0].devices: expected a whole number of at most 100000",
+        ),
         (StubSettings, "resources: [{name: e.com/a}, {devices: %d}]", 99_996, "resources"),
-        (Faults, "devices: {example.com/stub: %d}", 100_000, "devices[...]: Expected `int` <= 100000"),
-        (GenericSettings, FILES, 10_000, "resources[0].count: Expected `int` <= 10000"),
-        (IBSettings, POOL, 10_000, "configList[0].rdmaHcaMax: Expected `int` <= 10000"),
+        (Faults, "devices: {example.com/stub: %d}", 100_000, "devices[...]: expected a whole number of at most 100000"),
+        (GenericSettings, FILES, 10_000, "resources[0].count: expected a whole number of at most 10000"),
+        (IBSettings, POOL, 10_000, "configList[0].rdmaHcaMax: expected a whole number of at most 10000"),
         (GPUSettings, SHARED, 10_000, "sharing.timeSlicing.resources[0]: replicas is 10001, expected at most 10000"),
     ],
 )
@@ -48,7 +53,7 @@ def test_a_number_of_pools_has_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     for count, size, place in (
         (11, 10_000, "configList: rdmaHcaMax is 110000 in total, expected at most 100000"),
-        (1001, 1, "configList: Expected `array` of length <= 1000"),
+        (1001, 1, "configList: expected a list with at most 1000 elements"),
     ):
         pools = [{"resourceName": f"a{n}", "devices": [f"ib{n}"], "rdmaHcaMax": size} for n in range(count)]
         file.write_text(json.dumps({"configList": pools[1:]}))

@@ -145,10 +145,10 @@ def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
         path.write_text(text)
         assert _Listed.read(path) == _Listed(entries=(_Entry(name="a"), _Entry(name="b")))
     path.write_text('[{"name": "a"}, {"nam": "b"}]')
-    with pytest.raises(ConfigError, match=r"own\..*: \[1\]: .*`nam`; did you mean name\?"):
+    with pytest.raises(ConfigError, match=r"own\..*: \[1\]: .*\"nam\"; did you mean name\?"):
         _Listed.read(path)
     path.write_text('[{"name": "a"}]')
-    with pytest.raises(ConfigError, match=r"Expected `object`, got `array`"):
+    with pytest.raises(ConfigError, match=r"expected keys with values, got a list"):
         read_settings(path, _Own)
 
 

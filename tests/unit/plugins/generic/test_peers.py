@@ -113,7 +113,7 @@ def test_mounts(tree: GenericTree) -> None:
     [
         ({"devices": [{"name": "video", "groups": []}]}, "devices need a domain"),
         (_settings({"name": "v", "groups": []}), 'devices[0]: name is "v"'),
-        (_settings({"name": "vv", "groups": [{"paths": [{"pth": "/dev/x"}]}]}), "unknown field `pth`"),
+        (_settings({"name": "vv", "groups": [{"paths": [{"pth": "/dev/x"}]}]}), 'unknown key "pth"'),
         (_settings({"name": "vv", "groups": [{"paths": [{"path": "/x"}], "usb": [{"vendor": "1"}]}]}), "paths and usb"),
         (_settings({"name": "vv", "groups": [{"usb": [{"vendor": [1], "product": "1"}]}]}), "groups[0].usb[0].vendor"),
         (_settings({"name": "vv", "groups": [{"paths": [{"path": "dev/x"}]}]}), "expected an absolute path"),
@@ -121,7 +121,7 @@ def test_mounts(tree: GenericTree) -> None:
         (_settings({"name": "vv", "groups": [{"usb": [{"vendor": 403, "product": "1"}]}]}), "vendor is 403, expected"),
         ([{"devicematch": "["}], "expected a regular expression"),
         ([{"devicematch": "[[:word:]]"}], "unknown class [:word:]"),
-        ([{"devicematch": "x", "max": 1}], "unknown field `max`"),
+        ([{"devicematch": "x", "max": 1}], 'unknown key "max"'),
     ],
 )
 def test_mistakes_in_them(tmp_path: Path, settings: object, problem: str) -> None:

@@ -130,8 +130,8 @@ def test_topology(tmp_path: Path, tree: RdmaTree, exclude: bool, numa: list[int]
         (_entry({**RDMA, "drivers": ["vfio-pci"]}), "a function with the driver vfio-pci has no RDMA device"),
         (_entry({"devices": ["0d90"]}, deviceType="accelerator"), "deviceType is accelerator"),
         (_entry({**RDMA, "auxTypes": ["sf"]}, deviceType="auxNetDevice"), "deviceType is auxNetDevice"),
-        (_entry({**RDMA, "vendors": "15b3"}), "Expected `array`, got `str`"),
-        (_entry(3), "Expected `object`, got `int`"),
+        (_entry({**RDMA, "vendors": "15b3"}), "expected a list, got text: put [ ] around it"),
+        (_entry(3), "expected keys with values, got a whole number"),
         (_entry(resourcePrefix="my_org"), '(the ResourceName "my_org/vf" is invalid)'),
     ],
 )

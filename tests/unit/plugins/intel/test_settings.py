@@ -55,7 +55,7 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("shared-dev-num: 0", "shared-dev-num: Expected `int` >= 1"),
+        ("shared-dev-num: 0", "shared-dev-num: expected a whole number of at least 1"),
         ("shared_dev_num: 2", "did you mean shared-dev-num?"),
         ("allocation-policy: spread", "expected one of none, balanced, packed"),
         ("monitoring-mode: both", "expected one of single, split"),
@@ -65,10 +65,10 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
         ("deny-ids: [0x56c0]", "deny-ids: 22208 is a number"),
         ("deny-ids: ['56c0']", 'deny-ids: "56c0" is not a device id, expected'),
         ("allow-ids: 0x56c0,", 'allow-ids: "" is not a device id'),
-        ("exclude: ['00:02.0']", "exclude[0]: Expected `str` matching regex"),
-        ("render-env: RENDER NODES", "render-env: Expected `str` matching regex"),
-        ("temp-limit: 0", "temp-limit: Expected `int` >= 1"),
-        ("xpumd-endpoint: xpumd.sock", "xpumd-endpoint: Expected `str` matching regex"),
+        ("exclude: ['00:02.0']", "exclude[0]: expected a PCI address such as"),
+        ("render-env: RENDER NODES", "render-env: expected the name of a variable"),
+        ("temp-limit: 0", "temp-limit: expected a whole number of at least 1"),
+        ("xpumd-endpoint: xpumd.sock", "xpumd-endpoint: expected an absolute path"),
         ("xpumd-severity: bad", "expected one of warning, critical, failed"),
         (
             "xpumd-endpoint: /x\nhealth-management: true",
