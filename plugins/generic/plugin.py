@@ -59,7 +59,11 @@ class Generic(Plugin):
         yield from devices
         yield from others
         if not devices and not any(isinstance(each, Excluded) for each in others):
-            raise NoDevices("nothing on this node matches the settings" if resources else "there are no resources")
+            raise NoDevices(
+                "nothing on this node matches the settings"
+                if resources
+                else "its settings have no resources; a file with some is named by --config in circus.ini"
+            )
 
     def prepare(self, devices: Sequence[Device]) -> Sequence[Device]:
         """Keep the names of resources that depend on files."""

@@ -1,5 +1,7 @@
 """docs/generic.md: its examples do what they say."""
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from plugins.generic.plugin import Generic
 from plugins.generic.settings.templates import IN_CONTAINER
 from tests.docs.docs_tools import codes
 from tests.docs.pages import Page
+from tests.docs.terminal import terminal, typed_beside
 from tests.simulators.generictree import GenericTree
 from tests.unit.plugins.generic.offers import files, plugin_for, resource, scan
 
@@ -122,3 +125,25 @@ def test_what_the_troubleshooting_quotes_is_said(tmp_path: Path) -> None:
     said = _reasons(GenericTree(tmp_path))
     assert len(quotes) == 6
     assert [quote for quote in quotes if quote not in said] == [], said
+
+
+async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of the page, as a user types them in a directory with the two files of the page."""
+    tree = GenericTree(tmp_path / "node")
+    tree.file("fuse")
+    monkeypatch.setenv("DPHUB_HOST_ROOT", str(tree.root))
+    (admit,) = re.findall(r"Type `(admit [^`]+)`", PAGE.text)
+    (reload,) = re.findall(r"run `(dphub reload [^`]+)`", PAGE.text)
+    with tempfile.TemporaryDirectory(prefix="gn", dir="/tmp") as directory:
+        root = Path(directory)
+        for language, name in (("ini", "circus.ini"), ("yaml", "generic.yaml")):
+            (root / name).write_text(next(block.text for block in PAGE.blocks if block.language == language))
+        scan_it, kubelet, hub = (block.text.removeprefix("$ ") for block in PAGE.blocks if block.language == "console")
+        assert "/dev/fuse" in await typed_beside(scan_it, root)
+        async with terminal(kubelet, root) as first, terminal(hub, root) as second:
+            await second.says("registered")
+            first.type(admit)
+            await first.says("device node: /dev/fuse")
+            assert "nothing has changed" in await typed_beside(reload, root)
+            (root / "generic.yaml").write_text((root / "generic.yaml").read_text().replace("count: 10", "count: 20"))
+            assert "generic" in await typed_beside(reload, root)

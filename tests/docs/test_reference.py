@@ -84,9 +84,9 @@ def test_every_exit_code_is_there() -> None:
     [
         ("mode", "`pool`, `hca`, `vf` or `function`", "`pool`"),
         ("rdmaHcaMax", "integer >= 0 and <= 10000", "`1`"),
-        ("permissions", "string matching `^rwm?$`", "`rw`"),
+        ("permissions", "string (rw or rwm)", "`rw`"),
         ("nodes", "list of `umad`, `issm` or `rdma_cm`", '`["umad", "rdma_cm"]`'),
-        ("resourceName", "string matching `^[a-zA-Z0-9_]+$`", "required"),
+        ("resourceName", "string (letters, digits and underscores)", "required"),
     ],
 )
 def test_types_are_described_in_words(key: str, value: str, default: str) -> None:

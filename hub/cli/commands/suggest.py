@@ -10,7 +10,7 @@ import click
 
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.base.wording import first_of
-from hub.cli.render.text import click_errors, echo_json, examples
+from hub.cli.render.text import click_errors, echo, echo_json, examples
 from hub.model.check import CheckReport
 from hub.supervisor.config.watchers import PluginConfig, default_config, read_config, shipped_config
 from hub.supervisor.settings import HubSettings
@@ -87,9 +87,16 @@ def _print(config: Path, plugins: Sequence[_Plugin]) -> None:
 
     table = Table(Column("plugin"), Column("starts with the hub"), Column("hardware", least=20), Column("", below=True))
     for plugin in sorted(plugins, key=lambda plugin: not plugin.hardware):
-        starts = "yes" if plugin.starts else "no"
-        table.add(plugin.config.name, starts, _words(plugin), _advice(config, plugin))
+        table.add(plugin.config.name, _starts(plugin), _words(plugin), _advice(config, plugin))
     show(lambda: table, watch=False)
+    if not any(_advice(config, plugin) for plugin in plugins):
+        echo(f"No plugin that is off has hardware here, by {config}.")
+
+
+def _starts(plugin: _Plugin) -> str:
+    if plugin.starts:
+        return "yes"
+    return "no" if plugin.listed else "not in circus.ini"
 
 
 def _words(plugin: _Plugin) -> str:

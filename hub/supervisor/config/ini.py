@@ -14,6 +14,9 @@ from hub.base.untrusted import read_config_text
 MAX_BYTES = 64 << 10
 """The largest file: hundreds of plugins fit into it, and Python splits a command of this length in a second."""
 
+_SUFFIXES_OF_PLUGINS = {".yaml", ".yml", ".json"}
+_FOR_PLUGINS = ", as in circus.ini; for the file of a plugin: dphub check --plugin MODULE:CLASS FILE"
+
 _MAIN = "circus"
 _INCLUDES = ("include", "include_dir")
 
@@ -138,7 +141,8 @@ def _read_file(path: Path) -> list[Section]:
     except configparser.DuplicateSectionError as error:
         raise ConfigError(path, f"duplicate section (line {error.lineno})", where=f"[{error.section}]") from None
     except configparser.MissingSectionHeaderError as error:
-        raise ConfigError(path, "expected a [section] first", where=f"line {error.lineno}") from None
+        hint = _FOR_PLUGINS if path.suffix in _SUFFIXES_OF_PLUGINS else ""
+        raise ConfigError(path, f"expected a [section] first{hint}", where=f"line {error.lineno}") from None
     except configparser.ParsingError as error:
         # The line itself may contain a password, and this text is shown to anyone who reads the status.
         number, _ = error.errors[0]

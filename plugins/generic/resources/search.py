@@ -36,7 +36,10 @@ def _search_files(host: Host, sysfs: Sysfs, resource: Resource, result: Search) 
             result.missing.append(f"no file matches {pattern}")
         for file in files:
             first = known.get(file.target)
-            if first is None:
+            if not file.target.startswith("/dev/") and host.path(file.target).is_file():
+                # A container with it would not start.
+                result.excluded[file.path] = "it is not a device file: give it to containers by mounts"
+            elif first is None:
                 known[file.target] = file.path
                 given = GivenFile(file, resource.container_path, resource.permissions)
                 result.found.append(Found(file.key, (given,), file.device))

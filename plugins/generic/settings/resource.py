@@ -100,7 +100,8 @@ class Resource(Settings, frozen=True):
     name: str
     """Its name, such as "example.com/serial"."""
     files: tuple[Pattern, ...] = ()
-    """Device files; each is a device. `*`, `?` and `[...]` match within one directory."""
+    """Device files; each is a device. `*`, `?` and `[...]` match within one directory. A directory, such as /dev/snd,
+    is one device with all the files in it."""
     groups: tuple[Group, ...] = ()
     """Files that a container gets together."""
     usb: tuple[UsbSelector, ...] = ()
@@ -118,7 +119,8 @@ class Resource(Settings, frozen=True):
     """The id of a device, with placeholders. The default is one that does not change when numbers do: the name of a
     link, the USB port, the PCI address, or else the name of the file. Without {share}, a share is "ID::SHARE"."""
     count: Count = 1
-    """How many containers can use each device at the same time."""
+    """How many containers can use each device at the same time. A container that gets several shares of a device gets
+    its files once."""
     container_path: str = ""
     """The path of its files in the container, with placeholders; the default is the same. A directory, with / at the
     end, keeps the names of the files."""
@@ -135,7 +137,9 @@ class Resource(Settings, frozen=True):
     numa: bool = True
     """Whether the kubelet is informed of the NUMA nodes."""
     health: Health = Health()
+    """When a device that is present counts as healthy."""
     reset: Reset | None = None
+    """What makes a device ready for its next container."""
 
     def __post_init__(self) -> None:
         if not (self.files or self.groups or self.usb or self.pci or self.sysfs):

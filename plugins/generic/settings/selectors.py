@@ -24,7 +24,10 @@ Class = Annotated[
     str, msgspec.Meta(pattern="^(0x)?[0-9a-fA-F]{2,6}$", extra={"expected": "two to six hexadecimal digits"})
 ]
 Permissions = Annotated[
-    str, msgspec.Meta(pattern="^[rwm]{1,3}$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"})
+    str,
+    msgspec.Meta(
+        pattern=r"^(?!.*(.).*\1)[rwm]{1,3}$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"}
+    ),
 ]
 Attribute = Annotated[
     str,

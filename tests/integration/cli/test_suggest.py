@@ -60,12 +60,22 @@ def test_plugins_with_hardware(tmp_path: Path) -> None:
     assert rows == [
         "nvidia no NVIDIA GPU 0000:01:00.0 (10de:2330)",
         "→ dphub start nvidia; to start it with the hub, remove autostart = false from [watcher:nvidia]",
-        "ib no NVIDIA adapter 0000:02:00.0 (15b3:1021)",
+        "ib not in circus.ini NVIDIA adapter 0000:02:00.0 (15b3:1021)",
         "→ add [watcher:ib] to circus.ini, with cmd = python -m hub.plugin plugins.ib:IB, then dphub reload",
         "own yes unknown: its code was not loaded; --load loads it",
-        *(f"{name} no none" for name in OTHERS),
+        *(f"{name} not in circus.ini none" for name in OTHERS),
     ]
+    assert "No plugin" not in done.stdout
     done = _suggest(tmp_path, "--json", "--load")
     plugins = {plugin.pop("plugin"): plugin for plugin in map(json.loads, done.stdout.splitlines())}
     own = {"starts": True, "hardware": ["a thing from 0000:01:00.0"], "problems": [], "loaded": True}
     assert (plugins.keys(), plugins["own"]) == ({"nvidia", "ib", "own", *OTHERS}, own)
+
+
+def test_a_node_without_hardware(tmp_path: Path) -> None:
+    """The last line says so, and which configuration was read."""
+    (tmp_path / "circus.ini").write_text(CONFIG)
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "host").mkdir()
+    done = _suggest(tmp_path)
+    assert done.stdout.splitlines()[-1] == "No plugin that is off has hardware here, by circus.ini."

@@ -182,3 +182,13 @@ def test_without_sysfs(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/fuse").touch()
     assert ids(tmp_path, resource(files=["/dev/fuse"])) == ["fuse"]
+
+
+def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
+    """A container with it would not start; a directory of device files is a device, as container runtimes take it."""
+    (tree.root / "etc").mkdir()
+    (tree.root / "etc/passwd").touch()
+    tree.virtual("snd/timer", "sound")
+    found, excluded = scan(plugin_for(tree.root, resource(files=["/etc/passwd", "/dev/snd"])))
+    assert [files(device) for device in found] == [[("/dev/snd", "/dev/snd", "rw")]]
+    assert excluded == {"example.com/x /etc/passwd": "it is not a device file: give it to containers by mounts"}

@@ -158,7 +158,7 @@ def test_included_files(tmp_path: Path, line: str) -> None:
         ("[watcher:]\ncmd = x", ["[watcher:]", "letters"]),
         ("[watcher:a b]\ncmd = x", ["[watcher:a b]", "letters"]),
         (f"[watcher:{'a' * 64}]\ncmd = x", ["63"]),
-        ("cmd = x", ["line 1", "expected a [section]"]),
+        ("cmd = x", ["line 1", "expected a [section] first"]),
         ("[watcher:a]\ncmd x\n", ["line 2", "expected `key = value` or [section]"]),
         ("[env]\nA = 1", ["no [watcher:NAME] section"]),
         ("# nothing", ["no [watcher:NAME] section"]),
@@ -257,3 +257,10 @@ def test_a_path_that_cannot_exist_is_a_mistake_of_its_key(tmp_path: Path, key: s
     """As one that does not exist is."""
     with pytest.raises(ConfigError, match=rf"circus.ini: \[circus\] {key}: "):
         read(tmp_path, f"{GOOD}[circus]\n{key} = {path}\n")
+
+
+def test_the_file_of_a_plugin_is_not_a_configuration(tmp_path: Path) -> None:
+    """The usual slip with `dphub check`: the error names the command that checks such a file."""
+    (tmp_path / "gpu.yaml").write_text("version: v1\n")
+    with pytest.raises(ConfigError, match=r"expected a \[section\] first, .*dphub check --plugin MODULE:CLASS FILE"):
+        read_config(tmp_path / "gpu.yaml")
