@@ -129,7 +129,7 @@ class Plugin:
     ) -> None:
         self.settings = Settings() if settings is None else settings
         self.host = host or Host()
-        self.runtime = runtime or Runtime()
+        self.runtime = Runtime() if runtime is None else runtime
 
     def resources(self) -> Iterable[str]:
         """Return the resources to register even while they have no devices."""

@@ -1,5 +1,6 @@
 """JSON files that are replaced atomically."""
 
+import os
 import threading
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +28,8 @@ def replace_bytes(path: Path, content: bytes, *, mode: int) -> None:
         # Created, never opened: what is there may be a pipe, or a link to another file.
         make_room(scratch)
         with scratch.open("xb") as file:
-            scratch.chmod(mode)
+            # Not by the path, in whose place another process may have put a link by now.
+            os.fchmod(file.fileno(), mode)
             file.write(content)
         try:
             scratch.replace(path)

@@ -16,6 +16,9 @@ from hub.status.lookup import KnownDevice, known_devices
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 
+_EXPANDED = set('$`"\\!')
+"""What a shell would interpret even in double quotes."""
+
 _RELEASABLE = {"cordon", "flapping", "broken"}
 """The sources of faults that `dphub uncordon` clears."""
 
@@ -30,10 +33,14 @@ def _completing(find: Callable[[NodeStatus, str], Iterable[tuple[str, str]]]) ->
             # There is no hub, or this user may not read its files: a shell cannot show that.
             return []
         # A shell prints names and descriptions as they are, and control characters cannot be typed.
-        fitting = {name: text for name, text in found.items() if name.startswith(begun) and name.isprintable()}
+        fitting = {name: text for name, text in found.items() if name.startswith(begun) and _is_plain(name)}
         return [CompletionItem(name, help=printable(text)) for name, text in fitting.items()]
 
     return complete
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and not _EXPANDED.intersection(name)
 
 
 def _plugins(status: NodeStatus, _begun: str = "") -> Iterator[tuple[str, str]]:

@@ -6,6 +6,8 @@ from hub.base.errors import ConfigError
 from hub.base.paths import PLUGIN_DIR
 from hub.base.sockets import is_served
 from hub.base.trust import check_trusted
+from hub.base.untrusted import UnreadableError, read_bytes
+from hub.kubelet.checkpoint import CHECKPOINT
 
 ANOTHER = "choose another with --plugin-dir"
 
@@ -52,7 +54,7 @@ def check_not_of_kubelet(socket: Path, todo: str = ANOTHER) -> None:
     Raises:
         ConfigError: the directory is a kubelet's, or the socket is served.
     """
-    if _is_of_node(socket.parent):
+    if _is_of_node(socket.parent) or _has_checkpoint(socket.parent):
         raise ConfigError(socket.parent, f"in the directory of a kubelet, which would lose its sockets; {todo}")
     if is_served(socket):
         raise ConfigError(socket, f"a kubelet is running there, and would lose its plugins; {todo}")
@@ -61,7 +63,21 @@ def check_not_of_kubelet(socket: Path, todo: str = ANOTHER) -> None:
 def _is_of_node(directory: Path) -> bool:
     """Return whether a directory is in the root directory of a kubelet, such as that of the node's device plugins."""
     kubelet = PLUGIN_DIR.parent.resolve()
-    above = directory.resolve().parents
+    actual = directory.resolve()
     if PLUGIN_DIR.exists() and directory.exists() and directory.samefile(PLUGIN_DIR):
         return True
-    return any(path == kubelet or all((path / name).is_dir() for name in _IN_KUBELET_ROOT) for path in above)
+    return any(
+        path == kubelet or all((path / name).is_dir() for name in _IN_KUBELET_ROOT)
+        for path in (actual, *actual.parents)
+    )
+
+
+def _has_checkpoint(directory: Path) -> bool:
+    """Return whether a kubelet has kept its state in a directory, which may be mounted in several places.
+
+    That of a fake kubelet has no checksum.
+    """
+    try:
+        return b'"Checksum"' in read_bytes(directory / CHECKPOINT)
+    except UnreadableError:
+        return False

@@ -82,7 +82,7 @@ def find_hardware(target: str, host: Host, *, shipped_only: bool) -> CheckReport
         return CheckReport(loaded=False)
     try:
         kind = load_plugin(target)
-        plugin = kind(default_settings(kind), host, Runtime())
+        plugin = kind(default_settings(kind), host, Runtime(is_check=True))
         found = at_most(plugin.hardware(), MAX_HARDWARE, "descriptions")
     except HubError as error:
         return CheckReport((str(error),))
@@ -100,7 +100,7 @@ def _make(target: str, config: Path | None, host: Host) -> tuple[Plugin, tuple[s
     """
     kind = load_plugin(target)
     try:
-        return make_plugin(kind, config, host, Runtime())
+        return make_plugin(kind, config, host, Runtime(is_check=True))
     except HubError:
         raise
     except Exception as error:

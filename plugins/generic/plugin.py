@@ -35,6 +35,8 @@ class Generic(Plugin):
         self._checking: SupervisedThread | None = None
         self._served = ServedFiles(self.runtime)
         self._checks = HealthChecks(self.host)
+        if self.runtime.is_check and any(resource.health.command for resource in self._resources):
+            self.notes = [*self.notes, "commands for health are not run here"]
         self._order: Mapping[tuple[str, str], int] = {}
         self._resets: ResetCommands = {}
 
@@ -109,9 +111,17 @@ class Generic(Plugin):
         ]
         return [*self._resources, *found.resources], [*found.others, *gone]
 
+    def _check(self, described: Described) -> Check | None:
+        health = described.resource.health
+        if not health.checks:
+            return None
+        file = fill_template(health.file, described.values) if health.file else None
+        command = () if self.runtime.is_check else _filled(described, health.command)
+        return Check(file, health.content, command, health.interval, health.timeout)
+
     def _shares(self, found: Sequence[Described]) -> list[Device]:
         """Return the devices that containers can be allocated, and keep what other methods need of them."""
-        faults = self._checks.update({each.key: check for each in found if (check := _check(each))})
+        faults = self._checks.update({each.key: check for each in found if (check := self._check(each))})
         devices = [device for each in found for device in shares(each, faults.get(each.key, ""))]
         self._order = {(device.resource, device.id): number for number, device in enumerate(devices)}
         self._resets = {
@@ -127,14 +137,6 @@ def _search(host: Host, sysfs: Sysfs, resource: Resource) -> Search:
         return search(host, sysfs, resource)
     except OSError as error:
         return Search(excluded={"hardware": f"it cannot be read: {error}"})
-
-
-def _check(described: Described) -> Check | None:
-    health = described.resource.health
-    if not health.checks:
-        return None
-    file = fill_template(health.file, described.values) if health.file else None
-    return Check(file, health.content, _filled(described, health.command), health.interval, health.timeout)
 
 
 def _filled(described: Described, command: Sequence[str]) -> tuple[str, ...]:

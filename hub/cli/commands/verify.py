@@ -17,8 +17,8 @@ from hub.base.exits import Exit
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served
 from hub.base.stopsignals import stop_signals
-from hub.base.wording import did_you_mean
-from hub.cli.plugindir import check_not_of_kubelet, check_own_directory, make_own_directory
+from hub.base.wording import did_you_mean, first_of
+from hub.cli.plugindir import ANOTHER, check_not_of_kubelet, check_own_directory, make_own_directory
 from hub.cli.render.live import show
 from hub.cli.render.text import click_errors, echo_json, examples
 
@@ -168,6 +168,8 @@ def _check_plugin_dir(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ConfigError(path, "not a directory, expected a plugin directory")
     make_own_directory(path)
+    if found := sorted(each.name for each in path.iterdir() if each.is_dir()):
+        raise ConfigError(path, f"contains directories ({first_of(found, 3)}), which the check would delete; {ANOTHER}")
 
 
 def _run(subject: Subject, rules: Sequence[Rule], plugin: str, *, live: bool) -> Report:

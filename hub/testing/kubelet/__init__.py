@@ -8,6 +8,7 @@ tests/differential compare it with real ones. What differs on purpose:
   any.
 - It rejects a pod that requests an unknown resource. A real kubelet ignores the resource: a scheduler would not have
   chosen the node.
+- It rejects a plugin whose endpoint is not the name of a file, or is a link. A real kubelet dials any endpoint.
 - A pod is known by its namespace and name, and has no UID.
 - Its checkpoint has no checksum, and does not contain pods that were removed.
 - A container that was admitted before its plugin had sent a list starts without devices, each time. A real kubelet

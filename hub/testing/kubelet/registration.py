@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import grpc.aio
@@ -91,7 +92,7 @@ class RegistrationService(rpc.RegistrationServicer):
 
     async def _register(self, request: wire.RegisterRequest, client: PluginClient) -> str:
         """Register a plugin; return the kubelet's error, or an empty string."""
-        error = _request_error(request)
+        error = _request_error(request) or self._endpoint_error(request.endpoint)
         if not error:
             try:
                 await self._connect(request.resource_name, client)
@@ -99,6 +100,17 @@ class RegistrationService(rpc.RegistrationServicer):
                 error = str(failure)
         self._events.registered(request, error)
         return error
+
+    def _endpoint_error(self, endpoint: str) -> str:
+        """Return why an endpoint is not dialled: it may be a socket of another program, which only this one can reach.
+
+        A kubelet dials it.
+        """
+        if endpoint == ".." or endpoint != Path(endpoint).name:
+            return f"the endpoint {json.dumps(endpoint)} is not the name of a file in {self._plugin_dir.path}"
+        if (self._plugin_dir.itself / endpoint).is_symlink():
+            return f"the endpoint {json.dumps(endpoint)} is a link"
+        return ""
 
     async def _connect(self, resource: str, client: PluginClient) -> None:
         """Make this plugin the resource's.

@@ -1,16 +1,12 @@
 """Which directories to watch for files that appear and disappear."""
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from hub import Host, sorted_entries
-from plugins.generic.discovery.files import has_wildcard
+from plugins.generic.discovery.files import has_wildcard, is_without_devices
 
 DEV = "/dev"
-
-_OTHERS = re.compile("/dev/(pts|shm|mqueue|hugepages|fd|\\.lxc.*)")
-"""Directories whose files are not devices, or those of terminals; any user can create files in some of them."""
 
 _MAX_DEPTH, _MAX_DIRECTORIES = 5, 1000
 
@@ -26,7 +22,7 @@ def dev_directories(host: Host) -> Iterator[str]:
             continue
         for path in sorted_entries(host.path(directory)):
             inside = f"{directory}/{path.name}"
-            if path.is_dir() and not path.is_symlink() and not _OTHERS.fullmatch(inside):
+            if path.is_dir() and not path.is_symlink() and not is_without_devices(inside):
                 pending.append(inside)
 
 

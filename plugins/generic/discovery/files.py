@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -12,6 +13,10 @@ _MAX_LINKS = 40
 """How many links the kernel follows for one path."""
 
 _WILDCARD = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
+
+
+_WITHOUT_DEVICES = re.compile("/dev/(pts|shm|mqueue|hugepages|fd|\\.lxc.*)")
+"""Directories whose files are not devices, or those of terminals; any user can create files in some of them."""
 
 
 class DeviceFile(NamedTuple):
@@ -34,6 +39,11 @@ def has_wildcard(pattern: str) -> bool:
     return bool(_WILDCARD.search(pattern))
 
 
+def is_without_devices(directory: str) -> bool:
+    """Return whether a directory in /dev is for other files, which any user may create there."""
+    return bool(_WITHOUT_DEVICES.fullmatch(directory))
+
+
 def matched_by_wildcard(pattern: str, path: str) -> str:
     """Return the text that the first wildcard of a pattern matched; empty if it has none."""
     parts, end = [], 0
@@ -54,7 +64,7 @@ def _as_regex(wildcard: str) -> str:
 def find_files(host: Host, sysfs: Sysfs, pattern: str) -> Iterator[DeviceFile]:
     """Return the existing files that a pattern matches, in natural order."""
     for path in sorted(map(str, _glob(host, pattern)), key=natural_order):
-        if not path.isprintable():
+        if not path.isprintable() or _is_found_by_chance(pattern, path):
             continue
         file = resolve(host, path)
         if file and host.path(file).exists():
@@ -100,6 +110,18 @@ def resolve(host: Host, path: str) -> str:
             done = PurePosixPath("/")
         pending[:0] = [each for each in link.parts if each != "/"]
     return str(done)
+
+
+def _is_found_by_chance(pattern: str, path: str) -> bool:
+    """Return whether only a wildcard leads to the directory of files that any user may create."""
+    parts = zip(
+        accumulate(PurePosixPath(pattern).parts, _joined), accumulate(PurePosixPath(path).parts, _joined), strict=True
+    )
+    return any(is_without_devices(directory) and wanted != directory for wanted, directory in parts)
+
+
+def _joined(above: str, name: str) -> str:
+    return f"{above.rstrip('/')}/{name}"
 
 
 def _glob(host: Host, pattern: str) -> Iterable[Path]:

@@ -71,7 +71,7 @@ class Health(Settings, frozen=True):
         _check_program(self.command)
         try:
             re.compile(self.content)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f'content is "{self.content}", expected a regular expression: {error}') from None
 
     @property

@@ -27,7 +27,7 @@ class SmarterEntry(Settings, frozen=True):
     def __post_init__(self) -> None:
         try:
             compile_go(self.devicematch)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f'devicematch is "{self.devicematch}", expected a regular expression: {error}') from None
 
 

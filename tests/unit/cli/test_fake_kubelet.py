@@ -86,12 +86,18 @@ def test_it_does_not_use_the_pod_resources_of_the_nodes_kubelet(node: Path, monk
     assert "in the directory of a kubelet, which would lose its sockets; choose another with --pod-resources" in refusal
 
 
-@pytest.mark.parametrize("name", ["device-plugins", "plugins_registry", "plugins/driver"])
+@pytest.mark.parametrize("name", [".", "device-plugins", "plugins_registry", "plugins/driver"])
 def test_it_does_not_use_directories_of_a_kubelet_with_another_root_directory(node: Path, name: str) -> None:
     """Distributions such as k0s choose one; the directories in it are the same."""
     for made in ("pods", "plugins_registry", "plugins/driver"):
         (node / made).mkdir(parents=True)
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / name)
+
+
+def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> None:
+    """Such as a second mount of one, which has another path."""
+    (node / "device-plugins/kubelet_internal_checkpoint").write_text('{"Data":{"RegisteredDevices":{}},"Checksum":1}')
+    assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / "device-plugins")
 
 
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path) -> None:

@@ -134,6 +134,8 @@ def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str
         for item in complete(context, devices.params[0], ""):
             _expect_printable(f"{item.value} {item.help}")
             assert "\n" not in f"{item.value} {item.help}"
+            # bash does not escape a completed name inside double quotes.
+            assert not set(item.value) & set('$`"\\!')
 
 
 async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:

@@ -71,3 +71,10 @@ def test_a_file_is_no_plugin_directory(directory: Path) -> None:
     """The error names it."""
     (directory / "file").touch()
     assert "not a directory" in _refusal("--plugin-dir", directory / "file", "--resource", "example.com/x")
+
+
+def test_a_directory_with_others_in_it_is_left_alone(directory: Path) -> None:
+    """A rule deletes the plugin directory: volumes of pods, for example, must not be in it."""
+    (directory / "pods").mkdir()
+    refusal = _refusal("--plugin-dir", directory, "--resource", "example.com/x")
+    assert "contains directories (pods), which the check would delete" in refusal

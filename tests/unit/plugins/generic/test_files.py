@@ -192,3 +192,12 @@ def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
     found, excluded = scan(plugin_for(tree.root, resource(files=["/etc/passwd", "/dev/snd"])))
     assert [files(device) for device in found] == [[("/dev/snd", "/dev/snd", "rw")]]
     assert excluded == {"example.com/x /etc/passwd": "it is not a device file: give it to containers by mounts"}
+
+
+def test_files_that_any_user_may_create_are_not_found_by_chance(tree: GenericTree) -> None:
+    """A link in /dev/shm would lead to any device of the node; only a pattern that names it matches there."""
+    tree.virtual("vda", "block")
+    tree.virtual("dri/card0", "drm")
+    tree.link("shm/card7", "../vda")
+    assert ids(tree.root, resource(files=["/dev/*/card*"])) == ["card0"]
+    assert ids(tree.root, resource(files=["/dev/shm/card*"])) == ["card7"]  # noqa: S108 - of the simulated node

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hub import Host
+from hub import Host, Runtime
 from plugins.generic.health import Check, HealthChecks
 from tests.simulators.generictree import GenericTree
 from tests.unit.plugins.generic.offers import plugin_for, resource, scan
@@ -45,3 +45,12 @@ def test_a_check_without_a_file(tmp_path: Path) -> None:
     keys = {"pci": [{"vendor": "10ee"}], "env": {"A": "1"}, "health": {"file": "{host_path}"}}
     (device,) = scan(plugin_for(tmp_path, resource(**keys)))[0]
     assert device.unhealthy == "its health check needs a device file, and it has none"
+
+
+def test_commands_are_not_run_by_a_check(tmp_path: Path) -> None:
+    """`dphub check` and `dphub devices --scan` may be given a file that the administrator has not read."""
+    GenericTree(tmp_path / "node").virtual("fuse")
+    health = {"command": ["/bin/sh", "-c", "exit 1"]}
+    plugin = plugin_for(tmp_path / "node", resource(files=["/dev/fuse"], health=health), Runtime(is_check=True))
+    assert [device.unhealthy for device in scan(plugin)[0]] == [""]
+    assert list(plugin.notes) == ["commands for health are not run here"]

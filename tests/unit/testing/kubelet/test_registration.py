@@ -387,3 +387,22 @@ async def test_a_client_that_says_nothing_holds_nothing_up() -> None:
             silent.connect(os.fspath(it.plugin_dir / "kubelet.sock"))
             await it.kubelet.restart()
             await it.plugin(listed=devices(1))
+
+
+@pytest.mark.fake_kubelet("a real kubelet dials any endpoint")
+@pytest.mark.parametrize("endpoint", ["../other/victim.sock", "link.sock", ".."])
+async def test_a_socket_elsewhere_is_not_dialled(endpoint: str) -> None:
+    """A plugin under test cannot make a check that runs as root call another program."""
+    async with node() as it:
+        other = it.plugin_dir.parent / "other"
+        other.mkdir()
+        with socket.socket(socket.AF_UNIX) as victim:
+            victim.bind(str(other / "victim.sock"))
+            victim.listen()
+            victim.settimeout(0)
+            (it.plugin_dir / "link.sock").symlink_to(other / "victim.sock")
+            plugin = await it.plugin(listed=devices(1), register=False)
+            plugin.socket = endpoint
+            assert "the endpoint" in await refused(plugin)
+            with pytest.raises(BlockingIOError):
+                victim.accept()
