@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.manifest_tools import VALUES, charted, only
 from tests.image.pod import Wanted
 
 BASE = Path(__file__).parents[2] / "container" / "base"
@@ -20,6 +21,18 @@ def read_base() -> dict[str, Any]:
     """Return the DaemonSet without components."""
     manifest: dict[str, Any] = yaml.safe_load((BASE / "daemonset.yaml").read_text())
     return manifest
+
+
+def component(name: str) -> dict[str, Any]:
+    """Return the DaemonSet with a component."""
+    return only(charted(VALUES[name]), "DaemonSet")
+
+
+def without_volume(manifest: dict[str, Any], volume: str) -> None:
+    """Take a volume away from the pod of a DaemonSet; all stay if there is no name."""
+    (hub,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert not volume or volume in [mount["name"] for mount in hub["volumeMounts"]]
+    hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != volume]
 
 
 def pod_of(manifest: dict[str, Any], host: Path) -> Wanted:

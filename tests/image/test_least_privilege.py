@@ -17,8 +17,7 @@ import pytest
 
 from hub.testing.kubelet import FakeKubelet
 from plugins.ib.deviceinfo import DIRECTORY as DEVICE_INFO
-from tests.deploy.manifest_tools import VALUES, charted, only
-from tests.image.manifest import POD_NAME, pod_of, read_base
+from tests.image.manifest import POD_NAME, component, pod_of, read_base, without_volume
 from tests.image.pod import GRACE, Pod, StartPod, Wanted
 from tests.simulators.nvml import SimulatedNode
 from tests.simulators.nvml.library import simulated_library
@@ -99,18 +98,9 @@ async def kubelet(host: Path) -> AsyncIterator[FakeKubelet]:
         yield kubelet
 
 
-def _component(name: str) -> dict[str, Any]:
-    """The DaemonSet with a component."""
-    return only(charted(VALUES[name]), "DaemonSet")
-
-
 def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
     """The pod, without one of its volumes."""
-    spec = manifest["spec"]["template"]["spec"]
-    (hub,) = spec["containers"]
-    names = [mount["name"] for mount in hub["volumeMounts"]]
-    assert not without or without in names
-    hub["volumeMounts"] = [mount for mount in hub["volumeMounts"] if mount["name"] != without]
+    without_volume(manifest, without)
     wanted = pod_of(manifest, host)
     # The simulated driver looks for the node's GPUs there.
     wanted.env["NVML_SIMULATOR"] = "/driver-root/simulator/nvml"
@@ -221,7 +211,7 @@ async def test_what_finds_the_users_of_a_device(
     start_pod: StartPod, host: Path, dropped: str, *, host_pid: bool, found: bool
 ) -> None:
     """With `resets`, a process outside the pod with an adapter open is found, so the adapter is not reset."""
-    wanted = _wanted(host, _component("resets"))
+    wanted = _wanted(host, component("resets"))
     assert wanted.host_pid
     wanted = replace(wanted, command=["python", "-c", USERS], host_pid=host_pid, dropped=frozenset({dropped}))
     with (host / "dev/infiniband/uverbs1").open("rb"):
@@ -234,7 +224,7 @@ async def test_what_finds_the_users_of_a_device(
 @pytest.mark.parametrize(("component", "code"), [("resets", 0), ("pod-monitor", 1)])
 async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, component: str, code: int) -> None:
     """Without the component, /sys is read-only."""
-    wanted = replace(_wanted(host, _component(component)), command=["python", "-c", WRITE_TO_SYS])
+    wanted = replace(_wanted(host, component(component)), command=["python", "-c", WRITE_TO_SYS])
     pod = start_pod(wanted)
     assert await pod.ended(GRACE) == code
     assert ("Read-only file system" in pod.log) is (code != 0)
@@ -244,7 +234,7 @@ def _mps(host: Path, without: str = "") -> Wanted:
     """The pod with MPS, and the simulated daemon."""
     shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
     (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)
-    wanted = _wanted(host, _component("mps"), without)
+    wanted = _wanted(host, component("mps"), without)
     # The simulated daemon keeps a journal there.
     wanted.volumes["/driver-root/simulator"] = host / "simulator"
     return wanted
@@ -278,7 +268,7 @@ async def test_device_information_needs_its_directory(
 ) -> None:
     """With `multus`, the files are on the node; without the mount they are missing, and containers start."""
     (host.parent / "config/ib.yaml").write_text(IB_CONFIG)
-    start_pod(_wanted(host, _component("multus"), without))
+    start_pod(_wanted(host, component("multus"), without))
     await kubelet.wait_for("intel.com/x", 1, GRACE)
     await kubelet.admit("trainer", {"intel.com/x": 1})
     files = [path.name for path in (host / DEVICE_INFO.removeprefix("/")).iterdir()]
@@ -287,7 +277,7 @@ async def test_device_information_needs_its_directory(
 
 async def test_an_unprivileged_pod_serves_adapters(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
     """It has no capability, gains none, opens no device file, and sees no file of the node but its mounts."""
-    pod = start_pod(_wanted(host, _component("unprivileged")))
+    pod = start_pod(_wanted(host, component("unprivileged")))
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     await kubelet.admit("trainer", {ADAPTER: 1})
     _, status = await pod.exec("grep", "-E", "^(CapEff|CapBnd|NoNewPrivs):", "/proc/1/status")
