@@ -73,7 +73,8 @@ class AMD(Plugin):
         last: object = None
         while True:
             now = signature(self.host), self._exporter.poll()
-            if last not in {None, now}:
+            # At first, for what has changed since the first scan, which does not ask the exporter.
+            if now != last:
                 changed()
             last = now
             pause.wait(POLL_INTERVAL)

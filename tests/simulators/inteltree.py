@@ -29,7 +29,7 @@ class IntelTree:
         self._others: set[str] = set()
         (root / "sys/class/drm").mkdir(parents=True)
         (root / "sys/bus/pci/devices").mkdir(parents=True)
-        (root / "dev").mkdir()
+        (root / "dev").mkdir(exist_ok=True)
 
     @property
     def gpus(self) -> list[str]:

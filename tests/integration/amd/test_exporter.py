@@ -39,6 +39,21 @@ async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
         await kubelet.wait_for("amd.com/gpu", 2)
 
 
+async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kubelet: FakeKubelet) -> None:
+    """It is not allocated for longer than a moment, although nothing changes any more."""
+    root = node.directory / "root"
+    root.mkdir()
+    tree = AmdTree(root)
+    tree.add(FIRST)
+    tree.add(SECOND)
+    exporter = SimulatedExporter(root / SOCKET[1:])
+    exporter.states = STATES
+    with exporter.running():
+        config = f"health: {{exporter: {SOCKET}}}"
+        node.start_plugin("plugins.amd:AMD", name="amd", config=config, env={"DPHUB_HOST_ROOT": str(root)})
+        await kubelet.wait_for("amd.com/gpu", 1)
+
+
 @pytest.fixture
 def path(directory: Path) -> Path:
     """Where the exporter serves."""
