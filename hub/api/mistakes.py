@@ -9,7 +9,7 @@ import msgspec
 
 from hub.base.wording import counted, did_you_mean
 
-_PLACE = " - at "
+_PLACE, _KEY_IN = " - at ", "`key` in "
 
 _KINDS = {
     "array": "a list",
@@ -48,7 +48,9 @@ def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str,
     )
 
     problem, _, place = str(error).partition(_PLACE)
-    place = place.strip("`")
+    # The key of a map is at "`key` in `$.env`".
+    is_key = place.startswith(_KEY_IN)
+    place = place.removeprefix(_KEY_IN).strip("`")
     if match := _UNKNOWN_VALUE.fullmatch(problem):
         problem = f"unknown value {match[1]}"
         if words := allowed_values(kind, place):
@@ -59,7 +61,8 @@ def validation_problem(error: msgspec.ValidationError, kind: type) -> tuple[str,
         problem = f'the key "{match[1]}" is missing'
     elif match := _EXPECTED.fullmatch(problem):
         problem = _expectation(match, expected_text(kind, place) if match["pattern"] else "")
-    return problem, place.removeprefix("$").removeprefix(".")
+    place = place.removeprefix("$").removeprefix(".")
+    return problem, f"a key of {place}" if is_key else place
 
 
 def _expectation(match: re.Match[str], text: str) -> str:
@@ -72,11 +75,12 @@ def _expectation(match: re.Match[str], text: str) -> str:
     kinds = match["kinds"].split(" | ")
     expected = text or " or ".join(_KINDS.get(each, each) for each in kinds if each != "null")
     if match["got"]:
-        return f"expected {expected}, got {_KINDS.get(match['got'], match['got'])}{_remedy(kinds, match['got'])}"
+        got = "a decimal number" if match["got"] == "float" else _KINDS.get(match["got"], match["got"])
+        return f"expected {expected}, got {got}{_remedy(kinds, match['got'])}"
     if match["bound"]:
         number = match["number"].removesuffix(".0")
         amount = counted(int(number), _UNITS.get(kinds[0], "element")) if match["length"] else number
-        return f"expected {expected}{' with' if match['length'] else ' of'} {_BOUNDS[match['bound']]} {amount}"
+        return f"expected {expected}{' with' if match['length'] else ' that is'} {_BOUNDS[match['bound']]} {amount}"
     if match["pattern"] and not text:
         return f"expected text{match['pattern'].replace('matching regex', 'that matches')}"
     return f"expected {expected}"

@@ -40,15 +40,15 @@ class Selector(Settings, frozen=True):
     products: tuple[str, ...] = ()
     """Product names as in the label `amd.com/gpu.product-name`; `*` stands for any characters."""
     device_ids: tuple[Hex, ...] = ()
-    """PCI devices, such as "74a1"."""
+    """PCI device IDs, such as "74a1"."""
     pci_addresses: tuple[str, ...] = ()
     """PCI addresses of cards, such as "0000:05:00.0"."""
     modes: tuple[str, ...] = ()
     """Partition modes, such as "cpx_nps4"."""
     min_vram: Gibibytes | None = None
-    """Least memory of a GPU or partition, in GiB."""
+    """Minimum memory of a GPU or partition, in GiB."""
     max_vram: Gibibytes | None = None
-    """Most memory, in GiB: integrated GPUs have little."""
+    """Maximum memory, in GiB: integrated GPUs have little."""
 
     @property
     def empty(self) -> bool:
@@ -64,7 +64,7 @@ class NamedResource(Settings, frozen=True):
     select: Selector
     """The GPUs; each belongs to the first resource that selects it."""
     shares: Shares | None = None
-    """How many containers can share one GPU; by default as the key `shares` of the whole file."""
+    """How many containers can share one GPU; defaults to the top-level key `shares`."""
 
 
 class GpuCount(Settings, frozen=True):
@@ -85,30 +85,30 @@ class HealthRules(Settings, frozen=True):
     interval: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 10
     """Seconds between requests to the exporter."""
     unhealthy_after: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30
-    """Seconds for which the exporter must report a GPU as unhealthy before it is unhealthy."""
+    """Seconds for which the exporter must report a GPU as unhealthy before it counts as unhealthy."""
     stable_for: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60
     """Seconds without a fault before a GPU is healthy again."""
 
 
 class ResetCheck(Settings, frozen=True):
-    """The check before a container starts that no other process fills its GPU."""
+    """Whether a container has to wait until no other process holds memory on its GPU."""
 
     check: bool = True
     """Whether GPUs are checked; shared ones never are."""
     timeout: Annotated[float, msgspec.Meta(ge=0, le=20)] = 10
     """Seconds to wait for processes to exit before the container is refused."""
     memory_slack: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
-    """MiB that a process may hold without being in the way."""
+    """MiB that a process may hold without keeping the container from starting."""
 
 
 class AMDSettings(Settings, frozen=True):
     """The whole file."""
 
     resource_naming_strategy: NamingStrategy = NamingStrategy.SINGLE
-    """How the resources of GPUs are named, as the flag of ROCm's plugin."""
+    """How the resources of GPUs are named, like the flag of ROCm's plugin."""
     pulse: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 0
-    """Seconds between scans, as the flag of ROCm's plugin; 0: 60 seconds. Changes of partitions lead to a scan within
-    seconds in any case."""
+    """Seconds between scans, like the flag of ROCm's plugin; 0: 60 seconds. Partition changes always trigger a scan
+    within seconds."""
     gpu: GpuCount = GpuCount()
     shares: Shares = 1
     """How many containers can share one GPU or partition, without any limit on memory or time."""

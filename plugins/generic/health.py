@@ -88,7 +88,7 @@ class HealthChecks:
         return found
 
     def run_forever(self, changed: Callable[[], None]) -> None:
-        """Run the checks that are due, and call `changed` if a result is another one."""
+        """Run the checks that are due, and call `changed` if a result has changed."""
         while True:
             self._new.clear()
             with self._lock:
@@ -99,7 +99,7 @@ class HealthChecks:
                 changed()
 
     def run_due(self) -> bool:
-        """Run the checks that are due; return whether a result is another one."""
+        """Run the checks that are due; return whether a result has changed."""
         now = time.monotonic()
         with self._lock:
             due = {key: self._checks[key] for key, at in self._due.items() if at <= now}

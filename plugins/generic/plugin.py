@@ -64,7 +64,7 @@ class Generic(Plugin):
             raise NoDevices(
                 "nothing on this node matches the settings"
                 if resources
-                else "its settings have no resources; a file with some is named by --config in circus.ini"
+                else "the settings define no resources: add some to the file that --config names in circus.ini"
             )
 
     def prepare(self, devices: Sequence[Device]) -> Sequence[Device]:

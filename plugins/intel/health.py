@@ -110,7 +110,7 @@ class Xpumd:
         """Say why the health of which GPUs is not known."""
         if self._silent:
             why = self._problem or "xpumd does not show their health"
-            yield f"xpumd-endpoint: {', '.join(self._silent)} are taken to be healthy: {why}"
+            yield f"xpumd-endpoint: {', '.join(self._silent)} are assumed to be healthy: {why}"
 
     def _ask(self) -> Mapping[str, Sequence[Part]]:
         self._problem = ""

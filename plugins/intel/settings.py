@@ -27,11 +27,11 @@ class AllocationPolicy(StrEnum):
     """Which shares of GPUs a container gets."""
 
     NONE = "none"
-    """Those of different GPUs, in the order of their PCI addresses."""
+    """Those from different GPUs, in the order of their PCI addresses."""
     BALANCED = "balanced"
-    """Those of different GPUs, beginning with the GPU with the most free shares."""
+    """Those from different GPUs, beginning with the GPU with the most free shares."""
     PACKED = "packed"
-    """Those of one GPU if possible, beginning with the GPU with the fewest free shares."""
+    """Those from one GPU if possible, beginning with the GPU with the fewest free shares."""
 
 
 class MonitoringMode(StrEnum):
@@ -59,7 +59,7 @@ class XpumdSeverity(StrEnum):
     """How bad the state of a part of a GPU must be for the GPU to be unhealthy. What is less bad is a warning."""
 
     WARNING = "warning"
-    """A warning is enough, such as that memory has no error correction."""
+    """A warning is enough, for example that memory has no error correction."""
     CRITICAL = "critical"
     """A critical state."""
     FAILED = "failed"
@@ -80,18 +80,18 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     bypath: ByPath = ByPath.SINGLE
     """Which of the links in /dev/dri/by-path containers get."""
     allow_ids: Ids = ()
-    """The device ids of the GPUs to serve, such as "0x56c0": a list, or one text with commas, as in the flag. In YAML,
-    they need quotes: a number does not show how it was written. Empty: all."""
+    """The device ids of the GPUs to serve, such as "0x56c0": a list, or a comma-separated string, as in the flag. In
+    YAML, put them in quotes: 0x56c0 would be a number. Empty: all."""
     deny_ids: Ids = ()
     """The device ids of GPUs not to serve; only one of allow-ids and deny-ids can be set."""
     exclude: tuple[PciAddress, ...] = ()
     """The PCI addresses of GPUs not to serve, such as "0000:00:02.0" for an integrated one."""
     health_management: bool = False
     """Whether a GPU that is too hot is unhealthy. Intel's plugin asks its Level-Zero sidecar, which also knows the
-    state of memory and bus; here, the temperatures are those of the kernel."""
+    state of memory and bus; here, only the temperatures that the kernel reports are checked."""
     xpumd_endpoint: Annotated[str, msgspec.Meta(pattern="^(/.*)?$", extra={"expected": "an absolute path"})] = ""
     """The socket of xpumd, the daemon of Intel's XPU Manager, such as /run/xpumd/intelxpuinfo.sock: a GPU is unhealthy
-    while xpumd says so. Not together with health-management and limits of temperatures: xpumd has its own. Empty:
+    while xpumd says so. Cannot be combined with health-management or temperature limits: xpumd has its own. Empty:
     xpumd is not asked."""
     xpumd_severity: XpumdSeverity = XpumdSeverity.CRITICAL
     """How bad the state of a part of a GPU must be for the GPU to be unhealthy, if xpumd is asked."""

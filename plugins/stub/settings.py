@@ -12,7 +12,7 @@ MAX_DEVICES = 100_000
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
 Permissions = Annotated[
-    str, msgspec.Meta(pattern="^[rwm]+$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"})
+    str, msgspec.Meta(pattern="^[rwm]+$", extra={"expected": "one or more of the letters r(ead), w(rite) and m(knod)"})
 ]
 
 

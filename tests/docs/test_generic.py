@@ -142,6 +142,9 @@ async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeyp
         assert "/dev/fuse" in await typed_beside(scan_it, root)
         async with terminal(kubelet, root) as first, terminal(hub, root) as second:
             await second.says("registered")
+            while not any("example.com/fuse: 10 of 10 allocatable" in line for line in first.lines):
+                first.type("capacity")
+                await first.says("", times=len(first.lines) + 1)
             first.type(admit)
             await first.says("device node: /dev/fuse")
             assert "nothing has changed" in await typed_beside(reload, root)

@@ -39,7 +39,7 @@ class _Plugin(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each plugin.")
 @click_errors()
 def suggest(file: Path | None, *, load: bool, as_json: bool) -> None:
-    """Show which plugins the hardware of this node is for, and how to start those that do not start with the hub.
+    """Show which plugins have hardware on this node, and how to start those that do not start with the hub.
 
     FILE is a circus.ini; by default the one that `dphub run` would use. Plugins that come with the hub are listed in
     any case. Each plugin looks for its hardware in the node's file system (DPHUB_HOST_ROOT), whether a driver is loaded
@@ -90,7 +90,7 @@ def _print(config: Path, plugins: Sequence[_Plugin]) -> None:
         table.add(plugin.config.name, _starts(plugin), _words(plugin), _advice(config, plugin))
     show(lambda: table, watch=False)
     if not any(_advice(config, plugin) for plugin in plugins):
-        echo(f"No plugin that is off has hardware here, by {config}.")
+        echo(f"Nothing to do: by {config}, each plugin that has hardware on this node starts with the hub.")
 
 
 def _starts(plugin: _Plugin) -> str:

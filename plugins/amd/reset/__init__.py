@@ -1,4 +1,4 @@
-"""The check before a container starts that no other process fills its GPU.
+"""Before a container starts, check that no other process holds memory on its GPU.
 
 It runs in a separate process, see `hub.reset`. Nothing about the GPU is changed: the driver frees the memory of a
 process when it exits.
@@ -21,7 +21,7 @@ _POLL = 0.1
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - CheckSettings as decoded from JSON
-    """Wait until no process fills a GPU.
+    """Wait until no other process holds memory on a GPU.
 
     Raises:
         ResetFailed: one still does, and the container must not start; or the GPU no longer exists.
@@ -34,7 +34,8 @@ def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - CheckSe
     end = time.monotonic() + settings.timeout
     while found := list(processes_on(host, gpu_id, settings.memory_slack)):
         if time.monotonic() >= end:
-            raise ResetFailed(f"other processes fill the GPU: {'; '.join(found)}, even after {settings.timeout:g} s")
+            names = "; ".join(found)
+            raise ResetFailed(f"other processes hold memory on the GPU: {names}, even after {settings.timeout:g} s")
         time.sleep(_POLL)
 
 

@@ -38,7 +38,7 @@ def _search_files(host: Host, sysfs: Sysfs, resource: Resource, result: Search) 
             first = known.get(file.target)
             if not file.target.startswith("/dev/") and host.path(file.target).is_file():
                 # A container with it would not start.
-                result.excluded[file.path] = "it is not a device file: give it to containers by mounts"
+                result.excluded[file.path] = "it is not a device file: list it under mounts instead"
             elif first is None:
                 known[file.target] = file.path
                 given = GivenFile(file, resource.container_path, resource.permissions)

@@ -26,7 +26,7 @@ class GenericSettings(Settings, frozen=True):
     devices: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """The devices of the generic-device-plugin, as in its file, or the values of its flag `--device`."""
     device: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
-    """Another name of `devices`."""
+    """Another name for `devices`."""
     smarter_devices: Annotated[tuple[SmarterEntry, ...], msgspec.Meta(max_length=MAX_RESOURCES)] = ()
     """The list of the smarter-device-manager."""
     plugin_directory: str = msgspec.field(default="", name="plugin-directory")
@@ -39,8 +39,8 @@ class GenericSettings(Settings, frozen=True):
     def __post_init__(self) -> None:
         if self.entries and not self.domain:
             raise ValueError(
-                "devices need a domain: expected the one in pods' requests, such as squat.ai, or devic.es from version "
-                "0.2.0 of the generic-device-plugin on"
+                'devices need the key "domain": the one that pods request, such as squat.ai (devic.es since version '
+                "0.2.0 of the generic-device-plugin)"
             )
         for resource, times in Counter(resource.name for resource in self.all_resources).items():
             if times > 1:
@@ -62,5 +62,5 @@ class GenericSettings(Settings, frozen=True):
         ignored = {"plugin-directory": self.plugin_directory, "log-level": self.log_level, "listen": self.listen}
         notes = [f"{key} has no effect here" for key, value in ignored.items() if value]
         if have_count(self.entries):
-            notes.append("count beside the name of a device has no effect, set it in its groups")
+            notes.append("count next to the name of a device has no effect: set count in the device's groups")
         return notes

@@ -95,7 +95,7 @@ class Reset(Settings, frozen=True):
 
 
 class Resource(Settings, frozen=True):
-    """One resource. At least one of the first five keys says what its devices are."""
+    """One resource. At least one of `files`, `groups`, `usb`, `pci` and `sysfs` says what its devices are."""
 
     name: str
     """Its name, such as "example.com/serial"."""
@@ -105,11 +105,11 @@ class Resource(Settings, frozen=True):
     groups: tuple[Group, ...] = ()
     """Files that a container gets together."""
     usb: tuple[UsbSelector, ...] = ()
-    """USB devices; each that one of the selectors selects is a device."""
+    """USB devices; each one that a selector matches is a device."""
     pci: tuple[PciSelector, ...] = ()
-    """PCI functions; each that one of the selectors selects is a device."""
+    """PCI functions; each one that a selector matches is a device."""
     sysfs: tuple[SysfsSelector, ...] = ()
-    """Other devices in sysfs; each that one of the selectors selects is a device."""
+    """Other devices in sysfs; each one that a selector matches is a device."""
     vfio: bool = False
     """Whether the devices are IOMMU groups, whose PCI functions are all bound to vfio-pci; `pci` selects them."""
     nodes: tuple[str, ...] = ()
@@ -122,8 +122,8 @@ class Resource(Settings, frozen=True):
     """How many containers can use each device at the same time. A container that gets several shares of a device gets
     its files once."""
     container_path: str = ""
-    """The path of its files in the container, with placeholders; the default is the same. A directory, with / at the
-    end, keeps the names of the files."""
+    """The path of its files in the container, with placeholders; the default is the path on the node. If it ends with
+    /, it is a directory, and the files keep their names."""
     permissions: Permissions = "rw"
     """What the container may do with the files: r(ead), w(rite) and m(knod)."""
     env: dict[str, str] = {}

@@ -26,7 +26,8 @@ Class = Annotated[
 Permissions = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^(?!.*(.).*\1)[rwm]{1,3}$", extra={"expected": "letters of rwm: r(ead), w(rite) and m(knod)"}
+        pattern=r"^(?!.*(.).*\1)[rwm]{1,3}$",
+        extra={"expected": "one or more of the letters r(ead), w(rite) and m(knod)"},
     ),
 ]
 Attribute = Annotated[
@@ -49,7 +50,7 @@ class Pairing(StrEnum):
     HARDWARE = "hardware"
     """Those of the same USB device or PCI function."""
     ORDER = "order"
-    """The first matches, the second ones and so on, in numeric order, as in the generic-device-plugin."""
+    """The first match of each path, then the second and so on, in numeric order, as in the generic-device-plugin."""
 
 
 class GroupFile(Settings, frozen=True):
@@ -58,12 +59,12 @@ class GroupFile(Settings, frozen=True):
     path: Pattern
     """Its path on the node; `*`, `?` and `[...]` match within one directory."""
     container_path: str = ""
-    """Its path in the container, with placeholders; the default is the same. A directory, with / at the end, keeps the
-    name of the file."""
+    """Its path in the container, with placeholders; the default is the path on the node. If it ends with /, it is a
+    directory, and the file keeps its name."""
     permissions: Permissions = "rw"
     """What the container may do with it: r(ead), w(rite) and m(knod)."""
     optional: bool = False
-    """Whether there is a device without this file."""
+    """Whether a device is served even if this file is missing."""
     mount: bool = False
     """Whether it is mounted like a directory or an ordinary file, rather than given as a device file."""
     read_only: bool = True
@@ -134,7 +135,7 @@ class SysfsSelector(Settings, frozen=True):
     attributes: dict[Attribute, str] = {}
     """Attributes of the device, such as `queue/rotational: "0"` (ATTR)."""
     parents: dict[Attribute, str] = {}
-    """Attributes that the device, or one that it is part of, has together (ATTRS)."""
+    """Attributes that the device or one of its parent devices must have, all on the same one (ATTRS)."""
     properties: dict[str, str] = {}
     """What the kernel announces about the device, such as `DEVTYPE: disk`, or udev has added to that, such as
     `ID_SERIAL_SHORT: A50285BI` (ENV). What udev adds is known only if /run/udev is there: a pod must mount it."""

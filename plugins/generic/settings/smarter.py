@@ -72,7 +72,7 @@ def smarter_resources(entries: Sequence[SmarterEntry], names: Sequence[str]) -> 
 
 
 def still_served(entries: Sequence[SmarterEntry], files: Mapping[str, str]) -> list[str]:
-    """Return those resources whose files an entry matches, if the files exist or not."""
+    """Return those resources whose files an entry matches, whether or not the files exist."""
     return [name for name, file in files.items() if any(any(_matches(entry, [file])) for entry in entries)]
 
 

@@ -63,7 +63,7 @@ async def test_a_gpu_that_is_not_free(node: Node, kubelet: FakeKubelet) -> None:
     tree.fill(4711, "0000:c1:00.0", 256 << 20, name="leftover")
     _start(node, "reset: {timeout: 0}")
     await kubelet.wait_for("amd.com/gpu", 1)
-    with pytest.raises(ContainerStartError, match=r"other processes fill the GPU: process 4711 \(leftover\)"):
+    with pytest.raises(ContainerStartError, match=r"other processes hold memory on the GPU: process 4711 \(leftover\)"):
         await kubelet.admit("job", {"amd.com/gpu": 1})
     await kubelet.remove("job")
     tree.exit(4711)

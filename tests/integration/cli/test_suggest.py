@@ -65,7 +65,7 @@ def test_plugins_with_hardware(tmp_path: Path) -> None:
         "own yes unknown: its code was not loaded; --load loads it",
         *(f"{name} not in circus.ini none" for name in OTHERS),
     ]
-    assert "No plugin" not in done.stdout
+    assert "Nothing to do" not in done.stdout
     done = _suggest(tmp_path, "--json", "--load")
     plugins = {plugin.pop("plugin"): plugin for plugin in map(json.loads, done.stdout.splitlines())}
     own = {"starts": True, "hardware": ["a thing from 0000:01:00.0"], "problems": [], "loaded": True}
@@ -78,4 +78,5 @@ def test_a_node_without_hardware(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "host").mkdir()
     done = _suggest(tmp_path)
-    assert done.stdout.splitlines()[-1] == "No plugin that is off has hardware here, by circus.ini."
+    said = "Nothing to do: by circus.ini, each plugin that has hardware on this node starts with the hub."
+    assert done.stdout.splitlines()[-1] == said

@@ -168,9 +168,12 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
             'resources[0].nodes[0]: unknown key "hostpath"; did you mean host_path?',
         ),
         ("resources: [{name: a/b}, {devices: many}]", "resources[1].devices: expected a whole number, got text"),
-        ("resources: [{devices: -1}]", "resources[0].devices: expected a whole number of at least 0"),
-        ("resources: [{numa: [0, -1]}]", "resources[0].numa[1]: expected a whole number of at least 0"),
-        ("resources: [{nodes: [{permissions: rx}]}]", "resources[0].nodes[0].permissions: expected letters of rwm"),
+        ("resources: [{devices: -1}]", "resources[0].devices: expected a whole number that is at least 0"),
+        ("resources: [{numa: [0, -1]}]", "resources[0].numa[1]: expected a whole number that is at least 0"),
+        (
+            "resources: [{nodes: [{permissions: rx}]}]",
+            "resources[0].nodes[0].permissions: expected one or more of the letters",
+        ),
         (
             "resources: [{env: {A: '{name}'}}]",
             'resources[0]: "{name}" is not a valid template ({name} is unknown), expected no placeholders other',

@@ -29,7 +29,7 @@ def _check(tree: AmdTree, name: str, settings: object = AT_ONCE, broken: str = "
     reset(ResetDevice(name, nodes, str(tree.root), broken), settings)
 
 
-def test_a_gpu_that_another_process_fills(tree: AmdTree) -> None:
+def test_a_gpu_whose_memory_another_process_holds(tree: AmdTree) -> None:
     """The container is refused, and the reason names the process."""
     tree.fill(4711, FIRST, 3 << 30)
     with pytest.raises(ResetFailed, match=r"process 4711 \(python3\) with 3072 MiB, even after 0 s"):

@@ -191,7 +191,7 @@ def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
     tree.virtual("snd/timer", "sound")
     found, excluded = scan(plugin_for(tree.root, resource(files=["/etc/passwd", "/dev/snd"])))
     assert [files(device) for device in found] == [[("/dev/snd", "/dev/snd", "rw")]]
-    assert excluded == {"example.com/x /etc/passwd": "it is not a device file: give it to containers by mounts"}
+    assert excluded == {"example.com/x /etc/passwd": "it is not a device file: list it under mounts instead"}
 
 
 def test_files_that_any_user_may_create_are_not_found_by_chance(tree: GenericTree) -> None:

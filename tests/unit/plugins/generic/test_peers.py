@@ -111,7 +111,7 @@ def test_mounts(tree: GenericTree) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"devices": [{"name": "video", "groups": []}]}, "devices need a domain"),
+        ({"devices": [{"name": "video", "groups": []}]}, 'devices need the key "domain"'),
         (_settings({"name": "v", "groups": []}), 'devices[0]: name is "v"'),
         (_settings({"name": "vv", "groups": [{"paths": [{"pth": "/dev/x"}]}]}), 'unknown key "pth"'),
         (_settings({"name": "vv", "groups": [{"paths": [{"path": "/x"}], "usb": [{"vendor": "1"}]}]}), "paths and usb"),

@@ -55,7 +55,7 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("shared-dev-num: 0", "shared-dev-num: expected a whole number of at least 1"),
+        ("shared-dev-num: 0", "shared-dev-num: expected a whole number that is at least 1"),
         ("shared_dev_num: 2", "did you mean shared-dev-num?"),
         ("allocation-policy: spread", "expected one of none, balanced, packed"),
         ("monitoring-mode: both", "expected one of single, split"),
@@ -67,7 +67,7 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
         ("allow-ids: 0x56c0,", 'allow-ids: "" is not a device id'),
         ("exclude: ['00:02.0']", "exclude[0]: expected a PCI address such as"),
         ("render-env: RENDER NODES", "render-env: expected the name of a variable"),
-        ("temp-limit: 0", "temp-limit: expected a whole number of at least 1"),
+        ("temp-limit: 0", "temp-limit: expected a whole number that is at least 1"),
         ("xpumd-endpoint: xpumd.sock", "xpumd-endpoint: expected an absolute path"),
         ("xpumd-severity: bad", "expected one of warning, critical, failed"),
         (
