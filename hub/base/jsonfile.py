@@ -58,6 +58,16 @@ def read_file(path: Path, kind: type[State], *, max_bytes: int = MAX_STATE) -> S
         return None
 
 
+def put_aside(path: Path) -> str:
+    """Rename a file that cannot be read, so that a new one does not overwrite it; return where it is now."""
+    aside = path.with_suffix(".unreadable")
+    try:
+        path.replace(aside)
+    except OSError:
+        return str(path)
+    return str(aside)
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file's content; empty if it cannot be read."""
     # Imported here: it loads OpenSSL, which takes milliseconds of each reset process, and those need no digests.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
-from hub.base.jsonfile import read_file
+from hub.base.jsonfile import put_aside, read_file
 from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
@@ -211,22 +211,12 @@ def _read(path: Path | None) -> dict[str, HealthRecord]:
     try:
         records = read_file(path, dict[str, HealthRecord]) or {}
     except UnreadableError as error:
-        get_logger().error("health file unreadable", reason=str(error), kept=_put_aside(path))
+        get_logger().error("health file unreadable", reason=str(error), kept=put_aside(path))
         return {}
     for record in records.values():
         record.abort_recovery()
         record.clear_admin_fault(ADMIN_RESET)
     return records
-
-
-def _put_aside(path: Path) -> str:
-    """Rename the file; return where it is now."""
-    aside = path.with_suffix(".unreadable")
-    try:
-        path.replace(aside)
-    except OSError:
-        return str(path)
-    return str(aside)
 
 
 def _written(path: Path | None) -> float:
