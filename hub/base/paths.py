@@ -114,6 +114,10 @@ class RunDir:
         """The health of a plugin's devices. It belongs to the node, not to one hub."""
         return node_path(self.path, plugin, "health.json")
 
+    def history(self, plugin: str) -> Path:
+        """Which containers used a plugin's devices. It belongs to the node, not to one hub."""
+        return node_path(self.path, plugin, "history.json")
+
     def check_readable(self) -> None:
         """Check that this user can read the directory; it need not exist yet.
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hub.base.jsonfile import replace_file
@@ -37,6 +38,21 @@ class StatusFile:
         """Write the file soon if it has been removed, or if another process has replaced or changed it."""
         if self._path and not self._is_intact(self._path):
             self.mark_changed()
+
+    def touch(self, moment: int) -> None:
+        """Set the file's modification time, in Unix time, which takes no disk space; write the file if it was changed.
+
+        Args:
+            moment: The time, not before the last write.
+        """
+        if self._path is None:
+            return
+        if self._written is None or self._failure or not self._is_intact(self._path):
+            self.write()
+            return
+        with suppress(OSError):
+            os.utime(self._path, (moment, moment), follow_symlinks=False)
+            self._written = self._path.lstat()
 
     def write(self) -> str:
         """Write the file now. A failure, such as a full disk, must not stop the process; it is logged once.

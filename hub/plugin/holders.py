@@ -10,6 +10,7 @@ from hub.base.statusfile import StatusFile
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.keys import physical_key
+from hub.plugin.history import History
 
 INTERVAL = 30.0
 """Seconds between requests while a container is using a device: nothing reports when the container releases it."""
@@ -43,17 +44,19 @@ class Holders:
         plugin_dir: The kubelet's plugin directory.
         inventory: The plugin's devices.
         status: Written when an answer differs from the previous one.
+        history: Keeps what the answers say, and the health of the devices in use.
 
     Attributes:
         socket: The socket of the kubelet's pod resources API.
         known: Whether the last request was answered.
     """
 
-    def __init__(self, plugin_dir: Path, inventory: Inventory, status: StatusFile) -> None:
+    def __init__(self, plugin_dir: Path, inventory: Inventory, status: StatusFile, history: History) -> None:
         self.socket = pod_resources_socket(plugin_dir)
         self.known = False
         self._inventory = inventory
         self._status = status
+        self._history = history
         self._requested = asyncio.Event()
         self._answer: DeviceHolders = {}
         """The devices on the whole node that are in use."""
@@ -90,6 +93,7 @@ class Holders:
             self._keys = {device: key for device, key in self._keys.items() if device in self._answer} | offered
             for resource in self._inventory:
                 resource.note_use(self.of(resource.name))
+            self._history.update(self._answer)
         if before != (self._holders, self.known):
             self._status.mark_changed()
         return self.known
@@ -122,6 +126,7 @@ class Holders:
         while True:
             version = self._inventory.version.number
             self._remember()
+            self._history.note_health()
             await self._inventory.version.wait_beyond(version)
 
     def _remember(self) -> dict[tuple[str, str], str]:

@@ -24,6 +24,7 @@ from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.scanner import Scanner
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
+from hub.plugin.history import History
 from hub.plugin.holders import Holders
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
@@ -51,6 +52,7 @@ class PluginFiles:
         self.run_dir = run_dir if exists else None
         self.report = run_dir.report(name) if exists else None
         self.health = run_dir.health(name) if exists else None
+        self.history = run_dir.history(name) if exists else None
         self.heartbeat = run_dir.heartbeat(name) if exists else None
         self.admin_socket = run_dir.admin_socket(name) if exists else None
 
@@ -86,7 +88,8 @@ class PluginProcess:
         self._ownership = Ownership(files.run_dir, files.name, plugin_dir)
         self._health = HealthStore(files.health, plugin.recovery, self._ownership)
         self._inventory = self._make_inventory(plugin, plugin_dir)
-        self._holders = Holders(plugin_dir, self._inventory, self._status)
+        self._history = History(files.history, self._inventory, self._ownership, self._metrics)
+        self._holders = Holders(plugin_dir, self._inventory, self._status, self._history)
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
         self._prober = self._make_prober(plugin, plugin_dir)
         self._api = self._make_api(plugin, plugin_dir, files.instance)

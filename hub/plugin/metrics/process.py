@@ -23,7 +23,7 @@ class Call:
 
 
 class ProcessMetrics:
-    """The metrics of one plugin process; they count from its start.
+    """The metrics of one plugin process; they count from its start, except for the time for which devices are in use.
 
     Attributes:
         pending: The calls that are being answered now, without ListAndWatch, which does not end.
@@ -35,6 +35,7 @@ class ProcessMetrics:
         self._lists: Counter[_Labels] = Counter()
         self._transitions: Counter[_Labels] = Counter()
         self._registrations: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
+        self._held_seconds: Mapping[_Labels, float] = {}
         self._resets: defaultdict[_Labels, Histogram] = defaultdict(Histogram)
         self._scans = Histogram()
 
@@ -68,6 +69,13 @@ class ProcessMetrics:
         """Measure a registration, in seconds since the moment it became possible."""
         self._registrations[("resource", resource),].observe(seconds)
 
+    def set_held_seconds(self, seconds: Mapping[tuple[str, str], int]) -> None:
+        """Set the time for which containers have used devices, by resource and namespace."""
+        self._held_seconds = {
+            (("resource", resource), ("namespace", namespace)): float(held)
+            for (resource, namespace), held in seconds.items()
+        }
+
     def reset_ended(self, outcome: str, seconds: float) -> None:
         """Measure a reset."""
         self._resets[("outcome", outcome),].observe(seconds)
@@ -90,6 +98,11 @@ class ProcessMetrics:
                 "dphub_registration_duration_seconds",
                 "Time from the start of the kubelet, or of the plugin if later, until a resource was registered.",
                 self._registrations,
+            ),
+            _metric(
+                "dphub_device_held_seconds_total",
+                "Time for which containers used devices, by namespace, summed over the devices.",
+                self._held_seconds,
             ),
             _metric("dphub_reset_duration_seconds", "Resets of devices, by outcome.", self._resets),
             _metric("dphub_scan_duration_seconds", "Scans of the hardware.", {(): self._scans}),

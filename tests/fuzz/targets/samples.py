@@ -8,6 +8,7 @@ from hub.api.affinity import AllocationHint
 from hub.api.metrics import Histogram, Kind, Metric, Sample
 from hub.kubelet.checkpoint import CHECKPOINT
 from hub.model.heartbeat import HeartbeatReport
+from hub.model.history import Allocation, AllocationHistory, DeviceSeconds, HealthChange
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RestartReason, RunState
 from hub.model.plugin import (
     ConfigFile,
@@ -126,6 +127,21 @@ HEALTH = {
     f"{STUB} stub-1": HealthRecord(recovering_since=1.7e9, recovering_until="60 s without a fault"),
 }
 
+HISTORY = AllocationHistory(
+    (
+        Allocation(STUB, "stub-9", "default/old/main", 1_700_000_000, 1_700_000_030),
+        Allocation(
+            STUB,
+            "stub-0",
+            "default/trainer/main",
+            1_700_000_000,
+            physical="card-0",
+            health=(HealthChange(1_700_000_010, "unhealthy", "ECC"),),
+        ),
+    ),
+    (DeviceSeconds(STUB, "default", 30),),
+)
+
 REPORTS: Mapping[str, bytes] = {
     "dphub.json": msgspec.json.encode(INSTANCE),
     "dphub.stub.json": msgspec.json.encode(REPORT),
@@ -139,6 +155,7 @@ LOGS: Mapping[str, bytes] = {"dphub.log": LOG, "dphub.log.1": LOG, "dphub.stub.l
 
 PLUGIN_FILES: Mapping[str, bytes] = {
     "node/stub.health.json": msgspec.json.encode(HEALTH),
+    "node/stub.history.json": msgspec.json.encode(HISTORY),
     "node/gpu.allocated.json": msgspec.json.encode(AllocationHint(1e9, ("0000:07:00.0",), "gpu")),
     "node/ib.unbound/0000:07:00.1": b"mlx5_core\nit did not answer",
     "dphub.stub.log": LOG,

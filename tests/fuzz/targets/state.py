@@ -21,6 +21,7 @@ from hub.cli import cli
 from hub.kubelet.checkpoint import Checkpoint
 from hub.plugin.health.record import BROKEN
 from hub.plugin.health.store import HealthStore
+from hub.plugin.history import History
 from hub.plugin.ownership import Ownership
 from hub.status.prometheus import expose
 from hub.status.reader import Reader
@@ -35,6 +36,7 @@ from tests.fuzz.choices import Choices
 from tests.fuzz.pieces import Directory, Input, Piece, edited_files
 from tests.fuzz.target import Fault, Target
 from tests.fuzz.targets.samples import LOGS, PID, PLUGIN_FILES, REPORTS
+from tests.unit.plugin.plugin_setup import Setup
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -167,7 +169,7 @@ class Commands(Target):
 
 
 class PluginFiles(Target):
-    """Health, hints, records of resets, MPS markers, faults of the stub, a log, and the kubelet's checkpoint."""
+    """Health, history, hints, records of resets, MPS markers, faults of the stub, a log, the kubelet's checkpoint."""
 
     inputs = 1200
 
@@ -195,8 +197,21 @@ class PluginFiles(Target):
         store.advance()
         _ = store.failing(BROKEN)
         _remove(root / "node/stub.health.unreadable")
+        self._read_history(root)
         Checkpoint(root).held("example.com/stub")
         read_faults(root / "stub-faults.yaml")
+
+    def _read_history(self, root: Path) -> None:
+        """Read what a process finds at its start, and end all of it, without writing; no counter is negative."""
+        it = Setup()
+        history = History(root / "node/stub.history.json", it.inventory, it.ownership, it.metrics)
+        history._load()
+        history._end_others({}, 1_800_000_000)
+        history._publish_seconds()
+        found = [each.value for metric in it.metrics.metrics() if "held" in metric.name for each in metric.samples]
+        if any(isinstance(value, float) and value < 0 for value in found):
+            raise Fault("a negative counter")
+        _remove(root / "node/stub.history.unreadable")
 
     def close(self) -> None:
         """Close the event loop."""

@@ -61,3 +61,29 @@ async def test_a_report_that_is_intact(tmp_path: Path) -> None:
         file.restore()
         await asyncio.sleep(2 * WRITE_DELAY)
     assert path.stat().st_ino == before
+
+
+def test_the_time_of_a_file(tmp_path: Path) -> None:
+    """It is set without writing the file, unless another process has removed the file, or the last write failed."""
+    path = tmp_path / "report"
+    content = {"state": "registered"}
+    file = StatusFile(path, lambda: content)
+    file.write()
+    before = path.stat().st_ino
+    file.touch(1000)
+    file.touch(2000)
+    assert (path.stat().st_ino, path.stat().st_mtime) == (before, 2000)
+    path.unlink()
+    file.touch(3000)
+    assert path.stat().st_size
+
+
+async def test_a_file_whose_time_was_set_is_intact(tmp_path: Path) -> None:
+    """It is not taken for one that another process has changed."""
+    path = tmp_path / "report"
+    file = StatusFile(path, lambda: {"state": "registered"})
+    file.write()
+    file.touch(1000)
+    file.restore()
+    await asyncio.sleep(2 * WRITE_DELAY)
+    assert path.stat().st_mtime == 1000

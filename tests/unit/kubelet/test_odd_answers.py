@@ -109,7 +109,7 @@ async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
     """It asks again, and knows the holders as soon as the kubelet's answer is one."""
     socket = pod_resources_socket(tmp_path / "device-plugins")
     it = Setup()
-    holders = Holders(tmp_path / "device-plugins", it.inventory, it.status)
+    holders = Holders(tmp_path / "device-plugins", it.inventory, it.status, it.history)
     async with kubelet_answering(socket, ODD["bytes"]):
         with capture_logs() as log:
             running = asyncio.create_task(holders.run())

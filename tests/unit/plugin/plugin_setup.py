@@ -13,6 +13,7 @@ from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.resource import ResourceDevices
 from hub.plugin.devices.scan import Scan
 from hub.plugin.health.store import DeviceHealth, HealthStore
+from hub.plugin.history import History
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership
 
@@ -39,7 +40,7 @@ class Setup:
         make_store: Callable[[None, RecoveryPolicy, Ownership], CountingStore] = CountingStore,
         plugin_dir: Path = Path("/nonexistent"),
     ) -> None:
-        ownership = Ownership(None, "stub", Path())
+        self.ownership = ownership = Ownership(None, "stub", Path())
         self.store = make_store(None, RecoveryPolicy(), ownership)
         self.metrics = ProcessMetrics()
         self.status = StatusFile(None, dict)
@@ -51,6 +52,7 @@ class Setup:
             metrics=self.metrics,
             status=self.status,
         )
+        self.history = History(None, self.inventory, ownership, self.metrics)
 
     def scan(self, *devices: Device) -> None:
         """Find these devices."""

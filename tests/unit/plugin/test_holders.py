@@ -13,13 +13,17 @@ from hub.api.health import ProbePolicy
 from hub.api.host import Host
 from hub.api.plugin import Plugin, Settings
 from hub.api.runtime import Runtime
+from hub.base.jsonfile import read_file
 from hub.base.tasks import Tasks
 from hub.kubelet.podresources import pod_resources_socket
+from hub.model.history import AllocationHistory
 from hub.plugin import holders as module
 from hub.plugin.health.record import Fault
+from hub.plugin.history import History
 from hub.plugin.holders import Holder, Holders
 from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
+from hub.testing.waiting import wait_until
 from tests.unit.plugin.plugin_setup import STUB, CountingStore, Setup
 
 PATIENCE = 60.0
@@ -57,7 +61,7 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
     """Those of all its shares, each once; other plugins' resources do not count."""
     it = Setup()
     it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "a"): "ns/pod/main", (STUB, "b"): "ns/pod/main", ("other.com/x", "c"): "ns/x/main"}
     assert await holders.refresh()
     assert holders.of_device("card") == [Holder("ns/pod/main")]
@@ -68,7 +72,7 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
 async def test_an_answer_before_the_first_scan(kubelet: Kubelet, plugin_dir: Path) -> None:
     """What the kubelet answered counts as soon as the devices are known: nothing is shown as free that is in use."""
     it = Setup()
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "a"): "pod"}
     assert await holders.refresh()
     it.scan(Device("a"))
@@ -78,7 +82,7 @@ async def test_an_answer_before_the_first_scan(kubelet: Kubelet, plugin_dir: Pat
 async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet, plugin_dir: Path) -> None:
     """Its container still has the physical device, though the plugin no longer offers it."""
     it = Setup()
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     running = asyncio.create_task(holders.run())
     it.scan(Device("old", physical="card"), Device("other", physical="second"))
     await asyncio.sleep(0.01)
@@ -98,7 +102,7 @@ async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubel
     """Such as one from before a restart of the plugin; a whole device is no share of another."""
     it = Setup()
     it.scan(Device("new", physical="card"), Device("whole"))
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "old"): "ns/pod/main"}
     assert await holders.refresh()
     (found,) = holders.of_device("card")
@@ -110,7 +114,7 @@ async def test_without_an_answer_nothing_is_known(kubelet: Kubelet, plugin_dir: 
     """And nothing is forgotten."""
     it = Setup()
     it.scan(Device("old", physical="card"))
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "old"): "ns/pod/main"}
     assert await holders.refresh()
     it.scan(Device("new", physical="card"))
@@ -120,6 +124,27 @@ async def test_without_an_answer_nothing_is_known(kubelet: Kubelet, plugin_dir: 
     kubelet.answer = {(STUB, "old"): "ns/pod/main"}
     assert await holders.refresh()
     assert holders.of_device("card") == [Holder("ns/pod/main")]
+
+
+async def test_the_history_has_what_happens_between_answers(kubelet: Kubelet, plugin_dir: Path, tmp_path: Path) -> None:
+    """A device that becomes unhealthy is in the history of its container at once, without another request."""
+    it = Setup()
+    file = tmp_path / "history.json"
+    history = History(file, it.inventory, it.ownership, it.metrics)
+    holders = Holders(plugin_dir, it.inventory, it.status, history)
+    it.scan(Device("a"))
+    kubelet.answer = {(STUB, "a"): "ns/pod/main"}
+    running = asyncio.create_task(holders.run())
+
+    def reasons() -> list[str]:
+        found = read_file(file, AllocationHistory)
+        return [change.reason for each in found.allocations for change in each.health] if found else []
+
+    await wait_until(file.exists, "the history")
+    it.scan(Device("a", unhealthy="no link"))
+    await wait_until(lambda: reasons() == ["no link"], "the change of health")
+    assert kubelet.asked == 1
+    running.cancel()
 
 
 class _FailingStore(CountingStore):
@@ -149,7 +174,7 @@ async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
     store = it.store
     assert isinstance(store, _FailingStore)
     plugin = _Resettable(Settings(), Host(), Runtime())
-    holders = Holders(plugin_dir, it.inventory, it.status)
+    holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     resets = ResetService(plugin, store, it.inventory, it.metrics, it.status)
     prober = Prober(plugin, plugin_dir, inventory=it.inventory, health=store, resets=resets, holders=holders)
     it.scan(Device("a"))

@@ -13,6 +13,7 @@ from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError, decode_json
 from hub.model.check import CheckReport
 from hub.model.heartbeat import HeartbeatReport
+from hub.model.history import AllocationHistory
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.model.plugin import PluginReport
 from hub.plugin.health.record import HealthRecord
@@ -98,7 +99,9 @@ def _integers(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.IntType]:
         yield from _integers(part)
 
 
-@pytest.mark.parametrize("kind", [InstanceReport, PluginReport, HeartbeatReport, CheckReport, HealthRecord])
+@pytest.mark.parametrize(
+    "kind", [InstanceReport, PluginReport, HeartbeatReport, CheckReport, HealthRecord, AllocationHistory]
+)
 def test_an_integer_has_a_limit(kind: type) -> None:
     """In each report: one with more digits than any number needs would otherwise be an error wherever it is used."""
     integers = list(_integers(msgspec.inspect.type_info(kind)))

@@ -69,7 +69,7 @@ class Served:
             plugin,
             it.resource,
             resets=ResetService(plugin, it.store, it.inventory, it.metrics, it.status),
-            holders=Holders(plugin_dir, it.inventory, it.status),
+            holders=Holders(plugin_dir, it.inventory, it.status, it.history),
             ownership=ownership,
             metrics=it.metrics,
             status=it.status,
