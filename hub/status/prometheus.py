@@ -70,6 +70,7 @@ def _node_metrics(status: NodeStatus) -> Iterator[Metric]:
     yield Metric("dphub_memory_bytes", "Proportional set size of each process.", list(_memory(status)))
     yield from _process_metrics(plugins)
     yield from _resource_metrics(plugins)
+    yield Metric("dphub_device_held", "1 for each device that a container uses.", list(_held(plugins)))
 
 
 def _memory(status: NodeStatus) -> Iterator[Sample]:
@@ -116,6 +117,21 @@ def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     registrations = [Sample(resource.registrations, labels) for labels, resource in found]
     text = "Registrations that the kubelet has accepted since the plugin's process started."
     yield _counter("dphub_registrations_total", text, registrations)
+
+
+def _held(plugins: Sequence[PluginStatus]) -> Iterator[Sample]:
+    """Label each device in use with its container, as dcgm-exporter and the kubelet do, so that series can be joined.
+
+    During an upgrade two hubs report the same devices, and a join needs each of them once.
+    """
+    for plugin in plugins:
+        for resource in plugin.report.resources if plugin.condition is not Condition.SUPERSEDED else ():
+            used = [(device.id, device.physical, device.holder) for device in resource.devices if device.holder]
+            used += [(name, "", holder) for name, holder in resource.removed_in_use.items()]
+            for name, physical, holder in used:
+                container = zip(("namespace", "pod", "container"), holder.split("/", 2), strict=False)
+                labels = {"device": name, "physical": physical or name, **dict(container)}
+                yield Sample(1, {"plugin": plugin.name, "resource": resource.name, **labels})
 
 
 def _by_health(capacity: int, allocatable: int) -> Sequence[tuple[str, int]]:

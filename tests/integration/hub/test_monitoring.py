@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def _panels() -> Iterator[dict[str, Any]]:
 def _queries() -> list[str]:
     """The dashboard's queries, with values for Grafana's variables."""
     found = [target["expr"] for panel in _panels() for target in panel["targets"]]
-    return [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in found]
+    values = {"$__rate_interval": "5m", "$__range": "6h", "$instance": ".*"}
+    return [reduce(lambda text, name: text.replace(name, values[name]), values, query) for query in found]
 
 
 def test_the_alert_rules() -> None:
@@ -70,6 +72,54 @@ def _cells(at: dict[str, int]) -> Iterator[tuple[int, int]]:
     return ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"]))
 
 
+OF_A = 'instance="a",plugin="gpu",resource="nvidia.com/gpu"'
+
+
+def _held(device: str, physical: str, namespace: str, pod: str) -> str:
+    about = f'device="{device}",physical="{physical}",namespace="{namespace}",pod="{pod}",container="c"'
+    return f"dphub_device_held{{{OF_A},{about}}}"
+
+
+SERIES = {
+    _held("GPU-1::0", "GPU-1", "x", "p"): "1x2000",
+    _held("GPU-1::1", "GPU-1", "y", "q"): "1x2000",
+    _held("GPU-2", "GPU-2", "y", "q"): "1x2000",
+    'DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",gpu="0",pod="dcgm"}': "40x2000",
+    'DCGM_FI_DEV_GPU_UTIL{UUID="GPU-2",gpu="1",pod="dcgm"}': "80x2000",
+    'DCGM_FI_DEV_GPU_UTIL{UUID="GPU-3",gpu="2",pod="dcgm"}': "10x2000",
+    f'dphub_devices{{{OF_A},health="unhealthy"}}': "2x2000",
+    'dphub_device_held{instance="b",plugin="ib",resource="rdma/hca",device="1",physical="1",namespace="y"}': "1x2000",
+    'dphub_devices{instance="b",plugin="ib",resource="rdma/hca",health="unhealthy"}': "0x2000",
+    'dphub_devices{instance="b",plugin="gpu",resource="nvidia.com/gpu",health="unhealthy"}': "1x2000",
+    # One GPU in use all the time, and one from the tenth hour on, after a restart of its node.
+    f'dphub_device_held_seconds_total{{{OF_A},namespace="x"}}': "1000000+60x2000",
+    'dphub_device_held_seconds_total{instance="b",plugin="gpu",resource="nvidia.com/gpu",namespace="y"}': (
+        "5000x599 0+60x1400"
+    ),
+}
+"""What hubs and dcgm-exporters report each minute."""
+
+
+def test_the_queries_of_the_page(tmp_path: Path) -> None:
+    """Each gives what the page says, as Prometheus evaluates it."""
+    page = (PROJECT / "docs/operating.md").read_text()
+    of_pods, of_unhealthy, hours = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
+    held = [name for name in SERIES if name.startswith(f"dphub_device_held{{{OF_A}")]
+    expected = {
+        of_pods: {'{namespace="x",pod="p"}': 40, '{namespace="y",pod="q"}': 60},
+        of_unhealthy: dict.fromkeys(held, 1),
+        hours: {'{namespace="x"}': 24, '{namespace="y"}': 14},
+    }
+    tests = [
+        {"expr": query, "eval_time": "24h", "exp_samples": [{"labels": k, "value": v} for k, v in values.items()]}
+        for query, values in expected.items()
+    ]
+    series = [{"series": name, "values": values} for name, values in SERIES.items()]
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": tests}]}))
+    _promtool("test", "rules", str(file))
+
+
 async def test_metrics_of_a_whole_node() -> None:
     """Prometheus finds nothing to complain of, and every metric that a rule or a panel asks for is there."""
     async with operated() as node:
@@ -90,6 +140,7 @@ async def test_metrics_of_a_whole_node() -> None:
         assert await node.metric("dphub_ib_port_up") == 8
         assert await node.metric("dphub_ib_port_rate_bytes_per_second", device="mlx5_0") == 25e9
         assert await node.metric("dphub_devices_allocated", resource=GPU) == 2
+        assert await node.metric("dphub_device_held", resource=GPU, namespace="default", pod="trainer") == 2
         assert await node.metric("dphub_rpc_duration_seconds_count", method="Allocate", code="OK", plugin="gpu") == 1
         assert await node.metric("dphub_device_health_transitions_total", source="broken", health="unhealthy") == 1
         code, text = await node.get("/metrics")

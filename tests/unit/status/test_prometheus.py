@@ -1,0 +1,72 @@
+"""The metrics of a node, from its status: in process."""
+
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hub.model.hub import HubReport, ProcessReport, RunState
+from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus
+from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
+from hub.status.prometheus import expose
+
+
+def _node(condition: Condition, *devices: DeviceStatus, removed: Mapping[str, str]) -> NodeStatus:
+    resource = ResourceStatus(
+        "nvidia.com/gpu", "s", RegistrationStatus.REGISTERED, 0, devices=devices, removed_in_use=removed
+    )
+    plugin = PluginStatus(
+        name="gpu",
+        condition=condition,
+        message="",
+        last_heartbeat=0,
+        log_level="",
+        memory=None,
+        process=ProcessReport("gpu", RunState.RUNNING),
+        report=PluginReport("gpu", resources=(resource,)),
+    )
+    report = HubReport("1", 1, 0, "dphub", "", "", "")
+    hub = HubStatus(running=True, unresponsive=False, last_heartbeat=0, memory=None, report=report)
+    return NodeStatus(time=0, node="a", ok=True, ready=True, problems=(), hub=hub, plugins=(plugin,))
+
+
+def _held(status: NodeStatus) -> list[tuple[Mapping[str, str], float]]:
+    families = text_string_to_metric_families(expose(status, {}).decode())
+    (found,) = (family for family in families if family.name == "dphub_device_held")
+    return [(sample.labels, sample.value) for sample in found.samples]
+
+
+DEVICES = (
+    DeviceStatus("GPU-1::0", healthy=True, physical="GPU-1", holder="team-a/trainer/main"),
+    DeviceStatus("GPU-1::1", healthy=True, physical="GPU-1"),
+    DeviceStatus("card-2", healthy=False, reason="ECC", holder='team-b/odd"name/main'),
+)
+
+
+def _labels(device: str, physical: str, namespace: str, pod: str) -> dict[str, str]:
+    about = {"plugin": "gpu", "resource": "nvidia.com/gpu", "device": device, "physical": physical}
+    return about | {"namespace": namespace, "pod": pod, "container": "main"}
+
+
+def test_each_device_in_use_has_its_container() -> None:
+    """One series for each, healthy or not, and also for one that was removed; none for a device that is free."""
+    assert _held(_node(Condition.REGISTERED, *DEVICES, removed={"GPU-9": "team-a/old/main"})) == [
+        (_labels("GPU-1::0", "GPU-1", "team-a", "trainer"), 1),
+        (_labels("card-2", "card-2", "team-b", 'odd"name'), 1),
+        (_labels("GPU-9", "GPU-9", "team-a", "old"), 1),
+    ]
+
+
+def test_an_older_hub_reports_none() -> None:
+    """During an upgrade each device has one series, so that it can be joined."""
+    assert _held(_node(Condition.SUPERSEDED, *DEVICES, removed={})) == []
+
+
+@pytest.mark.parametrize("holder", ["pod", "a/b", "a/b/c/d", "/"])
+def test_a_holder_of_any_form(holder: str) -> None:
+    """What no kubelet reports is in the labels as far as it goes."""
+    ((labels, value),) = _held(_node(Condition.REGISTERED, DeviceStatus("x", healthy=True, holder=holder), removed={}))
+    assert "/".join(labels.get(name, "") for name in ("namespace", "pod", "container")).rstrip("/") == holder.rstrip(
+        "/"
+    )
+    assert value == 1
