@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.model import hub, plugin
+from hub.model import history, hub, plugin
 from hub.model import node as model
 from scripts.docstrings import field_texts
 
@@ -21,7 +21,9 @@ TARGET = ROOT / "docs" / "status.schema.json"
 def make_schema() -> str:
     """Return the JSON schema, with the docstring of each field."""
     schema = msgspec.json.schema(model.NodeStatus)
-    texts = {name: fields for module in (model, plugin, hub) for name, fields in field_texts(module).items()}
+    _, others = msgspec.json.schema_components([history.Allocation], ref_template="#/$defs/{name}")
+    schema["$defs"] |= others
+    texts = {name: fields for module in (model, plugin, hub, history) for name, fields in field_texts(module).items()}
     for name, definition in schema["$defs"].items():
         for field, described in definition.get("properties", {}).items():
             if text := texts.get(name, {}).get(field):

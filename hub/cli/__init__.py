@@ -31,6 +31,7 @@ SECTIONS = {
     "Inspect": {
         "status": ("status", "Show the hub, its plugins and resources, and what is wrong."),
         "devices": ("devices", "Show every device and the container that uses it."),
+        "history": ("history", "Show which containers used which devices, and when."),
         "logs": ("logs", "Show the latest log lines of one plugin or of all."),
         "health": ("health", "Check that the hub responds, for a container's health check."),
     },

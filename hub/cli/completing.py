@@ -1,4 +1,4 @@
-"""Completes plugins, resources and devices in a shell, from the files in the run directory.
+"""Completes plugins, resources, devices and pods in a shell, from the files in the run directory.
 
 A shell asks while the user types, so nothing slow is read, and errors are not shown.
 """
@@ -59,6 +59,12 @@ def _devices(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
         yield _best_name(known, begun), f"{known.resource} {known.device.health}"
 
 
+def _pods(status: NodeStatus) -> Iterator[tuple[str, str]]:
+    for known in known_devices(status):
+        if known.device.holder:
+            yield known.device.holder.rpartition("/")[0], f"pod that uses {known.resource}"
+
+
 def _releasable(status: NodeStatus, begun: str) -> Iterator[tuple[str, str]]:
     cordons = {(plugin.name, key): reason for plugin in status.plugins for key, reason in plugin.report.cordons.items()}
     for known in known_devices(status):
@@ -83,4 +89,5 @@ def _best_name(known: KnownDevice, begun: str) -> str:
 plugins = _completing(_plugins)
 devices = _completing(_devices)
 releasable = _completing(_releasable)
+used = _completing(lambda status, begun: [*_devices(status, begun), *_pods(status)])
 everything = _completing(lambda status, begun: [*_plugins(status), *_resources(status), *_devices(status, begun)])

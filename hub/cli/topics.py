@@ -41,7 +41,7 @@ VARIABLES = {
 _COMMAND_EXITS = {
     Exit.OK: "Success. For dphub status: nothing needs to be fixed.",
     Exit.FAILED: """The command failed, or its output could not be written. For dphub status: something needs to be
-        fixed. For dphub devices: the hub is not running, and the last known state was shown.""",
+        fixed. For dphub devices and dphub history: the hub is not running, and the last known state was shown.""",
     Exit.USAGE: """Nothing was done: a flag or a file is invalid, there is no such plugin, device or hub, the hub is not
         running, or the plugin does not answer.""",
 }
@@ -68,6 +68,7 @@ def _files() -> Iterable[tuple[str, Iterable[Row]]]:
         run_dir.stack("PLUGIN"): "the stacks of a plugin's threads when it hung or crashed",
         run_dir.admin_socket("PLUGIN"): "the socket for cordon, uncordon, reset and log-level",
         run_dir.health("PLUGIN"): "cordons, and why devices are not healthy; kept across restarts",
+        run_dir.history("PLUGIN"): "which containers used a plugin's devices; kept across restarts (dphub history)",
     }
     yield (
         f"The run directory is {RUN_DIR}, unless --run-dir or DPHUB_RUN_DIR names another. INSTANCE is the hub's name.",

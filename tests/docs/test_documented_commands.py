@@ -10,6 +10,7 @@ DOCUMENTS = ("README.md", "docs/operating.md")
 NEED_A_HUB = (
     "status",
     "devices",
+    "history",
     "logs",
     "restart",
     "stop",

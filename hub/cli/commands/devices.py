@@ -14,7 +14,7 @@ from hub.base.wording import did_you_mean
 from hub.cli.completing import everything
 from hub.cli.render.text import click_errors, echo, echo_json, examples
 from hub.cli.target import TargetHub, hub_options
-from hub.model.node import NodeStatus
+from hub.model.node import NodeStatus, PluginStatus
 from hub.status.lookup import KnownDevice, display_names, excluded, group_names, matching_devices, unknown
 
 
@@ -121,9 +121,14 @@ def _print_missing(status: NodeStatus, wanted: str | None) -> int:
         echo(f"{wanted} is stopped; start it with dphub start {wanted}", error=True)
     if silent := unknown(asked).removeprefix("; "):
         echo(f"Incomplete: {silent}.", error=True)
-    if any(plugin.report.resources and not plugin.report.holders_known for plugin in status.plugins):
-        echo("Cannot determine which containers use which devices: the pod resources API is unavailable.", error=True)
+    print_unknown_holders(status.plugins)
     return Exit.OK
+
+
+def print_unknown_holders(plugins: Iterable[PluginStatus]) -> None:
+    """Say so if it is not known which containers use the devices of plugins."""
+    if any(plugin.report.resources and not plugin.report.holders_known for plugin in plugins):
+        echo("Cannot determine which containers use which devices: the pod resources API is unavailable.", error=True)
 
 
 def _lines(status: NodeStatus, wanted: str | None) -> Iterable[dict[str, object]]:

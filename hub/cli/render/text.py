@@ -65,6 +65,14 @@ def ago(moment: float) -> str:
     return duration(time.time() - moment) if moment else "-"
 
 
+def moment(seconds: float) -> str:
+    """Format a Unix time as local date and time; one that no clock shows as its number."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"
+
+
 def duration(seconds: float) -> str:
     """Format seconds in the two largest units."""
     left = max(0, int(seconds))

@@ -127,6 +127,7 @@ HEALTH = {
     f"{STUB} stub-1": HealthRecord(recovering_since=1.7e9, recovering_until="60 s without a fault"),
 }
 
+HISTORY_FILE = "node/stub.history.json"
 HISTORY = AllocationHistory(
     (
         Allocation(STUB, "stub-9", "default/old/main", 1_700_000_000, 1_700_000_030),
@@ -155,7 +156,7 @@ LOGS: Mapping[str, bytes] = {"dphub.log": LOG, "dphub.log.1": LOG, "dphub.stub.l
 
 PLUGIN_FILES: Mapping[str, bytes] = {
     "node/stub.health.json": msgspec.json.encode(HEALTH),
-    "node/stub.history.json": msgspec.json.encode(HISTORY),
+    HISTORY_FILE: msgspec.json.encode(HISTORY),
     "node/gpu.allocated.json": msgspec.json.encode(AllocationHint(1e9, ("0000:07:00.0",), "gpu")),
     "node/ib.unbound/0000:07:00.1": b"mlx5_core\nit did not answer",
     "dphub.stub.log": LOG,

@@ -35,7 +35,7 @@ from plugins.stub.faults import read_faults
 from tests.fuzz.choices import Choices
 from tests.fuzz.pieces import Directory, Input, Piece, edited_files
 from tests.fuzz.target import Fault, Target
-from tests.fuzz.targets.samples import LOGS, PID, PLUGIN_FILES, REPORTS
+from tests.fuzz.targets.samples import HISTORY_FILE, LOGS, PID, PLUGIN_FILES, REPORTS
 from tests.unit.plugin.plugin_setup import Setup
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -125,7 +125,7 @@ class Web(Target):
 
 
 class Commands(Target):
-    """The same files and the logs, as commands show them: without an exception and without control characters."""
+    """The same files, the logs and a history, as commands show them: without exceptions and control characters."""
 
     inputs = 700
     COMMANDS: ClassVar[Sequence[Sequence[str]]] = (
@@ -134,21 +134,24 @@ class Commands(Target):
         ("status", "--json"),
         ("devices",),
         ("devices", "card-0"),
+        ("history",),
+        ("history", "stub-0", "--json"),
         ("logs", "-n", "0"),
         ("logs", "stub", "--json"),
         ("health",),
         ("cordon", "stub-0"),
         ("restart", "stub"),
     )
+    FILES: ClassVar[Mapping[str, bytes]] = REPORTS | LOGS | {HISTORY_FILE: PLUGIN_FILES[HISTORY_FILE]}
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._files = _directory(directory / "run", REPORTS | LOGS)
+        self._files = _directory(directory / "run", self.FILES)
 
     def make(self, choices: Choices) -> Input:
         """Choose a command and change the files."""
         words = choices.below(len(self.COMMANDS))
-        return [Piece(str(words), "command"), *edited_files(choices, REPORTS | LOGS)]
+        return [Piece(str(words), "command"), *edited_files(choices, self.FILES)]
 
     def consume(self, pieces: Input) -> None:
         """Run the command."""
@@ -204,7 +207,7 @@ class PluginFiles(Target):
     def _read_history(self, root: Path) -> None:
         """Read what a process finds at its start, and end all of it, without writing; no counter is negative."""
         it = Setup()
-        history = History(root / "node/stub.history.json", it.inventory, it.ownership, it.metrics)
+        history = History(root / HISTORY_FILE, it.inventory, it.ownership, it.metrics)
         history._load()
         history._end_others({}, 1_800_000_000)
         history._publish_seconds()

@@ -17,7 +17,8 @@ from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.paths import RunDir
 from hub.cli import cli
 from hub.cli.commands.devices import devices
-from hub.cli.completing import Complete, everything, releasable
+from hub.cli.completing import Complete, everything, releasable, used
+from hub.model.history import Allocation, AllocationHistory, HealthChange
 from hub.model.hub import HubReport, InstanceReport, LastExit, ProcessReport, RunState
 from hub.model.plugin import (
     DeviceStatus,
@@ -99,6 +100,10 @@ def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
     )
     run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub, (process,))))
     run_dir.report("stub").write_bytes(msgspec.json.encode(report))
+    change = HealthChange(1, hostile(), hostile())
+    allocation = Allocation(hostile(), hostile(), hostile(), 1, physical=hostile(), health=(change,))
+    run_dir.history("stub").parent.mkdir(exist_ok=True)
+    run_dir.history("stub").write_bytes(msgspec.json.encode(AllocationHistory((allocation,))))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,8 @@ def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
         ("devices", ["stub"]),
         ("devices", ["0x"]),
         ("devices", ["--json"]),
+        ("history", []),
+        ("history", ["--json"]),
     ],
 )
 def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: str, words: list[str]) -> None:
@@ -124,7 +131,7 @@ def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], 
         assert "x" in result.output
 
 
-@pytest.mark.parametrize("complete", [everything, releasable])
+@pytest.mark.parametrize("complete", [everything, releasable, used])
 def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str], complete: Complete) -> None:
     """Names that cannot be typed are not offered, and descriptions are printable."""
     context = click.Context(devices)
