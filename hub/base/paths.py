@@ -39,6 +39,10 @@ SERVING_DIR = "serving"
 """The directory, inside the run directory, in which the plugins of all hubs show which of them serve. Each of them
 watches it, so it contains nothing that changes while no hub comes or goes."""
 
+SUMMARY_DIR = "summary"
+"""The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount
+it, because it contains nothing with which that could control a hub."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -71,6 +75,11 @@ class RunDir:
     def hub_report(self) -> Path:
         """The report of the hub, replaced atomically on every change."""
         return self.path / f"{self.instance}.json"
+
+    @property
+    def summary(self) -> Path:
+        """What `hub.status.summary` says, for scripts; its mtime shows that the hub keeps it up to date."""
+        return self.path / SUMMARY_DIR / self.instance
 
     @property
     def hub_heartbeat(self) -> Path:

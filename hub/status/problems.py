@@ -75,7 +75,12 @@ def is_ready(hub: HubStatus, plugins: Iterable[PluginStatus]) -> bool:
     Failing allocations and resets are errors that do not count. Any pod can trigger them at any time: a user whose
     pods fail could otherwise make hubs unready, and thereby stop the rollout that fixes them.
     """
-    return hub.running and not any(plugin.condition in _NOT_READY or _is_idle_by_fault(plugin) for plugin in plugins)
+    return hub.running and all(is_plugin_ready(plugin) for plugin in plugins)
+
+
+def is_plugin_ready(plugin: PluginStatus) -> bool:
+    """Return whether a plugin is registered, or has a reason not to be that is not an error."""
+    return plugin.condition not in _NOT_READY and not _is_idle_by_fault(plugin)
 
 
 def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -152,7 +157,7 @@ def _plugin_problems(
     yield from _task_problems(about, report.failures, f"dphub logs {about}")
     for resource in report.resources:
         yield from _resource_problems(plugin, resource)
-        yield from _device_problems(about, resource, ambiguous)
+        yield from device_problems(about, resource, ambiguous)
     yield from _exclusions(about, report.excluded)
     yield from _unmatched(about, report.unmatched)
     yield from (Problem(Severity.INFO, about, note) for note in report.notes)
@@ -194,8 +199,14 @@ def _resource_problems(plugin: PluginStatus, resource: ResourceStatus) -> Iterat
         yield Problem(Severity.INFO, about, f"{resource.name}: the plugin found no device for it")
 
 
-def _device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[str]) -> Iterator[Problem]:
-    """Report one problem for all devices with the same reason: if a driver hangs, there may be thousands."""
+def device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[str] = ()) -> Iterator[Problem]:
+    """Report one problem for all devices with the same reason: if a driver hangs, there may be thousands.
+
+    Args:
+        about: The plugin.
+        resource: A resource of the plugin.
+        ambiguous: Ids that more than one resource has, for the remedies.
+    """
     groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
         if not device.healthy:

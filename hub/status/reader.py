@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from hub.base.errors import HubError
 from hub.base.instances import holds_lock
 from hub.base.jsonfile import read_file
@@ -57,13 +59,16 @@ class Reader:
             return self._report_of(process, self._run_dir.heartbeat(process.name), HeartbeatReport)
         return None
 
-    def status(self, *, running: bool, unresponsive: bool = False, unreachable: bool = False) -> NodeStatus:
+    def status(
+        self, *, running: bool, unresponsive: bool = False, unreachable: bool = False, memory: bool = True
+    ) -> NodeStatus:
         """Read the status of the node.
 
         Args:
             running: Whether the hub's process exists, which its file cannot show.
             unresponsive: Whether that process has had no heartbeat for a long time, which it cannot report itself.
             unreachable: Whether nothing listens on its control socket, which it does not notice itself.
+            memory: Whether to read the memory of the processes, which takes most of the time.
 
         Raises:
             HubError: no hub has ever run.
@@ -79,7 +84,8 @@ class Reader:
         if hub.running and unreachable:
             pid = hub.report.pid
             known.append(Problem(Severity.ERROR, "hub", unreachable_problem(pid), unreachable_remedy(pid)))
-        return _node_status(hub, plugins, problems_of(hub, plugins, known))
+        status = _node_status(hub, plugins, problems_of(hub, plugins, known))
+        return self._with_memory(status) if memory else status
 
     def _plugin(
         self, hub: HubReport, process: ProcessReport, unreadable: list[Problem], *, current: bool
@@ -99,7 +105,7 @@ class Reader:
             message=message,
             last_heartbeat=self._written(self._run_dir.heartbeat(process.name)) if heartbeat else 0,
             log_level=heartbeat.log_level if heartbeat else "",
-            memory=self._memory.of(process.pid),
+            memory=None,
             process=process,
             report=report or PluginReport(process.name, holders_known=False),
         )
@@ -109,9 +115,16 @@ class Reader:
             running=running and not unresponsive,
             unresponsive=running and unresponsive,
             last_heartbeat=self._last_heartbeat(report),
-            memory=self._memory.of(report.pid) if running else None,
+            memory=None,
             report=report,
         )
+
+    def _with_memory(self, status: NodeStatus) -> NodeStatus:
+        hub = status.hub
+        is_process = hub.running or hub.unresponsive
+        plugins = (replace(each, memory=self._memory.of(each.process.pid)) for each in status.plugins)
+        own = self._memory.of(hub.report.pid) if is_process else None
+        return replace(status, hub=replace(hub, memory=own), plugins=tuple(plugins))
 
     def _last_heartbeat(self, hub: HubReport) -> float:
         """Return the Unix time of the hub's last heartbeat, or of its report if that is newer."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from hub.base.instances import exited_hubs, running_hubs, start_blocked
 from hub.base.log import get_logger
 from hub.base.nodedir import NODE_DIR
-from hub.base.paths import SERVING_DIR, RunDir
+from hub.base.paths import SERVING_DIR, SUMMARY_DIR, RunDir
 from hub.base.sockets import is_served
 
 _WRITE_TIMEOUT = 60.0
@@ -49,10 +49,11 @@ def _remove(*paths: Path) -> None:
 
 def _scratch(run_dir: RunDir) -> Iterator[Path]:
     """Yield temporary files that a process was writing when it was killed."""
-    for path in (*run_dir.path.glob(".*"), *(run_dir.path / NODE_DIR).glob(".*")):
-        with suppress(FileNotFoundError):
-            if path.is_file() and time.time() - path.stat().st_mtime > _WRITE_TIMEOUT:
-                yield path
+    for directory in (run_dir.path, run_dir.path / NODE_DIR, run_dir.path / SUMMARY_DIR):
+        for path in directory.glob(".*"):
+            with suppress(FileNotFoundError):
+                if path.is_file() and time.time() - path.stat().st_mtime > _WRITE_TIMEOUT:
+                    yield path
 
 
 def _sockets(plugin_dir: Path, name: str, others: set[str]) -> Iterator[Path]:
@@ -65,9 +66,11 @@ def _sockets(plugin_dir: Path, name: str, others: set[str]) -> Iterator[Path]:
 
 def _files(run_dir: RunDir, name: str) -> Iterator[Path]:
     """Yield the lock last: while it exists, the next hub repeats an interrupted cleanup."""
-    lock = RunDir(run_dir.path, name).lock
+    exited = RunDir(run_dir.path, name)
+    lock = exited.lock
     for path in run_dir.path.glob(f"{name}.*"):
         if path != lock and not path.is_dir():
             yield path
     yield from (run_dir.path / SERVING_DIR).glob(f"{name}.*.lock")
+    yield exited.summary
     yield lock

@@ -24,6 +24,7 @@ from hub.supervisor.http.server import serve_socket, serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
+from hub.supervisor.summaryfile import SummaryFile
 from hub.supervisor.watchdog import Watchdog
 
 _log = get_logger()
@@ -97,6 +98,7 @@ def _tasks(
     yield run("kubelet watch", kubelet.watch)
     yield run("watchdog", watchdog.run)
     yield run("report", reporter.restore)
+    yield run("summary", SummaryFile(settings.run_dir, reader).keep)
     yield run("check of the lock", lock.keep)
     yield run("probes", lambda: serve_socket(settings.run_dir.http_socket, reader))
     if settings.http:

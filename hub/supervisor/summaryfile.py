@@ -1,0 +1,57 @@
+"""The summary of the status in a file: it is there for programs that can neither run a command of the hub nor use HTTP.
+
+One such program is node-problem-detector in its own pod: its image has a shell, and no HTTP client.
+"""
+
+import asyncio
+import os
+
+from hub.base.jsonfile import replace_bytes
+from hub.base.paths import RunDir
+from hub.base.removal import make_directory
+from hub.status.reader import Reader
+from hub.status.summary import summary
+
+INTERVAL = 5.0
+"""Seconds between looks at the status. Programs that read the file look every half minute."""
+
+
+class SummaryFile:
+    """Keeps the file up to date, and its modification time recent.
+
+    Args:
+        run_dir: The run directory.
+        reader: Reads the status of the node.
+    """
+
+    def __init__(self, run_dir: RunDir, reader: Reader) -> None:
+        self._path = run_dir.summary
+        self._reader = reader
+        self._written = b""
+
+    async def keep(self) -> None:
+        """Update the file until cancelled, and then remove it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        try:
+            while True:
+                self.update()
+                await asyncio.sleep(INTERVAL)
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    def update(self) -> None:
+        """Write the file if its content has changed, or else only its modification time.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = summary(self._reader.status(running=True, memory=False)).encode()
+        if content != self._written or self._path.is_symlink() or not self._path.is_file():
+            make_directory(self._path.parent)
+            replace_bytes(self._path, content, mode=0o600)
+            self._written = content
+        else:
+            os.utime(self._path, follow_symlinks=False)
