@@ -39,6 +39,9 @@ SERVING_DIR = "serving"
 """The directory, inside the run directory, in which the plugins of all hubs show which of them serve. Each of them
 watches it, so it contains nothing that changes while no hub comes or goes."""
 
+EXTERNAL_DIR = "external"
+"""The directory, inside the run directory, in which other programs of the node put files about devices."""
+
 SUMMARY_DIR = "summary"
 """The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount
 it, because it contains nothing with which that could control a hub."""
@@ -127,6 +130,11 @@ class RunDir:
         """Which containers used a plugin's devices. It belongs to the node, not to one hub."""
         return node_path(self.path, plugin, "history.json")
 
+    @property
+    def external_faults(self) -> Path:
+        """The directory in which other programs of the node report devices that cannot be used."""
+        return self.path / EXTERNAL_DIR
+
     def check_readable(self) -> None:
         """Check that this user can read the directory; it need not exist yet.
 
@@ -185,7 +193,7 @@ class RunDir:
             problem = f"belongs to {user_name(found.st_uid)}, expected {user_name(os.geteuid())}, the user of the hub"
             raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
         # Also if it is sticky: other users can add files. Some may be links to files of ours.
-        if writers := _writers(found.st_mode):
+        if writers := other_writers(found.st_mode):
             problem = f"is {writers}, so other users may have put files into it"
             raise ConfigError(self.path, f"{problem}; remove it, or {_ANOTHER}")
 
@@ -217,7 +225,7 @@ class RunDir:
                 raise ConfigError(self.path, f"{step} is {what} owned by {user_name(found.st_uid)}; {_ANOTHER}")
             # In a sticky directory such as /tmp, no other user can replace what is ours.
             can_replace = stat.S_ISDIR(found.st_mode) and not found.st_mode & stat.S_ISVTX
-            if can_replace and (writers := _writers(found.st_mode)):
+            if can_replace and (writers := other_writers(found.st_mode)):
                 raise ConfigError(self.path, f"{step} is {writers}; {_ANOTHER}")
 
     def _create_step(self, step: Path, mode: int) -> None:
@@ -250,8 +258,8 @@ class RunDir:
         return found
 
 
-def _writers(mode: int) -> str:
-    """Return which other users can write to a directory of these permissions; empty if none can."""
+def other_writers(mode: int) -> str:
+    """Return which other users can write to a file or directory of these permissions; empty if none can."""
     if mode & stat.S_IWOTH:
         return "world-writable"
     # Also the users in an access control list count as the group. A plain user's group may be that user's own.

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from hub.base.errors import ConfigError
-from hub.base.paths import path_steps, user_name
+from hub.base.paths import other_writers, path_steps, user_name
 
 _ROOT = 0
 _CODE = Path(__file__)
@@ -85,6 +85,20 @@ def check_own(path: Path, todo: str) -> None:
         if owner not in (_ROOT, os.geteuid()):
             where = "" if place == path else f"{place} "
             raise ConfigError(path, f"{where}belongs to {user_name(owner)}, so it is not used by default; {todo}")
+
+
+def check_writers(path: Path) -> None:
+    """Check that only root or this user can have written a file, or can add files to a directory.
+
+    Raises:
+        ConfigError: another user can.
+        OSError: it does not exist, or its owner cannot be read.
+    """
+    found = path.lstat()
+    if found.st_uid not in (_ROOT, os.geteuid()):
+        raise ConfigError(path, f"belongs to {user_name(found.st_uid)}, expected root or {user_name(os.geteuid())}")
+    if problem := other_writers(found.st_mode):
+        raise ConfigError(path, f"is {problem}, so other users may have written it")
 
 
 def _problem(place: Path, *, is_end: bool) -> str:

@@ -111,6 +111,7 @@ def _device_health() -> Iterable[tuple[str, Iterable[Row]]]:
             ("recovering", "becomes healthy if it keeps working for a while, or if the reset in progress succeeds"),
             ("unhealthy", "cannot be allocated; most become healthy again when the fault is gone"),
             ("cordoned", "unhealthy because an administrator cordoned it → dphub uncordon DEVICE"),
+            ("reported by", "unhealthy because another program says so, in a file in the run directory's external/"),
         ],
     )
     yield (

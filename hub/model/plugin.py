@@ -42,7 +42,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: float = 0
     """Unix time at which it became unhealthy; 0 when it is healthy."""
     source: str = ""
-    """What reported that: plugin, broken, reset, flapping, cordon, admin or scan; empty when it is healthy."""
+    """What reported that: plugin, broken, reset, flapping, cordon, admin, scan, external; empty when it is healthy."""
     pci: tuple[str, ...] = ()
     """Its PCI addresses, as sysfs writes them."""
     upstream: tuple[str, ...] = ()

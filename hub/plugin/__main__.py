@@ -16,7 +16,7 @@ from hub.base.exits import Exit
 from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.nodedir import NODE_DIR
-from hub.base.paths import INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, SERVING_DIR, RunDir
+from hub.base.paths import EXTERNAL_DIR, INSTANCE, INSTANCE_NAME, KUBELET_SOCKET, PLUGIN_DIR, SERVING_DIR, RunDir
 from hub.base.removal import make_directory, make_room
 from hub.base.sockets import kubelet_identity
 from hub.model.heartbeat import STACK_SIGNAL, WATCHDOG_VARIABLE
@@ -200,7 +200,7 @@ def _log_missing_kubelet(plugin_dir: Path) -> None:
 def _runtime(options: argparse.Namespace) -> Runtime:
     if options.run_dir is None:
         return Runtime()
-    for name in (NODE_DIR, SERVING_DIR):
+    for name in (NODE_DIR, SERVING_DIR, EXTERNAL_DIR):
         make_directory(options.run_dir / name)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 

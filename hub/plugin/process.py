@@ -53,6 +53,7 @@ class PluginFiles:
         self.report = run_dir.report(name) if exists else None
         self.health = run_dir.health(name) if exists else None
         self.history = run_dir.history(name) if exists else None
+        self.external_faults = run_dir.external_faults if exists else None
         self.heartbeat = run_dir.heartbeat(name) if exists else None
         self.admin_socket = run_dir.admin_socket(name) if exists else None
 
@@ -86,7 +87,7 @@ class PluginProcess:
         self._status = StatusFile(files.report, self._report)
         self._tasks = Tasks(self._status)
         self._ownership = Ownership(files.run_dir, files.name, plugin_dir)
-        self._health = HealthStore(files.health, plugin.recovery, self._ownership)
+        self._health = HealthStore(files.health, plugin.recovery, self._ownership, external=files.external_faults)
         self._inventory = self._make_inventory(plugin, plugin_dir)
         self._history = History(files.history, self._inventory, self._ownership, self._metrics)
         self._holders = Holders(plugin_dir, self._inventory, self._status, self._history)
@@ -220,6 +221,7 @@ class PluginProcess:
             self._check_directory()
             self._check_ownership()
             self._health.advance()
+            self._health.refresh_external()
             self._health.restore()
             self._status.restore()
             self._inventory.check_departing()

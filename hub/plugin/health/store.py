@@ -13,8 +13,9 @@ from hub.base.log import get_logger
 from hub.base.processid import ProcessId
 from hub.base.statusfile import StatusFile
 from hub.base.untrusted import UnreadableError
+from hub.plugin.health.external import ExternalFaults
 from hub.plugin.health.keys import physical_key, share_key
-from hub.plugin.health.record import ADMIN_RESET, BROKEN, PLUGIN, Fault, Health, HealthRecord
+from hub.plugin.health.record import ADMIN_RESET, BROKEN, EXTERNAL, PLUGIN, Fault, Health, HealthRecord
 from hub.plugin.ownership import Ownership, Role
 
 
@@ -41,10 +42,17 @@ class HealthStore:
         policy: How a device recovers.
         ownership: The role of this process.
         clock: Returns the Unix time.
+        external: The directory with what other programs report; None if there is none.
     """
 
     def __init__(
-        self, path: Path | None, policy: RecoveryPolicy, ownership: Ownership, clock: Callable[[], float] = time.time
+        self,
+        path: Path | None,
+        policy: RecoveryPolicy,
+        ownership: Ownership,
+        clock: Callable[[], float] = time.time,
+        *,
+        external: Path | None = None,
     ) -> None:
         self._path = path
         self._policy = policy
@@ -54,6 +62,8 @@ class HealthStore:
         self._changed: Callable[[], None] = _do_nothing
         self._records = _read(path)
         self._file = StatusFile(path, self._owned_records)
+        self._external = ExternalFaults(external)
+        self._external.refresh(clock())
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call a function whenever the health of a device may have changed."""
@@ -76,15 +86,21 @@ class HealthStore:
         return {key: record.faults[source] for key, record in self._records.items() if source in record.faults}
 
     def health_of(self, resource: str, device: Device) -> DeviceHealth:
-        """Evaluate the health of a device of a resource, which includes that of the physical device."""
-        if not self._records:
+        """Evaluate the health of a device of a resource, which includes that of the physical device.
+
+        What other programs report only adds reasons to those in the records.
+        """
+        if not self._records and not self._external:
             return DeviceHealth()
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
-        known = [record for key in keys if (record := self._records.get(key)) and record.reason]
+        records = [record for key in keys if (record := self._records.get(key)) and record.reason]
+        known = [DeviceHealth(each.state, each.reason, each.since, each.source) for each in records]
+        external = self._external.of(resource, device)
+        known += [DeviceHealth(Health.UNHEALTHY, each.reason, each.since, EXTERNAL) for each in external]
         if not known:
             return DeviceHealth()
-        worst = next((record for record in known if record.state is Health.UNHEALTHY), known[0])
-        return DeviceHealth(worst.state, "; ".join(record.reason for record in known), worst.since, worst.source)
+        worst = next((each for each in known if each.health is Health.UNHEALTHY), known[0])
+        return worst._replace(reason="; ".join(each.reason for each in known))
 
     def report(self, resource: str, devices: Iterable[Device]) -> None:
         """Record what the plugin says about its devices."""
@@ -148,6 +164,11 @@ class HealthStore:
     def reasons(self, keys: Iterable[str]) -> str:
         """Return why devices cannot be used, each reason once; empty if they can."""
         return "; ".join(dict.fromkeys(reason for key in keys if (reason := self.record(key).reason)))
+
+    def refresh_external(self) -> None:
+        """Look again at what other programs report."""
+        if self._external.refresh(self._clock()):
+            self._changed()
 
     def advance(self) -> None:
         """Finish the recoveries whose time has come."""

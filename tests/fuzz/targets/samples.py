@@ -160,6 +160,9 @@ PLUGIN_FILES: Mapping[str, bytes] = {
     "node/gpu.allocated.json": msgspec.json.encode(AllocationHint(1e9, ("0000:07:00.0",), "gpu")),
     "node/ib.unbound/0000:07:00.1": b"mlx5_core\nit did not answer",
     "dphub.stub.log": LOG,
+    "external/x.json": (
+        b'{"device": "stub-1", "source": "test", "reason": "odd", "until": "2126-12-01T00:00:00.5+01:00"}'
+    ),
     "node/gpu.mps.json": msgspec.json.encode({"nvidia.com/gpu": MpsLimits({"0": "GPU-1"}, {"0": 1024}, 2)}),
     CHECKPOINT: (
         b'{"Data":{"PodDeviceEntries":[{"PodUID":"5d1c","ContainerName":"main","ResourceName":"example.com/stub",'

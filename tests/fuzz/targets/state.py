@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from hub.api.affinity import read_allocation_hint
+from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
@@ -196,8 +197,10 @@ class PluginFiles(Target):
         read_allocation_hint(Runtime(str(root), "dphub", "ib"), "gpu")
         records(str(root / "node/ib.unbound"))
         MpsRecords(Runtime(str(root), "dphub", "gpu")).read()
-        store = HealthStore(root / "node/stub.health.json", RecoveryPolicy(), Ownership(None, "stub", root))
+        ownership, external = Ownership(None, "stub", root), root / "external"
+        store = HealthStore(root / "node/stub.health.json", RecoveryPolicy(), ownership, external=external)
         store.advance()
+        store.health_of("example.com/stub", Device("stub-1"))
         _ = store.failing(BROKEN)
         _remove(root / "node/stub.health.unreadable")
         self._read_history(root)

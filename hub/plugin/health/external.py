@@ -1,0 +1,130 @@
+"""What other programs of the node report as wrong with devices, each statement in a file of its own.
+
+    {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
+
+Such a statement can only take a device away: it is evaluated beside the health records and changes none of them. When
+its file is removed, or its time is over, the device is as healthy as the records say.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from hub.api.device import Device
+from hub.base.errors import HubError
+from hub.base.failures import one_line
+from hub.base.log import get_logger
+from hub.base.trust import check_writers
+from hub.base.untrusted import decode_json, read_bytes
+from hub.plugin.health.keys import share_key
+from hub.plugin.health.record import Fault
+
+MAX_BYTES = 4096
+"""The size limit of a file."""
+
+MAX_FILES = 1024
+"""Maximum number of files, the first by name: all are looked at every two seconds."""
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a file."""
+
+    device: _Text
+    """An id, a physical device, a PCI address, a name such as "mlx5_0", or "RESOURCE ID"."""
+    reason: _Text
+    source: _Text
+    """The program that says so."""
+    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    """When the statement ends; None if only the removal of its file ends it."""
+
+    def has_ended(self, now: float) -> bool:
+        """Return whether its time is over."""
+        return self.until is not None and self.until <= datetime.fromtimestamp(now, UTC)
+
+
+class _File(NamedTuple):
+    """A file as it was last read."""
+
+    version: tuple[int, int, int]
+    statement: Statement | None = None
+    """None if it has no valid one."""
+    since: float = 0
+    """Unix time since which it says this; another `until` is no other statement."""
+
+
+class ExternalFaults:
+    """Keeps the statements that are valid now.
+
+    Args:
+        directory: Where the files are; None if there are none.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._problem = ""
+        self._files: dict[str, _File] = {}
+        self._faults: dict[str, tuple[Fault, ...]] = {}
+        self._log = get_logger()
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def of(self, resource: str, device: Device) -> Iterator[Fault]:
+        """Yield what the statements say about a device of a resource."""
+        names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
+        for name in dict.fromkeys(names):
+            yield from self._faults.get(name, ())
+
+    def refresh(self, now: float) -> bool:
+        """Look at the files again; return whether the statements that are valid have changed."""
+        self._files = {path.name: self._read(path, now) for path in self._paths()}
+        faults: dict[str, tuple[Fault, ...]] = {}
+        for _, statement, since in self._files.values():
+            if statement and not statement.has_ended(now):
+                fault = Fault(one_line(f"reported by {statement.source}: {statement.reason}"), since)
+                faults[statement.device] = (*faults.get(statement.device, ()), fault)
+        before, self._faults = self._faults, faults
+        return before != faults
+
+    def _paths(self) -> list[Path]:
+        """List the files; none if another user could have put them there."""
+        paths, problem = [], ""
+        try:
+            if self._directory and self._directory.exists():
+                check_writers(self._directory)
+                paths = sorted(path for path in self._directory.glob("*.json") if not path.name.startswith("."))
+        except (HubError, OSError) as error:
+            problem = str(error)
+        if len(paths) > MAX_FILES:
+            problem = f"{self._directory} has more than {MAX_FILES} files: the others are ignored"
+        if problem and problem != self._problem:
+            self._log.error("external faults ignored", reason=problem)
+        self._problem = problem
+        return paths[:MAX_FILES]
+
+    def _read(self, path: Path, now: float) -> _File:
+        """Read a file if it has changed; one that cannot be used costs only itself, and keeps what it said before."""
+        try:
+            found = path.lstat()
+        except OSError:
+            # It was removed meanwhile.
+            return _File((0, 0, 0))
+        version = found.st_ino, found.st_ctime_ns, found.st_size
+        known = self._files.get(path.name, _File((0, 0, 0)))
+        if known.version == version:
+            return known
+        try:
+            content = read_bytes(path, max_bytes=MAX_BYTES)
+            check_writers(path)
+            statement = decode_json(content, Statement, path)
+        except (HubError, OSError) as error:
+            self._log.error("external fault rejected", file=str(path), reason=str(error))
+            return known._replace(version=version)
+        says_same = known.statement and replace(known.statement, until=None) == replace(statement, until=None)
+        return _File(version, statement, known.since if says_same else min(now, found.st_mtime))

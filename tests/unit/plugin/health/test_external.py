@@ -1,0 +1,285 @@
+"""What other programs of the node report about devices."""
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.api.device import Device
+from hub.api.health import RecoveryPolicy
+from hub.plugin.health import external
+from hub.plugin.health.keys import physical_key, share_key
+from hub.plugin.health.record import CORDON, EXTERNAL, RESET, Health
+from hub.plugin.health.store import DeviceHealth, HealthStore
+from hub.plugin.ownership import Ownership
+from tests.harness.files import put
+
+GPU = "nvidia.com/gpu"
+DEVICE = Device("share-0", physical="GPU-1", pci=("0000:07:00.0",), attributes={"name": "card0"})
+OTHER = Device("share-9", physical="GPU-9", pci=("0000:09:00.0",), attributes={"name": "card9"})
+NAMES = ("share-0", "GPU-1", "0000:07:00.0", "card0", f"{GPU} share-0")
+
+
+class Clock:
+    """Time that a test lets pass; it begins now, because files have times."""
+
+    def __init__(self) -> None:
+        self.now = time.time() + 10
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+def _store(directory: Path, clock: Callable[[], float] | None = None) -> HealthStore:
+    ownership = Ownership(None, "stub", Path())
+    ownership.acquire()
+    return HealthStore(None, RecoveryPolicy(), ownership, clock or Clock(), external=directory)
+
+
+def _say(directory: Path, name: str = "a.json", **fields: object) -> Path:
+    """Write a statement as a program should: under another name first."""
+    path = directory / name
+    scratch = directory / ".new"
+    scratch.write_text(json.dumps({"device": "GPU-1", "source": "memory-test", "reason": "row 7 is bad", **fields}))
+    scratch.replace(path)
+    return path
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_device_by_any_of_its_names(tmp_path: Path, name: str) -> None:
+    """It is unhealthy from then on, with the program and its reason; no other device is."""
+    store = _store(tmp_path)
+    changes: list[None] = []
+    store.subscribe(lambda: changes.append(None))
+    _say(tmp_path, device=name)
+    store.refresh_external()
+    health = store.health_of(GPU, DEVICE)
+    assert health[:2] == (Health.UNHEALTHY, "reported by memory-test: row 7 is bad")
+    assert (health.source, bool(health.since)) == (EXTERNAL, True)
+    assert store.health_of(GPU, OTHER) == DeviceHealth()
+    store.refresh_external()
+    assert changes == [None]
+
+
+def test_from_the_start(tmp_path: Path) -> None:
+    """A device is not offered for a moment while a plugin starts."""
+    _say(tmp_path)
+    assert _store(tmp_path).health_of(GPU, DEVICE).health is Health.UNHEALTHY
+
+
+def test_a_file_that_is_removed(tmp_path: Path) -> None:
+    """The device is as healthy as without it."""
+    path = _say(tmp_path)
+    store = _store(tmp_path)
+    path.unlink()
+    store.refresh_external()
+    assert store.health_of(GPU, DEVICE) == DeviceHealth()
+
+
+def test_a_statement_ends_by_itself(tmp_path: Path) -> None:
+    """At its time, even if its program is gone; the file stays, and has no effect."""
+    clock = Clock()
+    path = _say(tmp_path, until=_at(clock.now + 60))
+    store = _store(tmp_path, clock)
+    for passed, health in ((0, Health.UNHEALTHY), (59, Health.UNHEALTHY), (60, Health.HEALTHY), (99, Health.HEALTHY)):
+        clock.now, begin = clock.now + passed, clock.now
+        store.refresh_external()
+        assert store.health_of(GPU, DEVICE).health is health
+        clock.now = begin
+    assert path.exists()
+
+
+def test_a_statement_that_is_renewed(tmp_path: Path) -> None:
+    """With a later end it is the same statement: nothing changes, and nothing is logged."""
+    clock = Clock()
+    _say(tmp_path, until=_at(clock.now + 60))
+    store = _store(tmp_path, clock)
+    before = store.health_of(GPU, DEVICE)
+    changes: list[None] = []
+    store.subscribe(lambda: changes.append(None))
+    clock.now += 50
+    path = _say(tmp_path, until=_at(clock.now + 60))
+    os.utime(path, (clock.now, clock.now))
+    store.refresh_external()
+    assert (store.health_of(GPU, DEVICE), changes) == (before, [])
+    clock.now += 50
+    store.refresh_external()
+    assert store.health_of(GPU, DEVICE) == before
+
+
+def _broken(store: HealthStore) -> None:
+    store.fail(physical_key(GPU, DEVICE), RESET, "stuck")
+
+
+def _recovering(store: HealthStore) -> None:
+    _broken(store)
+    store.begin_recovery(physical_key(GPU, DEVICE), "a reset")
+
+
+def _cordoned(store: HealthStore) -> None:
+    store.set_admin_fault(physical_key(GPU, DEVICE), CORDON, "cordoned: loud")
+
+
+def _torn(store: HealthStore) -> None:
+    store.fail(share_key(GPU, DEVICE), "plugin", "torn")
+
+
+def test_statements_only_take_health_away(tmp_path: Path) -> None:
+    """With any statements, whatever else is known: a device that is not healthy never becomes so, nor loses a reason.
+
+    A device that a valid statement names is unhealthy, any other is as it is without statements.
+    """
+    number = 0
+    causes = {_broken: "stuck", _recovering: "recovering", _cordoned: "cordoned: loud", _torn: "torn"}
+    now = Clock().now
+    said: tuple[dict[str, str], ...] = (
+        *({"device": name} for name in NAMES),
+        {"device": "GPU-9"},
+        {"device": "nothing"},
+        {"until": _at(now + 60)},
+        {"until": _at(now - 60)},
+        {"health": "healthy"},
+        {"reason": ""},
+    )
+    all_causes = [each for size in range(len(causes) + 1) for each in itertools.combinations(causes, size)]
+    pairs = [each for size in range(3) for each in itertools.combinations(said, size)]
+    for present, statements in itertools.product(all_causes, pairs):
+        directory = tmp_path / str(number := number + 1)
+        directory.mkdir()
+        for index, fields in enumerate(statements):
+            _say(directory, f"{index}.json", **fields)
+        with capture_logs():
+            without, with_them = _store(tmp_path / "none", lambda: now), _store(directory, lambda: now)
+        for store in (without, with_them):
+            for cause in present:
+                cause(store)
+        reasons = {causes[cause] for cause in present}
+        before, after = without.health_of(GPU, DEVICE), with_them.health_of(GPU, DEVICE)
+        assert bool(present) == (before.health is not Health.HEALTHY)
+        assert all(reason in before.reason and reason in after.reason for reason in reasons)
+        valid = [each for each in statements if _is_valid(each, now)]
+        if valid:
+            assert after.health is Health.UNHEALTHY
+            assert after.reason.startswith(before.reason)
+        else:
+            assert after == before
+        assert with_them.record(physical_key(GPU, DEVICE)) == without.record(physical_key(GPU, DEVICE))
+
+
+def _is_valid(fields: dict[str, str], now: float) -> bool:
+    device = fields.get("device", "GPU-1")
+    ended = "until" in fields and datetime.fromisoformat(fields["until"]).timestamp() <= now
+    return device in NAMES and not ended and not {"health", "reason"} & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "truncated"),
+        (b"{}", "missing required field `device`"),
+        (b"[" * 4000, "expected `object`"),
+        (b'{"device": "GPU-1", "source": "x", "reason": "y", "healthy": true}', "unknown field `healthy`"),
+        (b'{"device": "GPU-1", "source": "x", "reason": ""}', "length >= 1"),
+        (b'{"device": "GPU-1", "source": "x", "reason": "y", "until": "2030-01-01T00:00:00"}', "timezone"),
+        (b'{"device": "GPU-1", "source": "x", "reason": "y", "until": "tomorrow"}', "RFC3339"),
+        (b'{"device": "\xff"}', "utf-8"),
+        (b" " * 5000, "too large, expected at most 4096 bytes"),
+        (None, "not a regular file"),
+    ],
+    ids=["empty", "nothing", "nested", "healthy", "reason", "timezone", "words", "bytes", "size", "pipe"],
+)
+def test_a_bad_file_costs_itself(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """It is named in the log once, with what is wrong with it; the other files count."""
+    put(tmp_path / "bad.json", content)
+    _say(tmp_path)
+    with capture_logs() as logs:
+        store = _store(tmp_path)
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE).reason == "reported by memory-test: row 7 is bad"
+    (event,) = logs
+    assert (event["event"], event["file"]) == ("external fault rejected", str(tmp_path / "bad.json"))
+    assert problem.lower() in event["reason"].lower()
+
+
+def test_a_file_that_becomes_bad(tmp_path: Path) -> None:
+    """What it said before remains: a program that writes only half a file does not make a device healthy."""
+    path = _say(tmp_path)
+    store = _store(tmp_path)
+    before = store.health_of(GPU, DEVICE)
+    path.write_text('{"device": "GPU-')
+    with capture_logs() as logs:
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE) == before
+    assert [each["event"] for each in logs] == ["external fault rejected"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file to another user")
+@pytest.mark.parametrize("of_directory", [False, True])
+@pytest.mark.parametrize(("owner", "mode"), [(12345, 0o600), (0, 0o622), (0, 0o620)], ids=["owner", "world", "group"])
+def test_a_file_that_another_user_may_have_written(
+    tmp_path: Path, owner: int, mode: int, *, of_directory: bool
+) -> None:
+    """It has no effect, and the log says why; the same goes for a directory to which others can add files."""
+    path = _say(tmp_path)
+    place = tmp_path if of_directory else path
+    os.chown(place, owner, 0)
+    place.chmod(mode | (0o111 if of_directory else 0))
+    with capture_logs() as logs:
+        store = _store(tmp_path)
+    assert store.health_of(GPU, DEVICE) == DeviceHealth()
+    (event,) = logs
+    assert event["event"] == ("external faults ignored" if of_directory else "external fault rejected")
+    assert str(place) in event["reason"]
+    assert ("belongs to" if owner else "writable") in event["reason"]
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Even to a file of this user."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "a.json").symlink_to(_say(tmp_path))
+    with capture_logs() as logs:
+        store = _store(tmp_path / "faults")
+    assert store.health_of(GPU, DEVICE) == DeviceHealth()
+    assert "is a link" in logs[0]["reason"]
+
+
+def test_files_that_are_not_read(tmp_path: Path) -> None:
+    """Those that are being written, and whatever is not called .json; a directory that does not exist has none."""
+    _say(tmp_path, ".a.json")
+    _say(tmp_path, "README")
+    with capture_logs() as logs:
+        assert _store(tmp_path).health_of(GPU, DEVICE) == DeviceHealth()
+        assert _store(tmp_path / "missing").health_of(GPU, DEVICE) == DeviceHealth()
+    assert logs == []
+
+
+def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first by name count, and the log says that there are more."""
+    monkeypatch.setattr(external, "MAX_FILES", 1)
+    _say(tmp_path, "a.json")
+    _say(tmp_path, "b.json", device="GPU-9")
+    with capture_logs() as logs:
+        store = _store(tmp_path)
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE).source == EXTERNAL
+    assert store.health_of(GPU, OTHER) == DeviceHealth()
+    assert [each["event"] for each in logs] == ["external faults ignored"]
+
+
+def test_text_for_people_is_one_line(tmp_path: Path) -> None:
+    """A reason with line breaks or control characters cannot forge a line of a log or a screen."""
+    _say(tmp_path, source="a\nb", reason="bad\n\x1b[2J")
+    reason = _store(tmp_path).health_of(GPU, DEVICE).reason
+    assert reason.isprintable()
+    assert reason.startswith("reported by a b: bad ")
