@@ -5,7 +5,7 @@ it handles asyncio, gRPC and the kubelet. The options that the kubelet receives 
 overrides.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -159,6 +159,18 @@ class Plugin:
             NeedsRestart: only a new process can prepare the node.
         """
         return devices
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
+        """Return labels for the node: facts that seldom change, such as the model of these devices, by label name.
+
+        A name begins with a domain and a slash ("example.com/model"). Called after each scan that found no fault, in
+        the same thread and within `scan_timeout`, if the hub writes labels; `dphub check --scan` calls it too, so it
+        must change nothing. An invalid label is left out, and after an error the labels stay as they are.
+
+        Args:
+            devices: The devices to advertise.
+        """
+        return {}
 
     def watch(self, changed: Callable[[], None]) -> None:  # noqa: ARG002 - for subclasses
         """Wait for hardware events and call `changed` after each; may block forever, in its own thread.

@@ -13,6 +13,7 @@ from hub.api.host import Host
 from hub.api.runtime import Runtime
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
+from hub.base.featurefiles import FEATURES_VARIABLE
 from hub.base.jsonfile import digest
 from hub.base.log import LogFormat, LogLevel, configure, get_logger
 from hub.base.nodedir import NODE_DIR
@@ -73,6 +74,12 @@ def _parse() -> argparse.Namespace:
         type=Path,
         default=os.environ.get("DPHUB_HOST_ROOT", "/"),
         help="where this process finds the node's file system",
+    )
+    parser.add_argument(
+        "--features-dir",
+        type=Path,
+        default=os.environ.get(FEATURES_VARIABLE) or None,
+        help="where Node Feature Discovery reads labels of the node; by default none are written",
     )
     _add_check_options(parser)
     try:
@@ -183,7 +190,9 @@ def _serve(options: argparse.Namespace) -> int:
     _log_missing_kubelet(options.plugin_dir)
 
     async def serve() -> Exit:
-        files = PluginFiles(options.name, run_dir, exists=options.run_dir is not None)
+        files = PluginFiles(
+            options.name, run_dir, exists=options.run_dir is not None, features_dir=options.features_dir
+        )
         return await PluginProcess(plugin, options.plugin_dir, files, watchdog=watchdog, config=read).serve()
 
     return asyncio.run(serve())

@@ -21,6 +21,7 @@ from hub.plugin.admin.server import AdminServer
 from hub.plugin.deviceplugin.api import DevicePluginApi
 from hub.plugin.deviceplugin.socketdir import SocketDir
 from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.nodelabels import NodeLabels
 from hub.plugin.devices.scanner import Scanner
 from hub.plugin.health.store import HealthStore
 from hub.plugin.heartbeat import Heartbeat
@@ -38,15 +39,16 @@ under the hub a signal comes first."""
 
 
 class PluginFiles:
-    """The files of a plugin process in the run directory; none if the process was started by hand.
+    """The files of a plugin process. Those in the run directory are none if the process was started by hand.
 
     Args:
         name: The plugin's name.
         run_dir: The run directory, and the hub to which the process belongs.
         exists: Whether there is a run directory.
+        features_dir: Where it writes labels of the node; None for no labels.
     """
 
-    def __init__(self, name: str, run_dir: RunDir, *, exists: bool) -> None:
+    def __init__(self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None) -> None:
         self.name = name
         self.instance = run_dir.instance
         self.run_dir = run_dir if exists else None
@@ -56,6 +58,7 @@ class PluginFiles:
         self.external_faults = run_dir.external_faults if exists else None
         self.heartbeat = run_dir.heartbeat(name) if exists else None
         self.admin_socket = run_dir.admin_socket(name) if exists else None
+        self.features_dir = features_dir
 
 
 class PluginProcess:
@@ -94,7 +97,8 @@ class PluginProcess:
         self._resets = ResetService(plugin, self._health, self._inventory, self._metrics, self._status)
         self._prober = self._make_prober(plugin, plugin_dir)
         self._api = self._make_api(plugin, plugin_dir, files.instance)
-        self._scanner = Scanner(plugin, self._inventory, self._metrics)
+        self._labels = NodeLabels(files.features_dir, files.name, self._inventory, self._ownership)
+        self._scanner = Scanner(plugin, self._inventory, self._labels, self._metrics)
         self._heartbeat = Heartbeat(files.heartbeat, heartbeat_interval(watchdog), plugin, self._scanner, self._metrics)
         self._admin = AdminServer(files.admin_socket, self._make_commands())
         self._reporter = self._make_reporter(plugin, files.name, config)
@@ -172,6 +176,7 @@ class PluginProcess:
                 task.cancel()
         self._status.write()
         self._health.save()
+        self._labels.expire()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("process stopped")
         return self._exit
@@ -225,6 +230,7 @@ class PluginProcess:
             self._health.restore()
             self._status.restore()
             self._inventory.check_departing()
+            self._labels.refresh()
             self._api.check()
             await asyncio.sleep(CHECK_INTERVAL)
 

@@ -55,6 +55,7 @@ def check_plugin(
             *warnings,
             *map(str, plugin.notes),
             *(_about(name, each) for name, scanned in scan.resources.items() for each in scanned.warnings),
+            *filter(None, [scan.labels.problem]),
         ),
         devices=tuple(_offered(scan)),
         excluded=tuple(ExcludedDevice(each.id, each.reason) for each in scan.excluded),

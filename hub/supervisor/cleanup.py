@@ -4,10 +4,11 @@ A killed pod cannot remove its own files, and no later pod has its name.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from hub.base.featurefiles import other_feature_files
 from hub.base.instances import exited_hubs, running_hubs, start_blocked
 from hub.base.log import get_logger
 from hub.base.nodedir import NODE_DIR
@@ -34,6 +35,17 @@ def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
                     _log.info("stale files removed", hub=name)
         except OSError as error:
             _log.warning("stale files not removed", hub=name, reason=str(error))
+
+
+def remove_feature_files(directory: Path, run_dir: RunDir, plugins: Collection[str]) -> None:
+    """Remove the labels of plugins that are no longer configured.
+
+    While another hub runs, such as the old one during an upgrade, they may be its: they expire when its plugins stop.
+    """
+    if all(hub.name == run_dir.instance for hub in running_hubs(run_dir)):
+        for path in other_feature_files(directory, plugins):
+            path.unlink(missing_ok=True)
+            _log.info("labels removed", file=str(path))
 
 
 def remove_sockets(run_dir: RunDir) -> None:

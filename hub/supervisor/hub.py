@@ -18,7 +18,7 @@ from hub.base.stopsignals import stop_signals
 from hub.base.terminal import has_terminal
 from hub.status.reader import Reader
 from hub.supervisor.circus.arbiter import HubArbiter
-from hub.supervisor.cleanup import remove_sockets, remove_stale_files
+from hub.supervisor.cleanup import remove_feature_files, remove_sockets, remove_stale_files
 from hub.supervisor.config.watchers import PluginConfig, read_config
 from hub.supervisor.http.server import serve_socket, serve_web, split_address
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
@@ -49,6 +49,9 @@ def run_hub(settings: HubSettings) -> Exit:
     with acquire_hub_lock(settings.run_dir) as lock:
         with optional("removal of files of exited hubs"):
             remove_stale_files(settings.run_dir, settings.plugin_dir)
+        if settings.features_dir:
+            with optional("removal of labels of former plugins"):
+                remove_feature_files(settings.features_dir, settings.run_dir, {plugin.name for plugin in plugins})
         try:
             return asyncio.run(_serve(plugins, settings, lock))
         finally:

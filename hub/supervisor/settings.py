@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.base.featurefiles import FEATURES_VARIABLE
 from hub.base.interpreter import inherited_environment
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 from hub.base.paths import RunDir
@@ -24,6 +25,8 @@ class HubSettings:
     """Where to listen for HTTP, as "HOST:PORT"; empty for no HTTP."""
     http_hosts: tuple[str, ...] = ()
     """Names, besides localhost and the host's own, by which clients may address it."""
+    features_dir: Path | None = None
+    """Where plugins write labels of the node; None for no labels."""
 
     def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a plugin process: the hub's own, the variables in circus.ini, and the hub's paths.
@@ -32,7 +35,9 @@ class HubSettings:
             plugin: The plugin's name.
             configured: Variables from circus.ini.
         """
-        inherited = {**inherited_environment(), **configured}
+        # A plugin for which circus.ini sets the variable has its own directory, or none.
+        features = {FEATURES_VARIABLE: str(self.features_dir or "")}
+        inherited = {**inherited_environment(), **features, **configured}
         return {
             # Plugins are small; glibc's arena per thread costs each of them 3 MB.
             "MALLOC_ARENA_MAX": "1",

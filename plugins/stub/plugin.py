@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,6 +45,10 @@ class Stub(Plugin):
             raise RuntimeError(faults.scan)
         for resource in self.settings.resources:
             yield from self._devices_of(resource, faults)
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they do not depend on devices
+        """Return the configured labels."""
+        return self.settings.labels
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the fault file."""

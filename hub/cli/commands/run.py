@@ -7,6 +7,7 @@ import click
 
 from hub.base.errors import ConfigError, HubError
 from hub.base.exits import Exit
+from hub.base.featurefiles import FEATURES_DIR, FEATURES_VARIABLE
 from hub.base.imports import without_packages
 from hub.base.instances import AlreadyRunningError
 from hub.base.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
@@ -45,6 +46,14 @@ _PATH = click.Path(path_type=Path, readable=False)
     show_default=True,
     show_envvar=True,
     help="Where the hub and its plugins keep sockets, locks, status and logs.",
+)
+@click.option(
+    "--features-dir",
+    type=_PATH,
+    envvar=FEATURES_VARIABLE,
+    show_envvar=True,
+    help="Where plugins write labels of the node, for Node Feature Discovery, which reads "
+    f"{FEATURES_DIR}.  [default: none are written]",
 )
 @click.option(
     "--instance",
@@ -96,6 +105,7 @@ def run(
     config: Path | None,
     plugin_dir: Path,
     run_dir: Path,
+    features_dir: Path | None,
     instance: str,
     log_level: str,
     log_format: str,
@@ -119,6 +129,7 @@ def run(
         log_format=LogFormat(log_format),
         http="" if http == "off" else http,
         http_hosts=http_hosts,
+        features_dir=features_dir.absolute() if features_dir else None,
     )
     try:
         sys.exit(run_hub(settings))

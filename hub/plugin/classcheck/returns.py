@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 _EXPECTED = {
     "devices": "hub.Device objects: yield each of them, or return a list",
     "prepare": "hub.Device objects: those that it was given, with what is wrong with them",
+    "labels": 'strings by name, such as {"example.com/model": "x"}',
     "allocate": "a hub.Allocation: return Allocation(nodes=[...], env={...})",
     "prefer": "a list of hub.Device: the available ones that it prefers",
     "reset_blocked": "a string: the reason, or an empty one if it may be reset",
@@ -16,6 +17,7 @@ _EXPECTED = {
 _WRONG: dict[str, tuple[type[ast.AST], ...]] = {
     "devices": (ast.Dict, ast.Constant),
     "prepare": (ast.Dict, ast.Constant),
+    "labels": (ast.List, ast.Tuple, ast.Set, ast.Constant),
     "allocate": (ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Constant),
     "prefer": (ast.Dict, ast.Constant),
     "reset_blocked": (ast.Dict, ast.List, ast.Tuple, ast.Set),

@@ -1,6 +1,6 @@
 """One scan: a plugin's devices, validated and sorted by resource.
 
-A scan of a serving plugin also prepares the node for them. That of a check only looks.
+A scan of a serving plugin also prepares the node for them. That of a check only looks. Both may ask for labels.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from hub.base.log import get_logger
 from hub.base.place import place_of_function
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.files import missing_files
+from hub.plugin.devices.labels import ScannedLabels, read_labels
 from hub.plugin.devices.validation import wrong_answer
 from hub.plugin.devices.warnings import device_warnings
 
@@ -49,23 +50,26 @@ class Scan(msgspec.Struct, frozen=True):
     """Settings that match nothing."""
     needs_restart: bool = False
     """Whether only a new process can scan."""
+    labels: ScannedLabels = ScannedLabels()
+    """The labels of the node that the plugin offers."""
 
 
 async def scan_in_time(plugin: Plugin) -> Scan:
     """Return the result of one scan that only looks, or a failed one if it exceeds the plugin's `scan_timeout`."""
     calls = Calls()
-    scanning = calls.start(plugin.devices, lambda: scan(plugin, prepares=False))
+    scanning = calls.start(plugin.devices, lambda: scan(plugin, prepares=False, labels=True))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)
     return scanning.result() if done else overdue(plugin, calls.place(scanning))
 
 
-def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool) -> Scan:
+def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool, labels: bool = False) -> Scan:
     """Get the plugin's devices, validate them, and sort them by resource.
 
     Args:
         plugin: The plugin.
         watch_failure: Why no device counts as healthy, whatever the plugin reports; empty if there is no such reason.
         prepares: Whether the plugin also prepares the node for them.
+        labels: Whether it is asked for labels, unless it finds a fault: then those of the last scan stay.
     """
     declared: list[str] = []
     method: Callable[..., object] = plugin.resources
@@ -77,7 +81,9 @@ def scan(plugin: Plugin, watch_failure: str = "", *, prepares: bool) -> Scan:
             method = plugin.prepare
             prepared = _listed(plugin.prepare(found.devices), "hub.Device objects: those to advertise")
             found = found._replace(devices=prepared)
-        return _validated(plugin, declared, found, watch_failure)
+        result = _validated(plugin, declared, found, watch_failure)
+        asked = labels and not found.fault
+        return msgspec.structs.replace(result, labels=read_labels(plugin, found.devices)) if asked else result
     except NeedsRestart as request:
         return restart_request(request)
     except BaseException as error:  # noqa: BLE001 - plugin code; every exception becomes the devices' condition

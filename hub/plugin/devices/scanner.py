@@ -10,6 +10,7 @@ from hub.base.calls import Calls
 from hub.base.filewatch import LIMITS_REACHED, RAISE_LIMITS
 from hub.base.log import get_logger
 from hub.plugin.devices.inventory import Inventory
+from hub.plugin.devices.nodelabels import NodeLabels
 from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
 from hub.plugin.metrics.process import ProcessMetrics
 
@@ -31,13 +32,15 @@ class Scanner:
     Args:
         plugin: The plugin.
         inventory: Gets the result of each scan.
+        labels: Gets the labels that each scan finds.
         metrics: Measures how long scans take.
     """
 
-    def __init__(self, plugin: Plugin, inventory: Inventory, metrics: ProcessMetrics) -> None:
+    def __init__(self, plugin: Plugin, inventory: Inventory, labels: NodeLabels, metrics: ProcessMetrics) -> None:
         self._plugin = plugin
         self._calls = Calls()
         self._inventory = inventory
+        self._labels = labels
         self._metrics = metrics
         self._scans = 0
         self._is_scanning = False
@@ -80,7 +83,10 @@ class Scanner:
     async def _scan(self) -> None:
         watch_failure = self._watch_failure
         self._scans, self._is_scanning, begin = self._scans + 1, True, time.perf_counter()
-        scanning = self._calls.start(self._plugin.devices, lambda: scan(self._plugin, watch_failure, prepares=True))
+        scanning = self._calls.start(
+            self._plugin.devices,
+            lambda: scan(self._plugin, watch_failure, prepares=True, labels=self._labels.enabled),
+        )
         done, _ = await asyncio.wait([scanning], timeout=self._plugin.scan_timeout)
         if not done:
             self._update(overdue(self._plugin, self._calls.place(scanning)))
@@ -91,6 +97,7 @@ class Scanner:
 
     def _update(self, result: Scan) -> None:
         self._inventory.update(result)
+        self._labels.update(result)
         if result.needs_restart:
             self._restart_reason = result.reason
             self._restart_needed.set()

@@ -26,7 +26,9 @@ from circus.exc import AlreadyExist, MessageError
 from tornado.ioloop import IOLoop
 
 from hub.base.errors import ConfigError, HubError
+from hub.base.featurefiles import feature_file
 from hub.base.log import get_logger
+from hub.base.optional import optional
 from hub.base.removal import make_room
 from hub.model.hub import RestartReason
 from hub.supervisor.circus import commands  # noqa: F401 - circus discovers its commands by their class
@@ -206,6 +208,8 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             "changed": [name for name in wanted if name in previous],
             "added": [watcher.name for watcher in added if watcher.name not in previous],
         }
+        for name in changes["removed"]:
+            self._remove_labels(name)
         self._report.config_rejected("")
         _log.info("configuration loaded", **changes)
         return changes
@@ -228,7 +232,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
                 "a process without a hub would keep the next process from getting its resources; "
                 "remove the plugin without nostop"
             )
-        return asyncio.ensure_future(self._remove(self.get_watcher(name)))
+        return asyncio.ensure_future(self._remove_for_good(self.get_watcher(name)))
 
     def _watcher(self, plugin: PluginConfig) -> PluginWatcher:
         return PluginWatcher(plugin, self._settings, self._report.record(plugin))
@@ -248,6 +252,16 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
             self.watchers.remove(watcher)
             del self._watchers_names[watcher.name.lower()]
             self._report.forget(watcher.name)
+
+    async def _remove_for_good(self, watcher: PluginWatcher) -> None:
+        await self._remove(watcher)
+        self._remove_labels(watcher.name)
+
+    def _remove_labels(self, plugin: str) -> None:
+        """Remove the labels of a plugin that is no longer configured; its process has stopped."""
+        if directory := self._settings.features_dir:
+            with optional("removal of the labels of a plugin"):
+                feature_file(directory, plugin).unlink(missing_ok=True)
 
     # Exited children.
 

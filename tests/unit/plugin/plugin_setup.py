@@ -47,7 +47,7 @@ class Setup:
         self.inventory = Inventory(
             Plugin,
             self.store,
-            ownership,
+            self.ownership,
             checkpoint=Checkpoint(plugin_dir),
             metrics=self.metrics,
             status=self.status,

@@ -1,0 +1,98 @@
+"""Feature files: the files in which a node's programs offer labels to Node Feature Discovery (NFD).
+
+NFD's worker reads every regular file in its directory whose name does not begin with a dot, unless it is larger than
+64 KiB, and its master puts the labels on the node. So no process of the hub needs a right to change a node.
+"""
+
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+FEATURES_DIR = Path("/etc/kubernetes/node-feature-discovery/features.d")
+"""Where NFD reads."""
+
+FEATURES_VARIABLE = "DPHUB_FEATURES_DIR"
+"""The environment variable that names the directory of feature files for a plugin process; empty for no labels."""
+
+MAX_LABELS = 150
+"""Maximum number of labels of one plugin: as many as fit into a file of `MAX_BYTES`, however long they are."""
+
+MAX_BYTES = 64 << 10
+"""The largest file that NFD reads."""
+
+LIFETIME = 600.0
+"""Seconds for which labels stay after their plugin has stopped: longer than a restart or an upgrade takes."""
+
+_PREFIX = "dphub-"
+_WRITE_TIMEOUT = 60.0
+"""Seconds after which no process is still writing a temporary file."""
+
+_HEADER = "# Written by Device Plugin Hub, and replaced when it changes.\n"
+_EXPIRY = "# +expiry-time="
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_MAX_DOMAIN = 253
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
+_RULE = 'at most 63 letters, digits, "-", "_" and ".", with a letter or digit at both ends'
+_RESERVED = re.compile(r"(.*\.)?kubernetes\.io")
+_ALLOWED = re.compile(r"(.*\.)?(feature|profile)\.node\.kubernetes\.io")
+
+
+def feature_file(directory: Path, plugin: str) -> Path:
+    """Return the path of the file with the labels of a plugin; all hubs on a node use the same one."""
+    return directory / f"{_PREFIX}{plugin}"
+
+
+def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[Path]:
+    """Yield the files of other plugins than these, and those that a process did not finish."""
+    for path in directory.glob(f"{_PREFIX}*"):
+        if path.name.removeprefix(_PREFIX) not in plugins and not path.is_dir():
+            yield path
+    for path in directory.glob(f".{_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime > _WRITE_TIMEOUT:
+                yield path
+
+
+def label_problem(name: object, value: object) -> str:
+    """Return why NFD would not put a label on a node; empty if it would."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return "expected strings by name"
+    domain, slash, rest = name.partition("/")
+    if not slash:
+        return "the name has no domain, expected one such as example.com/name"
+    if not _is_domain(domain):
+        return "the domain is not a DNS name in lower case"
+    if _RESERVED.fullmatch(domain) and not _ALLOWED.fullmatch(domain):
+        return "Node Feature Discovery refuses this domain, expected your own, or feature.node.kubernetes.io"
+    if not _NAME.fullmatch(rest):
+        return f"expected a name of {_RULE} after the domain"
+    return "" if not value or _NAME.fullmatch(value) else f"expected a value of {_RULE}"
+
+
+def _is_domain(text: str) -> bool:
+    return len(text) <= _MAX_DOMAIN and bool(_DOMAIN.fullmatch(text))
+
+
+def features_text(labels: Mapping[str, str], *, expiry: float | None = None) -> str:
+    """Return the content of a feature file.
+
+    Args:
+        labels: The labels; each is valid.
+        expiry: The Unix time at which NFD removes them; None for never.
+    """
+    until = "" if expiry is None else f"{_EXPIRY}{time.strftime(_TIME, time.gmtime(expiry))}\n"
+    return _HEADER + until + "".join(f"{name}={value}\n" for name, value in sorted(labels.items()))
+
+
+def read_features(text: str) -> dict[str, str]:
+    """Return the labels in a feature file of this module that have not expired."""
+    now = time.strftime(_TIME, time.gmtime())
+    lines = text.splitlines()
+    if any(line.startswith(_EXPIRY) and line.removeprefix(_EXPIRY) < now for line in lines):
+        return {}
+    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+    return {name: value for name, _, value in pairs if not label_problem(name, value)}

@@ -1,0 +1,49 @@
+"""What a plugin returns as labels of the node, validated."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hub.api.device import Device
+from hub.api.plugin import Plugin
+from hub.base.failures import PluginError, one_line, short_repr
+from hub.base.featurefiles import MAX_LABELS, label_problem
+from hub.plugin.devices.validation import wrong_answer
+
+MAX_PROBLEMS = 8
+"""Maximum number of labels in a message about invalid ones."""
+
+
+class ScannedLabels(NamedTuple):
+    """The labels that a plugin offers after a scan."""
+
+    labels: Mapping[str, str] | None = None
+    """Those that are valid, by name; None if they are unknown."""
+    problem: str = ""
+    """What is wrong with the others."""
+
+
+def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
+    """Ask a plugin for labels. An invalid one costs itself, and an error keeps the labels of the last scan."""
+    try:
+        labels = _mapping(plugin.labels(devices))
+    except Exception as error:  # noqa: BLE001 - plugin code; its devices can be used without labels
+        return ScannedLabels(problem=str(PluginError.of(error, plugin.labels)))
+    problems = {name: problem for name, value in labels.items() if (problem := label_problem(name, value))}
+    valid = [(name, value) for name, value in labels.items() if name not in problems]
+    texts = [
+        one_line(f"{short_repr(name)}: {short_repr(labels[name])}: {problem}") for name, problem in problems.items()
+    ]
+    if len(valid) > MAX_LABELS:
+        texts.append(f"{len(valid)} labels, expected at most {MAX_LABELS}: only the first ones count")
+    return ScannedLabels(dict(valid[:MAX_LABELS]), "; ".join(_shortened(texts)))
+
+
+def _mapping(answer: object) -> dict[Any, Any]:
+    if not isinstance(answer, Mapping):
+        raise wrong_answer(answer, 'strings by name, such as {"example.com/model": "x"}')
+    return dict(answer)
+
+
+def _shortened(problems: Sequence[str]) -> Sequence[str]:
+    more = len(problems) - MAX_PROBLEMS
+    return [*problems[:MAX_PROBLEMS], f"{more} more labels have problems"] if more > 0 else problems

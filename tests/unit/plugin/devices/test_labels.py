@@ -1,0 +1,123 @@
+"""What a plugin returns as labels of the node."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from hub import Device, NoDevices, Plugin
+from hub.base.featurefiles import MAX_LABELS
+from hub.plugin.devices.scan import scan
+
+LABEL = {"example.com/model": "x1"}
+
+
+class Labelled(Plugin):
+    """A plugin whose labels are whatever the test says."""
+
+    resource = "example.com/labelled"
+
+    def __init__(self, answer: object = LABEL, failure: Exception | None = None) -> None:
+        super().__init__()
+        self.answer = answer
+        self.failure = failure
+        self.asked: list[Sequence[Device]] = []
+
+    def devices(self) -> Iterator[Device]:
+        """Yield one, or none."""
+        yield Device("a")
+        if self.failure:
+            raise self.failure
+
+    def prepare(self, devices: Sequence[Device]) -> Iterator[Device]:
+        """Find something."""
+        return (device.with_fault("prepared") for device in devices)
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
+        """Return what the test says."""
+        self.asked.append(devices)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value] # the point of these tests
+
+
+def _scanned(plugin: Plugin) -> tuple[Mapping[str, str] | None, str]:
+    found = scan(plugin, prepares=True, labels=True)
+    assert not found.failed
+    return found.labels
+
+
+def test_labels_of_a_plugin() -> None:
+    """It is asked once for each scan, with the devices that are advertised."""
+    plugin = Labelled()
+    assert _scanned(plugin) == (LABEL, "")
+    assert [[device.unhealthy for device in devices] for devices in plugin.asked] == [["prepared"]]
+
+
+def test_a_plugin_without_labels() -> None:
+    """It has none, which is no mistake."""
+    assert scan(Plugin(), prepares=True, labels=True).labels == (None, "")
+
+    class Few(Labelled):
+        labels = Plugin.labels  # type: ignore[assignment]
+
+    assert _scanned(Few()) == ({}, "")
+
+
+def test_labels_that_are_not_read() -> None:
+    """If the hub writes no labels, plugins are not asked."""
+    plugin = Labelled()
+    assert scan(plugin, prepares=True).labels == (None, "")
+    assert plugin.asked == []
+
+
+def test_hardware_that_is_not_there() -> None:
+    """The labels are those of a node without the hardware; after a fault they stay as they are."""
+    plugin = Labelled({}, NoDevices("no such hardware"))
+    assert _scanned(plugin) == ({}, "")
+    assert plugin.asked == [[]]
+    for failure in (NoDevices("no driver", fault=True), RuntimeError("no driver")):
+        plugin = Labelled(failure=failure)
+        assert (scan(plugin, prepares=True, labels=True).labels, plugin.asked) == ((None, ""), [])
+
+
+def test_an_invalid_label_costs_itself() -> None:
+    """The message says which one, and why."""
+    labels, problem = _scanned(Labelled({**LABEL, "model": "x", "example.com/\x1b": "x", "example.com/text": "a b"}))
+    assert labels == LABEL
+    assert "'model': 'x': the name has no domain" in problem
+    assert "'example.com/text': 'a b': expected a value of at most 63 letters" in problem
+    assert problem.isprintable()
+
+
+def test_many_invalid_labels() -> None:
+    """The message names a few."""
+    labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))
+    assert labels == {}
+    assert problem.endswith("; 992 more labels have problems")
+
+
+def test_too_many_labels() -> None:
+    """As many as a file has room for count."""
+    labels, problem = _scanned(Labelled({f"example.com/{number}": "x" for number in range(MAX_LABELS + 1)}))
+    assert len(labels or {}) == MAX_LABELS
+    assert problem == f"{MAX_LABELS + 1} labels, expected at most {MAX_LABELS}: only the first ones count"
+
+
+class Hostile(dict[Any, Any]):
+    """A mapping that cannot be read."""
+
+    def keys(self) -> Any:  # noqa: ANN401 - it returns nothing
+        """Fail."""
+        raise RuntimeError("no keys")
+
+    __iter__ = keys
+
+
+@pytest.mark.parametrize("answer", [None, "x", [LABEL], RuntimeError("no\nlabels"), {3: "x", ("a",): "y"}, Hostile()])
+def test_other_answers(answer: object) -> None:
+    """The devices are served anyway, and the message says where the method is, or which label it is."""
+    labels, problem = _scanned(Labelled(answer))
+    assert labels in (None, {})
+    assert problem.isprintable()
+    assert "labels() failed at" in problem or "expected strings by name" in problem
