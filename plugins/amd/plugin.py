@@ -12,6 +12,7 @@ from plugins.amd.discovery.facts import DriverFacts, Gpu, Link
 from plugins.amd.discovery.gpus import CARDS, MODULE, GpusFound, read_driver, read_gpus, signature
 from plugins.amd.discovery.kfd import KFD, read_links
 from plugins.amd.health import Exporter, warning
+from plugins.amd.labels import facts, node_labels
 from plugins.amd.preference import Candidate, distance, prefer
 from plugins.amd.reset.settings import CheckSettings
 from plugins.amd.resources import Share, declared, plan
@@ -46,6 +47,7 @@ class AMD(Plugin):
         self._shares: Mapping[tuple[str, str], Share] = {}
         self._links: Mapping[tuple[str, str], Link] = {}
         self._linked: object = None
+        self._labels: Mapping[str, str] = {}
         self._log = structlog.get_logger()
 
     def resources(self) -> Iterator[str]:
@@ -54,8 +56,10 @@ class AMD(Plugin):
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
         """Return the GPUs, by the resources to which the settings assign them."""
+        self._labels = {}
         found = self._find()
         driver = read_driver(self.host)
+        self._labels = node_labels(found.gpus, driver)
         planned = plan(self.settings, found.gpus)
         self._read_links(found.gpus)
         self._shares = {(share.resource, share.id): share for share in planned.shares}
@@ -66,6 +70,10 @@ class AMD(Plugin):
         yield from planned.unmatched
         if self._exporter.problem:
             yield Excluded("metrics exporter", f"it gives no reports on the health of GPUs: {self._exporter.problem}")
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they are about all GPUs
+        """Return the labels of AMD's node labeller."""
+        return self._labels
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the partition modes, which GPUs exist, and what the metrics exporter reports."""
@@ -157,22 +165,7 @@ def _device(share: Share, driver: DriverFacts, fault: str) -> Device:
 
 
 def _attributes(share: Share, driver: DriverFacts) -> dict[str, str]:
-    """Describe a GPU by the facts for which ROCm's node labeller has labels, under the names of the labels."""
-    card, node = share.gpu.card, share.gpu.node
-    known = {
-        "product-name": card.product,
-        "device-id": card.device_id,
-        "family": node.family,
-        "architecture": node.gfx,
-        "vram": f"{node.vram / 2**30:.0f}G" if node.vram else "",
-        "simd-count": str(node.simds or ""),
-        "cu-count": str(node.simds // node.simds_per_cu) if node.simds_per_cu else "",
-        "compute-memory-partition": card.mode,
-        "compute-partitioning-supported": str(card.can_set_compute).lower(),
-        "memory-partitioning-supported": str(card.can_set_memory).lower(),
-        "driver-version": driver.version,
-        "driver-src-version": driver.source_version,
-        "render node": next((name for name in share.gpu.files if name.startswith("renderD")), ""),
-        "shared": f"{share.shares} shares" if share.shares > 1 else "",
-    }
-    return {name: value for name, value in known.items() if value}
+    """Describe a GPU for administrators."""
+    render = next((name for name in share.gpu.files if name.startswith("renderD")), "")
+    more = {"render node": render, "shared": f"{share.shares} shares" if share.shares > 1 else ""}
+    return facts(share.gpu, driver) | {name: value for name, value in more.items() if value}

@@ -29,6 +29,7 @@ from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.discovery.driverpaths import DISPLAY, NVIDIA, DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.health import Findings, XidFaults
+from plugins.gpu.labels import node_labels
 from plugins.gpu.migration import differences
 from plugins.gpu.mps import MpsDaemons, impossible_resources
 from plugins.gpu.nvml.driver import Driver, DriverFailure
@@ -119,6 +120,10 @@ class GPU(Plugin):
             # None: not known yet, so it is neither healthy nor unhealthy.
             if mps_problem is not None:
                 yield device.with_fault(cdi_problem).with_fault(mps_problem)
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they are about all GPUs
+        """Return the labels of GPU feature discovery."""
+        return node_labels(self.settings, self._state, self._plan.shares, self.host)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch device files, which show that a driver was loaded, or a GPU plugged in or reset.

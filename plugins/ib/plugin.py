@@ -32,6 +32,7 @@ from plugins.ib.discovery.memory import FunctionMemory
 from plugins.ib.discovery.routes import default_route_interfaces
 from plugins.ib.discovery.sysfs import RDMA_DEVICES, is_exclusive, read_hcas, read_states, with_device_files
 from plugins.ib.health import PortWatch
+from plugins.ib.labels import node_labels
 from plugins.ib.metrics import port_metrics
 from plugins.ib.preference import prefer
 from plugins.ib.reset.binder import DriverBinder
@@ -125,6 +126,10 @@ class IB(Plugin):
             ]
         )
         return [device.with_fault(problem) for device in devices]
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they are about all devices
+        """Return the link types and rates of the ports."""
+        return node_labels(self._hcas)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch the devices, the states of their ports, and interrupted resets."""

@@ -1,6 +1,6 @@
 """The plugin: Intel GPUs from sysfs, as the settings share them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hub import (
 from plugins.intel.allocation import device_nodes, environment, monitor_nodes, mounts
 from plugins.intel.discovery.gpus import BY_PATH, DEV, DISPLAY, DRI, VENDOR, Gpu, read_gpus
 from plugins.intel.health import Health, health_source
+from plugins.intel.labels import node_labels
 from plugins.intel.preference import prefer
 from plugins.intel.resources import MONITOR_ID, Monitor, Share, attributes, declared, plan, unmatched
 from plugins.intel.settings import ByPath, IntelSettings, ineffective
@@ -34,6 +35,7 @@ class Intel(Plugin):
         super().__init__(*args)
         self._health = health_source(self.host, self.settings)
         self.notes = list(ineffective(self.settings))
+        self._labels: Mapping[str, str] = {}
 
     def resources(self) -> Iterator[str]:
         """Return the resources of both drivers, and those for monitoring."""
@@ -42,6 +44,7 @@ class Intel(Plugin):
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
         """Return the GPUs that the settings select, in shares."""
         gpus = read_gpus(self.host)
+        self._labels = node_labels(gpus)
         planned = plan(self.settings, gpus)
         health = self._health.read(list(dict.fromkeys(share.gpu for share in planned.shares)))
         has_links = self.host.path(BY_PATH).is_dir()
@@ -53,6 +56,10 @@ class Intel(Plugin):
         yield from map(_monitor, planned.monitors)
         yield from (Excluded(pci, reason) for pci, reason in planned.excluded)
         yield from map(Unmatched, unmatched(self.settings, gpus))
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:  # noqa: ARG002 - they are about all GPUs
+        """Return the labels of Intel's rules for Node Feature Discovery."""
+        return self._labels
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Watch device files: they show that a driver was loaded, or a GPU plugged in or divided."""

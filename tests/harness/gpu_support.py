@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hub.testing.plugin import PluginProcess
-from plugins.gpu.discovery.facts import Gpu, MigDevice
+from plugins.gpu.discovery.facts import Engines, Gpu, MigDevice
 from tests.harness.node import Node
 from tests.simulators.nvml import SimulatedNode
 
 GPU = "nvidia.com/gpu"
+FIRST_WITH_MIG = 8
+"""The first compute capability for which the simulated driver answers questions about MIG."""
 
 
 class GpuNode:
@@ -83,9 +85,11 @@ def facts(driver: SimulatedNode) -> list[Gpu]:
                     mig.gpu_slices,
                     mig.compute_slices,
                     mig.memory,
+                    engines=Engines(14 * mig.compute_slices, copy=mig.gpu_slices, decoder=0, encoder=0, jpeg=0, ofa=0),
                 )
                 for mig in gpu.migs
             ),
+            mig_capable=int(gpu.cc[0]) >= FIRST_WITH_MIG,
         )
         for index, gpu in enumerate(driver.gpus)
     ]

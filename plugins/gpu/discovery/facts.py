@@ -7,6 +7,17 @@ from typing import Self
 import msgspec
 
 
+class Engines(msgspec.Struct, frozen=True):
+    """How many processors and engines a MIG device has; it may share the engines with others of its GPU instance."""
+
+    multiprocessors: int
+    copy: int
+    decoder: int
+    encoder: int
+    jpeg: int
+    ofa: int
+
+
 class MigDevice(msgspec.Struct, frozen=True):
     """A part of a GPU with its own memory and processors (Multi-Instance GPU)."""
 
@@ -24,6 +35,8 @@ class MigDevice(msgspec.Struct, frozen=True):
     """Bytes."""
     fault: str = ""
     """Its fault at the last probe; empty if there is none."""
+    engines: Engines | None = None
+    """None if unknown."""
 
 
 class FindingKind(StrEnum):
@@ -80,6 +93,8 @@ class Gpu(msgspec.Struct, frozen=True):
 
     findings: tuple[Finding, ...] = ()
     """What the last probe found that is no fault by itself."""
+    mig_capable: bool = False
+    """Whether MIG can be enabled."""
 
     @property
     def device_file(self) -> str:

@@ -8,7 +8,7 @@ import pynvml
 
 from hub import UnreadableError, read_number, read_text
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.discovery.facts import Gpu, MigDevice
+from plugins.gpu.discovery.facts import Engines, Gpu, MigDevice
 from plugins.gpu.nvml.calls import Nvml, NvmlError
 
 _NO_SUCH_MIG = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}
@@ -41,6 +41,7 @@ def read_gpu(nvml: Nvml, paths: DriverPaths, handle: Any, index: int) -> Gpu:  #
         compute_capability=tuple(capability) if capability else None,
         mig=mig,
         migs=tuple(_read_migs(nvml, handle)) if mig else (),
+        mig_capable=mode is not None,
     )
 
 
@@ -101,7 +102,8 @@ def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 
             return
         # The driver names a MIG device after its GPU: "NVIDIA A100-SXM4-40GB MIG 1g.5gb".
         profile = nvml.call("nvmlDeviceGetName", mig).rpartition(" MIG ")[2]
-        gpu_slices, compute_slices, memory = _size(nvml, mig, profile)
+        attributes = nvml.ask("nvmlDeviceGetAttributes", mig)
+        gpu_slices, compute_slices, memory = _size(attributes, profile)
         yield MigDevice(
             uuid=nvml.call("nvmlDeviceGetUUID", mig),
             index=index,
@@ -111,12 +113,25 @@ def _read_migs(nvml: Nvml, handle: Any) -> Iterator[MigDevice]:  # noqa: ANN401 
             gpu_slices=gpu_slices,
             compute_slices=compute_slices,
             memory=memory,
+            engines=_engines(attributes),
         )
 
 
-def _size(nvml: Nvml, mig: Any, profile: str) -> tuple[int, int, int]:  # noqa: ANN401 - NVML's handle
-    """Read a MIG device's GPU slices, compute slices and memory; without an answer, its profile contains them."""
-    attributes = nvml.ask("nvmlDeviceGetAttributes", mig)
+def _engines(attributes: Any) -> Engines | None:  # noqa: ANN401 - NVML's structure, None if there was no answer
+    if not attributes:
+        return None
+    return Engines(
+        attributes.multiprocessorCount,
+        copy=attributes.sharedCopyEngineCount,
+        decoder=attributes.sharedDecoderCount,
+        encoder=attributes.sharedEncoderCount,
+        jpeg=attributes.sharedJpegCount,
+        ofa=attributes.sharedOfaCount,
+    )
+
+
+def _size(attributes: Any, profile: str) -> tuple[int, int, int]:  # noqa: ANN401 - NVML's structure, as above
+    """Return a MIG device's GPU slices, compute slices and memory; without an answer, its profile contains them."""
     if attributes:
         sizes = attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount
         return *sizes, attributes.memorySizeMB << 20

@@ -61,6 +61,8 @@ class Gpu(msgspec.Struct, frozen=True):
     """The files of its management engines in /dev, such as "mei0"."""
     survivability: bool = False
     """Whether the driver keeps it alive only so that its firmware can be repaired."""
+    class_code: str = ""
+    """The first four digits of its PCI class, such as "0380"."""
 
     @property
     def render(self) -> str:
@@ -111,6 +113,7 @@ def _read_gpu(host: Host, function: PciFunction, links: Mapping[str, str]) -> Gp
         links=tuple(name for name, file in links.items() if _is_link_to(function, files, name, file)),
         meis=tuple(name for name in _management_engines(function.path) if host.path(f"{DEV}/{name}").exists()),
         survivability=(function.path / "survivability_mode").exists(),
+        class_code=function.class_code[:4],
     )
 
 

@@ -136,6 +136,8 @@ nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttribute
     REQUIRE(attributes, NVML_ERROR_INVALID_ARGUMENT);
     REQUIRE(mig, NVML_ERROR_NOT_SUPPORTED);
     memset(attributes, 0, sizeof *attributes);
+    attributes->multiprocessorCount = 14 * mig->compute_slices;
+    attributes->sharedCopyEngineCount = mig->gpu_slices;
     attributes->gpuInstanceSliceCount = mig->gpu_slices;
     attributes->computeInstanceSliceCount = mig->compute_slices;
     attributes->memorySizeMB = mig->memory >> 20;

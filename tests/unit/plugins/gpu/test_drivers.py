@@ -77,13 +77,13 @@ def test_a_gpu_without_an_address_that_is_removed(machine: Machine) -> None:
 
 
 def test_mig_devices_without_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their profiles contain what the driver does not report."""
+    """Their profiles contain what the driver does not report; how many engines they have is unknown."""
     machine = Machine(tmp_path, monkeypatch, "a100x2", {0: "compute", 1: "mixed"})
-    before = [gpu.migs for gpu in machine.poll().gpus]
+    before = [[msgspec.structs.replace(mig, engines=None) for mig in gpu.migs] for gpu in machine.poll().gpus]
     for gpu in machine.driver.gpus:
         gpu.lacks["nvmlDeviceGetAttributes_v2"] = NO_FUNCTION
     machine.driver.apply()
-    assert [gpu.migs for gpu in machine.poll().gpus] == before
+    assert [list(gpu.migs) for gpu in machine.poll().gpus] == before
 
 
 @pytest.mark.parametrize(
