@@ -34,6 +34,7 @@ VALUES: Mapping[str, Values] = {
     "mps": {"mps": {"enabled": True}},
     "multus": {"multus": {"enabled": True}},
     "network-policy": {"networkPolicy": {"enabled": True}},
+    "node-labels": {"nodeLabels": {"enabled": True}},
     "pod-monitor": {"podMonitor": {"enabled": True}},
     "priority-quota": {"priorityQuota": {"enabled": True}},
     "resets": {"resets": {"enabled": True}},

@@ -13,6 +13,7 @@ import yaml
 from hub import CDI_DIRECTORY as CDI
 from hub._version import __version__
 from hub.base.exits import Exit
+from hub.base.featurefiles import FEATURES_DIR, FEATURES_VARIABLE
 from hub.base.paths import INSTANCE_NAME, PLUGIN_DIR, RUN_DIR
 from hub.cli.commands.run import run as dphub_run
 from hub.kubelet.podresources import pod_resources_socket
@@ -351,9 +352,18 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
-    for component, path in {"resets": "/sys", "multus": DEVICE_INFO}.items():
+    for component, path in {"resets": "/sys", "multus": DEVICE_INFO, "node-labels": str(FEATURES_DIR)}.items():
         found = mounts(with_components(tree, "kubernetes", [component]))
         assert {path for path, mount in found.items() if not mount.get("readOnly")} == {*writable, path}
+
+
+def test_labels_are_written_where_they_are_read(tree: Path) -> None:
+    """With the component, in the node's directory, and otherwise nowhere; the account has no more rights."""
+    objects = with_components(tree, "kubernetes", ["node-labels"])
+    (directory,) = [each["value"] for each in container(objects)["env"] if each["name"] == FEATURES_VARIABLE]
+    assert mounts(objects)[directory]["hostPath"]["path"] == directory == str(FEATURES_DIR)
+    assert FEATURES_VARIABLE not in {each["name"] for each in container(default())["env"]}
+    assert {each["kind"] for each in objects} == {each["kind"] for each in default()}
 
 
 def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:

@@ -10,7 +10,8 @@ from tests.deploy.manifest_tools import CHART, KUBERNETES, OPENSHIFT, VALUES, ch
 from tests.docs.docs_tools import ROOT, codes, page, rows
 from tests.docs.security_claims import NO_CLAIMS, SHOWN_BY
 
-OPTIONS = [VALUES[name] for name in ("amd-exporter", "mps", "multus", "resets", "udev", "xpumd")]
+MOUNTING = ("amd-exporter", "mps", "multus", "node-labels", "udev", "xpumd")
+OPTIONS = [VALUES[name] for name in (*MOUNTING, "resets")]
 
 
 def test_every_directory_of_the_node_is_there() -> None:
@@ -24,7 +25,7 @@ def test_every_directory_of_the_node_is_there() -> None:
     assert documented.keys() == full.keys()
     for path, right in documented.items():
         assert right.startswith("read-only") == bool(full[path].get("readOnly")) or path == "/sys", path
-        optional = tuple(f"with `{name}`" for name in ("amd-exporter", "mps", "multus", "udev", "xpumd"))
+        optional = tuple(f"with `{name}`" for name in MOUNTING)
         assert right.endswith(optional) == (path not in plain), path
     assert documented["/sys"] == "read-only; writable with `resets`"
     assert (plain["/sys"]["readOnly"], full["/sys"]["readOnly"]) == (True, False)
