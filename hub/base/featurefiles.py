@@ -88,6 +88,13 @@ def features_text(labels: Mapping[str, str], *, expiry: float | None = None) -> 
     return _HEADER + until + "".join(f"{name}={value}\n" for name, value in sorted(labels.items()))
 
 
+def expiring_text(text: str) -> str:
+    """Return the content of a feature file of this module, with an expiry time unless it has one."""
+    if not text or any(line.startswith(_EXPIRY) for line in text.splitlines()):
+        return text
+    return features_text(read_features(text), expiry=time.time() + LIFETIME)
+
+
 def read_features(text: str) -> dict[str, str]:
     """Return the labels in a feature file of this module that have not expired."""
     now = time.strftime(_TIME, time.gmtime())

@@ -168,6 +168,7 @@ class PluginProcess:
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._status.mark_changed()
         self._ownership.refresh()
+        self._labels.expire()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._tasks.run(name, work)) for name, work in self._work()]
             await self._stop.wait()

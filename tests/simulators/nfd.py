@@ -41,6 +41,8 @@ def parse(text: str, now: datetime | None = None) -> dict[str, str]:
             name, equals, value = line.partition("=")
             if is_label:
                 found[name] = value if equals else "true"
+            else:
+                found.pop(name, None)
             is_label = True
     return _prefixed(found)
 

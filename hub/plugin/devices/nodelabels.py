@@ -5,11 +5,10 @@ process stops and no other hub's plugin follows, it lets them expire instead of 
 know whether the plugin comes back.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from hub.base.featurefiles import LIFETIME, MAX_BYTES, feature_file, features_text, label_problem, read_features
+from hub.base.featurefiles import MAX_BYTES, expiring_text, feature_file, features_text, label_problem, read_features
 from hub.base.jsonfile import replace_bytes
 from hub.base.log import get_logger
 from hub.base.untrusted import UnreadableError, read_text
@@ -64,16 +63,16 @@ class NodeLabels:
 
     def refresh(self) -> None:
         """Write the file if the health of devices has changed, or if it was removed or changed."""
-        if self._owns():
+        if self._inventory.scanned and self._ownership.role is Role.ACTIVE:
             self._replace(features_text(labels) if (labels := self._all_labels()) else "")
 
     def expire(self) -> None:
-        """Let the labels expire: this process stops, and perhaps none follows."""
-        if self._owns() and (labels := self._all_labels()):
-            self._replace(features_text(labels, expiry=time.time() + LIFETIME))
+        """Let the labels expire unless a scan follows: this process stops, or has just started.
 
-    def _owns(self) -> bool:
-        return self.enabled and self._inventory.scanned and self._ownership.role is Role.ACTIVE
+        The labels of an earlier process that crashed have no expiry time yet.
+        """
+        if not (self._ownership.older or self._ownership.newer or self._ownership.role is Role.LEAVING):
+            self._replace(expiring_text(self._read()))
 
     def _all_labels(self) -> Mapping[str, str]:
         """Return the current labels; the devices are evaluated only after a change."""

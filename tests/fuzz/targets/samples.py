@@ -6,6 +6,7 @@ import msgspec
 
 from hub.api.affinity import AllocationHint
 from hub.api.metrics import Histogram, Kind, Metric, Sample
+from hub.base.featurefiles import features_text
 from hub.kubelet.checkpoint import CHECKPOINT
 from hub.model.heartbeat import HeartbeatReport
 from hub.model.history import Allocation, AllocationHistory, DeviceSeconds, HealthChange
@@ -169,5 +170,6 @@ PLUGIN_FILES: Mapping[str, bytes] = {
         b'"DeviceIDs":{"0":["stub-0","stub-1"],"1":["stub-1"],"-1":["stub-2"]},"AllocResp":"CgA="}],'
         b'"RegisteredDevices":{"example.com/stub":["stub-3"]}},"Checksum":1}'
     ),
+    "dphub-stub": features_text({"example.com/model": "x1", "dphub.dev/stub.health": "healthy"}, expiry=4e9).encode(),
     "stub-faults.yaml": b"unhealthy: {stub-0: pulled out}\ndevices: {example.com/stub: 3}\nallocate: {fail: no}\n",
 }

@@ -15,11 +15,13 @@ from hub.api.device import Device
 from hub.api.health import RecoveryPolicy
 from hub.api.runtime import Runtime
 from hub.base.errors import HubError
+from hub.base.featurefiles import label_problem
 from hub.base.instances import exited_hubs, running_hubs, serving
 from hub.base.ownerfile import OwnerFile
 from hub.base.paths import RunDir
 from hub.cli import cli
 from hub.kubelet.checkpoint import Checkpoint
+from hub.plugin.devices.nodelabels import NodeLabels
 from hub.plugin.health.record import BROKEN
 from hub.plugin.health.store import HealthStore
 from hub.plugin.history import History
@@ -173,7 +175,7 @@ class Commands(Target):
 
 
 class PluginFiles(Target):
-    """Health, history, hints, records of resets, MPS markers, faults of the stub, a log, the kubelet's checkpoint."""
+    """Health, history, hints, records of resets, MPS markers, labels, faults of the stub, a log, the checkpoint."""
 
     inputs = 1200
 
@@ -205,6 +207,7 @@ class PluginFiles(Target):
         _remove(root / "node/stub.health.unreadable")
         self._read_history(root)
         Checkpoint(root).held("example.com/stub")
+        _check_labels(root)
         read_faults(root / "stub-faults.yaml")
 
     def _read_history(self, root: Path) -> None:
@@ -222,6 +225,14 @@ class PluginFiles(Target):
     def close(self) -> None:
         """Close the event loop."""
         self._runner.close()
+
+
+def _check_labels(root: Path) -> None:
+    """Read the labels that an earlier process has written: whatever is there, those that are kept are valid."""
+    inventory: Any = SimpleNamespace()
+    labels = NodeLabels(root, "stub", inventory, Ownership(None, "stub", root))
+    if [name for name, value in labels._labels.items() if label_problem(name, value)]:
+        raise Fault("an invalid label is taken over")
 
 
 def _remove(path: Path) -> None:

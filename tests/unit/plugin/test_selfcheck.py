@@ -155,3 +155,17 @@ def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -
     (problem,) = report.problems
     assert expected(words, file) in problem
     assert find_hardware(f"{file}:P", Host(), shipped_only=True).loaded is False
+
+
+def test_labels_that_a_node_cannot_have(tmp_path: Path) -> None:
+    """A warning, because the devices can be used: it names the label and what was expected, or the error."""
+    devices = f"{RESOURCE}    def devices(self):\n        return [Device('a')]\n"
+    for body, words in (
+        ("return {'model': len(devices)}", "'model': 1: expected strings by name"),
+        ("return {}[devices]", "labels() failed at"),
+        ("return {'example.com/model': 'a'}", ""),
+    ):
+        file = written(tmp_path, f"{devices}    def labels(self, devices):\n        {body}\n")
+        report = check_plugin(f"{file}:P", None, Host(), with_devices=True)
+        assert report.problems == ()
+        assert [words in warning for warning in report.warnings] == ([True] if words else [])

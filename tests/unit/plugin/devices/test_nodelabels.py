@@ -130,6 +130,20 @@ async def test_a_restart_takes_no_label_away(tmp_path: Path) -> None:
     assert nfd.labels(tmp_path, late) == MODEL | HEALTHY
 
 
+async def test_a_crash_takes_no_label_away_at_once(tmp_path: Path) -> None:
+    """The next process gives them ten minutes, also if it crashes before a scan, again and again."""
+    Labelled(tmp_path).find(Device("a"), labels=MODEL)
+    following = Labelled(tmp_path)
+    following.labels.expire()
+    late = datetime.now(UTC) + timedelta(seconds=LIFETIME + 2)
+    assert (nfd.labels(tmp_path), nfd.labels(tmp_path, late)) == (MODEL | HEALTHY, {})
+    inode = (tmp_path / "dphub-stub").stat().st_ino
+    Labelled(tmp_path).labels.expire()
+    assert (tmp_path / "dphub-stub").stat().st_ino == inode
+    following.find(Device("a"), labels=MODEL)
+    assert nfd.labels(tmp_path, late) == MODEL | HEALTHY
+
+
 async def test_only_the_owner_of_the_devices_writes(tmp_path: Path) -> None:
     """A process that has not scanned yet, or that leaves its devices to another hub's, changes nothing."""
     it = Labelled(tmp_path)
