@@ -59,8 +59,8 @@ def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool
             unreadable.append(error)
     found = matching_allocations(status, known, wanted)
     _print(status, found[:lines] if lines else found, as_json=as_json)
-    for error in unreadable:
-        echo(f"Incomplete: {error}", error=True)
+    for problem in unreadable:
+        echo(f"Incomplete: {problem}", error=True)
     print_unknown_holders(asked)
     sys.exit(Exit.FAILED if unreadable or not status.hub.running else Exit.OK)
 
