@@ -20,6 +20,9 @@ from hub.plugin.health.store import HealthStore
 from hub.plugin.metrics.process import ProcessMetrics
 from hub.plugin.ownership import Ownership, Role
 
+_MOMENT = 0.01
+"""Seconds by which a timer may differ from the clock of the health records."""
+
 
 class InvalidResource(NamedTuple):
     """A resource that cannot be served."""
@@ -78,6 +81,7 @@ class Inventory:
         self._status = status
         self._resources: dict[str, ResourceDevices] = {}
         self._dirty: asyncio.Handle | None = None
+        self._recovery: asyncio.TimerHandle | None = None
         self._log = get_logger()
         health.subscribe(self.mark_dirty)
 
@@ -146,11 +150,21 @@ class Inventory:
         if [resource for resource in self if resource.publish()]:
             self.version.bump()
             self._status.mark_changed()
+        self._await_recovery()
 
     def check_departing(self) -> None:
         """Let the kubelet's lists follow what containers hold."""
         for resource in self:
             resource.check_departing()
+
+    def _await_recovery(self) -> None:
+        """Publish again as soon as a device has been stable for long enough."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        seconds = self._health.next_recovery()
+        self._recovery = (
+            None if seconds is None else asyncio.get_running_loop().call_later(seconds + _MOMENT, self._health.advance)
+        )
 
     def _acquire(self, scan: Scan) -> bool:
         """Own the devices from the first scan on; return False if an older hub serves and the scan found a fault."""

@@ -199,9 +199,14 @@ class HealthRecord(msgspec.Struct, omit_defaults=True):
             self._end_recovery()
         return "; ".join(released)
 
+    def stable_at(self, policy: RecoveryPolicy) -> float | None:
+        """Return when it will have been stable long enough, in Unix time; None if it does not recover by time alone."""
+        return self.recovering_since + policy.stable_for if self.recovering_since and not self.faults else None
+
     def _is_stable(self, now: float, policy: RecoveryPolicy) -> bool:
         """Return whether it is recovering, and has been stable long enough."""
-        return self.recovering_since > 0 and not self.faults and now - self.recovering_since >= policy.stable_for
+        at = self.stable_at(policy)
+        return at is not None and now >= at
 
     def _end_recovery(self) -> None:
         self.recovering_since, self.recovering_until = 0, ""

@@ -176,6 +176,11 @@ class HealthStore:
         for key in [key for key, record in self._records.items() if record.can_advance(now, self._policy)]:
             self._change(key, lambda record, now: record.advance(now, self._policy))
 
+    def next_recovery(self) -> float | None:
+        """Return the seconds until `advance` can finish a recovery; None if no device recovers by time alone."""
+        times = [at for record in self._records.values() if (at := record.stable_at(self._policy)) is not None]
+        return max(0.0, min(times) - self._clock()) if times else None
+
     def save(self) -> None:
         """Write the records now, if this process owns them."""
         self._file.write()

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from structlog.testing import capture_logs
 
 from hub.api.device import Device
+from hub.api.health import RecoveryPolicy
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.scan import Scan
 from hub.plugin.health.record import BROKEN, CORDON, SCAN, Health
-from tests.unit.plugin.plugin_setup import FAILED, STUB, Setup
+from hub.testing.waiting import WAIT_SECONDS
+from tests.unit.plugin.plugin_setup import FAILED, STUB, CountingStore, Setup
 
 
 def _reasons(it: Setup) -> Iterable[str]:
@@ -45,6 +47,18 @@ async def test_each_change_evaluates_each_device_once() -> None:
     assert it.store.evaluations == 6
     await _turn()
     assert it.store.evaluations == 6
+
+
+async def test_a_recovery_ends_on_time() -> None:
+    """Nothing else has to happen: no scan, and no regular check."""
+    it = Setup(lambda path, _policy, owner: CountingStore(path, RecoveryPolicy(stable_for=0.05), owner))
+    it.scan(Device("a", unhealthy="too hot"))
+    it.scan(Device("a"))
+    version = it.resource.list.version
+    assert [each.health for each in it.resource.list.health.values()] == [Health.RECOVERING]
+    async with asyncio.timeout(WAIT_SECONDS):
+        await it.resource.wait_beyond(version)
+    assert [each.health for each in it.resource.list.health.values()] == [Health.HEALTHY]
 
 
 async def test_a_version_is_what_a_kubelet_sees() -> None:
