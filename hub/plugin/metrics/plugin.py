@@ -51,8 +51,10 @@ class PluginMetrics:
             # A failed measurement does not keep a device from being used.
             self._log.error("plugin metrics invalid", reason=failure)
         self._failure = failure
-        self.latest = () if error else answer.result()
-        self._file.mark_changed()
+        latest = () if error else answer.result()
+        if latest != self.latest:
+            self.latest = latest
+            self._file.mark_changed()
 
 
 def checked_metrics(offered: Iterable[object]) -> tuple[Metric, ...]:

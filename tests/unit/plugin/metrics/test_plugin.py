@@ -1,11 +1,15 @@
 """Metrics of a plugin's own."""
 
+import asyncio
+from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
-from hub import Histogram, Kind, Metric, Sample
-from hub.plugin.metrics.plugin import checked_metrics
+from hub import Device, Histogram, Host, Kind, Metric, Plugin, Runtime, Sample
+from hub.base.statusfile import WRITE_DELAY, StatusFile
+from hub.plugin.metrics.plugin import PluginMetrics, checked_metrics
 
 NAMED = "dphub_example_things"
 
@@ -39,3 +43,33 @@ def test_endless_metrics_are_an_error() -> None:
     """The plugin does not use up the memory of its pod."""
     with pytest.raises(ValueError, match="more than 1000 metrics"):
         checked_metrics(Metric(f"{NAMED}_{letters}", "") for letters in map(str, count()))
+
+
+class Thermometer(Plugin):
+    """Has a metric."""
+
+    resource = "example.com/oven"
+    degrees = 20
+
+    def devices(self) -> Iterator[Device]:
+        """Return none."""
+        return iter(())
+
+    def metrics(self) -> list[Metric]:
+        """Return the temperature."""
+        return [Metric("example_degrees", "", [Sample(self.degrees)])]
+
+
+async def test_only_new_metrics_are_written(directory: Path) -> None:
+    """While nothing changes, an idle process does not write them again."""
+    written = []
+    plugin = Thermometer(None, Host(Path("/")), Runtime())
+    metrics = PluginMetrics(plugin, StatusFile(directory / "file.json", lambda: written.append(metrics.latest)))
+    for degrees in (20, 20, 30, 30):
+        plugin.degrees = degrees
+        metrics.refresh()
+        assert metrics._answer is not None
+        await asyncio.wait([metrics._answer])
+        # Longer than the delay of a write, whose timer began before this one.
+        await asyncio.sleep(2 * WRITE_DELAY)
+    assert [metric.samples[0].value for (metric,) in written] == [20, 30]
