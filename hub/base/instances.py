@@ -6,7 +6,6 @@ its devices to another hub or exits, because the plugin of a new hub may not be 
 that has exited remains as a trace.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -18,12 +17,13 @@ from hub.base.errors import ConfigError, HubError
 from hub.base.locks import existing_lock, is_locked, open_lock, try_lock, unlock
 from hub.base.paths import INSTANCE_NAME, RunDir
 from hub.base.removal import make_directory
+from hub.base.ticks import sleep_until_tick
 from hub.base.untrusted import UnreadableError, read_text
 
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for the lock: a hub that removes the files of an exited hub holds that hub's lock for a moment."""
 
-KEEP_SECONDS = 2.0
+KEEP_SECONDS = 5.0
 """Seconds between checks that a lock file still exists."""
 
 _POLL = 0.02
@@ -97,7 +97,7 @@ class HeldLock:
             HubError: that is not possible.
         """
         while True:
-            await asyncio.sleep(KEEP_SECONDS)
+            await sleep_until_tick(KEEP_SECONDS)
             self.restore()
 
     def restore(self) -> None:

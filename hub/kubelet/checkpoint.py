@@ -26,7 +26,7 @@ the smallest parts take sixteen times their size, in each plugin."""
 
 MAX_NAMES = 65_536
 """The most names in all lists of a checkpoint. A node has at most tens of thousands of devices, and the plugin looks at
-those that containers hold every two seconds."""
+those that containers hold every five seconds."""
 
 HeldDevices = Mapping[str, tuple[int, ...]]
 """By id, the NUMA nodes that a device had when it was allocated."""

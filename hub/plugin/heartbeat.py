@@ -1,6 +1,5 @@
 """The heartbeat of a plugin process: a file that the event loop writes to show that it is running."""
 
-import asyncio
 import contextlib
 import os
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from hub.api.plugin import Plugin
 from hub.base.log import current_level
 from hub.base.statusfile import StatusFile
+from hub.base.ticks import sleep_until_tick
 from hub.model.heartbeat import HeartbeatReport
 from hub.plugin.devices.scanner import Scanner
 from hub.plugin.metrics.plugin import PluginMetrics
@@ -41,7 +41,7 @@ class Heartbeat:
         while True:
             self.beat()
             self._plugin_metrics.refresh()
-            await asyncio.sleep(self._interval)
+            await sleep_until_tick(self._interval)
 
     def begin_handover(self) -> None:
         """Let the hub know that the process has been stopped, and will exit once another hub has its devices."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub.base.statusfile import StatusFile
+from hub.base.ticks import next_tick
 from hub.kubelet.podresources import DeviceHolders, list_holders, pod_resources_socket
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.keys import physical_key
@@ -74,7 +75,7 @@ class Holders:
                 await self.refresh()
                 empty = empty + 1 if self.known and not self._holders else 0
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(INTERVAL if empty < EMPTY_ANSWERS else None):
+                    async with asyncio.timeout_at(_next_request(empty)):
                         await self._requested.wait()
                     await asyncio.sleep(SETTLE)
                     self._requested.clear()
@@ -136,3 +137,8 @@ class Holders:
         }
         self._keys |= offered
         return offered
+
+
+def _next_request(empty: int) -> float | None:
+    """Return when the kubelet is asked again after so many answers without a container; None if only on request."""
+    return next_tick(INTERVAL, asyncio.get_running_loop().time()) if empty < EMPTY_ANSWERS else None

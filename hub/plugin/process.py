@@ -13,6 +13,7 @@ from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
 from hub.base.tasks import Tasks
+from hub.base.ticks import sleep_until_tick
 from hub.kubelet.checkpoint import Checkpoint
 from hub.model.heartbeat import heartbeat_interval
 from hub.model.plugin import ConfigFile, PluginReport
@@ -33,9 +34,13 @@ from hub.plugin.report import Reporter
 from hub.plugin.resets.prober import Prober
 from hub.plugin.resets.service import ResetService
 
-CHECK_INTERVAL = 2.0
-"""Seconds between checks of the sockets. A plugin started by hand notices a kubelet restart only after this;
+CHECK_INTERVAL = 5.0
+"""Seconds between checks of the files and sockets. A plugin started by hand notices a kubelet restart only after this;
 under the hub a signal comes first."""
+
+HANDOVER_CHECK_INTERVAL = 2.0
+"""Seconds between these checks while there are other hubs. The kernel reports when one of them registers a resource or
+exits; should such an event be missed, the devices must not be without an owner for long."""
 
 
 class PluginFiles:
@@ -233,7 +238,7 @@ class PluginProcess:
             self._inventory.check_departing()
             self._labels.refresh()
             self._api.check()
-            await asyncio.sleep(CHECK_INTERVAL)
+            await sleep_until_tick(HANDOVER_CHECK_INTERVAL if self._ownership.others else CHECK_INTERVAL)
 
     async def _watch_hubs(self) -> None:
         async for _ in self._ownership.changes():

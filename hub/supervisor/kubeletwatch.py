@@ -15,6 +15,7 @@ from hub.base.errors import HubError
 from hub.base.filewatch import watch_error
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import is_served, kubelet_identity
+from hub.base.ticks import next_tick
 
 CHECK_INTERVAL = 5.0
 """Seconds between checks of the directory without an event. inotify reports nothing when a directory that is mounted
@@ -56,7 +57,8 @@ class KubeletWatch:
         self._plugin_dir = plugin_dir
         self._socket = plugin_dir / KUBELET_SOCKET
         self._interval = interval
-        self._next_check = time.monotonic() + interval
+        self._started = time.monotonic()
+        self._next_check = next_tick(interval, self._started)
         self._unresponsive = False
         self._watch: Watch | None = None
         try:
@@ -90,13 +92,16 @@ class KubeletWatch:
             yield KubeletEvent.STOPPED
         self._exists = kubelet is not None
         self._kubelet = kubelet or self._kubelet
-        due = time.monotonic() >= self._next_check
-        if started or due:
-            self._next_check = time.monotonic() + self._interval
+        now = time.monotonic()
+        due = now >= self._next_check
+        if started:
+            self._started = now
+        if due:
+            self._next_check = next_tick(self._interval, now)
         unresponsive = self._unresponsive
         if started or not self._exists:
             unresponsive = False
-        elif due:
+        elif due and now - self._started >= self._interval:
             unresponsive = not is_served(self._socket)
         if unresponsive != self._unresponsive:
             self._unresponsive = unresponsive

@@ -1,6 +1,5 @@
 """The hub's report: the hub itself, and the processes of its plugins."""
 
-import asyncio
 import os
 import time
 
@@ -9,6 +8,7 @@ from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import kubelet_identity
 from hub.base.statusfile import StatusFile
 from hub.base.tasks import Tasks
+from hub.base.ticks import sleep_until_tick
 from hub.model.hub import HubReport, InstanceReport
 from hub.supervisor.config.watchers import PluginConfig
 from hub.supervisor.processrecord import ProcessRecord
@@ -17,7 +17,7 @@ from hub.supervisor.settings import HubSettings
 NODE_NAME_VARIABLE = "DPHUB_NODE_NAME"
 """Contains the node's name in Kubernetes, because the host name in a pod is that of the pod."""
 
-KEEP_SECONDS = 2.0
+KEEP_SECONDS = 5.0
 """Seconds between checks that the file still exists."""
 
 
@@ -80,7 +80,7 @@ class HubReporter:
     async def restore(self) -> None:
         """Write the file again whenever it has been removed or replaced, until cancelled."""
         while True:
-            await asyncio.sleep(KEEP_SECONDS)
+            await sleep_until_tick(KEEP_SECONDS)
             self._file.restore()
 
     def mark_changed(self) -> None:

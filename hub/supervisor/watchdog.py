@@ -14,6 +14,7 @@ from typing import NamedTuple
 from hub.base.jsonfile import read_file
 from hub.base.log import get_logger
 from hub.base.paths import RunDir
+from hub.base.ticks import sleep_until_tick
 from hub.base.untrusted import UnreadableError
 from hub.model.heartbeat import INTERVAL, HeartbeatReport, create_heartbeat, heartbeat_interval, touch_heartbeat
 from hub.supervisor.circus.arbiter import HubArbiter
@@ -85,8 +86,7 @@ class Watchdog:
             interval = min(
                 (heartbeat_interval(watcher.config.watchdog) for watcher in self._arbiter.watchers), default=INTERVAL
             )
-            await asyncio.sleep(interval)
-            self._check_plugins(interval)
+            self._check_plugins(await sleep_until_tick(interval))
 
     def beat(self) -> None:
         """Write the hub's own heartbeat."""

@@ -17,7 +17,7 @@ import benchmarks.__main__ as benchmarks
 from benchmarks import rows
 from hub.api import plugin as contract
 from hub.api.plugin import Plugin
-from hub.base import ownerfile, sockets
+from hub.base import ownerfile, sockets, ticks
 from hub.base.paths import PLUGIN_DIR, RUN_DIR, RunDir
 from hub.cli.waiting import wait_for_report
 from hub.model.heartbeat import HANDOVER_TIMEOUT, UNRESPONSIVE_AFTER
@@ -153,8 +153,13 @@ def test_times_are_those_of_the_code() -> None:
     """Those that an administrator may wait for."""
     words = ARCHITECTURE.words
     said = {
-        "by itself within two seconds": process.CHECK_INTERVAL == 2,
+        "by itself within five seconds": process.CHECK_INTERVAL == 5,
         "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
+        "at common moments, the multiples of five seconds": ticks.TICK == 5,
+        "first list of each stream, and every five seconds": process.CHECK_INTERVAL == 5,
+        "every two seconds while other hubs run, otherwise every five": (
+            (process.HANDOVER_CHECK_INTERVAL, process.CHECK_INTERVAL) == (2, 5)
+        ),
         "opened no stream within five seconds": connection.CONFIRM_TIMEOUT == 5,
         "after up to 30 seconds, or on request": registrar.RETRY_REJECTED == 30,
         "has three seconds to start serving before the older": registrar.DETACH_TIMEOUT == 3,

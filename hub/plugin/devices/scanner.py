@@ -9,6 +9,7 @@ from hub.api.plugin import NeedsRestart, Plugin, overrides
 from hub.base.calls import Calls
 from hub.base.filewatch import LIMITS_REACHED, RAISE_LIMITS
 from hub.base.log import get_logger
+from hub.base.ticks import next_tick
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.nodelabels import NodeLabels
 from hub.plugin.devices.scan import Scan, overdue, restart_request, scan
@@ -71,14 +72,17 @@ class Scanner:
         return self._restart_reason
 
     async def _keep_scanning(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._requested.clear()
             await self._scan()
-            await asyncio.sleep(COALESCE)
+            ended = loop.time()
             # Not wait_for, which before Python 3.12 forgets that it was cancelled when a request comes just then.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._plugin.scan_interval):
+                async with asyncio.timeout_at(next_tick(self._plugin.scan_interval, ended)):
                     await self._requested.wait()
+            if (rest := ended + COALESCE - loop.time()) > 0:
+                await asyncio.sleep(rest)
 
     async def _scan(self) -> None:
         watch_failure = self._watch_failure

@@ -9,6 +9,7 @@ from hub.api.plugin import Plugin
 from hub.base.log import get_logger
 from hub.base.paths import KUBELET_SOCKET
 from hub.base.sockets import KubeletIdentity, kubelet_identity
+from hub.base.ticks import sleep_until_tick
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.health.record import BROKEN, CORDON, RESET
 from hub.plugin.health.store import HealthStore
@@ -67,7 +68,7 @@ class Prober:
             await asyncio.Event().wait()
         while True:
             self._check_kubelet()
-            await asyncio.sleep(self._policy.interval)
+            await sleep_until_tick(self._policy.interval)
             self._check_kubelet()
             await self._round()
 

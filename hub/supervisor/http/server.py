@@ -21,6 +21,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from hub.base.errors import ConfigError
 from hub.base.log import get_logger
 from hub.base.removal import make_room
+from hub.base.ticks import sleep_until_tick
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate, is_address
 from hub.supervisor.http.pages import application
@@ -77,8 +78,8 @@ async def serve_socket(path: Path, reader: Reader) -> None:
         try:
             server.add_socket(bind_unix_socket(str(path), mode=0o600))
             ours = _identity(path)
-            while _identity(path) == ours:  # noqa: ASYNC110 - nothing wakes this when it is removed or replaced
-                await asyncio.sleep(RETRY_SECONDS)
+            while _identity(path) == ours:  # nothing wakes this when it is removed or replaced
+                await sleep_until_tick(RETRY_SECONDS)
         finally:
             server.stop()
 

@@ -5,10 +5,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hub.base.paths import KUBELET_SOCKET
+from hub.supervisor import kubeletwatch
 from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.testing.waiting import WAIT_SECONDS
 
@@ -101,6 +103,20 @@ async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
                 (plugin_dir / "checkpoint").unlink()
                 await asyncio.sleep(LOOK)
     assert heard.events == [KubeletEvent.UNRESPONSIVE]
+
+
+def test_a_kubelet_has_time_to_listen(plugin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if its socket appears just before a look: the regular looks keep their moments."""
+    now = 3.0
+    monkeypatch.setattr(kubeletwatch, "time", SimpleNamespace(monotonic=lambda: now))
+    with KubeletWatch(plugin_dir, interval=5) as watch, socket.socket(socket.AF_UNIX) as server:
+        now = 9.9
+        server.bind(str(plugin_dir / KUBELET_SOCKET))
+        assert list(watch._check()) == [KubeletEvent.STARTED]
+        now = 10.0
+        assert list(watch._check()) == []
+        now = 15.0
+        assert list(watch._check()) == [KubeletEvent.UNRESPONSIVE]
 
 
 def test_a_socket_that_was_just_made(plugin_dir: Path) -> None:

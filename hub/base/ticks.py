@@ -1,0 +1,38 @@
+"""The moments at which periodic work is done, so that several timers of a process cost one wake-up.
+
+An idle node spends most of its CPU time on waking up, not on what it then does. So whatever looks at something
+regularly does so at the same moments: those at which the node's monotonic clock shows a multiple of `TICK`.
+"""
+
+import asyncio
+import math
+
+TICK = 5.0
+"""Seconds between these moments."""
+
+_SLACK = 0.001
+"""Seconds by which a timer may end too early; it must not wake up a second time for that."""
+
+
+def next_tick(interval: float, now: float) -> float:
+    """Return the last common moment within an interval from now: in the long run, that is once every interval.
+
+    An interval shorter than `TICK` has moments of its own, its multiples. One that is no multiple of `TICK` is rounded
+    down to one.
+
+    Args:
+        interval: Maximum seconds from now.
+        now: The current time of the monotonic clock.
+    """
+    if not 0 < interval < math.inf:
+        return now + interval
+    step = min(interval, TICK)
+    return step * math.floor((now + interval + _SLACK) / step)
+
+
+async def sleep_until_tick(interval: float) -> float:
+    """Sleep until `next_tick`; return for how many seconds that was meant to be, however long it took."""
+    now = asyncio.get_running_loop().time()
+    seconds = next_tick(interval, now) - now
+    await asyncio.sleep(seconds)
+    return seconds
