@@ -6,6 +6,7 @@ scores, the one with the best worst set wins: no container gets a bad set becaus
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from math import comb, factorial
 
@@ -16,6 +17,9 @@ EXHAUSTIVE = 300
 """Up to this many partitions, all are tried; 8 GPUs have 280 at most. Beyond that, the search is bounded: from several
 starts, pairs of GPUs change places as long as that helps. NVIDIA's plugin always tries all, which takes seconds with
 16 GPUs."""
+
+KEPT = 8
+"""Lists of all partitions that are kept: to make one takes longer than to find the best in it. At most 0.1 MB each."""
 
 STARTS = 4
 """The number of GPUs at which a bounded search starts, twice at each."""
@@ -36,17 +40,18 @@ def best_partition(pairs: Matrix, fixed: Sequence[int], size: int) -> list[Set]:
         fixed: GPUs that belong to the first set.
         size: The size of the sets.
     """
+    # A set is in many partitions.
+    score = cache(partial(set_score, pairs))
 
     def worth(sets: list[Set]) -> tuple[int, list[int]]:
-        scores = [set_score(pairs, members) for members in sets]
+        scores = [score(members) for members in sets]
         # No container gets the smaller set, so it need not be as good as the others.
         return sum(scores), sorted(score for score, members in zip(scores, sets, strict=True) if len(members) == size)
 
-    everything = tuple(range(len(pairs)))
     if size == 1:
-        return [*([tuple(fixed)] if fixed else []), *((number,) for number in everything if number not in fixed)]
+        return [*([tuple(fixed)] if fixed else []), *((number,) for number in range(len(pairs)) if number not in fixed)]
     if _count(len(pairs), size, len(fixed)) <= EXHAUSTIVE:
-        return max(_partitions(everything, fixed, size), key=worth)
+        return max(_all_partitions(len(pairs), tuple(fixed), size), key=worth)
     return max((_Search(pairs, start, fixed).improved() for start in _starts(pairs, fixed, size)), key=worth)
 
 
@@ -56,6 +61,11 @@ def _count(gpus: int, size: int, fixed: int) -> int:
     left = gpus - size if fixed else gpus
     sets = left // size
     return first * int(factorial(left) // (factorial(size) ** sets * factorial(sets) * factorial(left % size)))
+
+
+@lru_cache(maxsize=KEPT)
+def _all_partitions(count: int, fixed: Set, size: int) -> list[list[Set]]:
+    return list(_partitions(tuple(range(count)), fixed, size))
 
 
 def _partitions(numbers: Set, fixed: Sequence[int], size: int) -> Iterator[list[Set]]:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from plugins.gpu.discovery.facts import Ancestor, Gpu, Link, MigDevice, Topology
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.preference.connected import best_connected, score
+from plugins.gpu.preference.partition import _partitions as _partitions_in_order
+from plugins.gpu.preference.partition import best_partition, set_score
 from plugins.gpu.resources import Share, Sharing
 from plugins.gpu.settings.file import AllocationPolicy
 from tests.simulators.nvml import SimulatedGpu
@@ -182,6 +184,29 @@ def test_sixteen_gpus(profile: str, size: int) -> None:
         blocks = [_sum(topology, names[start : start + size]) for start in range(0, 16, size)]
         assert sorted(scores) == sorted(blocks)
     assert len(scores) == 16 // size
+
+
+def _plainly(pairs: Sequence[Sequence[int]], fixed: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
+    """The best partition as computed without anything that was kept."""
+
+    def worth(sets: Sequence[tuple[int, ...]]) -> tuple[int, list[int]]:
+        scores = [set_score(pairs, members) for members in sets]
+        return sum(scores), sorted(score for score, members in zip(scores, sets, strict=True) if len(members) == size)
+
+    return max(_partitions_in_order(tuple(range(len(pairs))), fixed, size), key=worth)
+
+
+@given(st.integers(2, 8), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_what_is_kept_between_questions_changes_no_answer(count: int, chance: random.Random) -> None:
+    """Whatever was asked before, of other GPUs: the same sets in the same order as if nothing was kept."""
+    size = chance.randint(2, count)
+    fixed = tuple(sorted(chance.sample(range(count), chance.randint(0, size))))
+    for _ in range(2):
+        pairs = [[0] * count for _ in range(count)]
+        for one, other in combinations(range(count), 2):
+            pairs[one][other] = pairs[other][one] = chance.choice([10, 20, 50, 110, 1810])
+        assert best_partition(pairs, fixed, size) == _plainly(pairs, fixed, size)
 
 
 @given(st.integers(9, 16), st.randoms(use_true_random=False))
