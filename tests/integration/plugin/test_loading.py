@@ -11,7 +11,7 @@ from hub.base.exits import Exit
 from hub.model.plugin import RegistrationStatus
 from hub.testing.kubelet import FakeKubelet
 from hub.testing.plugin import STUB, PluginProcess
-from hub.testing.waiting import WAIT_SECONDS
+from hub.testing.waiting import WAIT_SECONDS, wait_until
 from tests.harness.node import Node, sockets_of_plugins
 
 SERIAL = '''
@@ -34,6 +34,40 @@ async def test_a_plugin_in_a_file_of_its_own(node: Node, kubelet: FakeKubelet) -
     await kubelet.wait_for(STUB, 3)
     response = (await kubelet.admit("modem", {STUB: 1})).containers["main"].response
     assert response.devices[0].host_path == response.devices[0].container_path == "/dev/ttyUSB0"
+
+
+WATCHED = """
+import sys
+from pathlib import Path
+
+def note(event, arguments):
+    if event == "subprocess.Popen":
+        Path("PROGRAMS").write_text(str(arguments[1]))
+
+sys.addaudithook(note)
+
+class P(Plugin):
+    resource = "example.com/stub"
+
+    def devices(self):
+        from plugins.gpu.nvml.driver import Driver
+        return [Device("d")]
+
+    def watch(self, changed):
+        from asyncinotify import Inotify
+        Path("WATCHES").touch()
+        changed()
+"""
+
+
+async def test_a_plugin_process_starts_no_program(node: Node, kubelet: FakeKubelet) -> None:
+    """Neither to find a library: each program costs a start more than all else that is done once."""
+    programs, watches = node.directory / "programs", node.directory / "watches"
+    code = WATCHED.replace("PROGRAMS", str(programs)).replace("WATCHES", str(watches))
+    node.start_plugin(node.write_plugin(code))
+    await kubelet.wait_for(STUB, 1)
+    await wait_until(watches.exists, "the watch")
+    assert not programs.exists(), programs.read_text(encoding="utf-8")
 
 
 SETTLED = """

@@ -1,0 +1,22 @@
+"""The C library, found without running a program."""
+
+import ctypes
+import ctypes.util
+
+_NAME = "libc.so.6"
+"""What `ldconfig` answers where the C library is glibc."""
+
+
+def know_c_library() -> None:
+    """Let `ctypes.util.find_library` return the name of the C library at once.
+
+    asyncinotify asks for that name when it is imported, and Python runs `ldconfig` to find it: each plugin process
+    would start another process. Other libraries are searched for as ever, and so is the C library if it has another
+    name.
+    """
+    search = ctypes.util.find_library
+    try:
+        ctypes.CDLL(_NAME)
+    except OSError:
+        return
+    ctypes.util.find_library = lambda name: _NAME if name == "c" else search(name)

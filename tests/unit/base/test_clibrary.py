@@ -1,0 +1,30 @@
+"""How libraries are found."""
+
+import ctypes.util
+
+import pytest
+
+from hub.base.clibrary import know_c_library
+
+
+def test_the_c_library_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not searched for, under the name by which it is loaded; each other library is."""
+    searched = []
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: searched.append(name) or f"lib{name}.so")
+    know_c_library()
+    found = ctypes.util.find_library("c")
+    assert ctypes.CDLL(found).inotify_init
+    assert ctypes.util.find_library("nvidia-ml") == "libnvidia-ml.so"
+    assert searched == ["nvidia-ml"]
+
+
+def test_a_c_library_of_another_name_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems without glibc."""
+
+    def refuse(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.musl.so")
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    know_c_library()
+    assert ctypes.util.find_library("c") == "libc.musl.so"
