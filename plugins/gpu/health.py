@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import structlog
 
-from plugins.gpu.discovery.facts import DriverState, FindingKind, Gpu
-from plugins.gpu.nvml.listening import Xid
+from plugins.gpu.discovery.facts import DriverState, FindingKind, Gpu, Xid
 from plugins.gpu.resources import Share
 from plugins.gpu.settings.file import Effect, FindingTable
 from plugins.gpu.settings.xids import XidMeaning, XidPolicy, describe

@@ -27,14 +27,14 @@ from plugins.gpu.allocation import ContainerEdits
 from plugins.gpu.allocation.devicefiles import DeviceFiles
 from plugins.gpu.cdi import CdiFiles
 from plugins.gpu.discovery.driverpaths import DISPLAY, NVIDIA, DriverPaths
-from plugins.gpu.discovery.facts import DriverState
+from plugins.gpu.discovery.facts import DriverState, Xid
 from plugins.gpu.health import Findings, XidFaults
 from plugins.gpu.labels import node_labels
 from plugins.gpu.migration import differences
 from plugins.gpu.mps import MpsDaemons, impossible_resources
-from plugins.gpu.nvml.driver import Driver, DriverFailure
+from plugins.gpu.nvml.driver import Driver
 from plugins.gpu.nvml.driverlock import DriverLock
-from plugins.gpu.nvml.listening import Xid
+from plugins.gpu.nvml.failures import DriverFailure
 from plugins.gpu.preference import group_of, prefer
 from plugins.gpu.reset.settings import ResetSettings
 from plugins.gpu.resources import Share, Sharing, attributes, plan

@@ -10,7 +10,7 @@ from hub import Host
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState, Gpu
 from plugins.gpu.nvml.calls import Nvml
-from plugins.gpu.nvml.library import preload
+from plugins.gpu.nvml.library import load_library
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.session import Session
 from tests.simulators.nvml import SimulatedNode
@@ -42,7 +42,7 @@ class Machine:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Begin a session with the driver, and end it."""
-        preload(self.paths)
+        load_library(self.paths)
         nvml = Nvml()
         session = Session(nvml, self.paths, Prober(nvml, self.paths), xids=True)
         try:

@@ -153,3 +153,13 @@ class DriverState(msgspec.Struct, frozen=True):
     """GPUs that the driver counts but cannot identify: a name such as "gpu-index-3", and the reason."""
     reason: str = ""
     """Why there is no GPU; empty if there is one."""
+
+
+class Xid(msgspec.Struct, frozen=True):
+    """An error that the driver reports."""
+
+    gpu: str
+    """The GPU's UUID."""
+    code: int
+    mig: str = ""
+    """The MIG device's UUID, if the report names one."""

@@ -8,21 +8,11 @@ import msgspec
 import pynvml
 import structlog
 
-from plugins.gpu.discovery.facts import Gpu
+from plugins.gpu.discovery.facts import Gpu, Xid
 from plugins.gpu.nvml.calls import ENDED, LOST, TIMEOUT, UNKNOWN, Nvml, NvmlError
 
 _EVERYTHING = 0xFFFFFFFF
 """The instance of an event that concerns the whole GPU."""
-
-
-class Xid(msgspec.Struct, frozen=True):
-    """An error that the driver reports."""
-
-    gpu: str
-    """The GPU's UUID."""
-    code: int
-    mig: str = ""
-    """The MIG device's UUID, if the report names one."""
 
 
 class XidListener:

@@ -7,10 +7,10 @@ import msgspec
 import structlog
 
 from plugins.gpu.discovery.driverpaths import DriverPaths
-from plugins.gpu.discovery.facts import DriverState, Gpu, Topology
+from plugins.gpu.discovery.facts import DriverState, Gpu, Topology, Xid
 from plugins.gpu.nvml.calls import GONE, LOST, MISMATCH, Nvml, NvmlError
 from plugins.gpu.nvml.findings import Inspector
-from plugins.gpu.nvml.listening import Xid, XidListener
+from plugins.gpu.nvml.listening import XidListener
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.reading import read_gpu
 from plugins.gpu.nvml.topology import read_topology

@@ -9,7 +9,7 @@ import pynvml
 from hub import ResetFailed
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.nvml.calls import Nvml, NvmlError
-from plugins.gpu.nvml.library import preload
+from plugins.gpu.nvml.library import load_library
 
 _AMPERE = 8
 
@@ -68,7 +68,7 @@ def open_target(paths: DriverPaths, uuid: str) -> Iterator[Target]:
         ResetFailed: the driver or the device fails, now or during the session.
     """
     nvml = Nvml()
-    preload(paths)
+    load_library(paths)
     try:
         nvml.call("nvmlInit")
         yield Target(nvml, paths, uuid)

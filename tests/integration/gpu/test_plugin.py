@@ -1,5 +1,11 @@
 """The GPU plugin through a kubelet: which GPUs there are, whatever the driver does."""
 
+import ctypes
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import grpc
 import pytest
 
@@ -40,6 +46,32 @@ async def test_a_container(node: Node, kubelet: FakeKubelet) -> None:
     uuids = gpus.uuids()
     assert first.envs == {"NVIDIA_VISIBLE_DEVICES": uuids[0]}
     assert set(second.envs["NVIDIA_VISIBLE_DEVICES"].split(",")) == {uuids[2], uuids[3]}
+
+
+WITHOUT_LIBRARY = """
+import sys
+from pathlib import Path
+from hub import Host, Runtime
+from plugins.gpu import GPU
+from plugins.gpu.settings.file import GPUSettings
+plugin = GPU(GPUSettings(), Host(Path(sys.argv[1])), Runtime())
+try:
+    list(plugin.devices())
+except Exception as error:
+    print(error)
+print("pynvml loaded" if "pynvml" in sys.modules else "pynvml not loaded")
+"""
+
+
+def test_a_node_without_a_driver_does_not_load_its_bindings(tmp_path: Path) -> None:
+    """They take 2.5 MB. The reason is the one that they would give."""
+    with suppress(OSError):
+        ctypes.CDLL("libnvidia-ml.so.1")
+        pytest.skip("this machine has a driver")
+    command = [sys.executable, "-c", WITHOUT_LIBRARY, str(tmp_path)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    missing = "/proc/driver/nvidia/version does not exist (nvmlInit: NVML Shared Library Not Found)"
+    assert told == [f"no NVIDIA driver is loaded on this node: {missing}", "pynvml not loaded"]
 
 
 async def test_no_driver(node: Node, kubelet: FakeKubelet) -> None:

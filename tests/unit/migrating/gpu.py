@@ -11,9 +11,8 @@ import msgspec
 import yaml
 
 from hub import Allocation, ConfigError, Device, Excluded, Host, NeedsRestart, NoDevices, RequestRejected, Runtime
-from plugins.gpu.discovery.facts import Ancestor, Topology
+from plugins.gpu.discovery.facts import Ancestor, Topology, Xid
 from plugins.gpu.mps import MpsDaemons
-from plugins.gpu.nvml.session import Xid
 from plugins.gpu.plugin import GPU
 from plugins.gpu.settings.environment import apply_environment
 from plugins.gpu.settings.file import GPUSettings

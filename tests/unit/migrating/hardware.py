@@ -10,7 +10,7 @@ from hub import Host
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.discovery.facts import DriverState
 from plugins.gpu.nvml.calls import Nvml, NvmlError
-from plugins.gpu.nvml.library import preload
+from plugins.gpu.nvml.library import load_library
 from plugins.gpu.nvml.probing import Prober
 from plugins.gpu.nvml.session import Session
 from tests.simulators.inteltree import IntelTree
@@ -87,7 +87,7 @@ class DirectDriver:
     def poll(self, _timeout: float) -> DriverState:
         """Read the state in a session of its own."""
         nvml = Nvml()
-        preload(self._paths)
+        load_library(self._paths)
         try:
             session = Session(nvml, self._paths, Prober(nvml, self._paths), xids=True)
         except NvmlError as error:

@@ -12,7 +12,8 @@ from hub.testing.waiting import wait_until
 from plugins.gpu.discovery.driverpaths import DriverPaths
 from plugins.gpu.mps import MpsDaemons
 from plugins.gpu.mps.daemon import MpsDaemon
-from plugins.gpu.nvml.driver import Driver, DriverTimeout
+from plugins.gpu.nvml.driver import Driver
+from plugins.gpu.nvml.failures import DriverTimeout
 from plugins.gpu.resources import plan
 from plugins.gpu.settings.file import GPUSettings
 from tests.harness.gpu_support import facts

@@ -2,9 +2,8 @@
 
 import pytest
 
-from plugins.gpu.discovery.facts import DriverState
+from plugins.gpu.discovery.facts import DriverState, Xid
 from plugins.gpu.health import XidFaults
-from plugins.gpu.nvml.listening import Xid
 from plugins.gpu.resources import Share
 from plugins.gpu.settings.file import XidTable
 from plugins.gpu.settings.xids import XidPolicy
