@@ -3,12 +3,12 @@
 One such program is node-problem-detector in its own pod: its image has a shell, and no HTTP client.
 """
 
-import asyncio
 import os
 
 from hub.base.jsonfile import replace_bytes
 from hub.base.paths import RunDir
 from hub.base.removal import make_directory
+from hub.base.ticks import sleep_until_tick
 from hub.status.reader import Reader
 from hub.status.summary import summary
 
@@ -38,7 +38,7 @@ class SummaryFile:
         try:
             while True:
                 self.update()
-                await asyncio.sleep(INTERVAL)
+                await sleep_until_tick(INTERVAL)
         finally:
             self._path.unlink(missing_ok=True)
 

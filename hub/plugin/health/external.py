@@ -27,7 +27,7 @@ MAX_BYTES = 4096
 """The size limit of a file."""
 
 MAX_FILES = 1024
-"""Maximum number of files, the first by name: all are looked at every two seconds."""
+"""Maximum number of files, the first by name: all are looked at every five seconds."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
