@@ -69,9 +69,9 @@ def test_a_node_without_a_driver_does_not_load_its_bindings(tmp_path: Path) -> N
         ctypes.CDLL("libnvidia-ml.so.1")
         pytest.skip("this machine has a driver")
     command = [sys.executable, "-c", WITHOUT_LIBRARY, str(tmp_path)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     missing = "/proc/driver/nvidia/version does not exist (nvmlInit: NVML Shared Library Not Found)"
-    assert told == [f"no NVIDIA driver is loaded on this node: {missing}", "pynvml not loaded"]
+    assert printed == [f"no NVIDIA driver is loaded on this node: {missing}", "pynvml not loaded"]
 
 
 async def test_no_driver(node: Node, kubelet: FakeKubelet) -> None:
