@@ -1,4 +1,4 @@
-"""What the mounts of the components for AMD GPUs, Intel GPUs and udev are for.
+"""What the mounts of the components for AMD GPUs, Intel GPUs, udev and labels are for.
 
 Each test runs the pod with the mount and without it. The node's devices are simulated.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.testing.kubelet import FakeKubelet
+from hub.testing.waiting import wait_until
 from plugins.amd.settings import HealthRules
 from tests.image.manifest import component, pod_of, without_volume
 from tests.image.pod import GRACE, Pod, StartPod
@@ -92,3 +93,19 @@ async def test_udev_knows_the_properties_of_devices(start_pod: StartPod, host: P
     async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
         _start(start_pod, host, "udev", plugin="plugins.generic:Generic", settings=settings, without=without)
         await kubelet.wait_for("example.com/x", 0 if without else 1, GRACE)
+
+
+@pytest.mark.parametrize("without", ["", "features"])
+async def test_labels_of_the_node_need_their_directory(start_pod: StartPod, host: Path, without: str) -> None:
+    """With it, the file is on the node; without it, the log says what to mount, and the devices are served."""
+    settings = "{resources: [{name: example.com/x}], labels: {example.com/model: x1}}"
+    async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
+        pod = _start(start_pod, host, "node-labels", plugin="plugins.stub:Stub", settings=settings, without=without)
+        await kubelet.wait_for("example.com/x", 4, GRACE)
+        if without:
+            missing = "does not exist: create it, or in a pod mount the node's"
+            await wait_until(lambda: missing in pod.log, "the log event", GRACE)
+        else:
+            file = host / "etc/kubernetes/node-feature-discovery/features.d/dphub-own"
+            text = await wait_until(lambda: file.exists() and file.read_text(), "the file with the labels")
+            assert "example.com/model=x1" in text
