@@ -59,6 +59,24 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("plugin", metavar="MODULE:CLASS", help="the plugin, for example plugins.stub:Stub")
     parser.add_argument("--config", type=Path, help="the plugin's configuration file (YAML or JSON)")
     parser.add_argument("--name", default=os.environ.get("DPHUB_PLUGIN"), help="by default the class's name")
+    _add_directories(parser)
+    _add_check_options(parser)
+    try:
+        options, unknown = parser.parse_known_args()
+    except argparse.ArgumentError as error:
+        # The error would quote a value that a flag does not take: see `_without_values`.
+        problem = str(error) if "explicit argument" not in error.message else f"{error.argument_name}: takes no value"
+        parser.error(problem)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(_without_values(unknown))}")
+    # Resets run in processes with a different working directory.
+    options.host_root = options.host_root.absolute()
+    options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
+    options.name = options.name or options.plugin.rpartition(":")[2].lower()
+    return options
+
+
+def _add_directories(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin-dir",
         type=Path,
@@ -83,20 +101,6 @@ def _parse() -> argparse.Namespace:
         default=os.environ.get(FEATURES_VARIABLE) or None,
         help="where Node Feature Discovery reads labels of the node; by default none are written",
     )
-    _add_check_options(parser)
-    try:
-        options, unknown = parser.parse_known_args()
-    except argparse.ArgumentError as error:
-        # The error would quote a value that a flag does not take: see `_without_values`.
-        problem = str(error) if "explicit argument" not in error.message else f"{error.argument_name}: takes no value"
-        parser.error(problem)
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(_without_values(unknown))}")
-    # Resets run in processes with a different working directory.
-    options.host_root = options.host_root.absolute()
-    options.instance = os.environ.get("DPHUB_INSTANCE", INSTANCE)
-    options.name = options.name or options.plugin.rpartition(":")[2].lower()
-    return options
 
 
 _FLAG = re.compile(r"--[a-z][a-z0-9_-]*|-[a-z]", re.ASCII | re.IGNORECASE)
