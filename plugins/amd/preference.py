@@ -1,6 +1,6 @@
 """Choose GPUs that are close to each other, and leave whole cards to others.
 
-The distance of two GPUs is the sum of three parts, as in ROCm's plugin: whether they are on one card, how they are
+The distance between two GPUs is the sum of three parts, as in ROCm's plugin: whether they are on one card, how they are
 linked, and whether they are on one NUMA node. That plugin compares all sets of the requested size; this one starts at
 each card in turn, always adds the GPU that is closest to those chosen so far, and takes the best of these sets. It
 needs a millisecond or two even for 64 partitions.
@@ -67,7 +67,7 @@ class _Set:
     Args:
         free: The free shares.
         required: Devices to begin with.
-        distance: The distance of two GPUs.
+        distance: The distance between two GPUs.
     """
 
     def __init__(self, free: _Free, required: Sequence[Candidate], distance: Distance) -> None:
@@ -99,7 +99,7 @@ class _Set:
             self._costs[other] += self._distance(card, other)
 
     def best_card(self) -> str:
-        """Return the card of the best device to add; among those that are equally close, the one with least left."""
+        """Return the card of the best device to add; of equally close ones, the one with the fewest left."""
         left = reversed([card for card, gpus in self._free.items() if gpus])
         return min(left, key=lambda card: (self._taken[self._best_gpu(card)], self._costs[card], self._use_of(card)))
 

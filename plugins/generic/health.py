@@ -25,7 +25,7 @@ class Check(NamedTuple):
     """How to check a device."""
 
     file: str | None
-    """None without a check of a file; empty if the device has no file."""
+    """None if no file is checked; empty if the device has no file."""
     content: str
     command: tuple[str, ...]
     interval: float
@@ -113,7 +113,7 @@ class HealthChecks:
 
 
 def run_all(host: Host, checks: Mapping[Key, Check]) -> dict[Key, str]:
-    """Run checks, several at a time; return those results that there are after a while."""
+    """Run checks, several at a time; return the results that are available when the time is up."""
     pending = list(checks.items())[::-1]
     results: dict[Key, str] = {}
 

@@ -107,7 +107,7 @@ class Xpumd:
         return {pci: judge(parts, self._least) for pci, (_, parts) in self._known.items()}
 
     def notes(self) -> Iterable[str]:
-        """Say why the health of which GPUs is not known."""
+        """Name the GPUs whose health is not known, and say why."""
         if self._silent:
             why = self._problem or "xpumd does not show their health"
             yield f"xpumd-endpoint: {', '.join(self._silent)} are assumed to be healthy: {why}"

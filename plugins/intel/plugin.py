@@ -76,7 +76,7 @@ class Intel(Plugin):
         return prefer(self.settings.allocation_policy, available, required, size)
 
     def hardware(self) -> Iterator[str]:
-        """Return Intel's GPUs on the PCI bus, also those without a driver."""
+        """Return Intel's GPUs on the PCI bus, including those without a driver."""
         return (f"Intel GPU {each}" for each in pci_functions(self.host, vendor=VENDOR, class_code=DISPLAY))
 
     def _notes(self, gpus: Sequence[Gpu], *, has_links: bool) -> Iterator[str]:

@@ -88,7 +88,7 @@ def device_file(sysfs: Sysfs, path: str, file: str = "") -> DeviceFile:
 
 
 def resolve(host: Host, path: str) -> str:
-    """Follow the links on the node that a path consists of; return an empty string if they lead nowhere.
+    """Follow the links in a path on the node; return an empty string if they lead nowhere.
 
     In the hub's container, an absolute link would lead into the container itself.
     """

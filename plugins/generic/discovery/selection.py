@@ -1,4 +1,4 @@
-"""Compare devices in sysfs with what is wanted of them."""
+"""Compare devices in sysfs with what the settings require."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ class Wanted(NamedTuple):
     driver: str = ""
     attributes: Mapping[str, str] = {}
     parents: Mapping[str, str] = {}
-    """Attributes that the device, or one that it is part of, has together."""
+    """Attributes that the device or one of its parent devices has, all on the same one."""
     properties: Mapping[str, str] = {}
 
     def matches(self, host: Host, device: SysDevice) -> bool:
@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
         return all(fnmatchcase(known.get(name, ""), value) for name, value in self.properties.items())
 
     def _has_parent(self, device: SysDevice) -> bool:
-        """Whether the device or one that it is part of has the driver, and whether one has the attributes."""
+        """Whether the device or one of its parent devices has the driver, and whether one has the attributes."""
         lineage = list(device.lineage) if self.driver or self.parents else [device]
         return any(fnmatchcase(each.driver, self.driver or ANY) for each in lineage) and any(
             _has(each, self.parents) for each in lineage

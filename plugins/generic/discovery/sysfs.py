@@ -26,7 +26,7 @@ _MAX_BELOW = 2000
 
 
 class SysDevice:
-    """A device in sysfs. What was read of it once is not read again.
+    """A device in sysfs. What was read once is not read again.
 
     Args:
         path: Its directory as this process finds it, without links.
@@ -201,7 +201,7 @@ class Sysfs:
 
 
 def numa_node(device: SysDevice | None) -> int | None:
-    """Return the NUMA node of a device, or of the nearest one that it is part of; None if unknown."""
+    """Return the NUMA node of a device, or of its nearest parent device that has one; None if unknown."""
     return next((each.numa for each in device.lineage if each.numa is not None), None) if device else None
 
 

@@ -1,4 +1,4 @@
-"""Groups: files that are one device together."""
+"""Groups: files that together form one device."""
 
 from collections.abc import Iterator, Sequence
 

@@ -48,7 +48,7 @@ def _search_files(host: Host, sysfs: Sysfs, resource: Resource, result: Search) 
 
 
 def _search_usb_group(host: Host, sysfs: Sysfs, resource: Resource, group: Group, result: Search) -> None:
-    """Find the one device that all selected USB devices are together."""
+    """Find the one device that all selected USB devices form together."""
     chosen: dict[str, SysDevice] = {}
     for selector in group.usb:
         devices = list(_usb_devices(sysfs, selector))

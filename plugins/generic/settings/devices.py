@@ -80,7 +80,7 @@ def _resource(place: str, entry: Any, domain: str) -> Resource:  # noqa: ANN401 
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError(f'name is "{name}", expected lower case letters, digits and "-", two or more')
+        raise ValueError(f'name is "{name}", expected two or more lower-case letters, digits or "-"')
     return name
 
 

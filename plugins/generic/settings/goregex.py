@@ -1,4 +1,4 @@
-"""Regular expressions that were written for Go's library, as far as Python's has the same."""
+"""Regular expressions that were written for Go's library, as far as Python's supports the same syntax."""
 
 import re
 import warnings
@@ -23,7 +23,7 @@ def compile_go(expression: str) -> re.Pattern[str]:
     """Compile an expression, once though each scan asks; letters and digits are those of ASCII, as there.
 
     Raises:
-        re.error: it is wrong, or Python's library does not have the same.
+        re.error: it is wrong, or it has no equivalent in Python's library.
     """
     with warnings.catch_warnings():
         # What may mean something else in a later version of Python.

@@ -131,7 +131,7 @@ class SysfsSelector(Settings, frozen=True):
     kernel: str = ""
     """The name of the device, such as "nvme0n*" (KERNEL)."""
     driver: str = ""
-    """The name of the driver, of the device or of one that it is part of (DRIVERS)."""
+    """The name of the driver of the device or of one of its parent devices (DRIVERS)."""
     attributes: dict[Attribute, str] = {}
     """Attributes of the device, such as `queue/rotational: "0"` (ATTR)."""
     parents: dict[Attribute, str] = {}
@@ -155,7 +155,7 @@ class Group(Settings, frozen=True):
     pairing: Pairing = Pairing.MATCH
     """Which files belong to the same device, if there are several."""
     usb: tuple[UsbSelector, ...] = ()
-    """USB devices: all that are selected are one device."""
+    """USB devices: all selected USB devices together are one device."""
     count: Count = 1
     """How many containers can use each device at the same time."""
 
@@ -164,7 +164,7 @@ class Group(Settings, frozen=True):
             raise ValueError("expected either files or usb")
         for file in self.files:
             if file.limit > 1 and self.pairing is not Pairing.ORDER:
-                raise ValueError(f"limit of {file.path} is {file.limit}, which has a meaning with pairing: order only")
+                raise ValueError(f"limit of {file.path} is {file.limit}, which has an effect only with pairing: order")
 
 
 def _has_keys(selector: Settings) -> bool:

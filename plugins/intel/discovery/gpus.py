@@ -29,7 +29,7 @@ DISPLAY = "03"
 _ID = re.compile("[0-9a-f]{4}")
 _DRIVER = re.compile("[A-Za-z0-9_-]{1,40}")
 _MINOR = re.compile("(card|renderD)[0-9]+")
-"""The files of a GPU. An entry controlD* has no file on any kernel of today."""
+"""The files of a GPU. An entry controlD* has no file on any current kernel."""
 _MEI = re.compile("mei[0-9]+")
 _SENSOR = re.compile("temp[0-9]{1,4}_input")
 _LABEL = re.compile("[a-z0-9_]{1,32}")
@@ -71,7 +71,7 @@ class Gpu(msgspec.Struct, frozen=True):
 
 
 def read_gpus(host: Host) -> list[Gpu]:
-    """Read all Intel GPUs in the order of their PCI addresses, also those that no driver has taken."""
+    """Read all Intel GPUs in the order of their PCI addresses, including those that no driver is bound to."""
     links = {link.name: link_name(link) for link in sorted_entries(host.path(BY_PATH))}
     functions = pci_functions(host, vendor=VENDOR, class_code=DISPLAY)
     # One that is removed during the read has no id.

@@ -47,7 +47,7 @@ def read_health(socket: Path) -> dict[str, list[Part]]:
     """Return the states of the parts of all GPUs that xpumd knows, by PCI address.
 
     Raises:
-        ServiceError: it does not respond, or with something else.
+        ServiceError: it does not respond, or the response is invalid.
     """
     return parse_health(call_service(socket, METHOD))
 
