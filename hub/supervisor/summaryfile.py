@@ -5,6 +5,7 @@ One such program is node-problem-detector in its own pod: its image has a shell,
 
 import os
 
+from hub.base.errors import HubError
 from hub.base.jsonfile import replace_bytes
 from hub.base.paths import RunDir
 from hub.base.removal import make_directory
@@ -48,7 +49,12 @@ class SummaryFile:
         Raises:
             OSError: it cannot be written.
         """
-        content = summary(self._reader.status(running=True, memory=False)).encode()
+        try:
+            content = summary(self._reader.status(running=True, memory=False)).encode()
+        except HubError:
+            # Another process has removed or changed the hub's report, which is written again soon. Until then, the file
+            # gets old, as programs that read it expect.
+            return
         if content != self._written or self._path.is_symlink() or not self._path.is_file():
             make_directory(self._path.parent)
             replace_bytes(self._path, content, mode=0o600)

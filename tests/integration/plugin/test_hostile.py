@@ -9,7 +9,7 @@ import grpc
 import psutil
 import pytest
 
-from hub.base.sockets import is_served
+from hub.base.sockets import is_served, kubelet_identity
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.plugin.deviceplugin.server import MAX_CONNECTIONS
 from hub.testing.kubelet import FakeKubelet
@@ -180,16 +180,13 @@ async def test_a_method_that_is_not_text(node: Node, plugin: PluginProcess, kube
     assert [line["count"] for line in plugin.lines() if line.get("library", "").startswith("grpc")] == [1]
 
 
-def _inode(path: Path) -> int:
-    return path.stat().st_ino if path.exists() else 0
-
-
 async def _stop_server(path: Path) -> None:
-    before = _inode(path)
+    # Not the inode number alone, which the next socket may have again.
+    before = kubelet_identity(path)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(PREFACE + FRAMES[0] + frame(1, 5, 1, METHOD_THAT_IS_NOT_TEXT))
-        await wait_until(lambda: _inode(path) != before, "gRPC to stop its server")
+        await wait_until(lambda: kubelet_identity(path) != before, "gRPC to stop its server")
 
 
 async def test_requests_for_very_many_containers(node: Node, kubelet: FakeKubelet) -> None:
