@@ -19,14 +19,19 @@ SOCKET = "/run/exporter.sock"
 STATES = {FIRST: "healthy", SECOND: "unhealthy", "0000:46:00.0": "UNKNOWN"}
 
 
-async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
-    """It cannot be allocated until the exporter finds nothing wrong; others can."""
+def _two_gpus(node: Node) -> tuple[Path, SimulatedExporter]:
+    """Return the root of a node's file system with two GPUs, and an exporter that does not serve yet."""
     root = node.directory / "root"
     root.mkdir()
     tree = AmdTree(root)
     tree.add(FIRST)
     tree.add(SECOND)
-    exporter = SimulatedExporter(root / SOCKET[1:])
+    return root, SimulatedExporter(root / SOCKET[1:])
+
+
+async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
+    """It cannot be allocated until the exporter finds nothing wrong; others can."""
+    root, exporter = _two_gpus(node)
     config = f"health: {{exporter: {SOCKET}, interval: 1, unhealthy_after: 0, stable_for: 0}}"
     node.start_plugin("plugins.amd:AMD", name="amd", config=config, env={"DPHUB_HOST_ROOT": str(root)})
     await kubelet.wait_for("amd.com/gpu", 2)
@@ -41,12 +46,7 @@ async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
 
 async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kubelet: FakeKubelet) -> None:
     """It is not allocated for longer than a moment, although nothing changes any more."""
-    root = node.directory / "root"
-    root.mkdir()
-    tree = AmdTree(root)
-    tree.add(FIRST)
-    tree.add(SECOND)
-    exporter = SimulatedExporter(root / SOCKET[1:])
+    root, exporter = _two_gpus(node)
     exporter.states = STATES
     with exporter.running():
         config = f"health: {{exporter: {SOCKET}}}"
