@@ -221,10 +221,10 @@ async def test_what_finds_the_users_of_a_device(
 
 
 @pytest.mark.usefixtures("kubelet")
-@pytest.mark.parametrize(("component", "code"), [("resets", 0), ("pod-monitor", 1)])
-async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, component: str, code: int) -> None:
+@pytest.mark.parametrize(("name", "code"), [("resets", 0), ("pod-monitor", 1)])
+async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, name: str, code: int) -> None:
     """Without the component, /sys is read-only."""
-    wanted = replace(_wanted(host, component(component)), command=["python", "-c", WRITE_TO_SYS])
+    wanted = replace(_wanted(host, component(name)), command=["python", "-c", WRITE_TO_SYS])
     pod = start_pod(wanted)
     assert await pod.ended(GRACE) == code
     assert ("Read-only file system" in pod.log) is (code != 0)
