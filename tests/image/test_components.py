@@ -56,7 +56,7 @@ def _start(start_pod: StartPod, host: Path, name: str, *, plugin: str, settings:
 
 
 @pytest.mark.parametrize("without", ["", "amd-exporter"])
-async def test_the_exporter_is_asked_on_its_socket(start_pod: StartPod, host: Path, without: str) -> None:
+async def test_the_exporter_is_asked_on_its_socket(host: Path, start_pod: StartPod, without: str) -> None:
     """With it, a GPU that the exporter reports is not allocated; without it, the pod does not have the socket."""
     tree = AmdTree(host)
     tree.add(BAD)
@@ -72,7 +72,7 @@ async def test_the_exporter_is_asked_on_its_socket(start_pod: StartPod, host: Pa
 
 
 @pytest.mark.parametrize("without", ["", "xpumd"])
-async def test_xpumd_is_asked_on_its_socket(start_pod: StartPod, host: Path, without: str) -> None:
+async def test_xpumd_is_asked_on_its_socket(host: Path, start_pod: StartPod, without: str) -> None:
     """With it, a GPU that xpumd reports is not allocated; without it, the pod does not have the socket."""
     two_flex(host)
     settings = f"xpumd-endpoint: {XPUMD}"
@@ -84,7 +84,7 @@ async def test_xpumd_is_asked_on_its_socket(start_pod: StartPod, host: Path, wit
 
 
 @pytest.mark.parametrize("without", ["", "udev"])
-async def test_udev_knows_the_properties_of_devices(start_pod: StartPod, host: Path, without: str) -> None:
+async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: StartPod, without: str) -> None:
     """With it, a device is selected by such a property; without it, none is found."""
     tree = GenericTree(host)
     device = tree.part(tree.usb("1-1", number=2), "ttyUSB0", "tty")
@@ -96,7 +96,7 @@ async def test_udev_knows_the_properties_of_devices(start_pod: StartPod, host: P
 
 
 @pytest.mark.parametrize("without", ["", "features"])
-async def test_labels_of_the_node_need_their_directory(start_pod: StartPod, host: Path, without: str) -> None:
+async def test_labels_of_the_node_need_their_directory(host: Path, start_pod: StartPod, without: str) -> None:
     """With it, the file is on the node; without it, the log says what to mount, and the devices are served."""
     settings = "{resources: [{name: example.com/x}], labels: {example.com/model: x1}}"
     async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
