@@ -22,6 +22,8 @@ _WORDS = (
     (r"/\S*/device-plugins/", ""),
     # The texts of lost connections are those of the gRPC library.
     (r"code = (Unavailable|Canceled) desc = .*?(, which is unexpected)?$", r"connection lost"),
+    # Which of the two a kubelet reports of a plugin that dies while it answers depends on what it notices first.
+    (r"due to (rpc error: connection lost|endpoint has been stopped(, which is unexpected)?)", "since it is gone"),
 )
 
 

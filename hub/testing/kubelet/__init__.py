@@ -15,6 +15,8 @@ tests/differential compare it with real ones. What differs on purpose:
   allocates them when the container starts again, or fails if the plugin wants to be called before.
 - A device that leaves the list while its Allocate is running is allocated. A real kubelet, 1.34 to 1.37, crashes: a nil
   pointer in allocateContainerResources.
+- If a plugin dies while the kubelet waits for it, the next call fails: its endpoint has been stopped. A real kubelet
+  may also report that the connection was lost.
 - Pods are not admitted again after a restart. A real kubelet does that, and 1.34 to 1.37 crash if a device that a pod
   holds is not in the list: a nil pointer in generateDeviceTopologyHints.
 - A registration fails if the plugin gives up before it is answered, as from 1.35 on; 1.34 completes it.
