@@ -189,7 +189,10 @@ async def test_a_stuck_reset(
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
         call = client.PreStartContainer(wire.PreStartContainerRequest(devices_ids=["stub-0"]))
-        await wait_until(lambda: len(psutil.Process(plugin.pid).children(recursive=True)) == 2, "the reset")
+        processes = psutil.Process(plugin.pid)
+        await wait_until(lambda: call.done() or len(processes.children(recursive=True)) == 2, "the reset")
+        if call.done():
+            pytest.fail(f"the call ended before its reset began: {await call.code()}, {await call.details()}")
         (guard,) = psutil.Process(plugin.pid).children()
         stopped += [guard]
         guard.suspend()
