@@ -64,10 +64,10 @@ def _is_of_node(directory: Path) -> bool:
     """Return whether a directory is in the root directory of a kubelet, such as that of the node's device plugins."""
     kubelet = PLUGIN_DIR.parent.resolve()
     actual = directory.resolve()
-    if PLUGIN_DIR.exists() and directory.exists() and directory.samefile(PLUGIN_DIR):
+    if _is_same(directory, PLUGIN_DIR):
         return True
     return any(
-        path == kubelet or all((path / name).is_dir() for name in _IN_KUBELET_ROOT)
+        path == kubelet or all(_is_directory(path / name) for name in _IN_KUBELET_ROOT)
         for path in (actual, *actual.parents)
     )
 
@@ -80,4 +80,19 @@ def _has_checkpoint(directory: Path) -> bool:
     try:
         return b'"Checksum"' in read_bytes(directory / CHECKPOINT)
     except UnreadableError:
+        return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether two paths are the same directory; False if this user may not find out."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
         return False

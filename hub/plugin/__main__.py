@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import os
 import re
@@ -215,8 +216,11 @@ def _log_missing_kubelet(plugin_dir: Path) -> None:
 def _runtime(options: argparse.Namespace) -> Runtime:
     if options.run_dir is None:
         return Runtime()
-    for name in (NODE_DIR, SERVING_DIR, EXTERNAL_DIR):
+    for name in (NODE_DIR, SERVING_DIR):
         make_directory(options.run_dir / name)
+    # A plugin serves without it.
+    with contextlib.suppress(OSError):
+        make_directory(options.run_dir / EXTERNAL_DIR)
     return Runtime(str(options.run_dir.absolute()), options.instance, options.name)
 
 

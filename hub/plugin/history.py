@@ -192,11 +192,20 @@ class History:
         except (UnreadableError, OSError) as error:
             kept = put_aside(self._path) if self._path else ""
             get_logger().warning("history unreadable", reason=str(error), kept=kept)
-        # Not later than now: the clock may have been set back.
-        self._answered = min(answered, int(self._clock()))
         self._ended = deque((each for each in history.allocations if each.until), maxlen=KEPT)
         self._current = {(each.resource, each.device): each for each in history.allocations if not each.until}
         self._seconds = {(each.resource, each.namespace): max(0, each.seconds) for each in history.ended}
+        self._answered = answered
+        if answered > (now := int(self._clock())):
+            self._continue_at(now)
+
+    def _continue_at(self, now: int) -> None:
+        """Count from now on, although the last answer has a later time: the clock was set back."""
+        for key, allocation in self._current.items():
+            total = _sum_of(allocation)
+            self._seconds[total] = self._seconds.get(total, 0) + _seconds(allocation, self._answered)
+            self._current[key] = msgspec.structs.replace(allocation, since=now)
+        self._answered = now
 
 
 def _health_of(devices: DeviceList, name: str, now: int) -> HealthChange:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hub.api.plugin import Plugin
 from hub.base.exits import Exit
 from hub.base.log import get_logger
+from hub.base.optional import optional
 from hub.base.paths import RunDir
 from hub.base.statusfile import StatusFile
 from hub.base.stopsignals import stop_signals
@@ -173,7 +174,8 @@ class PluginProcess:
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._status.mark_changed()
         self._ownership.refresh()
-        self._labels.expire()
+        with optional("labels of the node"):
+            self._labels.expire_earlier()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._tasks.run(name, work)) for name, work in self._work()]
             await self._stop.wait()
@@ -182,7 +184,8 @@ class PluginProcess:
                 task.cancel()
         self._status.write()
         self._health.save()
-        self._labels.expire()
+        with optional("labels of the node"):
+            self._labels.expire()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("process stopped")
         return self._exit
@@ -236,8 +239,9 @@ class PluginProcess:
             self._health.restore()
             self._status.restore()
             self._inventory.check_departing()
-            self._labels.refresh()
             self._api.check()
+            with optional("labels of the node"):
+                self._labels.refresh()
             await sleep_until_tick(HANDOVER_CHECK_INTERVAL if self._ownership.others else CHECK_INTERVAL)
 
     async def _watch_hubs(self) -> None:

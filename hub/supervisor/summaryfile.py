@@ -3,6 +3,8 @@
 One such program is node-problem-detector in its own pod: its image has a shell, and no HTTP client.
 """
 
+import asyncio
+import contextlib
 import os
 
 from hub.base.errors import HubError
@@ -40,8 +42,11 @@ class SummaryFile:
             while True:
                 self.update()
                 await sleep_until_tick(INTERVAL)
-        finally:
-            self._path.unlink(missing_ok=True)
+        except asyncio.CancelledError:
+            # After a failure, the last summary stays until it is too old.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            raise
 
     def update(self) -> None:
         """Write the file if its content has changed, or else only its modification time.

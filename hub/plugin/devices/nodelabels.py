@@ -1,10 +1,11 @@
 """Labels of the node: those of the plugin, and whether its devices are healthy, in a file for Node Feature Discovery.
 
 The file is written when its content changes, and stays while the plugin restarts, so labels do not come and go. When a
-process stops and no other hub's plugin follows, it lets them expire instead of removing them: only another process can
-know whether the plugin comes back.
+process stops, it lets them expire instead of removing them: only another process can know whether the plugin comes
+back, and whether that one writes labels.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,13 +67,17 @@ class NodeLabels:
         if self._inventory.scanned and self._ownership.role is Role.ACTIVE:
             self._replace(features_text(labels) if (labels := self._all_labels()) else "")
 
-    def expire(self) -> None:
-        """Let the labels expire unless a scan follows: this process stops, or has just started.
+    def expire_earlier(self) -> None:
+        """Let the labels of an earlier process that crashed expire unless a scan of this process follows."""
+        if not (self._ownership.older or self._ownership.newer):
+            self.expire()
 
-        The labels of an earlier process that crashed have no expiry time yet.
+    def expire(self) -> None:
+        """Let the labels expire: this process stops.
+
+        Another hub's plugin that has the devices, and writes labels too, makes them last again at its next look.
         """
-        if not (self._ownership.older or self._ownership.newer or self._ownership.role is Role.LEAVING):
-            self._replace(expiring_text(self._read()))
+        self._replace(expiring_text(self._read()))
 
     def _all_labels(self) -> Mapping[str, str]:
         """Return the current labels; the devices are evaluated only after a change."""
@@ -117,7 +122,8 @@ class NodeLabels:
 
     def _log_failure(self, path: Path, error: OSError) -> None:
         missing = f"{path.parent} does not exist: create it, or in a pod mount the node's"
-        failure = str(error) if path.parent.is_dir() else missing
+        # Not by pathlib, which may raise an error itself.
+        failure = str(error) if os.path.isdir(path.parent) else missing  # noqa: PTH112 - see above
         if failure != self._failure:
             self._log.error("file not written", file=str(path), reason=failure)
         self._failure = failure

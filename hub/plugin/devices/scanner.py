@@ -9,6 +9,7 @@ from hub.api.plugin import NeedsRestart, Plugin, overrides
 from hub.base.calls import Calls
 from hub.base.filewatch import LIMITS_REACHED, RAISE_LIMITS
 from hub.base.log import get_logger
+from hub.base.optional import optional
 from hub.base.ticks import next_tick
 from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.nodelabels import NodeLabels
@@ -101,10 +102,11 @@ class Scanner:
 
     def _update(self, result: Scan) -> None:
         self._inventory.update(result)
-        self._labels.update(result)
         if result.needs_restart:
             self._restart_reason = result.reason
             self._restart_needed.set()
+        with optional("labels of the node"):
+            self._labels.update(result)
 
     async def _watch(self) -> None:
         """Keep the plugin's watch running. Without it changes would go unseen, so the devices are not trusted."""

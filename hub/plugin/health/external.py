@@ -6,6 +6,7 @@ Such a statement can only take a device away: it is evaluated beside the health 
 its file is removed, or its time is over, the device is as healthy as the records say.
 """
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,7 @@ class ExternalFaults:
         self._problem = ""
         self._files: dict[str, _File] = {}
         self._faults: dict[str, tuple[Fault, ...]] = {}
+        self._rejected: dict[str, str] = {}
         self._log = get_logger()
 
     def __bool__(self) -> bool:
@@ -83,7 +85,9 @@ class ExternalFaults:
 
     def refresh(self, now: float) -> bool:
         """Look at the files again; return whether the statements that are valid have changed."""
-        self._files = {path.name: self._read(path, now) for path in self._paths()}
+        if (paths := self._paths()) is not None:
+            self._files = {path.name: self._read(path, now) for path in paths}
+            self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
         faults: dict[str, tuple[Fault, ...]] = {}
         for _, statement, since in self._files.values():
             if statement and not statement.has_ended(now):
@@ -92,31 +96,38 @@ class ExternalFaults:
         before, self._faults = self._faults, faults
         return before != faults
 
-    def _paths(self) -> list[Path]:
-        """List the files; none if another user could have put them there."""
+    def _paths(self) -> list[Path] | None:
+        """List the files; None if that is not possible, or if another user could have put them there.
+
+        Then what they said before remains.
+        """
         paths, problem = [], ""
         try:
-            if self._directory and self._directory.exists():
-                check_writers(self._directory)
-                paths = sorted(path for path in self._directory.glob("*.json") if not path.name.startswith("."))
+            paths = _json_files(self._directory) if self._directory else []
+        except FileNotFoundError:
+            # There is no directory, and so no file.
+            pass
         except (HubError, OSError) as error:
             problem = str(error)
+        failed = bool(problem)
         if len(paths) > MAX_FILES:
             problem = f"{self._directory} has more than {MAX_FILES} files: the others are ignored"
         if problem and problem != self._problem:
             self._log.error("external faults ignored", reason=problem)
         self._problem = problem
-        return paths[:MAX_FILES]
+        return None if failed else paths[:MAX_FILES]
 
     def _read(self, path: Path, now: float) -> _File:
         """Read a file if it has changed; one that cannot be used costs only itself, and keeps what it said before."""
+        known = self._files.get(path.name, _File((0, 0, 0)))
         try:
             found = path.lstat()
-        except OSError:
+        except FileNotFoundError:
             # It was removed meanwhile.
             return _File((0, 0, 0))
+        except OSError:
+            return known
         version = found.st_ino, found.st_ctime_ns, found.st_size
-        known = self._files.get(path.name, _File((0, 0, 0)))
         if known.version == version:
             return known
         try:
@@ -124,7 +135,27 @@ class ExternalFaults:
             check_writers(path)
             statement = decode_json(content, Statement, path)
         except (HubError, OSError) as error:
-            self._log.error("external fault rejected", file=str(path), reason=str(error))
-            return known._replace(version=version)
+            self._log_rejected(path, str(error))
+            # Read again next time: an error of the node, such as too many open files, may have passed by then.
+            return known
+        self._rejected.pop(path.name, None)
         says_same = known.statement and replace(known.statement, until=None) == replace(statement, until=None)
         return _File(version, statement, known.since if says_same else min(now, found.st_mtime))
+
+    def _log_rejected(self, path: Path, reason: str) -> None:
+        """Log why a file cannot be used, once for each reason."""
+        if self._rejected.get(path.name) != reason:
+            self._log.error("external fault rejected", file=str(path), reason=reason)
+            self._rejected[path.name] = reason
+
+
+def _json_files(directory: Path) -> list[Path]:
+    """List the files whose names end in .json, by name.
+
+    Raises:
+        ConfigError: another user can add files.
+        OSError: the directory cannot be read; `FileNotFoundError` if there is none.
+    """
+    check_writers(directory)
+    names = os.listdir(directory)  # noqa: PTH208 - pathlib ignores errors
+    return [directory / name for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]

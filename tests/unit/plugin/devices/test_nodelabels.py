@@ -1,5 +1,6 @@
 """The labels that a node gets from a plugin process."""
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from hub.api.device import Device
 from hub.base.featurefiles import LIFETIME
+from hub.plugin.devices import nodelabels
 from hub.plugin.devices.devicelist import ScannedDevices
 from hub.plugin.devices.labels import ScannedLabels
 from hub.plugin.devices.nodelabels import NodeLabels
@@ -145,16 +147,43 @@ async def test_a_crash_takes_no_label_away_at_once(tmp_path: Path) -> None:
 
 
 async def test_only_the_owner_of_the_devices_writes(tmp_path: Path) -> None:
-    """A process that has not scanned yet, or that leaves its devices to another hub's, changes nothing."""
+    """A process that has not scanned yet, or that leaves its devices to another hub's, changes no label."""
     it = Labelled(tmp_path)
     it.labels.refresh()
     it.labels.expire()
     assert _files(tmp_path) == []
     it.find(Device("a"), labels=MODEL)
     it.ownership.release()
-    it.labels.expire()
     it.find(labels={})
     assert nfd.labels(tmp_path, datetime.now(UTC) + timedelta(days=1)) == MODEL | HEALTHY
+
+
+async def test_a_process_that_leaves_lets_its_labels_expire(tmp_path: Path) -> None:
+    """The next hub's plugin may not write labels; one that does makes them last again at its next look."""
+    it = Labelled(tmp_path)
+    it.find(Device("a"), labels=MODEL)
+    newer = Labelled(tmp_path)
+    newer.find(Device("a"), labels=MODEL)
+    it.ownership.newer = ["newer"]
+    it.ownership.release()
+    it.labels.expire()
+    late = datetime.now(UTC) + timedelta(days=1)
+    assert (nfd.labels(tmp_path), nfd.labels(tmp_path, late)) == (MODEL | HEALTHY, {})
+    newer.labels.refresh()
+    assert nfd.labels(tmp_path, late) == MODEL | HEALTHY
+
+
+async def test_a_directory_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a user who may not enter it: the plugin serves without labels."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    it = Labelled(tmp_path)
+    monkeypatch.setattr(nodelabels, "replace_bytes", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
+    it.find(Device("a"), labels=MODEL)
+    it.labels.refresh()
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("x/y=z"), lambda path: path.chmod(0)])

@@ -1,5 +1,6 @@
 """What other programs of the node report about devices."""
 
+import errno
 import itertools
 import json
 import os
@@ -283,3 +284,25 @@ def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     reason = _store(tmp_path).health_of(GPU, DEVICE).reason
     assert reason.isprintable()
     assert reason.startswith("reported by a b: bad ")
+
+
+@pytest.mark.parametrize("failing", ["open", "listdir"])
+def test_an_error_of_the_node_gives_no_health_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Too many open files, for example: what was said before remains, and what is new is read when that has passed."""
+    store = _store(tmp_path)
+    _say(tmp_path)
+    store.refresh_external()
+    _say(tmp_path, "b.json", device="GPU-9")
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+    assert store.health_of(GPU, OTHER) == DeviceHealth()
+    store.refresh_external()
+    assert store.health_of(GPU, OTHER).health is Health.UNHEALTHY
