@@ -126,9 +126,13 @@ def _scalar(kind: types.Type, plural: str) -> Sequence[str]:
 
 def _bound(kind: types.IntType | types.FloatType) -> str:
     if kind.gt is not None:
-        return f" > {kind.gt:g}"
-    most = f" <= {kind.le:g}" if kind.le is not None else ""
-    return f" >= {kind.ge:g}{' and' if most else ''}{most}" if kind.ge is not None else most
+        return f" > {_number(kind.gt)}"
+    most = f" <= {_number(kind.le)}" if kind.le is not None else ""
+    return f" >= {_number(kind.ge)}{' and' if most else ''}{most}" if kind.ge is not None else most
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def _default(field: types.Field) -> str:

@@ -44,7 +44,7 @@ class MonitoringMode(StrEnum):
 
 
 class ByPath(StrEnum):
-    """Which of the links in /dev/dri/by-path containers get."""
+    """Which links in /dev/dri/by-path are given to containers."""
 
     SINGLE = "single"
     """Those of their own GPUs. They arrive as device files, because a container runtime follows a link that it
@@ -78,7 +78,7 @@ class IntelSettings(Settings, frozen=True, rename="kebab"):
     monitoring_mode: MonitoringMode = MonitoringMode.SINGLE
     """The resources for monitoring."""
     bypath: ByPath = ByPath.SINGLE
-    """Which of the links in /dev/dri/by-path containers get."""
+    """Which links in /dev/dri/by-path are given to containers."""
     allow_ids: Ids = ()
     """The device ids of the GPUs to serve, such as "0x56c0": a list, or a comma-separated string, as in the flag. In
     YAML, put them in quotes: 0x56c0 would be a number. Empty: all."""

@@ -45,7 +45,7 @@ def test_every_condition_and_event_is_there() -> None:
 def test_the_times_are_there() -> None:
     """How long the rules look back, how often the hub writes, and when it counts as gone."""
     (rule, *_) = [each for each in CONFIG.rules if each.type == "temporary"]
-    assert f"look back {rule.args[-1]} seconds once a minute" in PAGE.words
+    assert f"Once a minute, the rules look at the last {rule.args[-1]} seconds" in PAGE.words
     assert seconds(rule.invoke_interval) == 60
     assert INTERVAL == 5
     assert "every five seconds" in PAGE.words

@@ -90,7 +90,7 @@ def _print(config: Path, plugins: Sequence[_Plugin]) -> None:
         table.add(plugin.config.name, _starts(plugin), _words(plugin), _advice(config, plugin))
     show(lambda: table, watch=False)
     if not any(_advice(config, plugin) for plugin in plugins):
-        echo(f"Nothing to do: by {config}, each plugin that has hardware on this node starts with the hub.")
+        echo(f"Nothing to do: according to {config}, each plugin that has hardware on this node starts with the hub.")
 
 
 def _starts(plugin: _Plugin) -> str:

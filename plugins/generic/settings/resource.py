@@ -113,7 +113,7 @@ class Resource(Settings, frozen=True):
     vfio: bool = False
     """Whether the devices are IOMMU groups, whose PCI functions are all bound to vfio-pci; `pci` selects them."""
     nodes: tuple[str, ...] = ()
-    """Which device files a container gets of a device that `usb`, `pci` or `sysfs` selects, such as "ttyUSB*": names
+    """Which device files a container gets for a device that `usb`, `pci` or `sysfs` selects, such as "ttyUSB*": names
     below /dev. The default is its own file, or if it has none, the files of all its parts."""
     id: str = ""
     """The id of a device, with placeholders. The default is one that does not change when numbers do: the name of a

@@ -78,5 +78,5 @@ def test_a_node_without_hardware(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "host").mkdir()
     done = _suggest(tmp_path)
-    said = "Nothing to do: by circus.ini, each plugin that has hardware on this node starts with the hub."
+    said = "Nothing to do: according to circus.ini, each plugin that has hardware on this node starts with the hub."
     assert done.stdout.splitlines()[-1] == said

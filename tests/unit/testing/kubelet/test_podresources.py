@@ -11,6 +11,7 @@ from hub.kubelet.wire import podresources_pb2 as wire
 from hub.kubelet.wire import podresources_pb2_grpc as rpc
 from hub.testing.plugin import STUB
 from hub.testing.scripted import device
+from hub.testing.waiting import wait_until
 from tests.harness.kubelet import node
 
 if TYPE_CHECKING:
@@ -102,4 +103,4 @@ async def test_its_socket_can_be_elsewhere(tmp_path: Path) -> None:
         assert socket.is_socket()
         assert not (it.plugin_dir.parent / "pod-resources").exists()
         await it.kubelet.stop()
-        assert not socket.exists()
+        await wait_until(lambda: not socket.exists(), "the socket to be gone")
