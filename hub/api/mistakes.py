@@ -13,7 +13,7 @@ _PLACE, _KEY_IN = " - at ", "`key` in "
 
 _KINDS = {
     "array": "a list",
-    "object": "keys with values",
+    "object": "a mapping",
     "str": "text",
     "int": "a whole number",
     "float": "a number",

@@ -81,7 +81,7 @@ def devices(wanted: str | None, *, as_json: bool, watch: bool, hub: TargetHub) -
     a PCI address, or a name such as mlx5_0.
 
     With --plugin and --scan, show the devices of a plugin as they would be with a configuration file, and which of its
-    settings match nothing: the way to write such a file. The plugin's code is loaded, and changes nothing.
+    settings match nothing: use this while writing such a file. The plugin's code is loaded, and changes nothing.
 
     The exit code is 1 when the hub is not running; in that case, the last known state is shown.
     """

@@ -190,7 +190,7 @@ async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
     [
         ("", "is empty"),
         ("\n \n", "is empty"),
-        ("[1, 2]", "expected keys with values, got a list"),
+        ("[1, 2]", "expected a mapping, got a list"),
         ("faults: 7", "faults: expected text, got a whole number: put quotes around it"),
         ("resorces: []", 'unknown key "resorces"; did you mean resources?'),
         (

@@ -155,7 +155,7 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("unhealthy: [stub-1]", "unhealthy: expected keys with values, got a list"),
+        ("unhealthy: [stub-1]", "unhealthy: expected a mapping, got a list"),
         ("unhelthy: {}", 'unknown key "unhelthy"'),
         ("allocate: {delay: long}", "allocate.delay: expected a number, got text"),
         ("allocate: {delay: -1}", "allocate.delay: expected a number that is at least 0"),

@@ -33,14 +33,14 @@ PROBLEMS = {
     "a mapping for a text": (
         {"env": {"x": {"path": None}}},
         "env[...]",
-        "expected text, got keys with values: put quotes around it",
+        "expected text, got a mapping: put quotes around it",
     ),
     "a number for a key": (
         {"env": {1: "x"}},
         "a key of env",
         "expected text, got a whole number: put quotes around it",
     ),
-    "a list for a mapping": ({"env": []}, "env", "expected keys with values, got a list"),
+    "a list for a mapping": ({"env": []}, "env", "expected a mapping, got a list"),
     "a text for a number": ({"ratio": "x"}, "ratio", "expected a number, got text"),
     "a word for a switch": ({"on": "x"}, "on", "expected true or false, got text"),
     "a fraction": ({"number": 1.5}, "number", "expected a whole number, got a decimal number"),

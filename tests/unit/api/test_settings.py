@@ -148,7 +148,7 @@ def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"own\..*: \[1\]: .*\"nam\"; did you mean name\?"):
         _Listed.read(path)
     path.write_text('[{"name": "a"}]')
-    with pytest.raises(ConfigError, match=r"expected keys with values, got a list"):
+    with pytest.raises(ConfigError, match=r"expected a mapping, got a list"):
         read_settings(path, _Own)
 
 

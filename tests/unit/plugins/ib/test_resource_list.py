@@ -131,7 +131,7 @@ def test_topology(tmp_path: Path, tree: RdmaTree, exclude: bool, numa: list[int]
         (_entry({"devices": ["0d90"]}, deviceType="accelerator"), "deviceType is accelerator"),
         (_entry({**RDMA, "auxTypes": ["sf"]}, deviceType="auxNetDevice"), "deviceType is auxNetDevice"),
         (_entry({**RDMA, "vendors": "15b3"}), "expected a list, got text: put [ ] around it"),
-        (_entry(3), "expected keys with values, got a whole number"),
+        (_entry(3), "expected a mapping, got a whole number"),
         (_entry(resourcePrefix="my_org"), '(the ResourceName "my_org/vf" is invalid)'),
     ],
 )
