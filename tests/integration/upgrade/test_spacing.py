@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from hub.base.instances import now, running_hubs
+from hub.base.paths import RunDir
 from hub.model.plugin import RegistrationStatus
 from hub.status.reader import read_report
 from hub.testing.waiting import wait_until
@@ -164,6 +165,11 @@ async def test_any_number_of_registrations_fails_no_admission() -> None:
         await node.allocatable(0)
 
 
+def _running_plugin(run_dir: RunDir) -> int:
+    report = read_report(run_dir.report("red"))
+    return report.pid if report and psutil.pid_exists(report.pid) else 0
+
+
 async def test_many_upgrades_leave_few_streams() -> None:
     """A newer plugin that crashes again and again does not fill the kubelet, nor the older hub."""
     async with upgrade_node() as node:
@@ -173,9 +179,10 @@ async def test_many_upgrades_leave_few_streams() -> None:
         for _ in range(3):
             # The older hub has had the resource in between, for the tenth of a second until the plugin was restarted.
             await node.owned_by(newer, since=begin)
-            report = await wait_until(lambda: read_report(node.run_dir.report("red")), "a report")
+            # The report may still be that of the process before.
+            pid = await wait_until(lambda: _running_plugin(node.run_dir), "a report of a running process")
             begin = now()
-            psutil.Process(report.pid).send_signal(signal.SIGKILL)
+            psutil.Process(pid).send_signal(signal.SIGKILL)
         await node.owned_by(newer, since=begin)
         node.end(newer, Way.TERM)
         await node.ended()
