@@ -9,6 +9,7 @@ from hub.base.exits import Exit
 from hub.base.untrusted import UnreadableError
 from hub.cli.commands.devices import print_unknown_holders
 from hub.cli.completing import plugins, used
+from hub.cli.options import lines_option
 from hub.cli.render.text import echo, echo_json, examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
 from hub.model.node import NodeStatus
@@ -25,15 +26,7 @@ from hub.status.history import KnownAllocation, matching_allocations, read_histo
 )
 @click.argument("wanted", metavar="[DEVICE|POD]", required=False, shell_complete=used)
 @click.option("--plugin", metavar="NAME", shell_complete=plugins, help="Show only the devices of one plugin.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Show the latest N allocations; 0 shows all.",
-)
+@lines_option("Show the latest N allocations; 0 shows all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each allocation.")
 @hub_options
 def history(wanted: str | None, *, plugin: str | None, lines: int, as_json: bool, hub: TargetHub) -> None:

@@ -19,6 +19,7 @@ from hub.base.paths import RunDir
 from hub.base.printable import printable_json
 from hub.base.untrusted import MissingError, UnreadableError, decode_json, read_bytes
 from hub.cli.completing import plugins
+from hub.cli.options import lines_option
 from hub.cli.render.text import echo, examples
 from hub.cli.target import TargetHub, hub_options, plugin_of
 
@@ -33,15 +34,7 @@ _TOO_DEEP = "(nested too deeply to show)"
 @click.command(epilog=examples("dphub logs gpu -n 20", "dphub logs -f", "dphub logs gpu --json | jq ."))
 @click.argument("plugin", required=False, shell_complete=plugins)
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until interrupted, or until the hub exits.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Show the last N lines; 0 shows all.",
-)
+@lines_option("Show the last N lines; 0 shows all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are stored, one JSON object each.")
 @hub_options
 def logs(plugin: str | None, *, follow: bool, lines: int, as_json: bool, hub: TargetHub) -> None:

@@ -1,0 +1,23 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def lines_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option `--lines` of a command that shows the latest of something.
+
+    Args:
+        text: The help, without the default.
+    """
+    return click.option(
+        "-n",
+        "--lines",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=100,
+        show_default=True,
+        help=text,
+    )
