@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"unsafe"
 
-	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
@@ -27,7 +26,7 @@ type kubelet struct {
 	devices            *devicemanager.ManagerImpl
 	topology           topologymanager.Manager
 	pods               podList
-	podResources       *grpc.Server
+	stopPodResources   func()
 	// A kubelet admits one pod at a time.
 	admissions chan func()
 }
@@ -66,18 +65,18 @@ func newKubelet(pluginDir, podResourcesSocket string, numaNodes int, reports *re
 // start starts with these pods bound to the node.
 func (k *kubelet) start(pods []pod) error {
 	k.pods.replace(pods)
-	server, err := servePodResources(k.podResourcesSocket, &k.pods, provider{k.devices})
+	stop, err := servePodResources(k.podResourcesSocket, &k.pods, provider{k.devices})
 	if err != nil {
 		return err
 	}
-	k.podResources = server
+	k.stopPodResources = stop
 	return startDevices(k.devices, k.pods.GetActivePods)
 }
 
 // stop ends all connections and removes the sockets.
 func (k *kubelet) stop() error {
-	if k.podResources != nil {
-		k.podResources.Stop()
+	if k.stopPodResources != nil {
+		k.stopPodResources()
 	}
 	return stopDevices(k.devices)
 }

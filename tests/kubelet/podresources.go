@@ -12,8 +12,8 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
 )
 
-// servePodResources serves the kubelet's own implementation of the API on the socket.
-func servePodResources(socket string, pods *podList, devices podresources.DevicesProvider) (*grpc.Server, error) {
+// servePodResources serves the kubelet's own implementation of the API on the socket, and returns what stops it.
+func servePodResources(socket string, pods *podList, devices podresources.DevicesProvider) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
 		return nil, err
 	}
@@ -32,7 +32,11 @@ func servePodResources(socket string, pods *podList, devices podresources.Device
 		},
 	))
 	go func() { _ = server.Serve(listener) }()
-	return server, nil
+	return func() {
+		server.Stop()
+		// Stop removes the socket only if Serve has begun.
+		_ = listener.Close()
+	}, nil
 }
 
 // nothing is a machine without CPUs, memory and dynamic resources to assign; its methods are in version_*.go.
