@@ -251,6 +251,8 @@ def _write_stacks_to(path: Path) -> None:
         return
     faulthandler.enable(file)
     faulthandler.register(STACK_SIGNAL, file)
+    # The hub has blocked it, so that it could not terminate the process before this line.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {STACK_SIGNAL})
 
 
 if __name__ == "__main__":

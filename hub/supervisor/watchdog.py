@@ -20,6 +20,10 @@ from hub.model.heartbeat import INTERVAL, HeartbeatReport, create_heartbeat, hea
 from hub.supervisor.circus.arbiter import HubArbiter
 from hub.supervisor.circus.watcher import PluginWatcher
 
+START_LIMIT = 60.0
+"""Minimum seconds that a process gets to start. On a node that has just booted everything starts at once, and a process
+that is killed for it only has to start again."""
+
 
 class Sample(NamedTuple):
     """The state of a process at one moment."""
@@ -38,7 +42,7 @@ class ProcessMonitor:
     """Decides whether one process is unresponsive.
 
     Args:
-        limit: Seconds without a heartbeat after which it is unresponsive.
+        limit: Seconds without a heartbeat after which it is unresponsive, once it has started.
         at_start: The first sample.
     """
 
@@ -56,10 +60,11 @@ class ProcessMonitor:
         self._has_begun |= is_fresh or sample.heartbeat
         self._silent_for = 0 if is_fresh else self._silent_for + elapsed
         self._scanning_for = self._scanning_for + elapsed if sample.scan and before.scan == sample.scan else 0
-        if self._silent_for > self._limit:
+        limit = self._limit if self._has_begun else max(self._limit, START_LIMIT)
+        if self._silent_for > limit:
             if self._has_begun:
-                return f"its event loop has not run for {self._limit:g} s"
-            return f"it did not start serving within {self._limit:g} s"
+                return f"its event loop has not run for {limit:g} s"
+            return f"it did not start serving within {limit:g} s"
         scan_limit = max(self._limit, sample.scan_limit)
         return f"its hardware has not responded for {scan_limit:g} s" if self._scanning_for > scan_limit else ""
 

@@ -37,7 +37,7 @@ _LINES = 60
 PAUSE = 0.01
 """Seconds between two admissions."""
 
-_STUB = "[watcher:red]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/red.json\nwatchdog = 6\n"
+_STUB = "[watcher:red]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/red.json\n"
 _HANGING = """
 import time
 from plugins.stub import Stub

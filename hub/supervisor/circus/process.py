@@ -10,6 +10,7 @@ from circus.process import Process
 
 from hub.base.exits import Exit
 from hub.base.prctl import set_death_signal
+from hub.model.heartbeat import STACK_SIGNAL
 from hub.supervisor.config.watchers import SAFE_PATH, plugin_arguments
 
 _HUB_PID = os.getpid()
@@ -28,8 +29,9 @@ class WatchedProcess(Process):  # type: ignore[misc] # circus has no types
     def _null_streams(self, streams: list[Any]) -> None:
         # Runs in the child before its command; it is the only such hook in circus.
         super()._null_streams(streams)
-        # A SIGHUP for a plugin that has no handler yet stays pending, instead of killing it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        # What the hub sends to a plugin that has no handler yet stays pending, instead of killing it.
+        is_hub_plugin = plugin_arguments(self.format_args()) is not None
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, STACK_SIGNAL} if is_hub_plugin else {signal.SIGHUP})
         set_death_signal(signal.SIGKILL)
         if os.getppid() != _HUB_PID:
             os._exit(Exit.FAILED)  # the hub had exited before that

@@ -215,3 +215,22 @@ def test_an_exit_is_explained(make_hub: MakeHub, command: str, said: dict[str, o
     for exited, pid, delay in ((first, starts[0], 0), (second, starts[1], 1)):
         expected = {"plugin": "a", "pid": pid, **said, "restart_in_seconds": delay}
         assert {key: value for key, value in exited.items() if key not in {"event", "level", "timestamp"}} == expected
+
+
+IMPATIENT = """
+from hub.supervisor import watchdog
+watchdog.START_LIMIT = 0.5
+from hub.cli.commands.run import run; run()
+"""
+"""A hub that gives a process half a second to start."""
+
+
+def test_a_process_that_hangs_before_its_first_line(make_hub: MakeHub, tmp_path: Path) -> None:
+    """The log says that the hub killed it and why, although it cannot dump its stacks yet."""
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1000)")
+    plugin = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 0.5\n"
+    hub = make_hub(f"{plugin}[env:stub]\nPYTHONPATH = {tmp_path}\n").start(code=IMPATIENT)
+    killed = hub.wait_event("plugin unresponsive, killed", plugin="stub")
+    assert killed["reason"] == "it did not start serving within 0.5 s"
+    ended = hub.wait_event("plugin exited", plugin="stub")
+    assert (ended["pid"], ended["signal"]) == (killed["pid"], "SIGKILL")

@@ -28,7 +28,7 @@ def test_a_plugin_that_starts_again() -> None:
 
 def test_a_plugin_that_hangs_before_its_first_report() -> None:
     """It is unresponsive as any other."""
-    why = "it did not start serving within 30 s"
+    why = "it did not start serving within 60 s"
     assert condition_of(HUB, _process(unresponsive=why), None) == (Condition.UNRESPONSIVE, why)
 
 
