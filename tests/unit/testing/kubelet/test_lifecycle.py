@@ -138,11 +138,16 @@ async def test_an_end_in_the_middle_of_a_call(end: str, call: str) -> None:
     """However busy the kubelet is, it ends at once, and nothing of it is left."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
-        setattr(plugin, f"on_{call}", hang)
-        plugin.called.clear()
+        reached = asyncio.Event()
+
+        async def note_and_hang(request: object, context: object) -> None:
+            reached.set()
+            await hang(request, context)
+
+        setattr(plugin, f"on_{call}", note_and_hang)
         busy = asyncio.create_task(plugin.register() if call == "options" else it.kubelet.admit("pod", {STUB: 1}))
         waiting = asyncio.create_task(it.kubelet.admit("next", {STUB: 1}))
-        await plugin.called.wait()
+        await reached.wait()
         async with asyncio.timeout(WAIT_SECONDS):
             await getattr(it.kubelet, end)()
             outcomes = await asyncio.gather(busy, waiting, return_exceptions=True)
