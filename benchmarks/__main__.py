@@ -38,7 +38,7 @@ from benchmarks.upgrades import upgrades
     type=click.Path(path_type=Path),
     default=Path("build/benchmarks.json"),
     show_default=True,
-    help="Where to keep the results. Those of the last run in it are printed beside the new ones.",
+    help="Where to keep the results. Those of the last run in it are printed next to the new ones.",
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
     """Measure the hub against its budgets."""

@@ -2,7 +2,7 @@
 # Answers one question about this node's device plugins, as node-problem-detector's custom plugin monitor expects:
 # exit code 0: no problem; 1: problem; 2: unknown; and one line that says why.
 #
-#   device-plugin-hub.sh hub                    does a hub run on this node?
+#   device-plugin-hub.sh hub                    is a hub running on this node?
 #   device-plugin-hub.sh plugins                do all its plugins work?
 #   device-plugin-hub.sh devices/PLUGIN         can all devices of this plugin be used?
 #   device-plugin-hub.sh restarts SECONDS       has a plugin crashed or been killed within the last SECONDS?

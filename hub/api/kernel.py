@@ -1,6 +1,6 @@
 """Reads what the kernel shows in sysfs and /proc.
 
-What is missing or makes no sense is empty, so it costs only the device concerned.
+What is missing or makes no sense is empty, so it affects only the device concerned.
 """
 
 import re

@@ -81,7 +81,7 @@ class Plugin:
         host: The node's file system.
         runtime: Where the plugin may keep files and locks; empty if there is no run directory.
         scan_interval: Seconds between calls to `devices`, unless an event requests one earlier. All plugins are called
-            at the same moments: above five seconds, it is rounded down to a multiple of five.
+            at the same times: above five seconds, it is rounded down to a multiple of five.
         scan_timeout: Seconds after which a scan, a call to `devices` and `prepare`, that has not ended makes the known
             devices unhealthy.
         allocate_timeout: Seconds after which a call to `allocate` fails. The kubelet has no limit of its own, and

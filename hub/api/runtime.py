@@ -88,8 +88,8 @@ class Runtime(msgspec.Struct, frozen=True):
         run_dir: The hub's run directory; empty if there is none.
         instance: The name of the hub.
         plugin: The name of the plugin.
-        is_check: Whether this is `dphub check` or another command that only looks: the plugin must not run programs
-            that its settings name.
+        is_check: Whether this is `dphub check` or another read-only command: the plugin must not run programs that its
+            settings name.
     """
 
     run_dir: str = ""

@@ -1,7 +1,7 @@
 """Feature files: the files in which a node's programs offer labels to Node Feature Discovery (NFD).
 
 NFD's worker reads every regular file in its directory whose name does not begin with a dot, unless it is larger than
-64 KiB, and its master puts the labels on the node. So no process of the hub needs a right to change a node.
+64 KiB, and its master puts the labels on the node. So no process of the hub needs permission to change a node.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Waits for changes of files in directories, also for the end of processes that hold files open."""
+"""Waits for changes of files in directories, including the end of processes that hold files open."""
 
 import asyncio
 import errno
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from asyncinotify import Inotify
 
 LIMITS_REACHED = {errno.EMFILE, errno.ENOSPC}
-"""Errors of inotify if other processes of the node have used up its instances or watches; each user has few of them."""
+"""Errors of inotify if other processes on the node have used up its instances or watches; each user has few of them."""
 
 RAISE_LIMITS = "raise fs.inotify.max_user_instances and fs.inotify.max_user_watches"
 
 _RECHECK = 0.02
-"""Seconds from an event until one more look: the kernel reports that a file was closed before it releases its locks."""
+"""Seconds from an event until another check: the kernel reports that a file was closed before it releases its locks."""
 
 
 async def closed_files(directory: Path) -> AsyncIterator[None]:

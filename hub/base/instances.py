@@ -129,7 +129,7 @@ class HeldLock:
 
 
 class ServingLock(HeldLock):
-    """The lock of a plugin that serves.
+    """The lock of a plugin that is serving.
 
     Args:
         run_dir: The run directory, and the plugin's hub.

@@ -40,7 +40,7 @@ SERVING_DIR = "serving"
 watches it, so it contains nothing that changes while no hub comes or goes."""
 
 EXTERNAL_DIR = "external"
-"""The directory, inside the run directory, in which other programs of the node put files about devices."""
+"""The directory, inside the run directory, in which other programs on the node put files about devices."""
 
 SUMMARY_DIR = "summary"
 """The directory, inside the run directory, with a summary of the status by each hub. A pod of another program may mount
@@ -86,7 +86,7 @@ class RunDir:
 
     @property
     def hub_heartbeat(self) -> Path:
-        """An empty file; its mtime shows that the hub's event loop runs, see `hub.model.heartbeat`."""
+        """An empty file; its mtime shows that the hub's event loop is running, see `hub.model.heartbeat`."""
         return self.path / f"{self.instance}.heartbeat"
 
     @property
@@ -132,7 +132,7 @@ class RunDir:
 
     @property
     def external_faults(self) -> Path:
-        """The directory in which other programs of the node report devices that cannot be used."""
+        """The directory in which other programs on the node report devices that cannot be used."""
         return self.path / EXTERNAL_DIR
 
     def check_readable(self) -> None:
@@ -192,7 +192,7 @@ class RunDir:
         if found.st_uid != os.geteuid():
             problem = f"belongs to {user_name(found.st_uid)}, expected {user_name(os.geteuid())}, the user of the hub"
             raise ConfigError(self.path, f"{problem}; {_ANOTHER}")
-        # Also if it is sticky: other users can add files. Some may be links to files of ours.
+        # Even if it is sticky, other users can add files. Some may be links to files of ours.
         if writers := other_writers(found.st_mode):
             problem = f"is {writers}, so other users may have put files into it"
             raise ConfigError(self.path, f"{problem}; remove it, or {_ANOTHER}")
@@ -262,7 +262,7 @@ def other_writers(mode: int) -> str:
     """Return which other users can write to a file or directory of these permissions; empty if none can."""
     if mode & stat.S_IWOTH:
         return "world-writable"
-    # Also the users in an access control list count as the group. A plain user's group may be that user's own.
+    # The group includes the users in an access control list. A plain user's group may be that user's own.
     return "group-writable" if mode & stat.S_IWGRP and os.geteuid() == 0 else ""
 
 

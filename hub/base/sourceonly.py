@@ -1,6 +1,6 @@
 """Imports from the directory of a plugin's file run what is in the files there, and as root only what is root's.
 
-Python would rather run the compiled code in `__pycache__` beside a file. Another user may have left it there, in a
+Python would rather run the compiled code in `__pycache__` next to a file. Another user may have left it there, in a
 directory that was theirs before.
 """
 
@@ -14,7 +14,7 @@ from hub.base.trust import check_trusted
 
 
 class SourceLoader(_SourceFileLoader):
-    """Compiles a module's file, and leaves no compiled code beside it."""
+    """Compiles a module's file, and leaves no compiled code next to it."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - importlib's signature
         """Compile the file."""

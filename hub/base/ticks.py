@@ -1,24 +1,24 @@
-"""The moments at which periodic work is done, so that several timers of a process cost one wake-up.
+"""The shared times (ticks) at which periodic work is done, so that several timers of a process cost one wake-up.
 
-An idle node spends most of its CPU time on waking up, not on what it then does. So whatever looks at something
-regularly does so at the same moments: those at which the node's monotonic clock shows a multiple of `TICK`.
+An idle node spends most of its CPU time on waking up, not on what it then does. So whatever checks something
+regularly does so at shared times: when the node's monotonic clock shows a multiple of `TICK`.
 """
 
 import asyncio
 import math
 
 TICK = 5.0
-"""Seconds between these moments."""
+"""Seconds between these times."""
 
 _SLACK = 0.001
 """Seconds by which a timer may end too early; it must not wake up a second time for that."""
 
 
 def next_tick(interval: float, now: float) -> float:
-    """Return the last common moment within an interval from now: in the long run, that is once every interval.
+    """Return the last shared time within an interval from now: in the long run, that is once every interval.
 
-    An interval shorter than `TICK` has moments of its own, its multiples. One that is no multiple of `TICK` is rounded
-    down to one.
+    An interval shorter than `TICK` has times of its own, its multiples. A longer one that is not a multiple of `TICK`
+    is rounded down to one.
 
     Args:
         interval: Maximum seconds from now.

@@ -105,8 +105,8 @@ def _problem(place: Path, *, is_end: bool) -> str:
     """Return which other user can change a path; empty if none can."""
     is_link = place.is_symlink()
     found = place.lstat()
-    # Also on a read-only mount, and so do the permissions of a file: it may be mounted a second time, and writable, as
-    # the node's "/" is that is /driver-root in a pod.
+    # The owner matters even on a read-only mount, and so do a file's permissions: the same file system may also be
+    # mounted writable, as with the node's / at /driver-root.
     if found.st_uid != _ROOT:
         return f"belongs to {user_name(found.st_uid)}"
     # Whatever another user may put into such a directory belongs to that user.

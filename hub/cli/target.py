@@ -168,7 +168,7 @@ class TargetHub:
         """Return a client that gives commands to the hub.
 
         Raises:
-            HubError: as `require_reachable`, also for each command.
+            HubError: as `require_reachable`, and for each command.
         """
         from hub.supervisor.circus.client import CircusClient  # noqa: PLC0415 - 0.1 s; completion does not need circus
 

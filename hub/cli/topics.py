@@ -1,4 +1,4 @@
-"""The topics that `dphub help TOPIC` explains besides commands."""
+"""The topics that `dphub help TOPIC` explains in addition to commands."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

@@ -65,7 +65,7 @@ def heartbeat_age(path: Path) -> float:
 
 
 class HeartbeatReport(msgspec.Struct, frozen=True):
-    """Written by the event loop of a plugin process. A changed modification time shows that the loop runs."""
+    """Written by the event loop of a plugin process. A changed modification time shows that the loop is running."""
 
     pid: Integer
     scan: Integer = 0

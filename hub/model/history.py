@@ -51,4 +51,4 @@ class AllocationHistory(msgspec.Struct, frozen=True):
     allocations: tuple[Allocation, ...] = ()
     """The latest that have ended, the oldest first; then those that have not."""
     ended: tuple[DeviceSeconds, ...] = ()
-    """What all that have ended add up to, also those that are no longer listed."""
+    """What all that have ended add up to, including those that are no longer listed."""

@@ -100,7 +100,7 @@ def _add_directories(parser: argparse.ArgumentParser) -> None:
         "--features-dir",
         type=Path,
         default=os.environ.get(FEATURES_VARIABLE) or None,
-        help="where Node Feature Discovery reads labels of the node; by default none are written",
+        help="where Node Feature Discovery reads node labels; by default none are written",
     )
 
 
@@ -155,7 +155,7 @@ def _report(options: argparse.Namespace) -> int:
     from hub.model.check import CheckReport  # noqa: PLC0415 - as below
     from hub.plugin.selfcheck import check_plugin, check_shipped_plugin, find_hardware  # noqa: PLC0415 - as below
 
-    # A check changes nothing, not even beside the plugin's modules.
+    # A check changes nothing, not even next to the plugin's modules.
     sys.dont_write_bytecode = True
     result = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -190,9 +190,9 @@ def _serve(options: argparse.Namespace) -> int:
     read = ConfigFile(str(config.absolute()), digest(config)) if config else None
     plugin, warnings = make_plugin(plugin_class, options.config, Host(options.host_root), _runtime(options))
     for warning in warnings:
-        get_logger().warning("plugin class questionable", reason=warning)
+        get_logger().warning("suspicious plugin class", reason=warning)
     for note in plugin.notes:
-        get_logger().warning("settings questionable", reason=note)
+        get_logger().warning("suspicious setting", reason=note)
 
     _log_missing_kubelet(options.plugin_dir)
 

@@ -49,10 +49,11 @@ class Ownership:
         plugin_dir: The kubelet's plugin directory.
 
     Attributes:
-        has_hub: Whether our own hub runs. A process that was started by hand has none, and is neither older nor newer.
-        others: The names of all other hubs that run, the oldest first.
-        older: Those of the older hubs whose plugin serves.
-        newer: Those of the newer hubs whose plugin serves.
+        has_hub: Whether our own hub is running. A process that was started by hand has none, and is neither older nor
+            newer.
+        others: The names of all other hubs that are running, the oldest first.
+        older: Those of the older hubs whose plugin is serving.
+        newer: Those of the newer hubs whose plugin is serving.
     """
 
     def __init__(self, run_dir: RunDir | None, plugin: str, plugin_dir: Path) -> None:
@@ -147,7 +148,7 @@ class Ownership:
         return OwnerFile(run_dir.owner(resource), run_dir.instance) if run_dir else OwnerFile(None, "")
 
     def newer_of(self, resource: str) -> str:
-        """Return a newer hub that serves a resource; empty if none does."""
+        """Return a newer hub that is serving a resource; empty if none is."""
         return next((name for name in self.newer if self._has_socket(name, resource)), "")
 
     def neighbours_of(self, resource: str) -> set[str]:

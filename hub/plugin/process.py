@@ -51,7 +51,7 @@ class PluginFiles:
         name: The plugin's name.
         run_dir: The run directory, and the hub to which the process belongs.
         exists: Whether there is a run directory.
-        features_dir: Where it writes labels of the node; None for no labels.
+        features_dir: Where it writes node labels; None for no labels.
     """
 
     def __init__(self, name: str, run_dir: RunDir, *, exists: bool, features_dir: Path | None = None) -> None:
@@ -174,7 +174,7 @@ class PluginProcess:
         self._log.info("process started", plugin_dir=str(self._directory.path), pid=os.getpid())
         self._status.mark_changed()
         self._ownership.refresh()
-        with optional("labels of the node"):
+        with optional("node labels"):
             self._labels.expire_earlier()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._tasks.run(name, work)) for name, work in self._work()]
@@ -184,7 +184,7 @@ class PluginProcess:
                 task.cancel()
         self._status.write()
         self._health.save()
-        with optional("labels of the node"):
+        with optional("node labels"):
             self._labels.expire()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._log.info("process stopped")
@@ -240,7 +240,7 @@ class PluginProcess:
             self._status.restore()
             self._inventory.check_departing()
             self._api.check()
-            with optional("labels of the node"):
+            with optional("node labels"):
                 self._labels.refresh()
             await sleep_until_tick(HANDOVER_CHECK_INTERVAL if self._ownership.others else CHECK_INTERVAL)
 

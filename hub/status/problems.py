@@ -89,7 +89,7 @@ def problems_of_plugin(plugin: str, problems: Iterable[Problem]) -> tuple[Proble
 
 
 def unreachable_problem(pid: int) -> str:
-    """Describe a hub that runs, and cannot receive commands."""
+    """Describe a hub that is running but cannot receive commands."""
     return (
         f"the hub is running (process {pid}), but nothing listens on its control socket: it is starting or stopping, "
         "or another process has removed or replaced the socket"

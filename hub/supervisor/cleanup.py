@@ -40,7 +40,8 @@ def remove_stale_files(run_dir: RunDir, plugin_dir: Path) -> None:
 def remove_feature_files(directory: Path, run_dir: RunDir, plugins: Collection[str]) -> None:
     """Remove the labels of plugins that are no longer configured.
 
-    While another hub runs, such as the old one during an upgrade, they may be its: they expire when its plugins stop.
+    While another hub is running, such as the old one during an upgrade, they may be that hub's: they expire when its
+    plugins stop.
     """
     if all(hub.name == run_dir.instance for hub in running_hubs(run_dir)):
         for path in other_feature_files(directory, plugins):

@@ -24,9 +24,9 @@ class HubSettings:
     http: str = ""
     """Where to listen for HTTP, as "HOST:PORT"; empty for no HTTP."""
     http_hosts: tuple[str, ...] = ()
-    """Names, besides localhost and the host's own, by which clients may address it."""
+    """Names, in addition to localhost and the host's own, by which clients may address it."""
     features_dir: Path | None = None
-    """Where plugins write labels of the node; None for no labels."""
+    """Where plugins write node labels; None for no labels."""
 
     def environment(self, plugin: str, configured: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a plugin process: the hub's own, the variables in circus.ini, and the hub's paths.

@@ -16,7 +16,7 @@ from hub.status.reader import Reader
 from hub.status.summary import summary
 
 INTERVAL = 5.0
-"""Seconds between looks at the status. Programs that read the file look every half minute."""
+"""Seconds between checks of the status. Programs that read the file do so every half minute."""
 
 
 class SummaryFile:

@@ -1,4 +1,4 @@
-"""Labels of the node, with the names and values of AMD's node labeller, and the same facts about each GPU."""
+"""Node labels, with the names and values of AMD's node labeller, and the same facts about each GPU."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def facts(gpu: Gpu, driver: DriverFacts) -> dict[str, str]:
 
 
 def node_labels(gpus: Sequence[Gpu], driver: DriverFacts) -> dict[str, str]:
-    """Return the labels of a node with these GPUs; none if there is no GPU."""
+    """Return the node labels for these GPUs; none if there is no GPU."""
     described = [facts(gpu, driver) for gpu in gpus]
     found: dict[str, str] = {}
     for kind in _COUNTED:

@@ -19,7 +19,7 @@ from plugins.amd.resources import Share, declared, plan
 from plugins.amd.settings import AMDSettings, apply_environment
 
 POLL_INTERVAL = 2.0
-"""Seconds between looks at the partition modes; sysfs gives no notification when they change."""
+"""Seconds between checks of the partition modes; sysfs gives no notification when they change."""
 
 AMD_VENDOR, GPU_CLASSES = "1002", ("03", "12")
 """The PCI vendor id, and the classes of display controllers and of accelerators."""

@@ -122,7 +122,8 @@ class AMDSettings(Settings, frozen=True):
     def __post_init__(self) -> None:
         for place, selector in self.selectors.items():
             if selector.empty:
-                raise ValueError(f"{place} selects nothing in particular, expected at least one key, such as products")
+                missing = "has no keys, so it would select every GPU; expected at least one, such as products"
+                raise ValueError(f"{place} {missing}")
 
     @property
     def selectors(self) -> Mapping[str, Selector]:

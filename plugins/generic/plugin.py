@@ -98,7 +98,7 @@ class Generic(Plugin):
         return self._resets
 
     def _current(self) -> tuple[Sequence[Resource], list[Excluded | Unmatched]]:
-        """Return the resources, also those that depend on the files there are, and what is not served of the latter."""
+        """Return the resources, including those that depend on existing files, and which of these are not served."""
         entries = self.settings.smarter_devices
         if not entries:
             return self._resources, []

@@ -1,4 +1,4 @@
-"""Labels of the node, with the names and values of GPU feature discovery, NVIDIA's program for them."""
+"""Node labels, with the names and values of GPU feature discovery, NVIDIA's program for them."""
 
 import re
 from collections import Counter
@@ -38,7 +38,7 @@ _MODES = {"030000": "graphics", "030200": "compute"}
 
 
 def node_labels(settings: GPUSettings, state: DriverState, shares: Sequence[Share], host: Host) -> Labels:
-    """Return the labels of a node with these GPUs; none if there is no GPU.
+    """Return the node labels for these GPUs; none if there is no GPU.
 
     Args:
         settings: How they are divided and shared.

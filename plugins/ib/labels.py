@@ -1,4 +1,4 @@
-"""Labels of the node: the ports of its RDMA devices. No other program has names for them."""
+"""Node labels: the ports of the RDMA devices. No other program has names for them."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ _ACTIVE = "ACTIVE"
 
 
 def node_labels(hcas: Sequence[Hca]) -> dict[str, str]:
-    """Return the labels of a node with these RDMA devices; none if there is no device.
+    """Return the node labels for these RDMA devices; none if there is no device.
 
     A virtual function has the port of its physical function, so only those count whose physical function is elsewhere,
     as in a virtual machine.

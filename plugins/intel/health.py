@@ -13,7 +13,7 @@ PACKAGE, MEMORY = "pkg", "vram"
 """The beginnings of the names of a GPU's own temperature, and of those of its memory."""
 
 VALID_FOR = 60.0
-"""Seconds for which a statement of xpumd counts: it may be restarted, and a response may leave GPUs out."""
+"""Seconds for which a report by xpumd counts: it may be restarted, and a response may leave GPUs out."""
 
 _LEAST = {
     XpumdSeverity.WARNING: Severity.WARNING,

@@ -1,4 +1,4 @@
-"""Labels of the node, with the names and values of Intel's rules for Node Feature Discovery."""
+"""Node labels, with the names and values of Intel's rules for Node Feature Discovery."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _PREFIX = "gpu.intel.com"
 
 
 def node_labels(gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Return the labels of a node with these GPUs; none if there is no GPU."""
+    """Return the node labels for these GPUs; none if there is no GPU."""
     known = [gpu for gpu in gpus if gpu.class_code in _CLASSES and gpu.device]
     found: dict[str, str] = {}
     for (kind, device), count in Counter((gpu.class_code, gpu.device) for gpu in known).items():

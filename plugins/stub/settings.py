@@ -60,7 +60,7 @@ class StubSettings(Settings, frozen=True):
     reset_timeout: Annotated[float, msgspec.Meta(gt=0)] = 25
     """Seconds that a reset may take."""
     labels: dict[str, str] = {}
-    """Labels of the node, by name."""
+    """Node labels, by name."""
     faults: str = ""
     """The fault file; by default stub-faults.yaml in the hub's run directory."""
 

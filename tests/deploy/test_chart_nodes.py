@@ -156,11 +156,14 @@ MPS = "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
         ({"config": {"map": {"a": PLAIN, "b": PLAIN}}}, "config.map has no configuration for nodes without a label"),
         ({"config": {"default": "b", "map": {"a": PLAIN}}}, 'config.default: config.map has no configuration "b"'),
         ({"config": {"default": "b"}}, 'config.default: config.map has no configuration "b"'),
-        ({"config": {"name": "configs"}}, "config.name: a chart cannot read a ConfigMap of the cluster"),
+        ({"config": {"name": "configs"}}, "config.name: a chart cannot read a ConfigMap in the cluster"),
         ({"config": {"map": {"a": "- x"}}}, "not a YAML mapping"),
         ({"config": {"map": {"a b": PLAIN}}}, "invalid propertyName 'a b'"),
         ({"config": {"map": {"a": {"version": "v1"}}}}, "'/config/map/a': got object, want string"),
-        ({"config": {"default": "a.b", "map": {"a.b": PLAIN, "A-B": PLAIN}}}, "gives objects of the same name"),
+        (
+            {"config": {"default": "a.b", "map": {"a.b": PLAIN, "A-B": PLAIN}}},
+            "would produce objects with the same names",
+        ),
         ({"config": {"map": {"a" * 60: PLAIN}}}, "is too long for the name of an object"),
         (
             {"config": {"map": {"a": PLAIN}, "circusIni": "[watcher:a]"}},

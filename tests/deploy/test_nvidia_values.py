@@ -26,9 +26,9 @@ IMAGE = {"image": DEFAULTS["image"] | {"repository": "registry.example/hub"}}
 
 REFUSED: dict[str, tuple[Values, str]] = {
     "config.name": ({"config": {"name": "configs"}}, "copy its files to config.map"),
-    "selectorLabelsOverride": ({"selectorLabelsOverride": {"app": "x"}}, "the selectors are those of this chart"),
+    "selectorLabelsOverride": ({"selectorLabelsOverride": {"app": "x"}}, "this chart sets the selectors"),
     "image.repository": ({"image": DEFAULTS["image"]}, "this is the image of NVIDIA's plugin"),
-    "securityContext": ({"securityContext": {"privileged": True}}, "unprivileged, mps and resets decide"),
+    "securityContext": ({"securityContext": {"privileged": True}}, "determined by unprivileged, mps and resets"),
     "devicePlugin.enabled": ({"devicePlugin": {"enabled": False}}, "installs nothing but the hub"),
     "devicePlugin.enableHostNetwork": ({"devicePlugin": {"enableHostNetwork": True}}, "would need the same port"),
     "mps.enableHostNetwork": ({"mps": {"enableHostNetwork": True}}, "would need the same port"),

@@ -7,7 +7,7 @@ _PRIVILEGES = "tests/image/test_least_privilege.py"
 
 SHOWN_BY = {
     "Each row names its tests": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
-    "An attacker whom nothing stops": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
+    "There is no row for an attacker": "tests/docs/test_security.py::test_every_attacker_has_a_row_and_a_test",
     "`tests/image/test_least_privilege.py` takes away": f"{_PRIVILEGES}::test_every_mount_is_taken_away_in_a_test",
     "There is no `hostNetwork`": "tests/docs/test_security.py::test_what_the_pod_never_has",
     "The container runtime's default seccomp profile": (

@@ -155,7 +155,7 @@ def test_times_are_those_of_the_code() -> None:
     said = {
         "by itself within five seconds": process.CHECK_INTERVAL == 5,
         "a missed event is noticed within five seconds": kubeletwatch.CHECK_INTERVAL == 5,
-        "at common moments, the multiples of five seconds": ticks.TICK == 5,
+        "at shared times (ticks), the multiples of five seconds": ticks.TICK == 5,
         "first list of each stream, and every five seconds": process.CHECK_INTERVAL == 5,
         "every two seconds while other hubs run, otherwise every five": (
             (process.HANDOVER_CHECK_INTERVAL, process.CHECK_INTERVAL) == (2, 5)

@@ -92,7 +92,7 @@ def test_labels_of_health() -> None:
     health, unhealthy = rows("labels", "label", "value")
     assert codes(health[0] + unhealthy[0]) == [f"{DOMAIN}/PLUGIN.health", f"{DOMAIN}/PLUGIN.unhealthy"]
     assert codes(health[1]) == [HEALTHY, DEGRADED, UNHEALTHY]
-    (longest,) = re.findall(r"of at most (\d+) characters", page("labels"))
+    (longest,) = re.findall(r"may have at most (\d+) characters", page("labels"))
     valid = [not label_problem(f"{DOMAIN}/{'p' * (int(longest) + more)}.unhealthy", "1") for more in (0, 1)]
     assert valid == [True, False]
 

@@ -70,7 +70,7 @@ def fake_kubelet(plugin_dir: Path, pod_resources_socket: Path | None) -> None:
 
 
 def _check_unused(plugin_dir: Path, pod_resources: Path) -> None:
-    """Reject locations of a real kubelet, and files in the place of the two sockets.
+    """Reject locations of a real kubelet, and files in place of the two sockets.
 
     Other plugins that listen in the directory do not matter: they wait for the next start of the fake kubelet.
     """

@@ -53,7 +53,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     type=_PATH,
     envvar=FEATURES_VARIABLE,
     show_envvar=True,
-    help="Where plugins write labels of the node, for Node Feature Discovery, which reads "
+    help="Where plugins write node labels, for Node Feature Discovery, which reads "
     f"{FEATURES_DIR}.  [default: none are written]",
 )
 @click.option(

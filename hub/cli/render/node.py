@@ -123,7 +123,7 @@ def _details(status: NodeStatus, plugins: Sequence[PluginStatus]) -> Iterator[Re
         yield Text()
         yield _unhealthy(unhealthy, style)
     if len(unhealthy) > ROWS:
-        yield Text(f"and {len(unhealthy) - ROWS} more, see dphub devices")
+        yield Text(f"and {len(unhealthy) - ROWS} more; see dphub devices")
 
 
 def _plugins(plugins: Iterable[PluginStatus]) -> RenderableType:

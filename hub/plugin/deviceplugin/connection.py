@@ -26,8 +26,8 @@ QUIET = 0.5
 """Seconds without an allocation after which none is expected at a given moment."""
 
 ALREADY_CONNECTED = "already connected"
-"""What a kubelet since 1.37 answers if it has not yet seen the end of an earlier stream from the socket's path, which
-it then never does (devicemanager/manager.go)."""
+"""What kubelet 1.37 and later answer if they have not yet seen the end of an earlier stream from the socket's path,
+which they then never do (devicemanager/manager.go)."""
 
 RegistrationError = tuple[RegistrationStatus, str]
 """The status of a resource that the kubelet did not accept, and why."""
@@ -110,7 +110,7 @@ class KubeletConnection:
     async def end_surplus(self, kubelet: KubeletIdentity) -> bool:
         """Right after a registration, end all streams but the last if there are many; return whether it has.
 
-        When the first of them ends, a kubelet since 1.37 may call another one that is about to end. So they end while
+        When the first of them ends, kubelet 1.37 and later may call another one that is about to end. So they end while
         the kubelet waits for an answer, on the last one.
         """
         if not self._server.streams.are_many:
@@ -122,7 +122,7 @@ class KubeletConnection:
     async def end_old_streams(self, kubelet: KubeletIdentity | None, most: int = MAX_STREAMS) -> bool:
         """End up to so many streams, but not the last; wait until the kubelet has seen that, and return whether it has.
 
-        A detached kubelet before 1.37 does nothing then. Since 1.37 it may call any hub, until the next registration.
+        A detached kubelet before 1.37 does nothing then. A later one may call any hub, until the next registration.
         """
         if kubelet is None or not self._server.streams.end_replaced(most):
             return False

@@ -5,12 +5,12 @@ registered last. A kubelet before 1.37 disconnects by name: the end of any strea
 it. So a hub that registers while others have streams then makes the kubelet forget which socket has the name, with all
 streams open. When the others are gone, it registers once more, so that the kubelet notices when this one exits.
 
-Since 1.37 the end of a stream disconnects one socket. Then the kubelet calls any of the others, which need not be the
-newest. So the newest hub registers once more when any of the others is gone.
+From 1.37 on, the end of a stream disconnects one socket. Then the kubelet calls any of the others, which need not be
+the newest. So the newest hub registers once more when any of the others is gone.
 
-In all of this one process acts at a time, see `ownerfile`. The newest hub whose plugin serves has the resource. If that
-hub exits or leaves, the next one finds in the file that the kubelet calls another hub, and registers. A hub that leaves
-waits for that.
+In all of this one process acts at a time, see `ownerfile`. The newest hub whose plugin is serving has the resource. If
+that hub exits or leaves, the next one finds in the file that the kubelet calls another hub, and registers. A hub that
+leaves waits for that.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ LINGER = 1.0
 """Seconds for which a plugin answers after the kubelet has begun to call another hub's: a call may be in progress."""
 
 SEEN_AFTER = 2.0
-"""Seconds from the end of another hub until the kubelet has seen the end of its stream, also on a node so busy that
-everything takes a second. Until then, the kubelet would not notice if this process were killed."""
+"""Seconds from the end of another hub until the kubelet has seen the end of its stream, even on a node so busy
+that everything takes a second. Until then, the kubelet would not notice if this process were killed."""
 
 REPEAT_TIMEOUT = 4.0
 """Seconds within which another hub notices that a third one is gone, and has registered once more."""
@@ -67,7 +67,7 @@ class Handover:
 
     @property
     def newer(self) -> str:
-        """A newer hub that serves the resource too; empty if none does."""
+        """A newer hub that is serving the resource too; empty if none is."""
         return self._ownership.newer_of(self._resource)
 
     @property
@@ -76,9 +76,9 @@ class Handover:
         return bool(self._ownership.newer)
 
     def is_alone(self) -> bool:
-        """Find out whether no other hub runs on the node."""
+        """Check that no other hub is running on the node."""
         if not self._ownership.others:
-            # One may have started since the last look.
+            # One may have started since the last check.
             self._ownership.refresh()
         return not self._ownership.others
 
@@ -88,7 +88,7 @@ class Handover:
         return self._ownership.role is Role.LEAVING
 
     def refresh(self) -> None:
-        """Find the hubs that serve now."""
+        """Find the hubs that are serving."""
         self._ownership.refresh()
         self._look()
 
@@ -104,7 +104,7 @@ class Handover:
         return ""
 
     def is_last(self) -> bool:
-        """Find out whether no other hub's plugin serves now."""
+        """Check that no other hub's plugin is serving."""
         self._ownership.refresh()
         return not (self._ownership.older or self._ownership.newer)
 
@@ -114,7 +114,7 @@ class Handover:
 
     @asynccontextmanager
     async def turn(self, kubelet_age: float) -> AsyncIterator[bool]:
-        """Let this process register in the block; yield whether it may, by the hubs that serve at this moment.
+        """Let this process register in the block; yield whether it may, given the hubs that are serving.
 
         Args:
             kubelet_age: Seconds since the start of the kubelet, which knows nothing of hubs that ended before.
@@ -153,7 +153,7 @@ class Handover:
         if self.is_handed_over():
             return True
         if not self._ownership.may_be_taken_over(self._resource):
-            # One may have started since the last look.
+            # One may have started since the last check.
             self._ownership.refresh()
         return not self._ownership.may_be_taken_over(self._resource)
 
@@ -170,7 +170,7 @@ class Handover:
         """Find whether another hub has just ended: until the kubelet has seen that, the registration is not final."""
         hub = self._file.replaced_by
         if hub and hub not in self._neighbours:
-            # It came and went between two looks.
+            # It came and went between two checks.
             self._set_ended(hub)
         elif _seconds_since(self._ended_at) >= SEEN_AFTER:
             self._ended = ""
@@ -190,7 +190,7 @@ class Handover:
 
         A kubelet notes which socket registers before it calls back, and if that call fails it notes that none has the
         name. A stream that ends then does not disconnect any other. (Kubelet, devicemanager/plugin/v1beta1/handler.go.
-        Since 1.37 this concerns the socket that registers alone, and has no effect.)
+        From 1.37 on, this concerns only the socket that registers, and has no effect.)
         """
         try:
             async with self._server.decoy_socket() as decoy:

@@ -1,8 +1,8 @@
 """How a plugin that exits leaves a resource to another hub, so that the kubelet notices and no admission fails.
 
-A kubelet calls the plugin on any of its streams while it has several (since 1.37), and an admission fails if the stream
-of its call ends. So the plugin ends its streams one after another, each under the lock of the resource, and only if the
-kubelet calls another hub then.
+A kubelet calls the plugin on any of its streams while it has several (1.37 and later), and an admission fails if the
+stream of its call ends. So the plugin ends its streams one after another, each under the lock of the resource, and only
+if the kubelet calls another hub then.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Leaving:
         self._calls.expect_call()
         try:
             async with asyncio.timeout(HANDOVER_TIMEOUT):
-                # When one ends, a kubelet since 1.37 may call another of them: it must not end at the same time.
+                # When one ends, kubelet 1.37 and later may call another: they must not end at the same time.
                 while await self._end_one_stream():
                     pass
                 await self._end_last_stream()

@@ -174,7 +174,7 @@ class DevicePluginServer:
             server.add_insecure_port(f"unix:{self.path}")
         except RuntimeError:
             raise OSError(f"cannot bind {self.path}: {_obstacle(self.path)}") from None
-        # A kubelet that starts right now may already have deleted the socket; then it is not reachable.
+        # A kubelet that is starting may already have deleted the socket; then it is not reachable.
         self._server, self._inode = server, _inode(self.path)
         await _completed(server.start())
 
@@ -182,8 +182,8 @@ class DevicePluginServer:
     def another_name(self) -> Iterator[Path]:
         """Give the socket one more name until the block ends; the next stream counts as the kubelet's too.
 
-        Since 1.37 a kubelet refuses to connect to a name to which it is connected, and then no longer notices the end
-        of that connection. Kubelets before connect to either.
+        Kubelet 1.37 and later refuse to connect to a name to which they are connected, and then no longer notice the
+        end of that connection. Earlier kubelets connect to either.
 
         Raises:
             OSError: the name cannot be created.

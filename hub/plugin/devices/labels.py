@@ -1,4 +1,4 @@
-"""What a plugin returns as labels of the node, validated."""
+"""The node labels that a plugin returns, validated."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class ScannedLabels(NamedTuple):
 
 
 def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
-    """Ask a plugin for labels. An invalid one costs itself, and an error keeps the labels of the last scan."""
+    """Ask a plugin for labels. Invalid ones are dropped; the others are kept. After an error, the last ones remain."""
     try:
         labels = _mapping(plugin.labels(devices))
     except Exception as error:  # noqa: BLE001 - plugin code; its devices can be used without labels

@@ -1,4 +1,4 @@
-"""Labels of the node: those of the plugin, and whether its devices are healthy, in a file for Node Feature Discovery.
+"""Node labels: those of the plugin, and whether its devices are healthy, in a file for Node Feature Discovery.
 
 The file is written when its content changes, and stays while the plugin restarts, so labels do not come and go. When a
 process stops, it lets them expire instead of removing them: only another process can know whether the plugin comes
@@ -75,7 +75,7 @@ class NodeLabels:
     def expire(self) -> None:
         """Let the labels expire: this process stops.
 
-        Another hub's plugin that has the devices, and writes labels too, makes them last again at its next look.
+        Another hub's plugin that has the devices, and writes labels too, makes them last again at its next check.
         """
         self._replace(expiring_text(self._read()))
 
@@ -111,7 +111,7 @@ class NodeLabels:
             return
         try:
             if text:
-                # Node Feature Discovery reads it as a user without rights.
+                # Node Feature Discovery reads it as an unprivileged user.
                 replace_bytes(path, text.encode(), mode=0o644)
             else:
                 path.unlink(missing_ok=True)

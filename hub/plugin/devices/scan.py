@@ -1,6 +1,6 @@
 """One scan: a plugin's devices, validated and sorted by resource.
 
-A scan of a serving plugin also prepares the node for them. That of a check only looks. Both may ask for labels.
+A scan of a serving plugin also prepares the node for them. That of a check is read-only. Both may ask for labels.
 """
 
 import asyncio
@@ -51,11 +51,11 @@ class Scan(msgspec.Struct, frozen=True):
     needs_restart: bool = False
     """Whether only a new process can scan."""
     labels: ScannedLabels = ScannedLabels()
-    """The labels of the node that the plugin offers."""
+    """The node labels that the plugin offers."""
 
 
 async def scan_in_time(plugin: Plugin) -> Scan:
-    """Return the result of one scan that only looks, or a failed one if it exceeds the plugin's `scan_timeout`."""
+    """Return the result of one read-only scan, or a failed one if it exceeds the plugin's `scan_timeout`."""
     calls = Calls()
     scanning = calls.start(plugin.devices, lambda: scan(plugin, prepares=False, labels=True))
     done, _ = await asyncio.wait([scanning], timeout=plugin.scan_timeout)

@@ -105,7 +105,7 @@ class Scanner:
         if result.needs_restart:
             self._restart_reason = result.reason
             self._restart_needed.set()
-        with optional("labels of the node"):
+        with optional("node labels"):
             self._labels.update(result)
 
     async def _watch(self) -> None:

@@ -1,9 +1,9 @@
-"""What other programs of the node report as wrong with devices, each statement in a file of its own.
+"""What other programs on the node report as wrong with devices, each report in a file of its own.
 
     {"device": "GPU-5ad2", "source": "memory-test", "reason": "row 7 is bad", "until": "2026-12-01T00:00:00Z"}
 
-Such a statement can only take a device away: it is evaluated beside the health records and changes none of them. When
-its file is removed, or its time is over, the device is as healthy as the records say.
+Such a report can only take a device away: it is evaluated alongside the health records and changes none of them. When
+its file is removed, or it expires, the device is as healthy as the records say.
 """
 
 import os
@@ -33,7 +33,7 @@ MAX_FILES = 1024
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
-class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExternalReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of a file."""
 
     device: _Text
@@ -42,10 +42,10 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: _Text
     """The program that says so."""
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    """When the statement ends; None if only the removal of its file ends it."""
+    """When the report expires; None if only the removal of its file ends it."""
 
-    def has_ended(self, now: float) -> bool:
-        """Return whether its time is over."""
+    def has_expired(self, now: float) -> bool:
+        """Return whether it has expired."""
         return self.until is not None and self.until <= datetime.fromtimestamp(now, UTC)
 
 
@@ -53,14 +53,14 @@ class _File(NamedTuple):
     """A file as it was last read."""
 
     version: tuple[int, int, int]
-    statement: Statement | None = None
+    report: ExternalReport | None = None
     """None if it has no valid one."""
     since: float = 0
-    """Unix time since which it says this; another `until` is no other statement."""
+    """Unix time since which it says this; a report whose `until` changes is still the same report."""
 
 
 class ExternalFaults:
-    """Keeps the statements that are valid now.
+    """Keeps the reports that are valid now.
 
     Args:
         directory: Where the files are; None if there are none.
@@ -78,21 +78,21 @@ class ExternalFaults:
         return bool(self._faults)
 
     def of(self, resource: str, device: Device) -> Iterator[Fault]:
-        """Yield what the statements say about a device of a resource."""
+        """Yield what the reports say about a device of a resource."""
         names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
         for name in dict.fromkeys(names):
             yield from self._faults.get(name, ())
 
     def refresh(self, now: float) -> bool:
-        """Look at the files again; return whether the statements that are valid have changed."""
+        """Look at the files again; return whether the reports that are valid have changed."""
         if (paths := self._paths()) is not None:
             self._files = {path.name: self._read(path, now) for path in paths}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
         faults: dict[str, tuple[Fault, ...]] = {}
-        for _, statement, since in self._files.values():
-            if statement and not statement.has_ended(now):
-                fault = Fault(one_line(f"reported by {statement.source}: {statement.reason}"), since)
-                faults[statement.device] = (*faults.get(statement.device, ()), fault)
+        for _, report, since in self._files.values():
+            if report and not report.has_expired(now):
+                fault = Fault(one_line(f"reported by {report.source}: {report.reason}"), since)
+                faults[report.device] = (*faults.get(report.device, ()), fault)
         before, self._faults = self._faults, faults
         return before != faults
 
@@ -118,7 +118,7 @@ class ExternalFaults:
         return None if failed else paths[:MAX_FILES]
 
     def _read(self, path: Path, now: float) -> _File:
-        """Read a file if it has changed; one that cannot be used costs only itself, and keeps what it said before."""
+        """Read a file if it has changed; one that cannot be used affects no other, and what it said before remains."""
         known = self._files.get(path.name, _File((0, 0, 0)))
         try:
             found = path.lstat()
@@ -133,14 +133,14 @@ class ExternalFaults:
         try:
             content = read_bytes(path, max_bytes=MAX_BYTES)
             check_writers(path)
-            statement = decode_json(content, Statement, path)
+            report = decode_json(content, ExternalReport, path)
         except (HubError, OSError) as error:
             self._log_rejected(path, str(error))
             # Read again next time: an error of the node, such as too many open files, may have passed by then.
             return known
         self._rejected.pop(path.name, None)
-        says_same = known.statement and replace(known.statement, until=None) == replace(statement, until=None)
-        return _File(version, statement, known.since if says_same else min(now, found.st_mtime))
+        says_same = known.report and replace(known.report, until=None) == replace(report, until=None)
+        return _File(version, report, known.since if says_same else min(now, found.st_mtime))
 
     def _log_rejected(self, path: Path, reason: str) -> None:
         """Log why a file cannot be used, once for each reason."""

@@ -50,7 +50,7 @@ SCAN = "scan"
 """The source of a fault of all devices: the scan failed, so their condition is unknown. It is in no record."""
 
 EXTERNAL = "external"
-"""The source of what another program of the node reports about a device. It is in no record."""
+"""The source of what another program on the node reports about a device. It is in no record."""
 
 UNCORDON = "run dphub uncordon to clear it"
 """How an administrator clears a fault."""

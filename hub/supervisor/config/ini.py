@@ -115,7 +115,10 @@ def _in_directory(parent: Path, name: str) -> list[Path]:
 
 
 class _Parser(configparser.RawConfigParser):
-    """A parser whose time grows with a line's length; with its own expression, a line of spaces takes the square."""
+    """A parser with an expression that is linear in the length of a line.
+
+    configparser's own expression takes quadratic time on a line of spaces.
+    """
 
     OPTCRE = re.compile(r"(?P<option>[^=:]*)(?P<vi>[=:])\s*(?P<value>.*)$")
 

@@ -26,7 +26,7 @@ def add_value(values: dict[str, Any], key: str, text: str) -> None:
     elif key in KEYS:
         values[key] = KEYS[key](text)
     elif key.partition(".")[0] in _HUB_SETS:
-        raise ValueError("the hub sets this, remove it")
+        raise ValueError("the hub sets this; remove it")
     else:
         raise ValueError(f"unknown key, expected one of {', '.join(sorted(KEYS))}, {_RLIMIT}NAME")
 
@@ -38,7 +38,7 @@ def check_circus_key(key: str) -> None:
         ValueError: it is invalid.
     """
     if key in _HUB_SETS_CIRCUS:
-        raise ValueError("the hub sets this, remove it")
+        raise ValueError("the hub sets this; remove it")
     if key not in CIRCUS_KEYS:
         raise ValueError(f"unknown key, expected {' or '.join(CIRCUS_KEYS)}")
 

@@ -156,7 +156,7 @@ def plugin_from_section(section: Section, name: str, directory: Path) -> PluginC
         raise section.error("several words in one pair of quotes; quote each argument separately", "cmd")
     flags = {word.partition("=")[0] for word in words}
     if plugin.is_hub_plugin and (ours := sorted(flags & _HUB_FLAGS)):
-        raise section.error(f"{ours[0]}: the hub sets this, remove it", "cmd")
+        raise section.error(f"{ours[0]}: the hub sets this; remove it", "cmd")
     return plugin
 
 

@@ -25,7 +25,7 @@ class Gate:
     """Decides which requests from the network are served, and when.
 
     Args:
-        hosts: Names of the hub, besides "localhost" and the host's own.
+        hosts: Names of the hub, in addition to "localhost" and the host's own.
     """
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:

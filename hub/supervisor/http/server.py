@@ -70,7 +70,7 @@ async def serve_socket(path: Path, reader: Reader) -> None:
     """
     pages = application(reader)
     while True:
-        if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any look at the run directory
+        if not path.is_socket():  # noqa: ASYNC240 - blocks no longer than any access to the run directory
             # Something of another process. Tornado replaces nothing but sockets.
             make_room(path)
         # A new one each time: the last one's socket is closed with it.

@@ -15,7 +15,7 @@ _HEALTH, _DEVICE = 3, 5
 """Fields of a state. The device is a PCI address."""
 
 _UNHEALTHY = "unhealthy"
-"""The exporter writes it in lower case; anything else is no verdict."""
+"""The exporter writes it in lower case; any other value does not make the GPU unhealthy."""
 
 
 def unhealthy_devices(socket: Path) -> frozenset[str]:

@@ -49,7 +49,7 @@ class KfdNode(msgspec.Struct, frozen=True):
 
     @property
     def family(self) -> str:
-        """The family to which the driver assigns it, as in the label of nodes; empty if unknown."""
+        """The family to which the driver assigns it, as in the node label; empty if unknown."""
         return next((family for pattern, family in FAMILIES.items() if re.fullmatch(pattern, self.gfx)), "")
 
 
@@ -69,7 +69,7 @@ class Card(msgspec.Struct, frozen=True):
     device_id: str = ""
     """Four hexadecimal digits, such as "74a1"."""
     product: str = ""
-    """Its name as in the label of nodes: without spaces and brackets; empty if the driver knows none."""
+    """Its name as in the node label: without spaces and brackets; empty if the driver knows none."""
 
     @property
     def mode(self) -> str:

@@ -1,4 +1,4 @@
-"""Read directories of the node. What does not exist is empty, and costs nothing else."""
+"""Read directories on the node. What does not exist is empty, and affects nothing else."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""IOMMU groups: the PCI PCI functions that can only be given to one container together, through vfio-pci."""
+"""IOMMU groups: the PCI functions that can only be given to one container together, through vfio-pci."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -61,7 +61,7 @@ def read_devices(entries: Sequence[Any], domain: str) -> list[Resource]:
 
 
 def have_count(entries: Sequence[Any]) -> bool:
-    """Return whether an entry has a count beside its name, which has no effect."""
+    """Return whether an entry has a count next to its name, which has no effect."""
     return any(isinstance(entry, Mapping) and "count" in _lower(entry) for _, entry in _parsed(entries))
 
 

@@ -19,7 +19,7 @@ _LINKS, _CACHE = "create-symlinks", "update-ldcache"
 
 
 def tool_in_process(paths: DriverPaths, tool: str) -> str:
-    """Return where this process sees a program of the node; empty if it does not exist."""
+    """Return where this process sees a program on the node; empty if it does not exist."""
     places = [paths.host.path(tool)]
     if str(paths.driver_root) == "/":
         # In a pod, the node's own file system is mounted as the driver root.

@@ -92,7 +92,7 @@ class Gpu(msgspec.Struct, frozen=True):
     """Whether the card and the driver report its errors; if not, only probes find them."""
 
     findings: tuple[Finding, ...] = ()
-    """What the last probe found that is no fault by itself."""
+    """What the last probe found that is not a fault by itself."""
     mig_capable: bool = False
     """Whether MIG can be enabled."""
 

@@ -65,7 +65,7 @@ def exclusive_driver(runtime: Runtime, timeout: float) -> Iterator[None]:
     """Hold the GPUs without a plugin.
 
     Args:
-        runtime: Where the locks are; an empty one if no plugin runs.
+        runtime: Where the locks are; an empty one if no plugin is running.
         timeout: Seconds that the plugins have to release the driver.
 
     Raises:

@@ -120,7 +120,7 @@ class Inspector:
         return Links(frozenset(active), switched)
 
     def _is_down(self, handle: Any, link: int) -> bool:  # noqa: ANN401 - NVML's handle
-        """Check a link that seems inactive: drivers since 525 distinguish one that sleeps, as on an idle GPU."""
+        """Check a link that seems inactive: drivers from 525 on distinguish one that sleeps, as on an idle GPU."""
         field = (pynvml.NVML_FI_DEV_NVLINK_GET_STATE, link)
         try:
             values = self._nvml.ask("nvmlDeviceGetFieldValues", handle, [field])

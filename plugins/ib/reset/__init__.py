@@ -15,7 +15,7 @@ from plugins.ib.reset.settings import VfResetSettings
 from plugins.ib.reset.unbound import record, unbound_directory
 
 _OF_THE_NODE = {"rdma_cm", "vhost-net", "tun"}
-"""The names of device files that a container gets beside those of its function."""
+"""The names of device files that a container gets in addition to those of its function."""
 
 
 def reset(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - VfResetSettings as decoded from JSON

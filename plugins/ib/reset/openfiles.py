@@ -132,7 +132,7 @@ def _open_files(process: Path) -> Iterator[str]:
 def _threads(process: Path) -> Iterator[Path]:
     """Yield the first thread, and those whose open files may differ.
 
-    A thread has a directory of its own beside those of processes, although /proc does not list it.
+    A thread has a directory of its own alongside those of processes, although /proc does not list it.
     """
     yield process
     yield from (process.parent / thread for thread in _threads_apart(process))

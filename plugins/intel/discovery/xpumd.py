@@ -53,7 +53,7 @@ def read_health(socket: Path) -> dict[str, list[Part]]:
 
 
 def parse_health(response: bytes) -> dict[str, list[Part]]:
-    """Return the states in a response. What is wrong with one GPU costs only that one.
+    """Return the states in a response. What is wrong with one GPU affects only that GPU.
 
     Raises:
         ServiceError: it is not a message.

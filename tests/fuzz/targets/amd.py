@@ -77,7 +77,7 @@ class AmdTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan, choose and check: whatever is wrong with one card costs no other one."""
+        """Scan, choose and check: whatever is wrong with one card affects no other one."""
         self._files.change(pieces)
         host = Host(self._files.root)
         signature(host)
@@ -86,7 +86,7 @@ class AmdTreeTarget(Target):
         with suppress(NoDevices):
             devices = [device for device in scanned(plugin) if isinstance(device, Device)]
         if OTHER not in {device.id for device in devices} and all(OWN.fullmatch(piece.name) for piece in pieces):
-            raise Fault("a fault of one card costs another one")
+            raise Fault("a fault of one card affects another one")
         plugin.prefer(devices, devices[:1], min(2, len(devices)))
         for device in devices:
             nodes = tuple(str(node.host_path) for node in device.nodes)

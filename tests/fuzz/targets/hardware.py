@@ -91,13 +91,13 @@ class RdmaTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one device costs no other one, and never the scan."""
+        """Scan: whatever is wrong with one device affects no other one, and never the scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = IB(self._settings, host, Runtime())
         found = {device.id for device in scanned(plugin) if isinstance(device, Device)}
         if OTHER not in found and all(f"/{VF}/" in piece.name for piece in pieces):
-            raise Fault("a fault of one device costs another one")
+            raise Fault("a fault of one device affects another one")
         plugin.metrics()
         read_states(host)
         with suppress(ResetFailed):
@@ -143,7 +143,7 @@ class GenericTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one device costs no other one, and never the scan."""
+        """Scan: whatever is wrong with one device affects no other one, and never the scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = Generic(self._settings, host, Runtime())
@@ -151,7 +151,7 @@ class GenericTreeTarget(Target):
         with suppress(NoDevices):
             found = [device for device in scanned(plugin) if isinstance(device, Device)]
         if not any(device.id == "other" for device in found) and all(piece.name.startswith("sys/") for piece in pieces):
-            raise Fault("a fault of one device costs another one")
+            raise Fault("a fault of one device affects another one")
         if faults := [problem for device in found if (problem := validate_device(device, ()))]:
             raise Fault(faults[0])
         watched_directories(host, ["/dev/ttyUSB*", "/run/*/x"])

@@ -102,7 +102,7 @@ class IntelTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one GPU costs no other one, and never the scan."""
+        """Scan: whatever is wrong with one GPU affects no other one, and never the scan."""
         self._files.change(pieces)
         try:
             found = scanned(Intel(self._settings, Host(self._files.root)))
@@ -111,4 +111,4 @@ class IntelTreeTarget(Target):
         msgspec.json.encode(found)
         devices = {device.id for device in found if isinstance(device, Device)}
         if OTHER not in devices and all(f"/{ODD}/" in piece.name for piece in pieces):
-            raise Fault("a fault of one GPU costs another one")
+            raise Fault("a fault of one GPU affects another one")

@@ -180,7 +180,7 @@ def test_a_check_scans_nothing_that_the_file_names(ours: Path) -> None:
     """A scan may load a driver's library; --scan in a command of circus.ini is rejected, also from a variable."""
     (ours / "circus.ini").write_text(f"{STUB.strip()} --scan\n")
     done = _dphub("check", cwd=ours)
-    assert (done.returncode, "--scan: the hub sets this, remove it" in done.stderr) == (Exit.USAGE, True), done
+    assert (done.returncode, "--scan: the hub sets this; remove it" in done.stderr) == (Exit.USAGE, True), done
     words = ("-m", "hub.plugin", "--check", "--shipped-only", "plugins.stub:Stub", "--scan")
     report = subprocess.run([sys.executable, *words], capture_output=True, check=True, timeout=WAIT_SECONDS).stdout
     assert msgspec.json.decode(report, type=CheckReport).devices is None

@@ -283,5 +283,5 @@ async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> N
     file = written(node.directory, code)
     plugin = node.start_plugin(f"{file}:P")
     await kubelet.wait_for(STUB, 1)
-    (line,) = plugin.lines("plugin class questionable")
+    (line,) = plugin.lines("suspicious plugin class")
     assert line["reason"] == f"{file}:8: the hub never reads resourse; did you mean resource?"

@@ -214,7 +214,7 @@ async def test_the_history_is_bounded(path: Path, clock: Clock) -> None:
 @pytest.mark.parametrize(
     "content", ["{nonsense", '{"allocations": [{"resource": 1}]}', '{"ended": [{"seconds": 1.5}]}']
 )
-async def test_a_file_that_cannot_be_read_costs_only_the_history(path: Path, clock: Clock, content: str) -> None:
+async def test_a_file_that_cannot_be_read_affects_only_the_history(path: Path, clock: Clock, content: str) -> None:
     """It is put aside, the log says why, and a new history begins."""
     _write(path, content)
     process = Process(path, clock, Device("a"))

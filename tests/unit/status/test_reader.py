@@ -56,7 +56,7 @@ def _metric(**fields: object) -> bytes:
     ],
     ids=["bytes", "nested", "empty", "pipe", "name", "label", "buckets", "number", "digits", "count"],
 )
-def test_a_bad_heartbeat_costs_only_itself(tmp_path: Path, content: bytes | None) -> None:
+def test_a_bad_heartbeat_affects_nothing_else(tmp_path: Path, content: bytes | None) -> None:
     """Status, readiness and metrics of the node are served, whatever a plugin process has written."""
     run_dir = _run_dir(tmp_path)
     put(run_dir.heartbeat("bad"), content)
@@ -79,7 +79,7 @@ def _resource(**numbers: int) -> bytes:
     [b'{"plugin": "\xff"}', b"[" * 100_000, None, _resource(capacity=int(ENORMOUS)), _resource(allocated=-(2**64))],
     ids=["bytes", "nested", "pipe", "digits", "negative"],
 )
-def test_a_bad_report_costs_only_that_plugin(tmp_path: Path, content: bytes | None) -> None:
+def test_a_bad_report_affects_only_that_plugin(tmp_path: Path, content: bytes | None) -> None:
     """The status names the file, and the metrics of the node are served."""
     run_dir = _run_dir(tmp_path)
     put(run_dir.report("bad"), content)
@@ -118,7 +118,7 @@ def test_a_hubs_report_with_an_enormous_integer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["bad.json", "bad.heartbeat", "heartbeat"])
-def test_a_link_in_a_circle_costs_one_plugin(tmp_path: Path, suffix: str) -> None:
+def test_a_link_in_a_circle_affects_only_one_plugin(tmp_path: Path, suffix: str) -> None:
     """Whatever file of the run directory it replaces: the rest of the status is shown."""
     run_dir = _run_dir(tmp_path)
     link = tmp_path / f"dphub.{suffix}"
@@ -128,7 +128,7 @@ def test_a_link_in_a_circle_costs_one_plugin(tmp_path: Path, suffix: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "problem"), [("x" * 1000, "File name too long"), ("a\0b", "null byte")])
-def test_a_plugin_whose_files_cannot_exist_costs_only_itself(tmp_path: Path, name: str, problem: str) -> None:
+def test_a_plugin_whose_files_cannot_exist_affects_no_other(tmp_path: Path, name: str, problem: str) -> None:
     """No file has such a name; the rest of the status is shown."""
     status = Reader(_run_dir(tmp_path, name)).status(running=True)
     assert [plugin.name for plugin in status.plugins] == [name]

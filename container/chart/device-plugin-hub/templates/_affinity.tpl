@@ -1,4 +1,4 @@
-{{/* The labels of the nodes of a configuration, of `root` and `name`. */}}
+{{/* The node labels for a configuration, of `root` and `name`. */}}
 {{- define "dphub.nodeSelector" -}}
 {{- with .root.Values.nodeSelector }}
 {{- toYaml . }}

@@ -81,7 +81,7 @@ def test_hardware_that_is_not_there() -> None:
         assert (scan(plugin, prepares=True, labels=True).labels, plugin.asked) == ((None, ""), [])
 
 
-def test_an_invalid_label_costs_itself() -> None:
+def test_an_invalid_label_is_dropped() -> None:
     """The message says which one, and why."""
     labels, problem = _scanned(Labelled({**LABEL, "model": "x", "example.com/\x1b": "x", "example.com/text": "a b"}))
     assert labels == LABEL

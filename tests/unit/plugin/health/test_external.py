@@ -88,7 +88,7 @@ def test_a_file_that_is_removed(tmp_path: Path) -> None:
     assert store.health_of(GPU, DEVICE) == DeviceHealth()
 
 
-def test_a_statement_ends_by_itself(tmp_path: Path) -> None:
+def test_a_report_expires(tmp_path: Path) -> None:
     """At its time, even if its program is gone; the file stays, and has no effect."""
     clock = Clock()
     path = _say(tmp_path, until=_at(clock.now + 60))
@@ -101,7 +101,7 @@ def test_a_statement_ends_by_itself(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_a_statement_that_is_renewed(tmp_path: Path) -> None:
+def test_a_report_that_is_renewed(tmp_path: Path) -> None:
     """With a later end it is the same statement: nothing changes, and nothing is logged."""
     clock = Clock()
     _say(tmp_path, until=_at(clock.now + 60))
@@ -136,7 +136,7 @@ def _torn(store: HealthStore) -> None:
     store.fail(share_key(GPU, DEVICE), "plugin", "torn")
 
 
-def test_statements_only_take_health_away(tmp_path: Path) -> None:
+def test_reports_only_take_health_away(tmp_path: Path) -> None:
     """With any statements, whatever else is known: a device that is not healthy never becomes so, nor loses a reason.
 
     A device that a valid statement names is unhealthy, any other is as it is without statements.
@@ -200,7 +200,7 @@ def _is_valid(fields: dict[str, str], now: float) -> bool:
     ],
     ids=["empty", "nothing", "nested", "healthy", "reason", "timezone", "words", "bytes", "size", "pipe"],
 )
-def test_a_bad_file_costs_itself(tmp_path: Path, content: bytes | None, problem: str) -> None:
+def test_a_bad_file_does_not_affect_others(tmp_path: Path, content: bytes | None, problem: str) -> None:
     """It is named in the log once, with what is wrong with it; the other files count."""
     put(tmp_path / "bad.json", content)
     _say(tmp_path)

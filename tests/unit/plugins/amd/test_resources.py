@@ -120,8 +120,11 @@ def test_the_variable_of_rocm() -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"exclude": [{}]}, r"exclude\[0\] selects nothing in particular"),
-        ({"resources": [{"name": "amd.com/x", "select": {}}]}, r"resources\[0\].select selects nothing in particular"),
+        ({"exclude": [{}]}, r"exclude\[0\] has no keys, so it would select every GPU"),
+        (
+            {"resources": [{"name": "amd.com/x", "select": {}}]},
+            r"resources\[0\].select has no keys, so it would select every GPU",
+        ),
         ({"resources": [{"name": "gpu", "select": {"modes": ["x"]}}]}, "matching regex"),
         ({"resource_naming_strategy": "double"}, "Invalid enum value 'double'"),
         ({"shares": 0}, "Expected `int` >= 1"),

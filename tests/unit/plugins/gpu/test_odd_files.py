@@ -31,7 +31,7 @@ def test_an_odd_pci_function_is_not_a_gpu(tmp_path: Path, content: bytes | None)
 
 
 @pytest.mark.parametrize("content", ODD)
-def test_an_odd_list_of_capabilities_costs_its_files(tmp_path: Path, content: bytes | None) -> None:
+def test_an_odd_list_of_capabilities_affects_only_its_files(tmp_path: Path, content: bytes | None) -> None:
     """The GPUs themselves, and the capabilities that can be read, are known."""
     node = SimulatedNode(tmp_path, "pair", {0: "1g"})
     (gpu, _) = facts(node)

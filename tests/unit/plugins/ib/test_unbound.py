@@ -13,7 +13,7 @@ GOOD = "0000:07:00.2"
 @pytest.mark.parametrize(
     "content", [b"x" * 10_000, "/dev/zero", "nowhere", None], ids=["long", "device", "dangling", "pipe"]
 )
-def test_an_odd_record_costs_only_itself(tmp_path: Path, content: bytes | str | None) -> None:
+def test_an_odd_record_does_not_affect_others(tmp_path: Path, content: bytes | str | None) -> None:
     """The drivers of the other functions are bound again."""
     put(tmp_path / "0000:07:00.1", content)
     (tmp_path / GOOD).write_text("mlx5_core\nno answer")

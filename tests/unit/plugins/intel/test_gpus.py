@@ -256,7 +256,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_an_odd_detail_costs_that_detail(tmp_path: Path, name: str) -> None:
+def test_an_odd_detail_is_left_out(tmp_path: Path, name: str) -> None:
     """The GPU is served, with the same files."""
     tree = two_flex(tmp_path)
     settings = {"enable_monitoring": True, "health_management": True}
