@@ -39,7 +39,7 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def print_results(now: Results, before: Results) -> None:
-    """Print a table of what was measured now, beside the same figures of the run before."""
+    """Print a table of what was measured now, next to the same figures of the run before."""
     table = Table()
     for head in ("what", "figure"):
         table.add_column(head, no_wrap=True)
