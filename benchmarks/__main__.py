@@ -41,7 +41,7 @@ from benchmarks.upgrades import upgrades
     help="Where to keep the results. Those of the last run in it are printed next to the new ones.",
 )
 def main(only: str | None, scale: float, seed: int, path: Path) -> None:
-    """Measure the hub against its budgets."""
+    """Measure the hub and compare it with its budgets."""
 
     def samples(usual: int) -> int:
         return max(2, round(usual * scale))

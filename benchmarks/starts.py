@@ -150,7 +150,7 @@ def _bare_plugin(node: Node, name: str) -> int:
 
 
 def _serves(state: PluginReport) -> bool:
-    """Return whether a running process wrote this: the file outlives the process, and a zombie still has its pid."""
+    """Return whether a running process wrote this: the file outlives the process, and a zombie keeps its pid."""
     registered = [resource.registration is RegistrationStatus.REGISTERED for resource in state.resources]
     try:
         return registered == [True] and psutil.Process(state.pid).status() != psutil.STATUS_ZOMBIE

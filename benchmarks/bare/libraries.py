@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from hub.base.imports import without_packages
 
 HUB = ("asyncio", "asyncinotify", "circus.arbiter", "click", "msgspec", "structlog", "tornado.web")
-"""Those of the hub process."""
+"""The libraries that the hub process loads."""
 
 PLUGIN = ("asyncio", "grpc.aio", "hub.kubelet.wire.v1beta1_pb2_grpc", "msgspec", "structlog")
-"""Those of each plugin process."""
+"""The libraries that each plugin process loads."""
 
 _HIDDEN = ("greenlet", "rich", "yaml")
-"""Those that the hub keeps structlog and circus from loading."""
+"""The libraries that the hub keeps structlog and circus from loading."""
 
 
 def load(libraries: Iterable[str]) -> None:

@@ -69,7 +69,7 @@ class BareServicer(DevicePluginServicer):
     async def PreStartContainer(
         self, _request: wire.PreStartContainerRequest, _context: Context
     ) -> wire.PreStartContainerResponse:
-        """Do nothing; the options do not ask for this call."""
+        """Do nothing; the options do not request this call."""
         return wire.PreStartContainerResponse()
 
 

@@ -35,7 +35,7 @@ def main() -> int:
     if LOGS.exists():
         shutil.rmtree(LOGS)
     LOGS.mkdir()
-    # A story takes minutes, and the first one waits for the cluster.
+    # A scenario takes minutes, and the first one waits for the cluster.
     return run_on_a_node(sys.executable, "-m", "pytest", "--timeout=1200", os.fspath(HERE), *sys.argv[1:])
 
 

@@ -16,7 +16,7 @@ collect_ignore_glob = [] if SCRATCH_VARIABLE in os.environ else ["test_*.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the stories measured."""
+    """Print what the scenarios measured."""
     if FIGURES.lines:
         terminalreporter.section("figures")
     for line in FIGURES.lines:
@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def figures() -> Figures:
-    """Return where a story writes what it measured."""
+    """Return where a scenario writes what it measured."""
     return FIGURES
 
 
@@ -44,7 +44,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def overlay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
-    """Install the hub with a user's overlay, and uninstall it after the stories of a file."""
+    """Install the hub with a user's overlay, and uninstall it after the scenarios of a file."""
     overlay = Overlay(cluster, tmp_path_factory.mktemp("checkout"))
     began = time.monotonic()
     overlay.apply()

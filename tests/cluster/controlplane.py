@@ -35,7 +35,7 @@ class ControlPlane:
         self._write_credentials()
         self.stores = [self._etcd(), self._api_server()]
         self.controllers = [self._controllers(), self._scheduler()]
-        """Those that start when the others answer; else they give up."""
+        """The controllers that start once the others answer; otherwise they give up."""
 
     def kubeconfig(self, user: str) -> Path:
         """Return the file with which a program calls the API server."""

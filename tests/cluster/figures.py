@@ -1,4 +1,4 @@
-"""What the stories measured, printed at the end of a run."""
+"""What the scenarios measured, printed at the end of a run."""
 
 
 class Figures:

@@ -89,7 +89,7 @@ class ClusterNode:
         self._ctr("images", "tag", "--force", f"docker.io/library/{name}", f"docker.io/library/{copy}")
 
     def power_off(self) -> None:
-        """End all that runs on the node at once, and forget what a node keeps in memory."""
+        """End everything that is running on the node at once, and forget what a node keeps in memory."""
         self.kubelet.kill()
         self.containerd.kill()
         for shim in _shims():

@@ -11,7 +11,7 @@ class Service:
     """A program that is started, killed and started again.
 
     Args:
-        name: The log's name, too.
+        name: The name, which its log also has.
         command: The program and its arguments.
     """
 

@@ -18,7 +18,7 @@ _REPLICAS = "/api/v1/namespaces/default/pods?labelSelector=app=boot"
 
 @pytest.mark.usefixtures("overlay")
 def test_a_node_boots(cluster: Cluster, figures: Figures) -> None:
-    """As docs/upgrading.md says: pods with devices fail for good; those of a controller are replaced, and run."""
+    """As docs/upgrading.md says, pods with devices fail for good; those of a controller are replaced and run again."""
     paths = [create(cluster, _pod()) for _ in range(PODS)]
     cluster.request("POST", _DEPLOYMENTS, _deployment())
     try:

@@ -40,7 +40,7 @@ def namespace(cluster: Cluster) -> Iterator[None]:
 
 @pytest.mark.usefixtures("namespace")
 def test_a_release(cluster: Cluster, tmp_path: Path, figures: Figures) -> None:
-    """It is installed, tested, upgraded without a failed admission, and uninstalled; nothing is left behind."""
+    """The release is installed, tested, upgraded without a failed admission, and uninstalled without a trace."""
     (tmp_path / "container").symlink_to(PROJECT / "container")
     (tmp_path / "circus.ini").write_text(circus_ini())
     (tmp_path / "stub.yaml").write_text(stub_yaml(DEVICES))

@@ -41,7 +41,7 @@ def pod(cluster: Cluster) -> Iterator[str]:
 
 
 def test_the_pod_is_ready(cluster: Cluster, figures: Figures) -> None:
-    """Its probes succeed, and it has not been restarted."""
+    """The probes of the pod succeed, and it has not been restarted."""
     # Another test may have deleted the pod before, or restarted the kubelet.
     wait_until(lambda: all(_is_ready(each) for each in hub_pods(cluster)), "a pod that is ready")
     (hub,) = hub_pods(cluster)
@@ -54,7 +54,7 @@ def test_the_pod_is_ready(cluster: Cluster, figures: Figures) -> None:
 
 
 def test_a_pod_has_devices(cluster: Cluster, pod: str, figures: Figures) -> None:
-    """Its container has the device files and the variables of two devices, and `dphub devices` names the container."""
+    """The container has the device files and the variables of two devices, and `dphub devices` names the container."""
     log = cluster.run(f"kubectl logs {Path(pod).name}", Path("/")).split()
     ids, files = log[0].split(","), log[1:]
     assert files == sorted(f"/dev/stub{name.removeprefix('stub-')}" for name in ids)
@@ -66,7 +66,7 @@ def test_a_pod_has_devices(cluster: Cluster, pod: str, figures: Figures) -> None
 
 
 def test_a_cordon_is_seen_in_the_node(cluster: Cluster, figures: Figures) -> None:
-    """The node's status lists one device less, until the cordon ends."""
+    """The node's status lists one device fewer until the cordon ends."""
     began = time.monotonic()
     run_in_hub(cluster, "dphub cordon stub-7 --reason test")
     wait_until(lambda: allocatable(cluster) == DEVICES - 1, "one device less in the node's status")
@@ -77,7 +77,7 @@ def test_a_cordon_is_seen_in_the_node(cluster: Cluster, figures: Figures) -> Non
 
 
 def test_health_is_in_the_pods_status(cluster: Cluster, pod: str, figures: Figures) -> None:
-    """The status of a pod shows that one of its devices is unhealthy, and when it is healthy again."""
+    """The status of a pod shows that one of its devices is unhealthy, and shows when it is healthy again."""
     held = min(held_by(cluster, pod))
     began = time.monotonic()
     FAULTS.write_text(f"unhealthy:\n  {held}: the fan is loud\n")
@@ -90,7 +90,7 @@ def test_health_is_in_the_pods_status(cluster: Cluster, pod: str, figures: Figur
 
 
 def test_a_plugin_is_killed(cluster: Cluster, pod: str, figures: Figures) -> None:
-    """A new process has registered within seconds, and the pod keeps its devices."""
+    """A new process registers within seconds, and the pod keeps its devices."""
     old = stub_process()
     with Gap() as gap:
         old.kill()
@@ -102,7 +102,7 @@ def test_a_plugin_is_killed(cluster: Cluster, pod: str, figures: Figures) -> Non
 
 
 def test_the_hubs_pod_is_deleted(cluster: Cluster, pod: str, figures: Figures) -> None:
-    """The DaemonSet makes a new one, which registers the devices; the user's pod keeps its own."""
+    """The DaemonSet makes a new pod, which registers the devices; the user's pod keeps its own."""
     (old,) = hub_pods(cluster)
     with Gap() as gap:
         cluster.run(f"kubectl --namespace {NAMESPACE} delete pod {old['metadata']['name']}", Path("/"))

@@ -1,4 +1,4 @@
-"""Upgrades of the hub, while pods are admitted that want a device."""
+"""Upgrades of the hub, while pods that request a device are being admitted."""
 
 import time
 from collections.abc import Iterator

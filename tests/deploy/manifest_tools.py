@@ -144,7 +144,7 @@ def mounts(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
 def comparable(objects: Iterable[Object]) -> dict[tuple[str, str], Object]:
     """Return objects by kind and name, without the three things in which kustomize and Helm must differ.
 
-    - The namespace: Helm wants it before it installs anything.
+    - The namespace: Helm needs it before it installs anything.
     - How a changed file is rolled out: kustomize puts a hash into the ConfigMap's name, the chart into an annotation.
     - The order of what Kubernetes knows by its name: kustomize puts what a patch adds or changes first.
     """

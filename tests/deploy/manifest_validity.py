@@ -13,7 +13,7 @@ OLDEST, NEWEST = "1.25", "1.37"
 """The Kubernetes releases that the manifests support."""
 
 _OTHERS: dict[str, Any] = json.loads(Path(__file__).with_name("manifest_schemas.json").read_text())
-"""Schemas of what is not Kubernetes' own, of which the keys that make sense here are known."""
+"""Schemas of objects that Kubernetes itself does not define; only the keys that make sense here are listed."""
 
 
 def mistakes(objects: Iterable[dict[str, Any]]) -> list[str]:

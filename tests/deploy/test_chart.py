@@ -1,4 +1,4 @@
-"""The Helm chart: its values, what they change, and which it refuses."""
+"""The Helm chart: its values, what they change, and which values it refuses."""
 
 import json
 import shutil
@@ -37,13 +37,13 @@ FOREIGN = {
     *("config.plugins", "resources.requests", "resources.limits", "nodeSelector", "affinity"),
     *("config.map", "podAnnotations", "podSecurityContext", "podMonitor.labels", "alerts.labels"),
 }
-"""Values whose keys are not the chart's."""
+"""Values whose keys the chart does not define."""
 
 NVIDIA_ONLY = {
     *("config.name", "updateStrategy.rollingUpdate", "mps.enableHostNetwork", "devicePlugin", "gfd", "nfd"),
     *("allowDefaultNamespace", "nvidiaDevRoot", "securityContext", "selectorLabelsOverride"),
 }
-"""Values of NVIDIA's chart without a meaning here: the schema knows them, so that a refusal can say why."""
+"""Values of NVIDIA's chart that have no meaning here: the schema knows them, so that a refusal can say why."""
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
@@ -92,31 +92,31 @@ REFUSED: list[tuple[Values, str]] = [
 
 @pytest.mark.parametrize(("values", "why"), REFUSED, ids=lambda part: "" if isinstance(part, str) else json.dumps(part))
 def test_wrong_values_are_refused(values: Values, why: str) -> None:
-    """Whatever is misspelt or impossible, with its place, before anything reaches the cluster."""
+    """Misspelt and impossible values are refused, with their place, before anything reaches the cluster."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr
 
 
 def test_a_release_with_a_dot_is_refused() -> None:
-    """Its pods could not be hubs."""
+    """The pods of such a release could not be hubs, so Helm refuses its name."""
     assert "the release name must not contain a dot" in helm(release="node.devices").stderr
 
 
 def test_helm_finds_nothing_to_say() -> None:
-    """Its own check passes, warnings included."""
+    """Helm's own check of the chart passes, without warnings."""
     done = run("helm", "lint", "--strict", CHART)
     assert done.returncode == 0, done.stdout
 
 
 def test_the_version() -> None:
-    """The chart and what it installs are of the version of the hub."""
+    """The chart and what it installs have the version of the hub."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
 
 
 def test_every_value_is_in_the_schema() -> None:
-    """And none is in the schema alone; `global` is Helm's own. The levels of the log are the hub's."""
+    """The schema has the chart's values and no others, except Helm's `global`; its log levels are the hub's."""
     assert set(_paths(SCHEMA)) - {"global"} == set(_keys(DEFAULTS)) | NVIDIA_ONLY
     assert SCHEMA["properties"]["logLevel"]["enum"] == [level.value for level in LogLevel]
 
@@ -142,7 +142,7 @@ def _keys(values: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - what 
 
 
 def test_values_arrive() -> None:
-    """Each value that is no option changes what it says, and leaves a valid DaemonSet."""
+    """Each value that is not an option changes what it is for, and the DaemonSet stays valid."""
     objects = charted(
         {
             "image": {"repository": "registry.example:5000/team/hub", "tag": "1.2.3", "pullPolicy": "Always"},
@@ -196,7 +196,7 @@ def test_values_arrive() -> None:
 
 
 def test_defaults_can_be_taken_out() -> None:
-    """A file, a limit, the tolerations: with null, or with nothing."""
+    """A file, a limit and the tolerations can be removed, with null or with an empty value."""
     objects = charted(
         {
             "config": {"plugins": {"stub.yaml": None}},
@@ -213,7 +213,7 @@ def test_defaults_can_be_taken_out() -> None:
 
 
 def test_pods_that_only_an_administrator_replaces() -> None:
-    """As with MPS, but by a value: no rollout deletes one."""
+    """As with MPS, but by a value: no rollout replaces the pods."""
     strategy = {"updateStrategy": {"type": "OnDelete", "maxUnavailable": 0}}
     assert only(charted(strategy), "DaemonSet")["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
@@ -230,7 +230,7 @@ def test_pods_that_only_an_administrator_replaces() -> None:
     ids=["added", "already-there", "whole", "both", "release-with-a-dot"],
 )
 def test_objects_can_have_another_name(values: Values, release: str, name: str, label: str) -> None:
-    """All of them, in another namespace too, and what selects the pods follows."""
+    """All objects have the other name, also in another namespace, and whatever selects the pods follows."""
     options = (OPENSHIFT, VALUES["pod-monitor"], VALUES["network-policy"], {"namespaceOverride": "devices"}, values)
     objects = charted(*options, release=release)
     assert mistakes(objects) == []
@@ -245,7 +245,7 @@ def test_objects_can_have_another_name(values: Values, release: str, name: str, 
 
 
 def test_an_image_by_its_digest(tmp_path: Path) -> None:
-    """In place of the tag; as kustomize has it by `digest`."""
+    """The digest takes the place of the tag, as `digest` does in kustomize."""
     digest = f"sha256:{'0123456789abcdef' * 4}"
     objects = charted({"image": {"repository": "registry.example/hub", "tag": "1.2.3", "digest": digest}})
     assert mistakes(objects) == []
@@ -259,7 +259,7 @@ def test_an_image_by_its_digest(tmp_path: Path) -> None:
 
 
 def test_another_kubelet_root_moves_one_directory() -> None:
-    """That of the pod resources API; what is documented of the other one is true."""
+    """Only the directory of the pod resources API moves; the plugin directory stays, as documented."""
     plain, moved = mounts(charted()), mounts(charted({"kubeletRoot": "/data/kubelet"}))
     changed = {path for path in plain if plain[path] != moved[path]}
     assert changed == {"/var/lib/kubelet/pod-resources"}
@@ -267,7 +267,7 @@ def test_another_kubelet_root_moves_one_directory() -> None:
 
 
 def test_a_changed_file_is_rolled_out() -> None:
-    """Another text gives pods of another template; the same text does not."""
+    """A changed text changes the template of the pods; the same text does not."""
     templates = [
         only(objects, "DaemonSet")["spec"]["template"]
         for objects in (charted(), charted(), charted({"config": {"plugins": {"stub.yaml": "resources: []\n"}}}))
@@ -276,7 +276,7 @@ def test_a_changed_file_is_rolled_out() -> None:
 
 
 def test_two_releases_share_a_cluster() -> None:
-    """For two kinds of nodes: no object of one is one of the other, and neither takes the other's pods."""
+    """Two releases, for two kinds of nodes, have no object in common, and neither selects the other's pods."""
     options = (OPENSHIFT, *(VALUES[name] for name in ("alerts", "network-policy", "pod-monitor", "priority-quota")))
     one, other = charted(*options), charted(*options, release="7")
     assert mistakes(other) == []
@@ -290,7 +290,7 @@ def test_two_releases_share_a_cluster() -> None:
 
 
 def test_helm_test_asks_the_hub_of_a_node() -> None:
-    """Its pod runs `dphub status` of the same image on a node with a hub, and sees that node's run directory."""
+    """The test's pod runs `dphub status` of the same image on a node with a hub, and sees that node's run directory."""
     options = {
         "image": {"repository": "registry.example/hub", "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "pull"}],
@@ -311,7 +311,7 @@ def test_helm_test_asks_the_hub_of_a_node() -> None:
 
 
 def test_the_pod_of_helm_test_comes_and_goes_alone() -> None:
-    """Only `helm test` creates it; a success deletes it, and no DaemonSet, Prometheus or policy takes it for a hub."""
+    """Only `helm test` creates it; a success deletes it, and no DaemonSet, Prometheus or policy selects it."""
     test = helm_test()
     assert test["metadata"]["annotations"] == {
         "helm.sh/hook": "test",
@@ -324,7 +324,7 @@ def test_the_pod_of_helm_test_comes_and_goes_alone() -> None:
 
 
 def test_the_pod_of_helm_test_can_only_read() -> None:
-    """Root without any capability, with one directory of the node, read-only; OpenShift's constraints allow that."""
+    """It runs as root without any capability and with one read-only directory of the node, as OpenShift allows."""
     spec = helm_test(OPENSHIFT)["spec"]
     (asks,) = spec["containers"]
     assert asks["securityContext"] == {
@@ -342,7 +342,7 @@ def test_the_pod_of_helm_test_can_only_read() -> None:
 
 
 def test_the_package_is_whole(tmp_path: Path) -> None:
-    """What `helm package` makes of it has all that the directory has, though the alerts are kept elsewhere."""
+    """What `helm package` makes has everything that the directory has, although the alerts are kept elsewhere."""
     done = run("helm", "package", CHART, "--destination", tmp_path)
     assert done.returncode == 0, done.stderr
     options = (OPENSHIFT, VALUES["alerts"], VALUES["pod-monitor"])

@@ -73,7 +73,7 @@ def _gpu_file(objects: list[Object], daemonset: str) -> str:
     ids=["no-label", "default", "MIG_mixed", "a100.40gb"],
 )
 def test_a_node_gets_the_configuration_that_its_label_names(labels: dict[str, str], daemonset: str, text: str) -> None:
-    """From one pod; without a label, the default one."""
+    """The configuration comes from one pod; a node without the label gets the default one."""
     objects = charted(CONFIGURATIONS)
     assert mistakes(objects) == []
     assert _select(objects, labels) == [daemonset]
@@ -81,12 +81,12 @@ def test_a_node_gets_the_configuration_that_its_label_names(labels: dict[str, st
 
 
 def test_an_unknown_configuration_is_not_replaced_by_another() -> None:
-    """A node with a label that names none has no pod, like with NVIDIA's plugin, which does not start there."""
+    """A node whose label names no configuration gets no pod; NVIDIA's plugin does not start there, either."""
     assert _select(charted(CONFIGURATIONS), {LABEL: "mig-mixd"}) == []
 
 
 def test_a_changed_configuration_replaces_the_pods_of_its_nodes_only() -> None:
-    """The templates of the other DaemonSets stay as they are, and so do those of a new or removed one."""
+    """The templates of the other DaemonSets stay as they are, even if a configuration is added or removed."""
     before = _daemonsets(CONFIGURATIONS)
     names = CONFIGURATIONS["config"]["map"]
     changed = _daemonsets({"config": {"map": names | {"MIG_mixed": PLAIN, "new": PLAIN}}})
@@ -94,13 +94,13 @@ def test_a_changed_configuration_replaces_the_pods_of_its_nodes_only() -> None:
 
 
 def test_configurations_can_be_added_to_a_release() -> None:
-    """The DaemonSet that is there keeps its name and its selector, which cannot be changed."""
+    """The existing DaemonSet keeps its name and its selector, which cannot be changed."""
     before, after = _daemonsets()[NAME], _daemonsets(CONFIGURATIONS)[NAME]
     assert before["spec"]["selector"] == after["spec"]["selector"]
 
 
 def test_nothing_reads_the_label_from_the_cluster() -> None:
-    """The DaemonSet controller decides: no role is there, and no pod has a token."""
+    """The DaemonSet controller decides: there is no role, and no pod has a token."""
     objects = charted(CONFIGURATIONS)
     assert {each["kind"] for each in objects} == {"ConfigMap", "DaemonSet", "ServiceAccount"}
     for each in _daemonsets(CONFIGURATIONS).values():
@@ -108,7 +108,7 @@ def test_nothing_reads_the_label_from_the_cluster() -> None:
 
 
 def test_each_pod_belongs_to_one_configuration_and_to_the_release() -> None:
-    """What selects the pods of the release has all of them; no named DaemonSet selects the pods of another one."""
+    """What selects the pods of the release selects all of them; no named DaemonSet selects the pods of another one."""
     objects = charted(CONFIGURATIONS, VALUES["pod-monitor"], VALUES["network-policy"])
     daemonsets = [each for each in objects if each["kind"] == "DaemonSet"]
     release = only(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
@@ -136,12 +136,12 @@ def test_each_pod_belongs_to_one_configuration_and_to_the_release() -> None:
     ids=["by-name", "named", "single", "empty", "in-order"],
 )
 def test_the_configuration_of_nodes_without_a_label(config: dict[str, Any], text: str) -> None:
-    """By `config.default`, or by the first strategy that finds one, as in NVIDIA's chart."""
+    """It is named by `config.default`, or found by the first strategy that finds one, as in NVIDIA's chart."""
     assert _gpu_file(charted({"config": config}), NAME) == text
 
 
 def test_values_for_gpus_apply_to_all_configurations() -> None:
-    """They take the place of what each says."""
+    """They override what each configuration says."""
     objects = charted(CONFIGURATIONS, {"migStrategy": "single"})
     for name in _daemonsets(CONFIGURATIONS):
         assert "migStrategy: single" in _gpu_file(objects, name)
@@ -176,14 +176,14 @@ MPS = "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_configurations_that_contradict_each_other_are_refused(values: Values, why: str) -> None:
-    """With the place, before anything reaches the cluster."""
+    """They are refused with their place, before anything reaches the cluster."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr
 
 
 def test_configurations_with_mps() -> None:
-    """With `mps.enabled`, which no rollout of any configuration replaces."""
+    """They need `mps.enabled`, and no rollout replaces the pods of any configuration."""
     values: Values = {"config": {"map": {"a": MPS}}, **VALUES["mps"]}
     assert mistakes(charted(values)) == []
     for each in _daemonsets(values).values():
@@ -227,7 +227,7 @@ def _required(objects: list[Object]) -> list[list[str]]:
 
 
 def test_the_hardware_and_the_label_both_decide() -> None:
-    """A node has a pod if it has one of the labels for hardware, of the configuration that it names."""
+    """A node has a pod if it has one of the hardware labels and the label that names the pod's configuration."""
     objects = charted(CONFIGURATIONS, {"requireHardware": ["gpu"]})
     present = {"nvidia.com/gpu.present": "true"}
     assert _select(objects, present) == [NAME]

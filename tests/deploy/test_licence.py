@@ -22,7 +22,7 @@ INSTALLED = re.findall(r"^([a-z0-9._-]+)==", lock.RUNTIME.read_text(encoding="ut
 
 
 def test_the_licence_is_apache_2() -> None:
-    """Word for word, and the package, the image and the chart name it."""
+    """The licence is there word for word, and the package, the image and the chart name it."""
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart = yaml.safe_load((ROOT / "container/chart/device-plugin-hub/Chart.yaml").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def _licences(metadata: PackageMetadata) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_the_licence_of_each_dependency_is_compatible(name: str) -> None:
-    """Every package of the image says under which licence it is, and all that it says allows shipping it."""
+    """Every package of the image states its licences, and each of them allows shipping the package."""
     said = list(_licences(distribution(name).metadata))
     assert said
     parts = [part for text in said for part in re.split(r" AND | OR ", text)]

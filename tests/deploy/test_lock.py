@@ -30,7 +30,7 @@ def _native(python: str, machine: str) -> str:
 
 @pytest.mark.parametrize("path", [lock.RUNTIME, lock.BUILD])
 def test_a_lock_has_nothing_of_the_machine_that_made_it(path: Path) -> None:
-    """No address of an index, no directory: who installs from it says where packages come from."""
+    """It has no address of an index and no directory: the user who installs from it chooses the source."""
     lines = path.read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if not line.startswith("#")]
     assert packages
@@ -40,7 +40,7 @@ def test_a_lock_has_nothing_of_the_machine_that_made_it(path: Path) -> None:
 
 
 def test_a_lock_that_answers_what_is_asked_for_is_up_to_date() -> None:
-    """New releases are no drift; names are compared as an index does."""
+    """New releases are not drift; names are compared as an index does."""
     assert lock.drift(REQUIREMENTS, LOCKED) == []
 
 
@@ -54,12 +54,12 @@ def test_a_lock_that_answers_what_is_asked_for_is_up_to_date() -> None:
     ],
 )
 def test_a_changed_pyproject_is_drift(requirements: list[str], difference: str) -> None:
-    """Whatever was changed, the difference is said, even where the pinned versions still fit."""
+    """Any change is drift, and the difference is reported even where the pinned versions still fit."""
     assert lock.drift(requirements, LOCKED) == [difference]
 
 
 def test_only_wheels_that_an_image_can_use_are_locked() -> None:
-    """Those for other systems and interpreters are left out, and what would have to be compiled always is."""
+    """Wheels for other systems and interpreters are left out, as is everything that would have to be compiled."""
     natives = [_native(f"cp3{minor}", machine) for _, minor in lock.PYTHONS for machine in lock.MACHINES]
     others = ["thing-1.0-cp313-cp313-win_amd64.whl", _native("pp311", "x86_64"), _native("cp313", "i686")]
     text = "".join(lock.pinned(_package(*natives, *others)))
@@ -68,28 +68,28 @@ def test_only_wheels_that_an_image_can_use_are_locked() -> None:
 
 
 def test_a_wheel_for_all_serves_all() -> None:
-    """Pure Python, and the stable interface of an older Python."""
+    """Wheels of pure Python, and those for the stable interface of an older Python, serve all images."""
     assert list(lock.pinned(_package("thing-1.0-py3-none-any.whl")))
     stable = [_native("cp311", machine).replace("-cp311-m", "-abi3-m") for machine in lock.MACHINES]
     assert list(lock.pinned(_package(*stable)))
 
 
 def test_a_package_that_one_processor_lacks_is_an_error() -> None:
-    """Before anybody builds there, and it says where."""
+    """It is reported before anyone builds for that processor, and the message names the processor."""
     natives = [_native(f"cp3{minor}", machine) for _, minor in lock.PYTHONS for machine in lock.MACHINES]
     with pytest.raises(lock.NoWheelError, match=r"no wheel for CPython 3\.13 on aarch64"):
         list(lock.pinned(_package(*(name for name in natives if name != _native("cp313", "aarch64")))))
 
 
 def test_a_wheel_that_asks_for_a_newer_system_does_not_count() -> None:
-    """Debian 12 has glibc 2.36."""
+    """Debian 12 has glibc 2.36, so a wheel that requires a newer one does not count."""
     new = [f"thing-1.0-cp311-abi3-manylinux_2_39_{machine}.whl" for machine in lock.MACHINES]
     with pytest.raises(lock.NoWheelError):
         list(lock.pinned(_package(*new)))
 
 
 def test_what_only_some_need_keeps_its_condition() -> None:
-    """And what no image needs is left out."""
+    """A package that only some images need keeps its condition, and one that no image needs is left out."""
     everywhere = "thing-1.0-py3-none-any.whl"
     older = list(lock.pinned(_package(everywhere, marker="python_full_version < '3.13'")))
     assert older[0] == "thing==1.0 ; python_full_version < '3.13' \\\n"

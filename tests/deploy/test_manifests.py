@@ -68,7 +68,7 @@ PRIVILEGES = {
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what kustomize reads, to have overlays of one's own in."""
+    """Make a copy of what kustomize reads, for overlays of the test."""
     copy = tmp_path_factory.mktemp("container")
     for name in ("base", "components", "overlays"):
         shutil.copytree(CONTAINER / name, copy / name)
@@ -87,14 +87,14 @@ def test_kustomize_and_helm_make_the_same(tree: Path, overlay: str, components: 
 
 
 def test_every_component_has_its_values() -> None:
-    """So that the test above leaves none out, and the overlay names them all."""
+    """This ensures that the test above leaves no component out; the overlay names them all, too."""
     assert sorted(VALUES) == COMPONENTS
     overlay = (CONTAINER / "overlays" / "kubernetes" / "kustomization.yaml").read_text()
     assert re.findall(r"#   - \.\./\.\./components/(\S+)", overlay) == COMPONENTS
 
 
 def test_mistakes_are_found() -> None:
-    """An unknown key, in Kubernetes' own objects and in those of others."""
+    """An unknown key is an error, both in Kubernetes' own objects and in those of other projects."""
     daemonset = only(charted(), "DaemonSet")
     daemonset["spec"]["template"]["spec"]["hostPid"] = True
     constraints = only(charted(OVERLAYS["openshift"]), "SecurityContextConstraints")
@@ -106,7 +106,7 @@ def test_mistakes_are_found() -> None:
 
 
 def test_what_a_cluster_gets() -> None:
-    """A namespace, an account without rights, the files and a DaemonSet; on OpenShift the right to run it."""
+    """It gets a namespace, an account without permissions, the files and a DaemonSet; on OpenShift, one permission."""
     kinds = {each["kind"] for each in default()}
     assert kinds == {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"}
     openshift = {each["kind"] for each in kustomized(CONTAINER / "overlays" / "openshift")}
@@ -117,7 +117,7 @@ def test_what_a_cluster_gets() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_namespace_allows_the_pods_without_a_warning(overlay: str) -> None:
-    """In all three modes of the Pod Security Standards; Helm's notes have the same labels."""
+    """It allows them in all three modes of the Pod Security Standards; Helm's notes have the same labels."""
     labels = only(kustomized(CONTAINER / "overlays" / overlay), "Namespace")["metadata"]["labels"]
     modes = {name: level for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")}
     assert modes == {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "warn", "audit")}
@@ -126,7 +126,7 @@ def test_the_namespace_allows_the_pods_without_a_warning(overlay: str) -> None:
 
 
 def test_openshift_grants_the_account_one_thing() -> None:
-    """To use the constraints, which allow what the pods need, and no more."""
+    """The account may use the constraints, which allow what the pods need, and may do nothing else."""
     objects = kustomized(CONTAINER / "overlays" / "openshift")
     (rule,) = only(objects, "Role")["rules"]
     constraints = only(objects, "SecurityContextConstraints")
@@ -139,7 +139,7 @@ def test_openshift_grants_the_account_one_thing() -> None:
 
 
 def test_the_version() -> None:
-    """The image and the labels are those of this version, and the image is on no registry: that is for the overlay."""
+    """The image and the labels have this version, and the image has no registry: the overlay names one."""
     daemonset = only(default(), "DaemonSet")
     assert container(default())["image"] == f"{NAME}:{__version__}"
     for metadata in (daemonset["metadata"], daemonset["spec"]["template"]["metadata"]):
@@ -147,7 +147,7 @@ def test_the_version() -> None:
 
 
 def test_no_registry_and_no_latest() -> None:
-    """No file names a host to pull from, or a version that changes under its name."""
+    """No file names a registry to pull from, or a version whose content can change."""
     for source in (path for path in CONTAINER.rglob("*") if path.is_file() and path.suffix in {".yaml", ".tpl"}):
         for image in re.findall(
             r"^[\s#-]*(?:image|repository|newName|newTag): *(.*)$", source.read_text(), re.MULTILINE
@@ -163,11 +163,11 @@ COMMENTED = {
         re.MULTILINE,
     )
 }
-"""What the overlay shows in comments, by its key, as it is without `# `."""
+"""What the overlay shows in comments, by its key, without the `# `."""
 
 
 def test_what_is_commented_out_can_be_used(tree: Path) -> None:
-    """In its place, each part alone and all together: a key that is there twice, or has two values, is no YAML."""
+    """Each part is valid in its place, alone and with all others; a key that is there twice is invalid YAML."""
     assert COMMENTED.keys() == {"components", "images", "configMapGenerator"}
     source = tree / "overlays" / "kubernetes"
     for parts in (*([key] for key in COMMENTED), COMMENTED.keys()):
@@ -187,7 +187,7 @@ def test_what_is_commented_out_can_be_used(tree: Path) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_of_ones_own(tree: Path, overlay: str) -> None:
-    """As the overlay's comments say: another namespace, a registry, files of one's own. All objects follow."""
+    """As the overlay's comments say, it can set the namespace, the registry and the files; all objects follow."""
     directory = tree / "overlays" / f"own-{overlay}"
     shutil.copytree(tree / "overlays" / overlay, directory)
     (directory / "gpu.yaml").write_text("version: v1\nflags: {migStrategy: mixed}\n")
@@ -209,7 +209,7 @@ def test_an_overlay_of_ones_own(tree: Path, overlay: str) -> None:
 
 
 def test_the_files_are_right(tmp_path: Path) -> None:
-    """`dphub check` takes circus.ini and the file of every plugin, and there is no file that no plugin reads."""
+    """`dphub check` accepts circus.ini and the file of every plugin, and there is no file that no plugin reads."""
     files = only(default(), "ConfigMap")["data"]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -246,14 +246,14 @@ def _environment(objects: list[Object]) -> dict[str, str]:
 
 
 def test_the_variables_are_known(tree: Path) -> None:
-    """Each is one that `dphub run` or a plugin reads."""
+    """Each variable is one that `dphub run` or a plugin reads."""
     known = {option.envvar for option in dphub_run.params} | VARIABLES.keys() | {NODE_NET, NODE_NAME_VARIABLE}
     for components in ([], ALL_OPTIONS):
         assert _environment(with_components(tree, "kubernetes", components)).keys() - {"PYTHONPATH"} <= known
 
 
 def test_each_pod_is_a_hub_of_its_own_name(tree: Path) -> None:
-    """So that an old and a new one share a node; the name is the pod's, which a hub can have."""
+    """An old and a new hub can therefore share a node; the name is the pod's, which is a valid name of a hub."""
     (name,) = [each for each in container(default())["env"] if each["name"] == "DPHUB_INSTANCE"]
     assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     assert INSTANCE_NAME.fullmatch(f"{only(default(), 'DaemonSet')['metadata']['name']}-x7k2p")
@@ -264,7 +264,7 @@ def test_each_pod_is_a_hub_of_its_own_name(tree: Path) -> None:
 
 
 def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
-    """Prometheus on every address of the pod, at the port that the PodMonitor names; probes never use the network."""
+    """Prometheus reaches it on every address of the pod, at the PodMonitor's port; probes never use the network."""
     for components in ([], ALL_OPTIONS):
         objects = with_components(tree, "kubernetes", components)
         hub = container(objects)
@@ -284,7 +284,7 @@ def test_the_kubelet_and_prometheus_reach_the_hub(tree: Path) -> None:
 
 
 def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
-    """It selects the hub's pods, allows one namespace to reach one port, and no connection from the pods."""
+    """It selects the hub's pods, allows one namespace to reach one port, and allows no connection from the pods."""
     objects = with_components(tree, "kubernetes", ["network-policy"])
     policy = only(objects, "NetworkPolicy")["spec"]
     assert policy["podSelector"] == only(objects, "DaemonSet")["spec"]["selector"]
@@ -296,7 +296,7 @@ def test_the_network_policy_lets_only_prometheus_in(tree: Path) -> None:
 
 
 def test_an_upgrade_leaves_no_gap() -> None:
-    """The new pod is ready, at two probes in a row, before the old one goes, on every node.
+    """On every node, the new pod is ready, at two probes in a row, before the old one ends.
 
     With minReadySeconds instead, two changes within seconds can stop the rollout: the controller's delayed sync of a
     DaemonSet keeps only the earliest time (pkg/controller/daemon).
@@ -308,20 +308,20 @@ def test_an_upgrade_leaves_no_gap() -> None:
 
 
 def test_mps_is_never_ended_by_an_upgrade(tree: Path) -> None:
-    """Its daemons end with the pod, so only an administrator replaces one."""
+    """The MPS daemons end with the pod, so only an administrator replaces a pod with MPS."""
     spec = only(with_components(tree, "kubernetes", ["mps"]), "DaemonSet")["spec"]
     assert spec["updateStrategy"] == {"type": "OnDelete"}
 
 
 def test_the_hub_has_time_to_stop(tmp_path: Path) -> None:
-    """More than twice as long as its slowest plugin, which may be stopped while it is just being restarted."""
+    """It has more than twice as long as its slowest plugin, which may be stopped during its own restart."""
     (tmp_path / "circus.ini").write_text(only(default(), "ConfigMap")["data"]["circus.ini"])
     slowest = max(plugin.graceful_timeout for plugin in read_config(tmp_path / "circus.ini")) + KILL_SECONDS
     assert pod(default())["terminationGracePeriodSeconds"] > 2 * slowest
 
 
 def test_a_reset_cannot_end_the_pod() -> None:
-    """The memory that it may take is within the pod's; CPU time has no limit."""
+    """The memory that a reset may take is within the pod's limit; its CPU time is not limited."""
     limits = dict(container(default())["resources"]["limits"])
     (gib,) = re.findall(r"^(\d+)Gi$", limits.pop("memory"))
     assert int(gib) << 30 > ResetLimits().memory + (512 << 20)
@@ -348,7 +348,7 @@ def test_everything_is_where_the_hub_looks_for_it(tree: Path) -> None:
 
 
 def test_what_the_pod_may_write_to(tree: Path) -> None:
-    """Only to what it has to; nothing of its own, and with a component, to what this is for."""
+    """It may write only where it has to: not to its own file system, and with a component, only to the one for that."""
     assert container(default())["securityContext"]["readOnlyRootFilesystem"] is True
     writable = {path for path, mount in mounts(default()).items() if not mount.get("readOnly")}
     assert writable == {str(PLUGIN_DIR), str(RUN_DIR), CDI}
@@ -358,7 +358,7 @@ def test_what_the_pod_may_write_to(tree: Path) -> None:
 
 
 def test_labels_are_written_where_they_are_read(tree: Path) -> None:
-    """With the component, in the node's directory, and otherwise nowhere; the account has no more rights."""
+    """With the component, they go to the node's directory, otherwise nowhere; the account gets no more permissions."""
     objects = with_components(tree, "kubernetes", ["node-labels"])
     (directory,) = [each["value"] for each in container(objects)["env"] if each["name"] == FEATURES_VARIABLE]
     assert mounts(objects)[directory]["hostPath"]["path"] == directory == str(FEATURES_DIR)
@@ -367,13 +367,13 @@ def test_labels_are_written_where_they_are_read(tree: Path) -> None:
 
 
 def test_the_runtime_writes_nothing_into_the_nodes_dev() -> None:
-    """It would have to make the file for the last words of the container there, and could not: it is read-only."""
+    """The file for the container's last message is outside the node's /dev, which is mounted read-only."""
     message = Path(container(default())["terminationMessagePath"])
     assert not any(message.is_relative_to(path) for path in mounts(default()))
 
 
 def test_a_wrong_kubelet_root_is_no_silent_pod() -> None:
-    """The kubelet's directories must already exist; directories that no other component creates are created."""
+    """The kubelet's directories must already exist, so such a pod does not start; other directories are created."""
     types = {path: mount["hostPath"]["type"] for path, mount in mounts(default()).items()}
     made = {path for path, kind in types.items() if kind == "DirectoryOrCreate"}
     assert made == {str(RUN_DIR), CDI}
@@ -381,7 +381,7 @@ def test_a_wrong_kubelet_root_is_no_silent_pod() -> None:
 
 
 def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
-    """No capability, no way to get one, and not all files of the node."""
+    """It has no capability, no way to get one, and no access to all the files of the node."""
     for overlay in OVERLAYS:
         objects = with_components(tree, overlay, ["unprivileged"])
         context = container(objects)["securityContext"]
@@ -395,7 +395,7 @@ def test_an_unprivileged_pod_has_no_right_at_all(tree: Path) -> None:
 
 @pytest.mark.parametrize("components", [[], ALL_OPTIONS, ["unprivileged"]], ids="+".join)
 def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, components: list[str]) -> None:
-    """No capability can be added, no group but root's, and no other user or seccomp profile than the pod's own."""
+    """They allow no added capability, no group but root's, and no user or seccomp profile other than the pod's own."""
     objects = with_components(tree, "openshift", components)
     constraints, context = only(objects, "SecurityContextConstraints"), container(objects)["securityContext"]
     assert constraints["runAsUser"] == {"type": "MustRunAs", "uid": context["runAsUser"]}
@@ -410,7 +410,7 @@ def test_the_constraints_allow_what_the_pod_has_and_no_more(tree: Path, componen
 
 @pytest.mark.parametrize("components", [[], *([name] for name in COMPONENTS)], ids="+".join)
 def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Path, components: list[str]) -> None:
-    """The pod has it, so a container that others add has it too; no container replaces it."""
+    """The pod has it, so it also applies to a container that others add; no container replaces it."""
     spec = pod(with_components(tree, "kubernetes", components))
     assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     assert [each["name"] for each in spec["containers"] if "seccompProfile" in each["securityContext"]] == []
@@ -419,7 +419,7 @@ def test_the_runtimes_seccomp_profile_applies_to_what_is_not_privileged(tree: Pa
 @pytest.mark.parametrize("other", ["mps", "resets"])
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_needs_privileges_is_refused_beside_unprivileged(tree: Path, other: str, order: int) -> None:
-    """In either order kustomize stops with an error that names the two; Helm does the same, see test_chart."""
+    """In either order kustomize stops with an error that names both; Helm does so, too (see test_chart)."""
     components = ["unprivileged", other][::order]
     done = run("kubectl", "kustomize", overlay_with(tree, "kubernetes", components))
     assert done.returncode != 0
@@ -427,7 +427,7 @@ def test_what_needs_privileges_is_refused_beside_unprivileged(tree: Path, other:
 
 
 def test_every_privilege_has_a_reason() -> None:
-    """A comment stands over each directory of the node, how it is mounted, and each right that a pod has."""
+    """There is a comment above each directory of the node, the way it is mounted, and each privilege of a pod."""
     unexplained = []
     explained = 0
     for source in SOURCES:
@@ -442,7 +442,7 @@ def test_every_privilege_has_a_reason() -> None:
 
 
 def _privileges(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """What wants a reason, and its line."""
+    """Yield what needs a reason, and its line."""
     if isinstance(node, yaml.SequenceNode):
         for each in node.value:
             yield from _privileges(each)
@@ -458,7 +458,7 @@ def _privileges(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
 
 
 def test_the_alerts_are_the_projects() -> None:
-    """The PrometheusRule has what container/monitoring/rules.yaml has."""
+    """The PrometheusRule has the alerts of container/monitoring/rules.yaml."""
     rules = yaml.safe_load((CONTAINER / "monitoring" / "rules.yaml").read_text())
     copy = yaml.safe_load((CONTAINER / "components" / "alerts" / "prometheus-rule.yaml").read_text())
     assert copy["spec"] == rules

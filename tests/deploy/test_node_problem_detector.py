@@ -1,4 +1,4 @@
-"""The monitor for node-problem-detector: its script, its configuration, and what a cluster sees of a node by them."""
+"""The monitor for node-problem-detector: its script, its configuration, and what a cluster learns from them."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def _statuses(detector: Detector) -> dict[str, str]:
 
 
 def test_the_configuration_is_valid() -> None:
-    """By the rules of the program; each condition has one rule, because two would overwrite one another."""
+    """It is valid by the rules of the program; each condition has one rule, because two would overwrite each other."""
     monitor = load(MONITOR / "device-plugin-hub.json")
     assert monitor.mistakes() == []
     permanent = [rule.condition for rule in monitor.rules if rule.type == "permanent"]
@@ -60,7 +60,7 @@ def test_the_configuration_is_valid() -> None:
 def test_no_condition_is_false_before_it_was_checked() -> None:
     """A startup taint is not removed too early.
 
-    The program takes each condition for False until its rule has run, and publishes all of them after each rule. So it
+    The program treats each condition as False until its rule has run, and publishes all of them after each rule. So it
     publishes nothing before the first rule, rules run one at a time, and the first is the one that taints depend on.
     """
     monitor = load(MONITOR / "device-plugin-hub.json")
@@ -70,7 +70,7 @@ def test_no_condition_is_false_before_it_was_checked() -> None:
 
 
 def test_what_happens_once_is_not_missed() -> None:
-    """A rule looks back further than to its last run: the hub writes its summary every five seconds."""
+    """A rule looks back further than its last run: the hub writes its summary every five seconds."""
     temporary = [rule for rule in load(MONITOR / "device-plugin-hub.json").rules if rule.type == "temporary"]
     assert len(temporary) == 3
     for rule in temporary:
@@ -86,7 +86,7 @@ def test_a_node_without_problems(detector: Detector) -> None:
 
 
 def test_a_node_without_such_hardware(detector: Detector) -> None:
-    """Nothing is wrong with devices of a plugin that the hub does not run."""
+    """No condition reports a problem with the devices of a plugin that the hub does not run."""
     _hub(detector, "plugins ok\ndevices/stub ok\n")
     assert set(_statuses(detector).values()) == {"False"}
 
@@ -102,7 +102,7 @@ def test_a_device_that_cannot_be_used(detector: Detector) -> None:
 
 
 def test_a_plugin_that_does_not_work(detector: Detector) -> None:
-    """Its condition is True; its devices are unknown. While a plugin starts, both are unknown."""
+    """Its condition is True and its devices are unknown. While a plugin starts, both are unknown."""
     down = "plugins problem ib: backing off: exit code 1\ndevices/gpu ok\ndevices/ib unknown ib: backing off\n"
     _hub(detector, down)
     assert _statuses(detector) == {
@@ -119,7 +119,7 @@ def test_a_plugin_that_does_not_work(detector: Detector) -> None:
 
 @pytest.mark.parametrize("age", [None, 40.0, -40.0], ids=["absent", "old", "in the future"])
 def test_no_hub(detector: Detector, age: float | None) -> None:
-    """A hub that is gone, or hangs, is a problem of its own; all else is unknown, not as it was."""
+    """A hub that is gone or hangs is reported by its own condition; all other conditions become unknown."""
     if age is not None:
         _hub(detector, GOOD, age=age)
     found = _statuses(detector)
@@ -130,7 +130,7 @@ def test_no_hub(detector: Detector, age: float | None) -> None:
 
 
 def test_an_upgrade(detector: Detector) -> None:
-    """Two hubs on the node: a plugin works if it works in one of them. One that has exited does not count."""
+    """With two hubs on the node, a plugin works if it works in one of them. A hub that has exited does not count."""
     _hub(detector, "plugins unknown gpu: starting\ndevices/gpu unknown gpu: starting\n", name="new")
     _hub(detector, GOOD.replace("gpu ok", f"gpu problem {BROKEN}"), name="old")
     _hub(detector, GOOD, name="exited", age=40)
@@ -143,7 +143,7 @@ def test_an_upgrade(detector: Detector) -> None:
 
 
 def test_what_happened_once(detector: Detector) -> None:
-    """It becomes an event for each kind, as long as it is recent; two at the same time become one event."""
+    """It becomes one event for each kind while it is recent; two at the same time become one event."""
     now = int(time.time())
     _hub(
         detector,
@@ -158,7 +158,7 @@ def test_what_happened_once(detector: Detector) -> None:
 
 
 def test_a_long_reason(detector: Detector) -> None:
-    """The script cuts it to what the program takes: one line of that many bytes, however many characters they are."""
+    """The script cuts it to what the program accepts: one line of that many bytes, however many characters they are."""
     _hub(detector, GOOD.replace("gpu ok", f"gpu problem {'é* $(id) %s ' * 500}"))
     longest = detector.monitor.settings.max_output_length
     detector.run()
@@ -171,7 +171,7 @@ def test_a_long_reason(detector: Detector) -> None:
 
 
 def test_a_question_is_needed(detector: Detector) -> None:
-    """Without one the script says which there are, and knows nothing."""
+    """Without an argument, the script prints which questions there are, and fails."""
     with pytest.raises(AssertionError, match=r"usage: .* hub.plugins.devices/PLUGIN"):
         detector.output("/bin/sh", [MOUNTED])
 
@@ -191,7 +191,7 @@ DETECTOR = {
 
 
 def test_with_kustomize(tmp_path: Path) -> None:
-    """The component mounts what the script reads where it reads it, and adds the monitor to those that there are."""
+    """The component mounts what the script reads at the expected path, and adds the monitor to the existing ones."""
     shutil.copytree(MONITOR, tmp_path / "monitor")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "npd.yaml").write_text(yaml.safe_dump(DETECTOR))
@@ -213,7 +213,7 @@ def test_with_kustomize(tmp_path: Path) -> None:
     assert all(each["readOnly"] for each in container["volumeMounts"])
     assert mounts["/custom-config"]["configMap"]["name"] == config["metadata"]["name"]
     assert mounts[SUMMARIES]["hostPath"]["path"] == SUMMARIES
-    # Not the run directory itself, in which sockets could control the hub.
+    # The run directory itself is not mounted, because its sockets could control the hub.
     assert mounts.keys() == {"/custom-config", SUMMARIES}
 
 
@@ -229,7 +229,7 @@ def test_with_helm() -> None:
 
 
 def test_the_readiness_rule() -> None:
-    """It is one that the node readiness controller takes, and waits for a condition that the monitor reports."""
+    """The node readiness controller accepts it, and it waits for a condition that the monitor reports."""
     (rule,) = yaml.safe_load_all((MONITOR / "readiness-rule.yaml").read_text())
     assert mistakes([rule]) == []
     known = {each.type for each in load(MONITOR / "device-plugin-hub.json").conditions}

@@ -1,4 +1,4 @@
-"""The values of NVIDIA's chart, in ours: what they make of the GPU plugin's file."""
+"""The values of NVIDIA's chart in ours, and what becomes of them in the GPU plugin's file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ WHOLE = {
     *("config.map", "selectorLabelsOverride", "podAnnotations", "podSecurityContext", "securityContext", "resources"),
     *("nodeSelector", "affinity", "gfd", "nfd"),
 }
-"""Values whose keys are not the chart's, and those of other programs."""
+"""Values whose keys the chart does not define, and those of other programs."""
 
 IMAGE = {"image": DEFAULTS["image"] | {"repository": "registry.example/hub"}}
 
@@ -84,7 +84,7 @@ GPU_KEYS = {
 
 
 def test_values_for_gpus_end_in_the_file(tmp_path: Path) -> None:
-    """Each is a key that the GPU plugin reads; false is a value, and takes the place of true."""
+    """Each value is a key that the GPU plugin reads; a false value overrides true."""
     assert _gpu_settings(charted(GPU_VALUES), tmp_path) == msgspec.convert(GPU_KEYS, GPUSettings)
     opposite = {"failOnInitError": True, "gdsEnabled": True, "plugin": {"passDeviceSpecs": True}}
     text = yaml.safe_dump({"flags": opposite})
@@ -94,7 +94,7 @@ def test_values_for_gpus_end_in_the_file(tmp_path: Path) -> None:
 
 
 def test_the_rest_of_the_file_is_kept(tmp_path: Path) -> None:
-    """A value changes its key only; without values the text is as it was."""
+    """A value changes its own key only; without values the text stays as it was."""
     text = """# A comment.
 flags: {plugin: {deviceIDStrategy: index, deviceListStrategy: [envvar]}}
 sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 10000, devices: ["0", 1]}]}}
@@ -161,7 +161,7 @@ def _paths(values: dict[str, Any], place: str = "") -> Iterator[str]:
 
 
 def test_each_value_is_accepted_or_refused() -> None:
-    """None of NVIDIA's chart is left out of these tests, and each is in the table of docs/migrating.md."""
+    """These tests cover all values of NVIDIA's chart, and the table in docs/migrating.md has each of them."""
     theirs = set(_paths(DEFAULTS))
     # Values that their templates read, though their list of values does not have them.
     theirs |= {"nvidiaDevRoot", "updateStrategy.rollingUpdate"}
@@ -171,7 +171,7 @@ def test_each_value_is_accepted_or_refused() -> None:
 
 
 def test_the_defaults_are_accepted() -> None:
-    """A copy of all of NVIDIA's values needs only another image; the file of the GPU plugin is that of our chart."""
+    """A copy of all of NVIDIA's values needs only another image; the GPU plugin's file is then that of our chart."""
     objects = charted(DEFAULTS, IMAGE)
     assert mistakes(objects) == []
     assert only(objects, "ConfigMap")["data"] == only(charted(), "ConfigMap")["data"]
@@ -180,7 +180,7 @@ def test_the_defaults_are_accepted() -> None:
 
 
 def test_every_accepted_value_arrives(tmp_path: Path) -> None:
-    """In the file that the GPU plugin reads, or in the pod; with MPS, `mps.enabled` is needed as well."""
+    """It arrives in the file that the GPU plugin reads, or in the pod; MPS also needs `mps.enabled`."""
     objects = charted(ACCEPTED | {"mps": ACCEPTED["mps"] | {"enabled": True}})
     assert mistakes(objects) == []
     (daemonset,) = [each for each in objects if each["metadata"]["name"] == "nvidia" and each["kind"] == "DaemonSet"]
@@ -209,7 +209,7 @@ def test_every_accepted_value_arrives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("values", "why"), REFUSED.values(), ids=list(REFUSED))
 def test_what_has_no_meaning_here_is_refused(values: Values, why: str) -> None:
-    """With the reason and what to do; the default of the same value is accepted."""
+    """It is refused with the reason and what to do; the default of the same value is accepted."""
     done = helm(values)
     assert done.returncode != 0
     assert why in done.stderr

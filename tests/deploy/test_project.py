@@ -1,4 +1,4 @@
-"""What stands around the code: continuous integration, hooks, and templates for reports."""
+"""The files around the code: continuous integration, hooks, and templates for reports."""
 
 import re
 import shlex
@@ -46,13 +46,13 @@ def test_continuous_integration_runs_what_developers_run() -> None:
 
 
 def test_continuous_integration_covers_each_distribution() -> None:
-    """Those that the project promises."""
+    """It runs on every distribution that the project promises to support."""
     images = [image for job in _jobs() for image in job["strategy"]["matrix"]["image"]]
     assert images == ["debian:12", "debian:13", "ubuntu:24.04"]
 
 
 def test_continuous_integration_has_no_more_rights_than_it_needs() -> None:
-    """It reads the source, leaves no token in the checkout, and runs others' actions by their commit only."""
+    """It reads the source, leaves no token in the checkout, and runs third-party actions only by their commit."""
     for path in WORKFLOWS:
         workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert workflow["permissions"] == {"contents": "read"}
@@ -63,7 +63,7 @@ def test_continuous_integration_has_no_more_rights_than_it_needs() -> None:
 
 
 def test_the_hooks_are_the_quick_part_of_make_test() -> None:
-    """All but the tests themselves; what is added to `make test` is added to the hooks."""
+    """They run all of it but the tests themselves; what is added to `make test` is added to the hooks."""
     (parts,) = re.findall(r"^test:((?: [a-z-]+)+) ##", MAKEFILE, re.MULTILINE)
     hooks = [hook["entry"] for hook in HOOKS if hook["language"] == "system"]
     assert hooks == [f"make {part}" for part in parts.split() if part != "tests"]
@@ -88,7 +88,7 @@ def test_a_long_subject_is_refused(message: str, refused: bool) -> None:  # noqa
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
 def test_forms_ask_for_commands_that_exist(path: Path) -> None:
-    """A user who reports something can run the commands that the form asks for."""
+    """A user who reports something can run the commands that the form requests."""
     form = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert form["name"]
     assert form["description"]
@@ -104,7 +104,7 @@ def test_forms_ask_for_commands_that_exist(path: Path) -> None:
 
 
 def test_a_bug_report_has_what_is_needed_to_find_the_cause() -> None:
-    """Status, logs and versions are not optional."""
+    """The form requires the status, the versions and the logs."""
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text(encoding="utf-8"))
     required = {item["id"] for item in form["body"] if item.get("validations", {}).get("required")}
     assert {"status", "logs", "versions"} <= required
@@ -112,7 +112,7 @@ def test_a_bug_report_has_what_is_needed_to_find_the_cause() -> None:
 
 
 def test_files_that_templates_name_are_there() -> None:
-    """Those with a path of the project."""
+    """Every path of the project in a template exists."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / ".github").rglob("*") if path.is_file()]
     named = {name for text in texts for name in re.findall(r"[\w./-]+\.md\b", text)}
     assert named

@@ -1,4 +1,4 @@
-"""What is looked at before a release."""
+"""What is checked before a release."""
 
 import re
 import subprocess
@@ -28,14 +28,14 @@ ABOUT = "\n- Devices are served.\n"
     ],
 )
 def test_the_changelog_is_that_of_the_version(text: str, version: str, problems: list[str]) -> None:
-    """With its date and something to say; what is wrong is named."""
+    """Its entry must have the version, a date and some text; what is wrong is named."""
     found = list(changelog_problems(text, version))
     assert len(found) == len(problems)
     assert all(problem in said for problem, said in zip(problems, found, strict=True))
 
 
 def test_the_changelog_is_about_this_version() -> None:
-    """The latest heading is that of the code, released or not."""
+    """Its latest heading is the version of the code, released or not."""
     wrong = list(changelog_problems(CHANGELOG.read_text(encoding="utf-8"), __version__))
     assert not [problem for problem in wrong if "not released yet" not in problem]
 
@@ -49,14 +49,14 @@ def test_the_changelog_is_about_this_version() -> None:
     ],
 )
 def test_a_release_says_where_its_source_is(urls: dict[str, str], missing: list[str]) -> None:
-    """Each address that is not known yet is named, and no placeholder passes for one."""
+    """Each address that is not known yet is named, and a placeholder does not count as an address."""
     found = list(metadata_problems({"urls": urls}))
     assert len(found) == len(missing)
     assert all(f'has no "{name}" in [project.urls]' in said for name, said in zip(missing, found, strict=True))
 
 
 def test_the_packages(tmp_path: Path) -> None:
-    """What is installed from them works: nothing is missing, the licence is there, and tests and tools are not."""
+    """What is installed from them works: nothing is missing, the licence is included, and tests and tools are not."""
     assert list(package_problems(tmp_path)) == []
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "installed"
@@ -76,7 +76,7 @@ def test_the_packages(tmp_path: Path) -> None:
 
 
 def test_the_bill_of_materials_lists_every_package_of_the_image(tmp_path: Path) -> None:
-    """Scanners learn each locked package with its version and its hashes; the same lock makes the same bill."""
+    """It gives scanners each locked package with its version and hashes; the same lock makes the same bill."""
     text = lock.RUNTIME.read_text(encoding="utf-8")
     bill = write_bill(tmp_path / "first.json")
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
@@ -89,7 +89,7 @@ def test_the_bill_of_materials_lists_every_package_of_the_image(tmp_path: Path) 
 
 
 def test_a_package_that_the_bill_lacks_is_named() -> None:
-    """A bill that lists another version, or no hash, does not pass."""
+    """A bill that lists another version, or lacks a hash, is rejected, too."""
     component = {"name": "click", "version": "8.5.1", "externalReferences": [{"hashes": [{"content": "00"}]}]}
     assert list(bill_problems({"components": [component]}, {"click": "8.5.1"})) == []
     assert len(list(bill_problems({"components": [component]}, {"click": "8.5.2"}))) == 1

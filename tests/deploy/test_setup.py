@@ -1,4 +1,4 @@
-"""The set-up behind `make`: what it needs, what it says where something is missing, and what it does after a failure.
+"""The set-up behind `make`: what it needs, what it prints where something is missing, and what it does after a failure.
 
 The scripts run with a PATH that has the programs of one imagined machine only.
 """
@@ -96,7 +96,7 @@ def _version() -> str:
 
 @pytest.mark.parametrize(("sudo", "become"), [(None, "su"), ("exit 1", "sudo sh")], ids=["no sudo", "sudo refuses"])
 def test_a_plain_user_gets_the_command_for_what_is_missing(machine: Machine, sudo: str | None, become: str) -> None:
-    """It is one line to copy, with the reason; the set-up fails and has installed nothing."""
+    """The command is one line to copy, with the reason; the set-up fails and has installed nothing."""
     if sudo:
         machine.program("sudo", sudo)
     done = machine.run("setup.sh", "demo")
@@ -110,7 +110,7 @@ def test_a_plain_user_gets_the_command_for_what_is_missing(machine: Machine, sud
 
 @pytest.mark.parametrize("root", ["id", "sudo"])
 def test_what_is_missing_is_installed_as_root(machine: Machine, root: str) -> None:
-    """By root, or with a sudo that asks for no password; what is installed, and why, is said before."""
+    """Root installs it, or a sudo without a password; what is installed, and why, is printed before."""
     if root == "id":
         machine.program("id", "echo 0")
     else:
@@ -123,7 +123,7 @@ def test_what_is_missing_is_installed_as_root(machine: Machine, root: str) -> No
 
 
 def test_no_root_is_needed_where_python_has_venv(machine: Machine) -> None:
-    """The demo gets the package alone, and development the extra requirements."""
+    """The demo gets the package alone, and development also gets the extra requirements."""
     (machine.state / "python-venv").touch()
     assert machine.run("setup.sh", "demo").returncode == 0
     assert machine.run("setup.sh", "dev").returncode == 0
@@ -132,7 +132,7 @@ def test_no_root_is_needed_where_python_has_venv(machine: Machine) -> None:
 
 
 def test_an_interrupted_set_up_starts_over(machine: Machine) -> None:
-    """After a kill in the middle of pip, nothing that it left behind is taken for installed."""
+    """After a kill in the middle of pip, nothing that it left behind counts as installed."""
     (machine.state / "python-venv").touch()
     cut = machine.state / "power-cut"
     cut.touch()
@@ -149,7 +149,7 @@ def test_an_interrupted_set_up_starts_over(machine: Machine) -> None:
 
 
 def test_a_directory_of_another_user_is_left_alone(machine: Machine) -> None:
-    """An environment without pip, which another tool may have made, is not deleted: the user gets the command."""
+    """An environment without pip, which another tool may have made, is not deleted: the user gets a command."""
     (machine.state / "python-venv").touch()
     (machine.venv / "lib").mkdir(parents=True)
     foreign = machine.venv / "lib/precious"
@@ -181,7 +181,7 @@ def test_a_tool_that_the_machine_cannot_have_is_recorded(machine: Machine) -> No
 
 
 def test_the_browser_is_found_again_in_an_activated_environment(machine: Machine) -> None:
-    """With VENV/bin first in PATH, a second set-up still links to the browser, not the link to itself."""
+    """With VENV/bin first in PATH, a second set-up still links to the browser, not to its own link."""
     _with_venv(machine)
     for program in ("cc", "chromium", "promtool", "uname"):
         machine.program(program, "")
@@ -192,7 +192,7 @@ def test_the_browser_is_found_again_in_an_activated_environment(machine: Machine
 
 
 def test_a_tool_that_the_distribution_has_is_never_skipped(machine: Machine) -> None:
-    """A user who cannot install it gets one command for all, and the set-up fails."""
+    """A user who cannot install such tools gets one command for all of them, and the set-up fails."""
     _with_venv(machine)
     machine.archive("gcc", "chromium", "promtool")
     done = machine.run("tools.sh")
@@ -203,7 +203,7 @@ def test_a_tool_that_the_distribution_has_is_never_skipped(machine: Machine) -> 
 
 
 def test_without_package_lists_no_tool_is_taken_for_missing(machine: Machine) -> None:
-    """A fresh machine's apt knows no package; that is asked for first."""
+    """The apt of a fresh machine knows no packages, so the set-up asks for the package lists first."""
     _with_venv(machine)
     machine.archive()
     done = machine.run("tools.sh")
@@ -212,7 +212,7 @@ def test_without_package_lists_no_tool_is_taken_for_missing(machine: Machine) ->
 
 
 def test_a_missing_tool_skips_a_test_only_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that needs one shows the recorded reason; without one it fails."""
+    """A test that needs a missing tool is skipped with the recorded reason; without a reason it fails."""
     monkeypatch.setattr(tools, "BIN", tmp_path)
     monkeypatch.setattr(tools, "REASONS", tmp_path)
     with pytest.raises(pytest.fail.Exception, match="run `make setup`"):
@@ -230,7 +230,7 @@ def _make(*words: str) -> str:
 
 
 def test_make_alone_lists_every_target() -> None:
-    """Each has one line that says what it is for."""
+    """Each target has one line that says what it is for."""
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     shown = _make()
     assert shown == _make("help")

@@ -1,4 +1,4 @@
-"""The measures of the structure are what they say."""
+"""The measures of the code's structure measure what they claim to."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_cycles_and_chains() -> None:
 
 
 def test_imports_between_packages() -> None:
-    """Those within a subpackage, and those of the package itself, do not count."""
+    """Imports within a subpackage, and those of the package itself, do not count."""
     assert between_packages(IMPORTS, "a") == {("a.one", "a.two")}
 
 

@@ -16,7 +16,7 @@ from tests.harness.files import remove_tree
 from tests.harness.realkubelet import real_kubelet
 
 _EQUAL_WITHIN = 60.0
-"""Seconds after which two kubelets that still differ count as different, also on a busy machine."""
+"""Seconds after which two kubelets that still differ count as different, even on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _kubelet(process: type[KubeletProcess]) -> type[FakeKubelet]:
 
 
 def _plugins(version: str) -> Sequence[str]:
-    """Return the plugins of a script: since 1.37, a kubelet that loses one of three takes any of the two others."""
+    """Return the plugins of a script: of three plugins, kubelet 1.37 and later replaces a lost one by any other."""
     return [name for name in PLUGINS if version < "1.37" or name != "a-third"]
 
 

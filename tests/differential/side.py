@@ -53,7 +53,7 @@ class Side:
             await plugin.close()
 
     async def perform(self, step: Step) -> None:
-        """Perform a step; what may take long goes on in the background."""
+        """Perform a step; what may take long continues in the background."""
         await getattr(self, step.do)(**step.arguments)
 
     # Steps of plugins.
@@ -242,7 +242,7 @@ class Side:
 
 
 def words(text: str) -> str:
-    """Return a text without what is not the kubelet's own."""
+    """Return a text without the parts that are not the kubelet's own."""
     for pattern, instead in _WORDS:
         text = re.sub(pattern, instead, text, flags=re.DOTALL)
     return text
@@ -284,7 +284,7 @@ def _held(pod: Any) -> dict[str, Any]:  # noqa: ANN401 - a pod
 
 
 def _in_order(calls: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the calls; containers start beside the admissions of other pods, so the calls for that come last."""
+    """Return the calls; containers start during the admissions of other pods, so the calls for that come last."""
     found = list(calls)
     starts = [call for call in found if call[0] == "PreStartContainer"]
     return [call for call in found if call not in starts] + sorted(starts)

@@ -12,7 +12,7 @@ SEEDS = range(1, 9)
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_fake_and_real_do_the_same(seed: int, pytestconfig: pytest.Config) -> None:
-    """After each step of a random script: numbers, devices, pods, refusals and calls."""
+    """After each step of a random script, numbers, devices, pods, refusals and calls are equal."""
     chosen = pytestconfig.getoption("--kubelet")
     version = next((each for each in reversed(VERSIONS) if chosen in ("fake", each) and binary(each).exists()), None)
     if version is None:

@@ -13,7 +13,7 @@ UNSET = {"gpu.device_count": "all", "health.exporter": "AMD's default"}
 
 
 def test_the_example_is_right(tmp_path: Path) -> None:
-    """It passes the check, and uses most of the file."""
+    """The example passes the check, and uses most of the file's keys."""
     (example,) = blocks("amd", "yaml")
     (tmp_path / "amd.yaml").write_text(example)
     settings = AMDSettings.read(tmp_path / "amd.yaml")
@@ -23,7 +23,7 @@ def test_the_example_is_right(tmp_path: Path) -> None:
 
 
 def test_every_key_is_there() -> None:
-    """With its default."""
+    """Each key is documented with its default."""
     expected = {}
     for name, value in msgspec.to_builtins(AMDSettings()).items():
         for key, default in value.items() if isinstance(value, dict) else [("", value)]:
@@ -40,13 +40,13 @@ def _shown(value: object) -> str:
 
 
 def test_every_key_of_a_selector_is_there() -> None:
-    """Each with what it matches."""
+    """Each key of a selector is documented with what it matches."""
     documented = [code for row in rows("amd", "key of a selector") for code in codes(row[0])]
     assert documented == [field.encode_name for field in msgspec.structs.fields(Selector)]
 
 
 def test_every_mode_is_there() -> None:
-    """With its number of partitions, which in CPX depends on the card."""
+    """Each mode is documented with its number of partitions, which in CPX mode depends on the card."""
     documented = {row[0].lower(): row[1] for row in rows("amd", "compute mode")}
     assert documented.keys() == {*PARTITIONS, "cpx"}
     assert {mode: documented[mode][0] for mode in PARTITIONS} == {mode: str(n) for mode, n in PARTITIONS.items()}

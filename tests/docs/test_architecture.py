@@ -1,4 +1,4 @@
-"""What the page on the architecture says is so."""
+"""What the page on the architecture says is correct."""
 
 import ast
 import inspect
@@ -52,7 +52,7 @@ def _names(head: str) -> list[str]:
 
 
 def test_the_rules_are_those_that_are_checked() -> None:
-    """Each contract of import-linter, in its order."""
+    """The page has each contract of import-linter, in its order."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert _names("rule") == [contract["name"] for contract in project["tool"]["importlinter"]["contracts"]]
 
@@ -68,7 +68,7 @@ def test_the_map_has_every_package() -> None:
 
 
 def test_the_tests_of_each_package_are_there() -> None:
-    """Wherever the map sends a developer; only a package that has nothing but others in it needs no tests."""
+    """They are where the map sends a developer; only a package that contains nothing but packages needs no tests."""
     for package, responsible, tests in ARCHITECTURE.table("package"):
         patterns = re.findall("`([^`]+)`", tests)
         assert responsible
@@ -77,7 +77,7 @@ def test_the_tests_of_each_package_are_there() -> None:
 
 
 def test_each_test_has_its_package() -> None:
-    """A developer who follows the map misses none."""
+    """A developer who follows the map misses no test."""
     patterns = [pattern for cells in ARCHITECTURE.table("package") for pattern in re.findall("`([^`]+)`", cells[2])]
     places = {path for pattern in patterns for path in ROOT.glob(pattern)}
     files = (ROOT / "tests").rglob("test_*.py")
@@ -85,7 +85,7 @@ def test_each_test_has_its_package() -> None:
 
 
 def _patterns() -> dict[str, re.Pattern[str]]:
-    """What each file of the run directory may be called."""
+    """Return what each file of the run directory may be called."""
     words = {"INSTANCE": "dphub", "PLUGIN": "(gpu|ib|stub)", "RESOURCE": "[a-z.]+_[a-z]+"}
     names = [name for cells in ARCHITECTURE.tables("file")[0] for name in re.findall("`([^`]+)`", cells[0])]
     pattern = "|".join(words)
@@ -93,7 +93,7 @@ def _patterns() -> dict[str, re.Pattern[str]]:
 
 
 def test_every_file_of_the_code_is_documented() -> None:
-    """Whatever `RunDir` names."""
+    """The page has each file that `RunDir` names."""
     run_dir = RunDir(Path(), "INSTANCE")
     members = {name: member for name, member in vars(RunDir).items() if not name.startswith("_")}
     paths = [getattr(run_dir, name) for name, member in members.items() if isinstance(member, property)]
@@ -107,7 +107,7 @@ def test_every_file_of_the_code_is_documented() -> None:
 
 
 async def test_every_file_that_is_there_is_documented(root: Path) -> None:
-    """In the run directory and in the kubelet's, on a node that has been through something."""
+    """The page has each file of the run directory and of the kubelet's, on a node that has seen some events."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
         await node.kubelet.wait_for("example.com/stub", allocatable=4, timeout=WAIT_SECONDS)
@@ -129,13 +129,13 @@ async def test_every_file_that_is_there_is_documented(root: Path) -> None:
 
 
 def test_every_state_of_a_registration_is_documented() -> None:
-    """In words that `dphub status` uses."""
+    """The page has each state, in the words that `dphub status` uses."""
     (states, _) = ARCHITECTURE.tables("state")
     assert {cells[0] for cells in states} == set(RegistrationStatus)
 
 
 def test_every_state_of_health_is_documented() -> None:
-    """And every source of what is wrong with a device."""
+    """The page has each state, and every source of a device's health."""
     (_, states) = ARCHITECTURE.tables("state")
     assert {cells[0] for cells in states} == {*record.Health, "any", "cordoned"}
     sources = {
@@ -150,7 +150,7 @@ def test_every_state_of_health_is_documented() -> None:
 
 
 def test_times_are_those_of_the_code() -> None:
-    """Those that an administrator may wait for."""
+    """The times for which an administrator may wait are those of the code."""
     words = ARCHITECTURE.words
     said = {
         "by itself within five seconds": process.CHECK_INTERVAL == 5,
@@ -191,7 +191,7 @@ def test_times_are_those_of_the_code() -> None:
 
 
 def test_budgets_are_those_that_are_measured() -> None:
-    """Each is held by the benchmark that is named beside it."""
+    """Each budget is checked by the benchmark that the page names next to it."""
     for what, budget, only in ARCHITECTURE.table("what | at most"):
         (number, *_) = budget.split()
         constants = {node.value for node in _code_of(only) if type(node) is ast.Constant}
@@ -199,7 +199,7 @@ def test_budgets_are_those_that_are_measured() -> None:
 
 
 def test_ratios_are_those_that_are_measured() -> None:
-    """Each benchmark uses the limits that are named beside it, and no others."""
+    """Each benchmark uses the limits that the page names next to it, and no others."""
     limits = {"IDLE": rows.IDLE, "MEMORY": rows.MEMORY, "ADMISSION": rows.ADMISSION, "START": rows.START}
     documented: dict[str, set[float]] = {}
     for _, _, number, only in ARCHITECTURE.table("ratio"):
@@ -210,7 +210,7 @@ def test_ratios_are_those_that_are_measured() -> None:
 
 
 def _code_of(only: str) -> Iterator[ast.AST]:
-    """The code of the module with this benchmark."""
+    """Return the code of the module with this benchmark."""
     functions = dict(re.findall(r'"([\w-]+)": lambda: (\w+)\(', inspect.getsource(benchmarks)))
     module = inspect.getmodule(getattr(benchmarks, functions[only.strip("`")]))
     assert module
@@ -218,7 +218,7 @@ def _code_of(only: str) -> Iterator[ast.AST]:
 
 
 async def test_circusctl_works(root: Path) -> None:
-    """Each of its commands does what it says to a hub that runs, and the plugin's state can be looked at."""
+    """Each of its commands does what it says to a running hub, and the plugin's state can be read."""
     async with Node(root, shipped_config()) as node:
         await node.start_hub()
         await wait_for_report(node.run_dir, "stub", lambda state: bool(state.resources), 60)
@@ -235,7 +235,7 @@ async def test_circusctl_works(root: Path) -> None:
 
 
 def test_one_benchmark_can_be_run_alone() -> None:
-    """By the options that the page names; tests/integration/benchmarks/test_benchmarks.py runs them."""
+    """The options that the page names select it; tests/integration/benchmarks/test_benchmarks.py runs them."""
     words = shlex.split(BENCHMARKS)
     context = benchmarks.main.make_context("benchmarks", words[words.index("benchmarks") + 1 :])
     assert context.params["only"] in _benchmarks()
@@ -247,6 +247,6 @@ def _benchmarks() -> set[str]:
 
 
 def test_every_command_and_block_is_known_to_these_tests() -> None:
-    """One that is added has a test here."""
+    """Each command and block has a test here, including one that is added later."""
     assert set(ARCHITECTURE.commands) == {CAT, EXPORT, BENCHMARKS, *CIRCUSCTL}
     assert {block.language for block in ARCHITECTURE.blocks} == {"console", "text"}

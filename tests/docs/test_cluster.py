@@ -1,4 +1,4 @@
-"""docs/cluster.md: what it says of conditions is what the monitor has, and its commands and files work."""
+"""docs/cluster.md: it describes the monitor's conditions correctly, and its commands and files work."""
 
 import json
 import os
@@ -29,13 +29,13 @@ CHART = {
 
 
 def test_every_file_is_there() -> None:
-    """With what it is for."""
+    """The page has each file, with what it is for."""
     named = {name for cells in PAGE.table("file") for name in re.findall("`([^`]+)`", cells[0])}
     assert named == {path.name for path in MONITOR.iterdir()}
 
 
 def test_every_condition_and_event_is_there() -> None:
-    """In the order of the monitor; no other."""
+    """The page has each condition and event in the monitor's order, and no other."""
     conditions = [cells[0].strip("`") for cells in PAGE.table("condition")]
     assert conditions == [each.type for each in CONFIG.conditions]
     events = [cells[0].strip("`") for cells in PAGE.table("event")]
@@ -43,7 +43,7 @@ def test_every_condition_and_event_is_there() -> None:
 
 
 def test_the_times_are_there() -> None:
-    """How long the rules look back, how often the hub writes, and when it counts as gone."""
+    """The page says how far the rules look back, how often the hub writes, and when it counts as gone."""
     (rule, *_) = [each for each in CONFIG.rules if each.type == "temporary"]
     assert f"Once a minute, the rules look at the last {rule.args[-1]} seconds" in PAGE.words
     assert seconds(rule.invoke_interval) == 60
@@ -55,7 +55,7 @@ def test_the_times_are_there() -> None:
 
 
 def test_another_plugin(tmp_path: Path) -> None:
-    """What the page adds to the monitor is valid there."""
+    """What the page adds to the monitor for another plugin is valid there."""
     (text,) = [block.text for block in PAGE.blocks if block.language == "json"]
     config = json.loads((MONITOR / "device-plugin-hub.json").read_text())
     for key, value in json.loads(text).items():
@@ -102,7 +102,7 @@ def test_with_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_by_hand(tmp_path: Path) -> None:
-    """The script answers for this node; here no hub runs."""
+    """The script reports on this node, where no hub is running."""
     command = PAGE.command("container/node-problem-detector/")
     done = subprocess.run(
         shlex.split(command),
@@ -117,7 +117,7 @@ def test_by_hand(tmp_path: Path) -> None:
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """Each is typed above, or needs a cluster; the files that they name exist."""
+    """Each command is typed above or needs a cluster; the files that the commands name exist."""
     for command in PAGE.commands:
         assert command.startswith(("cd ", "helm upgrade ", "container/", *NEED_A_CLUSTER)), command
         words = [word for word in shlex.split(command) if word.startswith("container/")]
@@ -125,7 +125,7 @@ def test_every_command_is_known_to_these_tests() -> None:
 
 
 def test_the_taint_is_that_of_the_rule() -> None:
-    """As the kubelet's flag has it."""
+    """The kubelet's flag on the page has the taint of the readiness rule."""
     (flag,) = [block.text.strip() for block in PAGE.blocks if block.language == "text"]
     taint = yaml.safe_load((MONITOR / "readiness-rule.yaml").read_text())["spec"]["taint"]
     assert flag == f"--register-with-taints={taint['key']}={taint['value']}:{taint['effect']}"

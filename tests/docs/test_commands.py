@@ -1,4 +1,4 @@
-"""The commands of the pages about a cluster: those that work without one are run, of the others every word is known."""
+"""The commands of the pages about a cluster: those that work without one are run, the words of the others checked."""
 
 import ast
 import os
@@ -26,7 +26,7 @@ from tests.docs.docs_tools import PAGES, ROOT, blocks, commands
 OWN = "container/overlays/my-cluster"
 
 KEEP = "--reset-then-reuse-values"
-"""What `helm upgrade` knows, and `helm template` does not."""
+"""What `helm upgrade` accepts, and `helm template` does not."""
 
 ALL = list(dict.fromkeys((name, command) for name in PAGES for command in commands(name)))
 
@@ -53,12 +53,12 @@ RUN = {
     r"(\(cd [^ ]+ && )?dphub check ": "checks the files of the checkout",
     "kubectl --namespace [^ ]+ exec POD -- dphub ": "the command is understood; tests/integration runs it",
 }
-"""Commands that are run, or as much of them as can be."""
+"""Commands that are run, or the part of them that can be run."""
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout as far as the commands need it, with the copy of the overlay and the files that one makes by hand."""
+    """Make a checkout with what the commands need: the copy of the overlay, and the files that the reader makes."""
     directory = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "container", directory / "container", symlinks=True)
     for copy in (command for _, command in ALL if command.startswith("cp ")):
@@ -73,7 +73,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", [command for _, command in ALL], ids=lambda text: text[:60])
 def test_every_command_is_known_to_these_tests(command: str) -> None:
-    """One that is added to a page is run, or has a reason why it is not."""
+    """Each command is run or has a reason why it is not, including one that is added to a page later."""
     assert [kind for kind in (*RUN, *NOT_RUN) if re.match(kind, command)], command
 
 
@@ -85,7 +85,7 @@ def _matching(*beginnings: str) -> Iterator[str]:
     "command", [*_matching("kubectl kustomize", "kubectl apply -k", "kubectl delete -k", "oc apply -k")]
 )
 def test_kustomize_makes_what_is_applied(checkout: Path, command: str) -> None:
-    """The directory is the reader's own, and gives a DaemonSet with their files."""
+    """The directory is the reader's own, and results in a DaemonSet with their files."""
     directory = shlex.split(command)[-1]
     done = run("kubectl", "kustomize", checkout / directory)
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_kustomize_makes_what_is_applied(checkout: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", [*_matching("helm install", "helm upgrade")])
 def test_helm_makes_what_is_installed(checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flags and values are right; the file that is named arrives."""
+    """The flags and values are valid, and the file that is named arrives."""
     monkeypatch.chdir(checkout)
     _, _, *words = shlex.split(command)
     done = run("helm", "template", *(word for word in words if word != KEEP))
@@ -113,7 +113,7 @@ def test_helm_makes_what_is_installed(checkout: Path, command: str, monkeypatch:
 
 @pytest.mark.parametrize("command", sorted({text for _, text in ALL if "dphub check " in text}))
 def test_the_checks_find_nothing_wrong(command: str) -> None:
-    """With the files of the checkout."""
+    """With the files of the checkout, each of the commands succeeds."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
     done = subprocess.run(
         ["sh", "-c", command], cwd=ROOT, env={"PATH": path}, capture_output=True, text=True, check=False
@@ -127,7 +127,7 @@ def _of_the_hub(command: str) -> list[str]:
 
 @pytest.mark.parametrize("command", [command for _, command in ALL if " -- dphub " in command])
 def test_the_commands_in_the_pod_are_understood(command: str) -> None:
-    """By `dphub`, with every option that they have."""
+    """`dphub` understands each of them, with all of its options."""
     name, *words = _of_the_hub(command)
     found = cli.get_command(click.Context(cli), name)
     assert found is not None
@@ -152,7 +152,7 @@ def test_the_flags_of_kubectl_are_its_own(command: str) -> None:
 
 
 def test_the_build_arguments_are_those_of_the_image() -> None:
-    """And the files that the commands name are there."""
+    """The image has those arguments, and the files that the commands name are there."""
     text = (ROOT / "container" / "Containerfile").read_text()
     for command in _matching("docker build", "docker buildx build", "buildah build"):
         words = shlex.split(command)
@@ -163,7 +163,7 @@ def test_the_build_arguments_are_those_of_the_image() -> None:
 
 
 def test_the_benchmark_has_this_name() -> None:
-    """`--only` selects it."""
+    """`--only` with the name on the page selects the benchmark."""
     (command,) = _matching(".venv/bin/python -m benchmarks")
     tree = ast.parse((ROOT / "benchmarks" / "__main__.py").read_text())
     names = {
@@ -177,7 +177,7 @@ def test_the_benchmark_has_this_name() -> None:
 
 
 def test_patches_are_patches() -> None:
-    """What is given to `kubectl patch` on the command line is JSON, and what a file has is YAML."""
+    """A patch on the command line of `kubectl patch` can be parsed, and so can one in a file."""
     for command in _matching("kubectl --namespace NAMESPACE patch"):
         words = shlex.split(command)
         if "--patch" in words:
@@ -188,7 +188,7 @@ def test_patches_are_patches() -> None:
 
 
 def test_every_file_that_is_shown_passes_the_check(tmp_path: Path) -> None:
-    """Files of plugins and circus.ini on these pages are right."""
+    """Files of plugins and circus.ini on these pages are valid."""
     kinds = {"version": GPUSettings, "configList": IBSettings}
     found = 0
     for number, text in enumerate(block for name in (*PAGES, "ib") for block in blocks(name, "yaml")):

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says to a developer is true."""
+"""What CONTRIBUTING.md says to a developer is correct."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ NOT_TYPED = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the checkout with the same virtual environment."""
+    """Make a copy of the checkout with the same virtual environment."""
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "dist", "__pycache__"))
     (copy / ".venv").mkdir()
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_exercise(checkout: Path) -> None:
-    """The change makes two tests of the behaviour fail and one of the documentation, and without it all pass."""
+    """The change makes two tests of the behavior fail and one of the documentation; without it all pass."""
     typed(TESTS, checkout)
     typed(EXERCISE, checkout)
     done = subprocess.run(
@@ -52,14 +52,14 @@ def test_the_exercise(checkout: Path) -> None:
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """One that is added is typed here, or has a reason why it is not."""
+    """Each command is typed here or has a reason why it is not, including one that is added later."""
     known = (EXERCISE, TESTS, *NOT_TYPED)
     assert [command for command in CONTRIBUTING.commands if not command.startswith(known)] == []
     assert [text for text in known if not any(command.startswith(text) for command in CONTRIBUTING.commands)] == []
 
 
 def test_every_make_target_exists() -> None:
-    """In commands and in the text."""
+    """Each target exists that a command or the text names."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     commands = [command.removeprefix("make ") for command in CONTRIBUTING.commands if command.startswith("make ")]
     named = {target for command in commands for target in command.split()}
@@ -69,7 +69,7 @@ def test_every_make_target_exists() -> None:
 
 
 def test_files_tests_and_modules_that_it_names_are_there() -> None:
-    """Each path, each test in a file, and each module that is to be run."""
+    """Each path, each test in a file, and each module to be run is there."""
     named = re.findall(r"`([^`\s]+)`", CONTRIBUTING.prose)
     paths = [name for name in named if "/" in name or name.endswith((".md", ".toml"))]
     assert [name for name in paths if not _exists(name.partition("::")[0])] == []
@@ -82,6 +82,6 @@ def test_files_tests_and_modules_that_it_names_are_there() -> None:
 
 
 def _exists(path: str) -> bool:
-    """Whether a file or package is there; NAME stands for each plugin that has hardware."""
+    """Return whether a file or package exists; NAME stands for each plugin that has hardware."""
     names = [path.replace("NAME", plugin) for plugin in ("gpu", "ib")]
     return all((ROOT / name).exists() or (ROOT / f"{name}.py").exists() for name in names)

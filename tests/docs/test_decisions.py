@@ -1,4 +1,4 @@
-"""The decision records have one form, and speak of what is there."""
+"""The decision records have one form, and refer to code that exists."""
 
 import re
 
@@ -11,11 +11,11 @@ RECORDS = [Page(str(path.relative_to(ROOT))) for path in sorted(INDEX.path.paren
 SECTIONS = ["Status", "Context", "Decision", "Consequences", "Alternatives rejected"]
 STATUS = re.compile(r"(Proposed|Accepted|Superseded by \[\d+\. [^]]+\]\([^)]+\))\.")
 WORDS = 450
-"""What is read in two minutes."""
+"""The number of words that can be read in two minutes."""
 
 
 def test_the_index_has_each_record() -> None:
-    """In the order of their numbers, which are the beginnings of their files, with their titles."""
+    """It has them in the order of their numbers, with which their file names begin, and with their titles."""
     rows = [re.fullmatch(r"\[(.+)\]\((.+)\)", cells[0]) for cells in INDEX.table("record")]
     listed = [(row[1], f"docs/decisions/{row[2]}") for row in rows if row]
     assert listed == [(page.text.partition("\n")[0].removeprefix("# "), page.name) for page in RECORDS]
@@ -25,7 +25,7 @@ def test_the_index_has_each_record() -> None:
 
 @pytest.mark.parametrize("page", RECORDS, ids=lambda page: page.path.stem)
 def test_records_have_one_form(page: Page) -> None:
-    """The same sections, a status that is one, and little enough to be read at once."""
+    """They have the same sections, a valid status, and are short enough to be read at once."""
     assert re.findall("^## (.+)$", page.text, re.MULTILINE) == SECTIONS
     assert STATUS.fullmatch(page.text.partition("## Status")[2].partition("## Context")[0].strip())
     assert len(page.text.split()) <= WORDS
@@ -33,7 +33,7 @@ def test_records_have_one_form(page: Page) -> None:
 
 @pytest.mark.parametrize("page", RECORDS, ids=lambda page: page.path.stem)
 def test_the_code_that_a_record_names_is_there(page: Page) -> None:
-    """At least one place, so that a reader finds what the record is about."""
+    """Each record names at least one place, so that a reader finds the code that it is about."""
     named = re.findall(r"`((?:hub|plugins|tests|scripts|container)/[^`]+)`", page.text)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []

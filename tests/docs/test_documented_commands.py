@@ -24,7 +24,7 @@ NEED_A_HUB = (
 
 
 def _commands() -> list[list[str]]:
-    """Those for a hub that runs, in their order."""
+    """Return the commands for a running hub, in their order."""
     found = []
     for name in DOCUMENTS:
         text = (PROJECT / name).read_text()
@@ -34,7 +34,7 @@ def _commands() -> list[list[str]]:
 
 
 async def test_they_work_as_they_stand() -> None:
-    """One after the other, on a node where all is well."""
+    """They work one after the other, on a node without problems."""
     commands = _commands()
     assert {words[0] for words in commands} >= set(NEED_A_HUB) - {"reset"}
     async with operated() as node:

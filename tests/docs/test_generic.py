@@ -70,7 +70,7 @@ def _examples() -> list[str]:
 
 
 def test_the_examples(tmp_path: Path) -> None:
-    """On a node with that hardware, each offers the devices that the text promises."""
+    """On a node with that hardware, each example offers the devices that the text promises."""
     tree = _node(tmp_path / "node")
     found: dict[str, list[tuple[str, list[str]]]] = {}
     for example in _examples():
@@ -82,7 +82,7 @@ def test_the_examples(tmp_path: Path) -> None:
 
 
 def test_the_files_are_valid(tmp_path: Path) -> None:
-    """All YAML on the page."""
+    """All YAML on the page is valid."""
     config = tmp_path / "generic.yaml"
     for block in PAGE.blocks:
         if block.language == "yaml":
@@ -94,12 +94,12 @@ def test_the_files_are_valid(tmp_path: Path) -> None:
 
 
 def test_every_placeholder_is_there() -> None:
-    """In the table."""
+    """The table has each placeholder."""
     assert [name for name in IN_CONTAINER if f"`{{{name}}}`" not in PAGE.text] == []
 
 
 def _reasons(tree: GenericTree) -> str:
-    """Return all that is said of resources that find nothing, or too much."""
+    """Return all messages about resources that find nothing, or too much."""
     adapters = [tree.usb(port, serial="0001", number=number) for number, port in enumerate(("2-1", "2-2"), 40)]
     for number, adapter in enumerate(adapters, 40):
         tree.part(adapter, f"ttyACM{number}", "tty")
@@ -119,7 +119,7 @@ def _reasons(tree: GenericTree) -> str:
 
 
 def test_what_the_troubleshooting_quotes_is_said(tmp_path: Path) -> None:
-    """In these words."""
+    """The log has each message in the words that the page quotes."""
     table = PAGE.text.partition("| symptom | cause and remedy |\n")[2]
     quotes = [code for line in table.splitlines() for code in codes(line.split(" | ")[0]) if " " in code]
     said = _reasons(GenericTree(tmp_path))
@@ -128,7 +128,7 @@ def test_what_the_troubleshooting_quotes_is_said(tmp_path: Path) -> None:
 
 
 async def test_it_can_be_tried_without_root_or_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands of the page, as a user types them in a directory with the two files of the page."""
+    """The commands work as a user types them in a directory with the two files of the page."""
     tree = GenericTree(tmp_path / "node")
     tree.file("fuse")
     monkeypatch.setenv("DPHUB_HOST_ROOT", str(tree.root))

@@ -1,4 +1,4 @@
-"""docs/install.md: who follows it gets what it says."""
+"""docs/install.md: a reader who follows it gets what it promises."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ WHOLE = {
     "affinity",
     "podSecurityContext",
 }
-"""Values whose keys are not the chart's."""
+"""Values whose keys the chart does not define."""
 
 IN_WORDS = {"config.circusIni", "config.plugins", "affinity", "tolerations"}
 """Values whose defaults are too long for the table."""
@@ -62,7 +62,7 @@ def test_the_kubelets_are_those_of_the_tests() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_example_overlay_works(tmp_path: Path, overlay: str) -> None:
-    """A copy of either overlay, changed as the page shows: valid objects, the image and the file of one's own."""
+    """A copy of either overlay, changed as the page shows, gives valid objects with the image and the reader's file."""
     objects = _overlay(tmp_path, overlay, yaml.safe_load(KUSTOMIZATION.replace("REGISTRY", "registry.example")))
     assert container(objects)["image"].startswith(f"registry.example/{NAME}:")
     assert only(objects, "ConfigMap")["data"]["gpu.yaml"] == "version: v1\n"
@@ -70,14 +70,14 @@ def test_the_example_overlay_works(tmp_path: Path, overlay: str) -> None:
 
 
 def test_the_example_overlay_has_what_it_comments_out(tmp_path: Path) -> None:
-    """Without `# ` before them, the two components for the Prometheus operator are there."""
+    """Without `# ` before them, the overlay has the two components for the Prometheus operator."""
     objects = _overlay(tmp_path, "kubernetes", yaml.safe_load(re.sub("(?m)^# (?=[c ])", "", KUSTOMIZATION)))
     assert {"PodMonitor", "PrometheusRule"} <= {each["kind"] for each in objects}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
-    """It adds to what is there: a label of the nodes, a Secret, a variable."""
+    """It adds a label of the nodes, a Secret and a variable to what is there."""
     objects = _overlay(tmp_path, overlay, yaml.safe_load(PATCH))
     assert pod(objects)["nodeSelector"] == {"kubernetes.io/os": "linux", "device-plugin-hub": "true"}
     assert pod(objects)["imagePullSecrets"] == [{"name": "my-registry"}]
@@ -86,7 +86,7 @@ def test_the_example_patch_works(tmp_path: Path, overlay: str) -> None:
 
 
 def test_the_example_configurations_work(tmp_path: Path) -> None:
-    """Each is right, and has a DaemonSet; the label and the names are those in the commands."""
+    """Each is valid and has a DaemonSet; the label and the names are those in the commands."""
     values = yaml.safe_load(CONFIGURATIONS)
     names = list(values["config"]["map"])
     for name, text in values["config"]["map"].items():
@@ -103,7 +103,7 @@ def test_the_example_configurations_work(tmp_path: Path) -> None:
 
 
 def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> None:
-    """The second one's have the other name, and its role allows their use."""
+    """The second one's constraints have the other name, and its role allows their use."""
     objects = _overlay(tmp_path, "openshift", yaml.safe_load(CONSTRAINTS))
     name = only(objects, "SecurityContextConstraints")["metadata"]["name"]
     assert name == f"{NAME}-2"
@@ -111,7 +111,7 @@ def test_two_installations_can_have_constraints_of_their_own(tmp_path: Path) -> 
 
 
 def _overlay(tmp_path: Path, overlay: str, wanted: dict[str, Any]) -> list[Object]:
-    """What a copy of an overlay becomes with what the page shows, which has to be valid."""
+    """Return what a copy of an overlay becomes with what the page shows; it must be valid."""
     tree = tmp_path / "container"
     shutil.copytree(CONTAINER, tree, symlinks=True)
     own = tree / "overlays" / "my-cluster"
@@ -127,7 +127,7 @@ def _overlay(tmp_path: Path, overlay: str, wanted: dict[str, Any]) -> list[Objec
 
 
 def test_every_value_is_documented() -> None:
-    """Each value of the chart is in the table with its default, and each in the table is the chart's."""
+    """Each value of the chart is in the table with its default, and the table has no other values."""
     documented = {codes(value)[0]: default for value, default, _ in rows("install", "value", "default", "meaning")}
     values = dict(_values(DEFAULTS))
     assert list(documented) == list(values)
@@ -145,7 +145,7 @@ def _values(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def test_every_component_is_documented() -> None:
-    """With the Helm value that does the same."""
+    """Each component is in the table with the Helm value that does the same."""
     table = rows("install", "component", "Helm", "when")
     assert [codes(name)[0] for name, _, _ in table] == COMPONENTS
     values = dict(_values(DEFAULTS))
@@ -153,7 +153,7 @@ def test_every_component_is_documented() -> None:
 
 
 def test_the_requirements_are_those_of_the_manifests() -> None:
-    """The oldest Kubernetes, and what a node needs."""
+    """The page names the oldest Kubernetes and what a node needs, as the manifests do."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert OLDEST in chart["kubeVersion"]
     assert f"| Kubernetes | {OLDEST} or newer" in page("install")
@@ -164,7 +164,7 @@ def test_the_requirements_are_those_of_the_manifests() -> None:
 
 
 async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKubelet, tmp_path: Path) -> None:
-    """It is a valid pod, and what it asks for is what the stub of the manifests has; its log is as the page says."""
+    """It is a valid pod that requests what the stub of the manifests has; its log is as the page shows."""
     wanted = yaml.safe_load(STUB_POD)
     assert mistakes([wanted]) == []
     (main,) = wanted["spec"]["containers"]
@@ -181,7 +181,7 @@ async def test_the_example_pod_gets_two_stub_devices(node: Node, kubelet: FakeKu
 
 
 def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
-    """Those of the Pod Security Standards, which kustomize's namespace has."""
+    """Those of the Pod Security Standards are the same as those of kustomize's namespace."""
     (command,) = [each for each in commands("install") if each.startswith("kubectl label namespace")]
     labels = only(default(), "Namespace")["metadata"]["labels"]
     wanted = [f"{name}={level}" for name, level in labels.items() if name.startswith("pod-security.kubernetes.io/")]
@@ -189,7 +189,7 @@ def test_the_namespace_for_helm_has_the_labels_of_the_manifests() -> None:
 
 
 def test_what_stays_on_a_node() -> None:
-    """Each directory that the pods may write to is in the list of what stays, but the kubelet's own."""
+    """The list has each directory that the pods may write to, except the kubelet's own."""
     stays = " ".join(codes(" ".join(cell for row in rows("install", "left on a node") for cell in row)))
     options = {name: {"enabled": True} for name in ("mps", "multus", "resets")}
     writable = {

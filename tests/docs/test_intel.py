@@ -1,4 +1,4 @@
-"""What the page on Intel GPUs says is so."""
+"""What the page on Intel GPUs says is correct."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SPEC = {
 
 
 def changed(change: Callable[[IntelTree], None]) -> Callable[[Path], IntelTree]:
-    """Return what makes a node with two GPUs, of which one is changed."""
+    """Return what makes a node with two GPUs, one of which is changed."""
 
     def make(root: Path) -> IntelTree:
         tree = two_flex(root)
@@ -41,14 +41,14 @@ def changed(change: Callable[[IntelTree], None]) -> Callable[[Path], IntelTree]:
 
 
 def test_the_example_is_right(tmp_path: Path) -> None:
-    """It passes the check."""
+    """The example passes the check."""
     (example,) = [block.text for block in INTEL.blocks if "shared-dev-num" in block.text]
     (tmp_path / "intel.yaml").write_text(example)
     assert IntelSettings.read(tmp_path / "intel.yaml").denied == ["0x9a49"]
 
 
 def test_every_key_is_documented() -> None:
-    """With its default."""
+    """Each key is documented with its default."""
     documented = {}
     for keys, default, _ in INTEL.table("key"):
         documented |= dict.fromkeys(re.findall("`([^`]+)`", keys), default.strip("`"))
@@ -59,7 +59,7 @@ def test_every_key_is_documented() -> None:
 
 
 def test_every_flag_has_its_row() -> None:
-    """Those with a key of the same name say so."""
+    """Each flag has a row, which says so if a key has the same name."""
     rows = {flag: cells[1] for cells in INTEL.table("theirs") for flag in re.findall("`-([a-z-]+)`", cells[0])}
     assert rows.keys() == FLAGS
     keys = msgspec.to_builtins(IntelSettings()).keys()
@@ -67,7 +67,7 @@ def test_every_flag_has_its_row() -> None:
 
 
 def test_policies_and_resources_are_those_of_the_code() -> None:
-    """Each policy in its row, each resource by its full name."""
+    """The page has each policy in a row, and each resource by its full name."""
     assert [row[0].strip("`") for row in INTEL.table("`allocation-policy`")] == list(AllocationPolicy)
     for mode in MonitoringMode:
         for resource in declared(IntelSettings(enable_monitoring=True, monitoring_mode=mode)):
@@ -75,7 +75,7 @@ def test_policies_and_resources_are_those_of_the_code() -> None:
 
 
 def test_the_settings_of_the_operator_are_keys() -> None:
-    """Each of them is a key here, or none of the plugin's own."""
+    """Each setting is a key here, or does not concern the plugin itself."""
     rows = {
         name: cells[1].strip("`") for cells in INTEL.table("in `spec`") for name in re.findall("`([^`]+)`", cells[0])
     }
@@ -96,7 +96,7 @@ def test_the_settings_of_the_operator_are_keys() -> None:
     ],
 )
 def test_reasons_are_documented(tmp_path: Path, make: Callable[[Path], IntelTree], settings: dict[str, object]) -> None:
-    """The reason of a GPU that is not served is in the table."""
+    """The table has each reason why a GPU is not served."""
     _, excluded = scan(make(tmp_path), **settings)
     documented = [row[0] for row in INTEL.table("reason")]
     assert excluded

@@ -70,7 +70,7 @@ def _of_rdma(_: Path) -> Iterable[Mapping[str, str]]:
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_every_label_is_documented(tmp_path: Path, plugin: str, nodes: object) -> None:
-    """Each that a node gets is in the table of its plugin, and a node gets each that is in a table."""
+    """Each label of a node is in the table of its plugin, and a node gets each label in a table."""
     found = {name for labels in nodes(tmp_path) for name in labels}  # type: ignore[operator]
     documented = [
         name for cells in rows("labels", f"label of the {plugin} plugin", "value") for name in codes(cells[0])
@@ -88,7 +88,7 @@ def _pattern(name: str) -> str:
 
 
 def test_labels_of_health() -> None:
-    """Their names, their values, and how long the name of a plugin may be."""
+    """The page has their names, their values, and the maximum length of a plugin's name."""
     health, unhealthy = rows("labels", "label", "value")
     assert codes(health[0] + unhealthy[0]) == [f"{DOMAIN}/PLUGIN.health", f"{DOMAIN}/PLUGIN.unhealthy"]
     assert codes(health[1]) == [HEALTHY, DEGRADED, UNHEALTHY]
@@ -98,14 +98,14 @@ def test_labels_of_health() -> None:
 
 
 def test_times_and_paths() -> None:
-    """Those of the code."""
+    """The times and paths on the page are those of the code."""
     assert page("labels").count("stay for ten minutes") == 1
     assert LIFETIME == 600
     assert f"`{feature_file(FEATURES_DIR, 'gpu')}`" in page("labels")
 
 
 def test_the_command_and_the_section(tmp_path: Path) -> None:
-    """`dphub run` has the option, and a plugin can be left without labels."""
+    """`dphub run` has the option, and labels can be switched off for a plugin."""
     assert f"$ dphub run --features-dir {FEATURES_DIR}" in page("labels")
     assert "--features-dir" in [name for option in run.params for name in option.opts]
     (section,) = blocks("labels", "ini")

@@ -11,7 +11,7 @@ PAGES = every_page()
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Page) -> None:
-    """To a file of the project, and to a heading that is there."""
+    """Each link leads to a file of the project, and to a heading that is there."""
     assert [link for link in page.links if not re.match("[a-z]+:", link) and not _arrives(page, link)] == []
 
 
@@ -32,7 +32,7 @@ def test_the_readme_lists_the_pages_for_users() -> None:
 
 
 def test_every_page_is_found_from_the_readme() -> None:
-    """By links from page to page."""
+    """Links lead from page to page to each of them."""
     found: set[str] = set()
     new = {README.name}
     while new:
@@ -42,14 +42,14 @@ def test_every_page_is_found_from_the_readme() -> None:
 
 
 def _linked(page: Page) -> set[str]:
-    """The pages of the project to which a page leads."""
+    """Return the pages of the project to which a page links."""
     targets = {(page.path.parent / link.partition("#")[0]).resolve() for link in page.links}
     return {other.name for other in PAGES if other.path in targets}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_are_read_as_they_are_meant(page: Page) -> None:
-    """Every block has its end and its language, and every table as many cells in each line."""
+    """Every block has an end and a language, and every table has as many cells in each line."""
     assert page.text.count("\n```") % 2 == 0
     assert all(block.language for block in page.blocks)
     for table in re.findall(r"(?:^\|.*\n)+", page.prose, re.MULTILINE):

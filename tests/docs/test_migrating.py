@@ -1,4 +1,4 @@
-"""docs/migrating.md: no setting of the other plugins is without an answer."""
+"""docs/migrating.md: every setting of the other plugins has an answer."""
 
 import json
 import re
@@ -32,13 +32,13 @@ SRIOV_SELECTORS = (
     *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
     *("pKeys", "isRdma", "needVhostNet"),
 )
-"""What an entry of the SR-IOV device plugin's file can select by, if it is served here."""
+"""The keys by which an entry of the SR-IOV device plugin's file can select what is served here."""
 
 SHARED_KEYS = {
     *("periodicUpdateInterval", "configList", "resourceName", "resourcePrefix", "rdmaHcaMax", "devices"),
     *(f"selectors.{name}" for name in ("vendors", "deviceIDs", "drivers", "ifNames", "linkTypes")),
 }
-"""What the file of the RDMA shared device plugin has."""
+"""The keys of the RDMA shared device plugin's file."""
 
 
 def _keys(kind: type[msgspec.Struct], place: str = "") -> set[str]:
@@ -46,7 +46,7 @@ def _keys(kind: type[msgspec.Struct], place: str = "") -> set[str]:
 
 
 def test_every_key_of_nvidias_file_is_there() -> None:
-    """All that the code accepts but `dphub`, which NVIDIA's file does not know."""
+    """The page has all keys that the code accepts except `dphub`, which NVIDIA's file does not have."""
     documented = {key for row in NVIDIA for key in codes(row[0])}
     accepted = {
         *(_keys(GPUSettings) - {"flags", "resources", "sharing", "imex", "dphub"}),
@@ -62,14 +62,14 @@ def test_every_key_of_nvidias_file_is_there() -> None:
 
 
 def test_every_variable_of_nvidias_plugin_is_there() -> None:
-    """In the row of the key that it sets, or in one of its own."""
+    """The page has each variable in the row of the key that it sets, or in one of its own."""
     documented = {variable: codes(row[0]) for row in NVIDIA for variable in codes(row[1])}
     assert VARIABLES.keys() | {DISABLE, ENABLE, "CONFIG_FILE"} <= documented.keys()
     assert {name: documented[name] for name in VARIABLES} == {name: [key] for name, (key, _) in VARIABLES.items()}
 
 
 def test_every_key_of_the_shared_plugins_file_is_there() -> None:
-    """And the code accepts each of them."""
+    """The page has each key of that file, and the code accepts each of them."""
     documented = {key for row in rows("migrating", "theirs", "here") for key in codes(row[0])}
     table = {key for line in SHARED.splitlines() if line.startswith("| `") for key in codes(line.split("|")[1])}
     assert documented
@@ -79,7 +79,7 @@ def test_every_key_of_the_shared_plugins_file_is_there() -> None:
 
 
 def test_what_is_said_to_be_as_before_is(tmp_path: Path) -> None:
-    """The settings that bring back what the shared plugin does are taken together."""
+    """The settings that restore the shared plugin's behavior are accepted together."""
     wanted = [
         text
         for line in SHARED.splitlines()
@@ -96,7 +96,7 @@ def test_what_is_said_to_be_as_before_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["compact", "indented"])
 def test_a_json_file_can_be_named_yaml(tmp_path: Path, indent: int | None) -> None:
-    """The shared plugin's config.json is taken as ib.yaml, unless it is indented by tabs."""
+    """The shared plugin's config.json is accepted as ib.yaml, unless it is indented by tabs."""
     config = {"configList": [{"resourceName": "a", "rdmaHcaMax": 1000, "devices": ["ib0"]}]}
     (tmp_path / "ib.yaml").write_text(json.dumps(config, indent=indent))
     (pool,) = IBSettings.read(tmp_path / "ib.yaml").config_list
@@ -112,7 +112,7 @@ def _read_sriov(path: Path, entry: Mapping[str, object], **selectors: object) ->
 
 
 def test_the_sriov_plugins_file_is_taken_as_it_is(tmp_path: Path) -> None:
-    """With each key and each selector that the page names; the prefix is the one by default."""
+    """Each key and each selector that the page names is accepted; the prefix is the default one."""
     (selectors,) = [line for line in SRIOV.splitlines() if line.startswith("| selectors |")]
     values = {"vendors": ["15b3"], "devices": ["101c"], "isRdma": True, "needVhostNet": True}
     values = {name: values.get(name, ["x"]) for name in SRIOV_SELECTORS}
@@ -127,7 +127,7 @@ def test_the_sriov_plugins_file_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_of_the_sriov_plugins_file_is_not_served(tmp_path: Path) -> None:
-    """Each entry that the page lists is left out, with a reason; unknown keys leave nothing out."""
+    """Each entry that the page lists is left out with a reason; an unknown key leaves out nothing."""
     table = SRIOV.partition("| not served | |")[2].partition("\n\n")[0]
     listed = {code for line in table.splitlines() if line for code in codes(line.split("|")[1])}
     drivers = {code for code in listed if code in USERSPACE_DRIVERS}
@@ -153,7 +153,7 @@ def _theirs(section: str) -> set[str]:
 
 
 def test_every_key_of_the_generic_device_plugin_is_there(tmp_path: Path) -> None:
-    """And of the smarter-device-manager; the file on the page is valid."""
+    """The page also has those of the smarter-device-manager, and its file is valid."""
     keys = {field.name for level in LEVELS for field in msgspec.structs.fields(level)}
     assert _theirs(GENERIC) >= {*keys, "domain", "device", "devices", "listen", "log-level", "plugin-directory"}
     assert _theirs(SMARTER) >= _keys(SmarterEntry)
@@ -166,12 +166,12 @@ def test_every_key_of_the_generic_device_plugin_is_there(tmp_path: Path) -> None
 
 
 def test_the_page_with_the_cases_is_up_to_date() -> None:
-    """Each case that the tests run has a row, and the rows are those of the page."""
+    """Each case that the tests run has a row on the page, and the page has no other rows."""
     assert main(["--check"]) == 0, "run python -m scripts.migrating"
 
 
 def test_each_case_has_a_row() -> None:
-    """With both results, or the same; a difference has its reason, and the counts are right."""
+    """A row has both results, or says that they are the same; a difference has its reason, and the counts are right."""
     loaded = load_cases()
     cases = [case for peer in loaded.peers.values() for group in peer.groups for case in group.cases]
     lines = make_page(loaded).splitlines()

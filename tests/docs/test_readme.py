@@ -59,7 +59,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def adapters(root: Path) -> Path:
-    """A node's file system with two serial adapters, and the README's plugin beside a circus.ini."""
+    """Make a node's file system with two serial adapters, and the README's plugin next to a circus.ini."""
     (root / "serial_adapters.py").write_text(PLUGIN, encoding="utf-8")
     (root / "host/dev").mkdir(parents=True)
     for n in range(2):
@@ -68,13 +68,13 @@ def adapters(root: Path) -> Path:
 
 
 def test_it_is_short() -> None:
-    """It is read in a few minutes, and the plugin in it is 15 lines, everything included."""
+    """It can be read in a few minutes, and the plugin in it has 15 lines, everything included."""
     assert len(README.text.splitlines()) <= 170
     assert len(PLUGIN.splitlines()) <= 15
 
 
 async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path) -> None:
-    """One watcher section is all it takes to serve a third party's plugin, next to those that come with the hub."""
+    """One watcher section is enough to serve a third party's plugin alongside those that come with the hub."""
     config = root / "circus.ini"
     config.write_text(shipped_config().read_text(encoding="utf-8") + "\n" + SECTION, encoding="utf-8")
     async with Node(root, config, {HOST_ROOT: str(adapters)}) as node:
@@ -89,7 +89,7 @@ async def test_the_example_plugin_runs_under_the_hub(root: Path, adapters: Path)
 
 
 def test_the_commands_for_a_fresh_machine() -> None:
-    """`make demo` shows the demo; `make test` is what gates, and knows how to set itself up."""
+    """`make demo` shows the demo; `make test` is the required check, and sets itself up."""
     assert COMMANDS[0] == "make demo"
     output = subprocess.run(
         ["make", "demo"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=4 * WAIT_SECONDS
@@ -112,7 +112,7 @@ def test_the_commands_for_a_fresh_machine() -> None:
 
 
 async def test_a_node_of_ones_own(root: Path) -> None:
-    """The two commands for two terminals work as a plain user types them: the pod of the text gets its devices."""
+    """The commands work in two terminals as a plain user types them: the pod of the text gets its devices."""
     kubelet, hub = (command.removeprefix(".venv/bin/") for command in COMMANDS if command.startswith(".venv/bin/"))
     (admit,) = re.findall(r"Type `(admit [^`]+)`", README.text)
     async with terminal(kubelet, root) as first, terminal(hub, root) as second:
@@ -125,7 +125,7 @@ async def test_a_node_of_ones_own(root: Path) -> None:
 
 
 def test_every_make_target_exists() -> None:
-    """Each target that is named, `make test-image` and `make bench` among them."""
+    """Each target that is named exists, and `make test-image` and `make bench` are among them."""
     named = set(re.findall(r"\bmake ([a-z-]+)`", README.text))
     assert {"test", "bench", "test-image"} <= named
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -133,7 +133,7 @@ def test_every_make_target_exists() -> None:
 
 
 def test_what_is_installed_is_this_version() -> None:
-    """The image is built of files that are there, and has the version that the manifests ask for."""
+    """The image is built from files that are there, and has the version that the manifests request."""
     assert set(re.findall(r"device-plugin-hub:(\S+)|VERSION=(\S+)", README.text)) == {
         (__version__, ""),
         ("", __version__),
@@ -144,14 +144,14 @@ def test_what_is_installed_is_this_version() -> None:
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """One that is added is tested somewhere, or has a reason why it is not."""
+    """Each command is tested somewhere or has a reason why it is not, including one that is added later."""
     known = (*TESTED, *NOT_TYPED)
     assert [command for command in COMMANDS if not command.startswith(known)] == []
     assert [beginning for beginning in known if not any(command.startswith(beginning) for command in COMMANDS)] == []
 
 
 async def test_the_hub_runs_with_its_defaults(root: Path) -> None:
-    """`dphub run` alone takes the shipped circus.ini, and its directories from the environment."""
+    """`dphub run` alone uses the shipped circus.ini, and takes its directories from the environment."""
     plugin_dir, run_dir = root / "plugins", root / "run"
     async with FakeKubelet(plugin_dir) as kubelet:
         async with started(

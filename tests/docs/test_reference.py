@@ -1,4 +1,4 @@
-"""docs/reference.md is made from the code, and misses nothing."""
+"""docs/reference.md is made from the code, and is complete."""
 
 import re
 from enum import StrEnum
@@ -18,7 +18,7 @@ CODE = [path for package in ("hub", "plugins") for path in (ROOT / package).rglo
 
 
 def test_it_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is committed is what the code says."""
+    """The committed page is what the code generates."""
     assert reference.main(["--check"]) == 0, capsys.readouterr().err
 
 
@@ -34,7 +34,7 @@ def test_drift_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_key_without_a_meaning_is_refused() -> None:
-    """So that no key comes into a file without a word about it."""
+    """The page is not written, so no key of a file is without an explanation."""
 
     class Undocumented(msgspec.Struct):
         silent: int = 1
@@ -44,20 +44,20 @@ def test_a_key_without_a_meaning_is_refused() -> None:
 
 
 def test_every_variable_is_there() -> None:
-    """All of the hub's own that the code names, and all that gpu.yaml has."""
+    """The page has all of the hub's own variables that the code names, and all those for gpu.yaml."""
     named = {name for path in CODE for name in re.findall(r'"(DPHUB_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
     missing = [name for name in sorted(named | VARIABLES.keys()) if f"| `{name}` |" not in page("reference")]
     assert missing == []
 
 
 def test_every_variable_that_is_read_is_there() -> None:
-    """Whatever `os.environ` is asked for by name."""
+    """The page has each variable that the code reads from `os.environ` by its name."""
     asked = {
         name
         for path in CODE
         for name in re.findall(r'os\.environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text(encoding="utf-8"))
     }
-    # Passed on to programs, as by every process, and set by a shell for its completion.
+    # Passed on to other programs, as every process does, and set by a shell for its completion.
     assert {name for name in asked if f"| `{name}` |" not in page("reference")} == {
         "PATH",
         "COMP_LINE",
@@ -66,7 +66,7 @@ def test_every_variable_that_is_read_is_there() -> None:
 
 
 def test_every_key_of_circus_ini_is_there() -> None:
-    """With its default."""
+    """The page has each key, with its default."""
     section = page("reference").partition("## circus.ini")[2].partition("\n## ")[0]
     assert all(f"| `{key}` | " in section for key in (*keys.KEYS, "rlimit_NAME"))
     assert all(f"`{key} = " in section for key in keys.FIXED)
@@ -74,7 +74,7 @@ def test_every_key_of_circus_ini_is_there() -> None:
 
 
 def test_every_exit_code_is_there() -> None:
-    """With what it means."""
+    """The page has each exit code, with its meaning."""
     section = page("reference").partition("## Exit codes")[2]
     assert re.findall(r"^\| (\d+) \|", section, re.MULTILINE) == [str(code.value) for code in Exit]
 
@@ -90,7 +90,7 @@ def test_every_exit_code_is_there() -> None:
     ],
 )
 def test_types_are_described_in_words(key: str, value: str, default: str) -> None:
-    """What a key takes, and what it is where nothing is said."""
+    """A row says which values a key takes, and what its default is."""
     ((pool, places),) = [
         item for item in settingswords.sections(IBSettings).items() if item[1] == [("configList", "[]")]
     ]
@@ -100,7 +100,7 @@ def test_types_are_described_in_words(key: str, value: str, default: str) -> Non
 
 
 def test_texts_below_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of annotated fields, and of members of an enumeration; in one line, and no others."""
+    """Those of annotated fields and of an enumeration's members are found, in one line, and no others."""
     (tmp_path / "sample.py").write_text(
         'class A:\n    x: int = 1\n    """One\n    and more."""\n    y: int = 2\n\n    z = 3\n    """Three."""\n'
     )
@@ -110,7 +110,7 @@ def test_texts_below_fields_are_found(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_words_of_a_key_are_explained() -> None:
-    """Where the code says what each of them means, so does the page."""
+    """Where the code says what each word means, so does the page."""
     for path in (ROOT / "plugins").glob("*/settings*/**/*.py"):
         for name, texts in _documented_members(path).items():
             for text in texts:
@@ -118,7 +118,7 @@ def test_words_of_a_key_are_explained() -> None:
 
 
 def _documented_members(path: Path) -> dict[str, list[str]]:
-    """The enumerations of a module, and what they say of their members."""
+    """Return the enumerations of a module, and the texts about their members."""
     module = __import__(".".join(path.relative_to(ROOT).with_suffix("").parts), fromlist=["_"])
     return {
         name: list(texts.values())

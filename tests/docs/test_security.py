@@ -1,4 +1,4 @@
-"""docs/security.md: what the pod may do is what the manifests let it do, and its tables name tests."""
+"""docs/security.md: it describes what the manifests let the pod do, and its tables name tests."""
 
 import re
 from importlib.metadata import distribution
@@ -15,7 +15,7 @@ OPTIONS = [VALUES[name] for name in (*MOUNTING, "resets")]
 
 
 def test_every_directory_of_the_node_is_there() -> None:
-    """With the right that the pod has to it, without options and with all."""
+    """Each one has the pod's access to it, without options and with all of them."""
     documented = {}
     for paths, right, *_ in rows("security", "directory on the node", "in the pod", "for", "without it"):
         for path in codes(paths):
@@ -32,7 +32,7 @@ def test_every_directory_of_the_node_is_there() -> None:
 
 
 def test_the_privileges_are_there() -> None:
-    """What the pod has, and with which component."""
+    """The page has the privileges of the pod, and those that each component adds."""
     table = rows("security", "in the manifests", "why", "without it")
     named = {code for row in table for code in codes(row[0])}
     assert {"privileged: true", "hostPID: true", pod(charted())["priorityClassName"]} <= named
@@ -43,7 +43,7 @@ def test_the_privileges_are_there() -> None:
 
 
 def test_what_the_pod_never_has() -> None:
-    """No manifest gives it the network, the IPC namespace or a port of the node, as the page says."""
+    """No manifest gives it the node's network, IPC namespace or a port of the node, as the page says."""
     (said,) = re.findall("^There is no (.*), whichever components you use", page("security"), re.MULTILINE)
     assert codes(said) == ["hostNetwork", "hostIPC", "hostPort"]
     for values in (KUBERNETES, *VALUES.values()):
@@ -61,7 +61,7 @@ def test_the_configuration_is_there() -> None:
 
 
 def test_a_digest_can_be_said() -> None:
-    """As the page says, with Helm; that it arrives is tested with the chart."""
+    """The page shows how to do so with Helm; the chart's tests check that it arrives."""
     assert "`image.digest` with Helm" in page("security")
     assert "digest" in yaml.safe_load((CHART / "values.yaml").read_text())["image"]
 
@@ -94,7 +94,7 @@ def test_the_licences_are_those_of_the_packages() -> None:
 
 
 def test_every_attacker_has_a_row_and_a_test() -> None:
-    """The attackers in the table of threats whom something stops are in the table of attacks, with a test for each."""
+    """Each attacker in the table of threats that something stops is in the table of attacks, with tests."""
     table = rows("security", "who", "from where", "what they reach", "what stops them")
     threats = [row[0] for row in table if not row[3].startswith("nothing: ")]
     attacks = rows("security", "who", "attack, and what happens", "test")
@@ -103,7 +103,7 @@ def test_every_attacker_has_a_row_and_a_test() -> None:
 
 
 def test_every_test_that_it_names_exists() -> None:
-    """A file, and a function in it; also for the sentences outside of tables."""
+    """The file exists and has the function; this includes the tests for sentences outside of tables."""
     named = [name for name in codes(page("security")) if name.startswith("tests/")] + [*SHOWN_BY.values()]
     assert len(named) > 20
     for name in named:
@@ -113,7 +113,7 @@ def test_every_test_that_it_names_exists() -> None:
 
 
 def test_every_sentence_is_shown_by_a_test_or_claims_nothing() -> None:
-    """Each sentence outside of tables and of the limits is in one of the two lists, and each entry is on the page."""
+    """Each such sentence is in one of the two lists, and each entry of the lists is on the page."""
     text = page("security").partition("\n## Limits\n")[0]
     prose = re.sub(r"^(#|\||- ).*$", "", text, flags=re.MULTILINE)
     paragraphs = [" ".join(paragraph.split()) for paragraph in prose.split("\n\n")]

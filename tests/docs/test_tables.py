@@ -1,4 +1,4 @@
-"""What the documentation says is what the code does."""
+"""What the documentation says matches the code."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ IB = (DOCS / "ib.md").read_text(encoding="utf-8")
 
 
 def _rows(text: str, column: str) -> list[list[str]]:
-    """The rows of the table whose first column has this head."""
+    """Return the rows of the table whose first column has this head."""
     table = text.partition(f"| {column} |")[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
@@ -35,7 +35,7 @@ def test_the_example_for_gpus_is_right(tmp_path: Path) -> None:
 
 
 def test_every_key_of_ours_is_documented() -> None:
-    """With its default."""
+    """Each key is documented with its default."""
     defaults = msgspec.to_builtins(GPUSettings().dphub)
     documented = {}
     for keys, default, _ in _rows(GPU, "key"):
@@ -59,7 +59,7 @@ def _default(value: object) -> str:
 
 
 def _nvml_calls() -> dict[str, str]:
-    """The functions that the plugin itself calls, and by which method."""
+    """Return the functions that the plugin itself calls, and by which method."""
     found: dict[str, set[str]] = {}
     for path in sorted((DOCS.parent / "plugins/gpu/nvml").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -72,11 +72,11 @@ def _nvml_calls() -> dict[str, str]:
 
 
 ESSENTIAL = {"call": "yes", "ask": "no", "attempt": "no"}
-"""By the method with which NVML is called, whether a GPU can be used without the answer."""
+"""Whether a GPU can be used without the answer, by the method with which NVML is called."""
 
 
 def test_every_call_of_the_driver_is_documented() -> None:
-    """With whether it is essential, and since which driver it exists; each in the table is in the code."""
+    """Its row says whether it is essential and which driver introduced it; each call in the table is in the code."""
     rows = _rows(GPU, "call")
     documented = {f"nvml{name.strip('`')}": row[1] for row in rows for name in row[0].split(", ")}
     calls = _nvml_calls()
@@ -90,25 +90,25 @@ def test_every_call_of_the_driver_is_documented() -> None:
     ("table", "words"), [(IGNORED, "an XID caused by applications"), (FATAL, "that needs a reset")]
 )
 def test_the_xids_are_those_of_the_code(table: dict[int, str], words: str) -> None:
-    """Each in the row that says what follows from it."""
+    """Each is in the row that says what follows from it."""
     (row,) = [cells[0] for cells in _rows(GPU, "event") if words in cells[0]]
     assert [int(code) for code in re.findall(r"\d+", row)] == sorted(table)
 
 
 def test_the_reset_levels_are_those_of_the_code() -> None:
-    """In their order."""
+    """The page has the levels in their order."""
     assert [row[0].strip("`") for row in _rows(GPU, "level")] == list(ResetLevel)
 
 
 def test_the_example_for_rdma_is_right(tmp_path: Path) -> None:
-    """It passes the check."""
+    """The example passes the check."""
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", IB, re.MULTILINE | re.DOTALL)
     (tmp_path / "ib.yaml").write_text(example)
     assert len(IBSettings.read(tmp_path / "ib.yaml").config_list) == 2
 
 
 def test_every_key_of_a_pool_is_documented() -> None:
-    """Those of the shared plugin and those of ours."""
+    """The table has the keys of the shared plugin, and ours."""
     keys = {field.encode_name for field in msgspec.structs.fields(Pool)} - {"health"}
     documented = set(re.findall(r"`([a-zA-Z.]+)`", IB))
     assert keys <= documented
@@ -117,11 +117,11 @@ def test_every_key_of_a_pool_is_documented() -> None:
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
 LOGGED_BY_OTHERS = ("hub/testing", "hub/cli", "hub/supervisor/config/ini.py", "hub/supervisor/config/watchers.py")
-"""Modules of the fake kubelet, and with methods that are called as levels are."""
+"""Modules of the fake kubelet, and modules with methods that are called as levels are."""
 
 
 def _events() -> set[str]:
-    """The events that the code logs, those with a level that is chosen at run time included."""
+    """Return the events that the code logs, including those with a level that is chosen at run time."""
     found = {state.value for state in RegistrationStatus if state is not RegistrationStatus.INVALID}
     for path in _logging():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -130,7 +130,7 @@ def _events() -> set[str]:
 
 
 def _logging() -> list[Path]:
-    """The modules that log."""
+    """Yield the modules that log."""
     modules = (*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py"))
     return [path for path in modules if not str(path.relative_to(DOCS.parent)).startswith(LOGGED_BY_OTHERS)]
 
@@ -151,7 +151,7 @@ def _event(node: ast.AST) -> set[str]:
 
 
 def test_every_log_event_is_documented() -> None:
-    """Each that the code has is in a table, and each in a table is in the code."""
+    """Each event in the code is in a table, and each event in a table is in the code."""
     text = (DOCS / "logs.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     documented = {event for cell in cells for event in re.findall(r"`([^`]+)`", cell)}
@@ -159,7 +159,7 @@ def test_every_log_event_is_documented() -> None:
 
 
 def test_every_level_of_a_log_event_is_documented() -> None:
-    """Where the code names the level; a few are chosen at run time."""
+    """This holds where the code names the level; a few levels are chosen at run time."""
     text = (DOCS / "logs.md").read_text(encoding="utf-8")
     documented = {
         event: set(re.findall(r"[a-z]+", level))
@@ -183,12 +183,12 @@ def _levels() -> dict[str, set[str]]:
 
 
 def test_log_events_are_short() -> None:
-    """At most four words, so that a list of events can be read; details are fields."""
+    """They have at most four words, so that a list of events can be read; details are fields."""
     assert [event for event in _events() if len(event.split()) > 4] == []
 
 
 def test_every_metric_is_documented() -> None:
-    """Each that the code names is in the table, and each in the table is in the code."""
+    """Each metric in the code is in the table, and each metric in the table is in the code."""
     text = (DOCS / "operating.md").read_text(encoding="utf-8")
     documented = {cells[0].strip("`") for cells in _rows(text, "metric")}
     code = [*(DOCS.parent / "hub").rglob("*.py"), *(DOCS.parent / "plugins").rglob("*.py")]
@@ -197,7 +197,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_every_condition_is_documented() -> None:
-    """With what it means."""
+    """Each condition is documented with its meaning, and so is each severity."""
     text = (DOCS / "operating.md").read_text(encoding="utf-8")
     assert [cells[0] for cells in _rows(text, "condition of a plugin")] == [condition.value for condition in Condition]
     assert [cells[0] for cells in _rows(text, "severity")] == [severity.value for severity in Severity]

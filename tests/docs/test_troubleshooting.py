@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: what it quotes is what the hub says."""
+"""docs/troubleshooting.md: its quotations are what the hub prints."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ NAMES = {
     *("stub", "gpu", "ib", "hub", "kubelet", "dphub", "plugin", "python"),
     *("desc", "code", "Internal", "DeadlineExceeded", "reason", "version"),
 }
-"""Names of plugins, programs and fields, which stand where a string has a hole."""
+"""Names of plugins, programs and fields, which fill the placeholders of strings."""
 
 BY_OTHERS = (
     # The scheduler, the API server and the kubelet.
@@ -24,7 +24,7 @@ BY_OTHERS = (
     *("The DaemonSet", "is invalid", "Forbidden: disallowed by cluster policy"),
     *("unable to validate against any security context constraint", "hostPath type check failed", "is not a directory"),
     *("Readiness probe failed", "Startup probe failed", "avc: denied", "rpc error"),
-    # What other parties say in a story: the stub, a kubelet, an administrator, and files with mistakes.
+    # What other parties in a scenario print: the stub, a kubelet, an administrator, and files with mistakes.
     *("the card says no", "the firmware said no", "no room for this device plugin", "the fan is loud"),
     *('unknown key "modus"', "unknown value 'v2'", "RuntimeError"),
     # The operating system and NVML.
@@ -63,9 +63,9 @@ ONE_WORD = {*(each.value for each in (*Condition, *RegistrationStatus)), *(code.
 
 @cache
 def _pieces() -> frozenset[str]:
-    """What is fixed in the strings that the code of the hub and its plugins makes, docstrings aside.
+    """Return the fixed parts of the strings that the code of the hub and its plugins makes, without docstrings.
 
-    One word alone counts only where it stands beside a hole, or is a condition: constants of one word are everywhere.
+    One word alone counts only next to a placeholder, or if it is a condition: constants of one word are everywhere.
     """
     found: set[str] = set(ONE_WORD)
     for package in ("hub", "plugins"):
@@ -87,28 +87,28 @@ def _of_module(path: Path) -> set[str]:
 
 
 def _unknown(line: str) -> list[str]:
-    """The words of a line that no text of the code has."""
+    """Return the words of a line that no text of the code has."""
     if any(line in piece for piece in _pieces()):
         return []
     covered: set[int] = set()
     for words in (*_pieces(), *BY_OTHERS):
         for match in re.finditer(rf"(?<![A-Za-z]){re.escape(words)}(?![A-Za-z])", line):
             covered |= set(range(*match.span()))
-    # What has anything but letters in it is an id, a path, a number.
+    # A word that has other characters than letters is an id, a path or a number.
     words_alone = re.finditer(r"(?<![^\s(`'\"])[A-Za-z]{2,}(?=[.,;:)`'\"]*(?:\s|$))", line)
     return [match[0] for match in words_alone if match.start() not in covered and match[0] not in NAMES]
 
 
 @pytest.mark.parametrize("line", dict.fromkeys([*QUOTES, *INLINE]))
 def test_what_is_quoted_is_said_by_the_code(line: str) -> None:
-    """Every fixed word of it is in a string of the code, or comes from other software."""
+    """Each fixed word of a quotation is in a string of the code, or comes from other software."""
     assert _unknown("!  gpu  the weather is too hot for this adapter")
     (line, *_) = [quote for quote in QUOTES if "backing off" in quote]
     assert "resting" in _unknown(line.replace("backing off", "resting"))
 
 
 def test_every_link_within_the_page_leads_somewhere() -> None:
-    """And every section is reached from a table, or follows another one."""
+    """Each section is reached from a table, or follows another one."""
     text = page("troubleshooting")
     headings = {
         re.sub("[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
@@ -119,7 +119,7 @@ def test_every_link_within_the_page_leads_somewhere() -> None:
 
 
 def test_every_exit_code_that_a_pod_may_have_is_there() -> None:
-    """Those of `dphub run`; that of a plugin is with the plugins."""
+    """The page has those of `dphub run`; those of plugins are documented with the plugins."""
     table = page("troubleshooting").partition("| exit code or event |")[2].partition("\n\n")[0]
     found = {int(code) for code in re.findall(r"^\| (\d+)\b", table, re.MULTILINE)}
     assert {code.value for code in Exit} - {Exit.OK, Exit.NEEDS_RESTART} <= found

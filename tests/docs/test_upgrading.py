@@ -1,4 +1,4 @@
-"""docs/upgrading.md: what it says of the manifests is what they are."""
+"""docs/upgrading.md: it describes the manifests correctly."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ UPGRADING = page("upgrading")
 
 
 def test_the_figures_are_those_of_the_manifests() -> None:
-    """How many nodes at a time, how often a pod has to be ready, and how many versions back there are."""
+    """The page says how many nodes change at a time, how often a pod must be ready, and how many versions are kept."""
     spec = only(default(), "DaemonSet")["spec"]
     assert f"`maxSurge: {spec['updateStrategy']['rollingUpdate']['maxSurge']}`" in UPGRADING
     words = {2: "two", 3: "three", 5: "five"}
@@ -31,7 +31,7 @@ def test_the_figures_are_those_of_the_manifests() -> None:
 
 
 def test_a_change_is_rolled_out_as_described() -> None:
-    """With kustomize by the ConfigMap's name, with Helm by an annotation while the name stays."""
+    """With kustomize, the ConfigMap's name rolls it out; with Helm, an annotation does, and the name stays."""
     (volume,) = [
         each for each in only(default(), "DaemonSet")["spec"]["template"]["spec"]["volumes"] if "configMap" in each
     ]
@@ -43,7 +43,7 @@ def test_a_change_is_rolled_out_as_described() -> None:
 
 
 def test_what_a_new_plugin_with_a_fault_says() -> None:
-    """It is quoted as the code says it."""
+    """The page quotes the words of the code."""
     assert "an older hub keeps serving" in inspect.getsource(Inventory._leave_to_older)
     assert UPGRADING.count("`an older hub keeps serving`") == 2
 
@@ -58,7 +58,7 @@ def test_a_hub_that_is_stopped_ends_in_time() -> None:
 
 
 def test_what_stays_on_the_node_is_what_the_hub_keeps() -> None:
-    """Health and history by the plugin's name; all else by that of the hub, which is the pod's."""
+    """Health and history are kept by the plugin's name, all else by the hub's name, which is the pod's."""
     run_dir = RunDir(RUN_DIR, "POD")
     text = " ".join(rows("upgrading", f"file in `{RUN_DIR}`", "belongs to", "after an upgrade", "after a reboot")[2])
     assert run_dir.health("NAME") == run_dir.path / "node/NAME.health.json"

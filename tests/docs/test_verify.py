@@ -44,7 +44,7 @@ def _section(name: str) -> str:
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_explained(name: str) -> None:
-    """With its level, what happens otherwise, where that is implemented, and how to fix a plugin."""
+    """The page has its level, what happens otherwise, where that is implemented, and how to fix a plugin."""
     rule = RULES[name]
     what, _, fix = _section(name).partition(" - Fix: ")
     assert what == f"**{rule.level}**: {rule.title} - Why: {rule.reason} - Source: {rule.source}."
@@ -52,27 +52,27 @@ def test_every_rule_is_explained(name: str) -> None:
 
 
 def test_no_rule_is_explained_that_does_not_exist() -> None:
-    """And they are in the order in which they are checked."""
+    """The page explains exactly the rules that exist, in the order in which they are checked."""
     assert re.findall(r"^#### (.+)$", PAGE.text, re.MULTILINE) == list(RULES)
     groups = re.findall(r"^### (.+)$", PAGE.text.partition("\n## The rules\n")[2], re.MULTILINE)
     assert [name.lower() for name in groups] == [name.lower() for name in GROUPS]
 
 
 def test_levels_and_exit_codes() -> None:
-    """All are in their tables."""
+    """The tables have all levels and all exit codes."""
     assert [cells[0] for cells in PAGE.table("level")] == list(Level)
     assert [int(cells[0]) for cells in PAGE.table("exit code")] == [Exit.OK, Exit.FAILED, Exit.USAGE]
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """One that is added is typed here, or has a reason why it is not."""
+    """Each command is typed here or has a reason why it is not, including one that is added later."""
     known = (*TYPED, MOUNTING, *NOT_TYPED)
     assert [command for command in PAGE.commands if not command.startswith(known)] == []
 
 
 @pytest.mark.parametrize("command", [text for text in PAGE.commands if text.startswith("dphub verify")])
 def test_the_flags_are_understood(command: str) -> None:
-    """Each command line is one of `dphub verify`."""
+    """`dphub verify` accepts each command line."""
     found = cli.get_command(click.Context(cli), "verify")
     assert found
     found.make_context("verify", shlex.split(command)[2:])
@@ -88,7 +88,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def _shortened(command: str) -> str:
-    """Limit a command to one rule, and allow it any time."""
+    """Limit a command to one rule, and give it any amount of time."""
     rule = "changes-everywhere" if "--change" in command else "registers"
     chosen = "" if "--rule" in command else f"--rule {rule} "
     return re.sub(r"--slow \d+ ", "", command).replace("dphub verify ", f"dphub verify {chosen}--slow 20 ", 1)
@@ -96,13 +96,13 @@ def _shortened(command: str) -> str:
 
 @pytest.mark.parametrize("command", TYPED)
 def test_the_commands_work(plugin: Path, command: str) -> None:
-    """On a plugin that follows the rules."""
+    """Each command passes on a plugin that follows the rules."""
     shown = typed(_shortened(command), plugin, PYTHONPATH=str(PROJECT))
     assert re.search(r", 0 failed, 0 skipped$", shown, re.MULTILINE), shown
 
 
 def test_a_fixed_directory_is_mounted_for_the_plugin(plugin: Path) -> None:
-    """By a mount that only the plugin sees."""
+    """The mount is seen by the plugin only."""
     if subprocess.run([*UNSHARE.split(), "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not create mounts")
     # The directory need not exist on this machine.
@@ -112,7 +112,7 @@ def test_a_fixed_directory_is_mounted_for_the_plugin(plugin: Path) -> None:
 
 
 def test_the_output_that_is_shown(plugin: Path) -> None:
-    """For a plugin with a wrong word."""
+    """A plugin with a wrong word gets the output on the page."""
     broken = (plugin / "my-plugin").read_text().replace('-plugins}"', '-plugins}" health-words')
     (plugin / "my-plugin").write_text(broken)
     (block,) = PAGE.of("text")

@@ -7,7 +7,7 @@ import pytest
 from scripts.words import RETIRED, ROOT, Finding, retired_words, text_files
 
 WORD_LISTS = ("scripts/words.py", "tests/docs/test_words.py")
-"""The list of retired words and its test, which name them."""
+"""The list of retired words, and its test; both have to name the words."""
 
 
 @cache
@@ -22,7 +22,7 @@ def _findings() -> dict[str, list[Finding]]:
 
 
 def test_no_retired_word_is_used() -> None:
-    """Each is reported with its file and line, and with what to write instead."""
+    """Each use is reported with its file and line, and with what to write instead."""
     wrong = [f"{name}:{each}" for name, found in _findings().items() for each in found]
     assert not wrong, "\n".join(["retired words:", *wrong])
 
@@ -36,12 +36,12 @@ def test_no_retired_word_is_used() -> None:
     ],
 )
 def test_retired_words_are_found(text: str, words: list[str]) -> None:
-    """In prose and in names, capitals or not, and not inside of other words."""
+    """They are found in prose and in names, in any case, but not inside of other words."""
     assert [finding.word for finding in retired_words(text)] == words
 
 
 def test_a_finding_says_what_to_write() -> None:
-    """With its line; each retired word has such a text."""
+    """A finding has its line; each retired word has a text that says what to write."""
     (finding,) = retired_words("one\n  two was mended\n")
     assert str(finding) == "2: mended: write instead: fix"
     assert finding.text == "two was mended"

@@ -39,7 +39,7 @@ SERIAL = "example.com/serial"
 FIRST, GROWN = TUTORIAL.versions("serial_adapters.py")
 SNIPPETS = [block.text for block in TUTORIAL.blocks if block.in_the_class]
 FROM_HUB = ["Allocation", "Metric", "Sample"]
-"""What the snippets need besides; the page says that it comes from `hub`, and `Counter` from `collections`."""
+"""What the snippets also need; the page says that it comes from `hub`, and `Counter` from `collections`."""
 
 NOT_TYPED = {
     "mkdir serial && cd serial": "the directory of the test stands for it",
@@ -58,7 +58,7 @@ NOT_TYPED = {
 """Commands by how they begin, and why they are not typed here."""
 
 TYPED: set[str] = set()
-"""Those that a test here types, collected while the tests are read."""
+"""Those that a test here types, collected while the tests are imported."""
 
 OTHER_BLOCKS = {
     "def place(host, device):": "test_places_come_from_sysfs",
@@ -117,12 +117,12 @@ class Tutorial(NamedTuple):
         (self.directory / "serial_adapters.py").write_text(module, encoding="utf-8")
 
     def port(self, number: int) -> Path:
-        """What stands for an adapter."""
+        """Return what stands for an adapter."""
         return self.directory / f"host/dev/ttyUSB{number}"
 
 
 def grown_up() -> str:
-    """The plugin with everything in its class that the page has for it."""
+    """Return the plugin with everything in its class that the page has for it."""
     docstring, _, rest = GROWN.partition("\n\n")
     (names,) = re.findall("^from hub import (.+)$", rest, re.MULTILINE)
     more = rest.replace(names, ", ".join(sorted([*names.split(", "), *FROM_HUB])))
@@ -131,7 +131,7 @@ def grown_up() -> str:
 
 @pytest.fixture
 def tutorial() -> Iterator[Tutorial]:
-    """A directory beside the checkout, its path short enough for sockets, with files for devices."""
+    """Make a directory next to the checkout, with a path short enough for sockets, and files for devices."""
     with tempfile.TemporaryDirectory(prefix="dphub-") as beside:
         directory = Path(beside) / "serial"
         directory.mkdir()
@@ -142,12 +142,12 @@ def tutorial() -> Iterator[Tutorial]:
 
 
 def test_it_begins_with_the_plugin_of_the_readme() -> None:
-    """Who comes from there goes on with the same file."""
+    """A reader who comes from the README continues with the same file."""
     assert README.of("python") == [FIRST]
 
 
 async def test_it_is_tried_in_two_terminals(tutorial: Tutorial) -> None:
-    """The first plugin registers, gives a pod its adapter, and comes back after a restart of the kubelet."""
+    """The first plugin registers, gives a pod its adapter, and registers again after a restart of the kubelet."""
     tutorial.write(FIRST)
     async with terminal(KUBELET, tutorial.directory) as kubelet:
         # The page's reader takes longer to open a second terminal than a kubelet takes to listen.
@@ -168,14 +168,14 @@ async def test_it_is_tried_in_two_terminals(tutorial: Tutorial) -> None:
 
 
 def test_the_devices_are_seen_before_any_kubelet(tutorial: Tutorial) -> None:
-    """As a table."""
+    """They are shown as a table."""
     tutorial.write(FIRST)
     assert typed(SCAN, tutorial.directory).splitlines() == SCANNED
 
 
 @pytest.mark.parametrize(("command", "said"), [*zip((WRONG, FAILING, INVALID), MISTAKES, strict=True)])
 def test_mistakes_of_the_author(tutorial: Tutorial, command: str, said: list[str]) -> None:
-    """They are said as the page has it, in the reader's directory."""
+    """They are reported as the page shows, in the reader's directory."""
     tutorial.write(grown_up())
     done = subprocess.run(
         ["bash", "-c", command],
@@ -205,7 +205,7 @@ async def test_health_and_settings(tutorial: Tutorial) -> None:
 
 
 def test_mistakes_are_found_without_starting_anything(tutorial: Tutorial) -> None:
-    """Mistakes in the settings and in circus.ini are reported in the words of the page."""
+    """Mistakes in the settings and in circus.ini are reported as the page quotes them."""
     tutorial.write(GROWN)
     typed(CHECK_SETTINGS, tutorial.directory)
     typed(CHECK_HUB, tutorial.directory)
@@ -229,7 +229,7 @@ async def test_the_whole_plugin_runs_under_the_hub(tutorial: Tutorial) -> None:
     async with terminal(KUBELET, here) as kubelet, terminal(HUB, here):
         await kubelet.says("allocatable=2 capacity=2")
         for command in OPERATE:
-            # What the kubelet hears last is that both adapters are healthy.
+            # The last report that the kubelet receives is that both adapters are healthy.
             await typed_beside(command, here, DPHUB_RUN_DIR=RUN_DIR)
         await kubelet.says("allocatable=2 capacity=2", times=2)
         kubelet.type(ADMIT_DIALLER)
@@ -253,7 +253,7 @@ def _has_metric(run_dir: RunDir) -> bool:
 
 
 async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: Tutorial) -> None:
-    """The reset says so in the words that the page's function has."""
+    """The reset reports that in the words that the page's function has."""
     (snippet,) = [text for text in SNIPPETS if text.startswith("    reset = ")]
     tutorial.write(f"{FIRST}\n{snippet}")
     async with FakeKubelet(tutorial.directory / "kubelet/plugins") as kubelet, terminal(PLUGIN, tutorial.directory):
@@ -265,7 +265,7 @@ async def test_a_pulled_out_adapter_keeps_its_container_from_starting(tutorial: 
 
 
 async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
-    """`prefer` is asked, and keeps together what belongs together."""
+    """`prefer` is called, and keeps ports of one adapter together."""
     for number in range(8):
         tutorial.port(number).touch()
     tutorial.write(grown_up())
@@ -278,7 +278,7 @@ async def test_a_pod_gets_ports_of_one_adapter(tutorial: Tutorial) -> None:
 
 
 def test_places_come_from_sysfs(tmp_path: Path) -> None:
-    """The PCI address and the NUMA node of a device; no node where sysfs does not know one."""
+    """A device gets its PCI address and its NUMA node; it gets no node if sysfs does not know one."""
     names: dict[str, Any] = {}
     (text,) = [text for text in TUTORIAL.of("python") if text.startswith("def place(")]
     exec(compile(text, TUTORIAL.name, "exec"), names)  # noqa: S102 - the point of the test
@@ -295,14 +295,14 @@ def test_places_come_from_sysfs(tmp_path: Path) -> None:
 
 
 def test_the_tests_of_the_tutorial_pass(tutorial: Tutorial) -> None:
-    """All three, with pytest as the reader has it."""
+    """All three tests pass, with the pytest that the reader has."""
     tutorial.write(grown_up())
     assert "3 passed" in typed(f"{PYTEST} -p no:cacheprovider", tutorial.directory)
 
 
 @pytest.mark.parametrize("module", [FIRST, GROWN, grown_up()], ids=["first", "grown", "whole"])
 def test_its_code_is_in_good_form(tutorial: Tutorial, module: str) -> None:
-    """It is formatted, and a linter finds no mistake in it."""
+    """The code is formatted, and a linter finds no mistake in it."""
     tutorial.write(module)
     files = sorted(path.name for path in tutorial.directory.glob("*.py"))
     for check in (["format", "--check"], ["check", "--select=E,F,W,B,I,UP"]):
@@ -311,14 +311,14 @@ def test_its_code_is_in_good_form(tutorial: Tutorial, module: str) -> None:
 
 @pytest.fixture
 def made(tutorial: Tutorial) -> list[Object]:
-    """What a cluster gets from the reader's directory."""
+    """Return what a cluster gets from the reader's directory."""
     tutorial.write(grown_up())
     assert KUSTOMIZE == "kubectl kustomize ."
     return kustomized(tutorial.directory)
 
 
 def test_the_overlay_is_valid(tutorial: Tutorial, made: list[Object]) -> None:
-    """On Kubernetes and on OpenShift: the node's directory is mounted, and the image is pulled from the reader's."""
+    """It is valid for Kubernetes and OpenShift: it mounts the node's directory and pulls the reader's image."""
     file = tutorial.directory / "kustomization.yaml"
     file.write_text(file.read_text().replace("overlays/kubernetes", "overlays/openshift"))
     for objects in (made, kustomized(tutorial.directory)):
@@ -340,7 +340,7 @@ def test_the_components_that_it_names_fit(tutorial: Tutorial, made: list[Object]
 
 
 async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -> None:
-    """The hub serves it from nothing but the files of the ConfigMap, in the directory where a pod has them."""
+    """The hub serves it from the files of the ConfigMap alone, in the directory where a pod has them."""
     etc = tutorial.directory / "etc"
     etc.mkdir()
     for name, text in only(made, "ConfigMap")["data"].items():
@@ -360,7 +360,7 @@ async def test_a_plugin_needs_no_image(tutorial: Tutorial, made: list[Object]) -
 
 
 def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
-    """The nodes' circus.ini then has all sections, each once, and their files; the reader's own is right as before."""
+    """The nodes' circus.ini then has all sections once, and their files; the reader's own section still works."""
     tutorial.write(GROWN)
     typed(ADD_SECTIONS, tutorial.directory)
     file = tutorial.directory / "kustomization.yaml"
@@ -377,7 +377,7 @@ def test_the_hubs_own_plugins_can_be_added(tutorial: Tutorial) -> None:
 
 
 def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
-    """It is made from the hub's, and Python finds the plugin where it is copied to, whatever the directory."""
+    """It is based on the hub's image, and Python finds the plugin where it was copied, in any working directory."""
     (lines,) = [text.splitlines() for text in TUTORIAL.of("dockerfile")]
     instructions = [line.split() for line in lines]
     assert [words[0] for words in instructions] == ["FROM", "COPY", "ENV"]
@@ -392,7 +392,7 @@ def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
     elsewhere = tutorial.directory / "elsewhere"
     elsewhere.mkdir()
     assert "ok" in typed(f"dphub {check}", elsewhere, PYTHONPATH=str(image))
-    # The overlay takes it in place of the hub's.
+    # The overlay uses it in place of the hub's.
     (images,) = [yaml.safe_load(text)["images"] for text in TUTORIAL.of("yaml") if text.startswith("images:")]
     file = tutorial.directory / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text()) | {"images": images}
@@ -403,7 +403,7 @@ def test_an_image_of_your_own(tutorial: Tutorial, made: list[Object]) -> None:
 
 
 def test_the_pod_asks_for_the_device() -> None:
-    """It is valid, asks for what the plugin serves, and looks at the file that `allocate` gives it."""
+    """The pod is valid, requests what the plugin serves, and reads the file that `allocate` gives it."""
     (text,) = TUTORIAL.versions("reader.yaml")
     reader = yaml.safe_load(text)
     assert mistakes([reader]) == []
@@ -413,7 +413,7 @@ def test_the_pod_asks_for_the_device() -> None:
 
 
 async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
-    """Its settings serve what they say, and its faults happen when they are written."""
+    """Its settings serve what they describe, and its faults happen when they are written."""
     settings = tutorial.directory / "stub.yaml"
     (text,) = TUTORIAL.versions("stub.yaml")
     settings.write_text(text, encoding="utf-8")
@@ -437,7 +437,7 @@ async def test_the_examples_of_the_stub(tutorial: Tutorial) -> None:
         await node.kubelet.wait_for("example.com/stub", allocatable=8)
         with pytest.raises(AdmissionError, match="no firmware"):
             await node.kubelet.admit("another", {"example.com/another": 1})
-        # Not waited for: a reset that hangs takes all of its 25 seconds.
+        # Not waited for: a reset that hangs takes the whole 25 seconds.
         assert "reset: true" in text
         faults.write_text(reset, encoding="utf-8")
         assert Faults.read(faults).reset["*"]
@@ -456,19 +456,19 @@ def _field_tables(kind: type[msgspec.Struct]) -> list[str]:
 
 
 def _section(heading: str) -> list[str]:
-    """The first column of the table below a heading."""
+    """Return the first column of the table below a heading."""
     after = TUTORIAL.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^\| `(\w+)` \|", after, re.MULTILINE)
 
 
 def test_every_field_of_a_device_is_documented() -> None:
-    """And of what a reset gets; none that is not there."""
+    """The tables have all fields of a device and of what a reset gets, and no others."""
     assert _section("A device") == _field_tables(Device)
     assert _section("What a reset gets") == _field_tables(hub.ResetDevice)
 
 
 def test_every_attribute_of_a_plugin_is_documented() -> None:
-    """With its default, in the order of the code."""
+    """Each attribute is documented with its default, in the order of the code."""
     rows = {cells[0].strip("`"): cells[1].strip("`") for cells in TUTORIAL.table("attribute")}
     assert list(rows) == list(Plugin.__annotations__)
     plugin = Plugin()
@@ -477,7 +477,7 @@ def test_every_attribute_of_a_plugin_is_documented() -> None:
 
 @pytest.mark.parametrize("kind", [hub.RecoveryPolicy, hub.ProbePolicy])
 def test_every_field_of_a_policy_is_documented(kind: type[msgspec.Struct]) -> None:
-    """With its default."""
+    """Each field is documented with its default."""
     rows = [[cell.strip("`") for cell in cells[:2]] for cells in TUTORIAL.table(f"`hub.{kind.__name__}` field")]
     assert rows == [[name, _shown(getattr(kind(), name))] for name in _field_tables(kind)]
 
@@ -496,7 +496,7 @@ def _shown(value: object) -> str:
 
 
 def test_every_method_of_a_plugin_is_documented() -> None:
-    """With what it is given."""
+    """Each method is documented with its arguments."""
     methods = {name: method for name, method in vars(Plugin).items() if inspect.isfunction(method) and name[0] != "_"}
     expected = {f"{name}({', '.join(list(inspect.signature(m).parameters)[1:])})" for name, m in methods.items()}
     assert set(_documented("method")) == expected
@@ -508,12 +508,12 @@ def test_every_method_of_a_plugin_is_documented() -> None:
     ids=lambda kind: kind.__name__,
 )
 def test_small_things_are_documented(kind: type[msgspec.Struct]) -> None:
-    """What each is made of, in its order."""
+    """Each small type is documented with its fields, in their order."""
     assert f"`hub.{kind.__name__}({', '.join(_field_tables(kind))})`" in TUTORIAL.words
 
 
 def test_every_public_name_is_documented() -> None:
-    """All that can be imported from `hub`, and all that is said to come from there is there."""
+    """The page has all names that can be imported from `hub`, and `hub` has all names that the page imports from it."""
     public = set(hub.__all__) - {"__version__"}
     assert {name for name in public if not re.search(rf"\b{name}\b", TUTORIAL.text)} == set()
     named = set(re.findall(r"`hub\.([A-Z]\w+)", TUTORIAL.text)) | set(_imported("hub"))
@@ -526,7 +526,7 @@ def _imported(module: str) -> list[str]:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """Figures that a plugin author counts on."""
+    """The figures on which a plugin author relies are those of the code."""
     limits = ResetLimits()
     words = TUTORIAL.words
     assert f"{limits.memory >> 30} GiB of memory, {limits.processor} seconds of CPU time" in words
@@ -547,7 +547,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 
 def test_every_command_is_known_to_these_tests() -> None:
-    """One that is added is typed here, or has a reason why it is not."""
+    """Each command is typed here or has a reason why it is not, including one that is added later."""
     unknown = [
         command for command in TUTORIAL.commands if command not in TYPED and not command.startswith(tuple(NOT_TYPED))
     ]
@@ -556,7 +556,7 @@ def test_every_command_is_known_to_these_tests() -> None:
 
 
 def test_every_block_is_known_to_these_tests() -> None:
-    """One that is added is a file, a part of the class, or has a test of its own."""
+    """Each block is a file, a part of the class, or has a test of its own, including one that is added later."""
     unknown = [
         block.text
         for block in TUTORIAL.blocks

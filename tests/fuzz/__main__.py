@@ -16,7 +16,7 @@ from tests.fuzz.registry import TARGETS
 from tests.fuzz.target import Target
 
 DIRECTORY = Path("build/fuzz")
-"""Where finds go."""
+"""Where failing inputs are stored."""
 
 
 def main() -> int:

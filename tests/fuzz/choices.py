@@ -87,7 +87,7 @@ VALUES: Sequence[Any] = (
     ),
     *([], {}, [[]], [{}], {"": ""}, [None], [1, "a"], {"a": {"b": {}}}),
 )
-"""Odd values in the place of a valid one."""
+"""Odd values in place of a valid one."""
 
 
 class Choices:

@@ -39,7 +39,7 @@ _PROJECT = Path(__file__).parents[2]
 
 
 class Find(msgspec.Struct, frozen=True):
-    """An input that the code does not survive."""
+    """An input that makes the code fail."""
 
     target: str
     problem: str

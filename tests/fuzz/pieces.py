@@ -1,4 +1,4 @@
-"""What a fuzzer sends or puts into a directory: one message after another, or one file beside another."""
+"""What a fuzzer sends or puts into a directory: one message after another, or several files."""
 
 import os
 import shutil
@@ -114,7 +114,7 @@ class Directory:
         self._changed.clear()
 
     def reset(self) -> None:
-        """Remove everything, also what others have written, and make the directory again."""
+        """Remove everything, including what others have written, and make the directory again."""
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         self._changed.clear()

@@ -16,12 +16,12 @@ from tests.fuzz.registry import TARGETS
 SEED = 1
 
 FINDS = Path(__file__).parent / "finds"
-"""What the code did not survive once, in a directory for each target."""
+"""Inputs that once made the code fail, in a directory for each target."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_inputs(name: str) -> None:
-    """What was found once is no problem any more, and neither is what is found at random."""
+    """Inputs that once made the code fail no longer do, and neither do random ones."""
     with opened(name) as target:
         fuzzer = Fuzzer(name, target, SEED)
         again = {path: fuzzer.replay(_read(path).pieces) for path in sorted((FINDS / name).glob("*.json"))}
@@ -32,7 +32,7 @@ def test_inputs(name: str) -> None:
 
 
 def test_finds_belong_to_targets() -> None:
-    """None is forgotten because its target was renamed."""
+    """Each find belongs to a target, so a renamed target does not lose any."""
     found = {path: _read(path).target for path in FINDS.glob("*/*.json")}
     assert found
     assert [path for path, target in found.items() if target != path.parent.name or target not in TARGETS] == []

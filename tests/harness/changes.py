@@ -21,7 +21,7 @@ class Changes:
             self._condition.notify()
 
     def follow(self, change: Callable[[], object]) -> bool:
-        """Make a change; return whether it is seen."""
+        """Make a change; return whether it is noticed."""
         with self._condition:
             before = self._number
         change()

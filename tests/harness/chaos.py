@@ -30,7 +30,7 @@ from tests.harness.chaos_node import ChaosNode
 from tests.harness.operated import WATCHDOG
 
 CHECK_INTERVAL = 0.03
-"""Seconds between looks at a node."""
+"""Seconds between checks of a node."""
 
 LIMIT = 120.0
 """Seconds after which what has not come back is lost."""
@@ -176,7 +176,7 @@ async def _main(options: argparse.Namespace) -> None:
     chaos = Chaos(options.seed, options.watchdog)
     reporting = asyncio.create_task(_report(chaos, options.count))
     if running := asyncio.current_task():
-        # So that a run that is ended early leaves no process behind, and prints what it has found.
+        # So that a run that is ended early leaves no process behind, and prints its results so far.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         await chaos.run(options.count, options.nodes)

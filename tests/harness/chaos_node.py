@@ -35,7 +35,7 @@ FILES = {
 }
 
 PROBE_PERIOD, PROBE_TIMEOUT, PROBE_FAILURES = 0.5, 2.0, 3
-"""Of the liveness probe; it begins when the hub says where it listens."""
+"""Those of the liveness probe, which begins when the hub reports where it listens."""
 
 
 class ChaosNode(OperatedNode):

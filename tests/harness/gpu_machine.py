@@ -22,7 +22,7 @@ class Machine:
 
     Args:
         root: An empty directory.
-        monkeypatch: For the variable by which the library, which is loaded once in this process, finds its node.
+        monkeypatch: Sets the variable by which the library, which is loaded once in this process, finds its node.
         profile: The profile of the simulated GPUs.
         mig: Their MIG layouts.
     """

@@ -67,7 +67,7 @@ async def node(**settings: Any) -> AsyncIterator[Node]:  # noqa: ANN401 - the ku
             yield started
     finally:
         remove_tree(root)
-    # A gRPC server that is cut off, as the plugins' are, needs a moment to end its tasks.
+    # A gRPC server that is ended at once, as the plugins' servers are, needs a moment to end its tasks.
     if left := asyncio.all_tasks() - before:
         _, left = await asyncio.wait(left, timeout=WAIT_SECONDS)
     assert not left, f"tasks left behind: {left}"

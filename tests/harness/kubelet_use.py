@@ -1,7 +1,7 @@
 """Which tests have a kubelet: those whose code, or the code of whose fixtures, leads to `FakeKubelet`.
 
 This follows from the code, so a test needs no mark. Code that is imported inside a function is not seen, and neither is
-what only the type of a value shows; so a test that starts a kubelet unnoticed fails, also on the fake one (`Starts`).
+what only the type of a value shows; so a test that starts a kubelet unnoticed fails, even on the fake one (`Starts`).
 """
 
 import inspect

@@ -27,7 +27,7 @@ from tests.simulators.rdma.tree import RdmaTree, beside_gpus
 
 GPU, HCA, STUB = "nvidia.com/gpu", "rdma/hca", "example.com/stub"
 WATCHDOG = 9.0
-"""Seconds. With the default, heartbeats are too rare for a test; a plugin starts in less, also on a busy machine."""
+"""Seconds. With the default, heartbeats are too rare for a test; a plugin starts faster, even on a busy machine."""
 
 SHORT_WATCHDOG = 4.0
 """Seconds, for a test that waits until a plugin is killed."""
@@ -119,7 +119,7 @@ class OperatedNode(Node):
         self._reader = Reader(self.run_dir)
 
     async def start_hub(self, instance: str = INSTANCE) -> None:
-        """Start a hub, beside those that run; the node's status is that of the latest."""
+        """Start a hub in addition to those that are running; the node's status is that of the latest."""
         await super().start_hub(instance)
         self._reader = Reader(self.run_dir)
 

@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def process_leaks(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Fail at the end of the session if a process of a test is still alive, and kill it."""
+    """Fail at the end of the session if a process of a test is still running, and kill it."""
     mark = secrets.token_hex(8)
     os.environ[VARIABLE] = mark
     yield

@@ -1,4 +1,4 @@
-"""Processes that a test starts, and how it finds them however far they are from it."""
+"""Processes that a test starts, and how it finds them, including indirect descendants."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The device manager of a real kubelet, in the place of the fake one.
+"""The device manager of a real kubelet, in place of the fake one.
 
 The program in tests/kubelet contains Kubernetes' own code. Here it has the interface of
 `hub.testing.kubelet.process.KubeletProcess`, so that a `FakeKubelet` starts it without a difference for the test.
@@ -37,7 +37,7 @@ from tests.harness.kubeletbuild import binary
 from tests.harness.kubeletprogram import Event, KubeletEndedError, Program
 
 _FIXED = {"dial_back_timeout": 10.0, "pre_start_timeout": 30.0, "stopped_endpoint_grace": 300.0}
-"""Seconds that no real kubelet lets a test choose."""
+"""Seconds that a test cannot choose in a real kubelet."""
 
 _STOP_SECONDS = 5.0
 _BEFORE, _AFTER = "Allocate failed due to ", ", which is unexpected"
@@ -134,7 +134,7 @@ class RealKubeletProcess:
     version: ClassVar[str]
     """Which kubelet, such as 1.36."""
     numa_nodes: ClassVar[int] = 4
-    """The number of NUMA nodes of the machine that it believes to run on."""
+    """The number of NUMA nodes that it believes the machine to have."""
 
     def __init__(self, settings: KubeletOptions, journal: Journal, pods: dict[str, Pod], number: int) -> None:
         _check(settings)
@@ -169,7 +169,7 @@ class RealKubeletProcess:
         await self._program.send("capacity")
 
     async def stop(self, *, clean: bool) -> None:
-        """Stop in order if `clean`, or die."""
+        """Stop in order if `clean`, or exit at once."""
         if clean:
             # It waits minutes for a client that is connected and silent.
             stopped, _ = await asyncio.wait([self._program.send("stop")], timeout=_STOP_SECONDS)

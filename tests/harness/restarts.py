@@ -1,4 +1,4 @@
-"""Kubelets that restart and crash at random moments, and what the plugins of a node make of that.
+"""Kubelets that restart and crash at random moments, and how the plugins of a node react.
 
 A long run, with the device manager of a real kubelet, which `make test-kubelet` builds:
 

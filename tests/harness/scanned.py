@@ -1,4 +1,4 @@
-"""A scan of a plugin in the test's own process, as a serving plugin does it."""
+"""A scan of a plugin in the test's own process, as a serving plugin performs it."""
 
 from hub import Device, Excluded, Plugin, Unmatched
 

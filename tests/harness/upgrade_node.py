@@ -32,7 +32,7 @@ EXIT_LIMIT = 30.0
 """Seconds in which a pod has to end."""
 
 _LINES = 60
-"""How much of the hubs' log a run prints that is lost."""
+"""How much of the hubs' log a failed run prints."""
 
 PAUSE = 0.01
 """Seconds between two admissions."""
@@ -53,7 +53,7 @@ CONFIGS = {
     "crashing": "[watcher:red]\ncmd = python -m hub.plugin {directory}/missing.py:Missing\n",
     "hanging": "[watcher:red]\ncmd = python -m hub.plugin {directory}/hanging.py:Hanging\n",
 }
-"""The text of circus.ini, by what becomes of its plugin."""
+"""The text of circus.ini, by what happens to its plugin."""
 
 
 class Way(StrEnum):

@@ -4,8 +4,8 @@ A long run, with several nodes side by side:
 
     python -m tests.harness.upgrades --count 300 --nodes 2 --kubelet 1.36
 
-Up to three hubs run at once, the time between two changes is up to nine seconds, any of the hubs ends, also the middle
-one or the newest, and some hubs never get ready. One hub that can serve always stays.
+Up to three hubs run at once, the time between two changes is up to nine seconds, any of the hubs ends, including the
+middle one or the newest, and some hubs never become ready. One hub that can serve always stays.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Run:
 
     Attributes:
         ends: How many hubs have ended.
-        events: What was done, with the seconds since the begin.
+        events: What was done, with the seconds since the start.
     """
 
     seed: str

@@ -63,7 +63,7 @@ def pod_of(manifest: dict[str, Any], host: Path) -> Wanted:
 def _source(volume: dict[str, Any], host: Path) -> Path:
     """The directory that a volume is."""
     if "configMap" in volume:
-        # Made of files beside the manifest.
+        # Made of files next to the manifest.
         generator = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
         (files,) = (each["files"] for each in generator if volume["configMap"]["name"].startswith(each["name"]))
         directory = host.parent / "config"

@@ -55,13 +55,13 @@ class Wanted:
     """What the specification of a pod says about its container."""
 
     command: list[str] = field(default_factory=list)
-    """In place of the image's own."""
+    """Replaces the image's own."""
     args: list[str] = field(default_factory=list)
-    """In place of the image's own."""
+    """Replaces the image's own."""
     env: dict[str, str] = field(default_factory=dict)
-    """Beside the image's own."""
+    """Added to the image's own."""
     working_dir: str = ""
-    """In place of the image's own."""
+    """Replaces the image's own."""
     volumes: dict[str, Path] = field(default_factory=dict)
     """Directories of the node, by where the container has them."""
     read_only_volumes: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ class Pod:
         return process.returncode
 
     async def exec(self, *command: str) -> tuple[int, str]:
-        """Run a command in it, as `kubectl exec` does; its exit code and what it says."""
+        """Run a command in it, as `kubectl exec` does; return its exit code and its output."""
         # Not with subprocess.run: what runs in the pod may ask the kubelet, which is in this process.
         process = await asyncio.create_subprocess_exec(
             *(*self._runc, "exec", self._name, *command),
@@ -157,7 +157,7 @@ class Pod:
         return sorted(map(str, found - expected))
 
     def end(self) -> None:
-        """Leave nothing behind, and show what it had to say if the test fails."""
+        """Remove everything that it has left, and show its output if the test fails."""
         if self._process and self._process.poll() is None:
             subprocess.run([*self._runc, "delete", "--force", self._name], check=False)
             self._process.wait(GRACE)

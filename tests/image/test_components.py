@@ -1,4 +1,4 @@
-"""What the mounts of the components for AMD GPUs, Intel GPUs, udev and labels are for.
+"""What the mounts of the components for AMD GPUs, Intel GPUs, udev and labels are needed for.
 
 Each test runs the pod with the mount and without it. The node's devices are simulated.
 """
@@ -57,7 +57,7 @@ def _start(start_pod: StartPod, host: Path, name: str, *, plugin: str, settings:
 
 @pytest.mark.parametrize("without", ["", "amd-exporter"])
 async def test_the_exporter_is_asked_on_its_socket(host: Path, start_pod: StartPod, without: str) -> None:
-    """With it, a GPU that the exporter reports is not allocated; without it, the pod does not have the socket."""
+    """With the mount, a GPU that the exporter reports is not allocated; without it, the pod lacks the socket."""
     tree = AmdTree(host)
     tree.add(BAD)
     tree.add(GOOD)
@@ -73,7 +73,7 @@ async def test_the_exporter_is_asked_on_its_socket(host: Path, start_pod: StartP
 
 @pytest.mark.parametrize("without", ["", "xpumd"])
 async def test_xpumd_is_asked_on_its_socket(host: Path, start_pod: StartPod, without: str) -> None:
-    """With it, a GPU that xpumd reports is not allocated; without it, the pod does not have the socket."""
+    """With the mount, a GPU that xpumd reports is not allocated; without it, the pod lacks the socket."""
     two_flex(host)
     settings = f"xpumd-endpoint: {XPUMD}"
     async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet, Xpumd(host / XPUMD[1:]) as xpumd:
@@ -85,7 +85,7 @@ async def test_xpumd_is_asked_on_its_socket(host: Path, start_pod: StartPod, wit
 
 @pytest.mark.parametrize("without", ["", "udev"])
 async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: StartPod, without: str) -> None:
-    """With it, a device is selected by such a property; without it, none is found."""
+    """With the mount, a device is selected by such a property; without it, none is found."""
     tree = GenericTree(host)
     device = tree.part(tree.usb("1-1", number=2), "ttyUSB0", "tty")
     tree.udev(device, "c188:0", ID_MODEL="Modem")
@@ -97,7 +97,7 @@ async def test_udev_knows_the_properties_of_devices(host: Path, start_pod: Start
 
 @pytest.mark.parametrize("without", ["", "features"])
 async def test_labels_of_the_node_need_their_directory(host: Path, start_pod: StartPod, without: str) -> None:
-    """With it, the file is on the node; without it, the log says what to mount, and the devices are served."""
+    """With the mount, the node has the file; without it, the log names the mount, and the devices are still served."""
     settings = "{resources: [{name: example.com/x}], labels: {example.com/model: x1}}"
     async with FakeKubelet(host / "var/lib/kubelet/device-plugins") as kubelet:
         pod = _start(start_pod, host, "node-labels", plugin="plugins.stub:Stub", settings=settings, without=without)

@@ -1,4 +1,4 @@
-"""What the image contains and what it says about itself."""
+"""What the image contains and how it describes itself."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.image.manifest import read_base
 from tests.image.pod import Image, StartPod, Wanted
 
 UNCHECKED_HASH = 1
-"""Of a file with bytecode: it is used without a look at its source (PEP 552)."""
+"""In a file with bytecode: it is used without a check of its source (PEP 552)."""
 
 INSTALLERS = {"pip", "ensurepip", "setuptools", "pkg_resources", "wheel", "uv"}
 COMPILERS = re.compile(r"(.*-)?(cc|c\+\+|gcc|g\+\+|cpp|clang|as|ld|make|rustc|cargo|go)(-?\d.*)?")
@@ -67,7 +67,7 @@ def _everything(image: Image) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def test_it_runs_the_hub_when_nothing_else_is_said(image: Image) -> None:
-    """A pod needs neither command nor args nor environment; `args` alone are those of dphub, whose name is found."""
+    """A pod needs no command, args or environment; `args` alone are passed to dphub, which is found by name."""
     config = image.config
     assert (config["Entrypoint"], config["Cmd"]) == (["/opt/dphub/bin/dphub"], ["run"])
     assert config["User"] == ""
@@ -77,7 +77,7 @@ def test_it_runs_the_hub_when_nothing_else_is_said(image: Image) -> None:
 
 
 def test_it_says_what_it_is(image: Image) -> None:
-    """The labels that registries show, with the version of the hub inside."""
+    """The labels that registries show are there, with the version of the hub inside."""
     labels = {name: value for name, value in image.config["Labels"].items() if name.startswith("org.opencontainers.")}
     assert labels == {
         "org.opencontainers.image.title": "Device Plugin Hub",
@@ -88,7 +88,7 @@ def test_it_says_what_it_is(image: Image) -> None:
 
 
 async def test_every_package_is_the_locked_one(start_pod: StartPod) -> None:
-    """What is installed is what container/requirements.txt lists and the hub, in exactly those versions."""
+    """It has exactly what container/requirements.txt lists, in those versions, and the hub."""
     text = lock.RUNTIME.read_text(encoding="utf-8")
     locked = {canonicalize_name(name): version for name, version in re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)}
     facts = await _facts(start_pod)
@@ -107,7 +107,7 @@ def test_nothing_in_it_installs_or_compiles(image: Image) -> None:
 
 
 async def test_all_bytecode_is_there_for_good(image: Image, start_pod: StartPod) -> None:
-    """Every module that can be imported is compiled, for the Python inside, whatever becomes of the files' dates."""
+    """Every importable module is compiled for the Python inside, and stays so if the files' dates change."""
     facts = await _facts(start_pod)
     directories = [image.files / each.removeprefix("/") for each in facts["path"]]
     modules = {module for directory in directories for module in directory.rglob("*.py")}
@@ -128,7 +128,7 @@ async def test_no_start_compiles_anything(start_pod: StartPod) -> None:
 
 
 def test_no_process_gains_rights_from_it(image: Image) -> None:
-    """No setuid program, no file capability, no device file, nothing that everybody may write but /tmp and its like."""
+    """It has no setuid program, no file capability and no device file; only /tmp and the like are world-writable."""
     for path, found in _everything(image):
         kind, mode = stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode)
         assert kind in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}, path

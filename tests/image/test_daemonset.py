@@ -9,7 +9,7 @@ from tests.image.pod import GRACE, StartPod
 
 
 async def test_its_pod_serves_a_node(node: Path, start_pod: StartPod) -> None:
-    """The manifest's mounts, arguments and rights are enough: resources register, and the kubelet's probes succeed."""
+    """The manifest's mounts, arguments and privileges suffice: resources register, and the probes succeed."""
     manifest = read_base()
     wanted = pod_of(manifest, node / "host")
     async with FakeKubelet(node / "host/var/lib/kubelet/device-plugins") as kubelet:

@@ -1,4 +1,4 @@
-"""What each mount and each right of the pod is for: without it, something named here fails.
+"""What each mount and each privilege of the pod is needed for: without it, something named here fails.
 
 The node has simulated GPUs and adapters. The pod is that of the manifests, with this image in it.
 """
@@ -37,13 +37,13 @@ KERNEL_LOG = (1, 11)
 """The number of a device that exists on every machine, and that runtimes assign to no container."""
 
 DEVICE_NODES = {"null": (1, 3), "zero": (1, 5), "urandom": (1, 9)}
-"""What every program expects in /dev."""
+"""The device nodes that every program expects in /dev."""
 
 ENDS = {
     "config": "/etc/dphub/circus.ini: no such file",
     "run": "/run/dphub: cannot be used as the run directory",
 }
-"""What a hub says that ends because a mount is missing."""
+"""What a hub logs that exits because a mount is missing."""
 
 SHOWS = {
     "device-plugins": "there is no kubelet at /var/lib/kubelet/device-plugins",
@@ -99,7 +99,7 @@ async def kubelet(host: Path) -> AsyncIterator[FakeKubelet]:
 
 
 def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
-    """The pod, without one of its volumes."""
+    """Return the pod, without one of its volumes."""
     without_volume(manifest, without)
     wanted = pod_of(manifest, host)
     # The simulated driver looks for the node's GPUs there.
@@ -108,7 +108,7 @@ def _wanted(host: Path, manifest: dict[str, Any], without: str = "") -> Wanted:
 
 
 async def _status(pod: Pod) -> str:
-    """What `dphub status` shows, with one blank between words."""
+    """Return what `dphub status` shows, with one blank between words."""
     return " ".join((await pod.exec("dphub", "status"))[1].split())
 
 
@@ -138,7 +138,7 @@ async def test_with_all_of_them_nothing_fails(kubelet: FakeKubelet, start_pod: S
 
 
 async def test_only_root_reaches_the_pods_sockets(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """The plugins' sockets beside the kubelet's, and the run directory with the control sockets, are for root alone."""
+    """Only root can use the plugins' sockets next to the kubelet's, and the run directory with its control sockets."""
     start_pod(_wanted(host, read_base()))
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     sockets = [*(host / "var/lib/kubelet/device-plugins").glob(f"{POD_NAME}-*.sock")]
@@ -160,7 +160,7 @@ async def test_the_pod_has_one_socket_on_the_network(kubelet: FakeKubelet, start
 
 
 def _lines(table: Path) -> list[str]:
-    """The sockets in one of the kernel's tables; IPv6 may be off."""
+    """Return the sockets in one of the kernel's tables; IPv6 may be off."""
     return table.read_text().splitlines()[1:] if table.exists() else []
 
 
@@ -173,7 +173,7 @@ async def test_what_fails_without_a_mount(kubelet: FakeKubelet, start_pod: Start
 
 @pytest.mark.parametrize("volume", ENDS)
 async def test_what_the_hub_cannot_start_without(start_pod: StartPod, host: Path, volume: str) -> None:
-    """It ends with an error that names the file or directory."""
+    """The hub exits with an error that names the file or directory."""
     (host / "var/lib/kubelet/device-plugins").mkdir(parents=True)
     (host / "var/lib/kubelet/pod-resources").mkdir()
     pod = start_pod(_wanted(host, read_base(), without=volume))
@@ -231,7 +231,7 @@ async def test_only_resets_can_write_to_sys(start_pod: StartPod, host: Path, nam
 
 
 def _mps(host: Path, without: str = "") -> Wanted:
-    """The pod with MPS, and the simulated daemon."""
+    """Run the pod with MPS, and the simulated daemon."""
     shutil.copy(Path(__file__).parents[1] / "simulators/nvml/nvidia-cuda-mps-control", host / "usr/bin")
     (host.parent / "config/gpu.yaml").write_text(MPS_CONFIG)
     wanted = _wanted(host, component("mps"), without)
@@ -255,7 +255,7 @@ async def test_mps_fails_without_its_directory(start_pod: StartPod, host: Path) 
 
 
 async def test_mps_fails_without_its_shared_memory(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """The daemons' shared memory would be in the node's /dev, which is read-only and which no container sees."""
+    """The daemons' shared memory would be in the node's /dev, which is read-only and invisible to containers."""
     pod = start_pod(_mps(host, "mps-shm"))
     await kubelet.wait_for(GPU, 16, GRACE)
     code, said = await pod.exec("touch", "/dev/shm/memory")  # noqa: S108 - the pod's
@@ -266,7 +266,7 @@ async def test_mps_fails_without_its_shared_memory(kubelet: FakeKubelet, start_p
 async def test_device_information_needs_its_directory(
     kubelet: FakeKubelet, start_pod: StartPod, host: Path, without: str
 ) -> None:
-    """With `multus`, the files are on the node; without the mount they are missing, and containers start."""
+    """With `multus`, the node has the files; without the mount they are missing, and containers still start."""
     (host.parent / "config/ib.yaml").write_text(IB_CONFIG)
     start_pod(_wanted(host, component("multus"), without))
     await kubelet.wait_for("intel.com/x", 1, GRACE)
@@ -276,7 +276,7 @@ async def test_device_information_needs_its_directory(
 
 
 async def test_an_unprivileged_pod_serves_adapters(kubelet: FakeKubelet, start_pod: StartPod, host: Path) -> None:
-    """It has no capability, gains none, opens no device file, and sees no file of the node but its mounts."""
+    """It has no capability, gains none, opens no device file, and sees only its mounts of the node's files."""
     pod = start_pod(_wanted(host, component("unprivileged")))
     await kubelet.wait_for(ADAPTER, 1, GRACE)
     await kubelet.admit("trainer", {ADAPTER: 1})

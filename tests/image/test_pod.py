@@ -30,7 +30,7 @@ cmd = python -m hub.plugin own.py:Own
 
 
 def _listed(kubelet: FakeKubelet) -> set[str]:
-    """The resources that the kubelet that runs now has heard of."""
+    """Return the resources that the running kubelet knows."""
     return {update.resource for update in kubelet.lists() if update.start == kubelet.starts}
 
 
@@ -41,7 +41,7 @@ async def _all_listed(kubelet: FakeKubelet) -> None:
 async def test_a_node_goes_through_its_day(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
-    """Everything registers, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""
+    """All resources register, a pod gets its devices, a kubelet's restart is survived, and SIGTERM ends it in time."""
     pod = start_pod(Wanted(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -62,7 +62,7 @@ async def test_a_node_goes_through_its_day(
 async def test_it_writes_nowhere_but_in_its_volumes(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """Even where its root file system could be written, nothing is: not bytecode, not a temporary file."""
+    """Even where it could write to its root file system, it writes neither bytecode nor temporary files."""
     pod = start_pod(Wanted(volumes=volumes, read_only=False))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -76,7 +76,7 @@ async def test_it_writes_nowhere_but_in_its_volumes(
 async def test_a_pod_that_can_only_read_asks_the_hub(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """As the pod of `helm test` does: no capability, and the run directory alone, read-only."""
+    """The pod of `helm test` does so: it has no capability, and only the run directory, read-only."""
     start_pod(Wanted(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -87,7 +87,7 @@ async def test_a_pod_that_can_only_read_asks_the_hub(
 
 
 async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]) -> None:
-    """`kubectl exec` finds dphub by its name, and what it says is about this node, the pods included."""
+    """`kubectl exec` finds dphub by its name, and its output is about this node, including the pods."""
     pod = start_pod(Wanted(volumes=volumes))
     await kubelet.wait_for(STUB, 4, GRACE)
     await _all_listed(kubelet)
@@ -101,7 +101,7 @@ async def test_commands_work_by_exec(kubelet: FakeKubelet, start_pod: StartPod, 
 async def test_the_health_check_distinguishes_a_running_hub_from_a_hung_one(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], image: Image
 ) -> None:
-    """The image's own health check passes while the hub answers, and fails within its time where it does not."""
+    """The image's own health check passes while the hub answers, and fails within its time limit if it hangs."""
     check = image.config["Healthcheck"]
     kind, *command = check["Test"]
     assert kind == "CMD"
@@ -122,7 +122,7 @@ async def test_the_health_check_distinguishes_a_running_hub_from_a_hung_one(
 async def test_processes_without_a_parent_leave_no_zombie(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path]
 ) -> None:
-    """The hub is the first process of its pod, so whatever loses its parent there is its own to clean away."""
+    """The hub is the first process of its pod, so it reaps every process that loses its parent there."""
     pod = start_pod(Wanted(volumes=volumes))
     await _all_listed(kubelet)
     before = {process.pid for process in pod.processes()}
@@ -137,7 +137,7 @@ async def test_processes_without_a_parent_leave_no_zombie(
 async def test_a_mounted_directory_brings_configuration_and_plugins(
     kubelet: FakeKubelet, start_pod: StartPod, volumes: dict[str, Path], node: Path
 ) -> None:
-    """A circus.ini in /etc/dphub is used in place of the shipped one, and so are plugins that lie beside it."""
+    """A circus.ini in /etc/dphub replaces the shipped one, and plugins next to it are found."""
     mounted = node / "config"
     mounted.mkdir()
     (mounted / "circus.ini").write_text(OWN_CONFIG)

@@ -1,4 +1,4 @@
-"""Nodes with AMD GPUs that are not there: sysfs, KFD's topology and device files as the driver makes them."""
+"""Nodes with simulated AMD GPUs: sysfs, KFD's topology and device files as the driver makes them."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ class SimulatedCard:
 
     @property
     def partitions(self) -> int:
-        """How many partitions its mode gives it: in mode CPX each of its compute dies is one."""
+        """Return how many partitions its mode gives it: in mode CPX each of its compute dies is one."""
         return self.xccs if self.compute == "CPX" else _PARTITIONS[self.compute]
 
     @property
@@ -135,7 +135,7 @@ class AmdTree:
         return card
 
     def partition(self, pci: str, compute: str, memory: str) -> None:
-        """The card changes its mode."""
+        """Change the mode of the card."""
         card = self.cards[pci]
         card.compute, card.memory = compute, memory
         if compute:
@@ -144,17 +144,17 @@ class AmdTree:
         self._build_topology()
 
     def show(self, pci: str) -> None:
-        """KFD lists all partitions of a card again."""
+        """Let KFD list all partitions of a card again."""
         self.cards[pci].hidden.clear()
         self._build_topology()
 
     def hide(self, pci: str, *partitions: int) -> None:
-        """KFD no longer lists these partitions of a card."""
+        """Let KFD no longer list these partitions of a card."""
         self.cards[pci].hidden.update(partitions)
         self._build_topology()
 
     def remove(self, pci: str) -> None:
-        """The card is gone, with the device files of all its partitions."""
+        """Remove the card, with the device files of all its partitions."""
         card = self.cards.pop(pci)
         for directory in (self._driver, self._bus):
             (directory / pci).unlink()
@@ -168,12 +168,12 @@ class AmdTree:
         self._build_topology()
 
     def remove_kfd(self) -> None:
-        """The driver is loaded without its compute part."""
+        """Load the driver without its compute part."""
         shutil.rmtree(self.root / "sys/class/kfd")
         (self.root / "dev/kfd").unlink()
 
     def fill(self, pid: int, pci: str, size: int, partition: int = 0, name: str = "python3") -> None:
-        """A process holds this many bytes of a GPU."""
+        """Let a process hold this many bytes of a GPU."""
         for card in self.cards.values():
             for number, _ in card.parts:
                 held = size if (card.pci, number) == (pci, partition) else 0
@@ -182,7 +182,7 @@ class AmdTree:
             self._put(f"proc/{pid}/comm", name)
 
     def exit(self, pid: int) -> None:
-        """A process exits."""
+        """Let a process exit."""
         shutil.rmtree(self.root / f"sys/class/kfd/kfd/proc/{pid}")
         shutil.rmtree(self.root / f"proc/{pid}", ignore_errors=True)
 
@@ -212,7 +212,7 @@ class AmdTree:
         return self.root / "sys/class/kfd/kfd/topology"
 
     def _build_topology(self) -> None:
-        """KFD numbers its nodes again when GPUs come and go."""
+        """Number KFD's nodes again, as when GPUs come and go."""
         if self._changing:
             return
         shutil.rmtree(self._topology / "nodes", ignore_errors=True)

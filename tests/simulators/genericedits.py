@@ -1,4 +1,4 @@
-"""Random changes of a node with devices, and the devices that there are after each."""
+"""Random changes of a node with devices, and the devices after each change."""
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Edits:
 
     @property
     def expected(self) -> set[Offered]:
-        """All devices that there are."""
+        """Return all devices that are there."""
         return {*self._serial(), *self._linked(), *self._pairs(), *self._groups()}
 
     @property

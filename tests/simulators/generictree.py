@@ -1,4 +1,4 @@
-"""Nodes with devices that are not there: /dev and sysfs as the kernel and udev make them."""
+"""Nodes with simulated devices: /dev and sysfs as the kernel and udev make them."""
 
 import shutil
 from pathlib import Path
@@ -18,19 +18,19 @@ class GenericTree:
             (root / directory).mkdir(parents=True)
 
     def file(self, name: str) -> None:
-        """A file in /dev that sysfs does not know."""
+        """Make a file in /dev that sysfs does not know."""
         path = self.root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
     def link(self, name: str, target: str) -> None:
-        """A link in /dev, such as udev makes them."""
+        """Make a link in /dev, as udev does."""
         path = self.root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target)
 
     def virtual(self, name: str, subsystem: str = "misc") -> Path:
-        """A device without hardware, such as kvm or net/tun."""
+        """Add a device without hardware, such as kvm or net/tun."""
         return self._device(self.root / "sys/devices/virtual", name, subsystem)
 
     def rename(self, device: Path, name: str) -> None:
@@ -41,14 +41,14 @@ class GenericTree:
         self._link(link.with_name(name), device.rename(device.with_name(name)))
 
     def udev(self, device: Path, number: str, **properties: str) -> None:
-        """What udev has found out about a device with a file of this number, such as "c188:0"."""
+        """Set what udev has found out about a device with a file of this number, such as "c188:0"."""
         (device / "dev").write_text(f"{number[1:]}\n")
         path = self.root / "run/udev/data" / number
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(["I:1\n", *(f"E:{name}={value}\n" for name, value in properties.items())]))
 
     def platform(self, name: str, subsystem: str) -> Path:
-        """A device of the board, such as ttyS0."""
+        """Add a device of the board, such as ttyS0."""
         owner = self.root / f"sys/devices/platform/{name}-parent"
         owner.mkdir(parents=True)
         (owner / "uevent").touch()
@@ -66,7 +66,7 @@ class GenericTree:
         group: int | None = None,
         noiommu: bool = False,
     ) -> Path:
-        """A PCI function, and the file of its IOMMU group."""
+        """Add a PCI function, and the file of its IOMMU group."""
         function = self.root / f"sys/devices/pci{address[:7]}/{address}"
         function.mkdir(parents=True)
         facts = {"vendor": f"0x{vendor}", "device": f"0x{device}", "class": f"0x{kind}", "numa_node": str(numa)}
@@ -82,7 +82,7 @@ class GenericTree:
         return function
 
     def bind(self, function: Path, driver: str) -> None:
-        """A driver takes a function, or lets go of it."""
+        """Let a driver take a function, or release it."""
         (function / "driver").unlink(missing_ok=True)
         if driver:
             directory = self.root / f"sys/bus/pci/drivers/{driver}"
@@ -99,7 +99,7 @@ class GenericTree:
         number: int = 4,
         numa: int = -1,
     ) -> Path:
-        """A USB device with one interface."""
+        """Add a USB device with one interface."""
         bus, _, chain = port.partition("-")
         controller = self.root / f"sys/devices/pci0000:00/0000:00:14.{bus}"
         if not controller.exists():
@@ -125,12 +125,12 @@ class GenericTree:
         return path
 
     def part(self, owner: Path, name: str, subsystem: str, **attributes: str) -> Path:
-        """A device that is part of a function or of the first interface of a USB device, and its file."""
+        """Add a device that is part of a function or of the first interface of a USB device, and its file."""
         interface = owner / f"{owner.name}:1.0"
         return self._device(interface if interface.exists() else owner, name, subsystem, **attributes)
 
     def remove(self, device: Path) -> None:
-        """A device is removed, with its parts and their files."""
+        """Remove a device, with its parts and their files."""
         files = [line for path in device.rglob("uevent") for line in path.read_text().splitlines()]
         for link in [link for link, target in self._links.items() if f"{target}/".startswith(f"{device}/")]:
             del self._links[link]

@@ -1,4 +1,4 @@
-"""Nodes with Intel GPUs that are not there: sysfs and device files as the kernel makes them."""
+"""Nodes with simulated Intel GPUs: sysfs and device files as the kernel makes them."""
 
 import os
 import re
@@ -49,7 +49,7 @@ class IntelTree:
         meis: int = 0,
         max_vfs: int = 0,
     ) -> None:
-        """A GPU; `card` is the number of its card, by default the lowest that is free."""
+        """Add a GPU; `card` is the number of its card, by default the lowest free one."""
         function = self.root / f"sys/devices/pci0000:{pci[5:7]}/{pci}"
         function.mkdir(parents=True)
         self._functions[pci] = function
@@ -63,7 +63,7 @@ class IntelTree:
             self.bind(pci, driver, card=card, meis=meis)
 
     def bind(self, pci: str, driver: str = I915, *, card: int | None = None, meis: int = 0) -> None:
-        """A driver takes the GPU, and makes its files."""
+        """Let a driver take the GPU, and make its files."""
         function = self._functions[pci]
         self._drivers[pci] = driver
         target = self.root / "sys/bus/pci/drivers" / driver
@@ -86,7 +86,7 @@ class IntelTree:
             self._put(f"dev/mei{mei}")
 
     def unbind(self, pci: str) -> None:
-        """The driver lets go of the GPU: its files are gone, the function stays."""
+        """Let the driver release the GPU: its files are gone, the function stays."""
         function = self._functions[pci]
         for path in list((function / "drm").glob("*")):
             (self.root / "sys/class/drm" / path.name).unlink()
@@ -102,7 +102,7 @@ class IntelTree:
         self._drivers.pop(pci, None)
 
     def remove(self, pci: str) -> None:
-        """The GPU is gone, and its virtual functions with it."""
+        """Remove the GPU, and its virtual functions with it."""
         self.divide(pci, 0)
         self.unbind(pci)
         (self.root / "sys/bus/pci/devices" / pci).unlink()
@@ -116,7 +116,7 @@ class IntelTree:
         shutil.rmtree(function)
 
     def divide(self, pci: str, count: int, *, driver: str = "") -> None:
-        """An administrator divides a GPU into virtual functions, by default with the driver of the physical one."""
+        """Divide a GPU into virtual functions, as an administrator does, by default with the physical one's driver."""
         function = self._functions[pci]
         for link in list(function.glob("virtfn*")):
             self.remove(link.readlink().name)
@@ -136,7 +136,7 @@ class IntelTree:
             self._link(self._functions[name], function / f"virtfn{number}")
 
     def set_temperature(self, pci: str, celsius: float, label: str = "") -> None:
-        """A temperature as the driver shows it: xe gives each a label, i915 has only one."""
+        """Set a temperature as the driver shows it: xe gives each a label, i915 has only one."""
         number = {"": 1, "pkg": 2, "vram": 3}.get(label, 4)
         directory = self._functions[pci] / "hwmon/hwmon3"
         directory.mkdir(parents=True, exist_ok=True)
@@ -145,37 +145,37 @@ class IntelTree:
             (directory / f"temp{number}_label").write_text(f"{label}\n")
 
     def leave_framebuffer(self, pci: str) -> None:
-        """The file of the firmware's framebuffer is gone, as soon as a driver has taken the GPU; its link stays."""
+        """Remove the file of the firmware's framebuffer, as when a driver has taken the GPU; its link stays."""
         name = f"pci-{pci}-platform-simple-framebuffer.0-card"
         self._link(self.root / "dev/dri/card99", self.root / "dev/dri/by-path" / name)
 
     def path(self, pci: str, name: str) -> Path:
-        """A file in the directory of a function."""
+        """Return a file in the directory of a function."""
         return self._functions[pci] / name
 
     def driver(self, pci: str) -> str:
-        """The driver of a GPU; empty if none is bound."""
+        """Return the driver of a GPU; empty if none is bound."""
         return self._drivers.get(pci, "")
 
     def vfs(self, pci: str) -> list[str]:
-        """The virtual functions of a GPU."""
+        """Return the virtual functions of a GPU."""
         return sorted(link.readlink().name for link in self._functions[pci].glob("virtfn*"))
 
     def files(self, pci: str) -> list[str]:
-        """The device files of a GPU."""
+        """Return the device files of a GPU."""
         return sorted(f"/dev/dri/{path.name}" for path in (self._functions[pci] / "drm").glob("*"))
 
     def meis(self, pci: str) -> list[str]:
-        """The device files of a GPU's management engines."""
+        """Return the device files of a GPU's management engines."""
         return sorted(f"/dev/{path.name}" for path in self._functions[pci].glob("*.mei-*/mei/*"))
 
     def links(self, pci: str) -> list[str]:
-        """The links to the device files of a GPU, as udev makes them."""
+        """Return the links to the device files of a GPU, as udev makes them."""
         kinds = [re.sub("D?[0-9]+", "", Path(file).name) for file in self.files(pci)]
         return [f"/dev/dri/by-path/pci-{pci}-{kind}" for kind in kinds]
 
     def _free(self, kind: str, first: int) -> int:
-        """The lowest number that is free, as the kernel counts."""
+        """Return the lowest free number, as the kernel counts."""
         directory = self.root / ("dev" if kind == "mei" else "sys/class/drm")
         return next(number for number in range(first, first + 1000) if not (directory / f"{kind}{number}").exists())
 
@@ -195,7 +195,7 @@ class IntelTree:
 
 
 def _virtual(pci: str, number: int) -> str:
-    """The address of a virtual function: the ones after that of its physical function."""
+    """Return the address of a virtual function, which follows that of its physical function."""
     bus, slot, function = pci[:-5], int(pci[-4:-2], 16), int(pci[-1])
     place = 8 * slot + function + 1 + number
     return f"{bus}:{place // 8:02x}.{place % 8}"

@@ -15,7 +15,7 @@ import msgspec
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MOST_BYTES = 4096
-"""Of a script's output, so many bytes are read."""
+"""How many bytes of a script's output are read."""
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +91,7 @@ def seconds(duration: str) -> float:
 
 @dataclass
 class Detector:
-    """Runs the rules of a monitor, each when it is asked to.
+    """Runs the rules of a monitor, each on request.
 
     Args:
         monitor: The monitor.

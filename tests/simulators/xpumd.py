@@ -1,4 +1,4 @@
-"""Intel's XPU Manager daemon as others see it: its socket, on which it streams the health of GPUs."""
+"""Intel's XPU Manager daemon as clients see it: its socket, on which it streams the health of GPUs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -86,7 +86,7 @@ class Xpumd:
         self.socket.unlink(missing_ok=True)
 
     async def report(self, health: Mapping[str, Health]) -> None:
-        """Send the health of these GPUs to all who watch, now and when they begin to."""
+        """Send the health of these GPUs to all clients that watch, now and when they begin to."""
         await self.send(response(health))
 
     async def send(self, message: bytes) -> None:

@@ -31,7 +31,7 @@ from tests.simulators.generictree import GenericTree
 from tests.simulators.rdma.tree import RdmaTree
 
 ODD_NAMES = ("\xff", "mlx5_\u00b2", "mlx5_\xd9\xa1", "a\x1bb", "x" * 200, "0", "-1", "1e3", ".hidden", "a b\n")
-"""Names of files, as bytes; some are digits that are no ASCII."""
+"""Names of files, as bytes; some have digits that are not ASCII."""
 
 PF, VF, OTHER = "0000:07:00.0", "0000:07:00.1", "0000:87:00.0"
 
@@ -91,7 +91,7 @@ class RdmaTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one device affects no other one, and never the scan."""
+        """Scan: what is wrong with one device affects no other one, and never the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = IB(self._settings, host, Runtime())
@@ -101,7 +101,7 @@ class RdmaTreeTarget(Target):
         plugin.metrics()
         read_states(host)
         with suppress(ResetFailed):
-            # Where it cannot say who uses a device, a reset fails with the reason.
+            # Where it cannot find out which processes use a device, a reset fails with the reason.
             list(Function(host, VF).holders())
         PciTree(host).upstream(VF)
 
@@ -143,7 +143,7 @@ class GenericTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one device affects no other one, and never the scan."""
+        """Scan: what is wrong with one device affects no other one, and never the whole scan."""
         self._files.change(pieces)
         host = Host(self._files.root)
         plugin = Generic(self._settings, host, Runtime())

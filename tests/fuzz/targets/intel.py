@@ -102,7 +102,7 @@ class IntelTreeTarget(Target):
         return edited_files(choices, self._valid, self._more if choices.below(3) == 2 else ())
 
     def consume(self, pieces: Input) -> None:
-        """Scan: whatever is wrong with one GPU affects no other one, and never the scan."""
+        """Scan: what is wrong with one GPU affects no other one, and never the whole scan."""
         self._files.change(pieces)
         try:
             found = scanned(Intel(self._settings, Host(self._files.root)))

@@ -24,7 +24,7 @@ PROBE_SECONDS = 60.0
 """How long a valid request may take: a process that hangs takes forever, one on a busy machine does not."""
 
 _QUIET_SECONDS = 0.05
-"""How long a client waits for more of an answer before it closes the connection."""
+"""How long a client waits for the rest of an answer before it closes the connection."""
 
 
 CONFIG = watcher("stub", "cmd = python -m hub.plugin plugins.stub:Stub\n")
@@ -206,7 +206,7 @@ class HttpRequests(LiveTarget):
             raise Fault(f"the hub answers {failed[1].decode()}")
 
     def probe(self) -> None:
-        """Ask whether the hub lives, as the kubelet does."""
+        """Ask for the hub's liveness, as the kubelet does."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PROBE_SECONDS)
             client.connect(str(self.directory / "run/dphub.http"))

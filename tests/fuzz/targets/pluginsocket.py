@@ -73,7 +73,7 @@ MESSAGES: Mapping[str, Callable[[Choices], Message]] = {
     "GetPreferredAllocation": _prefer,
     "PreStartContainer": lambda choices: wire.PreStartContainerRequest(devices_ids=_ids(choices)),
 }
-"""By method, how its message is made; without decisions, it is a plain one."""
+"""How each method's message is made; without decisions, it is a plain one."""
 
 
 class Requests(PluginSocket):
@@ -92,7 +92,7 @@ class Requests(PluginSocket):
             try:
                 call(piece.content, timeout=PROBE_SECONDS)
             except grpc.RpcError as error:
-                # gRPC itself answers bytes that are no message.
+                # gRPC itself answers bytes that are not a message.
                 is_parsed = "Error parsing message" not in (error.details() or "")
                 if error.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED} and is_parsed:
                     raise Fault(f"{piece.name} answers {error.code()}: {error.details()[:100]}") from None

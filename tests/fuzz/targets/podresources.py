@@ -39,7 +39,7 @@ def _container(choices: Choices) -> wire.ContainerResources:
 
 
 class PodResourcesAnswer(Target):
-    """An answer of any bytes counts as one, or as none; a plugin never fails for it."""
+    """An answer of any bytes counts as one, or as none; a plugin never fails because of it."""
 
     inputs = 700
 
@@ -55,7 +55,7 @@ class PodResourcesAnswer(Target):
             return self._content
 
         self._server = grpc.aio.server()
-        # Without a serializer, gRPC sends the bytes as they are.
+        # Without a serializer, gRPC sends the bytes unchanged.
         method = grpc.unary_unary_rpc_method_handler(respond)
         handler = grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"List": method})
         self._server.add_generic_rpc_handlers((handler,))

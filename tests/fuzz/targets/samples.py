@@ -1,4 +1,4 @@
-"""A run directory as it is when all is well."""
+"""The run directory of a node without problems."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ from plugins.gpu.mps.daemon import MpsLimits
 STUB = "example.com/stub"
 
 PID = 99_999_999
-"""No process: reading the memory of one would take longer than everything else."""
+"""Not a process: reading the memory of one would take longer than everything else."""
 
 _DEVICE = DeviceStatus(
     "stub-0",

@@ -1,4 +1,4 @@
-"""AMD's metrics exporter as an input of health."""
+"""AMD's metrics exporter as a source of health."""
 
 import socket
 from pathlib import Path
@@ -45,7 +45,7 @@ async def test_a_gpu_that_it_reports(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kubelet: FakeKubelet) -> None:
-    """It is not allocated for longer than a moment, although nothing changes any more."""
+    """It is allocatable for no longer than a moment, although nothing changes any more."""
     root, exporter = _two_gpus(node)
     exporter.states = STATES
     with exporter.running():
@@ -56,19 +56,19 @@ async def test_a_gpu_that_was_reported_before_the_plugin_starts(node: Node, kube
 
 @pytest.fixture
 def path(directory: Path) -> Path:
-    """Where the exporter serves."""
+    """Return where the exporter serves."""
     return directory / SOCKET[1:]
 
 
 @pytest.fixture
 def polled(directory: Path) -> Exporter:
-    """What asks it; each poll does."""
+    """Return what asks the exporter; each poll does."""
     return Exporter(Host(directory), HealthRules(exporter=SOCKET, interval=0))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) -> None:
-    """Exporters do not answer to the name in their own description."""
+    """Exporters do not answer to the name in their own description, so both names are tried."""
     exporter = SimulatedExporter(path, method.split("/")[1])
     exporter.states = STATES
     with exporter.running():
@@ -78,7 +78,7 @@ def test_both_names_of_its_service(path: Path, polled: Exporter, method: str) ->
 
 @pytest.mark.parametrize("answer", [b"\xff", b"\x0a\x05x", b"\x0a\x01\xff"])
 def test_an_answer_that_is_not_one(path: Path, polled: Exporter, answer: bytes) -> None:
-    """It is a problem that the status shows, and no verdict; the last one counts."""
+    """The status shows the problem, and the answer is no verdict on a GPU; the last verdict still counts."""
     exporter = SimulatedExporter(path)
     exporter.states = STATES
     with exporter.running():
@@ -90,7 +90,7 @@ def test_an_answer_that_is_not_one(path: Path, polled: Exporter, answer: bytes) 
 
 
 def test_no_exporter(path: Path, polled: Exporter) -> None:
-    """It is no problem; a socket on which nothing answers is one."""
+    """A missing exporter is not a problem, but a socket on which nothing answers is one."""
     polled.poll()
     assert (polled.reports.unhealthy(), polled.problem) == (set(), "")
     path.parent.mkdir()

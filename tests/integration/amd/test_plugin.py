@@ -1,4 +1,4 @@
-"""The AMD plugin through a kubelet, on nodes that a tree of files makes up."""
+"""The AMD plugin through a kubelet, on nodes that a tree of files simulates."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ async def test_a_container_gets_its_gpus(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_a_card_is_partitioned(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin notices without a restart: the new resource comes, the old one stays with zero."""
+    """The plugin notices it without a restart: the new resource appears, the old one remains with no devices."""
     tree = AmdTree(_root(node))
     tree.add(FIRST)
     _start(node, "resource_naming_strategy: mixed")

@@ -1,4 +1,4 @@
-"""The whole node, with things that happen to it at random moments. The benchmarks do the same a thousand times."""
+"""The whole node, with faults at random moments. The benchmarks do the same a thousand times."""
 
 import secrets
 
@@ -7,7 +7,7 @@ from benchmarks.starts import kill_anything
 
 
 async def test_no_resource_is_lost_when_the_kubelet_restarts() -> None:
-    """However a kubelet ends and whenever the next one starts: all resources return, registered once with each."""
+    """However a kubelet ends and whenever the next one starts, all resources return, registered once with each."""
     seed = secrets.randbelow(2**32)
     rows = await kubelet_restarts(count=100, seed=seed)
     counts = {row.figure: row.value for row in rows[-2:]}
@@ -15,5 +15,5 @@ async def test_no_resource_is_lost_when_the_kubelet_restarts() -> None:
 
 
 async def test_every_resource_returns_when_any_process_is_killed() -> None:
-    """The hub or any plugin, killed with SIGKILL at any moment: the node is whole again by itself."""
+    """If SIGKILL ends the hub or any plugin at any moment, the node recovers by itself."""
     assert await kill_anything(count=16, seed=secrets.randbelow(2**32))

@@ -24,7 +24,7 @@ _BECOME = (
     f"--reuid={UNPRIVILEGED_ID}",
     f"--regid={UNPRIVILEGED_ID}",
     "--clear-groups",
-    # It may read everything, for the interpreter and the project may lie in root's home; it may write nothing more.
+    # It may read everything, for the interpreter and the project may be in root's home; it may write nothing else.
     "--inh-caps=+dac_read_search",
     "--ambient-caps=+dac_read_search",
 )

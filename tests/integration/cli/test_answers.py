@@ -1,4 +1,4 @@
-"""What commands say where the node, its files or the terminal are not as they should be."""
+"""What commands print if the node, its files or the terminal are not as they should be."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ TWIN = {"twin.yaml": "resources: [{name: twin.com/stub, devices: 2}]"}
 
 
 def _shell(node: OperatedNode, command: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-    """What a shell makes of it."""
+    """Return what a shell prints and exits with for a command."""
     environment = {**os.environ, "DPHUB_RUN_DIR": str(node.run_dir.path), "DPHUB": f"{sys.executable} -m hub"}
     return subprocess.run(
         ["bash", "-c", command], env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
@@ -50,7 +50,7 @@ def _unread(node: OperatedNode, command: str) -> subprocess.CompletedProcess[str
 
 
 async def test_no_traceback(node: OperatedNode) -> None:
-    """A disk that is full, a file as run directory, and a terminal that knows few characters: one line, or none."""
+    """A full disk, a file as run directory, or a terminal with few characters causes one line of output, or none."""
     file = node.directory / "circus.ini"
     full = "dphub: reading or writing failed: No space left on device\n"
     no_directory = f"{file}: not a directory, expected the hub's run directory\n"
@@ -74,7 +74,7 @@ async def test_no_traceback(node: OperatedNode) -> None:
 
 
 async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
-    """Also where a text takes several lines."""
+    """No line does so, not even where a text takes several lines."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud and we do not know why it is so loud")
     for command, width in product(("status", "devices"), (50, 55, 60)):
         said = await node.dphub(command, width=width)
@@ -82,7 +82,7 @@ async def test_no_line_ends_in_spaces(node: OperatedNode) -> None:
 
 
 async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> None:
-    """It is given up when it counts as dead, and the words say what to do."""
+    """The command stops waiting when the hub counts as dead, and says what to do."""
     assert node.hub
     hub = TargetHub(node.run_dir.path)
     node.hub.send_signal(signal.SIGSTOP)
@@ -97,7 +97,7 @@ async def test_a_hub_that_freezes_while_a_command_waits(node: OperatedNode) -> N
 
 
 async def test_a_second_cordon(node: OperatedNode) -> None:
-    """Without a reason it keeps the one there is, with one it replaces it; in both cases it says what was."""
+    """Without a reason it keeps the reason of the first one, with one it replaces it; both print what was there."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
     for words, reason, was in (
         ([], "the fan is loud", "the fan is loud"),
@@ -111,7 +111,7 @@ async def test_a_second_cordon(node: OperatedNode) -> None:
 
 
 async def test_every_new_log_level_is_logged(node: OperatedNode) -> None:
-    """Also one at which the line itself would not be."""
+    """The line about the change is logged even at a new level that hides such lines."""
     levels = ["warning", "error", "debug", "info"]
     for level in levels:
         await node.dphub("log-level", "stub", level)
@@ -121,7 +121,7 @@ async def test_every_new_log_level_is_logged(node: OperatedNode) -> None:
 
 
 async def test_a_reset_does_not_hide_what_is_left(node: OperatedNode) -> None:
-    """A device that is cordoned is reset, and still not used until it is uncordoned."""
+    """A cordoned device is reset, and remains unavailable until it is uncordoned."""
     await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
     said = await node.dphub("reset", "stub-1")
     remedy = f"dphub uncordon '{STUB} stub-1'"
@@ -130,7 +130,7 @@ async def test_a_reset_does_not_hide_what_is_left(node: OperatedNode) -> None:
 
 
 async def test_a_device_by_its_resource(node: OperatedNode) -> None:
-    """Every device can be called so, "RESOURCE ID", whatever else it is called."""
+    """Every device has the name "RESOURCE ID", in addition to its other names."""
     for resource, name in ((GPU, node.gpus.gpus[0].uuid), (HCA, node.hcas.pci("mlx5_0")), (STUB, "stub-0")):
         said = await node.dphub("cordon", f"{resource} {name}")
         assert said.code == 0, said
@@ -155,7 +155,7 @@ async def test_plugins_that_do_not_answer() -> None:
 
 
 async def test_a_device_that_the_other_hub_serves() -> None:
-    """In an upgrade whose plugin does not serve yet, the command says where to ask."""
+    """During an upgrade, while the new plugin does not serve yet, the command says which hub to ask."""
     async with operated() as node:
         older = node.run_dir
         config = node.directory / "circus.ini"
@@ -182,7 +182,7 @@ async def test_health_without_http(node: OperatedNode) -> None:
 
 
 async def test_an_interrupted_follow(node: OperatedNode) -> None:
-    """It ends without a word."""
+    """It ends without any output."""
     command = (sys.executable, "-m", "hub", "logs", "-f", "-n", "1", "--run-dir", str(node.run_dir.path))
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     async with started(*command, **pipes) as process:

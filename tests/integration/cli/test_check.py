@@ -21,7 +21,7 @@ def _write(directory: Path, **files: str) -> None:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    """Each plugin is named, and nothing is made in the directory."""
+    """Each plugin is named, and nothing is created in the directory."""
     _write(
         tmp_path, circus_ini="[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub\n[watcher:b]\ncmd = sleep 9\n"
     )
@@ -32,7 +32,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 
 def test_every_plugin_with_a_mistake_is_reported(tmp_path: Path) -> None:
-    """A bad key, a variable with a bad value, a class and a program that are not there, all in one run."""
+    """A bad key, a variable with a bad value, a missing class and a missing program are all reported in one run."""
     _write(
         tmp_path,
         a_yaml="resources: [{name: example.com/x, devises: 3}]",
@@ -65,7 +65,7 @@ cmd = python -m hub.plugin plugins.stub:Stub
 
 
 def test_a_wrong_argument_does_not_disclose_its_value(tmp_path: Path) -> None:
-    """After `dphub reload`, the mistake is in the status, which anyone may read."""
+    """After `dphub reload`, the mistake is in the status, which all users may read."""
     words = "--token=hunter2 --password hunter2 -phunter2 hunter2 '--password hunter2' --token:hunter2 -=hunter2"
     _write(tmp_path, circus_ini=f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub {words}\n")
     done = _check(tmp_path)
@@ -75,7 +75,7 @@ def test_a_wrong_argument_does_not_disclose_its_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["--help=hunter2", "-hunter2", "$(circus.env.x)"])
 def test_a_flag_that_takes_no_value_does_not_disclose_one(tmp_path: Path, words: str) -> None:
-    """As above; a password may also come from a variable, or begin like a flag."""
+    """The same holds if a password comes from a variable, or begins like a flag."""
     _write(
         tmp_path,
         circus_ini=f"[watcher:a]\ncmd = python -m hub.plugin plugins.stub:Stub {words}\n[env]\nx = --check=hunter2\n",
@@ -95,7 +95,7 @@ def test_a_command_that_its_variables_break(tmp_path: Path, value: str) -> None:
 
 
 def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
-    """The same words, and no plugin is looked at."""
+    """The check reports it in the same words, and checks no plugin."""
     _write(tmp_path, circus_ini="[watcher:a]\ncmd = sleep 9\nnumproceses = 2\n")
     done = _check(tmp_path)
     assert done.returncode == Exit.USAGE
@@ -104,7 +104,7 @@ def test_a_circus_ini_that_dphub_run_would_refuse(tmp_path: Path) -> None:
 
 
 def test_the_file_of_one_plugin(tmp_path: Path) -> None:
-    """What a person does before a file goes into a ConfigMap."""
+    """A person can check it before it goes into a ConfigMap."""
     _write(tmp_path, good_yaml="version: v1\nflags: {migStrategy: mixed}", bad_yaml="version: v1\nflags: {mig: mixed}")
     good = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "good.yaml")
     assert (good.returncode, good.stdout) == (Exit.OK, "good.yaml: ok\n")
@@ -113,7 +113,7 @@ def test_the_file_of_one_plugin(tmp_path: Path) -> None:
 
 
 def test_a_host_root_that_is_not_there(tmp_path: Path) -> None:
-    """It is not taken for a node without devices."""
+    """It is not mistaken for a node without devices."""
     done = _check(tmp_path, "--plugin", "plugins.stub:Stub", "--scan", "--host-root", "no-such-directory")
     said = f"{tmp_path}/no-such-directory is not a directory, expected the node's file system"
     assert (done.returncode, said in done.stderr) == (Exit.USAGE, True), done.stderr
@@ -133,7 +133,7 @@ def test_a_plugin_that_crashes_when_it_is_made(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_crashes_when_it_is_asked(tmp_path: Path) -> None:
-    """The process that checks is the one that dies; how is said, and what it printed comes before."""
+    """The checking process crashes, not the command, which names the signal after what the process printed."""
     _write(
         tmp_path,
         odd_py="import hub, os, signal\nclass Odd(hub.Plugin):\n    resource = 'example.com/odd'\n"
@@ -147,7 +147,7 @@ def test_a_plugin_that_crashes_when_it_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_scan_for_programs(tmp_path: Path) -> None:
-    """One JSON document whatever the plugin prints: its devices, what is left out, and what is wrong."""
+    """Whatever the plugin prints, the output is one JSON document: devices, what is left out, and what is wrong."""
     _write(
         tmp_path,
         odd_py="import hub\nclass Odd(hub.Plugin):\n    resource = 'example.com/odd'\n"
@@ -166,7 +166,7 @@ def test_a_scan_for_programs(tmp_path: Path) -> None:
 
 
 def test_a_plugin_is_loaded_on_request_only(tmp_path: Path) -> None:
-    """Without --load a circus.ini is safe to check, wherever it is from, and the check says what it left out."""
+    """Without --load a circus.ini is safe to check, whatever its source, and the check says what it left out."""
     _write(tmp_path, odd_py="print('here')\n", circus_ini="[watcher:a]\ncmd = python -m hub.plugin odd.py:Odd\n")
     done = _check(tmp_path)
     note = "its code was not loaded; --load loads and checks it"
@@ -195,7 +195,7 @@ def _devices(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_a_file_would_offer(tmp_path: Path) -> None:
-    """Without a hub: `dphub devices` takes the name of a section, or a class."""
+    """`dphub devices` needs no hub for that: it takes the name of a section, or a class."""
     _write(tmp_path, stub_yaml="resources: [{name: example.com/x, devices: 2}]", wrong_yaml="resource: []")
     for name in ("stub", "plugins.stub:Stub"):
         done = _devices(tmp_path, "--plugin", name, "--scan", "stub.yaml")
@@ -237,7 +237,7 @@ def test_an_incomplete_request_for_a_scan(tmp_path: Path, words: str, error: str
 
 @pytest.mark.parametrize("flag", ["--scan", "--json"])
 def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
-    """Without a plugin the flag that is missing is named."""
+    """Without a plugin, the error names the missing flag."""
     done = _check(tmp_path, flag)
     assert (done.returncode, "need --plugin" in done.stderr) == (Exit.USAGE, True), done.stderr
 
@@ -258,14 +258,14 @@ def test_a_scan_is_of_one_plugin(tmp_path: Path, flag: str) -> None:
     ],
 )
 def test_a_mistake_is_reported_with_what_is_expected(tmp_path: Path, target: str, text: str, words: str) -> None:
-    """A name that no kubelet takes, a resource that the file does not make, a word or a class that there is not."""
+    """An invalid resource name, a resource that the file does not make, or an unknown word or class is explained."""
     _write(tmp_path, a_yaml=text)
     done = _check(tmp_path, "--plugin", target, "a.yaml")
     assert (done.returncode, words in done.stderr) == (Exit.USAGE, True), done.stderr
 
 
 def test_resources_that_the_node_names(tmp_path: Path) -> None:
-    """With MIG devices, resources are named after profiles, which are unknown before the plugin runs."""
+    """MIG devices have resources that are named after profiles, which are unknown before the plugin runs."""
     _write(tmp_path, a_yaml="{flags: {migStrategy: mixed}, dphub: {reset: {nvidia.com/mig-1g.5gb: check}}}")
     done = _check(tmp_path, "--plugin", "plugins.gpu:GPU", "a.yaml")
     assert (done.returncode, done.stdout) == (Exit.OK, "a.yaml: ok\n"), done.stderr

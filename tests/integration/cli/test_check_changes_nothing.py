@@ -1,4 +1,4 @@
-"""`dphub check --scan` looks at a node, and changes nothing on it."""
+"""`dphub check --scan` reads a node's state, and changes nothing on it."""
 
 import json
 import shutil
@@ -29,11 +29,11 @@ from plugins.ib.discovery.interfaces import set_up
 code = subprocess.run(sys.argv[1:]).returncode
 sys.exit(code or (0 if set_up("lo") else 99))
 """
-"""Run a check in a new network namespace, whose interface is down, and look whether it still is."""
+"""Run a check in a new network namespace, whose interface is down, and see whether it still is."""
 
 
 def _contents(*directories: Path) -> Mapping[Path, object]:
-    """Return all that is in these directories, and when it was last changed, except the simulator's own files."""
+    """Return everything in these directories, and when it was last changed, except the simulator's own files."""
     paths = [path for directory in directories for path in (directory, *directory.rglob("*"))]
     return {
         path: (path.lstat().st_mode, path.lstat().st_mtime_ns, path.lstat().st_ctime_ns, _content(path))
@@ -87,7 +87,7 @@ class Checked:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Checked:
-    """A node without devices."""
+    """Make a node without devices."""
     return Checked(tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_gpus(node: Checked) -> None:
 
 
 def test_gpus_whose_driver_lacks_libraries(node: Checked) -> None:
-    """What keeps containers from their devices is still reported, as far as looking shows it."""
+    """What keeps containers from their devices is still reported, as far as reading shows it."""
     SimulatedNode(node.root, "pair")
     directory = node.root / "usr/lib/x86_64-linux-gnu"
     for path in directory.iterdir():
@@ -133,12 +133,12 @@ def test_adapters(node: Checked) -> None:
 
 
 def test_the_stub(node: Checked) -> None:
-    """It is made for trials, and is no exception."""
+    """The stub is for trials, but the rule applies to it, too."""
     node.check("plugins.stub:Stub", "resources: [{name: example.com/stub, devices: 2}]")
 
 
 def test_a_plugin_of_ones_own(node: Checked) -> None:
-    """What it does in `prepare` is left out, and Python leaves no compiled code beside its files."""
+    """What it does in `prepare` is left out, and Python leaves no compiled code next to its files."""
     (node.config_dir / "names.py").write_text("RESOURCE = 'example.com/own'\n")
     (node.config_dir / "own.py").write_text(
         "import os, hub, names\nclass Own(hub.Plugin):\n    resource = names.RESOURCE\n"

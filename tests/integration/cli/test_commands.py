@@ -1,4 +1,4 @@
-"""What an operator does with a running node, and what the commands say."""
+"""What an operator does with a running node, and what the commands print."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def _stub(node: OperatedNode, number: int) -> DeviceStatus:
 
 
 async def test_restart_stop_and_start(node: OperatedNode) -> None:
-    """Each ends when its outcome is known and says so, and the other plugins keep their processes."""
+    """Each command ends when its outcome is known, and reports it; the other plugins keep their processes."""
     others = [node.plugin(name) for name in ("gpu", "ib")]
     said = await node.dphub("restart", "stub")
     assert (said.code, said.out.startswith("stub: restarted, registered after ")) == (0, True), said
@@ -49,7 +49,7 @@ async def test_restart_stop_and_start(node: OperatedNode) -> None:
 
 
 async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
-    """The containers that keep their devices, and that new pods get none until the plugin is started."""
+    """It names the containers that keep their devices, and says that new pods get none until the plugin is started."""
     pod = await node.kubelet.admit("trainer", {STUB: 1})
     (device,) = pod.held(STUB)
     said = await node.dphub("stop", "stub")
@@ -66,14 +66,14 @@ async def test_stop_says_what_holds_devices(node: OperatedNode) -> None:
 
 
 async def test_stop_while_the_use_of_devices_is_unknown(node: OperatedNode) -> None:
-    """It says so, and stops the plugin."""
+    """The command says that the use is unknown, and stops the plugin."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     said = await node.dphub("stop", "stub")
     assert (said.code, "cannot determine which containers use them: the pod" in said.out) == (0, True), said
 
 
 async def test_one_device(node: OperatedNode) -> None:
-    """Everything that is known about it, by whichever of its names; and the same as JSON."""
+    """By any of its names, all that is known about it is shown; the same is available as JSON."""
     pod = await node.kubelet.admit("trainer", {GPU: 1})
     (held,) = pod.held(GPU)
     gpu = next(each for each in node.gpus.gpus if each.uuid == held)
@@ -94,7 +94,7 @@ async def test_one_device(node: OperatedNode) -> None:
 
 
 async def test_one_device_of_several_shares() -> None:
-    """What is true of all shares once, and below it each share with its holder."""
+    """The output has once what all shares have in common, and below it each share with its holder."""
     shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
         await node.kubelet.admit("trainer", {GPU: 1})
@@ -105,7 +105,7 @@ async def test_one_device_of_several_shares() -> None:
 
 
 async def test_a_name_that_is_nearly_right(node: OperatedNode) -> None:
-    """Plugins, resources, devices and hubs: what was probably meant is said."""
+    """For plugins, resources, devices and hubs, the error suggests the name that was probably meant."""
     for words, meant in [
         (["restart", "stbu"], "did you mean stub?"),
         (["logs", "gpuu"], "did you mean gpu?"),
@@ -118,14 +118,14 @@ async def test_a_name_that_is_nearly_right(node: OperatedNode) -> None:
 
 
 async def test_a_restart_without_a_kubelet(node: OperatedNode) -> None:
-    """It is not awaited forever: the command says what the plugin waits for."""
+    """The command does not wait forever: it says what the plugin is waiting for."""
     await node.kubelet.stop()
     said = await node.dphub("restart", "stub")
     assert (said.code, "but not registered (waiting for kubelet)" in said.err) == (1, True), said
 
 
 async def test_what_is_not_there(node: OperatedNode) -> None:
-    """A plugin, a device or a level that does not exist is named, with those that do; nothing happens."""
+    """A missing plugin, device or level is named, with those that exist; nothing is changed."""
     for words, expected in [
         (["restart", "gpus"], "there is no plugin gpus; the plugins are gpu, ib, stub"),
         (["status", "gpus"], "there is no plugin gpus"),
@@ -160,7 +160,7 @@ async def test_no_hub() -> None:
 
 
 async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
-    """Every device with its place and what it is, joined with the kubelet's word on who has it."""
+    """The list has every device with its place and type, and the container that has it, as the kubelet reports."""
     pod = await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
     said = await node.dphub("devices", "--json")
     devices = {device["id"]: device for device in map(json.loads, said.out.splitlines())}
@@ -181,7 +181,7 @@ async def test_devices_and_who_holds_them(node: OperatedNode) -> None:
 
 
 async def test_the_status_counts_what_is_allocated_now(node: OperatedNode) -> None:
-    """Whatever the plugin last knew, the status agrees with the devices: after an admission, and after a removal."""
+    """Whatever the plugin last knew, the status agrees with the devices after an admission and after a removal."""
 
     async def allocated() -> object:
         said = await node.dphub("status", "gpu", "--json")
@@ -209,7 +209,7 @@ async def test_devices_without_pod_resources(node: OperatedNode) -> None:
 
 
 async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
-    """A cordoned device stays with its container and goes to no other; only uncordon ends that, no restart does."""
+    """A cordoned device stays with its container and goes to no other; only uncordon ends that, not a restart."""
     await node.kubelet.admit("early", {STUB: 4})
     said = await node.dphub("cordon", "stub-1", "--reason", "fan is loud")
     assert (said.code, "default/early/main keeps it" in said.out) == (0, True), said
@@ -241,7 +241,7 @@ async def test_a_cordon_holds_across_everything(node: OperatedNode) -> None:
 
 
 async def test_a_cordoned_device_that_is_gone(node: OperatedNode) -> None:
-    """It can be uncordoned by its name although it is not there."""
+    """It can be uncordoned by its name although it is gone."""
     await node.dphub("cordon", "stub-3")
     node.stub_faults(devices={STUB: 3})
     await node.kubelet.wait_for(STUB, 3)
@@ -252,7 +252,7 @@ async def test_a_cordoned_device_that_is_gone(node: OperatedNode) -> None:
 
 
 async def test_a_cordon_takes_all_shares() -> None:
-    """A GPU that is shared out is cordoned as a whole, by its PCI address."""
+    """A shared GPU is cordoned as a whole, by its PCI address."""
     shared = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     async with operated(gpus="pair", files={"gpu.yaml": shared}, wanted={GPU: 8}) as node:
         said = await node.dphub("cordon", node.gpus.gpus[1].pci)
@@ -280,7 +280,7 @@ async def test_reset(node: OperatedNode) -> None:
 
 
 async def test_no_container_gets_a_device_while_it_is_reset(node: OperatedNode) -> None:
-    """From the question who has it until the end of the reset, the kubelet does not give it away."""
+    """From the check which container has it until the end of the reset, the kubelet does not allocate it."""
     node.stub_faults(reset={"stub-0": {"seconds": 1}})
     reset = node.dphub("reset", "stub-0")
     said, _ = await asyncio.gather(reset, node.kubelet.wait_for(STUB, 3))
@@ -289,7 +289,7 @@ async def test_no_container_gets_a_device_while_it_is_reset(node: OperatedNode) 
 
 
 async def test_logs_and_levels(node: OperatedNode) -> None:
-    """The latest lines of a plugin, with what the hub says about it; the level changes at once, until a restart."""
+    """The command shows a plugin's latest lines, including the hub's; a level applies at once, until a restart."""
     said = await node.dphub("log-level", "stub", "debug")
     assert said.code == 0, said
     await node.kubelet.admit("trainer", {STUB: 1})
@@ -320,7 +320,7 @@ async def test_following_logs(node: OperatedNode) -> None:
 
 
 async def test_watching_the_status(node: OperatedNode) -> None:
-    """It keeps itself up to date, until interrupted."""
+    """The status keeps itself up to date until it is interrupted."""
     async with node.running("status", "--watch") as lines:
         await lines.until("No problems")
         node.stub_faults(unhealthy={"stub-2": "pulled out"})

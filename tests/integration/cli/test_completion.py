@@ -1,4 +1,4 @@
-"""What a shell completes, asked as bash asks."""
+"""What a shell completes, requested as bash does."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
-    """The files that a hub has left, which does not run."""
+    """Make the files that a hub has left, which is no longer running."""
     run_dir = RunDir(tmp_path)
     pids = {"gpu": 11, "ib": 12, "odd": 0}
     processes = tuple(
@@ -62,7 +62,7 @@ def _resource(name: str, *devices: DeviceStatus) -> ResourceStatus:
 
 
 def _asked(run_dir: Path, line: str) -> list[str]:
-    """What bash has to choose from at the end of a line."""
+    """Return what bash has to choose from at the end of a line."""
     done = subprocess.run(
         ["bash", "-c", _ASK.format(bin=DPHUB.parent), "bash", line],
         env={**os.environ, "DPHUB_RUN_DIR": str(run_dir)},
@@ -96,7 +96,7 @@ def _asked(run_dir: Path, line: str) -> list[str]:
     ],
 )
 def test_names(run_dir: RunDir, line: str, expected: list[str]) -> None:
-    """Commands, options, plugins, levels, devices, hubs, resources, topics, shells and files."""
+    """Commands, options, plugins, levels, devices, hubs, resources, topics, shells and files are completed."""
     assert _asked(run_dir.path, line) == expected
 
 
@@ -108,14 +108,14 @@ def test_a_word_with_a_colon(run_dir: RunDir) -> None:
 
 
 def test_a_word_with_a_blank(run_dir: RunDir) -> None:
-    """The members of pools have their resource in their names where their number alone is not one device."""
+    """Members of pools are completed with their resource where their number alone names more than one device."""
     assert _asked(run_dir.path, "dphub cordon rdma/o") == [r"rdma/other\ 0"]
     assert _asked(run_dir.path, "dphub cordon 'rdma/pool ") == ["rdma/pool 0", "rdma/pool 1"]
     assert _asked(run_dir.path, r"dphub cordon rdma/pool\ 1") == [r"rdma/pool\ 1"]
 
 
 def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
-    """The cordoned device, and no healthy one."""
+    """It offers the cordoned device, and no healthy one."""
     assert _asked(run_dir.path, "dphub uncordon GPU") == ["GPU-8f11"]
     assert _asked(run_dir.path, "dphub uncordon 0000:3") == ["3d:00.0"]
     assert _asked(run_dir.path, "dphub uncordon ") == ["GPU-8f11", "OLD-1"]
@@ -123,7 +123,7 @@ def test_uncordon_offers_what_it_can_release(run_dir: RunDir) -> None:
 
 @pytest.mark.parametrize("content", ["", "no json"])
 def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) -> None:
-    """Without a hub, and with a file that cannot be read, a shell completes nothing and shows no error."""
+    """Without a hub, or with a file that cannot be read, a shell completes nothing and shows no error."""
     if content:
         RunDir(tmp_path).hub_report.write_text(content)
     assert _asked(tmp_path, "dphub restart ") == []
@@ -131,7 +131,7 @@ def test_nothing_is_said_where_nothing_is_known(tmp_path: Path, content: str) ->
 
 
 def test_a_name_that_is_not_run_yet(tmp_path: Path) -> None:
-    """To complete what is typed after ./dphub, a shell asks the installed dphub and runs no file of that directory."""
+    """To complete what follows ./dphub, a shell calls the installed dphub and runs no file of that directory."""
     program = tmp_path / "dphub"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     program.chmod(0o755)
@@ -143,7 +143,7 @@ def test_a_name_that_is_not_run_yet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script(shell: str) -> None:
-    """It asks dphub; bash can read its own."""
+    """The script calls dphub, and bash can parse it."""
     script = subprocess.run([DPHUB, "completion", shell], capture_output=True, text=True, check=True).stdout
     assert f"_DPHUB_COMPLETE={shell}_complete" in script
     if reader := shutil.which(shell):
@@ -151,7 +151,7 @@ def test_the_script(shell: str) -> None:
 
 
 def test_nothing_slow_is_loaded(run_dir: RunDir) -> None:
-    """No command is completed by way of gRPC, circus or the terminal library's tables."""
+    """No completion loads gRPC, circus or the terminal library's tables."""
     ask = "import os, sys; os.environ['COMP_LINE'] = sys.argv[1]; import hub.cli.commands.completion as c; "
     ask += "c.Bash(c.cli, {}, 'dphub', '_').complete(); "
     ask += "sys.exit(str({'grpc', 'circus', 'zmq', 'tornado'} & set(sys.modules) or ''))"

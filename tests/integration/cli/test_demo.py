@@ -1,4 +1,4 @@
-"""`dphub demo`: what a person and a machine see of it."""
+"""`dphub demo`: what a person and a program see of it."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals)
 
 
 async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
-    """Ctrl-C once more while it stops changes nothing: it stops in order, and its directory is gone."""
+    """A second Ctrl-C while it stops changes nothing: it stops in order, and its directory is gone."""
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         environment = {**os.environ, "TMPDIR": directory}
@@ -100,7 +100,7 @@ async def test_impatience_with_the_demo_leaves_nothing_behind() -> None:
 
 
 def _has_pending(pid: int, number: signal.Signals) -> bool:
-    """Whether a signal waits for a process, as it does while that is suspended."""
+    """Return whether a signal is pending for a process, as it is while the process is suspended."""
     (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return bool(int(mask, 16) >> (number - 1) & 1)
 

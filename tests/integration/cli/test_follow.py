@@ -1,4 +1,4 @@
-"""`dphub logs -f` ends with what it follows."""
+"""`dphub logs -f` ends when what it follows ends."""
 
 import asyncio
 import json
@@ -31,13 +31,13 @@ def _write_last_line(run_dir: RunDir, hub: ExitStack) -> None:
 
 
 def _remove(run_dir: RunDir, _hub: ExitStack) -> None:
-    """Remove the run directory of a hub that runs."""
+    """Remove the run directory of a running hub."""
     shutil.rmtree(run_dir.path)
 
 
 @pytest.mark.parametrize(("ends", "last"), [(_write_last_line, "hub stopped"), (_remove, "hub started")])
 async def test_it_ends_with_the_hub(directory: Path, ends: Callable[[RunDir, ExitStack], None], last: str) -> None:
-    """After the last line, with a message; also when the run directory is removed."""
+    """It ends after the last line, with a message, and also when the run directory is removed."""
     run_dir = RunDir(directory / "run")
     run_dir.create()
     hub = ExitStack()

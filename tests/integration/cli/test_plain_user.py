@@ -1,4 +1,4 @@
-"""What a user who is not root can do, and which flag the error names where that is nothing."""
+"""What a user other than root can do, and which flag the error names if something is not allowed."""
 
 import asyncio
 import os
@@ -34,14 +34,14 @@ RUN_DIR_FLAG = "--run-dir or DPHUB_RUN_DIR"
 
 @pytest.fixture
 def own() -> Iterator[Path]:
-    """A directory of the user's own."""
+    """Make a directory of the user's own."""
     with own_directory() as directory:
         yield directory
 
 
 @pytest.fixture
 def closed(own: Path) -> Iterator[Path]:
-    """A directory that the user may read, and write nothing in."""
+    """Make a directory that the user may read but not write to."""
     directory = own / "closed"
     directory.mkdir()
     directory.chmod(0o555)
@@ -65,19 +65,19 @@ def _running(*words: str | Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_demo() -> None:
-    """It runs from its first step to its last."""
+    """The demo runs from its first step to its last."""
     ended = dphub("demo", "--json")
     assert (ended.returncode, '"The hub stops"' in ended.stdout) == (Exit.OK, True), ended
 
 
 def test_check() -> None:
-    """The shipped configuration is right, and nothing has to be there for saying so."""
+    """The shipped configuration is valid, and the check needs nothing on the node."""
     ended = dphub("check")
     assert ended.returncode == Exit.OK, ended
 
 
 async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
-    """A fake kubelet and a hub with all its plugins; status and devices show them."""
+    """A fake kubelet and a hub with all its plugins work there; status and devices show them."""
     directories = ("--run-dir", own / "run", "--plugin-dir", own / "kubelet" / "device-plugins")
     with _running("fake-kubelet", *directories[2:]), _running("run", *directories, "--http", "off"):
 
@@ -97,14 +97,14 @@ async def test_a_node_in_directories_of_ones_own(own: Path) -> None:
 
 
 def test_a_run_directory_that_cannot_be_made(own: Path, closed: Path) -> None:
-    """As /run/dphub is for a plain user: the directory, the reason, and the flag."""
+    """For a plain user, as with /run/dphub, the error names the directory, the reason and the flag."""
     ended = dphub("run", "--plugin-dir", own, "--run-dir", closed / "run")
     why = f"cannot be used as the run directory: Permission denied; choose another with {RUN_DIR_FLAG}"
     _is_one_line(ended, Exit.USAGE, closed / "run", why)
 
 
 def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
-    """Plugins could not make their sockets in it; nothing is started."""
+    """Plugins could not create their sockets in it, so nothing is started."""
     if os.geteuid() == 0:
         os.chown(closed, 0, 0)
     ended = dphub("run", "--plugin-dir", closed, "--run-dir", own / "run")
@@ -113,7 +113,7 @@ def test_a_plugin_directory_that_is_closed(own: Path, closed: Path) -> None:
 
 
 def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> None:
-    """Each of its two directories is named with the flag that names another."""
+    """The error names each of its two directories, with the flag that changes it."""
     ended = dphub("fake-kubelet", "--plugin-dir", closed)
     _is_one_line(ended, Exit.USAGE, closed, "not writable", "--plugin-dir")
     ended = dphub("fake-kubelet", "--plugin-dir", closed / "device-plugins")
@@ -124,7 +124,7 @@ def test_a_kubelet_in_a_directory_that_is_closed(own: Path, closed: Path) -> Non
 
 @pytest.mark.parametrize("words", [["status"], ["devices"], ["logs"], ["cordon", "stub-1"]])
 def test_a_run_directory_of_another_user(own: Path, words: list[str]) -> None:
-    """Whose it is, and what to do; so also where a directory above it is closed."""
+    """The error names the owner and what to do, also where a directory above it is closed."""
     run_dir = own / "run"
     (run_dir / "below").mkdir(parents=True)
     if os.geteuid() == 0:
@@ -140,7 +140,7 @@ def test_a_run_directory_of_another_user(own: Path, words: list[str]) -> None:
 
 
 def test_a_run_directory_that_is_not_there(own: Path) -> None:
-    """No hub has run there, and the flag for another is named."""
+    """The error says that no hub has run there, and names the flag for another directory."""
     ended = dphub("status", "--run-dir", own / "none")
     _is_one_line(ended, Exit.USAGE, f"no hub has ever run in {own / 'none'}", RUN_DIR_FLAG)
 
@@ -160,7 +160,7 @@ async def test_a_port_that_is_taken(own: Path) -> None:
 
 
 def test_a_directory_for_temporary_files_that_cannot_be_used(own: Path) -> None:
-    """The demo says so, and names the variable."""
+    """The demo reports that, and names the variable."""
     deep = own / ("d" * 90)
     deep.mkdir()
     if os.geteuid() == 0:
@@ -174,7 +174,7 @@ LINKS = "mkdir {plugin_dir}/d; cd {plugin_dir}/d; ln -s $OWN/shared a; ln -s $OW
 
 
 def test_a_plugin_that_leaves_links_where_nothing_can_be_deleted(own: Path) -> None:
-    """The check that cleans up after it changes nothing where they lead."""
+    """The check that cleans up after the plugin changes nothing where the links lead."""
     (own / "shared").mkdir()
     (own / "shared" / "notes").touch()
     paths = (own / "shared", own / "shared" / "notes")

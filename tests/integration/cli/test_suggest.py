@@ -33,7 +33,7 @@ class Own(hub.Plugin):
 """
 
 OTHERS = [plugin.name for plugin in read_config(shipped_config()) if plugin.name not in {"gpu", "ib"}]
-"""Plugins that come with the hub, for which the node has nothing."""
+"""Plugins that come with the hub and have no hardware on the node."""
 
 
 def _suggest(directory: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,7 @@ def _function(directory: Path, address: str, **attributes: str) -> None:
 
 
 def test_plugins_with_hardware(tmp_path: Path) -> None:
-    """Each is named with its hardware and how to start it, whatever its settings are; other programs are not asked."""
+    """Each is named with its hardware and how to start it, whatever its settings are; other programs are left out."""
     (tmp_path / "circus.ini").write_text(CONFIG)
     (tmp_path / "own.py").write_text(OWN)
     _function(tmp_path, "0000:01:00.0", vendor="10de", device="2330", **{"class": "030200"})

@@ -1,4 +1,4 @@
-"""What lies around a command, in files that another user may have written, never runs."""
+"""Files around a command that another user may have written never run."""
 
 import importlib.util
 import marshal
@@ -39,21 +39,21 @@ IMPORTED = (
     "json",
     "argparse",
 )
-"""What commands and plugins import, of ours, of others, and of Python."""
+"""What commands and plugins import from this project, from other packages, and from Python."""
 
 STUB = "[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\n"
 
 
 @pytest.fixture
 def ours() -> Iterator[Path]:
-    """A directory of the user who runs the command."""
+    """Make a directory of the user who runs the command."""
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         yield Path(directory)
 
 
 @pytest.fixture
 def theirs(ours: Path) -> Path:
-    """A directory with modules that leave a mark when they run."""
+    """Make a directory with modules that leave a mark when they run."""
     directory = ours / "theirs"
     directory.mkdir()
     for name in IMPORTED:
@@ -166,7 +166,7 @@ def test_a_check_runs_nothing_that_the_file_names(ours: Path, theirs: Path, sect
 
 
 def test_a_check_on_a_terminal_is_not_interactive(ours: Path) -> None:
-    """Also if the file sets PYTHONINSPECT, with which Python reads commands from a terminal and keeps a history."""
+    """This holds even if the file sets PYTHONINSPECT, with which Python reads commands from a terminal."""
     (ours / "circus.ini").write_text(f"[env]\nPYTHONINSPECT = 1\nHOME = {ours}\n{STUB}")
     typist, terminal = os.openpty()
     with os.fdopen(typist, "wb", buffering=0) as keyboard, os.fdopen(terminal, "rb", buffering=0) as screen:
@@ -177,7 +177,7 @@ def test_a_check_on_a_terminal_is_not_interactive(ours: Path) -> None:
 
 
 def test_a_check_scans_nothing_that_the_file_names(ours: Path) -> None:
-    """A scan may load a driver's library; --scan in a command of circus.ini is rejected, also from a variable."""
+    """A scan may load a driver's library, so --scan in a command of circus.ini is rejected, even from a variable."""
     (ours / "circus.ini").write_text(f"{STUB.strip()} --scan\n")
     done = _dphub("check", cwd=ours)
     assert (done.returncode, "--scan: the hub sets this; remove it" in done.stderr) == (Exit.USAGE, True), done
@@ -210,7 +210,7 @@ def test_root_runs_no_commands_of_other_users(ours: Path, theirs: Path, word: st
 @needs_root
 @needs_setpriv
 def test_no_user_runs_commands_of_others_unasked(ours: Path, theirs: Path) -> None:
-    """A circus.ini that another user put into the current directory is used only by its name."""
+    """A circus.ini that another user put into the current directory is used only if the user names it."""
     config = theirs / "circus.ini"
     config.write_text("[watcher:a]\ncmd = sleep 9\n")
     ours.chmod(0o755)
@@ -226,7 +226,7 @@ def test_no_user_runs_commands_of_others_unasked(ours: Path, theirs: Path) -> No
 
 @needs_root
 def test_root_loads_no_plugin_of_other_users(ours: Path) -> None:
-    """As root, a plugin in a file that another user can write is not loaded, also not by `dphub check`."""
+    """As root, a plugin in a file that another user can write is not loaded, not even by `dphub check`."""
     (ours / "evil.py").write_text(f"open({str(ours / 'ran')!r}, 'a').write('evil')\n")
     _give_to(UNPRIVILEGED_ID, ours / "evil.py")
     done = _dphub("check", "--plugin", "evil.py:Evil", cwd=ours)
@@ -236,7 +236,7 @@ def test_root_loads_no_plugin_of_other_users(ours: Path) -> None:
 
 @needs_root
 def test_root_runs_no_compiled_plugin_of_other_users(ours: Path) -> None:
-    """The code that another user has left in `__pycache__`, which Python would run instead of the file, is not run."""
+    """Python would run the code that another user has left in `__pycache__` instead of the file; it is not run."""
     plugin = ours / "mine.py"
     plugin.write_text("from hub import Plugin\n\n\nclass Mine(Plugin):\n    resource = 'example.com/mine'\n")
     evil = compile(f"open({str(ours / 'ran')!r}, 'a').write('evil')", plugin, "exec")

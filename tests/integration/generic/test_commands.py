@@ -17,7 +17,7 @@ def _program(path: Path, text: str) -> str:
 
 
 def test_health_by_a_command(tmp_path: Path) -> None:
-    """The first scan has its result, and later ones wait for none: the command runs at its own interval."""
+    """The first scan waits for the command's result, and later ones do not: the command runs at its own interval."""
     tree = GenericTree(tmp_path / "root")
     tree.file("ttyUSB0")
     program = _program(tmp_path / "check", f'echo "$1" >> {tmp_path}/calls; test ! -e {tmp_path}/broken')

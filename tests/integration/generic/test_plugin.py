@@ -1,4 +1,4 @@
-"""The generic plugin through a kubelet, on nodes that a tree of files makes up."""
+"""The generic plugin through a kubelet, on nodes that a tree of files simulates."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ VIDEO = "smarter-devices/video0"
 
 
 def _start(node: Node, tree: GenericTree, **keys: object) -> PluginProcess:
-    # The scans are so far apart that none of them is the reason for what a test sees.
+    # The scans are so far apart that none of them is the cause of what a test sees.
     settings = {"scan_interval": 3600, "resources": [{"name": SERIAL, "files": ["/dev/ttyUSB*"], **keys}]}
     env = {"DPHUB_HOST_ROOT": str(tree.root)}
     return node.start_plugin("plugins.generic:Generic", name="generic", config=json.dumps(settings), env=env)
@@ -33,7 +33,7 @@ def _program(path: Path, text: str) -> str:
 
 
 async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> None:
-    """The resource is registered with none; an adapter is seen at once. While a pod has it, it stays listed."""
+    """The resource is registered without devices; an adapter is seen at once. While a pod has it, it stays listed."""
     tree = _tree(node)
     _start(node, tree, env={"PORT": "{path}"})
     await kubelet.wait_for(SERIAL, 0)
@@ -58,7 +58,7 @@ async def test_an_adapter_comes_and_goes(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_resources_of_files_that_come_and_go(node: Node, kubelet: FakeKubelet) -> None:
-    """With the list of the smarter-device-manager: a new file is a new resource, which outlives its file."""
+    """With the list of the smarter-device-manager, a new file is a new resource, which outlives the file."""
     tree = _tree(node)
     options = {"name": "generic", "config": json.dumps([{"devicematch": "^video[0-9]+$", "nummaxdevices": 2}])}
     first = node.start_plugin("plugins.generic:Generic", env={"DPHUB_HOST_ROOT": str(tree.root)}, **options)

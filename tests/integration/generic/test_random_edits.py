@@ -10,7 +10,7 @@ from tests.simulators.generictree import GenericTree
 ROUNDS, EDITS = 20, 50
 
 SERVED = [resource for resource in SETTINGS["resources"] if "pci" not in resource]
-"""Those whose devices are files. That a driver takes a function is seen at the next scan only."""
+"""The resources whose devices are files. A driver that takes a function is noticed only at the next scan."""
 
 NAMES = [str(resource["name"]) for resource in SERVED]
 
@@ -24,7 +24,7 @@ def _without_files(expected: set[Offered]) -> set[tuple[str, str]]:
 
 
 async def test_the_list_equals_the_node(node: Node, kubelet: FakeKubelet) -> None:
-    """After each of some bursts of changes, without waiting for a scan."""
+    """The list equals the node after each of several bursts of changes, without waiting for a scan."""
     root = node.directory / "root"
     root.mkdir()
     tree = GenericTree(root)

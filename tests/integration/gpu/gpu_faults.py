@@ -1,4 +1,4 @@
-"""Random faults of GPUs, driver, plugin and kubelet, and what is true when they are over."""
+"""Random faults of GPUs, driver, plugin and kubelet, and the state when they are over."""
 
 import asyncio
 import random
@@ -22,17 +22,17 @@ class P(GPU):
 CONFIG = "dphub: {health: {interval: 0.05, stable_for: 0, driver_timeout: 1}}"
 HARMLESS, PASSING = (13, 31, 43), (94, 63, 999)
 PATIENCE = 60.0
-"""Seconds until the list has to be true; far more than it takes."""
+"""Seconds until the list has to be correct; far more than it takes."""
 
 
 @dataclass
 class Turmoil:
-    """A node on which everything goes wrong, one thing after the other.
+    """A node on which everything fails, one thing after the other.
 
     Args:
         node: Where.
         kubelet: Its kubelet.
-        chance: Decides what goes wrong.
+        chance: Decides what fails.
     """
 
     node: Node
@@ -49,7 +49,7 @@ class Turmoil:
         self._start()
 
     async def sequence(self) -> None:
-        """Do a few things, let the driver be well, and see that the kubelet's list is true."""
+        """Cause a few faults, restore the driver, and check that the kubelet's list is correct."""
         self.deeds.clear()
         for _ in range(self.chance.randint(2, 8)):
             deed = self.chance.choice(_DEEDS)
@@ -74,7 +74,7 @@ class Turmoil:
         return {gpu.uuid: not (gpu.failures or _is_ill(gpu)) for gpu in self.gpus.driver.gpus}
 
     def _is_true(self) -> bool:
-        """A GPU that does not answer has no name for a process that never saw it, and may be missing."""
+        """Return whether the list is correct, in which a GPU that does not answer may be missing for a new process."""
         truth = self._truth()
         silent = {gpu.uuid for gpu in self.gpus.driver.gpus if gpu.failures}
         found = {device.id: device.healthy for device in self.kubelet.devices(GPU)}
@@ -84,11 +84,11 @@ class Turmoil:
         self.plugin = self.gpus.start(CONFIG, target=self._target)
 
     def _keep_alive(self) -> None:
-        """What the hub does."""
+        """Restart the plugin, as the hub does."""
         if self.plugin.process.poll() is not None:
             self._start()
 
-    # What goes wrong, and right again.
+    # The faults, and their ends.
 
     def _some(self) -> int:
         return self.chance.randrange(len(self.gpus.driver.gpus))
@@ -138,14 +138,14 @@ class Turmoil:
         self.gpus.driver.clear_faults()
 
     async def _hang(self) -> None:
-        """Shorter or longer than the plugin has patience."""
+        """Let the driver hang, for shorter or longer than the plugin's limit."""
         self.gpus.driver.hang(self.chance.choice(["*", "nvmlDeviceGetName", "nvmlEventSetWait_v2"]))
         await asyncio.sleep(self.chance.choice([0.05, 0.3, 1.3]))
         self._keep_alive()
         self.gpus.driver.clear_faults()
 
     def _hup(self) -> None:
-        # A process that has just been started would die of it; the hub starts them with the signal blocked.
+        # It would end a process that has just been started; the hub starts them with the signal blocked.
         if self.plugin.lines("process started"):
             self.plugin.hup()
 

@@ -52,7 +52,7 @@ class Node(Press):
         self.write(_spec(self.names()))
 
     def names(self) -> list[str]:
-        """Of the GPUs, and "all"."""
+        """Return the names of the GPUs, and "all"."""
         return [*(gpu.uuid for gpu in self.driver.gpus), "all"]
 
     def run(self, script: str) -> None:
@@ -61,7 +61,7 @@ class Node(Press):
         self.tool.chmod(0o755)
 
     def write(self, spec: object) -> None:
-        """Have the program write this, with its log around it."""
+        """Have the program write this, with its log before and after it."""
         self.output.write_text(f"time=1 level=warning msg=x\n{json.dumps(spec)}\ntime=2 level=info msg=y\n")
 
     def file(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_the_toolkit_writes_the_file(tmp_path: Path) -> None:
 
 
 def test_hooks_and_flags_are_passed_on(tmp_path: Path) -> None:
-    """As NVIDIA's plugin passes its variables to the same code."""
+    """They are passed on as NVIDIA's plugin passes its variables to the same code."""
     node = Node(tmp_path)
     settings = node.settings(cdi={"disable_hooks": ["chmod"], "feature_flags": ["x"]})
     toolkit.generate(str(node.tool), settings, node.paths, node.gpus())
@@ -95,14 +95,14 @@ def test_hooks_and_flags_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_paths_are_those_of_the_node(tmp_path: Path) -> None:
-    """What the program finds where this process sees the driver is written as the node sees it."""
+    """The paths that the program finds where this process sees the driver are written as the node sees them."""
     node = Node(tmp_path)
     node.write(_spec(node.names(), containerEdits=_edits(str(tmp_path))))
     assert node.file()["containerEdits"] == _edits()
 
 
 def test_gpus_with_mig_are_added(tmp_path: Path) -> None:
-    """The toolkit does not define a GPU that is divided, which a container may still get."""
+    """The toolkit does not define a GPU that is partitioned, which a container may still get."""
     node = Node(tmp_path, mig={1: "mixed"})
     whole, divided = node.driver.gpus
     node.write(_spec([whole.uuid, *(mig.uuid for mig in divided.migs), "all"]))
@@ -139,7 +139,7 @@ def test_what_is_not_a_specification_is_not_used(
 
 
 def test_too_much_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a bounded part of it is kept, which is then no JSON."""
+    """Only a limited part of it is kept, which is then not valid JSON."""
     monkeypatch.setattr(toolkit, "MAX_OUTPUT", 100)
     node = Node(tmp_path)
     with pytest.raises(ProgramFailed, match="wrote no JSON"):

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with GPUs, driver, plugin and kubelet: in the end the kubelet's list is true."""
+"""Whatever fails with GPUs, driver, plugin and kubelet: in the end the kubelet's list is correct."""
 
 from hub.testing.kubelet import FakeKubelet
 from tests.harness.node import Node, chance
@@ -9,7 +9,7 @@ SEQUENCES = 20
 
 
 async def test_random_faults(node: Node, kubelet: FakeKubelet) -> None:
-    """After each of many random sequences every GPU is listed as healthy as it is, and nothing hangs."""
+    """After each of many random sequences every GPU is listed with its actual health, and nothing hangs."""
     turmoil = Turmoil(node, kubelet, chance())
     for _ in range(SEQUENCES):
         await turmoil.sequence()

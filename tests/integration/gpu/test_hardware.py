@@ -62,12 +62,12 @@ def _client(*sizes: int, **variables: str) -> Iterator[tuple[int, dict[int, int]
 
 @pytest.fixture(scope="module")
 def driver() -> Driver:
-    """The real driver, once as in the plugin: threads that wait for XIDs wait for each other."""
+    """Load the real driver, once as in the plugin: threads that wait for XIDs wait for each other."""
     return Driver(DriverPaths(Host()), lambda _xid: None, lambda: None)
 
 
 def test_discovery(driver: Driver) -> None:
-    """Each GPU has what a container and a scheduler need, and nothing is wrong with it."""
+    """Each GPU has what a container and a scheduler need, and no fault."""
     view = driver.poll(30)
     assert view.reason == ""
     assert view.gpus
@@ -83,7 +83,7 @@ def test_discovery(driver: Driver) -> None:
 
 
 async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> None:
-    """A container gets a GPU by its UUID; the driver's errors are listened to."""
+    """A container gets a GPU by its UUID; the plugin receives the driver's errors."""
     gpus = driver.poll(30).gpus
     plugin = node.start_plugin("plugins.gpu:GPU", name="gpu", config="flags: {plugin: {passDeviceSpecs: true}}")
     await kubelet.wait_for(GPU, len(gpus), timeout=60)
@@ -94,7 +94,7 @@ async def test_allocation(node: Node, kubelet: FakeKubelet, driver: Driver) -> N
 
 
 async def test_clean(driver: Driver) -> None:
-    """A free GPU is checked and cleaned; what the card cannot do is skipped."""
+    """A free GPU is checked and cleaned; what the card does not support is skipped."""
     gpu = driver.poll(30).gpus[0]
     settings = ResetSettings(levels={gpu.uuid: ResetLevel.CLEAN})
     resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings)
@@ -103,7 +103,7 @@ async def test_clean(driver: Driver) -> None:
 
 
 def test_health(driver: Driver) -> None:
-    """Probes of a real GPU find nothing, again and again, and each is answered well within its limit."""
+    """Repeated probes of a real GPU find nothing, and each is answered well within its limit."""
     for _ in range(20):
         view = driver.poll(5)
         assert [(gpu.fault, gpu.findings) for gpu in view.gpus if gpu.fault or gpu.findings] == []
@@ -111,7 +111,7 @@ def test_health(driver: Driver) -> None:
 
 
 async def test_a_gpu_in_use(driver: Driver) -> None:
-    """A process that computes on a GPU is found and named, until it ends."""
+    """A process that uses a GPU for computing is found and named, until it ends."""
     gpu = driver.poll(30).gpus[0]
     settings = ResetSettings(levels={gpu.uuid: ResetLevel.CHECK}, timeout=1)
     resetter = ResetRunner("plugins.gpu.reset:reset", lambda: settings)

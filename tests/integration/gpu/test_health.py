@@ -1,4 +1,4 @@
-"""GPUs that break: noticed at once or at the next probe, with the reason, and given back when they are well again."""
+"""GPUs that break are noticed at once or at the next probe, with the reason, and are restored when healthy again."""
 
 import pytest
 
@@ -12,11 +12,11 @@ from tests.simulators.nvml import NOT_SUPPORTED, UNKNOWN
 
 QUICK = "dphub: {health: {interval: 0.1, stable_for: 0}}"
 CALM = "dphub: {health: {interval: 1000, stable_for: 1000}}"
-"""No probe and no recovery while the test lasts."""
+"""Settings with which no probe and no recovery happens during the test."""
 
 
 async def _reported(plugin: PluginProcess, uuid: str, words: str) -> DeviceStatus:
-    """A device once its reason has these words."""
+    """Wait until a device's reason has these words, and return the device."""
 
     def reported() -> DeviceStatus | None:
         state = plugin.state()
@@ -33,7 +33,7 @@ async def _start(gpus: GpuNode, kubelet: FakeKubelet, config: str = QUICK, **env
 
 
 async def test_an_xid_is_reported_at_once(node: Node, kubelet: FakeKubelet) -> None:
-    """Without waiting for a probe, and with what it means."""
+    """It is reported with its meaning, before any probe."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet, CALM)
     gpus.driver.xid(3, 94)
@@ -58,7 +58,7 @@ async def test_errors_of_applications_are_ignored(node: Node, kubelet: FakeKubel
 
 
 async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
-    """After a probe that finds nothing wrong, and a quiet time."""
+    """It recovers after a probe that finds nothing wrong, and a quiet time."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 2}}")
     gpus.driver.xid(0, 94)
@@ -69,7 +69,7 @@ async def test_a_gpu_recovers(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: FakeKubelet) -> None:
-    """The XID counts until a probe finds the GPU in order."""
+    """The XID counts until a probe finds the GPU healthy."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.set(0, recovery=1)
@@ -81,7 +81,7 @@ async def test_a_gpu_that_is_not_well_does_not_recover(node: Node, kubelet: Fake
 
 
 async def test_a_fatal_xid_stays(node: Node, kubelet: FakeKubelet) -> None:
-    """Also when the plugin is restarted, until an operator removes the record."""
+    """It stays even when the plugin is restarted, until an operator removes the record."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.xid(0, 79)
@@ -109,7 +109,7 @@ async def test_the_table_decides(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_health_checks_can_be_switched_off(node: Node, kubelet: FakeKubelet) -> None:
-    """By NVIDIA's variable: neither XIDs nor probes count."""
+    """With NVIDIA's variable, neither XIDs nor probes count."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet, QUICK, DP_DISABLE_HEALTHCHECKS="all")
     gpus.driver.xid(0, 79)
@@ -121,7 +121,7 @@ async def test_health_checks_can_be_switched_off(node: Node, kubelet: FakeKubele
 
 
 async def test_every_replica_is_concerned(node: Node, kubelet: FakeKubelet) -> None:
-    """All shares of a GPU, and none of another."""
+    """All shares of the GPU are unhealthy, and none of another GPU."""
     gpus = GpuNode(node, "pair")
     config = f"sharing: {{timeSlicing: {{resources: [{{name: nvidia.com/gpu, replicas: 3}}]}}}}\n{CALM}"
     gpus.start(config)
@@ -133,7 +133,7 @@ async def test_every_replica_is_concerned(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_mig_devices_are_concerned(node: Node, kubelet: FakeKubelet) -> None:
-    """All of a GPU's; only the one that the report names, where it names one."""
+    """All MIG devices of a GPU are unhealthy, or only the one that the report names."""
     gpus = GpuNode(node, "a100x2", "1g")
     plugin = gpus.start(f"flags: {{migStrategy: mixed}}\n{CALM}")
     small = "nvidia.com/mig-1g.5gb"
@@ -150,7 +150,7 @@ async def test_mig_devices_are_concerned(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_a_new_mig_device_of_a_broken_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """Another division of the GPU does not make it whole."""
+    """Another partitioning of the GPU does not make it healthy."""
     gpus = GpuNode(node, "a100x2", {1: "1g"})
     gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
     await kubelet.wait_for("nvidia.com/mig-1g.5gb", 7)
@@ -182,7 +182,7 @@ async def test_what_a_probe_finds(node: Node, kubelet: FakeKubelet, values: dict
 
 
 async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
-    """New uncorrected ones count, those from before do not; the quiet time begins with the last one."""
+    """New uncorrected errors count, earlier ones do not; the quiet time begins with the last one."""
     gpus = GpuNode(node, "pair")
     gpus.driver.set(0, ecc_volatile=7)
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 0.1, stable_for: 0.3}}")
@@ -194,7 +194,7 @@ async def test_memory_errors(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """No event reports it, but it is noticed anyway; the other GPUs can be allocated meanwhile."""
+    """No event reports the loss, but it is noticed anyway; the other GPUs can be allocated meanwhile."""
     gpus = GpuNode(node)
     plugin = await _start(gpus, kubelet)
     gpus.driver.lose(5)
@@ -206,7 +206,7 @@ async def test_a_lost_gpu(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
-    """The reason has the call and what the driver says."""
+    """The reason has the call and the driver's error."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet)
     gpus.driver.gpus[0].failures["nvmlDeviceGetName"] = UNKNOWN
@@ -216,7 +216,7 @@ async def test_a_handle_that_fails(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> None:
-    """The GPU cannot be given to a container; it is noticed by the file, not only at the next probe."""
+    """The GPU cannot be given to a container; the missing file is noticed before the next probe."""
     gpus = GpuNode(node, "pair")
     plugin = await _start(gpus, kubelet, "dphub: {health: {interval: 1000, stable_for: 0}}")
     gpus.driver.gpus[0].node = False
@@ -228,7 +228,7 @@ async def test_a_device_file_that_is_gone(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_without_a_monitor_nothing_is_healthy(node: Node, kubelet: FakeKubelet) -> None:
-    """A GPU whose XIDs cannot be received reports that; it is healthy once they can."""
+    """A GPU whose XIDs cannot be received reports that; it is healthy once they can be."""
     gpus = GpuNode(node, "pair")
     gpus.driver.gpus[0].failures["nvmlDeviceRegisterEvents"] = UNKNOWN
     gpus.driver.apply()
@@ -256,7 +256,7 @@ async def test_listening_that_breaks_starts_again(node: Node, kubelet: FakeKubel
 
 
 async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> None:
-    """What a card does not support is no fault."""
+    """What a card does not support is not a fault."""
     gpus = GpuNode(node, "pair")
     for name in ("GetTotalEccErrors", "GetRemappedRows", "GetFieldValues", "GetMigMode", "GetNvLinkState"):
         gpus.driver.gpus[0].failures[f"nvmlDevice{name}"] = NOT_SUPPORTED
@@ -266,7 +266,7 @@ async def test_cards_without_xid_reports(node: Node, kubelet: FakeKubelet) -> No
 
 @pytest.mark.parametrize("profile", ["noevents2", "vgpu"])
 async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, profile: str) -> None:
-    """They are healthy, which is noted; probes watch them."""
+    """They are healthy, and this is logged; probes monitor them."""
     gpus = GpuNode(node, profile)
     plugin = await _start(gpus, kubelet)
     state = await plugin.resource_until(lambda state: bool(state.devices), GPU)
@@ -278,7 +278,7 @@ async def test_cards_that_report_no_errors(node: Node, kubelet: FakeKubelet, pro
 
 
 async def test_a_finding(node: Node, kubelet: FakeKubelet) -> None:
-    """A warning at once; unhealthy once it has lasted, if the settings say so; over when it is gone."""
+    """It is a warning at once, makes the GPU unhealthy if it lasts and settings say so, and ends with its cause."""
     gpus = GpuNode(node, "pair")
     config = "dphub: {health: {interval: 0.1, stable_for: 0, findings: {unhealthy_after: 0.5}}}"
     plugin = await _start(gpus, kubelet, config)

@@ -1,4 +1,4 @@
-"""The GPU plugin under the hub: trouble with its driver affects no other plugin."""
+"""The GPU plugin under the hub: problems with its driver affect no other plugin."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ DPHUB_HOST_ROOT = {directory}/root
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a node's file system, and the hub's configuration."""
+    """Make a directory with a node's file system, and the hub's configuration."""
     directory = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
     (directory / "root").mkdir()
     (directory / "circus.ini").write_text(CONFIG.format(directory=directory))
@@ -75,7 +75,7 @@ async def test_a_driver_that_hangs_restarts_its_plugin_alone(directory: Path) ->
 
 
 async def test_a_restart_by_an_administrator(directory: Path) -> None:
-    """A broken GPU is still broken after it, and the others are there again."""
+    """A broken GPU is still broken after the restart, and the others are available again."""
     driver = SimulatedNode(directory / "root", "switch8")
     async with Node(directory, directory / "circus.ini") as node:
         await node.start_hub()

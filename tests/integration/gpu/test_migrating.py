@@ -59,7 +59,7 @@ flags:
 
 
 async def test_time_slicing(node: Node, kubelet: FakeKubelet) -> None:
-    """Ten shares of each GPU under the usual name; a container gets the GPU itself."""
+    """There are ten shares of each GPU under the usual name; a container gets the GPU itself."""
     gpus = GpuNode(node)
     gpus.start(TIME_SLICING.format(rename="false", single="false"))
     await kubelet.wait_for(GPU, 80)
@@ -71,7 +71,7 @@ async def test_time_slicing(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_time_slicing_with_a_name_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
-    """Under nvidia.com/gpu.shared; a request for two is refused."""
+    """The shares are served as nvidia.com/gpu.shared; a request for two is refused."""
     gpus = GpuNode(node, "single")
     gpus.start(TIME_SLICING.format(rename="true", single="true"))
     await kubelet.wait_for("nvidia.com/gpu.shared", 10)
@@ -82,7 +82,7 @@ async def test_time_slicing_with_a_name_of_its_own(node: Node, kubelet: FakeKube
 
 @pytest.fixture
 def sharing(node: Node) -> Iterator[GpuNode]:
-    """A node with a GPU and NVIDIA's MPS program, without daemons afterwards."""
+    """Make a node with a GPU and NVIDIA's MPS program; no daemons remain afterwards."""
     gpus = GpuNode(node, "single")
     shutil.copy(SIMULATOR / "nvidia-cuda-mps-control", gpus.root / "usr/bin")
     yield gpus
@@ -92,7 +92,7 @@ def sharing(node: Node) -> Iterator[GpuNode]:
 
 
 async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
-    """Ten clients of each GPU, with the daemon's directories; the daemon ends when MPS is not wanted any more."""
+    """Ten clients of each GPU get the daemon's directories; the daemon ends when MPS is no longer configured."""
     plugin = sharing.start(MPS)
     await kubelet.wait_for(GPU, 10)
     got = answer(await kubelet.admit("client", {GPU: 1}))
@@ -111,7 +111,7 @@ async def test_mps(sharing: GpuNode, kubelet: FakeKubelet) -> None:
 
 
 async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:
-    """A resource for each size, and its device files by minor number and capability."""
+    """Each size has a resource, with its device files by minor number and capability."""
     gpus = GpuNode(node, "a100x2", {1: "mixed"})
     gpus.start(MIXED)
     sizes = {"gpu": 1, "mig-1g.5gb": 1, "mig-1g.5gb.me": 1, "mig-2g.10gb": 1, "mig-3g.20gb": 1}
@@ -134,7 +134,7 @@ async def test_mixed_mig(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_cdi(node: Node, kubelet: FakeKubelet) -> None:
-    """The names for the container runtime, twice, and a file that says what they stand for."""
+    """The container runtime gets the names, in two ways, and a file that says what they stand for."""
     gpus = GpuNode(node, "single")
     gpus.start(WITH_CDI)
     await kubelet.wait_for(GPU, 1)
@@ -148,7 +148,7 @@ async def test_cdi(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_cdi_file_that_cannot_be_written(node: Node, kubelet: FakeKubelet) -> None:
-    """No container could use the names: the GPUs are unhealthy for that reason until it can."""
+    """No container could use the names, so the GPUs are unhealthy for that reason until the file can be written."""
     gpus = GpuNode(node, "single")
     (gpus.root / "var/run").mkdir(parents=True)
     (gpus.root / "var/run/cdi").write_text("in the way")
@@ -161,7 +161,7 @@ async def test_a_cdi_file_that_cannot_be_written(node: Node, kubelet: FakeKubele
 
 
 async def test_volume_mounts_by_index(node: Node, kubelet: FakeKubelet) -> None:
-    """By environment alone, as many charts have it."""
+    """The plugin can be configured by environment variables alone, as many charts do."""
     gpus = GpuNode(node, "single")
     gpus.start(DEVICE_LIST_STRATEGY="volume-mounts", DEVICE_ID_STRATEGY="index", GDS_ENABLED="false")
     await kubelet.wait_for(GPU, 1)
@@ -173,7 +173,7 @@ async def test_volume_mounts_by_index(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_lost_gpu_does_not_make_other_admissions_fail(node: Node, kubelet: FakeKubelet) -> None:
-    """Pods get the other GPUs, before the plugin notices the loss and afterwards.
+    """Pods get the other GPUs, both before the plugin notices the loss and afterwards.
 
     NVIDIA's plugin asks all GPUs when it chooses some, and every pod of the node fails then (k8s-device-plugin #2038).
     """

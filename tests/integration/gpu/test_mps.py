@@ -36,20 +36,20 @@ class MpsNode(GpuNode):
         self._root = self.root / "run/nvidia/mps"
 
     def daemon(self, resource: str = GPU) -> int:
-        """The process of a resource's daemon; 0 when there is none."""
+        """Return the process of a resource's daemon; 0 if there is none."""
         with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
             pid = int((self._root / resource / "pipe/nvidia-cuda-mps-control.pid").read_text())
             return pid if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE else 0
         return 0
 
     def commands(self) -> list[str]:
-        """The commands, without the questions whether the daemon lives."""
+        """Return the commands, without the checks whether the daemon is running."""
         journal = self.root / "simulator/mps-journal"
         lines = journal.read_text().splitlines() if journal.exists() else []
         return [line for line in lines if "get_" not in line]
 
     def order(self, deed: str) -> None:
-        """Let the program `fail` or `hang`; without a deed it works."""
+        """Let the program `fail` or `hang`; without an argument it works."""
         path = self.root / "simulator/mps-orders"
         if deed:
             path.write_text(deed)
@@ -59,7 +59,7 @@ class MpsNode(GpuNode):
 
 @pytest.fixture
 def gpus(node: Node) -> Iterator[MpsNode]:
-    """A node with two GPUs, without daemons afterwards."""
+    """Make a node with two GPUs; no daemons remain afterwards."""
     gpus = MpsNode(node)
     yield gpus
     for plugin in node.plugins:
@@ -74,7 +74,7 @@ async def _unhealthy(plugin: PluginProcess, words: str, resource: str = GPU) -> 
 
 
 async def test_a_daemon_and_its_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """It is started, each client has its part of memory and threads, and the GPUs are its own."""
+    """The daemon is started, each client has its part of memory and threads, and the GPUs are in exclusive mode."""
     gpus.start(_config(4))
     await kubelet.wait_for(GPU, 8)
     assert gpus.daemon()
@@ -93,7 +93,7 @@ async def test_a_daemon_and_its_limits(gpus: MpsNode, kubelet: FakeKubelet) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_daemon_outlives_the_plugin(gpus: MpsNode, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """Running containers need it; the next plugin process continues with it and repeats no command."""
+    """Running containers need it; the next plugin process keeps using it and repeats no command."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     daemon, commands = gpus.daemon(), gpus.commands()
@@ -116,7 +116,7 @@ async def test_a_daemon_that_died(gpus: MpsNode, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_daemon_that_cannot_be_started(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """The devices of its resource are unhealthy, with the program's words, until it can."""
+    """The devices of its resource are unhealthy, with the program's error, until it can be started."""
     gpus.order("fail")
     plugin = gpus.start(_config())
     await _unhealthy(plugin, "MPS: nvidia-cuda-mps-control failed (exit code 1): MPS is out of order")
@@ -127,7 +127,7 @@ async def test_a_daemon_that_cannot_be_started(gpus: MpsNode, kubelet: FakeKubel
 
 
 async def test_a_program_that_is_missing(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """A clear reason for this resource alone."""
+    """A clear reason is reported for this resource alone."""
     (gpus.root / "usr/bin/nvidia-cuda-mps-control").unlink()
     plugin = gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
     await _unhealthy(plugin, "MPS: nvidia-cuda-mps-control is missing on this node", "nvidia.com/part")
@@ -135,7 +135,7 @@ async def test_a_program_that_is_missing(gpus: MpsNode, kubelet: FakeKubelet) ->
 
 
 async def test_a_program_that_hangs(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """Scans and allocations go on; the reason says what does not answer."""
+    """Scans and allocations continue; the reason says what does not answer."""
     plugin = gpus.start(_config(devices="[0]").replace("replicas: 2", "replicas: 2, rename: nvidia.com/part"))
     await kubelet.wait_for("nvidia.com/part", 2)
     gpus.order("hang")
@@ -158,7 +158,7 @@ async def test_other_limits(gpus: MpsNode, kubelet: FakeKubelet) -> None:
 
 
 async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """The daemon of an earlier configuration is ended, and the GPUs are everybody's again."""
+    """The daemon of an earlier configuration is ended, and the GPUs are available to all processes again."""
     plugin = gpus.start(_config())
     await kubelet.wait_for(GPU, 4)
     await plugin.stop()
@@ -171,7 +171,7 @@ async def test_mps_that_is_no_longer_wanted(gpus: MpsNode, kubelet: FakeKubelet)
 
 @pytest.mark.parametrize("attack", ["limits of another GPU", "a zero byte in a name", "a pipe", "a link"])
 async def test_what_a_container_writes_into_the_shared_memory(gpus: MpsNode, kubelet: FakeKubelet, attack: str) -> None:
-    """It names no daemon and no GPU: the settings of other GPUs stay, and daemons are kept running."""
+    """It names no daemon and no GPU: the settings of other GPUs stay, and daemons keep running."""
     marker = gpus.root / "run/nvidia/mps/shm/x/.dphub"
     marker.parent.mkdir(parents=True)
     names = {"limits of another GPU": gpus.uuids()[1], "a zero byte in a name": "a\0b"}
@@ -192,7 +192,7 @@ async def test_what_a_container_writes_into_the_shared_memory(gpus: MpsNode, kub
 
 
 async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """The number of replicas is checked against what the GPU's generation can do."""
+    """The number of replicas is checked against the maximum of the GPU's generation."""
     plugin = gpus.start(_config(49))
     await _unhealthy(plugin, "MPS serves at most 48 clients per NVIDIA H100 80GB HBM3, but replicas is 49")
     await kubelet.wait_for(GPU, 0)
@@ -200,7 +200,7 @@ async def test_more_clients_than_mps_serves(gpus: MpsNode, kubelet: FakeKubelet)
 
 
 async def test_kills_at_any_moment(gpus: MpsNode, kubelet: FakeKubelet) -> None:
-    """Plugin and daemon are killed in turn at random: there is one daemon in the end, with the right limits."""
+    """Plugin and daemon are killed in turn at random; in the end there is one daemon, with the right limits."""
     random = chance()
     for _ in range(6):
         plugin = gpus.start(_config())

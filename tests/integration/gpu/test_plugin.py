@@ -21,13 +21,13 @@ QUICK = "dphub: {health: {interval: 0.1, stable_for: 0, driver_timeout: 2}}"
 
 
 async def _reason(plugin: PluginProcess, words: str) -> str:
-    """Why the plugin has no device, once that has these words."""
+    """Wait until the plugin has no device and the reason has these words, and return the reason."""
     state = await wait_until(lambda: found if (found := plugin.state()) and words in found.reason else None, words)
     return state.reason
 
 
 async def test_eight_gpus(node: Node, kubelet: FakeKubelet) -> None:
-    """Each is a device by its UUID, on its NUMA node."""
+    """Each GPU is a device with its UUID, on its NUMA node."""
     gpus = GpuNode(node)
     gpus.start()
     await kubelet.wait_for(GPU, 8)
@@ -37,7 +37,7 @@ async def test_eight_gpus(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_container(node: Node, kubelet: FakeKubelet) -> None:
-    """It gets the GPUs that the kubelet was advised to give."""
+    """It gets the GPUs that the plugin recommended to the kubelet."""
     gpus = GpuNode(node, "pcie8")
     gpus.start()
     await kubelet.wait_for(GPU, 8)
@@ -64,7 +64,7 @@ print("pynvml loaded" if "pynvml" in sys.modules else "pynvml not loaded")
 
 
 def test_a_node_without_a_driver_does_not_load_its_bindings(tmp_path: Path) -> None:
-    """They take 2.5 MB. The reason is the one that they would give."""
+    """The bindings take 2.5 MB. The reason is the same as theirs."""
     with suppress(OSError):
         ctypes.CDLL("libnvidia-ml.so.1")
         pytest.skip("this machine has a driver")
@@ -75,7 +75,7 @@ def test_a_node_without_a_driver_does_not_load_its_bindings(tmp_path: Path) -> N
 
 
 async def test_no_driver(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin stays up without a device and says why; when a driver comes, the GPUs are there."""
+    """The plugin stays up without a device and gives the reason; when a driver appears, its GPUs are served."""
     gpus = GpuNode(node, "pair")
     gpus.driver.unload()
     plugin = gpus.start(QUICK)
@@ -93,7 +93,7 @@ async def test_no_driver(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_no_library(node: Node, kubelet: FakeKubelet) -> None:
-    """A driver whose library is missing: said where it was looked for; found when it is there."""
+    """The reason says where the library was looked for; it is found as soon as it is there."""
     gpus = GpuNode(node, "pair")
     library = gpus.root / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
     library.rename(library.with_name("elsewhere"))
@@ -104,14 +104,14 @@ async def test_no_library(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_no_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """A driver without a GPU is no fault."""
+    """A driver without a GPU is not a fault."""
     plugin = GpuNode(node, "none").start(QUICK)
     await kubelet.wait_for(GPU, 0)
     await _reason(plugin, "the NVIDIA driver 580.82.07 finds no GPU")
 
 
 async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # noqa: ARG001 - it runs
-    """Where the setting says so, a plugin without a driver ends with a code of its own, and the reason."""
+    """If the setting requires a driver, a plugin without one exits with a code of its own and the reason."""
     gpus = GpuNode(node, "pair")
     gpus.driver.unload()
     plugin = gpus.start(FAIL_ON_INIT_ERROR="true")
@@ -120,7 +120,7 @@ async def test_fail_on_init_error(node: Node, kubelet: FakeKubelet) -> None:  # 
 
 
 async def test_a_driver_that_goes_later_is_no_init_error(node: Node, kubelet: FakeKubelet) -> None:
-    """It was there when the plugin began."""
+    """The driver was there when the plugin started, so its loss does not count as one."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(f"flags: {{failOnInitError: true}}\n{QUICK}")
     await kubelet.wait_for(GPU, 2)
@@ -132,7 +132,7 @@ async def test_a_driver_that_goes_later_is_no_init_error(node: Node, kubelet: Fa
 
 
 async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet) -> None:
-    """The library that is loaded does not fit any more: a new process is needed, and serves at once."""
+    """The loaded library does not match any more, so a new process is needed, and it serves at once."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
@@ -146,7 +146,7 @@ async def test_another_driver_under_the_plugin(node: Node, kubelet: FakeKubelet)
 
 @pytest.mark.parametrize("function", ["*", "nvmlDeviceGetUUID", "nvmlEventSetWait_v2"])
 async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: str) -> None:
-    """Allocations are answered meanwhile; after the limit the devices are unhealthy, and the process ends."""
+    """Allocations are answered meanwhile; after the limit the devices are unhealthy, and the process exits."""
     gpus = GpuNode(node, "pair")
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 2)
@@ -167,7 +167,7 @@ async def test_a_driver_that_hangs(node: Node, kubelet: FakeKubelet, function: s
 
 
 async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) -> None:
-    """Only a call that does not return is a hang; many that are slow are not, whatever they take together."""
+    """Only a call that does not return is a hang; many slow calls are not, however long they take together."""
     gpus = GpuNode(node, "switch8")
     gpus.driver.delay("nvmlDeviceGetUUID", 500)
     plugin = gpus.start("dphub: {health: {driver_timeout: 3}}")
@@ -176,7 +176,7 @@ async def test_a_driver_that_takes_its_time(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_hot_plug(node: Node, kubelet: FakeKubelet) -> None:
-    """A GPU that comes is advertised, one that goes is not; others keep their ids though indices shift."""
+    """A new GPU is advertised, a removed one is not; the others keep their ids though indices shift."""
     gpus = GpuNode(node, "switch8")
     plugin = gpus.start(QUICK)
     await kubelet.wait_for(GPU, 8)
@@ -190,7 +190,7 @@ async def test_hot_plug(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_device_files_make_it_look_at_once(node: Node, kubelet: FakeKubelet) -> None:
-    """A driver that comes is seen by its device files, not at the next probe."""
+    """A new driver is noticed by its device files, before the next probe."""
     gpus = GpuNode(node, "pair")
     gpus.driver.unload()
     plugin = gpus.start("dphub: {health: {interval: 1000}}")
@@ -201,7 +201,7 @@ async def test_device_files_make_it_look_at_once(node: Node, kubelet: FakeKubele
 
 
 async def test_mig_is_reconfigured(node: Node, kubelet: FakeKubelet) -> None:
-    """Resources come with their devices, and go to zero without them."""
+    """Resources appear with their devices, and have zero devices without them."""
     gpus = GpuNode(node, "a100x2", {1: "mixed"})
     gpus.start(f"flags: {{migStrategy: mixed}}\n{QUICK}")
     for name, count in {"gpu": 1, "mig-3g.20gb": 1, "mig-1g.5gb": 1, "mig-1g.5gb.me": 1}.items():
@@ -233,7 +233,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_too_many_shares(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet's error has the limit and what was found."""
+    """The kubelet's error has the limit and the number found."""
     sharing = "{timeSlicing: {failRequestsGreaterThanOne: true, resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
     gpus = GpuNode(node, "pair")
     gpus.start(f"sharing: {sharing}")

@@ -20,7 +20,7 @@ def _program(root: Path, script: str) -> DriverPaths:
 
 
 def test_output_and_input(tmp_path: Path) -> None:
-    """Standard output and standard error, on one line; input is passed on, also to a program that does not read it."""
+    """Both outputs are returned on one line; input is passed on, even to a program that does not read it."""
     paths = _program(tmp_path, 'echo "$1"; cat; printf "b\\377\\n" >&2')
     assert run_driver_program(paths, NAME, ["x  y"], timeout=20, stdin="a\n") == "x y a b\\xff"
     paths.driver(f"/usr/bin/{NAME}").write_text("#!/bin/sh\nexec 0<&-; echo done\n")

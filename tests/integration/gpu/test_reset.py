@@ -1,4 +1,4 @@
-"""GPUs are checked, cleaned or reset before a container starts, as their resource asks for."""
+"""GPUs are checked, cleaned or reset before a container starts, as configured for their resource."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ class Bay:
     async def reset(
         self, level: ResetLevel, uuid: str = "", *, broken: str = "", deadline: float = 20, patience: float = 0.2
     ) -> ResetResult:
-        """How the reset of a device goes, the first GPU where none is named."""
+        """Reset a device, by default the first GPU, and return the outcome."""
         uuid = uuid or self.driver.gpus[0].uuid
         settings = ResetSettings(levels={uuid: level}, timeout=patience)
         device = ResetDevice(uuid, (), str(self.driver.root), broken)
@@ -54,7 +54,7 @@ class Bay:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
-    """Each level succeeds, and says nothing where there is nothing to say."""
+    """Each level succeeds, without a message."""
     bay = Bay(tmp_path)
     result = await bay.reset(level)
     assert (result.outcome, bay.printed) == (Outcome.OK, [])
@@ -63,7 +63,7 @@ async def test_a_free_gpu(tmp_path: Path, level: ResetLevel) -> None:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN, RESET])
 async def test_a_gpu_in_use(tmp_path: Path, level: ResetLevel) -> None:
-    """The container is refused with the holder's process and name, and nothing is changed under it."""
+    """The container is refused with the process id and name of the holder, and the GPU is not changed."""
     bay = Bay(tmp_path)
     (tmp_path / "proc/4711").mkdir()
     (tmp_path / "proc/4711/comm").write_text("miner\n")
@@ -99,7 +99,7 @@ async def test_memory_that_did_not_come_back(tmp_path: Path) -> None:
 
 
 async def test_who_is_about_to_go_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
-    """A process of the last container that ends within seconds keeps no container from starting."""
+    """A process of the last container that ends within seconds does not keep a container from starting."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: check}}")
@@ -116,7 +116,7 @@ def _children(pid: int) -> list[str]:
 
 
 async def test_clean(tmp_path: Path) -> None:
-    """Settings return to their defaults; counters are reported before they are cleared."""
+    """Settings return to their defaults; counters are logged before they are cleared."""
     bay = Bay(tmp_path)
     bay.driver.set(0, compute_mode=3, power=200, power_default=300, ecc_volatile=5)
     assert (await bay.reset(CLEAN)).outcome is Outcome.OK
@@ -129,7 +129,7 @@ async def test_clean(tmp_path: Path) -> None:
 
 
 async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
-    """It is skipped and said; the rest is done."""
+    """It is skipped and reported; the rest is done."""
     bay = Bay(tmp_path)
     bay.driver.unsupported(0, "nvmlDeviceResetApplicationsClocks", "nvmlDeviceGetPowerManagementDefaultLimit")
     assert (await bay.reset(CLEAN)).outcome is Outcome.OK
@@ -139,7 +139,7 @@ async def test_what_a_card_does_not_support(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_set(tmp_path: Path) -> None:
-    """A setting that stays as it is keeps the container from starting, with the driver's words."""
+    """A setting that cannot be changed keeps the container from starting, with the driver's error."""
     bay = Bay(tmp_path)
     bay.driver.gpus[0].failures["nvmlDeviceResetGpuLockedClocks"] = UNKNOWN
     bay.driver.apply()
@@ -148,7 +148,7 @@ async def test_what_cannot_be_set(tmp_path: Path) -> None:
 
 
 async def test_a_mig_device(tmp_path: Path) -> None:
-    """Its own processes count, others do not; what belongs to the whole GPU is left alone and said."""
+    """Its own processes count, others do not; what belongs to the whole GPU is not changed, which is reported."""
     bay = Bay(tmp_path, "a100x2", {1: "1g"})
     first, second = bay.driver.gpus[1].migs[:2]
     bay.driver.processes(1, (4711, GB, "python"), gi=second.gi, ci=second.ci)
@@ -162,7 +162,7 @@ async def test_a_mig_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("profile", "words"), [("mesh8", "directly by NVLink"), ("pair", "directly by NVLink")])
 async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, words: str) -> None:
-    """They are cleaned, and the log says that the reset was skipped; a reset that was to fix a fault fails."""
+    """They are cleaned, and the log says that the reset was skipped; a reset that should fix a fault fails."""
     bay = Bay(tmp_path, profile)
     assert (await bay.reset(RESET)).outcome is Outcome.OK
     assert any(words in line for line in bay.printed)
@@ -171,7 +171,7 @@ async def test_gpus_that_are_only_reset_together(tmp_path: Path, profile: str, w
 
 
 async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
-    """A GPU that is broken is reset without being asked anything before."""
+    """A broken GPU is reset without any query before."""
     bay = Bay(tmp_path)
     bay.driver.lose(0)
     assert (await bay.reset(RESET)).outcome is Outcome.FAILED
@@ -181,14 +181,14 @@ async def test_a_reset_fixes_a_lost_gpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", [CHECK, CLEAN])
 async def test_lesser_levels_fix_nothing(tmp_path: Path, level: ResetLevel) -> None:
-    """A check does not declare a GPU fixed that waits for a reset."""
+    """A check does not mark a GPU as fixed that needs a reset."""
     result = await Bay(tmp_path).reset(level, broken="XID 48: a memory error")
     why = f"XID 48: a memory error; only a reset of the GPU can fix this, but the reset level is {level}"
     assert why in result.message
 
 
 async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
-    """Its words are the reason."""
+    """Its output is the reason."""
     bay = Bay(tmp_path)
     bay.driver.nvidia_smi("fail GPU 0 is currently in use by another process")
     result = await bay.reset(RESET)
@@ -196,14 +196,14 @@ async def test_nvidia_smi_that_fails(tmp_path: Path) -> None:
 
 
 async def test_nvidia_smi_that_is_missing(tmp_path: Path) -> None:
-    """The reason says where it was looked for."""
+    """The reason says where it was searched."""
     bay = Bay(tmp_path)
     (tmp_path / "usr/bin/nvidia-smi").unlink()
     assert "nvidia-smi is missing on this node: there is no /usr/bin/nvidia-smi" in (await bay.reset(RESET)).message
 
 
 def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ended within the time of a container's resets, and the reason says so."""
+    """It is killed within the time limit of a container's resets, and the reason says so."""
     driver = SimulatedNode(tmp_path, "single")
     driver.nvidia_smi("hang")
     monkeypatch.setattr(hardware, "SMI_TIMEOUT", 0.2)
@@ -212,7 +212,7 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_driver_that_hangs(tmp_path: Path) -> None:
-    """The worker is ended at its deadline."""
+    """The worker is killed at its deadline."""
     bay = Bay(tmp_path)
     bay.driver.hang()
     assert (await bay.reset(CHECK, deadline=1)).outcome is Outcome.TIMED_OUT
@@ -228,7 +228,7 @@ async def test_a_gpu_that_does_not_answer(tmp_path: Path, code: int) -> None:
 
 
 def test_the_plugins_let_go(tmp_path: Path) -> None:
-    """A reset has the GPUs alone: it waits for the sessions of all plugins to end, and none begins meanwhile.
+    """A reset uses the GPUs exclusively: it waits until all plugins end their sessions; none begins meanwhile.
 
     In an upgrade there are two plugins.
     """
@@ -250,7 +250,7 @@ def test_the_plugins_let_go(tmp_path: Path) -> None:
 
 
 async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -> None:
-    """Through the kubelet: opt-in by resource, refused with the holder, started when the GPU is free."""
+    """A resource with resets refuses a container, naming the holder, and starts it once the GPU is free."""
     gpus = GpuNode(node, "single")
     plugin = gpus.start("dphub: {reset: {nvidia.com/gpu: clean}}")
     await kubelet.wait_for(GPU, 1)
@@ -265,7 +265,7 @@ async def test_a_container_waits_for_its_gpu(node: Node, kubelet: FakeKubelet) -
 
 
 async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Off is the default, also where another resource has it on."""
+    """Off is the default, even if another resource has it on."""
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
     other = "resources: {gpus: [{pattern: other, name: other}]}"
@@ -278,7 +278,7 @@ async def test_without_the_setting_nothing_is_reset(node: Node, kubelet: FakeKub
 
 
 async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Other containers may be using it; this is reported, and the container starts."""
+    """Other containers may be using it; this is logged, and the container starts."""
     sharing = "{timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}"
     gpus = GpuNode(node, "single")
     gpus.driver.processes(0, (4711, GB, "python"))
@@ -290,7 +290,7 @@ async def test_a_shared_gpu_is_never_reset(node: Node, kubelet: FakeKubelet) -> 
 
 
 async def test_a_fatal_xid_is_fixed_by_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """At the `reset` level the plugin resets a broken GPU by itself while unused, and allocates it again."""
+    """At the `reset` level the plugin resets an unused broken GPU by itself, and allocates it again."""
     gpus = GpuNode(node, "single")
     quick = "from plugins.gpu import GPU\nclass P(GPU):\n    probing = ProbePolicy(interval=0.1, startup_delay=0)\n"
     config = "dphub: {health: {interval: 0.2, stable_for: 0}, reset: {nvidia.com/gpu: reset}}"

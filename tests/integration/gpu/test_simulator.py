@@ -40,7 +40,7 @@ def _run(node: SimulatedNode, code: str, timeout: float = WAIT_SECONDS) -> list[
 
 @contextmanager
 def _started(node: SimulatedNode, directory: Path, code: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the code, until the block ends at the latest."""
+    """Start a process that runs the code, until the block ends at the latest."""
     command = [sys.executable, "-c", HEAD + code]
     environment = os.environ | node.environment
     with subprocess.Popen(command, env=environment, cwd=directory, stdout=subprocess.PIPE, text=True) as process:
@@ -52,7 +52,7 @@ def _started(node: SimulatedNode, directory: Path, code: str) -> Iterator[subpro
 
 @pytest.mark.parametrize("profile", ["none", "single", "pair", "mesh8", "switch8", "pcie16"])
 def test_profiles(tmp_path: Path, profile: str) -> None:
-    """GPUs answer with what their profile says, and their device files and PCI entries are there."""
+    """GPUs answer as their profile says, and their device files and PCI entries are there."""
     node = SimulatedNode(tmp_path, profile)
     found = _run(
         node,
@@ -94,7 +94,7 @@ def test_mig(tmp_path: Path) -> None:
 
 
 def test_faults(tmp_path: Path) -> None:
-    """Each call fails as long as it is to, and only for the GPU that is meant."""
+    """Each call fails as long as configured, and only for the GPU in question."""
     node = SimulatedNode(tmp_path, "pair")
     node.lose(1)
     node.unsupported(0, "nvmlDeviceGetComputeMode")
@@ -115,7 +115,7 @@ def test_faults(tmp_path: Path) -> None:
 
 
 def test_processes_see_what_others_set(tmp_path: Path) -> None:
-    """What one process sets, the next one reads, and the test too."""
+    """What one process sets, the next one and the test can read."""
     node = SimulatedNode(tmp_path, "single")
     _run(node, "n.nvmlDeviceSetComputeMode(handle(0), 3)")
     assert _run(node, "show(n.nvmlDeviceGetComputeMode(handle(0)))") == [3]
@@ -125,7 +125,7 @@ def test_processes_see_what_others_set(tmp_path: Path) -> None:
 
 
 async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
-    """Two processes wait; none takes an event from the other, and none hears of a GPU that it has not asked for."""
+    """Two processes wait; none takes an event from the other, and none receives events of other GPUs."""
     node = SimulatedNode(tmp_path, "pair")
     code = (
         "s = n.nvmlEventSetCreate()\n"
@@ -149,7 +149,7 @@ async def test_every_waiter_gets_each_event(tmp_path: Path) -> None:
 
 
 def test_a_call_that_hangs(tmp_path: Path) -> None:
-    """It hangs until it is to no more; other calls go on meanwhile."""
+    """It hangs until it is released; other calls continue meanwhile."""
     node = SimulatedNode(tmp_path, "single")
     node.hang("nvmlDeviceGetMinorNumber")
     assert _run(node, "show(n.nvmlDeviceGetName(handle(0)))") == [node.gpus[0].name]
@@ -177,7 +177,7 @@ def test_nvidia_smi(tmp_path: Path) -> None:
 
 
 def test_gpus_come_and_go(tmp_path: Path) -> None:
-    """The driver numbers the GPUs again, and the device files follow."""
+    """The driver numbers the GPUs again, and the device files change with them."""
     node = SimulatedNode(tmp_path, "pair")
     gone = node.unplug(0)
     assert _run(node, "show([n.nvmlDeviceGetCount(), n.nvmlDeviceGetUUID(handle(0))])") == [[1, node.gpus[0].uuid]]

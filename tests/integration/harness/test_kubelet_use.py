@@ -1,4 +1,4 @@
-"""A run with a real kubelet has every test that starts a kubelet."""
+"""A run with a real kubelet includes every test that starts a kubelet."""
 
 import os
 import subprocess
@@ -30,19 +30,19 @@ def _operated() -> type[OperatedNode]:
 
 
 async def test_a_fixture_is_noticed(request: pytest.FixtureRequest, kubelet: FakeKubelet) -> None:
-    """Whichever fixture starts the kubelet."""
+    """The test is noticed whichever fixture starts the kubelet."""
     assert kubelet.running
     assert has_kubelet(request.node)
 
 
 def test_a_function_of_a_module_is_noticed(request: pytest.FixtureRequest) -> None:
-    """Such as one that runs a node."""
+    """A function that runs a node is an example."""
     assert kubelets.node
     assert has_kubelet(request.node)
 
 
 def test_a_class_behind_a_function_is_noticed(request: pytest.FixtureRequest) -> None:
-    """It inherits from a node, which has a kubelet."""
+    """The class inherits from a node, which has a kubelet."""
     assert _operated()
     assert has_kubelet(request.node)
 
@@ -53,7 +53,7 @@ def test_a_test_without_a_kubelet_is_left_out(request: pytest.FixtureRequest) ->
 
 
 def test_a_start_that_was_not_noticed_fails_the_test(tmp_path: Path) -> None:
-    """Also without a real kubelet, so that no run leaves a test out silently."""
+    """The test fails even without a real kubelet, so no run silently leaves a test out."""
     (tmp_path / "test_it.py").write_text(UNNOTICED)
     flags = ["-p", "tests.harness.kubelet_option", "-p", "no:cacheprovider"]
     done = subprocess.run(

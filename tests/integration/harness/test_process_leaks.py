@@ -54,6 +54,6 @@ def test_a_process_that_is_left_fails_the_run(tmp_path: Path, more: str, blamed:
 
 
 def test_a_process_that_has_ended_does_not(tmp_path: Path) -> None:
-    """A tidy test passes."""
+    """A test whose processes have all ended passes."""
     done = _run(tmp_path, TIDY)
     assert done.returncode == 0, done

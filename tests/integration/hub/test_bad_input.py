@@ -1,4 +1,4 @@
-"""Files and flags that the hub cannot use: one line that says so, exit code 2, and nothing started."""
+"""Files and flags that the hub cannot use: one line that says so, exit code 2, and nothing is started."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ GOOD = "[watcher:a]\ncmd = touch started\n"
 
 
 def expect_refusal(directory: Path, *arguments: str | Path, says: list[str], **env: str) -> None:
-    """The hub says one line with all the words, exits with 2, and has run no plugin."""
+    """Check that the hub prints one line with all the words, exits with 2, and has run no plugin."""
     end = run_hub_to_end(*arguments, cwd=directory, **env)
     assert end.returncode == Exit.USAGE, end
     assert end.stdout == ""
@@ -27,7 +27,7 @@ def expect_refusal(directory: Path, *arguments: str | Path, says: list[str], **e
 
 
 def flags(directory: Path, **changed: Path) -> list[str]:
-    """Flags that a hub can use but for what is changed."""
+    """Return flags that a hub can use, apart from what is changed."""
     paths = {
         "config": directory / "circus.ini",
         "plugin-dir": directory / "plugins",
@@ -38,7 +38,7 @@ def flags(directory: Path, **changed: Path) -> list[str]:
 
 @pytest.fixture
 def good(directory: Path) -> Path:
-    """A directory with a good configuration."""
+    """Make a directory with a valid configuration."""
     (directory / "circus.ini").write_text(GOOD)
     return directory
 
@@ -49,7 +49,7 @@ def test_config_is_missing(good: Path) -> None:
 
 
 def test_config_is_a_directory(good: Path) -> None:
-    """A directory in the place of a file is named."""
+    """A directory in place of a file is named."""
     expect_refusal(good, *flags(good, config=good), says=[str(good), "is a directory, expected a file"])
 
 
@@ -66,7 +66,7 @@ def test_config_is_no_text(good: Path) -> None:
 
 
 def test_config_is_unreadable(good: Path) -> None:
-    """A file that the kernel does not let the hub read is named; so also for root, whom no permission stops."""
+    """A file that the kernel does not let the hub read is named, even for root, which no permission stops."""
     unreadable = Path("/proc/self/mem")
     expect_refusal(good, *flags(good, config=unreadable), says=[str(unreadable), "cannot be read"])
 
@@ -89,7 +89,7 @@ def test_a_mistake_in_the_file(good: Path, line: str, says: list[str]) -> None:
 
 
 def test_run_dir_is_a_file(good: Path) -> None:
-    """A file in the place of the run directory is named."""
+    """A file in place of the run directory is named."""
     (good / "run").write_text("")
     expect_refusal(good, *flags(good), says=[str(good / "run"), "run directory"])
 
@@ -117,13 +117,13 @@ def test_run_dir_belongs_to_another(good: Path) -> None:
 
 
 def test_plugin_dir_is_a_file(good: Path) -> None:
-    """A file in the place of the plugin directory is named."""
+    """A file in place of the plugin directory is named."""
     (good / "plugins").write_text("")
     expect_refusal(good, *flags(good), says=[str(good / "plugins"), "not a directory"])
 
 
 def test_variables_are_as_good_as_flags(good: Path) -> None:
-    """Directories may come from the environment, and are checked the same."""
+    """Directories may come from the environment, and are checked in the same way."""
     (good / "plugins").write_text("")
     expect_refusal(
         good, DPHUB_PLUGIN_DIR=str(good / "plugins"), DPHUB_RUN_DIR=str(good / "run"), says=["not a directory"]
@@ -166,7 +166,7 @@ zmq.Socket.bind = bind
 
 
 def test_socket_that_cannot_be_bound(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
-    """A hub that circusctl could not reach does not start. circusd exits with 0 here."""
+    """A hub that circusctl could not reach does not start, whereas circusd exits with 0 here."""
     hub = make_hub(GOOD).start(code=UNBOUND)
     assert hub.wait_ended() == Exit.FAILED
     assert f"dphub run: cannot listen in {directory / 'run'}" in hub.text()
@@ -175,7 +175,7 @@ def test_socket_that_cannot_be_bound(make_hub: Callable[[str], HubProcess], dire
 
 
 def test_run_dir_is_closed_to_others(make_hub: Callable[[str], HubProcess]) -> None:
-    """The run directory is for its owner alone, even if it was not before: who reaches its sockets rules the node."""
+    """Only its owner has access to it, whatever was so before: anyone who can reach its sockets controls the node."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n")
     hub.run_dir.mkdir()
     hub.run_dir.chmod(0o755)
@@ -206,7 +206,7 @@ def test_another_user_cannot_reach_the_hub(make_hub: Callable[[str], HubProcess]
 
 
 def test_second_hub_is_refused(make_hub: Callable[[str], HubProcess]) -> None:
-    """A second hub on the same run directory names the first, ends with a code of its own, and harms nothing."""
+    """A second hub on the same run directory names the first, exits with a code of its own, and changes nothing."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n").start()
     hub.wait_plugins("a")
     pid = hub.plugin_pid("a")
@@ -231,7 +231,7 @@ def test_lock_ends_with_the_hub(make_hub: Callable[[str], HubProcess]) -> None:
 
 
 def test_help_names_flags_and_variables(directory: Path) -> None:
-    """--help is all one needs to know of the flags."""
+    """--help explains all flags and variables."""
     end = run_hub_to_end("--help", cwd=directory, COLUMNS="200")
     assert end.returncode == Exit.OK
     for word in ("--config", "--plugin-dir", "--run-dir", "DPHUB_PLUGIN_DIR", "DPHUB_RUN_DIR", "DPHUB_LOG_LEVEL"):
@@ -239,7 +239,7 @@ def test_help_names_flags_and_variables(directory: Path) -> None:
 
 
 def test_help_needs_no_circus() -> None:
-    """Commands that supervise nothing do not pay for the supervisor."""
+    """Commands that supervise nothing do not load the supervisor."""
     code = f"import sys; sys.argv[1:] = ['--help']; import hub.cli.commands.run; print('circus' in sys.modules); {HUB}"
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert end.stdout.startswith("False")

@@ -6,7 +6,7 @@ from tests.harness.chaos import Chaos
 
 
 async def test_chaos() -> None:
-    """SIGKILL and SIGSTOP of hub, plugins, guards and workers: all resources come back with all devices each time."""
+    """After SIGKILL and SIGSTOP of hub, plugins, guards and workers, all resources return with all devices."""
     # pytest-randomly seeds `random`; a failure names this seed.
     chaos = Chaos(seed=random.randrange(2**32))  # noqa: S311 - no secret
     await chaos.run(count=6, nodes=2)

@@ -20,7 +20,7 @@ from tests.harness.hub_process import (
 
 
 def test_restart_of_one_touches_no_other(make_hub: MakeHub) -> None:
-    """`circusctl restart a` is for a."""
+    """`circusctl restart a` restarts only a."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     old, other = hub.plugin_pid("a"), hub.plugin_pid("b")
@@ -33,7 +33,7 @@ def test_restart_of_one_touches_no_other(make_hub: MakeHub) -> None:
 
 @pytest.mark.parametrize("words", [("restart",), ("reload",), ("restart", "*"), ("reload", "--sequential")])
 def test_restart_of_all_keeps_the_hub(make_hub: MakeHub, words: tuple[str, ...]) -> None:
-    """Without a name all plugins are restarted, and the hub serves on. circus would end itself."""
+    """Without a name all plugins are restarted, and the hub keeps running. circus would exit."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     assert hub.ask(*words, "--waiting") == "ok"
@@ -53,7 +53,7 @@ def test_stop_and_start_of_all(make_hub: MakeHub) -> None:
 
 
 def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> None:
-    """`circusctl reload a` starts the new process after the old one has ended; circus starts it before."""
+    """`circusctl reload a` starts the new process after the old one has ended; circus starts it before that."""
     hub = make_hub(watcher("a", stubborn(directory, grace=0.3))).start()
     wait_stubborn(hub)
     assert hub.ask("reload", "a", "--waiting") == "ok"
@@ -62,7 +62,7 @@ def test_reload_never_runs_two_processes(make_hub: MakeHub, directory: Path) -> 
 
 
 def test_commands_on_one_plugin_take_turns(make_hub: MakeHub, directory: Path) -> None:
-    """Commands that come while a plugin stops are obeyed in their order: the last one holds."""
+    """Commands that come while a plugin stops are obeyed in their order, so the last one decides."""
     hub = make_hub(watcher("a", stubborn(directory, grace=0.5))).start()
     wait_stubborn(hub)
     assert hub.ask("restart", "a") == "ok"
@@ -81,7 +81,7 @@ def test_autostart_waits_for_an_administrator(make_hub: MakeHub) -> None:
 
 
 def test_add_and_rm(make_hub: MakeHub) -> None:
-    """A plugin can be added and removed by hand; it is checked and looked after as any other."""
+    """A plugin can be added and removed by hand; it is checked and supervised like any other."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     assert hub.ask("add", "--start", "b", "sleep", "1000") == "ok"
@@ -105,7 +105,7 @@ def test_add_and_rm(make_hub: MakeHub) -> None:
 
 
 def test_a_plugin_stays_one_process(make_hub: MakeHub) -> None:
-    """No command makes two processes of a plugin, or none while it is said to run."""
+    """No command starts two processes of a plugin, or leaves it without one while it is reported as running."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     for words in (("incr", "a"), ("decr", "a"), ("set", "a", "numprocesses", "2")):
@@ -116,7 +116,7 @@ def test_a_plugin_stays_one_process(make_hub: MakeHub) -> None:
 
 
 def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
-    """Options can be changed by hand; variables are added to those the plugin has, and it is restarted with them."""
+    """Options can be changed by hand; variables are added to the plugin's, and it is restarted with them."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     assert hub.call("set", name="a", options={"env": {"EXTRA": "1"}})["status"] == "ok"
@@ -128,7 +128,7 @@ def test_set_restarts_with_the_option(make_hub: MakeHub) -> None:
 
 
 def test_other_commands_answer(make_hub: MakeHub, directory: Path) -> None:
-    """What else circusctl can ask is answered, also about a plugin that does not run."""
+    """The other requests of circusctl are answered, even about a plugin that is not running."""
     hub = make_hub(watcher("a") + watcher("bad", f"cmd = {directory}/none")).start()
     hub.wait_plugins("a")
     pid = hub.plugin_pid("a")

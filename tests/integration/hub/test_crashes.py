@@ -23,7 +23,7 @@ ODD_LOGS = {
     "a date that is no time": """file.write_text('{"event": "", "level": "error", "timestamp": "0001-01-01T00:00"}')""",
     "a line nested too deeply": """file.write_text('{"event": ' + '[' * 60000)""",
 }
-"""What a plugin may leave in the place of its log: each is a line of Python."""
+"""What a plugin may leave in place of its log: each is a line of Python."""
 
 FORGER = """
 import os
@@ -53,11 +53,11 @@ def crashed(self):
 backoff.BackOff.crashed = crashed
 {HUB}
 """
-"""The hub, where a plugin waits so long after its second crash that no test sees the end of it."""
+"""A hub that delays a plugin for so long after its second crash that no test sees the end of it."""
 
 
 def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
-    """A plugin that dies is seen by SIGCHLD, not by a poll that may come seconds later. No other is touched."""
+    """SIGCHLD reports a plugin that dies, before a poll that may come seconds later. No other plugin is touched."""
     names = ("a", "b", "c", "d")
     hub = make_hub("".join(map(watcher, names))).start()
     hub.wait_plugins(*names)
@@ -75,7 +75,7 @@ def test_a_killed_plugin_is_back_at_once(make_hub: MakeHub) -> None:
 
 
 def test_a_crash_is_answered_while_another_plugin_stops(make_hub: MakeHub, directory: Path) -> None:
-    """A plugin that is slow to stop keeps no other plugin from coming back, and no command from being served."""
+    """A plugin that is slow to stop delays neither the restart of another plugin nor a command."""
     hub = make_hub(watcher("slow", stubborn(directory, grace=1000)) + watcher("b") + watcher("c")).start()
     hub.wait_plugins("b", "c")
     wait_stubborn(hub)
@@ -104,7 +104,7 @@ def test_a_crash_loop_is_slowed(make_hub: MakeHub, directory: Path) -> None:
 
 
 def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
-    """An administrator who has fixed the cause gets the plugin now, and a new count of crashes."""
+    """An administrator who has fixed the cause gets the plugin at once, and the count of crashes starts again."""
     hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "fixed").touch()
@@ -115,7 +115,7 @@ def test_a_restart_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> 
 
 
 def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> None:
-    """`circusctl start` of a plugin that waits for its next start starts it now."""
+    """`circusctl start` of a plugin that is waiting for its next start starts it at once."""
     hub = make_hub(watcher("bad", CRASHING.format(directory=directory))).start(code=PATIENT)
     hub.wait_event("plugin exited", plugin="bad", restart_in_seconds=1000)
     (directory / "fixed").touch()
@@ -124,7 +124,7 @@ def test_a_start_by_hand_does_not_wait(make_hub: MakeHub, directory: Path) -> No
 
 
 def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
-    """A plugin that an administrator stopped stays stopped, also one that was waiting for its next start."""
+    """A plugin that an administrator stopped stays stopped, even one that was waiting for its next start."""
     crashing = CRASHING.format(directory=directory)
     hub = make_hub(watcher("waiting", crashing) + watcher("clock", crashing) + watcher("running")).start()
     hub.wait_plugins("running")
@@ -132,7 +132,7 @@ def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
     assert hub.ask("stop", "waiting", "--waiting") == "ok"
     assert hub.ask("stop", "running", "--waiting") == "ok"
     starts = len(hub.events("plugin started", plugin="waiting"))
-    # Another plugin in the same loop is two starts further on.
+    # Another plugin in the same loop has been started two more times.
     hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=4)
     assert len(hub.events("plugin started", plugin="waiting")) == starts
     assert len(hub.events("plugin started", plugin="running")) == 1
@@ -142,7 +142,7 @@ def test_a_stop_by_hand_sticks(make_hub: MakeHub, directory: Path) -> None:
 
 
 def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> None:
-    """The reason is said once, the others run, and the plugin starts by itself when the command is there."""
+    """The reason is logged once, the others run, and the plugin starts by itself when the command is there."""
     command = directory / "command"
     hub = make_hub(watcher("bad", f"cmd = {command}") + watcher("good")).start()
     hub.wait_plugins("good")
@@ -164,7 +164,7 @@ def test_a_command_that_cannot_be_run(make_hub: MakeHub, directory: Path) -> Non
 
 @pytest.mark.parametrize("deed", ODD_LOGS.values(), ids=ODD_LOGS.keys())
 def test_a_plugin_is_restarted_whatever_its_log_holds(make_hub: MakeHub, directory: Path, deed: str) -> None:
-    """The hub reads a plugin's log only to explain an exit; what it finds there delays no restart, of no plugin."""
+    """The hub reads a plugin's log only to explain an exit; its content delays no restart of any plugin."""
     (directory / "forger.py").write_text(FORGER.format(deed=deed))
     hub = make_hub(watcher("odd", f"cmd = python -m hub.plugin {directory}/forger.py:P") + watcher("other")).start()
     assert hub.wait_event("plugin exited", plugin="odd")["exit_code"] == 7
@@ -183,7 +183,7 @@ def test_a_plugin_is_restarted_whatever_its_log_holds(make_hub: MakeHub, directo
     ],
 )
 def test_other_reasons_why_nothing_starts(make_hub: MakeHub, keys: str, reason: str) -> None:
-    """Whatever keeps a plugin from starting is said once, and ends nothing."""
+    """Whatever keeps a plugin from starting is logged once, and ends nothing."""
     hub = make_hub(watcher("bad", keys) + watcher("clock", "cmd = false") + watcher("good")).start()
     hub.wait_plugins("good")
     hub.wait_event("plugin exited", plugin="clock", restart_in_seconds=2)
@@ -206,7 +206,7 @@ def test_other_reasons_why_nothing_starts(make_hub: MakeHub, keys: str, reason: 
 def test_an_exit_is_explained(make_hub: MakeHub, command: str, said: dict[str, object]) -> None:
     """The log says once for each exit which process it was, what its exit means, and when the next one starts.
 
-    What an exit code of another program means is that program's affair.
+    What an exit code of another program means is defined by that program.
     """
     hub = make_hub(watcher("a", f"cmd = {command}")).start()
     hub.wait_event("plugin exited", plugin="a", count=2)

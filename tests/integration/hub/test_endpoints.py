@@ -31,8 +31,8 @@ async def test_one_odd_file_is_one_plugins_problem(node: OperatedNode) -> None:
 
 
 async def test_floods(node: OperatedNode) -> None:
-    """What a stranger can have the hub keep is bounded: no large bodies, no many connections; and it still answers."""
-    # The hub closes the connection without reading on; whether the answer or that comes first is chance.
+    """Unauthenticated clients can use only limited memory and few connections, and the hub still answers."""
+    # The hub closes the connection without reading the rest; whether its answer arrives first is random.
     with contextlib.suppress(ConnectionError):
         code, _ = await node.get("/status", method="POST", body=b"x" * 1_000_000)
         assert code in {400, 405, 599}
@@ -48,7 +48,7 @@ async def test_floods(node: OperatedNode) -> None:
 
 
 async def until_answered(node: OperatedNode) -> None:
-    """The hub answers again once the strangers are gone."""
+    """Wait until the hub answers again, once the clients are gone."""
     for _ in range(100):
         code, _ = await node.get("/healthz")
         if code == 200:
@@ -58,7 +58,7 @@ async def until_answered(node: OperatedNode) -> None:
 
 
 async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
-    """`dphub status --json` and `/status` are the same document, and what the published schema describes."""
+    """`dphub status --json` and `/status` are the same document, which matches the published schema."""
     import jsonschema  # noqa: PLC0415 - slow to import, used here only
 
     node.stub_faults(unhealthy={"stub-2": "pulled out"})
@@ -80,7 +80,7 @@ async def test_json_is_what_the_schema_says(node: OperatedNode) -> None:
 
 
 async def test_the_status_is_packed(node: OperatedNode) -> None:
-    """For clients that accept it: thousands of devices are megabytes, and a client may ask every two seconds."""
+    """It is compressed for clients that accept it: thousands of devices are megabytes, requested every two seconds."""
     status = node.status()
     assert status
     client, url = AsyncHTTPClient(), f"http://{status.hub.report.http}/status"
@@ -93,7 +93,7 @@ async def test_the_status_is_packed(node: OperatedNode) -> None:
 
 
 async def test_other_addresses(node: OperatedNode) -> None:
-    """The endpoints have no others beside them, and only answer questions."""
+    """The hub has no other addresses, and they accept only read requests."""
     code, text = await node.get("/admin")
     assert (code, "the paths are /, /status, /metrics, /healthz and /readyz" in text) == (404, True)
     assert await node.get("/healthz") == (200, "ok\n")
@@ -102,7 +102,7 @@ async def test_other_addresses(node: OperatedNode) -> None:
 
 
 async def test_no_other_page_can_frame_it(node: OperatedNode) -> None:
-    """A browser that asks for anything, or only for its headers, is forbidden to show it in another site's page.
+    """A browser that requests anything, or only for its headers, is forbidden to show it in another site's page.
 
     Nor may that page load it as an image or a script, which succeeds or fails with the status code of /readyz.
     """

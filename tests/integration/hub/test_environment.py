@@ -15,7 +15,7 @@ from tests.harness.hub_process import (
 
 
 def test_environment_of_a_plugin(make_hub: MakeHub) -> None:
-    """A plugin inherits the hub's environment as it is, has what circus.ini adds, and knows where things are."""
+    """A plugin inherits the hub's environment unchanged, with the additions of circus.ini and the hub's paths."""
     hub = make_hub(watcher("a") + "[env:a]\nADDED = $HOME!\nDPHUB_RUN_DIR = /elsewhere\n")
     odd = " spaces and $DOLLARS "
     hub.start(env={"INHERITED": odd, "DPHUB_LOG_LEVEL": "debug"}).wait_plugins("a")
@@ -51,7 +51,7 @@ def test_python_by_another_name(make_hub: MakeHub, directory: Path) -> None:
 
 
 def test_what_plugins_print_is_the_hubs_output(make_hub: MakeHub) -> None:
-    """Lines of a plugin arrive whole, however long, with nothing between; its input is empty."""
+    """Lines of a plugin arrive whole, whatever their length, with nothing in between; its input is empty."""
     line = "x" * 5000
     hub = make_hub(watcher("a", f"cmd = sh -c 'echo {line}; cat; echo {line} >&2; exec sleep 1000'")).start()
     wait_until(lambda: hub.text().splitlines().count(line) == 2, "both lines")

@@ -1,4 +1,4 @@
-"""The life of a device on a node: which container used it, and what became of it."""
+"""The life of a device on a node: which container used it, and what happened to it."""
 
 import asyncio
 import json

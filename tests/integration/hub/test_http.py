@@ -35,7 +35,7 @@ def test_nothing_listens_on_the_network(make_hub: MakeHub) -> None:
 
 
 def test_http_on_every_address(make_hub: MakeHub) -> None:
-    """A port alone is that of all addresses: a kubelet's probes come to the pod's, people to the loopback one."""
+    """A port alone means all addresses: a kubelet's probes use the pod's, people the loopback one."""
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": ":0"})
     hub.wait_plugins("a")
     reader = Reader(RunDir(hub.run_dir))

@@ -1,4 +1,4 @@
-"""What an idle node costs: how often its processes wake up, as the kernel counts it, whatever the machine's speed."""
+"""The cost of an idle node: how often its processes wake up, as the kernel counts it, at any speed of the machine."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from hub.testing.node import Node
 from hub.testing.waiting import WAIT_SECONDS
 
 WINDOW = 10.0
-"""Seconds of a measurement: all that is regular happens once in it, or more often."""
+"""Seconds of a measurement: everything regular happens once in it, or more often."""
 
 MOST = {"hub": 0.5, "gpu": 2.4, "ib": 2.2, "stub": 1.8}
 """Wake-ups a second of all threads of a process but gRPC's. Regular work happens together every five seconds, which is

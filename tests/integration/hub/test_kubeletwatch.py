@@ -34,7 +34,7 @@ while True:
 
 
 def test_hub_ends_when_its_plugin_directory_is_dead(make_hub: Callable[[str], HubProcess]) -> None:
-    """The hub stops its plugins, says why, and ends with a code of its own, so that its container is restarted."""
+    """The hub stops its plugins, logs the reason, and exits with a code of its own, so its container is restarted."""
     hub = make_hub("[watcher:a]\ncmd = sleep 1000\n")
     real = hub.plugin_dir
     with mounted(real) as hub.plugin_dir:
@@ -46,7 +46,7 @@ def test_hub_ends_when_its_plugin_directory_is_dead(make_hub: Callable[[str], Hu
 
 
 def test_every_plugin_is_signalled_once(make_hub: Callable[[str], HubProcess], directory: Path) -> None:
-    """One start of a kubelet is one SIGHUP for every plugin. One that is still starting is not killed by it."""
+    """One start of a kubelet is one SIGHUP for every plugin, which does not kill one that is still starting."""
     script, go = directory / "recorder.py", directory / "go"
     script.write_text(RECORDER)
     hub = make_hub(
@@ -83,7 +83,7 @@ def test_sighup_leaves_the_hub_alone(make_hub: Callable[[str], HubProcess]) -> N
 
 
 def test_no_inotify_left(make_hub: Callable[[str], HubProcess], tmp_path: Path) -> None:
-    """Where the kernel gives no inotify instance, the plugins run, and the status names the setting to raise."""
+    """If the kernel has no inotify instance left, the plugins run, and the status names the setting to raise."""
     limit = tmp_path / "exhaust.py"
     limit.write_text(
         "import asyncinotify._ffi as ffi\n"

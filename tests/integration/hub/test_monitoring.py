@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana get, judged by Prometheus's own tool."""
+"""What Prometheus and Grafana get, checked by Prometheus's own tool."""
 
 import json
 import re
@@ -36,20 +36,20 @@ def _panels() -> Iterator[dict[str, Any]]:
 
 
 def _queries() -> list[str]:
-    """The dashboard's queries, with values for Grafana's variables."""
+    """Return the dashboard's queries, with values for Grafana's variables."""
     found = [target["expr"] for panel in _panels() for target in panel["targets"]]
     values = {"$__rate_interval": "5m", "$__range": "6h", "$instance": ".*"}
     return [reduce(lambda text, name: text.replace(name, values[name]), values, query) for query in found]
 
 
 def test_the_alert_rules() -> None:
-    """They are valid, and are raised when they should be."""
+    """The rules are valid, and are raised when they should be."""
     _promtool("check", "rules", "rules.yaml")
     _promtool("test", "rules", "rules_test.yaml")
 
 
 def test_every_alert_is_tested() -> None:
-    """Each is raised by something in the tests of the rules."""
+    """Each alert is raised at least once in the tests of the rules."""
     groups = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
     tests = yaml.safe_load((MONITORING / "rules_test.yaml").read_text())["tests"]
     raised = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
@@ -57,7 +57,7 @@ def test_every_alert_is_tested() -> None:
 
 
 def test_the_dashboard(tmp_path: Path) -> None:
-    """Each query is one that Prometheus takes; each panel has a title, says what it shows, and overlaps no other."""
+    """Prometheus accepts each query; each panel has a title and a description, and overlaps no other."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(_queries())]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
@@ -101,7 +101,7 @@ SERIES = {
 
 
 def test_the_queries_of_the_page(tmp_path: Path) -> None:
-    """Each gives what the page says, as Prometheus evaluates it."""
+    """Each query gives what the page says, as Prometheus evaluates it."""
     page = (PROJECT / "docs/operating.md").read_text()
     of_pods, of_unhealthy, hours = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
     held = [name for name in SERIES if name.startswith(f"dphub_device_held{{{OF_A}")]
@@ -121,7 +121,7 @@ def test_the_queries_of_the_page(tmp_path: Path) -> None:
 
 
 async def test_metrics_of_a_whole_node() -> None:
-    """Prometheus finds nothing to complain of, and every metric that a rule or a panel asks for is there."""
+    """Prometheus finds no mistake in them, and every metric that a rule or a panel uses is there."""
     async with operated() as node:
         await node.kubelet.admit("trainer", {GPU: 2, HCA: 1})
         counters = node.root / "sys/class/infiniband/mlx5_0/ports/1/counters"

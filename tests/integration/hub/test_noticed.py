@@ -1,4 +1,4 @@
-"""Problems that are no plugin's fault, and that an administrator still has to find."""
+"""Problems that no plugin has caused, and that an administrator still has to find."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ async def _noticed(node: OperatedNode, words: str) -> Problem:
 
 
 async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) -> None:
-    """Its pod has lost it: the status says whose it is, and the log which devices are gone.
+    """Its pod has lost it: the status names the container, and the log says which devices are gone.
 
     The node's capacity counts it as long as the pod exists.
     """
@@ -40,12 +40,12 @@ async def test_a_device_that_goes_while_a_container_uses_it(node: OperatedNode) 
     assert held in said.out
     assert node.kubelet.capacity()[HCA] == Capacity(before, before - 1)
     await node.kubelet.remove(pod)
-    # The plugin asks every 30 seconds who uses what.
+    # The plugin asks every 30 seconds which container uses which device.
     await node.kubelet.wait_until(lambda kubelet: kubelet.capacity()[HCA].capacity < before, 2 * WAIT_SECONDS)
 
 
 async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
-    """Of XIDs that mean nothing, too: under the plugin's name, whichever thread of it has heard them."""
+    """Even XIDs without consequences are logged, under the plugin's name, whichever of its threads receives them."""
     node.gpus.xid(3, 13)
 
     async with node.running("logs", "gpu", "-n", "0", "-f") as lines:
@@ -53,7 +53,7 @@ async def test_what_a_driver_reports_is_in_the_log(node: OperatedNode) -> None:
 
 
 async def test_where_a_plugin_crashed(node: OperatedNode) -> None:
-    """The log has the stack of a crash, which the plugin's next process does not keep."""
+    """The log has the stack of a crash, which the status of the plugin's next process does not keep."""
     stub = node.plugin("stub")
     assert stub
     os.kill(stub.process.pid, signal.SIGSEGV)
@@ -87,7 +87,7 @@ async def test_who_has_what_is_known_from_the_start(node: OperatedNode) -> None:
 
 
 async def test_files_that_are_removed(node: OperatedNode) -> None:
-    """The hub and its plugins write their reports again, and what is known of the devices is kept."""
+    """The hub and its plugins write their reports again, and what is known about the devices is kept."""
     await node.dphub("cordon", "stub-3", "--reason", "the fan is loud")
     files = (node.run_dir.hub_report, node.run_dir.report("stub"), node.run_dir.health("stub"))
     await wait_until(files[2].exists, "the cordon to be kept")
@@ -113,7 +113,7 @@ async def test_two_plugins_with_one_resource(node: OperatedNode) -> None:
 
 
 async def test_containers_that_get_nothing(node: OperatedNode) -> None:
-    """A plugin that rejects every call looks well from outside; the status says what it rejected, for a while."""
+    """A plugin that rejects every call looks healthy from outside; the status shows for a while what it rejected."""
     node.stub_faults(allocate={"fail": "the licence server is away"})
     with pytest.raises(AdmissionError):
         await node.kubelet.admit("unlucky", {STUB: 1})
@@ -123,7 +123,7 @@ async def test_containers_that_get_nothing(node: OperatedNode) -> None:
 
 
 async def test_allocations_that_fail_each_time(node: OperatedNode) -> None:
-    """They are an error in the status, with an alert, until one succeeds; the node stays ready, so rollouts go on."""
+    """They are an error in the status, with an alert, until one succeeds; the node stays ready for rollouts."""
     node.stub_faults(allocate={"fail": "the licence server is away"})
     for number in range(3):
         with pytest.raises(AdmissionError):
@@ -142,7 +142,7 @@ async def test_allocations_that_fail_each_time(node: OperatedNode) -> None:
 
 
 async def test_a_kubelet_that_does_not_report_the_use_of_devices(node: OperatedNode) -> None:
-    """Its pod resources API is off: all works, and the status says what it cannot know."""
+    """Its pod resources API is off: everything works, and the status says what it cannot know."""
     (node.plugin_dir.parent / "pod-resources" / "kubelet.sock").unlink()
     for number, resource in enumerate((GPU, HCA, STUB)):
         await node.kubelet.admit(f"pod-{number}", {resource: 1})
@@ -151,7 +151,7 @@ async def test_a_kubelet_that_does_not_report_the_use_of_devices(node: OperatedN
 
 
 async def test_a_pool_that_selects_nothing() -> None:
-    """Its resource is registered, and has no device: the status says whose it is."""
+    """Its resource is registered and has no device, which the status reports."""
     files = {"ib.yaml": "configList: [{resourceName: hca, mode: hca, selectors: {vendors: ['beef']}}]"}
     async with operated(files=files, wanted={STUB: 4}) as node:
         await _noticed(node, f"{HCA}: the plugin found no device for it")

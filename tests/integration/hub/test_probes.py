@@ -37,7 +37,7 @@ def _port(hub: HubProcess) -> int:
 
 @contextmanager
 def _flood(port: int) -> Iterator[Mapping[str, int]]:
-    """Connect, ask and disconnect, as fast as possible, until the block ends; yields the number of connections."""
+    """Connect, request and disconnect as fast as possible until the block ends; yield the number of connections."""
     counts = {"made": 0}
     stop = threading.Event()
 
@@ -73,7 +73,7 @@ def test_probes_succeed_during_a_flood(make_hub: MakeHub) -> None:
 
 
 def test_probes_have_a_queue_of_their_own(make_hub: MakeHub) -> None:
-    """A probe succeeds where no client on the network can connect any more, and without any listening port."""
+    """A probe succeeds even if clients on the network cannot connect any more, and without any listening port."""
     hub = make_hub(watcher("a")).start(env={"DPHUB_HTTP": "off"})
     hub.wait_plugins("a")
     wait_until(lambda: _probe(hub, "/healthz").returncode == Exit.OK, "the socket")
@@ -81,7 +81,7 @@ def test_probes_have_a_queue_of_their_own(make_hub: MakeHub) -> None:
 
 
 def test_a_probe_of_a_hub_that_is_gone(make_hub: MakeHub) -> None:
-    """It fails, and says why in a line; so does one of a plugin that does not serve."""
+    """It fails and prints a line with the reason, and so does a probe of a plugin that does not serve."""
     hub = make_hub(watcher("a", "cmd = /no/such/program\n")).start()
     failed = wait_until(lambda: (probe := _probe(hub, "/readyz")).stdout.startswith("a: ") and probe, "a failure")
     assert (failed.returncode, "no such file" in failed.stdout.lower()) == (Exit.FAILED, True)

@@ -1,4 +1,4 @@
-"""A plugin that is another program, not a plugin process of the hub's own; and what commands see of any plugin."""
+"""A plugin that is another program, not a plugin process of the hub's own, and what commands show about any plugin."""
 
 import os
 import signal
@@ -26,13 +26,13 @@ def dphub(hub: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def plugin(hub: HubProcess, name: str = "other") -> PluginStatus:
-    """How a plugin is now."""
+    """Return the present status of a plugin."""
     status = Reader(RunDir(hub.run_dir)).status(running=True)
     return next(each for each in status.plugins if each.name == name)
 
 
 def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
-    """What it does is unknown: as long as it runs, the node is ready."""
+    """Its state is unknown: as long as it runs, the node is ready."""
     hub = make_hub(PROGRAM).start()
     reader = Reader(RunDir(hub.run_dir))
     status = wait_until(
@@ -47,7 +47,7 @@ def test_another_program_is_no_fault(make_hub: MakeHub) -> None:
 
 
 def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
-    """A restart of it, and a reload that changes it, have succeeded when it runs."""
+    """A restart of it, or a reload that changes it, has succeeded when it is running."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     said = dphub(hub, "restart", "other")
@@ -59,7 +59,7 @@ def test_commands_do_not_wait_for_another_program(make_hub: MakeHub) -> None:
 
 
 def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
-    """Its meaning is unknown: the hub's own meanings apply to its own plugins only."""
+    """The meaning is unknown: the hub's own meanings apply to its own plugins only."""
     hub = make_hub(ENDS).start()
     ended = hub.wait_event("plugin exited", plugin="other")
     assert (ended["exit_code"], "meaning" in ended) == (12, False)
@@ -70,7 +70,7 @@ def test_what_another_program_means_by_its_exit_code(make_hub: MakeHub) -> None:
 
 
 def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
-    """It shows no life at all, and is not killed for it, while a plugin beside it that hangs is."""
+    """It has no heartbeat, and is not killed for that, while a plugin next to it that hangs is."""
     hub = make_hub(PROGRAM + PLUGIN).start()
     hub.wait_plugins("other", "stub")
     other, stub = hub.plugin_pid("other"), hub.plugin_pid("stub")
@@ -83,7 +83,7 @@ def test_the_watchdog_leaves_another_program_alone(make_hub: MakeHub) -> None:
 
 
 def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
-    """What its command is now decides, even after a reload."""
+    """The present command decides, even after a reload."""
     hub = make_hub(PLUGIN.replace("watcher:stub", "watcher:other")).start()
     hub.wait_plugins("other")
     hub.config.write_text(PROGRAM)
@@ -95,7 +95,7 @@ def test_a_plugin_that_becomes_another_program(make_hub: MakeHub) -> None:
 
 
 def test_who_asks_for_a_start_sees_it(make_hub: MakeHub) -> None:
-    """When a start, stop or restart is answered, the status has it: nothing of before is taken for its outcome."""
+    """When a start, stop or restart is answered, the status shows it: no earlier state counts as its outcome."""
     hub = make_hub(PROGRAM).start()
     hub.wait_plugins("other")
     path = RunDir(hub.run_dir).hub_report

@@ -1,4 +1,4 @@
-"""`dphub reload`: what changed, and nothing else."""
+"""`dphub reload` changes what differs, and nothing else."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from tests.harness.operated import CONFIG, STUB, WATCHDOG, OperatedNode, operate
 
 
 async def test_reload_changes_what_changed(node: OperatedNode) -> None:
-    """A plugin whose own file changed is restarted, one that is new started, one that is gone stopped; no other."""
+    """A plugin whose own file changed is restarted, a new one started, a removed one stopped, no other touched."""
     gpu, ib = node.plugin("gpu"), node.plugin("ib")
     node.rewrite("stub.yaml", "resources: [{devices: 6}]")
     extra = "\n[watcher:extra]\ncmd = python -m hub.plugin plugins.stub:Stub --config {directory}/extra.yaml\n"
@@ -30,7 +30,7 @@ async def test_reload_changes_what_changed(node: OperatedNode) -> None:
 
 
 async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
-    """A plugin whose section changes stays stopped when an administrator has stopped it; paths start from the hub's."""
+    """A plugin that an administrator stopped stays stopped when its section changes; paths start from the hub's."""
     await node.dphub("stop", "stub")
     before = (node.directory / "circus.ini").read_text()
     node.rewrite("circus.ini", before.replace("[env]", "[env]\nSOMETHING = else"))
@@ -42,7 +42,7 @@ async def test_reload_respects_what_was_stopped(node: OperatedNode) -> None:
 
 
 async def test_reload_reports_what_is_stopped(node: OperatedNode) -> None:
-    """That a stopped plugin has another section, or another file, is a change too: it counts at the next start."""
+    """A changed section or file of a stopped plugin is a change, too, which applies at the next start."""
     await node.dphub("stop", "stub")
     before = (node.directory / "circus.ini").read_text()
     node.rewrite("circus.ini", before.replace("stub.yaml", "other.yaml"))
@@ -55,7 +55,7 @@ async def test_reload_reports_what_is_stopped(node: OperatedNode) -> None:
 
 
 async def test_reload_claims_nothing_that_it_has_not_done(node: OperatedNode) -> None:
-    """A plugin that comes back from a crash at that moment has not been restarted by the reload."""
+    """A plugin that restarts after a crash at that moment has not been restarted by the reload."""
     stub = node.plugin("stub")
     assert stub
     assert stub.process.pid
@@ -82,7 +82,7 @@ async def test_reload_starts_what_waits_after_a_mistake(node: OperatedNode) -> N
 
 
 async def test_plugins_without_resources() -> None:
-    """One that has found nothing, and declares nothing, is no fault; it can be restarted like any other."""
+    """A plugin that has found nothing, and declares nothing, is not a fault; it can be restarted like any other."""
     idle = "from hub import Plugin\nclass Idle(Plugin):\n    def devices(self):\n        return []\n"
     config = "[watcher:idle]\ncmd = python -m hub.plugin {directory}/idle.py:Idle\n# {watchdog}\n"
     async with operated(config, files={"idle.py": idle}, wanted={}) as node:

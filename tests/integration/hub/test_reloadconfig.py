@@ -17,7 +17,7 @@ from tests.harness.hub_process import (
 
 
 def test_reloadconfig_touches_what_changed(make_hub: MakeHub) -> None:
-    """A plugin is added, one removed, one changed; the rest run on, at this reload and at every later one."""
+    """One plugin is added, one removed, one changed; the others keep running, at this reload and every later one."""
     hub = make_hub(watcher("same") + watcher("gone") + watcher("other") + "[env:same]\nA = 1\n").start()
     hub.wait_plugins("same", "gone", "other")
     same, gone, other = (hub.plugin_pid(name) for name in ("same", "gone", "other"))
@@ -63,7 +63,7 @@ def test_reloadconfig_of_a_bad_file_changes_nothing(make_hub: MakeHub) -> None:
 
 
 def test_reloadconfig_leaves_a_stopped_plugin_stopped(make_hub: MakeHub) -> None:
-    """Stopped by an administrator, a plugin that did not change stays so."""
+    """A plugin that an administrator stopped and that did not change stays stopped."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     assert hub.ask("stop", "a", "--waiting") == "ok"
@@ -73,7 +73,7 @@ def test_reloadconfig_leaves_a_stopped_plugin_stopped(make_hub: MakeHub) -> None
 
 
 def test_plugins_of_a_reload_are_looked_after(make_hub: MakeHub) -> None:
-    """A plugin that came with a reload has the back-off and the respawn of any other."""
+    """A plugin that a reload added has the back-off and the respawn of any other."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     hub.config.write_text(watcher("a") + watcher("b", "cmd = false"))

@@ -1,4 +1,4 @@
-"""One plugin is restarted again and again while the node works: no other plugin or container notices."""
+"""One plugin is restarted again and again while the node is in use: no other plugin or container notices."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ FILES = {
 
 
 async def test_restarts_under_load() -> None:
-    """200 restarts: each change of another plugin's devices reaches the kubelet once, in order; its process stays."""
+    """In 200 restarts, each change of another plugin's devices reaches the kubelet once, in order."""
     wanted = {"example.com/stub": 4, "example.com/idle": 2, BUSY: 8}
     async with operated(BUSY_CONFIG, files=FILES, wanted=wanted) as node:
         before = {name: plugin.process.pid for name in ("busy", "idle") if (plugin := node.plugin(name))}
@@ -54,7 +54,7 @@ async def test_restarts_under_load() -> None:
 
 
 async def _change_devices(node: OperatedNode, end: asyncio.Event) -> list[int]:
-    """Another number of devices, as soon as the kubelet has the last one; what was asked for."""
+    """Change the number of devices as soon as the kubelet has the last one; return the requested numbers."""
     sent: list[int] = []
     while not end.is_set():
         sent.append(7 if len(sent) % 2 == 0 else 8)
@@ -64,7 +64,7 @@ async def _change_devices(node: OperatedNode, end: asyncio.Event) -> list[int]:
 
 
 async def _admit_pods(node: OperatedNode, end: asyncio.Event, dice: random.Random) -> int:
-    """Pods come and go; the restarted resource may not be there, all others always are."""
+    """Admit and remove pods; the restarted resource may be missing, all others are always there."""
     admitted = 0
     while not end.is_set():
         resource = dice.choice([BUSY, "example.com/idle", "example.com/stub"])

@@ -70,7 +70,7 @@ def test_locks_are_taken_again(make_hub: MakeHub, plant: Callable[[Path], object
 
 
 def _replace_everything(run_dir: Path, aside: Path, plant: Callable[[Path], object]) -> None:
-    """Put something else in place of each file, and of each of the two directories with all that they contain."""
+    """Put something else in place of each file, and of each of the two directories including their contents."""
     aside.mkdir()
     names = [path.name for path in run_dir.iterdir() if not path.name.startswith(".")]
     for name in {*names, "node", "serving"}:

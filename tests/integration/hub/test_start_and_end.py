@@ -66,7 +66,7 @@ def test_sigint_is_a_clean_stop(make_hub: MakeHub) -> None:
 
 
 def test_a_sigint_that_is_ignored_stays_ignored(make_hub: MakeHub) -> None:
-    """A hub in the background of a script does not hear the terminal's Ctrl-C; SIGTERM stops it as ever."""
+    """A script's background hub does not receive the terminal's Ctrl-C; SIGTERM stops it as promptly as ever."""
     code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {HUB}"
     hub = make_hub(watcher("a")).start(code=code)
     hub.wait_plugins("a")
@@ -77,7 +77,7 @@ def test_a_sigint_that_is_ignored_stays_ignored(make_hub: MakeHub) -> None:
 
 @pytest.mark.parametrize("words", [("quit",), ("quit", "--waiting")])
 def test_quit_is_a_clean_stop(make_hub: MakeHub, words: tuple[str, ...]) -> None:
-    """`circusctl quit` is answered, and the hub ends with 0."""
+    """`circusctl quit` is answered, and the hub exits with 0."""
     hub = make_hub(watcher("a")).start()
     hub.wait_plugins("a")
     assert hub.ask(*words) == "ok"
@@ -97,7 +97,7 @@ def test_sigterm_in_the_middle_of_a_restart(make_hub: MakeHub, directory: Path) 
 
 
 def test_signals_while_stopping_change_nothing(make_hub: MakeHub, directory: Path) -> None:
-    """An impatient second and third signal neither shorten the grace time nor break the stop."""
+    """A second and a third signal neither shorten the grace time nor break the stop."""
     hub = make_hub(watcher("a", stubborn(directory, grace=1))).start()
     wait_stubborn(hub)
     os.kill(hub.pid, signal.SIGTERM)
@@ -121,7 +121,7 @@ def test_a_plugin_that_does_not_stop_is_killed(make_hub: MakeHub, directory: Pat
 
 
 def test_plugins_end_with_a_killed_hub(make_hub: MakeHub) -> None:
-    """Plugins of a hub that was killed do not live on and hold their resources against the next hub."""
+    """Plugins of a killed hub do not keep running and hold their resources against the next hub."""
     hub = make_hub(watcher("a") + watcher("b")).start()
     hub.wait_plugins("a", "b")
     os.kill(hub.pid, signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_plugins_end_with_a_killed_hub(make_hub: MakeHub) -> None:
 
 
 def test_orphans_are_reaped(make_hub: MakeHub, directory: Path) -> None:
-    """As process 1 the hub inherits orphans, and leaves no zombie of them."""
+    """As process 1 the hub inherits orphans, and leaves no zombies."""
     orphan = directory / "orphan"
     script = directory / "plugin.sh"
     script.write_text(f"(sh -c 'echo $$ > {orphan}; exec sleep 0.3' &)\nexec sleep 1000\n")

@@ -1,6 +1,6 @@
-"""What an administrator meets at three in the morning: the status names the cause, the endpoints agree, a remedy helps.
+"""Faults as an administrator meets them: the status names the cause, the endpoints agree, and the remedy helps.
 
-Each story has an end: after the remedy no problem is left.
+Each scenario has an end: after the remedy no problem is left.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ def _found(status: NodeStatus, about: str, *words: str) -> Problem | None:
 
 
 async def _reported(node: OperatedNode, about: str, *words: str) -> Problem:
-    """Wait for the problem in the status; the command shows it too, and does not say that all is well."""
+    """Wait for the problem in the status; check that the command shows it, too, and does not report a healthy node."""
     status = await node.status_until(lambda status: _found(status, about, *words) is not None, f"{about}: {words}")
     async with asyncio.timeout(WAIT_SECONDS):
         said = await node.dphub("status", width=400)
-        # What backs off has just been restarted at times.
+        # A plugin that backs off has just been restarted at times.
         while any(word not in said.out for word in words):
             assert said.code == 1, said
             said = await node.dphub("status", width=400)
@@ -43,7 +43,7 @@ async def _reported(node: OperatedNode, about: str, *words: str) -> Problem:
 
 
 async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
-    """`/readyz` and the metrics agree on whether the node is ready, and that there is something to fix."""
+    """Check that `/readyz` and the metrics agree on whether the node is ready, and that there is something to fix."""
     code, text = await node.get("/readyz")
     assert (code, says in text) == (200 if ready else 503, True), text
     assert await node.metric("dphub_ready") == ready
@@ -51,7 +51,7 @@ async def _ready(node: OperatedNode, *, ready: bool, says: str = "") -> None:
 
 
 async def _recovered(node: OperatedNode) -> None:
-    """Everybody says that there is no problem."""
+    """Check that the status and all endpoints report no problem."""
     await node.all_well()
     said = await node.dphub("status")
     assert (said.code, "No problems" in said.out) == (0, True), said
@@ -60,7 +60,7 @@ async def _recovered(node: OperatedNode) -> None:
 
 
 async def test_driver_gone(node: OperatedNode) -> None:
-    """GPUs that are on the bus without a driver are a fault of the node's, not of the plugin's, which stays ready."""
+    """GPUs on the bus without a driver are a fault of the node, not of the plugin, which stays ready."""
     node.gpus.unload()
     await node.kubelet.wait_for(GPU, 0)
     await _reported(node, "gpu", "no NVIDIA driver is loaded on this node")
@@ -72,7 +72,7 @@ async def test_driver_gone(node: OperatedNode) -> None:
 
 
 async def test_xid(node: OperatedNode) -> None:
-    """A GPU that fell off the bus is named with its XID, and what to do when it is back."""
+    """A GPU that fell off the bus is named with its XID; when it is back, the status says what to do."""
     gpu = node.gpus.gpus[3]
     node.gpus.xid(3, 79)
     problem = await _reported(
@@ -100,7 +100,7 @@ async def test_port_down(node: OperatedNode) -> None:
 
 
 async def test_a_plugin_that_is_stopped_dead() -> None:
-    """A process that does not turn any more is killed and restarted, and everybody can see why."""
+    """A process whose event loop is blocked is killed and restarted, and the status shows why."""
     async with operated(watchdog=SHORT_WATCHDOG) as node:
         stub = node.plugin("stub")
         assert stub
@@ -141,7 +141,7 @@ async def test_hung_hardware() -> None:
 
 
 async def test_crash_loop(node: OperatedNode) -> None:
-    """A plugin that ends again and again is backing off, with its exit code; a restart is the remedy, and at once."""
+    """A plugin that exits again and again is backing off, with its exit code; a restart helps at once."""
     node.stub_faults(crash={"exit": 7})
     await _reported(node, "stub", "backing off", "exit code 7")
     # Long enough for what follows: the pauses double.
@@ -160,7 +160,7 @@ async def test_crash_loop(node: OperatedNode) -> None:
 
 
 async def test_a_file_that_is_wrong_at_a_restart(node: OperatedNode) -> None:
-    """What the plugin said last is the reason, with the place in the file."""
+    """The plugin's last error is the reason, with the place in the file."""
     good = node.rewrite("stub.yaml", "resources: [{devicez: 6}]")
     said = await node.dphub("restart", "stub", width=400)
     words = f'exit code 2 (usage): {node.directory}/stub.yaml: resources[0]: unknown key "devicez"'
@@ -186,7 +186,7 @@ async def test_refused_registration(node: OperatedNode) -> None:
 
 
 async def test_kubelet_down(node: OperatedNode) -> None:
-    """All wait for it, and that is no fault of theirs."""
+    """All plugins wait for it, and this is not reported as their fault."""
     starts = await node.metric("dphub_kubelet_starts_total")
     await node.kubelet.stop()
     await _reported(node, "kubelet", f"there is no kubelet at {node.plugin_dir}; gpu, ib, stub are waiting for it")
@@ -233,7 +233,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "text", "words"), BAD, ids=[row[0] for row in BAD])
 async def test_bad_configuration_on_reload(node: OperatedNode, name: str, text: str, words: list[str]) -> None:
-    """It is refused as a whole with the place of the fault, all goes on, and the status remembers."""
+    """It is refused as a whole with the place of the mistake, the plugins keep running, and the status shows it."""
     before = node.status()
     good = node.rewrite(name, text)
     said = await node.dphub("reload")

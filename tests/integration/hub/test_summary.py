@@ -1,4 +1,4 @@
-"""What node-problem-detector makes of a node on which a hub runs."""
+"""How node-problem-detector reports a node on which a hub is running."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ async def _until(detector: Detector, **statuses: str) -> None:
 
 
 async def test_a_node_from_good_to_bad() -> None:
-    """A GPU that breaks has its reason in a condition, a plugin that crashes is an event, and a hub can be gone."""
+    """A GPU that breaks has its reason in a condition, a plugin's crash is an event, and a missing hub is reported."""
     async with operated() as node:
         detector = _detector(node)
         good = {each.type: "False" for each in detector.monitor.conditions}

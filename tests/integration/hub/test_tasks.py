@@ -20,11 +20,11 @@ from hub.base.tasks import Tasks
 Tasks.__init__.__kwdefaults__.update(retry=0.1, steady=5.0)
 from hub.cli.commands.run import run; run()
 """
-"""The hub, whose watchdog fails at its first look, and is well again soon."""
+"""A hub whose watchdog fails at its first check, and soon works again."""
 
 
 def test_a_watchdog_that_fails(make_hub: Callable[[str], HubProcess]) -> None:
-    """Everybody can see it; it goes on, and still kills what hangs; and when it has worked for a while all is well."""
+    """The failure is visible; the watchdog continues, still kills what hangs, and is reported as healthy later."""
     hub = make_hub("[watcher:stub]\ncmd = python -m hub.plugin plugins.stub:Stub\nwatchdog = 4\n")
     hub.start(code=FAILING_ONCE)
     reader = Reader(RunDir(hub.run_dir))

@@ -20,7 +20,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
-"""Runs Python with its standard input as its controlling terminal, and with this action of SIGHUP."""
+"""Run Python with its standard input as its controlling terminal, and with this action of SIGHUP."""
 
 StartHub = Callable[[str], HubProcess]
 

@@ -12,7 +12,7 @@ VENDOR = "rdma.device-plugin-hub"
 
 
 async def test_names_instead_of_files(node: Node, kubelet: FakeKubelet) -> None:
-    """Both ways at once; the file says what the names stand for, and goes with the devices; others' files stay."""
+    """Both can be used at once; the file defines the names and is removed with the devices; other files stay."""
     tree = two_connectx6(node.directory / "root")
     directory = tree.root / "var/run/cdi"
     directory.mkdir(parents=True)
@@ -39,7 +39,7 @@ async def test_names_instead_of_files(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_file_that_cannot_be_written(node: Node, kubelet: FakeKubelet) -> None:
-    """No container could use the names, so no device is healthy, and says why."""
+    """No container could use the names, so no device is healthy, and the reason says so."""
     tree = two_connectx6(node.directory / "root")
     (tree.root / "var/run").mkdir(parents=True)
     (tree.root / "var/run/cdi").write_text("in the way")

@@ -1,4 +1,4 @@
-"""Which processes have a device open, however they try to hide it: with real processes."""
+"""Which real processes have a device open, however they try to hide it."""
 
 import fcntl
 import os
@@ -71,7 +71,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can follow lin
 
 @contextmanager
 def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a script in the block, which begins when it is ready; then kill it and its children."""
+    """Run a script in the block, which begins when the script is ready; then kill it and its children."""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             assert process.stdout is not None
@@ -93,14 +93,14 @@ def running(script: str) -> Iterator[subprocess.Popen[bytes]]:
     ],
 )
 def test_a_process_that_holds_a_device(how: str) -> None:
-    """A thread may have its own table of files, the first thread may have ended, and a mapping keeps a device open."""
+    """It is found even if only a thread has the file, if its first thread has ended, or if it is only mapped."""
     with running(HIDE + how) as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] != [], found
 
 
 def test_a_process_that_only_names_a_device() -> None:
-    """Any user can do that (O_PATH), even one who may not open the device."""
+    """Any user can do that (O_PATH), even one who may not open the device, so it does not count."""
     with running(HIDE.replace("O_RDWR", "O_PATH") + "hold()\nstay()") as process:
         found = list(processes_with_open(Host(Path("/")), {ZERO}))
     assert [text for text in found if text.startswith(f"process {process.pid} (")] == [], found
@@ -108,7 +108,7 @@ def test_a_process_that_only_names_a_device() -> None:
 
 @pytest.mark.parametrize("becomes", ["closed", "another file"])
 def test_a_descriptor_that_changes_while_it_is_looked_at(becomes: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Descriptors that only name a device may come and go all the time: any user can do that, and prevents no reset."""
+    """Descriptors that only name a device may come and go: any user can do that, and it prevents no reset."""
     named, other = os.open("/dev/zero", os.O_PATH), os.open("/dev/null", os.O_RDWR)
     number = fcntl.fcntl(named, fcntl.F_DUPFD_CLOEXEC, 500)  # the search itself gets lower ones
     os.close(named)
@@ -145,7 +145,7 @@ stay()
 
 
 def test_threads_do_not_multiply_mappings() -> None:
-    """Each is looked at once, however many threads with their own files there are: any user can start them."""
+    """Each mapping is checked once, however many threads with their own files there are: any user can start them."""
     with running(HIDE + MANY_THREADS) as process:
         directory = Path("/proc") / str(process.pid)
         links = Counter(link.rpartition("/")[0] for link in openfiles._open_files(directory))
@@ -194,7 +194,7 @@ def test_a_process_whose_files_the_kernel_does_not_show(tmp_path: Path, monkeypa
 
 
 def test_a_process_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not count as a user of the device because they take long to look at: any user can start such a one."""
+    """It does not count as a user of the device if its files take long to check: any user can start such a process."""
     (tmp_path / "proc/11").mkdir(parents=True)
     patience = 1.0
 

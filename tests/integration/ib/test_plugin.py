@@ -1,4 +1,4 @@
-"""The IB plugin through a kubelet, on nodes that a tree of files makes up."""
+"""The IB plugin through a kubelet, on nodes that a tree of files simulates."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def _start(node: Node, *pools: dict[str, object], interval: float = 60) -> Plugi
 
 
 async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
-    """By default: by its PCI address, on its NUMA node, with its own files and the variables that name it."""
+    """By default, its id is its PCI address; it has its NUMA node, its own files and the variables that name it."""
     two_connectx6(_root(node))
     _start(node)
     await kubelet.wait_for(HCA, 2)
@@ -58,7 +58,7 @@ async def test_each_hca_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix: str) -> None:
-    """Its own example: interchangeable devices with the files of all HCAs of their pool, rdma_cm once, no variables."""
+    """Its own example works: devices with the files of all HCAs of their pool, rdma_cm once, and no variables."""
     tree = two_connectx6(_root(node))
     tree.add("mlx5_3", "0000:88:00.0", numa=1, device="1017", netdevs=("ib3",))
     config = node.directory / f"config{suffix}"
@@ -89,7 +89,7 @@ async def test_the_shared_plugins_pools(node: Node, kubelet: FakeKubelet, suffix
 
 
 async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
-    """Replicas of one HCA; those of one container are of different HCAs."""
+    """They are replicas of one HCA; one container gets shares of different HCAs."""
     tree = RdmaTree(_root(node))
     tree.add("mlx5_0", "0000:07:00.0")
     tree.add("mlx5_1", "0000:08:00.0")
@@ -104,7 +104,7 @@ async def test_shares_of_an_hca(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_port_that_goes_down(node: Node, kubelet: FakeKubelet) -> None:
-    """Not believed at once; then the HCA is unhealthy with port and state, until it was up for a while."""
+    """It does not count at once; then the HCA is unhealthy with port and state, until the port was up for a while."""
     tree = two_connectx6(_root(node))
     plugin = _start(node, {**EACH, "health": {"down": 0.5, "up": 0.5}})
     await kubelet.wait_for(HCA, 2)
@@ -128,7 +128,7 @@ async def test_two_ports(node: Node, kubelet: FakeKubelet, rule: str, healthy: i
 
 
 async def test_devices_come_and_go(node: Node, kubelet: FakeKubelet) -> None:
-    """Without waiting for the next look at everything; a resource stays at zero."""
+    """Changes are seen before the next full scan; a resource without devices stays, with zero."""
     tree = two_connectx6(_root(node))
     _start(node)
     await kubelet.wait_for(HCA, 2)
@@ -152,7 +152,7 @@ async def test_names_that_begin_alike(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
-    """Each with the reason: no pool, functions that have virtual ones, no driver, the node's own interface."""
+    """Each is listed with its reason: no pool, functions with virtual ones, no driver, the node's own interface."""
     root = _root(node)
     tree = RdmaTree(root)
     tree.add("mlx5_0", "0000:01:00.0")
@@ -178,7 +178,7 @@ async def test_what_is_left_out(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_overlapping_pools(node: Node, kubelet: FakeKubelet) -> None:
-    """The first one has the HCA, and the conflict is reported with both names."""
+    """The first pool has the HCA, and the conflict is reported with both names."""
     two_connectx6(_root(node))
     plugin = _start(node, {**EACH, "selectors": {"ifNames": ["ib0"]}}, {**EACH, "resourceName": "rest"})
     await kubelet.wait_for(HCA, 1)
@@ -198,7 +198,7 @@ async def test_hcas_of_one_numa_node(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
-    """Each for one container, healthy though its port is down until a pod sets it up; the pool can ask for more."""
+    """Each is for one container; by default it is healthy though its port is down until a pod sets it up."""
     tree = sixty_four_vfs(_root(node))
     pool = {"resourceName": "vf", "resourcePrefix": "nvidia.com", "mode": "vf", "selectors": {"pfNames": ["ib0#0-3"]}}
     strict = {**pool, "resourceName": "strict", "selectors": {"pfNames": ["ib0#4-5"]}}
@@ -215,7 +215,7 @@ async def test_virtual_functions(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_random_edits(node: Node, kubelet: FakeKubelet) -> None:
-    """Devices come, go and lose their ports at random; in the end the list is what the tree is."""
+    """Devices appear, disappear and lose their ports at random; in the end the list matches the tree."""
     chance_of = chance()
     tree = dgx(_root(node))
     quick = "from plugins.ib import IB\nclass P(IB):\n    recovery = RecoveryPolicy(max_recoveries=10**9)\n"
@@ -262,7 +262,7 @@ async def test_other_fabrics(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_an_exclusive_subsystem(node: Node, kubelet: FakeKubelet) -> None:
-    """Its consequences are reported."""
+    """The consequences of exclusive mode are reported."""
     tree = two_connectx6(_root(node))
     tree.set_exclusive()
     plugin = _start(node)
@@ -281,7 +281,7 @@ async def test_a_kubelet_that_restarts(node: Node, kubelet: FakeKubelet) -> None
 
 
 async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
-    """A container gets those that it is to get; files that are not there are left out, and uverbs never is."""
+    """A container gets those that are switched on; missing files are left out, and uverbs never is."""
     tree = two_connectx6(_root(node))
     (tree.root / "dev/infiniband/rdma_cm").unlink()
     _start(node, {**EACH, "ncclIbHca": False, "ucxNetDevices": False, "nodes": ["rdma_cm"]})
@@ -292,7 +292,7 @@ async def test_variables_are_switches(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin stays up without a device, and says why."""
+    """The plugin stays up without a device, and gives the reason."""
     _root(node)
     plugin = _start(node)
     await kubelet.wait_for(HCA, 0)
@@ -301,7 +301,7 @@ async def test_no_rdma(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_pools_that_name_the_same_interface(node: Node) -> None:
-    """Refused with both names."""
+    """They are refused, with both names."""
     _root(node)
     first, second = ({**EACH, "resourceName": name, "selectors": {"ifNames": [name, "ib0"]}} for name in "ab")
     plugin = _start(node, first, second)
@@ -329,7 +329,7 @@ async def test_pools_that_name_the_same_interface(node: Node) -> None:
     ],
 )
 async def test_wrong_configurations(node: Node, pool: dict[str, object], words: str) -> None:
-    """Refused with the place of the mistake."""
+    """They are refused, with the place of the mistake."""
     _root(node)
     plugin = _start(node, pool)
     assert await plugin.exited() == Exit.USAGE

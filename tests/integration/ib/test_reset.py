@@ -1,4 +1,4 @@
-"""Virtual functions are reset before a container starts, in the order that the hardware wants."""
+"""Virtual functions are reset before a container starts, in the order that the hardware requires."""
 
 import asyncio
 import os
@@ -43,17 +43,17 @@ class Kernel:
         """Whether another device has taken the number meanwhile."""
         driver = tree.root / "sys/bus/pci/drivers/mlx5_core"
         self._pipes: dict[int, str] = {}
-        # In the order in which a reset writes them: one that was written first is looked at first.
+        # In the order in which a reset writes them, so that the first one is checked first.
         for path in (driver / "unbind", tree.root / "sys/bus/pci/devices" / VF / "reset", driver / "bind"):
             os.mkfifo(path)
-            # Open for writing too, so that it has no end while no other process has it open.
+            # Also open for writing, so that it has no end while no other process has it open.
             self._pipes[os.open(path, os.O_RDWR)] = path.name
         self._stop, self._stopping = os.pipe()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def close(self) -> None:
-        """Do nothing any more."""
+        """Stop reacting."""
         os.close(self._stopping)
         self._thread.join()
         for file in (self._stop, *self._pipes):
@@ -80,7 +80,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(node: Node) -> Iterator[Kernel]:
-    """A node with a virtual function that is up, and what reacts to sysfs."""
+    """Make a node with a virtual function that is up, and what reacts to sysfs."""
     (node.directory / "root").mkdir()
     tree = RdmaTree(node.directory / "root")
     tree.add("mlx5_0", "0000:07:00.0")
@@ -98,7 +98,7 @@ async def _reset(kernel: Kernel, pci: str = VF, limits: VfTimeouts = PATIENT) ->
 
 
 async def test_the_order(kernel: Kernel) -> None:
-    """Unbound, reset, bound; the device is there again under the same names."""
+    """The function is unbound, reset and bound; then the device is there again under the same names."""
     result = await _reset(kernel)
     assert result.outcome is Outcome.OK, result.message
     assert kernel.did == ["unbind", "reset", "bind"]
@@ -106,20 +106,20 @@ async def test_the_order(kernel: Kernel) -> None:
 
 
 async def test_a_function_that_cannot_reset_itself(kernel: Kernel) -> None:
-    """The driver is unbound and bound again, and that is all."""
+    """The driver is unbound and bound again, and nothing else is done."""
     (kernel.tree.root / "sys/bus/pci/devices" / VF / "reset_method").write_text("bus\n")
     assert (await _reset(kernel)).outcome is Outcome.OK
     assert kernel.did == ["unbind", "bind"]
 
 
 async def test_a_physical_function(kernel: Kernel) -> None:
-    """Never."""
+    """A physical function is never reset."""
     assert "it is not a virtual function" in (await _reset(kernel, "0000:07:00.0")).message
     assert kernel.did == []
 
 
 def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
-    """Let a process have /dev/null open, whose number is that of the function unless a test gives another."""
+    """Let a process hold /dev/null open, whose number is the function's unless a test gives another."""
     directory = kernel.tree.root / "sys/bus/pci/devices" / VF / "infiniband_verbs/uverbs1"
     (directory / "dev").write_text(f"{number}\n")
     process = kernel.tree.root / "proc/4711"
@@ -134,7 +134,7 @@ def _open_by_a_process(kernel: Kernel, number: str = "1:3") -> Path:
 
 
 async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
-    """It is left alone, and the reason names who; the name of the device file does not matter."""
+    """It is not reset, and the reason names the process; the name of the device file does not matter."""
     _open_by_a_process(kernel)
     assert "other processes have it open: process 4711 (trainer)" in (await _reset(kernel)).message
     assert kernel.did == []
@@ -143,7 +143,7 @@ async def test_a_function_that_is_open_elsewhere(kernel: Kernel) -> None:
 
 
 async def test_processes_that_only_look_like_holders(kernel: Kernel) -> None:
-    """Any user can choose the names of processes and files: none of them keeps a function from being reset."""
+    """Any user can choose the names of processes and files, so none of them keeps a function from being reset."""
     process = _open_by_a_process(kernel, "231:193")
     (process / "comm").write_bytes(b"\xff\xfe\n")
     (process / "fd" / os.fsdecode(b"\xff")).symlink_to(os.fsdecode(b"/tmp/\xff/dev/infiniband/uverbs1"))
@@ -158,13 +158,13 @@ async def test_processes_that_only_look_like_holders(kernel: Kernel) -> None:
 
 
 async def test_the_name_of_a_holder_need_not_be_text(kernel: Kernel) -> None:
-    """It is in the reason still."""
+    """The reason has the name even so."""
     (_open_by_a_process(kernel) / "comm").write_bytes(b"\xff\n")
     assert "process 4711 (\\xff)" in (await _reset(kernel)).message
 
 
 async def test_a_driver_that_does_not_let_go(kernel: Kernel) -> None:
-    """The error names the step and its limit."""
+    """The error names the step and its time limit."""
     kernel.deaf.add("unbind")
     limits = replace(PATIENT, unbind=1)
     assert "the driver was not unbound within 1 s" in (await _reset(kernel, limits=limits)).message
@@ -181,13 +181,13 @@ async def test_a_reset_that_hangs(kernel: Kernel) -> None:
 
 
 async def test_a_driver_that_does_not_take_it_again(kernel: Kernel) -> None:
-    """It was tried again and again until the limit."""
+    """The bind is tried again and again until the limit."""
     kernel.deaf.add("bind")
     assert "the driver was not bound" in (await _reset(kernel, limits=replace(PATIENT, bind=1))).message
 
 
 async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
-    """With an error of input and output, as happens: it is tried again."""
+    """It may fail with an input/output error, and is then tried again."""
     bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
     bind.rename(bind.with_name("later"))
     bind.mkdir()  # to write to it fails
@@ -199,7 +199,7 @@ async def test_a_first_bind_that_fails(kernel: Kernel) -> None:
 
 
 async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
-    """It was up before; one that was not is not waited for."""
+    """The reset waits for a port that was up before, and for no other."""
     kernel.tree._facts["mlx5_1"]["state"] = "DOWN"
     limits = replace(PATIENT, ready=0.5)
     assert (
@@ -210,7 +210,7 @@ async def test_a_port_that_does_not_come_up(kernel: Kernel) -> None:
 
 
 async def test_other_names(kernel: Kernel) -> None:
-    """The container was given files that are another device's now: it must not start."""
+    """The container was given files that are another device's now, so it must not start."""
     kernel.renames = True
     assert "the names of its device files changed: uverbs1 no longer exist" in (await _reset(kernel)).message.replace(
         "umad2, ", ""
@@ -223,7 +223,7 @@ def _spawn(node: Node, kernel: Kernel) -> PluginProcess:
 
 
 async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
-    """Where the pool says so: a container starts when its function was reset, and does not when that failed."""
+    """If the pool has resets, a container starts once its function was reset, and does not if that failed."""
     _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
     pod = await kubelet.admit("job", {"rdma/vf": 1})
@@ -234,7 +234,7 @@ async def test_through_the_kubelet(node: Node, kubelet: FakeKubelet, kernel: Ker
 
 
 async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
-    """The function has no driver at that moment, and is no RDMA device: the next plugin binds its driver again."""
+    """At that moment the function has no driver and is not an RDMA device; the next plugin binds its driver again."""
     killed = _spawn(node, kernel)
     await kubelet.wait_for("rdma/vf", 1)
     kernel.deaf.add("bind")
@@ -253,13 +253,13 @@ async def test_a_plugin_that_is_killed_in_a_reset(node: Node, kubelet: FakeKubel
 
 
 async def test_a_driver_that_does_not_take_it_ever_again(node: Node, kubelet: FakeKubelet, kernel: Kernel) -> None:
-    """It is known which function is missing, and why; it is tried again, and no other device waits for that."""
+    """The missing function is reported with the reason; the bind is tried again, and no other device waits for it."""
     kernel.tree.add_vf("mlx5_2", "0000:07:00.2", "mlx5_0", 1, state="ACTIVE")
     notes = node.run_dir.path / "node/ib.unbound"
     notes.mkdir(parents=True)
     (notes / VF).write_text("mlx5_core")
     kernel.tree.unbind("mlx5_1")
-    # What binds is a directory: it fails at once.
+    # What binds is a directory, so it fails at once.
     bind = kernel.tree.root / "sys/bus/pci/drivers/mlx5_core/bind"
     bind.rename(bind.with_name("later"))
     bind.mkdir()
@@ -279,7 +279,7 @@ def _left_out(plugin: PluginProcess) -> dict[str, str]:
 
 
 def test_who_is_at_work_on_a_function_is_left_alone(node: Node) -> None:
-    """During a reset, or while a driver hangs, no other process touches it, and no reset begins."""
+    """During a reset, or while a driver hangs, no other process touches the function, and no reset begins."""
     notes = str(node.run_dir.path)
     with unbound.record(notes, VF, "mlx5_core"):
         assert [unbound.is_abandoned(notes, note) for note in unbound.records(notes)] == [False]

@@ -1,4 +1,4 @@
-"""The Intel plugin through a kubelet, on nodes that a tree of files makes up."""
+"""The Intel plugin through a kubelet, on nodes that a tree of files simulates."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def start_intel(node: Node, **settings: object) -> PluginProcess:
 
 
 async def test_each_gpu_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
-    """By its PCI address, on its NUMA node, with its own files and links."""
+    """Its id is its PCI address; it has its NUMA node, its own files and links."""
     two_flex(intel_root(node))
     start_intel(node)
     await kubelet.wait_for(I915, 2)
@@ -47,7 +47,7 @@ async def test_each_gpu_is_a_device(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_two_drivers_and_monitoring(node: Node, kubelet: FakeKubelet) -> None:
-    """A container that monitors gets the files of all GPUs; those of others are still free."""
+    """A container that monitors gets the files of all GPUs; these GPUs are still free for others."""
     battlemage(intel_root(node))
     start_intel(node, enable_monitoring=True)
     for resource in (I915, XE, MONITORING):
@@ -60,7 +60,7 @@ async def test_two_drivers_and_monitoring(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet: FakeKubelet) -> None:
-    """Of those on the NUMA node to which the kubelet has aligned it."""
+    """They are taken from the GPUs on the NUMA node to which the kubelet has aligned the container."""
     tree = IntelTree(intel_root(node))
     for number, pci in enumerate(("0000:4d:00.0", "0000:4e:00.0", "0000:b7:00.0")):
         tree.add(pci, numa=number // 2)
@@ -71,7 +71,7 @@ async def test_shares_of_one_container_are_of_different_gpus(node: Node, kubelet
 
 
 async def test_a_gpu_is_divided(node: Node, kubelet: FakeKubelet) -> None:
-    """Its virtual functions are served as soon as their files are there, and not the GPU itself."""
+    """Its virtual functions are served as soon as their files are there, and the GPU itself is not."""
     tree = two_flex(intel_root(node))
     start_intel(node)
     await kubelet.wait_for(I915, 2)
@@ -81,7 +81,7 @@ async def test_a_gpu_is_divided(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_node_without_gpus_gets_one(node: Node, kubelet: FakeKubelet) -> None:
-    """The resources are there before it is."""
+    """The resources exist before the GPU does."""
     tree = IntelTree(intel_root(node))
     start_intel(node)
     for resource in (I915, XE):

@@ -1,4 +1,4 @@
-"""`dphub fake-kubelet` is a fake kubelet that a person can talk to."""
+"""`dphub fake-kubelet` is a fake kubelet that a person can control."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Session:
         self.directory = directory
 
     async def ask(self, line: str, answers: int = 1) -> list[str]:
-        """Type a line; so many lines of the answer."""
+        """Type a line, and return so many lines of the answer."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n".encode())
@@ -46,7 +46,7 @@ class Session:
         raise AssertionError(f"the log ended without {expected}")
 
     async def end(self, number: signal.Signals) -> int:
-        """Send the signal; the exit code."""
+        """Send the signal, and return the exit code."""
         self.process.send_signal(number)
         async with asyncio.timeout(WAIT_SECONDS):
             return await self.process.wait()
@@ -54,7 +54,7 @@ class Session:
 
 @asynccontextmanager
 async def session() -> AsyncIterator[Session]:
-    """The command, ready to answer."""
+    """Start the command, and wait until it is ready to answer."""
     with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as root:  # short, as socket paths must be
         pipe = asyncio.subprocess.PIPE
         directory = Path(root) / "dp"
@@ -72,7 +72,7 @@ async def session() -> AsyncIterator[Session]:
 
 
 async def test_a_person_can_follow_and_direct_it() -> None:
-    """Registrations and changes are logged; every verb is answered readably."""
+    """Registrations and changes are logged, and every verb has a readable answer."""
     async with session() as it:
         assert await it.ask("capacity") == ["no resources"]
         plugin = await ScriptedPlugin(it.directory, listed=[device("a", numa=[0]), device("b", healthy=False)]).serve()
@@ -110,7 +110,7 @@ async def test_a_person_can_follow_and_direct_it() -> None:
 
 
 async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> None:
-    """A plugin's author sees here what is wrong."""
+    """A plugin's author sees there what is wrong."""
     async with session() as it:
         plugin = await ScriptedPlugin(it.directory, "stub").serve()
         with pytest.raises(Exception, match="is invalid"):
@@ -120,7 +120,7 @@ async def test_a_refused_registration_is_logged_with_the_kubelets_words() -> Non
 
 
 async def test_help_names_every_verb() -> None:
-    """And what it takes."""
+    """The help also says which arguments each verb takes."""
     async with session() as it:
         lines = await it.ask("help", 9)
         verbs = ["capacity", "devices", "admit", "remove", "restart", "stop", "start", "crash", "help"]
@@ -129,7 +129,7 @@ async def test_help_names_every_verb() -> None:
 
 
 async def test_a_mistake_is_answered_and_ends_nothing() -> None:
-    """Every odd line gets one that says what is wrong."""
+    """Every invalid line gets an answer that says what is wrong."""
     async with session() as it:
         assert await it.ask("frobnicate") == ["unknown command frobnicate, try help"]
         assert await it.ask("restrat") == ["unknown command restrat, try help; did you mean restart?"]
@@ -145,7 +145,7 @@ async def test_a_mistake_is_answered_and_ends_nothing() -> None:
 
 
 async def test_the_end_of_standard_input_ends_nothing() -> None:
-    """It runs on in the background of a script."""
+    """It keeps running in the background of a script."""
     async with session() as it:
         assert it.process.stdin
         it.process.stdin.close()
@@ -157,7 +157,7 @@ async def test_the_end_of_standard_input_ends_nothing() -> None:
 
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
-    """One error, and the exit code for wrong flags."""
+    """The command prints one error, and exits with the code for wrong flags."""
     path = tmp_path / "file"
     path.touch()
     command = [*COMMAND, "--plugin-dir", path]
@@ -168,7 +168,7 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """It says which, why, and which flag names another."""
+    """The error names the directory, the reason, and the flag for another one."""
     path = tmp_path / "file"
     path.touch()
     arguments = [*COMMAND, "--plugin-dir", os.fspath(path / "dp")]
@@ -179,7 +179,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_directory_of_a_running_kubelet_is_left_alone() -> None:
-    """A kubelet that starts deletes all sockets there, which would cut off the plugins of the other one."""
+    """A kubelet that starts deletes all sockets there, which would disconnect the plugins of the other one."""
     async with session() as it:
         plugin = await ScriptedPlugin(it.directory, listed=[device("a")]).serve()
         arguments = [*COMMAND, "--plugin-dir", os.fspath(it.directory)]

@@ -11,7 +11,7 @@ from hub.testing.waiting import WAIT_SECONDS
 
 CHROMIUM = Path(sys.executable).with_name("chromium")
 ELSEWHERE = "node-a.example.com"
-"""A name of this machine that browsers do not take for it: to them it is a host on the network."""
+"""A name of this machine that browsers do not recognize as such: they treat it as a host on the network."""
 
 FLAGS = [
     "--no-sandbox",  # which root cannot have

@@ -27,13 +27,13 @@ def device(number: int, **more: object) -> DeviceStatus:
 
 
 def bad(number: int, reason: str, **more: object) -> DeviceStatus:
-    """A device that cannot be used since two minutes ago."""
+    """Return a device that has been unusable for two minutes."""
     unhealthy = {"healthy": False, "health": "unhealthy", "source": "plugin", "since": time.time() - 120}
     return device(number, **{**unhealthy, "reason": reason, **more})
 
 
 def counts(devices: Sequence[DeviceStatus]) -> dict[str, int]:
-    """What a plugin writes about so many devices."""
+    """Return what a plugin writes about so many devices."""
     return {
         "capacity": len(devices),
         "allocatable": sum(each.healthy for each in devices),
@@ -42,7 +42,7 @@ def counts(devices: Sequence[DeviceStatus]) -> dict[str, int]:
 
 
 def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
-    """A plugin with one resource."""
+    """Return a plugin with one resource."""
     resource = ResourceStatus(
         RESOURCE,
         "stub.sock",
@@ -63,13 +63,13 @@ def plugin(devices: Sequence[DeviceStatus], **more: object) -> PluginReport:
 
 
 def large_node(count: int) -> PluginReport:
-    """A plugin with so many devices, the last two of which cannot be used."""
+    """Return a plugin with so many devices, the last two of which cannot be used."""
     healthy = [device(number, holder=HOLDER if number % 3 == 0 else "") for number in range(count - 2)]
     return plugin([*healthy, bad(count - 2, "the link is down"), bad(count - 1, "the fan is loud", source="cordon")])
 
 
 def mixed_node() -> PluginReport:
-    """A plugin with something of everything that a device can be."""
+    """Return a plugin with devices in every possible state."""
     shares = [
         device(
             20,
@@ -108,7 +108,7 @@ class PageNode:
         self.url = ""
 
     def says(self, state: PluginReport, kubelet: bool = True) -> None:  # noqa: FBT001, FBT002 - a fact, no switch
-        """From now on the plugin is like this."""
+        """From now on, report the plugin in this state."""
         process = ProcessReport(
             "stub",
             RunState.RUNNING,

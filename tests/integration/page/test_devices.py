@@ -1,4 +1,4 @@
-"""The devices on the page: in which order, found how, and whether all that is known of them can be reached."""
+"""The devices on the page: their order, how to find them, and whether everything known about them can be reached."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_worst_devices_come_first(browser: Browser, page_node: PageNode) -> None:
-    """What cannot be used is on top, with the reason; a device that fails later moves there by itself."""
+    """Devices that cannot be used are on top, with the reason; one that fails later goes there by itself."""
     async with opened(browser, page_node.url) as page:
         states = await page.locator(".device .state").all_inner_texts()
         assert [state.split("\n")[0] for state in states] == [
@@ -26,7 +26,7 @@ async def test_the_worst_devices_come_first(browser: Browser, page_node: PageNod
 
 
 async def test_no_device_is_cut_silently(browser: Browser, page_node: PageNode) -> None:
-    """Of a thousand devices the worst are drawn; the page says how many there are, and shows the rest when asked."""
+    """Of a thousand devices the worst are drawn; the page gives the total, and shows the rest on request."""
     page_node.says(large_node(1000))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator("#count")).to_have_text("1,000 devices; the worst 200 are shown")
@@ -41,7 +41,7 @@ async def test_no_device_is_cut_silently(browser: Browser, page_node: PageNode) 
 
 
 async def test_the_largest_node(browser: Browser, page_node: PageNode) -> None:
-    """Of 16,384 devices the one that is searched is found, and a filter shows those that are not healthy."""
+    """One of 16,384 devices is found by a search, and a filter shows those that are not healthy."""
     page_node.says(large_node(16_384))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator(".device")).to_have_count(200)
@@ -53,7 +53,7 @@ async def test_the_largest_node(browser: Browser, page_node: PageNode) -> None:
 
 
 async def test_search_and_filters_are_in_the_address(browser: Browser, page_node: PageNode) -> None:
-    """Ids, pods, addresses and reasons are searched; a link to what is shown shows the same to another user."""
+    """The search covers ids, pods, addresses and reasons; a link to the results shows another user the same."""
     async with opened(browser, page_node.url) as page:
         search = page.get_by_role("searchbox", name="Search devices")
         for words, names in (
@@ -81,7 +81,7 @@ async def test_search_and_filters_are_in_the_address(browser: Browser, page_node
 
 
 async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: PageNode) -> None:
-    """With Tab and Enter alone all that `/status` says of plugins and devices can be read; nothing is a tooltip."""
+    """With Tab and Enter alone everything in `/status` on plugins and devices can be read; nothing is a tooltip."""
     async with opened(browser, page_node.url) as page:
         for _ in range(await page.locator("summary").count()):
             await _tab_to(page, "details:not([open]) > summary")
@@ -100,7 +100,7 @@ async def test_the_keyboard_reaches_every_fact(browser: Browser, page_node: Page
 
 
 async def test_touch_reaches_the_facts(browser: Browser, page_node: PageNode) -> None:
-    """A tap opens a device, another one closes it; at a telephone's width, too."""
+    """A tap opens a device, and another one closes it, also at a telephone's width."""
     async with opened(browser, page_node.url, 390, touch=True) as page:
         line = page.locator(".device summary", has_text="Stub 3000")
         await line.tap()
@@ -133,7 +133,7 @@ async def _tab_to(page: Page, selector: str) -> Locator:
 
 
 def _texts(part: object) -> Iterator[str]:
-    """Every text of a part of the status, but for what stands for an order or an outcome."""
+    """Return every text of a part of the status, except those that stand for an order or an outcome."""
     if isinstance(part, dict):
         for name, value in part.items():
             if name != "health":

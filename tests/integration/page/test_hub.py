@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_topology_of_a_node(browser: Browser) -> None:
-    """NUMA nodes hold PCIe switches, those hold the GPUs and HCAs below them; the page follows what happens to them."""
+    """NUMA nodes contain PCIe switches, which contain the GPUs and HCAs below them; the page follows changes."""
     async with operated() as node:
         pod = await node.kubelet.admit("trainer", {GPU: 1})
         (held,) = pod.containers["main"].devices[GPU]

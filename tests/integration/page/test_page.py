@@ -23,14 +23,14 @@ new MutationObserver(() => {
   left = seconds;
 }).observe(line, {childList: true, characterData: true, subtree: true});
 """
-"""Collects how long the page means to wait, each time that it has tried."""
+"""Collects how long the page intends to wait after each attempt."""
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 """Finds the text that has too little contrast."""
 
 
 async def test_the_node_and_its_problems_come_first(browser: Browser, page_node: PageNode) -> None:
-    """Title and head name the node and count its problems; below the totals come the problems, then the rest."""
+    """Title and head name the node and count its problems; below the totals are the problems, then the rest."""
     async with opened(browser, page_node.url) as page:
         await expect(page).to_have_title("2 problems - node-a - Device Plugin Hub")
         await expect(page.get_by_role("heading", level=1)).to_have_text("node-a")
@@ -47,7 +47,7 @@ async def test_the_node_and_its_problems_come_first(browser: Browser, page_node:
 
 
 async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: PageNode) -> None:
-    """A plugin that serves nothing is more than a problem among others: the node is not ready, or has no kubelet."""
+    """A plugin that serves nothing is more than one problem of many: the node is not ready, or has no kubelet."""
     page_node.says(plugin([device(0)], resources=(), reason="the driver does not answer", fault=True))
     async with opened(browser, page_node.url) as page:
         await expect(page.locator("#verdict")).to_have_text("1 problem, not ready")
@@ -57,7 +57,7 @@ async def test_a_node_that_is_not_ready_says_so(browser: Browser, page_node: Pag
 
 
 async def test_the_skip_link(browser: Browser, page_node: PageNode) -> None:
-    """The first Tab offers to skip to the devices; that keeps the filters, and where the focus is can be seen."""
+    """The first Tab offers to skip to the devices; that keeps the filters, and the focus is visible."""
     async with opened(browser, f"{page_node.url}#q=stub") as page:
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to the devices")).to_be_in_viewport()
@@ -69,7 +69,7 @@ async def test_the_skip_link(browser: Browser, page_node: PageNode) -> None:
 
 
 async def test_an_update_takes_nothing_from_the_reader(browser: Browser, page_node: PageNode) -> None:
-    """Focus, what is open and what is selected stay while the page changes; the count is read out only on a change."""
+    """Focus, open parts and selected text stay while the page changes; the count is read out only on a change."""
     before = [device(0), device(1), bad(2, "XID 79")]
     page_node.says(plugin(before))
     async with opened(browser, page_node.url) as page:
@@ -94,7 +94,7 @@ async def test_an_update_takes_nothing_from_the_reader(browser: Browser, page_no
 
 
 async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
-    """The page turns grey, says since when and how old it is, tries less and less often, and recovers by itself."""
+    """The page turns grey, shows its age, tries less and less often, and recovers by itself."""
     async with opened(browser, page_node.url) as page:
         update = await page.locator("#updated time").get_attribute("datetime")
         await expect(page.locator("#updated time")).not_to_have_attribute("datetime", str(update))
@@ -107,12 +107,12 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
         await expect(page).to_have_title("No answer - node-a - Device Plugin Hub")
         await expect(page.locator(".device")).to_have_count(7)
         assert await _colors(page) == set()
-        # It can be searched still, and asked to try at once.
+        # It can still be searched, and asked to try at once.
         await page.get_by_role("searchbox").fill("stub-3")
         await expect(page.locator(".device .name")).to_have_text(["stub-3"])
         # It may have tried by itself meanwhile.
         while len(pauses := await page.evaluate("pauses")) < 6:
-            # The longest pause is followed by one like it, which is another only after a second.
+            # The longest pause is followed by one of the same length, which counts as another only after a second.
             await _holds(page, "left < 30")
             await page.get_by_role("button", name="Try now").click()
             await _holds(page, f"pauses.length > {len(pauses)}")
@@ -124,7 +124,7 @@ async def test_the_hub_is_gone(browser: Browser, page_node: PageNode) -> None:
 
 
 async def test_links_for_programs(browser: Browser, page_node: PageNode) -> None:
-    """Status and metrics are a click away."""
+    """Status and metrics are one click away."""
     async with opened(browser, page_node.url) as page:
         for name, words in (("Status (JSON)", '"schema"'), ("Metrics", "dphub_ready")):
             answer = await page.request.get(await page.get_by_role("link", name=name).evaluate("link => link.href"))
@@ -133,7 +133,7 @@ async def test_links_for_programs(browser: Browser, page_node: PageNode) -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
 async def test_ids_and_commands_are_copied(browser: Browser, page_node: PageNode, host: str) -> None:
-    """A click copies the command of a problem or an id; also from a host where browsers allow no clipboard."""
+    """A click copies the command of a problem or an id, even on a host where browsers allow no clipboard."""
     async with opened(browser, page_node.url.replace("127.0.0.1", host)) as page:
         assert await page.evaluate("isSecureContext") == (host == "127.0.0.1")
         search = page.get_by_role("searchbox")
@@ -150,7 +150,7 @@ async def test_ids_and_commands_are_copied(browser: Browser, page_node: PageNode
 
 
 async def test_what_comes_from_outside_is_text(browser: Browser, page_node: PageNode) -> None:
-    """A reason with markup in it is shown as it is, and runs nothing."""
+    """A reason that contains markup is shown unchanged, and runs nothing."""
     async with opened(browser, page_node.url) as page:
         await expect(page.locator(".device.unhealthy .reason")).to_have_text("<img src=x onerror=alert(1)>")
         await expect(page.locator("img")).to_have_count(0)
@@ -192,7 +192,7 @@ async def _holds(page: Page, condition: str) -> None:
 
 
 async def _colors(page: Page) -> set[str]:
-    """The colours of text and borders that are more than a shade of grey."""
+    """Return the colors of text and borders that are more than a shade of grey."""
     found = await page.evaluate(
         "[...document.querySelectorAll('body, body *')].filter((each) => each.checkVisibility()).flatMap((each) => {"
         "const style = getComputedStyle(each); return [style.color, style.borderLeftColor, style.backgroundColor]; })"

@@ -1,4 +1,4 @@
-"""What an administrator asks of a plugin process directly, and what a plugin reports that is not true."""
+"""What an administrator requests from a plugin process directly, and what a plugin reports incorrectly."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ async def test_nonsense_on_the_socket(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: FakeKubelet) -> None:
-    """A container still has it, so the physical device is not reset; after a restart that device may be any."""
+    """A container still has it, so the physical device is not reset; after a restart any device may be that one."""
     code = (
         "import os\n"
         "from hub import Device\n"
@@ -71,7 +71,7 @@ async def test_a_share_that_is_not_advertised_any_more(node: Node, kubelet: Fake
 
 
 async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) -> None:
-    """The cordon holds, and the answer says that a restart will forget it."""
+    """The cordon applies, and the answer says that a restart will forget it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     _fill_disk(plugin)
@@ -82,7 +82,7 @@ async def test_a_cordon_that_cannot_be_kept(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin serves on, its process is measured on, and the log says once what is wrong."""
+    """The plugin keeps serving, its process is still measured, and the log says once what is wrong."""
     code = (
         "from hub import Metric, Sample\n"
         "from plugins.stub import Stub\n"
@@ -107,7 +107,7 @@ async def test_odd_metrics_harm_nothing(node: Node, kubelet: FakeKubelet) -> Non
 
 
 async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
-    """Where a full disk takes no figures, the file's time still shows that the process lives."""
+    """If a full disk stores no figures, the file's time still shows that the process is running."""
     plugin = node.start_plugin(env={"DPHUB_WATCHDOG": "0.3"})
     await kubelet.wait_for(STUB, 4)
     path = node.run_dir.heartbeat("stub")
@@ -124,5 +124,5 @@ async def test_a_pulse_without_room(node: Node, kubelet: FakeKubelet) -> None:
 
 
 def _fill_disk(plugin: PluginProcess) -> None:
-    """Let the plugin's process write nothing more into files."""
+    """Keep the plugin's process from writing anything more into files."""
     psutil.Process(plugin.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))

@@ -1,4 +1,4 @@
-"""What a kubelet gets for devices that it chose, and how it is helped to choose."""
+"""What a kubelet gets for devices that it chose, and how a plugin helps it to choose."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.harness.node import Node, asking_for, dialled
 
 
 async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
-    """Code and text with which the plugin refuses these devices."""
+    """Return the code and text with which the plugin refuses these devices."""
     async with dialled(node.sockets()[0]) as client:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await client.Allocate(asking_for(*ids))
@@ -24,14 +24,14 @@ async def refused(node: Node, *ids: str) -> tuple[grpc.StatusCode, str]:
 
 
 async def serving(node: Node, code: str) -> PluginProcess:
-    """A plugin with this code, registered."""
+    """Start a plugin with this code, and wait until it is registered."""
     plugin = node.start_plugin(node.write_plugin(code))
     await plugin.registered()
     return plugin
 
 
 async def test_a_container_gets_what_its_devices_carry(node: Node, kubelet: FakeKubelet) -> None:
-    """Device files, mounts, variables, CDI names and annotations arrive as the devices have them, merged."""
+    """Device files, mounts, variables, CDI names and annotations of the devices are merged in the answer."""
     await serving(
         node,
         """
@@ -81,7 +81,7 @@ async def test_ids_are_checked(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_an_allocation_that_no_kubelet_receives(node: Node, kubelet: FakeKubelet) -> None:
-    """It is an error of the plugin: the pod's events have the reason, and after a few the plugin counts as failing."""
+    """It is an error of the plugin: the pod's events have the reason, and after several the plugin is failing."""
     plugin = await serving(
         node,
         """
@@ -102,7 +102,7 @@ class P(Plugin):
 
 
 async def test_a_slow_allocation_is_waited_for(node: Node, kubelet: FakeKubelet) -> None:
-    """Within its limit a plugin may take its time."""
+    """A plugin may take any time within its limit."""
     node.faults("allocate: {delay: 0.3}")
     await node.start_plugin().registered()
     await kubelet.wait_for(STUB, 4)
@@ -127,7 +127,7 @@ class P(Plugin):
 
 
 async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet, which would wait forever, gets an error; other calls are served at once meanwhile."""
+    """The kubelet, which would wait forever, gets an error; other calls are served meanwhile."""
     plugin = await serving(node, LIMITED.replace("0.2", "5.0", 1))
     async with dialled(node.sockets()[0]) as client:
         hanging = asyncio.ensure_future(client.Allocate(asking_for("hangs")))
@@ -146,7 +146,7 @@ async def test_a_hanging_allocation_fails_at_its_limit(node: Node, kubelet: Fake
 
 
 async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubelet) -> None:
-    """After a number of calls that never returned no more are made, until one returns; each would hold a thread."""
+    """After a number of calls that never returned no more are made until one returns, as each holds a thread."""
     plugin = await serving(node, LIMITED)
     for _ in range(16):
         assert (await refused(node, "hangs"))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -174,7 +174,7 @@ async def test_hanging_allocations_do_not_pile_up(node: Node, kubelet: FakeKubel
     ],
 )
 async def test_a_plugins_error_reaches_the_pod(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
-    """An exception in plugin code is reported in its own words, and the process keeps working."""
+    """An exception in plugin code is reported with its own text, and the process keeps working."""
     plugin = await serving(
         node,
         f"""
@@ -202,7 +202,7 @@ class P(Plugin):
 
 
 async def test_devices_that_contradict_each_other_are_refused(node: Node, kubelet: FakeKubelet) -> None:
-    """Two devices that want different files in one place cannot be given to one container, and the error says why."""
+    """Two devices with different files for one path cannot be given to one container, and the error says why."""
     await serving(
         node,
         """
@@ -220,7 +220,7 @@ class P(Plugin):
 
 
 async def test_a_long_list_of_devices_in_an_error_is_cut(node: Node, kubelet: FakeKubelet) -> None:
-    """An error about many devices still arrives: it travels in a header, which is small."""
+    """An error about many devices still arrives: it is sent in a header, whose size is limited."""
     await serving(node, LIMITED.replace('"hangs":', '"d0":'))
     _, text = await refused(node, *(f"d{n}" for n in range(100)))
     assert "'d15' and 84 more: allocate() did not return within 0.2 s" in text
@@ -242,7 +242,7 @@ async def test_an_allocation_makes_no_log_line(node: Node, kubelet: FakeKubelet)
 
 
 async def preferred(node: Node, size: int, required: tuple[str, ...] = ()) -> list[list[str]]:
-    """The plugin's answer to the question which devices of d0 to d3 to take."""
+    """Return the plugin's answer to the question which devices of d0 to d3 to take."""
     container = wire.ContainerPreferredAllocationRequest(
         available_deviceIDs=["d0", "d1", "d2", "d3"], must_include_deviceIDs=required, allocation_size=size
     )
@@ -280,9 +280,9 @@ class P(Plugin):
 async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
     node: Node, kubelet: FakeKubelet, code: str, reason: str
 ) -> None:
-    """Error, hang and nonsense become an empty answer, since an error fails the pod; the log has the reason once."""
+    """An error, a hang or nonsense gives an empty answer, since an error fails the pod; the reason is logged once."""
     timeout = "0.2" if "0.2 s" in reason else "10"
-    # A way out, since a method that can only return what is wrong is refused at the start.
+    # An alternative return, since a method that can only return what is wrong is refused at the start.
     code = f"if available: {code}\n        return []"
     plugin = await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", timeout))
     file = node.directory / "thirdparty.py"
@@ -296,7 +296,7 @@ async def test_a_preference_that_is_none_leaves_the_choice_to_the_kubelet(
 
 
 async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet takes what the plugin prefers, and learns from the options that it may ask."""
+    """The kubelet takes what the plugin prefers, and learns from the options that it may ask for it."""
     code = "return [*required, *sorted(available, key=lambda device: device.id, reverse=True)][:size]"
     await serving(node, PREFERRING.replace("CODE", code).replace("TIMEOUT", "10"))
     assert await preferred(node, 2, required=("d1",)) == [["d1", "d3"]]
@@ -306,7 +306,7 @@ async def test_a_preference_is_followed(node: Node, kubelet: FakeKubelet) -> Non
 
 
 async def test_options_follow_from_the_code(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin without a preference is not asked for one, and one without a reset not before a container starts."""
+    """Without a preference or a reset, the options do not advertise its call, so the kubelet does not make it."""
     await serving(node, LIMITED)
     async with dialled(node.sockets()[0]) as client:
         assert await client.GetDevicePluginOptions(wire.Empty()) == wire.DevicePluginOptions()

@@ -1,4 +1,4 @@
-"""Mistakes of a plugin author that show when the plugin is asked: check, log and status have the same words."""
+"""Mistakes of a plugin author that appear when the plugin is called: check, log and status have the same words."""
 
 import asyncio
 import subprocess
@@ -109,7 +109,7 @@ WHEN_ASKED: dict[str, Mistake] = {
 
 @pytest.mark.parametrize(("code", "words"), WHEN_ASKED.values(), ids=WHEN_ASKED)
 async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, code: str, words: str) -> None:
-    """`dphub check --scan`, the log and the status have the same words."""
+    """`dphub check --scan`, the log and the status have the same words for it."""
     file = written(node.directory, code)
     said = expected(words, file)
     report = await asyncio.to_thread(checked, file, scan=True)
@@ -123,7 +123,7 @@ async def test_what_fails_when_it_is_asked(node: Node, kubelet: FakeKubelet, cod
 
 
 async def test_devices_without_a_resource(node: Node, kubelet: FakeKubelet) -> None:
-    """The class is named, not the empty name of the resource; check lists only the devices that would be offered."""
+    """The class is named, not the empty name of the resource; check lists only devices that would be offered."""
     devices = "Device('a'), Device('b'), Device('c', 'example.com/named')"
     code = f"class P(Plugin):  # HERE\n    def devices(self):\n        return [{devices}]\n"
     file = written(node.directory, code)
@@ -186,8 +186,8 @@ ALLOCATE = f"""{RESOURCE}    allocate_timeout = LIMIT
     ],
 )
 async def test_allocate(node: Node, kubelet: FakeKubelet, device: str, words: str) -> None:
-    """The pod's events, the log and the status have the place; a check cannot see what only a pod brings about."""
-    # Long enough for an answer of a busy machine, where there is one.
+    """The pod's events, the log and the status have the place; a check cannot find what only a pod causes."""
+    # Long enough for an answer of a busy machine, if there is one.
     file = written(node.directory, ALLOCATE.replace("LIMIT", "0.2" if device == "blocks" else "10"))
     assert (await asyncio.to_thread(checked, file)).problems == ()
     plugin = node.start_plugin(f"{file}:P")
@@ -229,7 +229,7 @@ EACH = [
 
 
 async def test_all_mistakes_are_reported_at_once(node: Node) -> None:
-    """By `dphub check` line by line, and in the one line with which a plugin does not start."""
+    """`dphub check` has a line for each, and a plugin that does not start has them all in one line."""
     file = written(node.directory, ALL_AT_ONCE)
     command = [sys.executable, "-m", "hub", "check", "--plugin", f"{file}:P"]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
@@ -244,7 +244,7 @@ async def test_all_mistakes_are_reported_at_once(node: Node) -> None:
 
 
 async def test_status_says_why_plugins_do_not_work() -> None:
-    """Under the hub: of one that does not start, of one that fails when it is asked, and of a file that is missing."""
+    """It covers a plugin that does not start, one that fails when it is called, and one whose file is missing."""
     with tempfile.TemporaryDirectory(prefix="dp") as short:
         directory = Path(short)
         starts = directory / "starts.py"
@@ -278,7 +278,7 @@ def _status_has(node: HubNode, words: str) -> bool:
 
 
 async def test_a_doubtful_class_is_logged(node: Node, kubelet: FakeKubelet) -> None:
-    """It is served anyway."""
+    """The class is served anyway."""
     code = f"{RESOURCE}    resourse = 'x'\n    def devices(self):\n        return [Device('a')]\n"
     file = written(node.directory, code)
     plugin = node.start_plugin(f"{file}:P")

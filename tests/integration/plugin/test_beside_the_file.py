@@ -1,4 +1,4 @@
-"""What another user has left beside a plugin's file never runs as root."""
+"""What another user has left next to a plugin's file never runs as root."""
 
 import importlib.util
 import marshal
@@ -53,7 +53,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def ours() -> Iterator[Path]:
-    """A directory that only root can write to."""
+    """Make a directory that only root can write to."""
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as directory:
         yield Path(directory)
 
@@ -61,7 +61,7 @@ def ours() -> Iterator[Path]:
 @pytest.mark.parametrize("module", ["mine", "helper", "package.helper", "namespace.helper"])
 @pytest.mark.parametrize("importer", ["reset", "plugin"])
 def test_root_runs_no_compiled_modules_of_other_users(ours: Path, module: str, importer: str) -> None:
-    """Neither in a plugin process nor in a reset, whether the plugin is in a file of its own or imports others."""
+    """Neither a plugin process nor a reset runs them, whether the plugin is in a file of its own or imports others."""
     _write_plugin(ours, module, importer)
     file = ours / f"{module.replace('.', '/')}.py"
     found = file.stat()

@@ -39,7 +39,7 @@ def reset(device, settings):
 
 
 class Breakable:
-    """A plugin that says once what is in a file."""
+    """A plugin that reports once what is in a file."""
 
     def __init__(self, node: Node, settings: str = "reset = 'thereset:reset'") -> None:
         self._node = node
@@ -48,22 +48,22 @@ class Breakable:
         self.plugin = self.start()
 
     def start(self) -> PluginProcess:
-        """Another process of it."""
+        """Start another process of it."""
         self.plugin = self._node.start_plugin(self._target, env={"PYTHONPATH": str(self._node.directory)})
         return self.plugin
 
     def say_once(self, code: str) -> None:
-        """What the next scan yields besides the two devices, or raises."""
+        """Let the next scan yield this in addition to the two devices, or raise it."""
         replace(self._node.directory / "order", code)
 
     async def device(self, reason: str) -> DeviceStatus:
-        """The device d0 once its reason begins like this."""
+        """Wait until the reason of the device d0 begins like this, and return the device."""
         state = await self.plugin.resource_until(lambda state: state.devices[0].reason.startswith(reason))
         return state.devices[0]
 
 
 async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node, kubelet: FakeKubelet) -> None:
-    """Every share of the physical device is unhealthy, after a restart too, until its record is removed."""
+    """Every share of the physical device is unhealthy, even after a restart, until its record is removed."""
     shared = PLUGIN.format(settings="").replace('("d0")', '("d0", physical="card")')
     target = node.write_plugin(shared)
     plugin = node.start_plugin(target)
@@ -82,7 +82,7 @@ async def test_broken_once_is_broken_until_an_operator_says_otherwise(node: Node
 
 
 async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
-    """It is tried while no container uses the device, it gets the reason, and the device is whole when it succeeds."""
+    """It is tried while no container uses the device, it gets the reason, and its success makes the device healthy."""
     breakable = Breakable(node)
     await kubelet.wait_for(STUB, 2)
     breakable.say_once("[Device('d0', broken='smoke was seen')]")
@@ -95,7 +95,7 @@ async def test_a_reset_fixes_a_broken_device(node: Node, kubelet: FakeKubelet) -
 
 
 async def test_a_reset_that_does_not_fix_leaves_it_to_an_administrator(node: Node, kubelet: FakeKubelet) -> None:
-    """Resources that are reset and not cured by it: containers' devices are reset, broken ones stay so."""
+    """If resets do not clear a broken state, containers' devices are reset, and broken devices stay broken."""
     breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
     (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
@@ -108,7 +108,7 @@ async def test_a_reset_that_does_not_fix_leaves_it_to_an_administrator(node: Nod
 
 
 async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kubelet: FakeKubelet) -> None:
-    """Its reset succeeds and fixes nothing, where resets do not: the device stays broken."""
+    """Its reset succeeds, but if resets do not clear a broken state, the device stays broken."""
     breakable = Breakable(node, "reset = 'thereset:reset'; reset_clears_broken = ()")
     (node.directory / "fixable").touch()
     await kubelet.wait_for(STUB, 2)
@@ -124,7 +124,7 @@ async def test_a_container_that_starts_again_on_a_broken_device(node: Node, kube
 
 
 async def test_resources_without_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Only in the resources that a plugin names does the kubelet ask before a container starts, and is answered."""
+    """Only for the resources that a plugin names does the kubelet call it before a container starts."""
     settings = "reset = 'thereset:reset'; reset_resources = ['example.com/other']"
     breakable = Breakable(node, settings)
     breakable.say_once("[Device('o', resource='example.com/other')]")
@@ -155,7 +155,7 @@ async def test_what_is_left_out_is_in_the_state(node: Node, kubelet: FakeKubelet
 
 @pytest.mark.parametrize("where", ["devices", "watch"])
 async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, where: str) -> None:
-    """It ends with a code of its own, and its last state says why."""
+    """It exits with a code of its own, and its last state has the reason."""
     hopeless = "raise NeedsRestart('the driver was exchanged')"
     watch = f"def watch(self, changed):\n        while not Path('go').exists(): time.sleep(0.01)\n        {hopeless}\n"
     breakable = Breakable(node, watch if where == "watch" else "")
@@ -174,7 +174,7 @@ async def test_a_process_that_cannot_go_on(node: Node, kubelet: FakeKubelet, whe
 
 
 async def test_a_variable_names_the_configuration(node: Node, kubelet: FakeKubelet) -> None:
-    """Where a plugin says so, and no flag does."""
+    """A plugin may define a variable that names it, which applies if no flag does."""
     (node.directory / "other.yaml").write_text("resources: [{name: example.com/stub, devices: 7}]")
     target = node.write_plugin("from plugins.stub import Stub\nclass P(Stub):\n    config_env = 'STUB_FILE'\n")
     plugin = node.start_plugin(target, env={"STUB_FILE": str(node.directory / "other.yaml")})

@@ -1,4 +1,4 @@
-"""Another program of the node reports that a device cannot be used."""
+"""Another program on the node reports that a device cannot be used."""
 
 import json
 
@@ -11,7 +11,7 @@ STATEMENT = {"device": "stub-1", "source": "memory-test", "reason": "row 7 is ba
 
 
 async def test_a_device_comes_and_goes_with_a_file(node: Node, kubelet: FakeKubelet) -> None:
-    """The kubelet, the status and the log see it while the file is there, also after a restart of the plugin."""
+    """The kubelet, the status and the log show it while the file is there, even after a restart of the plugin."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     file = node.run_dir.external_faults / "memory-test.json"

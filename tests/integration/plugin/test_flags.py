@@ -1,4 +1,4 @@
-"""Flags and variables of a plugin process that can never be right."""
+"""Flags and variables of a plugin process that can never be valid."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def _run(root: Path, flags: list[str], **variables: str) -> subprocess.Completed
     ],
 )
 def test_a_directory_that_is_none(root: Path, flag: str, purpose: str) -> None:
-    """The path and what it is for are said in one line; nothing is started."""
+    """One line has the path and what it is for, and nothing is started."""
     ran = _run(root, [flag])
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
@@ -56,12 +56,12 @@ import hub.base.paths
 hub.base.paths.PLUGIN_DIR = Path(sys.argv.pop(1))
 runpy.run_module("hub.plugin", run_name="__main__", alter_sys=True)
 """
-"""A plugin process whose usual plugin directory is not that of a kubelet that may run here."""
+"""A plugin process whose usual plugin directory is not that of a kubelet that may be running here."""
 
 
 @pytest.mark.parametrize(("named", "hints"), [(False, 1), (True, 0)])
 def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: int) -> None:
-    """A plugin started by hand says once how to choose another directory, unless one was named."""
+    """A plugin started by hand logs once how to choose another directory, unless one was named."""
     environment = {name: value for name, value in os.environ.items() if name != "DPHUB_PLUGIN_DIR"}
     environment |= {"DPHUB_PLUGIN_DIR": str(root / "plugins")} if named else {}
     command = [sys.executable, "-c", STARTED, str(root / "plugins"), "plugins.stub:Stub"]
@@ -78,7 +78,7 @@ def test_no_kubelet_at_the_default_directory(root: Path, *, named: bool, hints: 
 
 @pytest.mark.parametrize("instance", ["", "a_b", "a/b", "-", "A"])
 def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
-    """It would make the names of sockets ambiguous, or leave the directory."""
+    """It would make the names of sockets ambiguous, or lead out of the directory, so it is refused."""
     ran = _run(root, [], DPHUB_INSTANCE=instance)
     assert ran.returncode == 2
     assert "DPHUB_INSTANCE" in ran.stderr
@@ -86,7 +86,7 @@ def test_a_name_that_no_hub_may_have(root: Path, instance: str) -> None:
 
 @pytest.mark.parametrize("flags", [["--no-such-flag"], ["--config"], ["another"]])
 def test_a_wrong_flag(root: Path, flags: list[str]) -> None:
-    """It is named, with how the command is used."""
+    """It is named, with the usage of the command."""
     ran = _run(root, flags)
     assert ran.returncode == 2
     assert "usage: python -m hub.plugin" in ran.stderr

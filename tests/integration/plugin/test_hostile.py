@@ -1,4 +1,4 @@
-"""Whatever is sent to a plugin's socket, the plugin goes on serving others."""
+"""Whatever is sent to a plugin's socket, the plugin keeps serving other clients."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ class P(Plugin):
 
 @pytest.fixture
 async def plugin(node: Node, kubelet: FakeKubelet) -> PluginProcess:
-    """A stub, registered."""
+    """Start a stub, and wait until it is registered."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
@@ -59,7 +59,7 @@ async def still_serves(plugin: PluginProcess, kubelet: FakeKubelet) -> None:
 
 
 def garbage(path: Path) -> list[socket.socket]:
-    """Connections on which all sorts of bytes were sent."""
+    """Open connections and send all kinds of bytes on them."""
     luck = chance()
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     messages = [b"", b"\0" * 9, b"GET / HTTP/1.1\r\n\r\n", preface, preface + b"\xff" * 100]
@@ -109,13 +109,13 @@ def leave_early(path: Path) -> None:
 
 
 async def test_clients_that_leave_early(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """What they do wrong is not an error in the log, which they could fill."""
+    """Their mistakes are not logged as errors, which could fill the log."""
     await asyncio.to_thread(leave_early, node.sockets()[0])
     await still_serves(plugin, kubelet)
 
 
 async def test_unknown_methods_and_broken_messages(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """Their sender gets an error, the log gets nothing."""
+    """Their sender gets an error, and nothing is logged."""
     async with grpc.aio.insecure_channel(f"unix:{node.sockets()[0]}") as channel:
         for method in ("/v1beta1.DevicePlugin/Destroy", "/v1beta1.Registration/Register", "/", "/v1/x"):
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -138,7 +138,7 @@ async def test_a_request_of_ten_megabytes(plugin: PluginProcess, node: Node, kub
 
 
 async def test_a_thousand_unread_streams(plugin: PluginProcess, node: Node, kubelet: FakeKubelet) -> None:
-    """They cost memory in proportion, but all other clients are served."""
+    """They take memory in proportion to their number, but all other clients are served."""
     before = psutil.Process(plugin.pid).memory_info().rss
     async with dialled(node.sockets()[0], http2_lookahead_bytes=65_535) as client:
         streams = [client.ListAndWatch(wire.Empty()) for _ in range(1000)]

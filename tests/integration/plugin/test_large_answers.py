@@ -42,12 +42,12 @@ print(used() - before)
 """Print by how many KiB an answer makes a process grow."""
 
 MEMORY_BYTES = 200 << 20
-"""What an answer may take at most."""
+"""The maximum that an answer may take."""
 
 
 @pytest.mark.parametrize("answer", LARGEST.values(), ids=LARGEST)
 async def test_the_largest_answer_takes_little_memory(tmp_path: Path, answer: bytes) -> None:
-    """Whatever a broken kubelet answers, the node's memory is safe."""
+    """Whatever a broken kubelet answers, its size in memory is limited."""
     socket = tmp_path / "kubelet.sock"
     async with kubelet_answering(socket, answer):
         measuring = await asyncio.create_subprocess_exec(

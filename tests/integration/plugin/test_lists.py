@@ -25,7 +25,7 @@ class P(Plugin):
 
 
 class OfferingPlugin:
-    """A plugin that offers the devices that a Python expression names."""
+    """A plugin that offers the devices of a Python expression."""
 
     def __init__(self, node: Node, offer: str) -> None:
         self._file = node.directory / "offer"
@@ -39,7 +39,7 @@ class OfferingPlugin:
 
 
 async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) -> None:
-    """No listener takes a change from another, and one that comes late begins with the list as it is."""
+    """No listener takes a change from another, and one that comes late begins with the current list."""
     plugin = node.start_plugin()
     await plugin.registered()
 
@@ -59,7 +59,7 @@ async def test_every_stream_sees_every_change(node: Node, kubelet: FakeKubelet) 
 
 
 async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKubelet) -> None:
-    """Neither a rescan nor another order of the same devices is a change."""
+    """Neither another scan nor another order of the same devices is a change."""
     offering = OfferingPlugin(node, "[Device('a'), Device('b'), Device('c')]")
     await offering.plugin.registered()
     await kubelet.wait_for(STUB, 3)
@@ -68,7 +68,7 @@ async def test_nothing_is_sent_when_nothing_changed(node: Node, kubelet: FakeKub
         await asyncio.sleep(0.1)
     offering.offer("[Device('c'), Device('a')]")
     await kubelet.wait_until(lambda kubelet: len(kubelet.devices(STUB)) == 2, what="the list without it")
-    # A device that vanishes is unhealthy first.
+    # A device that disappears is first reported as unhealthy.
     assert [len(update.devices) for update in kubelet.lists(STUB)] == [3, 3, 2]
 
 
@@ -99,7 +99,7 @@ class P(Plugin):
     (node.directory / "answer").touch()
     assert sorted((await admission).containers["main"].devices[STUB]) == ["a", "b"]
     await kubelet.remove("trainer")
-    # The kubelet writes with this that the device is no longer in use.
+    # With this, the kubelet writes that the device is no longer in use.
     pod = await kubelet.admit("next", {STUB: 1})
     assert len(pod.containers["main"].devices[STUB]) == 1
     await kubelet.wait_until(lambda kubelet: len(kubelet.devices(STUB)) == 2, what="the list without it")
@@ -132,7 +132,7 @@ class P(Plugin):
 
 
 async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
-    """A list of many devices arrives whole, below what a kubelet's client accepts."""
+    """A list of many devices arrives whole, below the limit of a kubelet's client."""
     plugin = node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 16384, numa: [0, 1]}}]")
     await kubelet.wait_for(STUB, 16384, timeout=WAIT_SECONDS)
     assert kubelet.lists(STUB)[0].size < MESSAGE_BYTES
@@ -142,7 +142,7 @@ async def test_16384_devices_fit(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKubelet) -> None:
-    """What passes 4 MiB is left out, with a problem that says so, also when all devices are unhealthy."""
+    """What exceeds 4 MiB is left out, and a problem reports it, even when all devices are unhealthy."""
     offering = OfferingPlugin(node, "[Device(f'{n:063}') for n in range(60000)]")
     await kubelet.wait_for(STUB, timeout=WAIT_SECONDS)
     (update,) = kubelet.lists(STUB)
@@ -195,7 +195,7 @@ async def test_a_list_too_long_for_a_kubelet_is_cut(node: Node, kubelet: FakeKub
 async def test_a_device_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, offer: str, problem: str
 ) -> None:
-    """Log and state name it and what is wrong with it, once; the others are served."""
+    """Log and state name it once with its mistake; the others are served."""
     offering = OfferingPlugin(node, f"[Device('good'), {offer}, Device('other')]")
     await kubelet.wait_for(STUB, 2)
     state = await offering.plugin.resource_until(lambda state: bool(state.problems))
@@ -233,7 +233,7 @@ async def test_many_bad_devices_are_reported_in_few_words(node: Node, kubelet: F
 async def test_a_resource_that_no_kubelet_takes_is_left_out(
     node: Node, kubelet: FakeKubelet, name: str, problem: str
 ) -> None:
-    """Log and state say why, once, and the plugin's other resources are served."""
+    """Log and state give the reason once, and the plugin's other resources are served."""
     offering = OfferingPlugin(node, f"[Device('bad', resource='{name}'), Device('good')]")
     await kubelet.wait_for(STUB, 1)
 
@@ -251,7 +251,7 @@ async def test_a_resource_that_no_kubelet_takes_is_left_out(
 
 
 async def test_a_resource_may_come_go_and_come_back(node: Node, kubelet: FakeKubelet) -> None:
-    """A new one is registered, one that vanishes stays registered without devices, and its return is one more list."""
+    """A new one is registered, one that disappears stays registered with no devices, and its return is a new list."""
     offering = OfferingPlugin(node, "[Device('a')]")
     await kubelet.wait_for(STUB, 1)
     offering.offer("[Device('a'), Device('b', resource='example.com/late')]")

@@ -1,4 +1,4 @@
-"""What a person writes to name a plugin and its settings is understood, or refused with the place of the mistake."""
+"""What a person writes to name a plugin and its settings is accepted, or refused with the place of the mistake."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_in_a_file_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
-    """A class in any Python file is a plugin; it sees the node's files where the hub says they are."""
+    """A class in any Python file can be a plugin; it sees the node's files where the hub says they are."""
     (node.directory / "root" / "dev").mkdir(parents=True)
     for n in range(3):
         (node.directory / "root" / "dev" / f"ttyUSB{n}").touch()
@@ -61,7 +61,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_process_starts_no_program(node: Node, kubelet: FakeKubelet) -> None:
-    """Neither to find a library: each program costs a start more than all else that is done once."""
+    """It does not even start one to find a library: each program takes longer than the rest of a start."""
     programs, watches = node.directory / "programs", node.directory / "watches"
     code = WATCHED.replace("PROGRAMS", str(programs)).replace("WATCHES", str(watches))
     node.start_plugin(node.write_plugin(code))
@@ -89,7 +89,7 @@ class P(Plugin):
 async def test_a_plugin_in_an_installed_package(
     node: Node, kubelet: FakeKubelet, config: str | None, count: int
 ) -> None:
-    """A class in any importable module is a plugin, and its settings are its own."""
+    """A class in any importable module can be a plugin, with its own settings."""
     package = node.directory / "site" / "vendor"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -99,7 +99,7 @@ async def test_a_plugin_in_an_installed_package(
 
 
 async def test_a_plugin_in_two_files(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin in a file can import modules beside it, but they hide no module of Python, the hub or a package."""
+    """A plugin in a file can import modules next to it, but they hide no module of Python, the hub or a package."""
     (node.directory / "cards.py").write_text(SETTLED.replace("from hub", "from sizes import COUNT\nfrom hub"))
     (node.directory / "sizes.py").write_text("COUNT = 3\n")
     for hidden in ("numbers", "msgspec"):
@@ -109,7 +109,7 @@ async def test_a_plugin_in_two_files(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_type_hints_may_be_texts(node: Node, kubelet: FakeKubelet) -> None:
-    """The type of a plugin's settings is found in a file, too, where annotations are not evaluated."""
+    """The type of a plugin's settings is found even in a file where annotations are not evaluated."""
     (node.directory / "texts.py").write_text(f"from __future__ import annotations\n{SETTLED}")
     node.start_plugin("texts.py:P", config="count: 2")
     await kubelet.wait_for(STUB, 2)
@@ -124,7 +124,7 @@ async def test_settings_in_json(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def refusal(plugin: PluginProcess) -> str:
-    """Why a plugin did not start: the one line in its log. Nothing is left of the attempt."""
+    """Return why a plugin did not start, which is the one line in its log. Check that nothing else is left."""
     assert await plugin.exited() == Exit.USAGE, plugin.log
     (line,) = plugin.lines()
     assert (line["event"], line["level"], line["plugin"]) == ("plugin not started", "error", "stub")
@@ -177,7 +177,7 @@ async def refusal(plugin: PluginProcess) -> str:
     ],
 )
 async def test_a_wrong_target(node: Node, target: str, reason: str) -> None:
-    """What is wrong with the name of the class is said in one line."""
+    """One line says what is wrong with the name of the class."""
     (node.directory / "d.py").mkdir()
     (node.directory / "empty.py").touch()
     (node.directory / "bad.py").write_text("x = 1\nclass P(:\n")
@@ -246,14 +246,14 @@ async def test_a_wrong_configuration(node: Node, text: str, reason: str) -> None
     ],
 )
 async def test_a_wrong_configuration_in_json(node: Node, text: str, reason: str) -> None:
-    """JSON is no exception."""
+    """JSON is treated in the same way."""
     config = node.directory / "stub.json"
     config.write_text(text)
     assert (await refusal(node.start_plugin(config=config))).startswith(f"{config}: {reason}")
 
 
 async def test_a_configuration_that_is_no_readable_file(node: Node) -> None:
-    """Missing, a directory, not text, not ours to read: each has its words."""
+    """A file that is missing, a directory, not text or not readable for the user has a message of its own."""
     missing, binary, secret = (node.directory / name for name in ("missing.yaml", "binary.yaml", "secret.yaml"))
     binary.write_bytes(b"faults: \xff\n")
     assert await refusal(node.start_plugin(config=missing)) == f"{missing}: no such file"
@@ -286,7 +286,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
-    """No socket fits into it, so the resource is said to be impossible, with the excess."""
+    """No socket fits into it, so the resource is reported as impossible, with the excess length."""
     deep = node.directory / ("d" * 100)
     deep.mkdir()
     node.plugin_dir = deep
@@ -299,7 +299,7 @@ async def test_a_plugin_directory_too_deep_for_sockets(node: Node) -> None:
 
 @pytest.mark.parametrize("variable", ["DPHUB_LOG_LEVEL", "DPHUB_LOG_FORMAT"])
 def test_a_wrong_variable_is_one_clear_error(variable: str) -> None:
-    """A level or format that does not exist is said by name, with those that do; nothing is started."""
+    """A level or format that does not exist is named, with those that do; nothing is started."""
     command = [sys.executable, "-m", "hub.plugin", "plugins.stub:Stub"]
     ran = subprocess.run(
         command, env=os.environ | {variable: "loud"}, check=False, capture_output=True, text=True, timeout=WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""Devices that break and come back: probes, flapping, and processes that cannot be ended."""
+"""Devices that break and recover: probes, flapping, and processes that cannot be ended."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ def _device(plugin: PluginProcess, n: int = 0) -> DeviceStatus | None:
 
 
 async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that stays broken does not fill the log; the state says since when, and who says so."""
+    """A device that stays broken does not fill the log; the state says since when, and what reported it."""
     plugin = await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: fail, text: no answer}}")
     begin = time.time()
@@ -80,7 +80,7 @@ async def test_probes_that_fail_are_reported_once(node: Node, kubelet: FakeKubel
 
 
 async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet: FakeKubelet) -> None:
-    """A device that a pod uses is never reset, however often others are probed; once the pod is gone, it is probed."""
+    """A device that a pod uses is never probed, however often others are; once the pod is gone, it is."""
     plugin = await _plugin(node, kubelet)
     pod = await kubelet.admit("pod", {STUB: 1})
     node.faults("reset: {stub-0: {do: raise, text: held}, stub-1: {do: fail, text: free}}")
@@ -97,7 +97,7 @@ async def test_a_held_device_is_not_probed_while_another_is(node: Node, kubelet:
 
 
 async def test_nothing_is_probed_while_a_kubelet_is_new(node: Node, kubelet: FakeKubelet) -> None:
-    """It may not know yet who holds what."""
+    """The kubelet may not know yet which container holds which device."""
     plugin = await _plugin(node, kubelet, settling=1.5)
     node.faults("reset: {stub-0: {do: fail}}")
     await wait_until(plugin.state, "the state")
@@ -116,14 +116,14 @@ async def test_without_pod_resources_nothing_is_probed(node: Node) -> None:
         node.faults("reset: {stub-0: {do: fail}, stub-1: {do: fail}}")
         await _fail(node, "stub-0", "stub-1")
         await plugin.logged("recovery paused")
-        # Some rounds more; that there are few on a slow machine does no harm.
+        # A few more rounds; that there are few on a slow machine does no harm.
         await asyncio.sleep(1)
         assert len(plugin.lines("recovery paused")) == 1
         assert _counts(plugin, "failed") == 6
 
 
 async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: FakeKubelet) -> None:
-    """Two are probed at a time, and eight containers' resets run beside them."""
+    """Two are probed at a time, and eight containers' resets run alongside them."""
     config = "{reset: true, reset_timeout: 20, resources: [{devices: 12}]}"
     plugin = await _plugin(node, kubelet, devices=12, config=config)
     broken = [f"stub-{n}" for n in range(4)]
@@ -145,7 +145,7 @@ async def test_hanging_probes_take_no_place_of_containers(node: Node, kubelet: F
 
 
 async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
-    """After three recoveries a device stays unhealthy, says how to release it, and is released that way."""
+    """After three recoveries a device stays unhealthy, says how to release it, and can be released that way."""
     plugin = await _plugin(node, kubelet)
     for _ in range(3):
         node.faults("unhealthy: {stub-0: too hot}")
@@ -168,7 +168,7 @@ async def test_flapping(node: Node, kubelet: FakeKubelet) -> None:
 
 @pytest.fixture
 def stopped() -> Iterator[list[psutil.Process]]:
-    """Processes that a test has stopped; they go on at its end."""
+    """Yield processes that a test has stopped; they continue at its end."""
     processes: list[psutil.Process] = []
     yield processes
     for process in processes:
@@ -177,14 +177,14 @@ def stopped() -> Iterator[list[psutil.Process]]:
 
 
 DEAF = "    import hub.reset.process as process\n    process.ResetProcess.terminate = lambda self: None\n"
-"""The body of a plugin's class whose resets get no signal of it, as if they were stuck in the kernel."""
+"""The body of a plugin's class whose resets ignore its signals, as if they were stuck in the kernel."""
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["at the deadline", "cancelled"])
 async def test_a_stuck_reset(
     node: Node, kubelet: FakeKubelet, stopped: list[psutil.Process], *, cancelled: bool
 ) -> None:
-    """Its device is unhealthy, also for the next plugin process, until it is gone; no process touches the device."""
+    """Its device is unhealthy, even for the next plugin process, until it has ended; no process touches the device."""
     plugin = await _plugin(node, kubelet, more=DEAF)
     node.faults("reset: {stub-0: {do: hang in C}}")
     async with dialled(node.sockets()[0]) as client:
@@ -215,7 +215,7 @@ async def test_a_stuck_reset(
 
 
 async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Ends the plugin in peace and soon, and its resets with it; their devices are not to blame."""
+    """The plugin and its resets end in order and soon; the devices are not marked as broken."""
     plugin = await _plugin(node, kubelet, config="{reset: true}")
     node.faults("reset: {'*': {do: leave and hang}}")
     async with dialled(node.sockets()[0]) as client:
@@ -225,7 +225,7 @@ async def test_a_stop_during_a_reset(node: Node, kubelet: FakeKubelet) -> None:
         )
         begin = time.monotonic()
         assert await plugin.stop() == 0
-        # Far less than the resets would have had.
+        # Far less time than the resets would have had.
         assert time.monotonic() - begin < 15
         with pytest.raises((Exception, asyncio.CancelledError)):
             await call
@@ -256,8 +256,8 @@ SHARED = (
 async def test_a_plugin_that_says_what_may_be_reset(
     node: Node, kubelet: FakeKubelet, body: str, outcome: str, words: str
 ) -> None:
-    """Its word decides; without it, nothing is reset, and the container starts."""
-    # With a way out, since a method that can only return what is wrong is refused at the start.
+    """Its answer decides; if it cannot answer, nothing is reset, and the container starts."""
+    # With an alternative return, since a method that can only return what is wrong is refused at the start.
     more = f"{SHARED}    def reset_blocked(self, shares):\n        if shares: {body}\n        return ''\n"
     plugin = await _plugin(node, kubelet, devices=2, more=more)
     file = node.directory / "thirdparty.py"
@@ -270,7 +270,7 @@ async def test_a_plugin_that_says_what_may_be_reset(
 
 
 async def test_a_reset_time_beyond_the_kubelets_is_refused(node: Node) -> None:
-    """At the start, with what is allowed."""
+    """It is refused at the start, with the allowed range."""
     plugin = node.start_plugin(config="{reset: true, reset_timeout: 27}")
     assert await plugin.exited() == 2
     assert "reset_timeout is 27 s, expected more than 0 and at most 26 s" in plugin.log
@@ -306,7 +306,7 @@ async def test_a_reset_that_cannot_begin(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_devices_of_the_same_id(node: Node, kubelet: FakeKubelet) -> None:
-    """In two resources they are two devices: each is reset, and one that is unhealthy says nothing of the other."""
+    """In two resources they are two devices: each is reset, and the health of one does not affect the other."""
     config = "{reset: true, resources: [{name: a.com/x, devices: 2}, {name: b.com/x, devices: 2}]}"
     plugin = node.start_plugin(config=config)
     for name in ("a.com/x", "b.com/x"):

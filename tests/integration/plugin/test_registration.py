@@ -26,12 +26,12 @@ resources:
 
 
 def registered_in(kubelet: FakeKubelet, start: int) -> list[str]:
-    """The resources that registered with one start of the kubelet, in order."""
+    """Return the resources that registered with one start of the kubelet, in order."""
     return sorted(each.resource for each in kubelet.registrations if each.start == start)
 
 
 async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubelet) -> None:
-    """Name, version and socket are the kubelet's to use; the socket is named after the resource."""
+    """The kubelet gets name, version and socket; the socket is named after the resource."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     (registration,) = kubelet.registrations
@@ -41,7 +41,7 @@ async def test_a_plugin_registers_what_it_serves(node: Node, kubelet: FakeKubele
 
 
 async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeKubelet) -> None:
-    """Several resources of one plugin are registered side by side, each once."""
+    """Several resources of one plugin are registered in parallel, each once."""
     node.start_plugin(config=THREE)
     for name, count in {"example.com/a": 1, "example.com/b": 2, "other.example.org/C_3": 3}.items():
         await kubelet.wait_for(name, count)
@@ -49,7 +49,7 @@ async def test_every_resource_has_a_socket_of_its_own(node: Node, kubelet: FakeK
 
 
 async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
-    """Without a kubelet it serves, says what it waits for, and registers when there is one."""
+    """Without a kubelet it serves, reports what it is waiting for, and registers when there is one."""
     plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
     assert waiting.registration is RegistrationStatus.WAITING
@@ -60,7 +60,7 @@ async def test_a_plugin_waits_for_the_kubelet(node: Node) -> None:
 
 
 async def test_a_plugin_waits_for_the_plugin_directory(node: Node) -> None:
-    """A directory that does not exist yet is awaited too, and that it is missing is said."""
+    """It waits even for a directory that does not exist yet, and reports that it is missing."""
     node.plugin_dir.rmdir()
     plugin = node.start_plugin()
     waiting = await plugin.resource_until(lambda state: bool(state.detail))
@@ -71,7 +71,7 @@ async def test_a_plugin_waits_for_the_plugin_directory(node: Node) -> None:
 
 
 async def test_a_socket_without_a_kubelet_behind_it_is_tried_again(node: Node) -> None:
-    """A kubelet.sock that a crashed kubelet has left is said to be dead, once, and retried."""
+    """A kubelet.sock that a crashed kubelet has left is reported once as dead, and tried again."""
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(node.plugin_dir / "kubelet.sock"))
     left.close()
@@ -101,7 +101,7 @@ async def test_a_kubelet_that_accepts_and_never_answers_is_left_for_the_next(nod
 
 
 async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None:
-    """Log and state have them, the log once however often it is tried; a kubelet that accepts ends it."""
+    """Log and state have them, the log only once however often it is tried; a kubelet that accepts ends it."""
     async with ScriptedKubelet(node.plugin_dir, "no plugins on Sundays").listening() as odd:
         plugin = node.start_plugin()
         rejected = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
@@ -117,7 +117,7 @@ async def test_a_rejection_is_reported_in_the_kubelets_words(node: Node) -> None
 
 
 async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
-    """SIGHUP makes it try at once, however long the pause has become, and pause only shortly again."""
+    """SIGHUP makes it try at once, however long the pause has become, and resets the pauses."""
     async with ScriptedKubelet(node.plugin_dir, "not now").listening() as odd:
         plugin = node.start_plugin()
         # The pauses double from 0.05 s to 30 s: without the signal, six more tries take longer than a test waits.
@@ -128,7 +128,7 @@ async def test_a_rejected_plugin_tries_again_when_asked(node: Node) -> None:
 
 
 async def test_an_accepted_registration_without_a_stream_is_no_registration(node: Node) -> None:
-    """What the kubelet does not listen to does not count, and is said."""
+    """It does not count unless the kubelet listens to the plugin, and this is reported."""
     async with ScriptedKubelet(node.plugin_dir, "").listening():
         plugin = node.start_plugin()
         state = await plugin.resource_until(lambda state: state.registration is RegistrationStatus.REJECTED)
@@ -136,7 +136,7 @@ async def test_an_accepted_registration_without_a_stream_is_no_registration(node
 
 
 async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
-    """Version, socket, resource and options, as the kubelet's API wants them."""
+    """It has version, socket, resource and options, as the kubelet's API requires."""
     async with ScriptedKubelet(node.plugin_dir, "").listening() as odd:
         node.start_plugin()
         await wait_until(lambda: odd.requests, "a registration")
@@ -150,7 +150,7 @@ async def test_the_request_says_what_the_plugin_can_do(node: Node) -> None:
 
 @pytest.mark.kubelets(before="1.37")
 async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, kubelet: FakeKubelet) -> None:
-    """A second plugin takes the name over, the first dies, and the kubelet drops the second, which comes back."""
+    """A second plugin takes over the name, the first exits, and the kubelet drops the second, which registers again."""
     first = node.start_plugin(instance="old")
     await first.registered()
     second = node.start_plugin(instance="new")
@@ -165,7 +165,7 @@ async def test_the_kubelet_can_let_go_of_a_plugin_while_both_live(node: Node, ku
 
 
 async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: FakeKubelet) -> None:
-    """Where two serve the same resource for the same hub the newer one does, and the older one says so and waits."""
+    """If two serve the same resource for the same hub, the newer one does; the older one reports that and waits."""
     older = node.start_plugin(name="older")
     await older.registered()
     newer = node.start_plugin(name="newer")
@@ -175,7 +175,7 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
     settled = len(kubelet.registrations)
     older.hup()
     newer.hup()
-    await asyncio.sleep(2.5)  # two looks of each at its sockets
+    await asyncio.sleep(2.5)  # two checks by each of its sockets
     assert len(kubelet.registrations) == settled
     await kubelet.admit("trainer", {STUB: 1})
     newer.kill()
@@ -184,7 +184,7 @@ async def test_two_processes_on_one_socket_do_not_fight(node: Node, kubelet: Fak
 
 
 async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin whose socket is removed under a living kubelet notices by itself."""
+    """A plugin whose socket is removed while the kubelet is running notices by itself."""
     plugin = node.start_plugin()
     await plugin.registered()
     node.sockets()[0].unlink()
@@ -194,7 +194,7 @@ async def test_a_deleted_socket_is_made_again(node: Node, kubelet: FakeKubelet) 
 
 
 async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
-    """An open stream is worth more than a file: nothing is dropped when only kubelet.sock goes."""
+    """Only an open stream counts: nothing is dropped when kubelet.sock disappears."""
     plugin = node.start_plugin()
     await plugin.registered()
     (node.plugin_dir / "kubelet.sock").unlink()
@@ -206,7 +206,7 @@ async def test_a_kubelet_that_lost_its_socket_keeps_its_devices(node: Node, kube
 
 @pytest.mark.parametrize("recreated", [False, True])
 async def test_a_plugin_directory_that_is_recreated_ends_the_process(node: Node, recreated: bool) -> None:  # noqa: FBT001 - a case
-    """It says so and ends with a code of its own, since a mount never shows the new directory."""
+    """The process reports it and exits with a code of its own, since a mount never shows the new directory."""
     async with FakeKubelet(node.plugin_dir) as kubelet:
         plugin = node.start_plugin()
         await kubelet.wait_for(STUB, 4)
@@ -233,7 +233,7 @@ async def test_a_crashed_kubelet_is_awaited(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin that was started by hand needs no hub to come back."""
+    """A plugin that was started by hand needs no hub to register again."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     await kubelet.restart()
@@ -242,7 +242,7 @@ async def test_a_restart_without_a_signal_is_noticed(node: Node, kubelet: FakeKu
 
 
 async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node, kubelet: FakeKubelet) -> None:
-    """Restarts and crashes at random moments, each announced once, twice or three times, or with delay."""
+    """The restarts and crashes happen at random moments, each announced once, several times, or with a delay."""
     luck = chance()
     plugin = node.start_plugin(config=THREE, hup_blocked=True)
     names = ["example.com/a", "example.com/b", "other.example.org/C_3"]
@@ -262,7 +262,7 @@ async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node,
                 await kubelet.wait_for(name)
     for name in names:
         await kubelet.wait_for(name)
-    await asyncio.sleep(1.2)  # one more look at the sockets
+    await asyncio.sleep(1.2)  # one more check of the sockets
     for start, registered in enumerate(accepted, 1):
         assert len(registered) == len(set(registered)), f"start {start} has {registered}"
     assert registered_in(kubelet, kubelet.starts) == names
@@ -270,7 +270,7 @@ async def test_each_kubelet_start_gets_one_registration_per_resource(node: Node,
 
 
 async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) -> None:
-    """A kubelet restart that a frozen process slept through is made up for when it goes on."""
+    """A frozen process that missed a kubelet's restart registers again when it continues."""
     plugin = node.start_plugin()
     await plugin.registered()
     plugin.signal(signal.SIGSTOP)
@@ -286,7 +286,7 @@ async def test_a_stopped_process_catches_up(node: Node, kubelet: FakeKubelet) ->
 
 
 async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> None:
-    """A client that listens before there is a kubelet does not pass for one."""
+    """A client that listens before a kubelet is there does not count as one."""
     plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     async with dialled(node.sockets()[0]) as curious:
@@ -299,7 +299,7 @@ async def test_a_stream_before_the_kubelets_is_not_taken_for_it(node: Node) -> N
 
 
 async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: FakeKubelet) -> None:
-    """A directory where the socket should be is named, and when it is gone the resource is served."""
+    """A directory in place of the socket is named, and when it is gone the resource is served."""
     obstacle = node.plugin_dir / "dphub-example.com_stub.sock"
     obstacle.mkdir()
     plugin = node.start_plugin()
@@ -311,7 +311,7 @@ async def test_something_in_the_way_of_the_socket_is_said(node: Node, kubelet: F
 
 
 async def test_the_next_process_of_a_killed_plugin_takes_its_socket(node: Node, kubelet: FakeKubelet) -> None:
-    """What a crash leaves behind does not get in the way, and nothing piles up over many crashes."""
+    """What a crash leaves behind does not prevent that, and nothing accumulates over many crashes."""
     sockets = set()
     for _ in range(4):
         plugin = node.start_plugin()

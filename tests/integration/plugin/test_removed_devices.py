@@ -1,4 +1,4 @@
-"""Devices that the plugin no longer offers while containers hold them: the kubelet still sees them."""
+"""Devices that the plugin no longer offers while containers hold them remain in the kubelet's list."""
 
 import pytest
 
@@ -34,7 +34,7 @@ class Offering:
         await self.plugin.registered()
 
     async def restart(self, offer: str) -> None:
-        """Start another process, which never sees what the one before has offered."""
+        """Start another process, which has never seen the offers of the one before."""
         await self.plugin.stop()
         await self.start(offer)
 
@@ -51,7 +51,7 @@ class Offering:
         return pod
 
     def seen(self) -> dict[str, tuple[bool, tuple[int, ...]]]:
-        """Whether each device is healthy, and its NUMA nodes, as the kubelet sees it."""
+        """Return whether each device is healthy, and its NUMA nodes, as the kubelet sees it."""
         return {device.id: (device.healthy, device.numa) for device in self.kubelet.devices(STUB)}
 
     async def sees(self, **expected: bool) -> None:
@@ -62,7 +62,7 @@ class Offering:
 
 @pytest.fixture
 def it(node: Node, kubelet: FakeKubelet) -> Offering:
-    """The plugin, not yet started."""
+    """Make the plugin, not yet started."""
     return Offering(node, kubelet)
 
 
@@ -77,7 +77,7 @@ async def test_a_kubelet_restarts_while_a_removed_device_is_held(it: Offering) -
 
 
 async def test_a_plugin_starts_while_a_removed_device_is_held(it: Offering) -> None:
-    """The device is in its first list, with the NUMA nodes it had, though it was gone before this process started."""
+    """The device is in its first list, with its former NUMA nodes, though it was gone before this process started."""
     await it.start("a b c")
     pod = await it.admit()
     before = len(it.kubelet.lists(STUB))
@@ -88,7 +88,7 @@ async def test_a_plugin_starts_while_a_removed_device_is_held(it: Offering) -> N
 
 
 async def test_a_removed_device_leaves_with_its_pod(it: Offering) -> None:
-    """The next pod gets another device, and the kubelet writes with it that nothing holds the removed one."""
+    """The next pod gets another device, and the kubelet then writes that nothing holds the removed one."""
     await it.start("a b c")
     pod = await it.admit()
     it.offer("b c")
@@ -116,7 +116,7 @@ async def test_a_removed_device_returns(it: Offering) -> None:
 
 
 async def test_all_devices_are_removed_and_others_come(it: Offering) -> None:
-    """As when a GPU is partitioned differently while a pod uses it."""
+    """This happens when a GPU is partitioned differently while a pod uses it."""
     await it.start("a b c")
     pod = await it.admit()
     await it.restart("d e")

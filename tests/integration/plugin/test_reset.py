@@ -64,7 +64,7 @@ async def _state(plugin: PluginProcess, holds: Callable[[PluginReport], bool]) -
 
 
 async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
-    """Of a whole device of the stub's, or of a physical one."""
+    """Return the last reset of a whole device of the stub's, or of a physical one."""
     names = (device, f"{STUB} {device}")
     state = await _state(plugin, lambda state: any(name in state.resets for name in names))
     return next(state.resets[name] for name in names if name in state.resets)
@@ -72,7 +72,7 @@ async def _last_reset(plugin: PluginProcess, device: str) -> ResetReport:
 
 @pytest.mark.parametrize(("fault", "words"), MISDEEDS, ids=[fault for fault, _ in MISDEEDS])
 async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: str, words: str) -> None:
-    """The container does not start, its events say which device, what and when; nothing else notices."""
+    """The container does not start, its events name the device, the error and the time; nothing else is affected."""
     late = "was stopped after" in words
     plugin = node.start_plugin(node.write_plugin(UNHURRIED), config=LATE if late else PATIENT)
     await kubelet.wait_for(STUB, 4)
@@ -90,7 +90,7 @@ async def test_a_reset_that_goes_wrong(node: Node, kubelet: FakeKubelet, fault: 
 
 @pytest.mark.parametrize("deed", HARMLESS)
 async def test_a_reset_that_goes_well(node: Node, kubelet: FakeKubelet, deed: str) -> None:
-    """The container starts, whatever the reset printed and whichever processes it left behind; those are ended."""
+    """The container starts, whatever the reset printed and whichever processes it left; those are killed."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", f"do: {deed}")
     pod = await kubelet.admit("pod", {STUB: 1})
@@ -102,7 +102,7 @@ async def test_a_reset_that_goes_well(node: Node, kubelet: FakeKubelet, deed: st
 
 
 async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: FakeKubelet) -> None:
-    """A plugin without a reset declares that to the kubelet, and costs a starting container nothing."""
+    """A plugin without a reset declares that to the kubelet, which then does not call it before a start."""
     plugin = await _plugin(node, kubelet, "{}")
     await kubelet.admit("pod", {STUB: 1})
     async with dialled(node.sockets()[0]) as client:
@@ -111,7 +111,7 @@ async def test_without_a_reset_the_kubelet_does_not_ask(node: Node, kubelet: Fak
 
 
 async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """After three failures the device is not allocated; a reset that succeeds while it is unused brings it back."""
+    """After three failures the device is not allocated; a reset that succeeds while it is unused restores it."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-0", "do: fail, text: no answer")
     for n in range(3):
@@ -127,7 +127,7 @@ async def test_resets_that_fail_again_and_again_make_a_device_unhealthy(node: No
 
 
 async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, kubelet: FakeKubelet) -> None:
-    """And that brings it back."""
+    """A reset that succeeds there makes the device healthy again."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-0", "do: fail, text: no answer")
     with pytest.raises(ContainerStartError) as refused:
@@ -145,7 +145,7 @@ async def test_a_device_that_a_pod_holds_is_reset_by_its_next_start(node: Node, 
 
 
 async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubelet: FakeKubelet) -> None:
-    """Neither a stop nor a SIGKILL of the plugin makes a device healthy that its resets have failed."""
+    """Neither a stop nor a SIGKILL of the plugin makes a device healthy whose resets have failed."""
     plugin = await _plugin(node, kubelet)
     _fault(node, "stub-2", "do: segfault")
     for _ in range(3):
@@ -166,7 +166,7 @@ async def test_what_is_broken_is_still_broken_after_a_restart(node: Node, kubele
 
 
 async def test_a_health_file_that_cannot_be_read_is_kept_aside(node: Node, kubelet: FakeKubelet) -> None:
-    """The plugin serves, says that it has lost what was known, and where the rest of it is."""
+    """The plugin serves, reports that the recorded health is lost, and names the file that was kept."""
     (node.run_dir.path / "node").mkdir()
     (node.run_dir.path / "node" / "stub.health.json").write_text("{nonsense")
     plugin = await _plugin(node, kubelet)
@@ -195,7 +195,7 @@ async def test_shares_of_a_device_are_not_reset(node: Node, kubelet: FakeKubelet
 
 
 async def test_a_reset_without_its_settings_fails(node: Node, kubelet: FakeKubelet) -> None:
-    """A fault file that became unreadable keeps the container from starting, and its place is in the pod's events."""
+    """An unreadable fault file keeps the container from starting, and the pod's events have its path."""
     await _plugin(node, kubelet)
     node.faults("reset: {stub-0: {do: nothing that is known}}")
     await kubelet.wait_for(STUB, 0)
@@ -219,7 +219,7 @@ async def test_a_killed_plugin_takes_its_resets_along(node: Node, kubelet: FakeK
 
 
 async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeKubelet) -> None:
-    """Its result is no longer wanted, so it does not continue; another kubelet finds all devices."""
+    """Its result is not needed any more, so it is ended; another kubelet finds all devices."""
     plugin = await _plugin(node, kubelet, PATIENT)
     _fault(node, "stub-0", "do: hang in C")
     admission = asyncio.create_task(kubelet.admit("pod", {STUB: 1}))
@@ -233,7 +233,7 @@ async def test_a_kubelet_that_gives_up_ends_the_reset(node: Node, kubelet: FakeK
 
 
 async def test_everything_else_is_answered_while_resets_hang(node: Node, kubelet: FakeKubelet) -> None:
-    """Eight hanging resets hold up neither Allocate nor a change to the list."""
+    """Eight hanging resets delay neither Allocate nor a change to the list."""
     plugin = await _plugin(node, kubelet, "{reset: true, resources: [{devices: 12}]}", devices=12)
     node.faults("reset: {'*': {do: hang}}")
     async with dialled(node.sockets()[0]) as client:
@@ -269,6 +269,6 @@ async def test_resets_leave_no_descriptor_behind(node: Node, kubelet: FakeKubele
             await reset()
         await wait_until(lambda: held() <= before, f"{before} descriptors")
     state = await _state(plugin, lambda state: state.reset_counts.get("ok") == 153)
-    # The device that fails is probed too, and fails then; how often depends on how long all this takes.
+    # The device that fails is also probed, and fails then; how often depends on how long all this takes.
     assert state.reset_counts.keys() == {"ok", "crashed"}
     assert state.reset_counts["crashed"] >= 51

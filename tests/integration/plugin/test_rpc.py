@@ -49,19 +49,19 @@ def _service(path: Path, **methods: _Method) -> Iterator[None]:
 
 @pytest.fixture
 def path(directory: Path) -> Path:
-    """Where the socket of the service is."""
+    """Return the path of the service's socket."""
     return directory / "service.sock"
 
 
 def test_a_response(path: Path) -> None:
-    """It has the request's content, and arrives as it was sent."""
+    """It has the request's content, and arrives unchanged."""
     with _service(path, Echo=lambda request, _: request):
         assert call_service(path, "/test.Service/Echo", b"\x0a\x01x") == b"\x0a\x01x"
         assert call_service(path, "/test.Service/Echo") == b""
 
 
 def test_a_stream(path: Path) -> None:
-    """Its first message is the response, and the service learns that no other is wanted."""
+    """Its first message is the response, and the service is notified that no other is needed."""
     over = threading.Event()
 
     def states(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ FAILURES: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("method", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_service_that_fails(path: Path, method: str, words: str) -> None:
-    """The error names the socket and the method, and says why."""
+    """The error names the socket, the method and the reason."""
     large = bytes(rpc.MAX_BYTES + 1)
     methods: dict[str, _Method] = {"Refuse": _refuse, "Hang": _hang, "Large": lambda *_: large}
     with _service(path, **methods, WatchNothing=lambda *_: iter(())), pytest.raises(ServiceError) as raised:
@@ -108,7 +108,7 @@ def test_a_service_that_fails(path: Path, method: str, words: str) -> None:
 
 
 def test_no_service(path: Path) -> None:
-    """There is no socket, a file in its place, or a socket to which nothing responds."""
+    """The socket is missing, a file is in its place, or nothing responds on it; each is an error."""
     with pytest.raises(ServiceError, match="UNAVAILABLE"):
         call_service(path, "/test.Service/Echo", timeout=WAIT_SECONDS)
     path.touch()
@@ -125,7 +125,7 @@ def test_no_service(path: Path) -> None:
 
 
 def test_fields_of_a_message() -> None:
-    """By number, each with all its values; a message inside is bytes, and has fields itself."""
+    """They are listed by number, each with all its values; a message inside is bytes, and has fields itself."""
     pods = message_fields(STATES.SerializeToString())[1]
     assert [message_fields(bytes(pod)) for pod in pods if isinstance(pod, bytes)] == [
         {1: [b"a"], 2: [b"n"]},
@@ -137,7 +137,7 @@ def test_fields_of_a_message() -> None:
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05x", b"\x07"])
 def test_what_is_not_a_message(content: bytes) -> None:
-    """It is an error, as is a message with very many fields."""
+    """It is an error, and so is a message with very many fields."""
     with pytest.raises(ServiceError, match="not a Protocol Buffers message"):
         message_fields(content)
     with pytest.raises(ServiceError, match="fields, expected at most"):
@@ -156,7 +156,7 @@ class P(Plugin):
 
 
 async def test_a_plugin_asks_at_each_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """It serves the kubelet meanwhile, also while the service does not respond, and stops as soon as ever."""
+    """It keeps serving the kubelet, even while the service does not respond, and stops as promptly as ever."""
     names, answers = [b"a"], threading.Event()
     answers.set()
 

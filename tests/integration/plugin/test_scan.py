@@ -1,4 +1,4 @@
-"""While a plugin cannot say how its devices are, none of them is healthy, and everybody can read why."""
+"""While a plugin does not know the state of its devices, none of them is healthy, and the reason is reported."""
 
 import re
 
@@ -24,7 +24,7 @@ class P(Plugin):
 
 
 class Obedient:
-    """A plugin whose scans run what a file says first."""
+    """A plugin each of whose scans first runs the code in a file."""
 
     def __init__(self, node: Node, order: str = "", timeout: float = 30) -> None:
         self._file = node.directory / "order"
@@ -32,11 +32,11 @@ class Obedient:
         self.plugin: PluginProcess = node.start_plugin(node.write_plugin(OBEDIENT.replace("TIMEOUT", str(timeout))))
 
     def order(self, code: str) -> None:
-        """What every scan runs from now on."""
+        """Set what every scan runs from now on."""
         replace(self._file, code)
 
     async def reasons(self, reason: str) -> None:
-        """Wait until the healthy device is not for this reason."""
+        """Wait until the healthy device is unhealthy for this reason."""
         state = await self.plugin.resource_until(lambda state: state.devices[0].reason == reason)
         assert state.devices[1].reason == "burnt"
 
@@ -54,7 +54,7 @@ class Obedient:
 async def test_a_failed_scan_makes_the_devices_unhealthy(
     node: Node, kubelet: FakeKubelet, order: str, words: str
 ) -> None:
-    """Whatever it fails with is their reason, a device's own reason stays, and the next good scan ends it."""
+    """The error is their reason, a device's own reason stays, and the next successful scan ends it."""
     obedient = Obedient(node)
     await kubelet.wait_for(STUB, 1)
     obedient.order(order)
@@ -76,7 +76,7 @@ async def test_a_failed_scan_makes_the_devices_unhealthy(
 
 
 async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: FakeKubelet) -> None:
-    """The declared resource is registered without devices and says why, and the devices come when they are found."""
+    """The declared resource is registered without devices, with the reason, and devices appear once they are found."""
     obedient = Obedient(node, "raise RuntimeError('not yet')")
     await kubelet.wait_for(STUB, 0)
     state = await obedient.plugin.registered()
@@ -86,7 +86,7 @@ async def test_a_scan_that_fails_from_the_start_is_served(node: Node, kubelet: F
 
 
 async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """After its limit; the scan is not started a second time, and when it returns all is well again."""
+    """They become unhealthy after its limit; the scan is not started twice, and they recover when it returns."""
     obedient = Obedient(node, timeout=0.2)
     await kubelet.wait_for(STUB, 1)
     obedient.order("while not Path('free').exists(): time.sleep(0.01)")
@@ -99,7 +99,7 @@ async def test_a_hanging_scan_makes_the_devices_unhealthy(node: Node, kubelet: F
 
 
 async def test_a_failed_watch_makes_the_devices_unhealthy(node: Node, kubelet: FakeKubelet) -> None:
-    """Changes would go unseen, so nothing is trusted; the watch is started again, and when it holds all is well."""
+    """Changes would be missed, so no device is healthy until the watch works again; it is started again."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
@@ -127,7 +127,7 @@ class P(Plugin):
 
 
 async def test_a_node_without_watches_keeps_its_devices(node: Node, kubelet: FakeKubelet) -> None:
-    """The kernel has few of them, which any pod may use up: then scans find changes, and the log says what to raise."""
+    """The kernel has few watches, which any pod may use up: then scans find changes, and the log names the setting."""
     target = node.write_plugin("""
 import errno
 class P(Plugin):
@@ -147,7 +147,7 @@ class P(Plugin):
 
 
 async def test_a_watch_may_end(node: Node, kubelet: FakeKubelet) -> None:
-    """One that returns has nothing to watch; that is no failure."""
+    """A watch that returns has nothing to watch, which is not a failure."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
@@ -163,7 +163,7 @@ class P(Plugin):
 
 
 async def test_thousands_of_devices_fail_in_one_line(node: Node, kubelet: FakeKubelet) -> None:
-    """One reason is one line, however many devices share it."""
+    """One reason is one line, however many devices have it."""
     plugin = node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 2000}}]")
     await kubelet.wait_for(STUB, 2000)
     node.faults("scan: no driver")

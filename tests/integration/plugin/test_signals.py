@@ -1,4 +1,4 @@
-"""SIGHUP makes sure that all is well, SIGTERM ends everything soon."""
+"""SIGHUP makes a plugin check everything, and SIGTERM ends it soon."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ from tests.harness.node import Node, asking_for, chance, dialled, sockets_of_plu
 
 
 async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKubelet) -> None:
-    """No new registration and no new list, however often it is sent."""
+    """There is neither a new registration nor a new list, however often it is sent."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
@@ -26,7 +26,7 @@ async def test_hup_changes_nothing_when_all_is_well(node: Node, kubelet: FakeKub
 
 
 async def test_hup_scans_for_devices(node: Node, kubelet: FakeKubelet) -> None:
-    """What the plugin finds only when it looks is found on SIGHUP, not a period later."""
+    """What the plugin finds only by a scan is found on SIGHUP, without waiting for the next period."""
     target = node.write_plugin("""
 class P(Plugin):
     resource = "example.com/stub"
@@ -44,7 +44,7 @@ class P(Plugin):
 
 
 async def test_hup_at_any_moment_of_the_start_kills_no_process(node: Node, kubelet: FakeKubelet) -> None:
-    """Blocked by the parent, as the hub does it, SIGHUP waits until it is handled, and then is."""
+    """If the parent has blocked it, as the hub does, SIGHUP waits until there is a handler, which then runs."""
     luck = chance()
     for number in range(6):
         plugin = node.start_plugin(name=f"stub{number}", hup_blocked=True)
@@ -84,7 +84,7 @@ async def stopped(plugin: PluginProcess) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet, number: signal.Signals) -> None:
-    """The kubelet sees the stream end, the socket goes, the exit code is 0, and the state says what is."""
+    """The kubelet sees the stream end, the socket is removed, the exit code is 0, and the state is up to date."""
     plugin = node.start_plugin()
     await plugin.registered()
     await kubelet.wait_for(STUB, 4)
@@ -96,14 +96,14 @@ async def test_a_stop_ends_streams_and_sockets(node: Node, kubelet: FakeKubelet,
 
 
 async def test_a_stop_without_a_kubelet(node: Node) -> None:
-    """Waiting for a kubelet is no reason to linger."""
+    """A plugin that is waiting for a kubelet stops at once."""
     plugin = node.start_plugin()
     await plugin.resource_until(lambda state: bool(state.detail))
     await stopped(plugin)
 
 
 async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: FakeKubelet) -> None:
-    """From the first line of its log on, SIGTERM is a clean stop, whatever the process is at."""
+    """From the first line of its log on, SIGTERM is a clean stop, whatever the process is doing."""
     luck = chance()
     for number in range(6):
         plugin = node.start_plugin(name=f"stub{number}")
@@ -114,7 +114,7 @@ async def test_a_stop_at_random_moments_after_the_start(node: Node, kubelet: Fak
 
 
 async def test_a_stop_with_open_streams(node: Node, kubelet: FakeKubelet) -> None:
-    """Listeners, however many, are let go."""
+    """It disconnects all listeners, however many there are."""
     plugin = node.start_plugin()
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:
@@ -145,7 +145,7 @@ class P(Plugin):
 
 
 async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet) -> None:
-    """A call that never returns does not keep the process."""
+    """A call that never returns does not delay the end of the process."""
     plugin = node.start_plugin(node.write_plugin(HANGING))
     await plugin.registered()
     async with dialled(node.sockets()[0]) as client:
@@ -157,7 +157,7 @@ async def test_a_stop_with_a_hanging_allocation(node: Node, kubelet: FakeKubelet
 
 
 async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """Nor does a scan that never returns, at the start or later."""
+    """A scan that never returns does not delay it either, at the start or later."""
     target = node.write_plugin(HANGING)
     later = node.start_plugin(target, name="later")
     await later.registered()
@@ -171,7 +171,7 @@ async def test_a_stop_with_a_hanging_scan(node: Node, kubelet: FakeKubelet) -> N
 
 
 async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
-    """Nor does a kubelet that does not answer."""
+    """A kubelet that does not answer does not delay it either."""
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_unix_server(lambda _, writer: held.append(writer), node.plugin_dir / "kubelet.sock")
     plugin = node.start_plugin()
@@ -183,7 +183,7 @@ async def test_a_stop_while_the_kubelet_does_not_answer(node: Node) -> None:
 
 
 async def test_hup_while_it_stops_changes_nothing(node: Node, kubelet: FakeKubelet) -> None:
-    """A kubelet that starts while a plugin stops does not turn its end into a crash."""
+    """A kubelet that starts while a plugin stops does not make its end a crash."""
     for number in range(5):
         plugin = node.start_plugin(name=f"stub{number}")
         await kubelet.wait_for(STUB, 4)

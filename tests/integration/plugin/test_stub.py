@@ -32,7 +32,7 @@ resources:
 
 
 async def test_without_configuration(node: Node, kubelet: FakeKubelet) -> None:
-    """Four devices of example.com/stub, each with /dev/null under its number and its id in a variable."""
+    """It serves four devices of example.com/stub, each with /dev/null under its number and its id in a variable."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     assert [(device.id, device.numa) for device in kubelet.devices(STUB)] == [(f"stub-{n}", ()) for n in range(4)]
@@ -43,7 +43,7 @@ async def test_without_configuration(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_every_setting(node: Node, kubelet: FakeKubelet) -> None:
-    """Resources, numbers of devices, NUMA nodes, device files and variables are as configured."""
+    """Resources, numbers of devices, NUMA nodes, device files and variables are those of the configuration."""
     node.start_plugin(config=EVERYTHING)
     for name, count in {"plain": 1, "full": 5, "bare": 2, "none": 0}.items():
         await kubelet.wait_for(f"example.com/{name}", count)
@@ -63,7 +63,7 @@ async def test_every_setting(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubelet) -> None:
-    """On as few NUMA nodes as possible."""
+    """The devices are on as few NUMA nodes as possible."""
     node.start_plugin(config=f"resources: [{{name: {STUB}, devices: 8, numa: [0, 1]}}]")
     await kubelet.wait_for(STUB, 8)
     held = (await kubelet.admit("trainer", {STUB: 4})).containers["main"].allocations[STUB].devices
@@ -71,7 +71,7 @@ async def test_it_prefers_devices_that_are_close(node: Node, kubelet: FakeKubele
 
 
 async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
-    """By the fault file, at once, with the reason in the state; and back when the file goes."""
+    """The fault file does so at once, with the reason in the state; without the file they are healthy again."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("unhealthy: {stub-1: fell off the bus, stub-3: too hot}")
@@ -85,7 +85,7 @@ async def test_health_is_switched(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubelet) -> None:
-    """Up, down and to none."""
+    """It can be raised, lowered and set to zero."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     for count in (7, 1, 0, 4):
@@ -94,7 +94,7 @@ async def test_the_number_of_devices_is_switched(node: Node, kubelet: FakeKubele
 
 
 async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
-    """All devices are unhealthy for as long as it fails."""
+    """All devices are unhealthy as long as it fails."""
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults("scan: driver is gone")
@@ -104,7 +104,7 @@ async def test_a_failing_scan(node: Node, kubelet: FakeKubelet) -> None:
 
 
 async def test_allocate_fails_or_is_slow(node: Node, kubelet: FakeKubelet) -> None:
-    """With the text that was asked for, and after the time that was asked for."""
+    """It fails with the requested text, or answers after the requested time."""
     node.faults("allocate: {fail: out of luck}")
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
@@ -118,7 +118,7 @@ async def test_allocate_fails_or_is_slow(node: Node, kubelet: FakeKubelet) -> No
 
 
 async def test_allocate_hangs(node: Node, kubelet: FakeKubelet) -> None:
-    """It never answers; the process around it does, after its limit."""
+    """The method never returns; the process answers after its limit."""
     node.faults("allocate: {hang: true}")
     node.start_plugin()
     await kubelet.wait_for(STUB, 4)
@@ -144,7 +144,7 @@ async def test_prefer_fails_or_hangs(node: Node, kubelet: FakeKubelet, fault: st
     [("{}", 1), ("{exit: 7}", 7), ("{signal: 9}", -signal.SIGKILL), ("{signal: 11}", -signal.SIGSEGV)],
 )
 async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: int) -> None:
-    """With the exit code or by the signal that was asked for, and its devices are gone with it."""
+    """It exits with the requested code or signal, and its devices disappear with it."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(f"crash: {fault}")
@@ -165,7 +165,7 @@ async def test_it_crashes(node: Node, kubelet: FakeKubelet, fault: str, status: 
     ],
 )
 async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, problem: str) -> None:
-    """The devices are unhealthy, the reason names the place of the mistake, and fixing the file ends that."""
+    """The devices are unhealthy, the reason has the place of the mistake, and fixing the file ends that."""
     plugin = node.start_plugin()
     await kubelet.wait_for(STUB, 4)
     node.faults(text)
@@ -178,7 +178,7 @@ async def test_a_bad_fault_file(node: Node, kubelet: FakeKubelet, text: str, pro
 
 
 async def test_the_fault_file_may_be_elsewhere(node: Node, kubelet: FakeKubelet) -> None:
-    """A directory that does not exist yet is said and awaited."""
+    """A directory that does not exist yet is reported and awaited."""
     elsewhere = node.directory / "elsewhere"
     plugin = node.start_plugin(config=f"faults: {elsewhere}/faults.yaml")
     await plugin.resource_until(lambda state: bool(state.devices) and "No such file" in state.devices[0].reason)

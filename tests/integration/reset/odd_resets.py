@@ -14,7 +14,7 @@ from hub import ResetDevice, ResetFailed
 
 
 def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Print what there is around a reset, one line each."""
+    """Print the facts around a reset, one a line."""
     facts = {
         "device": [device.id, list(device.nodes), device.host_root],
         "settings": settings,
@@ -35,7 +35,7 @@ def report_all(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a 
 
 
 def stop_guard(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Stop the process that is to end this one, so that neither ends."""
+    """Stop the process that should end this one, so that neither ends."""
     os.kill(os.getppid(), signal.SIGSTOP)
     while True:
         signal.pause()
@@ -54,7 +54,7 @@ def reserve(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a pl
 
 
 def take_a_while(device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """Note the begin and the end in a file that all resets share; the first one waits for another one beside it."""
+    """Note the start and the end in a file that all resets share; the first one waits until another one is running."""
     _note(settings["file"], device.id, 1)
     while len(Path(settings["file"]).read_text(encoding="utf-8").splitlines()) < 2:
         time.sleep(0.01)
@@ -69,11 +69,11 @@ def wait_for_file(_device: ResetDevice, settings: Any) -> None:  # noqa: ANN401 
 
 
 async def never_awaited(_device: ResetDevice, _settings: Any) -> None:  # noqa: ANN401 - a plugin's settings
-    """A coroutine is no reset."""
+    """A coroutine, which is not a reset."""
 
 
 def surrogates(_device: ResetDevice, _settings: Any) -> NoReturn:  # noqa: ANN401 - a plugin's settings
-    """Fail with a string that UTF-8 cannot carry, and too long."""
+    """Fail with a string that UTF-8 cannot encode, and that is too long."""
     raise ResetFailed("file \udcff " + "x" * 100_000)
 
 

@@ -12,7 +12,7 @@ from tests.integration.reset.reset_support import STUB, VARIABLE
 
 
 async def main(mark: str, deed: str) -> None:
-    """Serve, say so, and reset; whatever is orphaned comes here."""
+    """Serve, report that, and reset; orphaned processes become children of this one."""
     become_subreaper()
     server = grpc.aio.server()
     await server.start()

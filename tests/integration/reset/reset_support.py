@@ -45,11 +45,11 @@ class Workshop:
         )
 
     def stub(self, faults: Mapping[str, object], **options: Any) -> ResetRunner:  # noqa: ANN401 - those of ResetRunner
-        """Make a runner for the stub; `faults` says by device how its reset ends."""
+        """Make a runner for the stub; `faults` has the outcome of each device's reset."""
         return self.resetter(settings={"reset": faults}, **options)
 
     def processes(self) -> list[int]:
-        """Return the processes of all resets, also those that left their session or parent, but no zombies."""
+        """Return the processes of all resets, including those that left their session or parent, but no zombies."""
         return marked(VARIABLE, self.mark)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a reset, with real processes."""
+"""Everything that can fail in a reset, with real processes."""
 
 import re
 import time
@@ -47,9 +47,9 @@ MISDEEDS: list[tuple[dict[str, object], Outcome, str]] = [
 
 @pytest.mark.parametrize(("fault", "outcome", "words"), MISDEEDS, ids=[str(fault["do"]) for fault, *_ in MISDEEDS])
 async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: Outcome, words: str) -> None:
-    """It ends in time, with a message for people, and nothing is left of it.
+    """It ends in time, with a readable message, and leaves nothing behind.
 
-    No process, zombie or descriptor. The other device of the call, and the next reset of that, succeed.
+    There is no process, zombie or descriptor. The call's other device, and its next reset, succeed.
     """
     resetter = workshop.stub({"bad": fault}, limits=ResetLimits(memory=1 << 29))
     deadline = SHORT if outcome is TIMED_OUT else 60
@@ -87,7 +87,7 @@ async def test_a_misdeed(workshop: Workshop, fault: dict[str, object], outcome: 
     ],
 )
 async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, outcome: Outcome, words: str) -> None:
-    """It is said what is wrong with it, in a message that fits into the header of an answer."""
+    """The message says what is wrong with it, and fits into the header of an answer."""
     result = (await reset(workshop.resetter(function), "odd"))["odd"]
     assert result.outcome is outcome
     assert re.search(words, result.message), result.message
@@ -95,7 +95,7 @@ async def test_a_function_that_is_no_reset(workshop: Workshop, function: str, ou
 
 
 async def test_a_deed_that_the_stub_does_not_know(workshop: Workshop) -> None:
-    """Is a failure, with the place of the mistake."""
+    """It is a failure, with the place of the mistake."""
     result = (await reset(workshop.stub({"bad": {"do": "no such deed"}}), "bad"))["bad"]
     assert result.outcome is FAILED
     assert "ValidationError: Invalid enum value 'no such deed' - at `$.reset[...].do`" in result.message
@@ -108,14 +108,14 @@ async def test_only_memory_that_is_used_is_limited(workshop: Workshop) -> None:
 
 
 async def test_a_guard_that_is_stopped(workshop: Workshop) -> None:
-    """Whatever stops the process that is to end a reset, the reset ends at its deadline, and nothing is left of it."""
+    """Whatever stops the process that should end a reset, it ends at its deadline, and leaves nothing behind."""
     result = (await reset(workshop.resetter("tests.integration.reset.odd_resets:stop_guard"), "bad", SHORT))["bad"]
     assert result.outcome is TIMED_OUT
     assert not workshop.processes()
 
 
 async def test_processor_time_is_limited(workshop: Workshop) -> None:
-    """A reset that spins is ended by the kernel, and that is said."""
+    """A reset that loops is ended by the kernel, and the message says so."""
     resetter = workshop.stub({"bad": {"do": "spin"}}, limits=ResetLimits(processor=1))
     result = (await reset(resetter, "bad"))["bad"]
     assert result.outcome is CRASHED
@@ -124,7 +124,7 @@ async def test_processor_time_is_limited(workshop: Workshop) -> None:
 
 
 async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> None:
-    """Standard output and error alike, also what is not text."""
+    """Both standard output and standard error are logged, even if they are not text."""
     await reset(workshop.stub({"bad": {"do": "garbage"}}), "bad")
     lines = workshop.printed("bad")
     assert len(lines) == 4
@@ -133,7 +133,7 @@ async def test_what_it_prints_is_logged_with_the_device(workshop: Workshop) -> N
 
 
 async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
-    """So many lines are logged, the others are counted; of a long line the beginning is logged."""
+    """A limited number of lines is logged, the others are counted; of a long line the beginning is logged."""
     await reset(workshop.stub({"lines": {"do": "flood"}, "line": {"do": "flood line"}}), ["lines", "line"])
     *lines, rest = workshop.printed("lines")
     assert lines == ["a line that says nothing"] * LINES
@@ -144,6 +144,6 @@ async def test_a_flood_is_cut_short(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize(("deed", "place"), [("segfault", "_segfault"), ("hang", "_hang"), ("raise", "_raise")])
 async def test_the_log_says_where(workshop: Workshop, deed: str, place: str) -> None:
-    """Where a reset crashed, hung or raised an error can be read."""
+    """It has the place where a reset crashed, hung or raised an error."""
     await reset(workshop.stub({"bad": {"do": deed}}), "bad", SHORT)
     assert [line for line in workshop.printed("bad") if f"in {place}" in line]

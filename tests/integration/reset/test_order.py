@@ -1,4 +1,4 @@
-"""Which resets run when, and how a call ends that is not wanted any more."""
+"""Which resets run when, and how a call ends that is no longer needed."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ from tests.integration.reset.reset_support import LONG, SHORT, Workshop, childre
 
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Let no signal reach a guard, as if it were stuck in the kernel."""
+    """Keep signals from reaching a guard, as if it were stuck in the kernel."""
     monkeypatch.setattr("hub.reset.process.signal.pidfd_send_signal", lambda *_: None)
     return monkeypatch
 
 
 def _busy(notes: list[tuple[float, str, int]]) -> int:
-    """The maximum number of resets at one time."""
+    """Return the maximum number of resets at one time."""
     return max(accumulate(change for _, _, change in sorted(notes)))
 
 
@@ -37,7 +37,7 @@ def _read(file: Path) -> list[tuple[float, str, int]]:
 
 
 async def test_devices_are_reset_in_parallel_within_bounds(workshop: Workshop, tmp_path: Path) -> None:
-    """More than one at a time, and never more than allowed, over all calls."""
+    """More than one runs at a time, and never more than allowed, over all calls."""
     file = tmp_path / "notes"
     resetter = workshop.resetter("tests.integration.reset.odd_resets:take_a_while", {"file": str(file)}, parallel=3)
     calls = [reset(resetter, [f"{call}-{n}" for n in range(5)]) for call in range(2)]
@@ -49,7 +49,7 @@ async def test_devices_are_reset_in_parallel_within_bounds(workshop: Workshop, t
 
 
 async def test_a_device_is_reset_once_at_a_time(workshop: Workshop, tmp_path: Path) -> None:
-    """Across calls; twice in one call is once."""
+    """This holds across calls; a device that is twice in a call is reset once."""
     file = tmp_path / "notes"
     resetter = workshop.resetter("tests.integration.reset.odd_resets:take_a_while", {"file": str(file)})
     results = await asyncio.gather(*(reset(resetter, ["same", "same", f"other-{n}"]) for n in range(3)))
@@ -61,7 +61,7 @@ async def test_a_device_is_reset_once_at_a_time(workshop: Workshop, tmp_path: Pa
 
 @pytest.mark.parametrize("parallel", [1, 8])
 async def test_waiting_counts_against_the_deadline(workshop: Workshop, tmp_path: Path, parallel: int) -> None:
-    """Whether for the device or for a place, a call that gets no turn says so in time, and the first is unharmed."""
+    """A call that gets no device or no place in time says so, and the first call is unaffected."""
     file = tmp_path / "go"
     resetter = workshop.resetter(
         "tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=parallel
@@ -77,7 +77,7 @@ async def test_waiting_counts_against_the_deadline(workshop: Workshop, tmp_path:
 
 
 async def test_a_cancelled_call_ends_its_resets_first(workshop: Workshop) -> None:
-    """When the cancellation comes through, all processes are gone, and the devices are free."""
+    """When the cancellation returns, all processes have ended, and the devices are free."""
     deeds = {"a": "hang", "b": "hang in C", "c": "leave and hang"}
     resetter = workshop.stub({device: {"do": deed} for device, deed in deeds.items()})
     call = asyncio.create_task(reset(resetter, [*deeds, "d"]))
@@ -108,7 +108,7 @@ async def test_a_cancellation_that_comes_twice(workshop: Workshop) -> None:
 
 
 async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
-    """It gets SIGTERM, and a moment, before it is killed."""
+    """It gets SIGTERM, and some time, before it is killed."""
     file = tmp_path / "note"
     resetter = workshop.resetter(
         "tests.integration.reset.odd_resets:plead", {"file": str(file)}, term_timeout=LONG, kill_timeout=2 * LONG
@@ -119,7 +119,7 @@ async def test_a_reset_may_clean_up(workshop: Workshop, tmp_path: Path) -> None:
 
 
 async def test_a_reset_that_survives_is_stuck(workshop: Workshop, deaf: pytest.MonkeyPatch) -> None:
-    """No call waits for it, its device is left alone until it is gone, and then the device is free again."""
+    """No call waits for it, its device is not touched until it has ended, and then the device is free again."""
     resetter = workshop.resetter("tests.integration.reset.odd_resets:pause", parallel=1, kill_timeout=0.5)
     result = (await reset(resetter, "bad", SHORT))["bad"]
     assert result.outcome is Outcome.STUCK
@@ -137,18 +137,18 @@ async def test_a_reset_that_survives_is_stuck(workshop: Workshop, deaf: pytest.M
     assert other.seconds, "a stuck reset takes the place of no other reset"
     deaf.undo()
     for pid in workshop.processes():
-        # Each guard takes its worker along.
+        # Each guard kills its worker, too.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     await wait_until(lambda: not resetter.holder("bad") and not resetter.holder("other"), "free devices")
-    # A device is free when its process is dead; that it is waited for may take a moment more.
+    # A device is free when its process has ended; reaping it may take a moment longer.
     await wait_until(lambda: not workshop.processes() and not children(), "no process")
 
 
 async def test_a_stuck_reset_holds_its_device_also_for_the_next_resetter(
     workshop: Workshop, deaf: pytest.MonkeyPatch
 ) -> None:
-    """Who takes over knows the process, and does not take another one with the same number for it."""
+    """The next resetter knows the process, and does not mistake another one with the same number for it."""
     stuck: list[tuple[str, str]] = []
     resetter = workshop.resetter(
         "tests.integration.reset.odd_resets:pause", kill_timeout=0.5, on_stuck=lambda *what: stuck.append(what)
@@ -191,7 +191,7 @@ async def test_a_cancelled_reset_that_survives_is_reported(workshop: Workshop, d
 
 
 async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tmp_path: Path) -> None:
-    """They take none and need none."""
+    """They take no place and need none."""
     file = tmp_path / "go"
     resetter = workshop.resetter("tests.integration.reset.odd_resets:wait_for_file", {"file": str(file)}, parallel=1)
     first = asyncio.create_task(reset(resetter, "first"))
@@ -203,7 +203,7 @@ async def test_resets_beside_the_others_wait_for_no_place(workshop: Workshop, tm
 
 
 async def test_ids_need_not_be_unique(workshop: Workshop) -> None:
-    """Where devices of the same id have different keys, both are reset."""
+    """If devices with the same id have different keys, both are reset."""
     resetter = workshop.stub({"same": {"do": "fail"}})
     results = await resetter.reset({"a": ResetDevice("same"), "b": ResetDevice("same")}, LONG)
     assert list(results) == ["a", "b"]
@@ -211,7 +211,7 @@ async def test_ids_need_not_be_unique(workshop: Workshop) -> None:
 
 
 async def test_settings_that_are_not_passed_in_time(workshop: Workshop) -> None:
-    """They fail the call, but say nothing about the device, and delay no other reset."""
+    """They fail the call, but do not count against the device, and delay no other reset."""
     go = threading.Event()
 
     def hang() -> None:
@@ -230,7 +230,7 @@ async def test_settings_that_are_not_passed_in_time(workshop: Workshop) -> None:
 
 
 async def test_what_cannot_be_passed_to_a_process_is_a_failure(workshop: Workshop) -> None:
-    """Such as a path that is not UTF-8 text, or settings that are none."""
+    """Examples are a path that is not UTF-8 text, and invalid settings."""
     before = open_descriptors()
     odd = ResetDevice("odd", ("/dev/\udcff",))
     result = (await workshop.stub({}).reset([odd], LONG))["odd"]
@@ -243,7 +243,7 @@ async def test_what_cannot_be_passed_to_a_process_is_a_failure(workshop: Worksho
 
 
 async def test_a_guard_that_is_killed(workshop: Workshop) -> None:
-    """Takes its worker along, and the call does not wait for its deadline."""
+    """It kills its worker, too, and the call does not wait for its deadline."""
     resetter = workshop.stub({"bad": {"do": "hang in C"}})
     call = asyncio.create_task(reset(resetter, "bad"))
     await wait_until(lambda: len(workshop.processes()) == 2, "a reset under way")
@@ -255,11 +255,11 @@ async def test_a_guard_that_is_killed(workshop: Workshop) -> None:
 
 
 async def test_nothing_adds_up(workshop: Workshop) -> None:
-    """After 200 resets, good and bad, there is no descriptor, process, task or thread more than before."""
+    """After 200 resets, successful and failed, no descriptor, process, task or thread is left."""
     resetter = workshop.stub({"1": {"do": "fail"}, "2": {"do": "sigkill"}, "3": {"do": "leave child"}})
     await reset(resetter, "0")
     before = open_descriptors()
-    # Others' threads may end meanwhile: those of gRPC do when they like.
+    # Other threads may end meanwhile: those of gRPC do so at any time.
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - only their number
     for _ in range(25):
         results = await reset(resetter, map(str, range(8)))
@@ -271,7 +271,7 @@ async def test_nothing_adds_up(workshop: Workshop) -> None:
 
 
 async def test_a_process_that_cannot_be_started(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said, and nothing is left of the attempt."""
+    """The error says so, and nothing is left of the attempt."""
     resetter = workshop.resetter()
     before = open_descriptors()
     monkeypatch.setattr("sys.executable", "/no/such/python")
@@ -282,7 +282,7 @@ async def test_a_process_that_cannot_be_started(workshop: Workshop, monkeypatch:
 
 
 async def test_no_device_is_no_work(workshop: Workshop) -> None:
-    """And no error."""
+    """It is not an error, either."""
     resetter = workshop.resetter()
     assert await resetter.reset([], LONG) == {}
 

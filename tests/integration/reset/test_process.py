@@ -33,7 +33,7 @@ class OwnSettings(Settings, frozen=True):
 
 @pytest.fixture
 async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
-    """What a reset finds around itself."""
+    """Return what a reset finds around itself."""
     file = tmp_path / "facts"
     limits = ResetLimits(memory=1 << 29, processor=11, files=99)
     resetter = workshop.resetter("tests.integration.reset.odd_resets:report_all", OwnSettings(str(file)), limits=limits)
@@ -51,13 +51,13 @@ async def facts(workshop: Workshop, tmp_path: Path) -> dict[str, Any]:
 
 
 def test_what_it_is_given(facts: dict[str, Any]) -> None:
-    """The device, and the plugin's settings as JSON has them."""
+    """It gets the device, and the plugin's settings as JSON represents them."""
     assert facts["device"] == ["card0", ["/dev/card0"], "/host"]
     assert facts["settings"] == {"file": facts["file"], "names": ["a", "b"]}
 
 
 def test_its_surroundings(facts: dict[str, Any]) -> None:
-    """A clean environment, its own session, its limits, all signals, no input."""
+    """It has a clean environment, its own session, its limits, all signals, and no input."""
     environment = facts["environment"]
     assert set(environment) == {"PATH", "LANG", "PYTHONPATH", VARIABLE}
     assert environment[VARIABLE] == facts["mark"]
@@ -72,7 +72,7 @@ def test_its_surroundings(facts: dict[str, Any]) -> None:
 
 
 def test_its_descriptors(facts: dict[str, Any]) -> None:
-    """Nothing to read, one pipe for all that it prints, one for its result, and nothing else."""
+    """It has nothing to read, one pipe for all output, one for its result, and nothing else."""
     # The one that listed them is closed again.
     held = {name: target for name, target in facts["descriptors"].items() if target and "/proc/" not in target}
     assert held.pop("0") == os.devnull
@@ -85,7 +85,7 @@ def test_its_descriptors(facts: dict[str, Any]) -> None:
 
 
 def test_its_modules(facts: dict[str, Any]) -> None:
-    """None of the libraries and parts that make it slow or dangerous."""
+    """It has loaded none of the libraries and modules that make it slow or dangerous."""
     modules = facts["modules"]
     assert not {"grpc", "google", "circus", "zmq", "structlog", "asyncio", "subprocess"}.intersection(modules)
     ours = {name for name in modules if name.startswith("hub.")}
@@ -114,7 +114,7 @@ def _end(parent: subprocess.Popen[str]) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed(workshop: Workshop) -> None:
-    """Also when it hangs and is deaf to signals, and with all that it has started."""
+    """It ends even if it hangs and ignores signals, together with everything that it has started."""
     parent = _spawn(workshop.mark, "leave and hang")
     try:
         await wait_until(lambda: len(workshop.processes()) == 4, "a reset with two processes left behind")
@@ -124,7 +124,7 @@ async def test_it_ends_with_a_parent_that_is_killed(workshop: Workshop) -> None:
 
 
 async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Workshop) -> None:
-    """Before its start, during that, and after."""
+    """It ends if that happens before its start, during it, or after it."""
     moments = chance()
     for _ in range(12):
         parent = _spawn(workshop.mark, "hang in C")
@@ -138,9 +138,9 @@ async def test_it_ends_with_a_parent_that_is_killed_at_any_moment(workshop: Work
 
 
 async def test_it_leaves_nothing_to_the_first_process(workshop: Workshop) -> None:
-    """What a reset leaves behind is ended and collected here, for a container's first process need not do that.
+    """What a reset leaves behind is killed and reaped here, for a container's first process need not do so.
 
-    The parent is that first process: what is orphaned would become a child of it, if only as a zombie.
+    The parent is that first process: an orphan would become a child of it, if only as a zombie.
     """
     parent = _spawn(workshop.mark, "leave and crash")
     try:
@@ -153,7 +153,7 @@ async def test_it_leaves_nothing_to_the_first_process(workshop: Workshop) -> Non
 
 
 def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
-    """When the process that asked is not the parent any more."""
+    """This is so if the process that requested it is no longer the parent."""
     request = {
         "parent": 1,
         "device": {"id": "a"},
@@ -176,6 +176,6 @@ def test_an_unwanted_reset_does_not_begin(tmp_path: Path) -> None:
 
 
 async def test_marks_are_found(workshop: Workshop) -> None:
-    """What the other tests look for can be found."""
+    """The processes that the other tests look for can be found."""
     async with started("sleep", "60", env={**os.environ, VARIABLE: workshop.mark}) as process:
         await wait_until(lambda: marked(VARIABLE, workshop.mark) == [process.pid], "the marked process")

@@ -1,4 +1,4 @@
-"""Another configuration for a node, by its label: one DaemonSet's pod ends while that of another one starts."""
+"""Another configuration for a node, by its label: one DaemonSet's pod ends while another one's starts."""
 
 import pytest
 

@@ -21,7 +21,7 @@ KUBELETS = pytest.mark.parametrize("distinguishes_sockets", BEFORE_AND_SINCE_1_3
 
 @KUBELETS
 async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """In any order, also the middle one or the newest first; `tests.harness.upgrades` has a command for long runs."""
+    """They do so in any order, even the middle one or the newest first; `tests.harness.upgrades` does long runs."""
     run = Run(f"{chance().getrandbits(32)}", interval=3)
     await run.run(4, distinguishes_sockets=distinguishes_sockets)
     assert run.report() == [], summary([run], [])
@@ -29,7 +29,7 @@ async def test_hubs_come_and_go_at_random(distinguishes_sockets: bool) -> None: 
 
 @KUBELETS
 async def test_the_middle_hub_leaves_the_resource_to_a_newer_one(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """Although its older hub ends while the newer one takes over; and its own end changes nothing."""
+    """It does so even if the older hub ends while the newer one takes over; its own end then changes nothing."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -51,7 +51,7 @@ async def test_the_middle_hub_leaves_the_resource_to_a_newer_one(distinguishes_s
 
 @KUBELETS
 async def test_the_owner_hands_over_before_it_ends(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """To the older hub, of which the kubelet does not know whether it still serves."""
+    """The older hub gets the resource, although the kubelet does not know whether it still serves."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -67,7 +67,7 @@ async def test_the_owner_hands_over_before_it_ends(distinguishes_sockets: bool) 
 
 
 async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
-    """It is the only one that serves, and exits when the newer one does."""
+    """It is the only one that serves, and exits when the newer one serves."""
     async with upgrade_node() as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -81,7 +81,7 @@ async def test_the_owner_waits_for_a_newer_hub_that_starts() -> None:
 
 @pytest.mark.parametrize("config", ["stopped", "hanging"])
 async def test_an_older_hub_takes_over_beside_a_newest_one_that_never_serves(config: str) -> None:
-    """The middle one, which has the resource, ends: the oldest has it at once."""
+    """When the middle hub, which has the resource, ends, the oldest one has it at once."""
     async with upgrade_node() as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():
@@ -98,7 +98,7 @@ async def test_an_older_hub_takes_over_beside_a_newest_one_that_never_serves(con
 
 
 async def test_a_hub_whose_plugin_hangs_does_not_delay_its_end() -> None:
-    """Its plugin does not say that it is handing over, so it is killed after the graceful timeout, and others serve."""
+    """A plugin that does not report its handover is killed after the graceful timeout, and other hubs serve."""
     async with upgrade_node() as node:
         first = node.hubs[0]
         newer = await node.start()
@@ -116,7 +116,7 @@ async def test_a_hub_whose_plugin_hangs_does_not_delay_its_end() -> None:
 
 
 async def test_a_killed_owner_is_replaced_at_once() -> None:
-    """By the older hub, which notices the end of the process and does not wait for its next look."""
+    """The older hub notices the end of the process and does not wait for its next check."""
     async with upgrade_node() as node:
         first = node.hubs[0]
         newer = await node.start()
@@ -124,7 +124,7 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
         before = len(node.kubelet.registrations)
         node.end(newer, Way.KILL)
         await node.owned_by(first)
-        # One that the kubelet rejects only takes the name from its holder.
+        # A registration that the kubelet rejects only takes the name from its holder.
         accepted = [each for each in node.kubelet.registrations[before:] if not each.error]
         assert accepted[0].endpoint.startswith(first.name)
         await node.ended()
@@ -132,7 +132,7 @@ async def test_a_killed_owner_is_replaced_at_once() -> None:
 
 
 async def test_a_hub_ends_its_streams_one_after_another() -> None:
-    """When one ends, a kubelet since 1.37 may call another of them, so the newer hub registers in between."""
+    """When one ends, kubelet 1.37 and later may call another one, so the newer hub registers in between."""
     async with upgrade_node(distinguishes_sockets=True) as node:
         first = node.hubs[0]
         second = await node.start()
@@ -171,7 +171,7 @@ def _running_plugin(run_dir: RunDir) -> int:
 
 
 async def test_many_upgrades_leave_few_streams() -> None:
-    """A newer plugin that crashes again and again does not fill the kubelet, nor the older hub."""
+    """A newer plugin that crashes again and again uses up neither the kubelet nor the older hub."""
     async with upgrade_node() as node:
         first, first_dir = node.hubs[0], node.run_dir
         newer = await node.start()
@@ -198,7 +198,7 @@ async def test_many_upgrades_leave_few_streams() -> None:
 
 @KUBELETS
 async def test_hubs_that_leave_together_end_one_after_another(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - see above
-    """When one has ended, a kubelet since 1.37 may call the other, which waits until the newest registers again."""
+    """When one has ended, kubelet 1.37 and later may call the other, which waits until the newest registers again."""
     async with upgrade_node(distinguishes_sockets=distinguishes_sockets) as node:
         first, admissions = node.hubs[0], Admissions(node.kubelet)
         with admissions.running():

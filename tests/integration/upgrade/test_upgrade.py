@@ -1,4 +1,4 @@
-"""Rolling upgrades: for a moment two hubs share a node, and every container that asks for a device gets one."""
+"""Rolling upgrades: for a moment two hubs share a node, and every container that requests a device gets one."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ ALL = {GPU: 1, HCA: 1, STUB: 1}
 async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Pods are admitted all the time, and no resource is ever without its devices, however the older hub ends.
 
-    A hub that is killed may have two streams. When the first ends, kubelets from 1.37 on may call the other.
+    A hub that is killed may have two streams. When the first ends, kubelet 1.37 and later may call the other.
     """
     luck = chance()
     async with node_of_three(distinguishes_sockets=distinguishes_sockets) as node:
@@ -40,7 +40,7 @@ async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa:
         failures = [each for each in traffic.failures if not (distinguishes_sockets and _was_cut_off(each))]
         assert (failures, traffic.gaps) == ([], [])
         assert len(traffic.waits) > 10
-        # A kubelet that starts after all that is served by the newest hub alone, once.
+        # A kubelet that starts after all this is served by the newest hub alone, once.
         before = len(node.kubelet.registrations)
         await node.kubelet.restart()
         await all_allocatable(node.kubelet)
@@ -50,12 +50,12 @@ async def test_no_admission_fails(distinguishes_sockets: bool) -> None:  # noqa:
 
 
 def _was_cut_off(failure: str) -> bool:
-    """Return whether the plugin was killed that the kubelet called."""
+    """Return whether the plugin that the kubelet called was killed."""
     return any(words in failure for words in ("code = Unavailable", "code = Canceled"))
 
 
 async def test_the_end_of_the_newer_is_noticed() -> None:
-    """After the upgrade a plugin that ends takes its devices with it at once, as ever."""
+    """After the upgrade, a plugin that ends takes its devices with it, as promptly as ever."""
     async with node_of_three() as node:
         await upgrade(node, "v2")
         await _operate(node, "stop", "red")
@@ -63,7 +63,7 @@ async def test_the_end_of_the_newer_is_noticed() -> None:
 
 
 async def test_a_kubelet_that_restarts_in_the_middle() -> None:
-    """Both hubs are there, and the newer one has the resources again; the older one leaves them to it."""
+    """Both hubs are running, and the newer one has the resources again, which the older one leaves to it."""
     async with node_of_three() as node:
         older, older_dir = node.hub, node.run_dir
         assert older
@@ -89,7 +89,7 @@ async def test_a_kubelet_that_restarts_in_the_middle() -> None:
 
 
 async def test_an_upgrade_that_is_taken_back() -> None:
-    """The newer hub goes first: the older one has the resources again, and knows the cordons made meanwhile."""
+    """The newer hub ends first: the older one has the resources again, and knows the cordons made meanwhile."""
     async with operated() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
@@ -114,7 +114,7 @@ async def test_an_upgrade_that_is_taken_back() -> None:
 
 
 async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
-    """The older hub keeps what is the node's: registration, health, operators' words; also when the other one goes."""
+    """The older hub keeps the registration, the health and the cordons of the node, even if the newer one ends."""
     async with operated() as node:
         older_dir = node.run_dir
         _autostart(node, "stub", "False")
@@ -124,7 +124,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
         assert answer.code == 0, answer
         node.stub_faults(unhealthy={"stub-2": "pulled out"})
         await node.kubelet.wait_for(STUB, 2)
-        # Without the patience that it has for one that is about to serve.
+        # Without the time that it gives a plugin that is about to serve.
         begin = len(node.kubelet.registrations)
         await node.kubelet.restart()
         await node.kubelet.wait_for(STUB, 2)
@@ -136,7 +136,7 @@ async def test_a_newer_hub_whose_plugin_does_not_serve() -> None:
 
 
 async def test_a_newer_plugin_that_goes() -> None:
-    """However it goes, its hub may live on: the older hub has its resource again, and so often as that happens."""
+    """However it ends, and even if its hub keeps running, the older hub has its resource again, each time."""
     async with node_of_three() as node:
         older_dir = node.run_dir
         await node.start_hub("v2")
@@ -144,7 +144,7 @@ async def test_a_newer_plugin_that_goes() -> None:
         for _ in range(2):
             await _operate(node, "stop", "red")
             await _admitted_by(node, "dphub")
-            # A kubelet that restarts meanwhile changes nothing of that.
+            # A kubelet that restarts meanwhile changes nothing about that.
             await node.kubelet.restart()
             await all_allocatable(node.kubelet)
             await _operate(node, "start", "red")
@@ -159,7 +159,7 @@ async def test_a_newer_plugin_that_goes() -> None:
             return bool(state) and state.resources[0].registration is RegistrationStatus.REGISTERED
 
         await wait_until(registered, "the older hub to say so")
-        # Nothing has piled up: each process that serves sends a change to this kubelet once.
+        # Nothing has accumulated: each process that serves sends a change to this kubelet once.
         before = len(node.kubelet.lists(RESOURCES[0]))
         (node.log.parent / "red.faults.json").write_text('{"unhealthy": {"red-0": "pulled out"}}')
         await node.kubelet.wait_for(RESOURCES[0], 3)
@@ -181,7 +181,7 @@ class P(Plugin):
 
 
 async def test_a_newer_plugin_with_a_fault() -> None:
-    """It takes nothing over while the older one serves, and says so; once that is gone, it serves despite its fault."""
+    """It takes over nothing while the older one serves, and reports that; once that has ended, it serves anyway."""
     config = "[watcher:p]\ncmd = python -m hub.plugin {directory}/p.py:P\n# {watchdog}\n"
     async with operated(config, files={"p.py": NEW_VERSION}, wanted={"example.com/p": 1}) as node:
         older = node.hub
@@ -227,7 +227,7 @@ async def test_a_standby_plugin_leaves_health_alone() -> None:
 
 
 async def test_what_belongs_to_the_node_survives() -> None:
-    """A cordon and a broken device are what they were, although the pod that knew them is gone."""
+    """A cordon and a broken device are unchanged, although the pod that knew them is gone."""
     async with operated() as node:
         await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
         node.gpus.xid(0, 79)
@@ -245,7 +245,7 @@ async def test_what_belongs_to_the_node_survives() -> None:
 
 
 async def test_a_killed_pod_leaves_nothing_for_long() -> None:
-    """The next hub removes files and sockets of hubs that are no more, and no others."""
+    """The next hub removes files and sockets of hubs that have exited, and no others."""
     async with node_of_three() as node:
         await node.start_hub("killed")
         await ready(node)
@@ -265,7 +265,7 @@ async def test_a_killed_pod_leaves_nothing_for_long() -> None:
 
 
 async def test_names() -> None:
-    """A hub's name is part of its sockets' names, so not every name is valid; commands are about the newer hub."""
+    """A hub's name is part of its sockets' names, so not every name is valid; commands use the newer hub."""
     async with operated() as node:
         await node.start_hub("Not-A-Name")
         assert node.hub

@@ -1,4 +1,4 @@
-"""A plugin that follows every rule, and the list of those that break one: each differs from it in one thing."""
+"""A plugin that follows every rule, and the list of those that break one: each differs from it in one point."""
 
 import asyncio
 from collections import Counter
@@ -54,7 +54,7 @@ class ModelPlugin(ScriptedPlugin):
         try:
             while True:
                 kubelet = await self.next_kubelet()
-                # A kubelet that is gone meanwhile, or its directory: the next round finds out.
+                # A kubelet, or its directory, may be gone meanwhile: the next iteration finds out.
                 with suppress(grpc.aio.AioRpcError, RuntimeError, OSError):
                     await self.renew()
                     await self.announce()

@@ -35,7 +35,7 @@ def _names(directory: Path) -> list[str]:
 
 
 async def test_a_plugin_that_follows_the_rules(directory: Path) -> None:
-    """Each rule is a line; the file for CI has the same."""
+    """The output has a line for each rule, and so has the file for CI."""
     rules = ("--rule", "ids-unique", "--rule", "registers")
     done = await _verify(*PATIENT, *rules, "--junit", directory / "junit.xml", "--", *PLUGIN)
     assert (done.code, done.err) == (Exit.OK, ""), done
@@ -49,7 +49,7 @@ async def test_a_plugin_that_follows_the_rules(directory: Path) -> None:
 
 
 async def test_a_pipe_in_place_of_the_output() -> None:
-    """The plugin shares {kubelet_dir} with the check; it cannot make it wait by what it leaves there."""
+    """The plugin shares {kubelet_dir} with the check, but no file that it leaves there makes the check wait."""
     words = ("sh", "-c", "rm -f {kubelet_dir}/output; mkfifo {kubelet_dir}/output; echo its last words; exit 1")
     done = await _verify("--rule", "registers", "--", *words)
     assert done.code == Exit.FAILED, done
@@ -57,7 +57,7 @@ async def test_a_pipe_in_place_of_the_output() -> None:
 
 
 async def test_a_broken_rule_decides_the_exit_code() -> None:
-    """If the plugin must follow it; programs get the result as JSON."""
+    """The code is an error if the rule is mandatory; programs get the result as JSON."""
     done = await _verify(*PATIENT, "--rule", "health-words", "--json", "--", *PLUGIN, "health-words")
     assert (done.code, done.err) == (Exit.FAILED, ""), done
     (result,) = json.loads(done.out)["results"]
@@ -68,7 +68,7 @@ async def test_a_broken_rule_decides_the_exit_code() -> None:
 
 
 async def test_a_plugin_in_a_directory(directory: Path) -> None:
-    """Another program starts it, with the same directory; only its files are changed."""
+    """Another program starts the plugin, with the same directory; nothing outside of it is changed."""
     plugin_dir = directory / "dp"
     plugin_dir.mkdir()
     running = asyncio.create_task(ModelPlugin(plugin_dir).run())
@@ -84,14 +84,14 @@ async def test_a_plugin_in_a_directory(directory: Path) -> None:
 
 
 async def test_a_change_on_command() -> None:
-    """The words of both commands may contain the directory."""
+    """Both commands may contain the directory."""
     change = ("--change", "touch {plugin_dir}/change")
     done = await _verify(*PATIENT, "--rule", "changes-everywhere", *change, "--", *PLUGIN)
     assert (done.code, done.out.split()[0]) == (Exit.OK, "passed"), done
 
 
 async def test_a_change_that_fails() -> None:
-    """It is a mistake of the user too."""
+    """It is a mistake of the user, too."""
     done = await _verify(*PATIENT, "--rule", "changes-everywhere", "--change", "false", "--", *PLUGIN)
     assert done == CommandResult(Exit.USAGE, "", "dphub: --change: false exited with code 1, expected 0\n")
 
@@ -104,7 +104,7 @@ async def test_a_command_that_cannot_be_started() -> None:
 
 
 async def test_a_command_that_exits(directory: Path) -> None:
-    """The first rule says how, with its last words; they are also in the file."""
+    """The first rule reports how, with its last output, which is also in the file."""
     output = directory / "output"
     rules = ("--rule", "registers", "--rule", "first-list")
     done = await _verify(*rules, "--output", output, "--", "sh", "-c", "echo no card in this machine; exit 3")
@@ -126,7 +126,7 @@ async def test_a_signal_ends_the_plugin_too(directory: Path) -> None:
 
 
 async def test_the_list_of_rules() -> None:
-    """For people and for programs."""
+    """It is available as text and as JSON."""
     done = await _verify("--rules")
     assert (done.code, len(done.out.splitlines())) == (Exit.OK, len(RULES) + 2)
     listed = json.loads((await _verify("--rules", "--json")).out)

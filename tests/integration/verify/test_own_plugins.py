@@ -62,7 +62,7 @@ CHANGES = {
 
 @pytest.fixture
 def hub(directory: Path) -> list[str]:
-    """The command that runs the hub with all plugins, on hardware that is simulated."""
+    """Return the command that runs the hub with all plugins, on simulated hardware."""
     for name in ("generic", "amd", "gpu", "ib", "intel"):
         (directory / name).mkdir()
     tree = GenericTree(directory / "generic")
@@ -81,7 +81,7 @@ def hub(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("resource", [STUB, GPU, SERIAL, "rdma/hca", "amd.com/gpu", "gpu.intel.com/i915"])
 async def test_they_pass(hub: list[str], directory: Path, resource: str) -> None:
-    """All rules that apply to them, under the hub."""
+    """They pass all rules that apply to them, under the hub."""
     change = CHANGES.get(resource, "").replace("{directory}", str(directory))
     with started_by(hub, resource, limits=PATIENT, change=["sh", "-c", change] if change else ()) as subject:
         async with subject:

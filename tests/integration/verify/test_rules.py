@@ -20,7 +20,7 @@ QUICK = Limits(start=60, dial=0.3, quick=0.3, back=2, stop=2, watch=0.3, settle=
 """For plugins that break a rule: a slow machine does not make them follow it."""
 
 PATIENT = Limits(watch=0.5, settle=0.3).scaled(20)
-"""For plugins that follow the rules, on however slow a machine."""
+"""For plugins that follow the rules, on any slow machine."""
 
 NEED_A_PROCESS = ("stops-on-sigterm", "removes-socket")
 
@@ -50,7 +50,7 @@ def plugin_dir(directory: Path) -> Path:
 
 @asynccontextmanager
 async def subject(directory: Path, plugin: type[ModelPlugin], limits: Limits) -> AsyncIterator[Subject]:
-    """A plugin that runs as a task of the test, found in a directory."""
+    """Run a plugin as a task of the test, found in a directory."""
     change = ["touch", str(directory / CHANGE)]
     running = asyncio.create_task(plugin(directory).run())
     try:
@@ -67,13 +67,13 @@ async def _results(found: Subject, *names: str) -> dict[str, Result]:
 
 
 def test_each_rule_has_a_broken_plugin() -> None:
-    """And each broken plugin a rule."""
+    """Each broken plugin has a rule, too."""
     assert set(BROKEN) == set(RULES)
 
 
 @pytest.mark.parametrize("name", IN_TASK)
 async def test_a_broken_plugin_is_caught(plugin_dir: Path, name: str) -> None:
-    """By the rule that it breaks, with what is wrong."""
+    """The rule that it breaks fails, with what is wrong."""
     async with subject(plugin_dir, BROKEN[name], LIMITS.get(name, QUICK)) as found:
         result = (await _results(found, name))[name]
     assert result.outcome is Outcome.FAILED, result
@@ -82,7 +82,7 @@ async def test_a_broken_plugin_is_caught(plugin_dir: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NEED_A_PROCESS)
 async def test_a_process_that_does_not_end_well_is_caught(name: str) -> None:
-    """A process that stays, and one that leaves its socket."""
+    """The checks catch a process that does not exit, and one that leaves its socket."""
     with started_by([*PROCESS, "{plugin_dir}", name], limits=Limits(start=60, stop=1)) as found:
         async with found:
             result = (await _results(found, name))[name]
@@ -90,7 +90,7 @@ async def test_a_process_that_does_not_end_well_is_caught(name: str) -> None:
 
 
 async def test_a_plugin_that_follows_all_rules(plugin_dir: Path) -> None:
-    """It passes all that do not need its process."""
+    """It passes all rules that do not need its process."""
     async with subject(plugin_dir, ModelPlugin, PATIENT) as found:
         results = await _results(found, *RULES)
     assert {name: result for name, result in results.items() if result.outcome is Outcome.FAILED} == {}
@@ -113,7 +113,7 @@ async def test_a_plugin_behind_a_socket(plugin_dir: Path) -> None:
 
 
 async def test_a_plugin_that_loses_its_registration_is_started_again() -> None:
-    """A rule that leaves the plugin unusable does not spoil those after it."""
+    """A rule that leaves the plugin unusable does not affect those after it."""
     names = ["kubelet-restart", "socket-deleted", "allocate-answers"]
     limits = Limits(start=200, back=1, watch=0.3)
     with started_by([*PROCESS, "{plugin_dir}", names[0]], limits=limits) as found:
@@ -124,7 +124,7 @@ async def test_a_plugin_that_loses_its_registration_is_started_again() -> None:
 
 
 async def test_a_plugin_that_never_registers_fails_one_rule(plugin_dir: Path) -> None:
-    """The others say where to look, and nothing waits twice."""
+    """The other rules refer to that one, and none of them waits again."""
     async with subject(plugin_dir, BROKEN["registers"], LIMITS["registers"]) as found:
         results = await _results(found, *RULES)
     failed = [name for name, result in results.items() if result.outcome is Outcome.FAILED]

@@ -1,6 +1,6 @@
-"""A node with NVIDIA GPUs that are not there: a driver library with the real interface, and the files around it.
+"""A node with simulated NVIDIA GPUs: a driver library with the real interface, and the files around it.
 
-The library reads a file at each call, so a test says what the driver does while processes use it.
+The library reads a file at each call, so a test decides what the driver does while processes use it.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ WHOLE = 0xFFFFFFFF
 
 
 class SimulatedNode:
-    """The node and its driver, to be misused at will.
+    """The node and its driver, whose faults a test causes.
 
     Args:
         root: An empty directory, the node's file system.
@@ -57,7 +57,7 @@ class SimulatedNode:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to find the library and its state."""
+        """Return what a process needs to find the library and its state."""
         return {"NVML_SIMULATOR": str(self._file), "LD_LIBRARY_PATH": str(self.root / LIBRARIES)}
 
     def apply(self) -> None:
@@ -72,68 +72,68 @@ class SimulatedNode:
     # What happens to the driver.
 
     def xid(self, gpu: int, code: int, gi: int = WHOLE, ci: int = WHOLE) -> None:
-        """The driver reports an error."""
+        """Let the driver report an error."""
         with self._file.with_suffix(".events").open("a") as events:
             events.write(f"{self.gpus[gpu].uuid} 8 {code} {gi} {ci}\n")
 
     def hang(self, function: str = "*") -> None:
-        """Calls of a function do not return until `clear_faults`."""
+        """Let calls of a function hang until `clear_faults`."""
         self.fail(function, HANGS)
 
     def delay(self, function: str, milliseconds: int) -> None:
-        """Calls of a function take so long until `clear_faults`."""
+        """Let calls of a function take this long until `clear_faults`."""
         self.fail(function, -milliseconds)
 
     def fail(self, function: str, code: int) -> None:
-        """Calls of a function return an error until `clear_faults`."""
+        """Let calls of a function return an error until `clear_faults`."""
         self.failures[function] = code
         self.apply()
 
     def clear_faults(self) -> None:
-        """The driver is as it should be."""
+        """Restore the driver."""
         self.failures.clear()
         self.driver = self.driver or self._version
         self.apply()
 
     def unload(self) -> None:
-        """There is no driver any more."""
+        """Unload the driver."""
         self.driver = ""
         self.failures = {"*": DRIVER_NOT_LOADED}
         self.apply()
 
     def mismatch(self) -> None:
-        """The driver was exchanged, and the library that processes have loaded is the old one."""
+        """Exchange the driver, so that the library that processes have loaded is the old one."""
         self.fail("*", MISMATCH)
 
     # What happens to a GPU.
 
     def lose(self, gpu: int) -> None:
-        """It has fallen off the bus: whatever is asked of it, the answer is GPU_IS_LOST."""
+        """Let it fall off the bus: the answer to every call is GPU_IS_LOST."""
         self.gpus[gpu].failures["*"] = LOST
         self.apply()
 
     def set(self, gpu: int, **values: int) -> None:
-        """Values such as ecc_volatile, remap_failed, recovery, used, compute_mode."""
+        """Set values such as ecc_volatile, remap_failed, recovery, used, compute_mode."""
         self.gpus[gpu].values |= values
         self.apply()
 
     def unsupported(self, gpu: int, *functions: str) -> None:
-        """Functions that the card does not have."""
+        """Set the functions that the card does not have."""
         self.gpus[gpu].failures |= dict.fromkeys(functions, NOT_SUPPORTED)
         self.apply()
 
     def processes(self, gpu: int, *processes: tuple[int, int, str], gi: int = WHOLE, ci: int = WHOLE) -> None:
-        """Who computes on it: process id, bytes, name."""
+        """Set its compute processes: process id, bytes, name."""
         self.gpus[gpu].processes = [(pid, size, gi, ci, name) for pid, size, name in processes]
         self.apply()
 
     def drawers(self, gpu: int, *processes: tuple[int, int, str]) -> None:
-        """Its processes with graphics work but no compute work: process id, bytes, name."""
+        """Set its processes with graphics work but no compute work: process id, bytes, name."""
         self.gpus[gpu].drawers = [(pid, size, WHOLE, WHOLE, name) for pid, size, name in processes]
         self.apply()
 
     def divide(self, gpu: int, layout: str | None) -> None:
-        """Its MIG devices from now on."""
+        """Set its MIG devices from now on."""
         divide(self.gpus[gpu], layout)
         self.apply()
 
@@ -144,12 +144,12 @@ class SimulatedNode:
         return gone
 
     def plug(self, gpu: SimulatedGpu) -> None:
-        """It is there, as the last one."""
+        """Add it as the last one."""
         self.gpus.append(gpu)
         self.apply()
 
     def heal(self, gpu: int) -> None:
-        """Nothing is wrong with it any more."""
+        """Remove all its faults."""
         healed = self.gpus[gpu]
         self._absorb()
         healed.values, healed.failures, healed.node = {}, {}, True
@@ -159,12 +159,12 @@ class SimulatedNode:
     # What processes did.
 
     def value(self, gpu: int, key: str) -> int:
-        """What was set, or 1 where a thing was done such as gpu_clocks_reset or gpu_reset."""
+        """Return what was set, or 1 for an action that was done, such as gpu_clocks_reset or gpu_reset."""
         self._absorb()
         return self.gpus[gpu].values.get(key, 0)
 
     def nvidia_smi(self, deed: str = "") -> None:
-        """Let nvidia-smi `hang` or `fail` with a message; without a deed it works."""
+        """Let nvidia-smi `hang` or `fail` with a message; without an argument it works."""
         order = self._file.with_suffix(".smi")
         if deed:
             order.write_text(f"{deed}\n")

@@ -25,7 +25,7 @@ def simulated_library() -> Path:
 
 
 def _header() -> Path:
-    """nvml.h as the package with NVIDIA's development files has it."""
+    """Return nvml.h as the package with NVIDIA's development files has it."""
     for file in importlib.metadata.files("nvidia-nvml-dev") or ():
         if file.name == "nvml.h":
             return Path(str(file.locate()))
@@ -34,6 +34,6 @@ def _header() -> Path:
 
 def _compile(sources: list[Path], include: Path, target: Path) -> None:
     flags = ["-shared", "-fPIC", "-O1", "-g", "-pthread", "-Wl,-soname,libnvidia-ml.so.1"]
-    # What NVIDIA deprecates, drivers still have.
+    # Drivers still have what NVIDIA deprecates.
     warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
     subprocess.run(["cc", *flags, *warnings, f"-I{include}", "-o", str(target), *map(str, sources)], check=True)

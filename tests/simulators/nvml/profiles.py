@@ -1,4 +1,4 @@
-"""Nodes that exist: how many GPUs, how they are connected, and how they may be divided."""
+"""Nodes that exist: how many GPUs, how they are connected, and how they may be partitioned."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class SimulatedMig:
 
 @dataclass
 class SimulatedGpu:
-    """A GPU: what a driver says of it."""
+    """A GPU as a driver describes it."""
 
     uuid: str
     name: str

@@ -13,7 +13,7 @@ CONTROL_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"
 
 
 def write_driver(root: Path, version: str) -> None:
-    """The driver's libraries and programs."""
+    """Write the driver's libraries and programs."""
     directory = root / LIBRARIES
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.iterdir():
@@ -30,7 +30,7 @@ def write_driver(root: Path, version: str) -> None:
 
 
 def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
-    """Bring device files, /proc and /sys in step with the GPUs; what is right already is left alone."""
+    """Make device files, /proc and /sys match the GPUs; what is already right is not touched."""
     gpus = list(gpus)
     if any(gpu.wsl for gpu in gpus):
         wanted = {"dev/dxg": ""}
@@ -42,12 +42,12 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
         wanted |= _mig_files(gpus)
     for gpu in gpus:
         wanted |= _pci_files(gpu)
-    # Of all that is there only what was made here: another simulation may share the node.
+    # Remove only what was made here: another simulation may share the node.
     made = root / "simulator/tree"
     for name in set(made.read_text().split("\n") if made.exists() else ()) - wanted.keys():
         (root / name).unlink(missing_ok=True)
         if name.startswith("sys/devices/"):
-            # An empty directory of a PCI function is one that is gone.
+            # An empty directory stands for a PCI function that is gone.
             with suppress(OSError):
                 (root / name).parent.rmdir()
     made.write_text("\n".join(wanted))
@@ -60,7 +60,7 @@ def write_tree(root: Path, gpus: Iterable[SimulatedGpu], driver: str) -> None:
 
 
 def _mig_files(gpus: Iterable[SimulatedGpu]) -> dict[str, str]:
-    """Each instance has a capability, a line for it, and a device file."""
+    """Return the files of MIG: each instance has a capability, a line for it, and a device file."""
     lines, files, number = ["config 1", "monitor 2"], {}, 3
     for gpu in gpus:
         for mig in gpu.migs:

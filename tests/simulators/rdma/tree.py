@@ -1,4 +1,4 @@
-"""Nodes with RDMA devices that are not there: sysfs and device files as the kernel makes them."""
+"""Nodes with simulated RDMA devices: sysfs and device files as the kernel makes them."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ class RdmaTree:
         vfs: int = 0,
         pkey: str = "0xffff",
     ) -> None:
-        """A device; `switch` is the bridge that it is below, so that devices with the same one are close."""
+        """Add a device; `switch` is the bridge above it, so devices with the same one are close."""
         bridges = f"{switch}/" if switch else ""
         function = self.root / f"sys/devices/pci0000:{pci[5:6]}0/{bridges}{pci}"
         function.mkdir(parents=True)
@@ -72,7 +72,7 @@ class RdmaTree:
         self.bind(name, driver)
 
     def bind(self, name: str, driver: str = "mlx5_core") -> None:
-        """A driver takes the function, and makes its RDMA device."""
+        """Let a driver take the function, and make its RDMA device."""
         function, facts = self._functions[name], self._facts[name]
         if driver:
             target = self.root / "sys/bus/pci/drivers" / driver
@@ -90,11 +90,11 @@ class RdmaTree:
             (ib / f"ports/{port}/link_layer").write_text(f"{facts['link_layer']}\n")
             self.set_port(name, facts["state"], port)
         self._add_nodes(name, function, facts["ports"])
-        # Last: who reads the tree finds a whole device.
+        # Last: a reader of the tree finds a whole device.
         self._link(ib, self.root / "sys/class/infiniband" / name)
 
     def rename(self, name: str, new: str) -> None:
-        """A process with CAP_NET_ADMIN renames the RDMA device; the kernel accepts any characters but a slash."""
+        """Rename the RDMA device as a process with CAP_NET_ADMIN may; the kernel accepts any characters but a slash."""
         function = self._functions[new] = self._functions.pop(name)
         self._facts[new] = self._facts.pop(name)
         for owner in function.glob("infiniband_*/*/ibdev"):
@@ -108,7 +108,7 @@ class RdmaTree:
             self._link(function / "infiniband" / new, self.root / "sys/class/infiniband" / new)
 
     def unbind(self, name: str) -> None:
-        """The driver lets go of the function: the RDMA device is gone, the function stays."""
+        """Let the driver release the function: the RDMA device is gone, the function stays."""
         function = self._functions[name]
         (self.root / "sys/class/infiniband" / name).unlink()
         for kind in ("infiniband_verbs", "infiniband_mad"):
@@ -121,7 +121,7 @@ class RdmaTree:
         (function / "driver").unlink(missing_ok=True)
 
     def move_to_pod(self, name: str) -> None:
-        """A pod gets the network interfaces, and in exclusive mode the RDMA device: the node's sysfs hides them."""
+        """Give a pod the network interfaces, and in exclusive mode the RDMA device: the node's sysfs hides them."""
         function = self._functions[name]
         shutil.rmtree(function / "net", ignore_errors=True)
         if self._exclusive:
@@ -129,7 +129,7 @@ class RdmaTree:
             (function / "infiniband").rename(self._hidden(name))
 
     def return_to_node(self, name: str, *, netdevs: tuple[str, ...] = ()) -> None:
-        """The pod ends, and the kernel moves everything back."""
+        """End the pod, so that the kernel moves everything back."""
         function = self._functions[name]
         self._add_netdevs(function, netdevs, self._facts[name]["link_layer"])
         if self._hidden(name).exists():
@@ -137,7 +137,7 @@ class RdmaTree:
             self._link(function / "infiniband" / name, self.root / "sys/class/infiniband" / name)
 
     def set_exclusive(self) -> None:
-        """The RDMA subsystem is in exclusive namespace mode."""
+        """Set the exclusive namespace mode of the RDMA subsystem."""
         self._netns_mode.parent.mkdir(parents=True)
         self._netns_mode.write_text("N\n")
 
@@ -153,7 +153,7 @@ class RdmaTree:
         return self.root / f"pods/{name}"
 
     def add_vf(self, name: str, pci: str, pf: str, number: int, **facts: Any) -> None:  # noqa: ANN401 - those of `add`
-        """A virtual function of a device that is there."""
+        """Add a virtual function of an existing device."""
         facts = {"device": "101c", "state": "DOWN", **facts}
         self.add(name, pci, **facts)
         self._link(self._functions[pf], self._functions[name] / "physfn")
@@ -161,13 +161,13 @@ class RdmaTree:
         (self._functions[pf] / "sriov_numvfs").write_text(f"{number + 1}\n")
 
     def set_port(self, name: str, state: str, port: int = 1, phys_state: str = "") -> None:
-        """A port's state."""
+        """Set a port's state."""
         directory = self._functions[name] / "infiniband" / name / f"ports/{port}"
         (directory / "state").write_text(f"{STATES[state]}: {state}\n")
         (directory / "phys_state").write_text(f"{phys_state or PHYS.get(state, '5: LinkUp')}\n")
 
     def remove(self, name: str) -> None:
-        """The device is gone, its card pulled."""
+        """Remove the device, as if its card were pulled."""
         if self._hidden(name).exists():
             self.return_to_node(name)
         self.unbind(name)
@@ -180,7 +180,7 @@ class RdmaTree:
         shutil.rmtree(function)
 
     def name_of(self, pci: str) -> str:
-        """The device at a PCI address."""
+        """Return the device at a PCI address."""
         return next(name for name, function in self._functions.items() if function.name == pci)
 
     @property
@@ -189,7 +189,7 @@ class RdmaTree:
         return list(self._functions)
 
     def pci(self, name: str) -> str:
-        """A device's PCI address."""
+        """Return a device's PCI address."""
         return self._functions[name].name
 
     @staticmethod
@@ -200,7 +200,7 @@ class RdmaTree:
             (function / "net" / netdev / "type").write_text(f"{kind}\n")
 
     def _add_nodes(self, name: str, function: Path, ports: int) -> None:
-        """With the lowest number that is free, as the kernel counts."""
+        """Add nodes with the lowest free number, as the kernel counts."""
         verbs = self.root / "sys/class/infiniband_verbs"
         number = next(number for number in range(1000) if not (verbs / f"uverbs{number}").is_symlink())
         self._node("infiniband_verbs", f"uverbs{number}", name, function)

@@ -1,4 +1,4 @@
-"""Hints on what was just allocated, from one plugin to another."""
+"""Hints about the latest allocation, from one plugin to another."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from hub.plugin.deviceplugin.hints import record_allocation
 
 
 class _Gpus(Plugin):
-    """A plugin whose devices others may want to be close to."""
+    """A plugin with devices to which others may have to be close."""
 
     hint_kind = "gpu"
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> str:
-    """A run directory."""
+    """Make a run directory."""
     (tmp_path / "node").mkdir()
     return str(tmp_path)
 
@@ -43,7 +43,7 @@ def test_any_plugin_with_devices_of_the_kind(run_dir: str) -> None:
 
 
 def test_a_plugin_that_names_no_kind(run_dir: str) -> None:
-    """It leaves no hint; nor does one without a run directory."""
+    """It leaves no hint; nor does a plugin without a run directory."""
     _allocate(run_dir, "stub", "0000:03:00.0", kind=Plugin)
     _allocate("", "gpu", "0000:03:00.0")
     assert list(Path(run_dir, "node").iterdir()) == []
@@ -51,7 +51,7 @@ def test_a_plugin_that_names_no_kind(run_dir: str) -> None:
 
 
 def test_hints_that_are_old_or_nonsense(run_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They mean nothing, and cost nothing."""
+    """They mean nothing, and have no effect on anything else."""
     Path(run_dir, "node/odd.allocated.json").write_text("{")
     Path(run_dir, "node/new.allocated.json").write_text(f'{{"time": {1e9}, "pci": [], "kind": "gpu"}}')
     _allocate(run_dir, "gpu", "0000:03:00.0")
@@ -82,5 +82,5 @@ NODES = {
 
 @pytest.mark.parametrize(("devices", "size", "nodes"), NODES.values(), ids=NODES)
 def test_the_best_numa_node(devices: list[Device], size: int, nodes: set[int]) -> None:
-    """Large groups of devices stay whole for those that need them."""
+    """Large groups of devices stay whole for containers that need them."""
     assert best_numa_nodes(devices, size) == nodes

@@ -1,4 +1,4 @@
-"""How many devices a configuration file can ask for: no more than a kubelet takes, so that no number uses up memory."""
+"""How many devices a configuration file can request: no more than a kubelet accepts, which limits the memory."""
 
 import json
 from pathlib import Path

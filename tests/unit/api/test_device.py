@@ -6,7 +6,7 @@ from hub import Allocation, Device, DeviceNode, Mount
 
 
 def test_a_merge_has_each_thing_once() -> None:
-    """Device files join their permissions, variables and annotations their values, in the order of the devices."""
+    """The permissions of device files, and the values of variables and annotations, are joined in device order."""
     shared = DeviceNode("/dev/ctl", permissions="r")
     devices = [
         Device(

@@ -19,7 +19,7 @@ from tests.harness.files import put
 
 
 def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
-    """So the tenth device is not the second."""
+    """They are compared as numbers, so the tenth device is not the second."""
     names = ["video10", "video2", "card0", "video", "10", "9"]
     assert sorted(names, key=natural_order) == ["9", "10", "card0", "video", "video2", "video10"]
     assert natural_order("9" * 5000) > natural_order("8" * 5000)
@@ -40,7 +40,7 @@ ATTRIBUTES: dict[str, tuple[bytes | str | None, str]] = {
 
 @pytest.mark.parametrize(("content", "text"), ATTRIBUTES.values(), ids=ATTRIBUTES)
 def test_an_attribute_is_one_line_of_text(tmp_path: Path, content: bytes | str | None, text: str) -> None:
-    """Whatever it contains; one that cannot be read is empty, as is one that does not exist."""
+    """This holds whatever it contains; an attribute that is missing or cannot be read is empty."""
     put(tmp_path / "x", content)
     assert read_attribute(tmp_path / "x") == text
     assert read_attribute(tmp_path / "none") == ""
@@ -61,13 +61,13 @@ NUMBERS = {
 
 @pytest.mark.parametrize("content", NUMBERS)
 def test_a_number_is_a_sensible_one(tmp_path: Path, content: bytes) -> None:
-    """The kernel writes -1 for a NUMA node that is unknown."""
+    """The kernel writes -1 for an unknown NUMA node, which does not count as a number."""
     put(tmp_path / "x", content)
     assert read_number(tmp_path / "x") == NUMBERS[content]
 
 
 def test_the_name_behind_a_link(tmp_path: Path) -> None:
-    """Whether it exists or not; a file that is not a link has none."""
+    """It is returned whether the target exists or not; a file that is not a link has none."""
     put(tmp_path / "driver", "../../bus/pci/drivers/xe")
     put(tmp_path / "file", b"x")
     assert [link_name(tmp_path / name) for name in ("driver", "file", "none")] == ["xe", "", ""]
@@ -81,7 +81,7 @@ def _function(root: Path, address: str, **attributes: str) -> None:
 
 
 def test_functions_on_the_pci_bus(tmp_path: Path) -> None:
-    """By vendor and class, in the order of their addresses; what is not an address is left out."""
+    """They are found by vendor and class, in the order of their addresses; what is not an address is left out."""
     _function(tmp_path, "10000:01:00.0", vendor="0x8086", **{"class": "0x030000"})
     _function(tmp_path, "0000:4d:00.0", vendor="0x8086", device="0x56C0", numa_node="1", **{"class": "0x038000"})
     _function(tmp_path, "0000:18:00.0", vendor="0x10de", numa_node="-1", **{"class": "0x030200"})
@@ -101,7 +101,7 @@ def test_functions_on_the_pci_bus(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_process(tmp_path: Path) -> None:
-    """It chooses its name itself."""
+    """Any name is read, because a process chooses its name itself."""
     put(tmp_path / "proc/7/comm", b"a\x1bb\xff\n")
     assert process_name(Host(tmp_path), 7) == "a\ufffdb\\xff"
     assert process_name(Host(tmp_path), "8") == ""

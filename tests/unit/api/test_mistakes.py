@@ -1,4 +1,4 @@
-"""Errors in settings are in words for the person who wrote them, not in types of Python."""
+"""Errors in settings use the words of the person who wrote them, not Python's types."""
 
 from typing import Annotated, Literal
 
@@ -61,7 +61,7 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_mistake_in_plain_words(name: str) -> None:
-    """With the place, what was expected, and what to do about the usual slips in YAML."""
+    """The error has the place, what was expected, and what to do about the usual slips in YAML."""
     value, place, words = PROBLEMS[name]
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, _Own)

@@ -90,14 +90,14 @@ def _error(tmp_path: Path, name: str, text: str) -> str:
 
 @pytest.mark.parametrize("name", YAML)
 def test_yaml_that_cannot_be_used_has_a_line(tmp_path: Path, name: str) -> None:
-    """Whatever it is; what a file would expand to is not even made."""
+    """The error has the line, whatever is wrong; what a file would expand to is never built."""
     text, place = YAML[name]
     assert _error(tmp_path, "own.yaml", text).startswith(place)
 
 
 @pytest.mark.parametrize("name", JSON)
 def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None:
-    """As YAML has, and soon."""
+    """It has a place as in YAML, and is found soon."""
     text, place = JSON[name]
     begin = time.process_time()
     assert _error(tmp_path, "own.json", text).startswith(place)
@@ -105,7 +105,7 @@ def test_json_that_cannot_be_used_has_a_place(tmp_path: Path, name: str) -> None
 
 
 def test_a_file_has_a_size(tmp_path: Path) -> None:
-    """A larger one than any configuration is refused before it is parsed."""
+    """A file larger than any configuration is refused before it is parsed."""
     assert "too large" in _error(tmp_path, "own.yaml", "# x\n" * 100_000)
 
 
@@ -120,7 +120,7 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("file", "text"), [("a.json", '{"names": ["\\ud800"]}'), ("a.yaml", 'rest: {"\\udfff": 1}')])
 def test_half_of_a_surrogate_pair(tmp_path: Path, file: str, text: str) -> None:
-    """An escape that is no character is a mistake in the file."""
+    """An escape that is not a character is a mistake in the file."""
     path = tmp_path / file
     path.write_text(text)
     with pytest.raises(ConfigError, match=rf"{file}.*(a lone surrogate|line 1)"):
@@ -139,7 +139,7 @@ class _Listed(Settings, frozen=True):
 
 @pytest.mark.parametrize("name", ["own.yaml", "own.json"])
 def test_a_file_whose_top_level_is_a_list(tmp_path: Path, name: str) -> None:
-    """It is the value of the key that the settings name; the file may be a mapping with that key, too."""
+    """The list is the value of the key that the settings name; the file may be a mapping with that key, too."""
     path = tmp_path / name
     for text in ('[{"name": "a"}, {"name": "b"}]', '{"entries": [{"name": "a"}, {"name": "b"}], "number": 0}'):
         path.write_text(text)

@@ -27,7 +27,7 @@ def test_an_invalid_template(template: str) -> None:
 
 @pytest.mark.parametrize(("template", "text"), [("x", "x"), ("{id}-{n}", "a-0"), ("{{{id}}}", "{a}"), ("", "")])
 def test_a_valid_template(template: str, text: str) -> None:
-    """Braces that are doubled stay; values are not templates themselves."""
+    """Doubled braces stay; values are not templates themselves."""
     check_template(template, ["id", "n"])
     assert fill_template(template, {"id": "a", "n": 0}) == text
     assert fill_template("{id}", {"id": "{n}"}) == "{n}"

@@ -12,24 +12,24 @@ from hub.base.failures import PluginError, PluginTimeout
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Released at the end of a test, so that its calls return."""
+    """Yield an event that is set at the end of a test, so that its calls return."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def prefer() -> None:
-    """A method of a plugin."""
+    """Return a method of a plugin."""
 
 
 async def test_the_result_of_a_call() -> None:
-    """It comes from a thread that is not the event loop's."""
+    """It comes from another thread than the event loop's."""
     assert await Calls().call(prefer, threading.get_ident, 60) != threading.get_ident()
 
 
 @pytest.mark.parametrize("error", [ValueError, StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
 async def test_whatever_the_code_raises(error: type[BaseException]) -> None:
-    """It is one kind of error, which names the method and what was raised."""
+    """The caller gets one kind of error, which names the method and what was raised."""
 
     def fail() -> None:
         raise error("the fan is loud")
@@ -39,7 +39,7 @@ async def test_whatever_the_code_raises(error: type[BaseException]) -> None:
 
 
 async def test_an_error_without_a_text() -> None:
-    """It is reported by its type, and the thread that met it works on."""
+    """It is reported by its type, and the thread that caught it keeps working."""
 
     class Unspeakable(Exception):
         def __str__(self) -> str:
@@ -75,7 +75,7 @@ async def test_a_call_that_does_not_return(gate: threading.Event) -> None:
 
 
 async def test_too_many_pending_calls(gate: threading.Event) -> None:
-    """One more fails at once, until an earlier one has returned; other callers are not concerned."""
+    """One more fails at once, until an earlier one has returned; other callers are not affected."""
     calls = Calls(max_pending=2)
     pending = [calls.start(prefer, gate.wait) for _ in range(2)]
     with pytest.raises(PluginError, match="2 earlier calls to the plugin have not returned"):
@@ -87,6 +87,6 @@ async def test_too_many_pending_calls(gate: threading.Event) -> None:
 
 
 async def test_threads_are_used_again() -> None:
-    """One call after the other needs one thread."""
+    """Calls one after another need one thread."""
     calls = Calls()
     assert len({await calls.call(prefer, threading.get_ident, 60) for _ in range(5)}) == 1

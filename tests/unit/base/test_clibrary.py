@@ -8,7 +8,7 @@ from hub.base.clibrary import know_c_library
 
 
 def test_the_c_library_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not searched for, under the name by which it is loaded; each other library is."""
+    """It is not searched for, as its file name is known; each other library is searched for."""
     searched = []
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: searched.append(name) or f"lib{name}.so")
     know_c_library()
@@ -19,7 +19,7 @@ def test_the_c_library_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_c_library_of_another_name_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on systems without glibc."""
+    """This is so on systems without glibc."""
 
     def refuse(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")

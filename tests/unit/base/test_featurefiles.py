@@ -1,4 +1,4 @@
-"""Feature files, read as Node Feature Discovery reads them."""
+"""Feature files, read in the way of Node Feature Discovery."""
 
 import os
 import time
@@ -25,13 +25,13 @@ CHARACTERS = "aZ0-_./= \n\té#+"
 
 
 def test_labels_arrive_as_they_are() -> None:
-    """Also an empty value, and every character that labels may have."""
+    """Even an empty value arrives unchanged, and so does every character that labels may have."""
     text = features_text(LABELS)
     assert nfd.parse(text) == LABELS == read_features(text)
 
 
 def test_labels_expire() -> None:
-    """Until then they stay."""
+    """They stay until then."""
     now = datetime(2026, 7, 30, 12, tzinfo=UTC)
     text = features_text(LABELS, expiry=now.timestamp() + 600)
     assert nfd.parse(text, now + timedelta(seconds=599)) == LABELS
@@ -45,7 +45,7 @@ def test_expired_labels_are_not_taken_over() -> None:
 
 
 def test_other_text_has_no_labels() -> None:
-    """Whatever else is in the file, nothing invalid is taken over."""
+    """Whatever else is in the file, nothing invalid is kept."""
     assert read_features("x\n=\na/b\n a/b=c\na/b=c d\nkubernetes.io/x=y\n\0") == {"a/b": ""}
 
 
@@ -79,13 +79,13 @@ def test_problems_of_labels(name: object, value: object, problem: str) -> None:
 
 @pytest.mark.parametrize("domain", ["example.com", "feature.node.kubernetes.io", "a.feature.node.kubernetes.io", "a"])
 def test_domains_of_labels(domain: str) -> None:
-    """One's own, and those that Node Feature Discovery allows."""
+    """A plugin's own domain is valid, and so are those that Node Feature Discovery allows."""
     assert label_problem(f"{domain}/{'a' * 63}", "b" * 63) == ""
 
 
 @given(st.text(CHARACTERS, max_size=8), st.text(CHARACTERS, max_size=8), st.text(CHARACTERS, max_size=5))
 def test_the_same_labels_are_valid(domain: str, rest: str, value: str) -> None:
-    """A label is valid exactly if Node Feature Discovery accepts it, and then arrives as it is."""
+    """A label is valid exactly if Node Feature Discovery accepts it, and then arrives unchanged."""
     name = f"{domain}/{rest}"
     valid = label_problem(name, value) == ""
     assert valid == nfd.accepts(name, value)
@@ -94,7 +94,7 @@ def test_the_same_labels_are_valid(domain: str, rest: str, value: str) -> None:
 
 
 def test_the_largest_file_is_read() -> None:
-    """As many labels as a plugin may have, as long as they may be, with those of the hub."""
+    """It has as many labels as a plugin may have, of maximum length, and those of the hub."""
     own = {f"dphub.dev/{'p' * 53}.unhealthy": "1000000", f"dphub.dev/{'p' * 53}.health": "unhealthy"}
     longest = {f"{'d' * 253}/{'n' * 60}{number:03}": "v" * 63 for number in range(MAX_LABELS)}
     text = features_text({**longest, **own}, expiry=time.time())
@@ -102,7 +102,7 @@ def test_the_largest_file_is_read() -> None:
 
 
 def test_files_of_others(tmp_path: Path) -> None:
-    """Those of plugins that are not configured, and what a process left unfinished; no file of another program."""
+    """Files of plugins that are not configured and unfinished files are found; files of other programs are not."""
     (tmp_path / "dphub-directory").mkdir()
     for name in ("gfd", ".hidden", ".dphub-gpu.2"):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""A process notices when another one has closed a file, also when that one was killed."""
+"""A process notices when another one has closed a file, even when that one was killed."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from hub.testing.waiting import WAIT_SECONDS
 
 
 async def test_the_end_of_a_lock_is_noticed(tmp_path: Path) -> None:
-    """At the latest at the second look: the kernel reports it a moment before it releases the lock."""
+    """It is noticed at the second check at the latest: the kernel reports it a moment before it releases the lock."""
     path = tmp_path / "lock"
     file = open_lock(path)
     assert try_lock(file)
@@ -30,7 +30,7 @@ async def test_the_end_of_a_lock_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_a_look_at_a_lock_is_no_change(tmp_path: Path) -> None:
-    """Otherwise each look would lead to the next."""
+    """A check must not count as one, because each check would lead to the next."""
     path = tmp_path / "lock"
     os.close(open_lock(path))
     async with aclosing(closed_files(tmp_path)) as changes:
@@ -44,6 +44,6 @@ async def test_a_look_at_a_lock_is_no_change(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The error says which."""
+    """The error has its name."""
     with pytest.raises(HubError, match=r"cannot watch the directory .*missing \(No such file"):
         await anext(closed_files(tmp_path / "missing"))

@@ -15,14 +15,14 @@ SOURCES = [path for package in (hub, plugins) for path in Path(str(package.__fil
 @pytest.mark.parametrize("variable", ["PATH", "PYTHONPATH"])
 @pytest.mark.parametrize("entry", ["", ".", "lib", "../lib"])
 def test_no_relative_entries(variable: str, entry: str) -> None:
-    """An empty entry, which a colon at either end makes, also means the working directory."""
+    """An empty entry, which a colon at either end makes, also means the working directory, and is left out."""
     inherited = {variable: f"{entry}:/opt/lib:{entry}:/opt/bin:{entry}", "OTHER": entry}
     assert absolute_paths(inherited) == {variable: "/opt/lib:/opt/bin", "OTHER": entry}
     assert absolute_paths({variable: entry}) == {variable: ""}
 
 
 def test_no_interpreter_imports_from_its_working_directory() -> None:
-    """Python's own option says so, wherever the hub or a plugin starts a module."""
+    """Python's own option prevents it, wherever the hub or a plugin starts a module."""
     assert own_python("hub", "check")[1:] == ["-P", "-m", "hub", "check"]
     starts = [
         (path.name, found) for path in SOURCES for found in re.findall(r"sys\.executable,[^\n]*", path.read_text())

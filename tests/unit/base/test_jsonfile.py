@@ -29,7 +29,7 @@ def test_a_link_in_place_of_the_file_that_is_being_written(tmp_path: Path, monke
 
 
 def test_the_permissions_are_those_that_are_asked_for(tmp_path: Path) -> None:
-    """Whatever the umask is."""
+    """They do not depend on the umask."""
     before = os.umask(0o077)
     try:
         replace_bytes(tmp_path / "state", b"new", mode=0o644)

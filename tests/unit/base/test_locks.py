@@ -9,7 +9,7 @@ from hub.base.locks import existing_lock, is_locked, open_lock, try_lock
 
 
 def test_a_lock_is_tested_without_the_right_to_write(tmp_path: Path) -> None:
-    """A command sees which hubs are running although it can only read the run directory."""
+    """A command sees which hubs are running even if it can only read the run directory."""
     path = tmp_path / "lock"
     holder = open_lock(path)
     with existing_lock(path) as file:
@@ -22,7 +22,7 @@ def test_a_lock_is_tested_without_the_right_to_write(tmp_path: Path) -> None:
 
 
 def test_an_existing_lock_can_be_taken(tmp_path: Path) -> None:
-    """Until the end of the block, if it is opened for that."""
+    """It is held until the end of the block, if the file is opened for that."""
     path = tmp_path / "lock"
     path.touch()
     with existing_lock(path) as other:

@@ -26,7 +26,7 @@ PLANTS = pytest.mark.parametrize(
 
 @PLANTS
 def test_what_is_in_the_place_of_a_log_file_is_replaced(tmp_path: Path, plant: Callable[[Path], object]) -> None:
-    """A process waits for no reader of a pipe, writes nothing through a link, and keeps its lines."""
+    """A process waits for no reader of a pipe, writes nothing through a link, and its lines are kept."""
     path = tmp_path / "dphub.log"
     victim = tmp_path / "victim"
     victim.touch()
@@ -53,7 +53,7 @@ def test_what_is_in_the_place_of_the_previous_file_is_replaced(
 
 
 def test_a_line_that_cannot_be_kept_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard error says so, with the reason."""
+    """Standard error reports it, with the reason."""
     path = tmp_path / "missing" / "dphub.log"
     LogFile(path).write({"event": "hub started"})
     assert f"log line not kept in {path}" in capsys.readouterr().err

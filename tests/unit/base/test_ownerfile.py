@@ -1,4 +1,4 @@
-"""The file that says which hub the kubelet calls: hubs change that one at a time, and notice each other's changes."""
+"""The file that names the hub that the kubelet calls: hubs change it one at a time, and notice others' changes."""
 
 import asyncio
 import os
@@ -15,19 +15,19 @@ from hub.base.ownerfile import Owner, OwnerFile
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The file, which does not exist yet."""
+    """Return the path of the file, which does not exist yet."""
     return tmp_path / "example.com_stub.owner"
 
 
 async def register(file: OwnerFile) -> None:
-    """Do what a process does that registers."""
+    """Do what a process does when it registers."""
     async with file.locked():
         file.begin()
         file.complete()
 
 
 async def test_it_says_who_registered_last(path: Path) -> None:
-    """And when that was complete; a registration that was interrupted is recognizable."""
+    """It also says when that was complete; an interrupted registration is recognizable."""
     older, newer = OwnerFile(path, "older"), OwnerFile(path, "a-newer-one")
     assert older.read() == Owner()
     before = now()
@@ -41,7 +41,7 @@ async def test_it_says_who_registered_last(path: Path) -> None:
 
 
 async def test_a_process_notices_a_registration_after_its_own(path: Path) -> None:
-    """Also one that was interrupted; not one before its start, and not its own."""
+    """It notices even an interrupted one, but neither one before its start nor its own."""
     await register(OwnerFile(path, "long-gone"))
     ours, other = OwnerFile(path, "ours"), OwnerFile(path, "other")
     assert ours.replaced_by == ""
@@ -57,7 +57,7 @@ async def test_a_process_notices_a_registration_after_its_own(path: Path) -> Non
 
 @pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("precious")], ids=["pipe", "link"])
 async def test_what_is_in_the_place_of_the_file_is_replaced(path: Path, plant: Callable[[Path], object]) -> None:
-    """Otherwise no hub would ever know again which of them the kubelet calls."""
+    """If it were not, no hub could find out again which of them the kubelet calls."""
     (path.parent / "precious").write_text("kept")
     plant(path)
     file = OwnerFile(path, "ours")
@@ -81,7 +81,7 @@ async def test_one_process_at_a_time(path: Path) -> None:
 
 
 async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They continue without the lock; when the frozen one continues too, they notice."""
+    """They continue without the lock; when the frozen one continues, too, they notice."""
     monkeypatch.setattr(ownerfile, "LOCK_TIMEOUT", 0.02)
     frozen, other = OwnerFile(path, "frozen"), OwnerFile(path, "other")
     with capture_logs() as log:
@@ -95,13 +95,13 @@ async def test_a_frozen_process_does_not_stop_the_others(path: Path, monkeypatch
 
 @pytest.fixture(params=["", "hub", "hub x\n", "hub 1 2\n", "hub \xb2\n", "Hub 1\n", f"hub {'1' * 5000}\n", "\xff"])
 def strange(path: Path, request: pytest.FixtureRequest) -> Path:
-    """A file that no hub has written."""
+    """Make a file that no hub has written."""
     path.write_bytes(request.param.encode("latin-1"))
     return path
 
 
 async def test_what_no_hub_has_written_counts_as_nothing(strange: Path) -> None:
-    """And the next registration replaces it."""
+    """The next registration replaces it."""
     file = OwnerFile(strange, "hub")
     assert file.read() == Owner()
     await register(file)
@@ -118,7 +118,7 @@ async def test_a_file_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> Non
 
 
 async def test_a_plugin_started_by_hand_shares_nothing() -> None:
-    """It has no file."""
+    """It has no such file."""
     file = OwnerFile(None, "")
     await register(file)
     assert (file.read(), file.replaced_by) == (Owner(), "")

@@ -24,7 +24,7 @@ def test_a_link_is_not_a_run_directory(tmp_path: Path, target: str) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
 def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
-    """The user could lead the hub elsewhere at any time; links of root and of the hub's user are fine."""
+    """The user could lead the hub elsewhere at any time, so it is refused; links of root and of the hub's user work."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
     os.chown(tmp_path / "theirs", 12345, 12345, follow_symlinks=False)
@@ -37,7 +37,7 @@ def test_a_link_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 def test_a_directory_of_another_user_is_not_on_the_way(tmp_path: Path) -> None:
-    """The user could replace what is in it by a link, also while the hub is running; nothing is created there."""
+    """The user could replace its content by a link, even while the hub is running, so nothing is created there."""
     theirs = tmp_path / "theirs"
     theirs.mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("theirs/a")
@@ -93,7 +93,7 @@ def test_a_link_that_another_user_puts_there_meanwhile(tmp_path: Path, monkeypat
 
 
 def test_a_directory_that_every_user_can_write_is_not_on_the_way(tmp_path: Path) -> None:
-    """Any user could rename the run directory; not so in a directory such as /tmp."""
+    """Any user could rename the run directory, so it is refused, unless it is a directory such as /tmp."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(ConfigError, match=r"/open is world-writable; choose"):
@@ -116,7 +116,7 @@ def test_a_directory_that_a_group_can_write_is_not_on_the_way(tmp_path: Path) ->
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o722])
 def test_a_directory_that_every_user_can_write_is_not_used(tmp_path: Path, mode: int) -> None:
-    """Not even a sticky one: the users may have put files into it, and stay in directories that they created there."""
+    """Even a sticky one is refused: users may have put files into it, and stay in directories they created there."""
     path = tmp_path / "run"
     path.mkdir()
     path.chmod(mode)
@@ -128,7 +128,7 @@ def test_a_directory_that_every_user_can_write_is_not_used(tmp_path: Path, mode:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user may have a group of its own")
 def test_a_directory_that_a_group_can_write_is_not_used(tmp_path: Path) -> None:
-    """As root, for the same reason."""
+    """As root, a hub refuses it for the same reason."""
     path = tmp_path / "run"
     path.mkdir()
     path.chmod(0o1775)
@@ -138,7 +138,7 @@ def test_a_directory_that_a_group_can_write_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 def test_what_another_user_left_in_the_directory_is_replaced(tmp_path: Path) -> None:
-    """No process of that user, which may have it open, gets at what the hub and its plugins write from then on."""
+    """No process of that user that has it open can read or change what the hub and its plugins write from then on."""
     path = tmp_path / "run"
     (path / "node").mkdir(parents=True)
     (path / "serving").mkdir()
@@ -158,7 +158,7 @@ def test_what_another_user_left_in_the_directory_is_replaced(tmp_path: Path) -> 
 
 
 def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its permissions stay."""
+    """It is refused, and its permissions stay."""
     (tmp_path / "run").mkdir(mode=0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(ConfigError, match=r"belongs to user .*, expected user 12345, the user of the hub; choose"):
@@ -168,7 +168,7 @@ def test_the_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_other_user_can_enter_the_run_directory(tmp_path: Path, *, exists: bool) -> None:
-    """Even if they could before."""
+    """This is so even if they could before."""
     path = tmp_path / "a/run"
     if exists:
         path.mkdir(parents=True)

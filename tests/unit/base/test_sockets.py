@@ -28,7 +28,7 @@ DIRECTORIES = st.integers(1, 93).map(lambda n: Path("/" + "d" * n))
 
 @given(RESOURCES, DIRECTORIES)
 def test_socket_names_fit(name: str, directory: Path) -> None:
-    """Any valid resource has a socket in any directory that leaves room for a few letters."""
+    """Any valid resource has a socket in any directory whose path leaves a few letters."""
     path = directory / socket_name(name, "dphub", directory)
     assert len(bytes(path)) <= SOCKET_PATH_BYTES
     assert path.parent == directory
@@ -43,7 +43,7 @@ def test_socket_names_are_unique(names: list[str], directory: Path, instance: st
 
 
 def test_socket_names_are_readable() -> None:
-    """A name that fits is the instance and the resource; one that does not keeps its beginning."""
+    """A name that fits is the instance and the resource; a longer one keeps its beginning."""
     assert socket_name("example.com/gpu", "dphub", Path("/p")) == "dphub-example.com_gpu.sock"
     cut = socket_name("example.com/" + "g" * 63, "dphub", Path("/" + "d" * 60))
     assert cut.startswith("dphub-example.com_ggg")
@@ -52,7 +52,7 @@ def test_socket_names_are_readable() -> None:
 
 
 def test_the_longest_socket_path_can_be_bound(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """107 bytes are what the system takes."""
+    """The system accepts 107 bytes."""
     directory = tmp_path_factory.mktemp("s")
     directory = directory / ("d" * (SOCKET_PATH_BYTES - 30 - len(str(directory))))
     directory.mkdir()

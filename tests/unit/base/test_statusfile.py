@@ -13,7 +13,7 @@ from hub.testing.waiting import WAIT_SECONDS
 
 
 def test_a_report_that_cannot_be_built(tmp_path: Path) -> None:
-    """It is missing, which is logged once; the process that wanted to write it continues."""
+    """It is missing, which is logged once; the process that tried to write it continues."""
 
     def build() -> NoReturn:
         raise FileNotFoundError("the working directory was removed")
@@ -52,7 +52,7 @@ async def test_what_is_done_to_a_report(tmp_path: Path, fault: str) -> None:
 
 
 async def test_a_report_that_is_intact(tmp_path: Path) -> None:
-    """It is not written again, so that nothing wakes those who watch it."""
+    """It is not written again, so that nothing wakes the processes that watch it."""
     path = tmp_path / "report"
     file = StatusFile(path, lambda: {"state": "registered"})
     file.write()
@@ -64,7 +64,7 @@ async def test_a_report_that_is_intact(tmp_path: Path) -> None:
 
 
 def test_the_time_of_a_file(tmp_path: Path) -> None:
-    """It is set without writing the file, unless another process has removed the file, or the last write failed."""
+    """It is set without writing the file, unless another process has removed it, or the last write failed."""
     path = tmp_path / "report"
     content = {"state": "registered"}
     file = StatusFile(path, lambda: content)
@@ -79,7 +79,7 @@ def test_the_time_of_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_file_whose_time_was_set_is_intact(tmp_path: Path) -> None:
-    """It is not taken for one that another process has changed."""
+    """It does not count as changed by another process."""
     path = tmp_path / "report"
     file = StatusFile(path, lambda: {"state": "registered"})
     file.write()

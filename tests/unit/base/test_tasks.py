@@ -17,7 +17,7 @@ def _fail(number: int) -> NoReturn:
 
 
 async def _observe(*outcomes: Callable[[], object]) -> tuple[list[str], list[tuple[str, object]]]:
-    """Run a task that meets one outcome after the other and then works; return its failures, and what was logged."""
+    """Run a task that has one outcome after another and then works; return its failures, and the log."""
     seen: list[str] = []
     starts = 0
     tasks = Tasks(StatusFile(None, lambda: None), retry=0, steady=0.05)
@@ -41,7 +41,7 @@ async def _observe(*outcomes: Callable[[], object]) -> tuple[list[str], list[tup
 
 
 async def test_a_task_that_fails_is_restarted() -> None:
-    """Each failure is known until the task has worked for a while; the log repeats none."""
+    """Each failure is reported until the task has worked for a while; the log repeats none."""
     seen, logged = await _observe(lambda: _fail(0), lambda: _fail(1), lambda: _fail(1))
     assert seen == ["", "ValueError: fault 0", "ValueError: fault 1", "ValueError: fault 1"]
     assert logged == [
@@ -53,12 +53,12 @@ async def test_a_task_that_fails_is_restarted() -> None:
 
 
 async def test_a_task_that_just_ends_has_failed() -> None:
-    """It has to work forever."""
+    """A task has to work forever."""
     assert (await _observe(lambda: None))[0] == ["", "it has ended"]
 
 
 async def test_a_task_that_something_cancels_has_failed() -> None:
-    """Only its process ends a task."""
+    """Only its process may end a task."""
 
     def cancel() -> NoReturn:
         raise asyncio.CancelledError

@@ -9,7 +9,7 @@ from hub.testing.waiting import WAIT_SECONDS
 
 
 def test_a_thread_that_fails() -> None:
-    """Its function is called again, whatever it raised; the failure is known, and logged once."""
+    """Its function is called again, whatever it raised; the failure is reported, and logged once."""
     calls: list[str] = []
     works = threading.Event()
 

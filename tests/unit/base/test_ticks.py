@@ -12,7 +12,7 @@ from hub.base.ticks import TICK, next_tick, sleep_until_tick
 @pytest.mark.parametrize("now", [0.0, 0.3, 4.9995, 5.0, 12345.678, 10**7 + 1 / 3])
 @pytest.mark.parametrize("interval", [0.05, 2 / 3, 2, TICK, 7, 10, 30, 3600, 1e9])
 def test_what_is_due_in_the_same_tick_wakes_at_the_same_moment(now: float, interval: float) -> None:
-    """A wake-up is never later than asked, and at most one tick earlier; all moments are those of the clock alone."""
+    """A wake-up is never later than requested, and at most one tick earlier; all moments depend on the clock alone."""
     step = min(interval, TICK)
     due = next_tick(interval, now)
     assert now + interval - step < due <= now + interval + 0.0011
@@ -22,7 +22,7 @@ def test_what_is_due_in_the_same_tick_wakes_at_the_same_moment(now: float, inter
 
 @pytest.mark.parametrize("interval", [0.05, 2 / 3, 2, TICK, 10, 30])
 def test_the_pace_is_the_interval(interval: float) -> None:
-    """From the first moment on, also when a timer ends a little early or late."""
+    """It is so from the first moment on, even if a timer ends a little early or late."""
     moments = [next_tick(interval, 1234.5)]
     for delay in (0, 0.01, -1e-9, 0.04, -0.0009):
         moments.append(next_tick(interval, moments[-1] + delay))
@@ -30,13 +30,13 @@ def test_the_pace_is_the_interval(interval: float) -> None:
 
 
 def test_intervals_of_any_author() -> None:
-    """Never, and all the time."""
+    """Even an endless interval and one of zero work."""
     assert next_tick(math.inf, 3) == math.inf
     assert next_tick(0, 3) == 3
 
 
 async def test_sleeping_until_the_next_moment() -> None:
-    """It says for how long that was meant to be, which is what the hub counts while it gets no CPU time."""
+    """It returns the intended duration, which is what the hub counts if it gets no CPU time."""
     begin = asyncio.get_running_loop().time()
     meant = await sleep_until_tick(0.05)
     assert 0 < meant <= 0.0511

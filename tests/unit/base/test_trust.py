@@ -17,7 +17,7 @@ OTHER = 65534
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file in a directory; the user who runs the tests counts as root."""
+    """Make a file in a directory; the user who runs the tests counts as root."""
     monkeypatch.setattr(trust, "_ROOT", os.geteuid())
     monkeypatch.setattr(trust, "path_steps", _from(tmp_path, path_steps))
     path = tmp_path / "etc" / "circus.ini"
@@ -32,7 +32,7 @@ def _from(top: Path, way: Callable[[Path], Iterable[Path]]) -> Callable[[Path], 
 
 
 def test_a_file_of_root_is_trusted(file: Path) -> None:
-    """A file and directories that only root can write to."""
+    """Only root can write to the file and its directories."""
     check_trusted(file)
 
 
@@ -47,7 +47,7 @@ def test_a_missing_file_is_not_trusted(file: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "problem"), [(0o664, "group-writable"), (0o646, "world-writable")])
 def test_a_file_that_others_can_write(file: Path, mode: int, problem: str) -> None:
-    """The error says who, and what to do."""
+    """The error names those who can, and says what to do."""
     file.chmod(mode)
     with pytest.raises(ConfigError, match=f"circus.ini: is {problem}, and root would run .*; copy it to"):
         check_trusted(file)
@@ -55,7 +55,7 @@ def test_a_file_that_others_can_write(file: Path, mode: int, problem: str) -> No
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_directory_that_others_can_write(file: Path, *, missing: bool) -> None:
-    """They could put another file in its place, also a moment after the check; the error names the directory."""
+    """They could put another file in its place, even a moment after the check; the error names the directory."""
     file.parent.chmod(0o777)
     if missing:
         file.unlink()
@@ -72,7 +72,7 @@ def test_a_sticky_directory(file: Path) -> None:
 
 
 def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
-    """Each link counts on the path to the file, not only the file at the end."""
+    """Each link on the path to the file counts, not only the file at the end."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "link").symlink_to(file)
@@ -85,7 +85,7 @@ def test_a_link_in_a_directory_of_others(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_read_only_mount(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permissions of directories do not matter there, as in a ConfigMap; those of files do, and owners.
+    """Permissions of directories do not matter there, as in a ConfigMap; those of files do, and so do owners.
 
     Elsewhere, the same files may be mounted so that other users can write them.
     """
@@ -134,7 +134,7 @@ def _owned(found: os.stat_result, owner: int) -> os.stat_result:
 
 
 def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner can always write it."""
+    """It is refused, because the owner can always write it."""
     monkeypatch.setattr(trust, "_ROOT", OTHER)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     with pytest.raises(ConfigError, match=f"belongs to user .*{os.getuid()}"):
@@ -143,7 +143,7 @@ def test_a_file_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def checkout(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in a directory of a user other than root, in which the hub's own code is."""
+    """Make the file in a directory of a user other than root, in which the hub's own code is."""
     code = file.with_name("trust.py")
     code.touch(mode=0o644)
     monkeypatch.setattr(trust, "_ROOT", OTHER)
@@ -178,7 +178,7 @@ def test_a_file_of_another_user_next_to_the_hubs_own_code(checkout: Path, monkey
 
 
 def test_other_users_run_what_they_want(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own hub, in directories of a team, is no way to become root."""
+    """A user's own hub, in directories of a team, gives no access to root."""
     file.chmod(0o666)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     check_trusted(file)

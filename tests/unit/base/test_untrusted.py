@@ -25,7 +25,7 @@ class _Report(msgspec.Struct):
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
-    """Completely, even if the kernel does not know its size in advance."""
+    """It is read completely, even if the kernel does not know its size in advance."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * 200_000)
     assert read_bytes(path) == b"x" * 200_000
@@ -42,7 +42,7 @@ def test_a_plain_file_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_a_regular_file_is_an_error(tmp_path: Path, kind: str, problem: str) -> None:
-    """Whatever is in the place of a file, nothing waits for it."""
+    """Whatever is in place of a file, nothing waits for it."""
     path = tmp_path / "odd"
     if kind == "pipe":
         os.mkfifo(path)
@@ -63,7 +63,7 @@ def test_an_endless_device_is_an_error() -> None:
 
 
 def test_a_link_is_followed_only_where_links_are_usual(tmp_path: Path) -> None:
-    """The files of a ConfigMap are links; in the run directory, a link would lead out of it."""
+    """The files of a ConfigMap are links; in the run directory, a link would lead out of it, and is refused."""
     (tmp_path / "target").write_text("secret")
     (tmp_path / "link").symlink_to("target")
     (tmp_path / "loop").symlink_to("loop")
@@ -89,7 +89,7 @@ def test_a_size_has_a_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "no/such/directory"])
 def test_a_missing_file_is_an_error_of_its_own(tmp_path: Path, name: str) -> None:
-    """So that it can be distinguished from one that cannot be read."""
+    """It can be distinguished from a file that cannot be read."""
     with pytest.raises(MissingError, match="no such file"):
         read_bytes(tmp_path / name)
 
@@ -103,7 +103,7 @@ def test_a_path_that_cannot_exist_is_an_error(tmp_path: Path, name: str) -> None
 
 
 def test_bytes_that_are_not_text_are_an_error(tmp_path: Path) -> None:
-    """The error has the place; where a reader allows it, they are replaced."""
+    """The error has the place; where a reader allows it, such bytes are replaced."""
     path = tmp_path / "file"
     path.write_bytes(b"ab\xff")
     with pytest.raises(UnreadableError, match=r"file: not UTF-8 text \(byte 2\)"):
@@ -126,6 +126,6 @@ def test_bytes_that_are_not_text_are_an_error(tmp_path: Path) -> None:
     ids=["empty", "cut off", "not UTF-8", "key not UTF-8", "nested", "long number", "infinite", "surrogate"],
 )
 def test_json_that_cannot_be_decoded_is_an_error(content: bytes) -> None:
-    """Whatever is wrong with it, it is the same error."""
+    """Whatever is wrong with it, the error is the same."""
     with pytest.raises(UnreadableError, match=r"^report: "):
         decode_json(content, _Report, "report")

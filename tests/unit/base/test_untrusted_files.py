@@ -1,4 +1,4 @@
-"""What others may have written is read in one place."""
+"""Files that others may have written are read in one place."""
 
 import ast
 import functools
@@ -47,7 +47,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "hub/testing/node.py": {"open": KIT},
     "hub/testing/plugin.py": dict.fromkeys(("open", "json.loads", "read_text"), KIT),
 }
-"""By module or package, the calls that may look like a read of such a file, and what they are instead."""
+"""The calls, by module or package, that may look like a read of such a file, and what they are instead."""
 
 CALLS = {
     *("open", "read_text", "read_bytes", "os.open", "io.open"),
@@ -58,7 +58,7 @@ MODULES = {"os", "io", "json", "yaml", "tomllib", "pickle"}
 
 
 def _name(call: ast.Call) -> str:
-    """Return the called name; of `os` and decoders with their module."""
+    """Return the called name; for `os` and decoders with their module."""
     match call.func:
         case ast.Name(id=name):
             return name if name == "open" else ""
@@ -91,12 +91,12 @@ def _all_reads() -> Sequence[tuple[str, str, int]]:
 
 
 def test_one_module_reads_what_others_may_have_written() -> None:
-    """So a pipe, a device, an endless file or bytes that are not text stop nothing, whatever file they replace."""
+    """A pipe, a device, an endless file or bytes that are not text therefore block nothing in place of any file."""
     assert [read for read in _all_reads() if not _is_allowed(*read[:2])] == []
 
 
 def test_no_exception_is_out_of_date() -> None:
-    """An entry of the list that allows nothing would hide the next read."""
+    """An entry of the list that allows nothing could hide a later read."""
     reads = {(file, name) for file, name, _ in _all_reads()}
     allowed = {(file, name) for file, names in ALLOWED.items() for name in names}
     assert allowed <= reads

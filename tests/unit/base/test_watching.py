@@ -21,7 +21,7 @@ def _watched(directories: list[Path], concerns: Callable[[Path], bool] = lambda 
 
 
 def test_files_that_come_and_go(tmp_path: Path) -> None:
-    """Files, links, and the directories themselves, whatever replaces them."""
+    """Files, links, and the directories themselves are noticed, whatever replaces them."""
     dev, later = tmp_path / "dev", tmp_path / "dev/dri"
     dev.mkdir()
     changes = _watched([dev, later, tmp_path / "none"])
@@ -35,7 +35,7 @@ def test_files_that_come_and_go(tmp_path: Path) -> None:
 
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
-    """A file that is of no concern is not reported: the next report is of one that is."""
+    """A change of such a file is not reported: the next report is of one that matters."""
     seen: list[str] = []
 
     def concerns(path: Path) -> bool:
@@ -50,7 +50,7 @@ def test_other_files_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_node_without_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is an error, which the hub reports; a directory that cannot be watched is none."""
+    """This is an error, which the hub reports; a directory that cannot be watched is not."""
     from asyncinotify import Inotify  # noqa: PLC0415 - the module under test imports it late, too
 
     def fail(*_: object) -> None:

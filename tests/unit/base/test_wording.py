@@ -1,4 +1,4 @@
-"""Counts and suggestions as messages have them."""
+"""Counts and suggestions in messages."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from hub.cli.render.text import duration
 
 
 def test_counts() -> None:
-    """One is not several."""
+    """One is singular, other numbers are plural."""
     assert [counted(number, "device") for number in range(3)] == ["0 devices", "1 device", "2 devices"]
 
 
@@ -25,12 +25,12 @@ def test_counts() -> None:
     ],
 )
 def test_durations(seconds: float, said: str) -> None:
-    """Two units at most, and none that is zero beside another."""
+    """They have at most two units, and no unit of zero next to another."""
     assert duration(seconds) == said
 
 
 def test_suggestions() -> None:
-    """The closest name; several where they are equally close; none where nothing is close."""
+    """The closest name is suggested; several if they are equally close; none if nothing is close."""
     known = ["gpu", "ib", "stub", "stub-1", "stub-2"]
     assert did_you_mean("stbu", known) == "; did you mean stub?"
     assert did_you_mean("GPU", known) == "; did you mean gpu?"
@@ -41,7 +41,7 @@ def test_suggestions() -> None:
 
 
 def test_a_large_node_makes_no_error_slow() -> None:
-    """Only so many names are compared, the first of them."""
+    """Only a limited number of names is compared, the first ones."""
     names = iter(["stub", *(f"GPU-{number:036x}" for number in range(16_384))])
     assert did_you_mean("stbu", names) == "; did you mean stub?"
     assert len(list(names)) > 14_000

@@ -1,4 +1,4 @@
-"""`dphub fake-kubelet` never takes the place of a kubelet or of its plugins."""
+"""`dphub fake-kubelet` never replaces a kubelet or its plugins."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ WRITTEN = b"text"
 
 @pytest.fixture
 def node() -> Iterator[Path]:
-    """A directory with a path short enough for sockets, which has the two directories of a kubelet."""
+    """Make a directory with a path short enough for sockets, which has the two directories of a kubelet."""
     with tempfile.TemporaryDirectory(prefix="fk", dir="/tmp") as directory:
         for name in ("device-plugins", "pod-resources"):
             (Path(directory) / name).mkdir()
@@ -57,7 +57,7 @@ def test_its_directory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["device-plugins", "pod-resources"])
 def test_it_does_not_replace_a_kubelet(node: Path, name: str) -> None:
-    """Where a kubelet serves one of its two sockets, that socket is left alone."""
+    """If a kubelet serves one of its two sockets, that socket is not touched."""
     path = node / name / "kubelet.sock"
     with _listening(path):
         inode = path.stat().st_ino
@@ -69,7 +69,7 @@ def test_it_does_not_replace_a_kubelet(node: Path, name: str) -> None:
 def test_it_does_not_use_directories_of_the_nodes_kubelet(
     node: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even while that kubelet is down: when it comes back, it would lose its sockets, and so would CSI drivers."""
+    """This holds even while that kubelet is down: when it is back, it and CSI drivers would lack their sockets."""
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     (node / "link").symlink_to("device-plugins")
     (node / "plugins_registry").mkdir()
@@ -78,7 +78,7 @@ def test_it_does_not_use_directories_of_the_nodes_kubelet(
 
 
 def test_it_does_not_use_the_pod_resources_of_the_nodes_kubelet(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although its plugin directory is elsewhere; the message names the right option."""
+    """It refuses them although its plugin directory is elsewhere; the message names the right option."""
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", node / "device-plugins")
     path = node / "pod-resources" / "kubelet.sock"
     with tempfile.TemporaryDirectory() as own:
@@ -88,20 +88,20 @@ def test_it_does_not_use_the_pod_resources_of_the_nodes_kubelet(node: Path, monk
 
 @pytest.mark.parametrize("name", [".", "device-plugins", "plugins_registry", "plugins/driver"])
 def test_it_does_not_use_directories_of_a_kubelet_with_another_root_directory(node: Path, name: str) -> None:
-    """Distributions such as k0s choose one; the directories in it are the same."""
+    """Distributions such as k0s choose one; the directories in it are the same, and refused."""
     for made in ("pods", "plugins_registry", "plugins/driver"):
         (node / made).mkdir(parents=True)
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / name)
 
 
 def test_it_does_not_use_a_directory_with_the_state_of_a_kubelet(node: Path) -> None:
-    """Such as a second mount of one, which has another path."""
+    """A second mount of a kubelet's directory, which has another path, is an example."""
     (node / "device-plugins/kubelet_internal_checkpoint").write_text('{"Data":{"RegisteredDevices":{}},"Checksum":1}')
     assert "in the directory of a kubelet" in _refusal("--plugin-dir", node / "device-plugins")
 
 
 def test_a_path_too_long_for_sockets_hides_nothing(node: Path) -> None:
-    """No client could connect there by that path; the sockets would be deleted anyway."""
+    """No client could connect there by that path; the sockets would be deleted anyway, so it is refused."""
     link = node / ("a" * 100)
     link.symlink_to("device-plugins")
     with _listening(node / "device-plugins" / "kubelet.sock"):
@@ -111,7 +111,7 @@ def test_a_path_too_long_for_sockets_hides_nothing(node: Path) -> None:
 
 @pytest.mark.parametrize("name", ["device-plugins/kubelet.sock", "other"])
 def test_it_deletes_no_file(node: Path, name: str) -> None:
-    """A file in the place of a socket is not replaced."""
+    """A file in place of a socket is not replaced."""
     (node / name).write_bytes(WRITTEN)
     flags = ["--plugin-dir", node / "device-plugins", "--pod-resources-socket", node / "other"]
     assert f"{node / name}: not a socket, and would be deleted" in _refusal(*flags)

@@ -1,4 +1,4 @@
-"""What the command line says about itself."""
+"""What the command line prints about itself."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_help_does_not_depend_on_what_was_asked_before() -> None:
-    """A command has -h, also where it was first looked at by a context that knows --help only."""
+    """A command has -h even if it was first looked up in a context that knows --help only."""
     command = cli.get_command(click.Context(cli), "status")
     assert command
     assert "--help" in command.get_help(click.Context(command))
@@ -48,7 +48,7 @@ def test_every_example_can_be_typed(name: str) -> None:
 
 
 def test_all_commands_and_topics_are_listed() -> None:
-    """`dphub help` is `dphub --help`; the help of help has all topics."""
+    """`dphub help` is `dphub --help`; the help of `help` has all topics."""
     listed = _dphub("help").output
     assert listed == _dphub("--help").output
     assert [name for section in SECTIONS.values() for name in section if f"  {name} " not in listed] == []
@@ -77,7 +77,7 @@ def test_topics() -> None:
     ],
 )
 def test_a_typing_error(words: list[str], meant: str) -> None:
-    """The word that was probably meant is in the error."""
+    """The error has the word that was probably meant."""
     ended = _dphub(*words)
     assert (ended.exit_code, meant in ended.output) == (Exit.USAGE, True), ended.output
 

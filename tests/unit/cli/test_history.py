@@ -1,4 +1,4 @@
-"""What `dphub history` shows of the files in a run directory: in process."""
+"""What `dphub history` shows of the files in a run directory, called in this process."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ ALLOCATIONS = {
 
 @pytest.fixture
 def run_dir(directory: Path) -> RunDir:
-    """The run directory of a node whose hub has exited."""
+    """Make the run directory of a node whose hub has exited."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ALLOCATIONS)
     hub = HubReport("1", 1, START, "dphub", "", "", "")
@@ -80,12 +80,12 @@ def _devices(run_dir: RunDir, *words: str) -> list[str]:
     ],
 )
 def test_what_one_can_ask_for(run_dir: RunDir, words: list[str], expected: list[str]) -> None:
-    """A device by any of its names, also one of the past, or a pod; the latest come first."""
+    """A device can be requested by any of its names, even a past one, or a pod; the latest come first."""
     assert _devices(run_dir, *words) == expected
 
 
 def test_what_is_shown(run_dir: RunDir) -> None:
-    """Who had the device, from when to when, and what happened to it meanwhile; and how old that is."""
+    """The table says who had the device, from when to when, what happened meanwhile, and how old that is."""
     result = _history(run_dir, "GPU-12345678")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "the hub is not running" in lines[0]
@@ -98,14 +98,14 @@ def test_what_is_shown(run_dir: RunDir) -> None:
 
 
 def test_json_has_every_field(run_dir: RunDir) -> None:
-    """As it is kept, with the plugin."""
+    """The entries are as they are stored, with the plugin."""
     line = json.loads(_history(run_dir, "GPU-12345678", "--json").stdout.splitlines()[0])
     assert (line.pop("plugin"), line.pop("hub_running")) == ("gpu", False)
     assert msgspec.convert(line, Allocation) == ALLOCATIONS["gpu"][2]
 
 
 def test_nothing_of_that_name(run_dir: RunDir) -> None:
-    """A mistake is an error that suggests what may have been meant; a device that was never used is none."""
+    """A wrong name is an error with a suggestion; a device that was never used is not an error."""
     result = _history(run_dir, "secomd")
     assert "no device or pod of that name; did you mean second?" in str(result.exception)
     assert "No container has used such a device." in _history(run_dir, "GPU-free").stdout

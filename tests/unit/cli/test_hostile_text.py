@@ -1,4 +1,4 @@
-"""External text, on every path to a terminal: in process."""
+"""External text, on every path to a terminal, tested in this process."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def hostile() -> Callable[[], str]:
 
 
 def _expect_printable(text: str) -> None:
-    """Only line feeds, and characters that a terminal shows in their place."""
+    """Check that there are only line feeds and printable characters."""
     odd = {letter for letter in text if letter != "\n" and not letter.isprintable()}
     assert odd == set(), text
 
@@ -122,7 +122,7 @@ def _write_node(run_dir: RunDir, hostile: Callable[[], str]) -> None:
     ],
 )
 def test_commands_print_plain_text(directory: Path, hostile: Callable[[], str], command: str, words: list[str]) -> None:
-    """Whatever ids, reasons and names contain: nothing that a terminal obeys, and no character of another direction."""
+    """Whatever ids, reasons and names contain, no control character and no change of direction is printed."""
     for _ in range(ROUNDS):
         _write_node(RunDir(directory), hostile)
         result = CliRunner().invoke(cli, [command, *words, "--run-dir", str(directory)])
@@ -146,7 +146,7 @@ def test_a_shell_completes_plain_text(directory: Path, hostile: Callable[[], str
 
 
 async def test_the_endpoints_answer_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
-    """Also for a terminal on which curl runs, and when the hub's own report is not the hub's."""
+    """This holds for curl on a terminal, too, even if the hub's own report is not one."""
     run_dir = RunDir(directory)
     address: asyncio.Queue[str] = asyncio.Queue()
     serving = asyncio.create_task(
@@ -178,7 +178,7 @@ def _write_garbage(run_dir: RunDir, hostile: Callable[[], str]) -> None:
 
 
 def _log_hostile_events(run_dir: RunDir, hostile: Callable[[], str], form: LogFormat) -> int:
-    """Log hostile values and an exception, as a hub does; returns the number of events."""
+    """Log hostile values and an exception, as a hub does; return the number of events."""
     configure(LogLevel.INFO, form, keep=run_dir.hub_log)
     log = get_logger()
     try:
@@ -194,13 +194,13 @@ def _log_hostile_events(run_dir: RunDir, hostile: Callable[[], str], form: LogFo
 
 
 def _expect_events(text: str, count: int) -> None:
-    """As many lines as events; the others, of the exception, are marked as its part."""
+    """Check that there is a line for each event; the other lines, of the exception, are marked as its part."""
     _expect_printable(text)
     assert len([line for line in text.splitlines() if not line.startswith("    ")]) == count, text
 
 
 def test_state_files_are_plain_text(directory: Path, hostile: Callable[[], str]) -> None:
-    """`cat` shows them as they are; they contain the same text."""
+    """`cat` shows them unchanged, so they contain only plain text."""
     before = {hostile(): [hostile(), "Grüße, 世界"] for _ in range(ROUNDS)}
     replace_file(directory / "state.json", before)
     text = (directory / "state.json").read_text()
@@ -226,7 +226,7 @@ def test_log_lines_that_are_nested_deeply(directory: Path) -> None:
     """`dphub logs` shows the other lines, and of these what can be shown, if anything."""
     run_dir = RunDir(directory)
     _write_node(run_dir, lambda: "x")
-    # How deep Python can read and print depends on the depth of its own calls.
+    # How deeply Python can read and print depends on the depth of its own calls.
     depths = (100, *range(500, 1000), 100_000)
     nested = [b'{"event": "deep", "value": ' + b"[" * depth + b"]" * depth + b"}" for depth in depths]
     run_dir.hub_log.write_bytes(b"\n".join([b'{"event": "before"}', *nested, b'{"event": "after"}\n']))
@@ -240,6 +240,6 @@ def test_log_lines_that_are_nested_deeply(directory: Path) -> None:
 def test_the_hubs_own_output(
     directory: Path, hostile: Callable[[], str], form: LogFormat, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """So does `dphub run`, on a terminal and elsewhere."""
+    """`dphub run` prints plain text, too, on a terminal and elsewhere."""
     count = _log_hostile_events(RunDir(directory), hostile, form)
     _expect_events(capsys.readouterr().err, count)

@@ -59,7 +59,7 @@ def test_a_running_kubelet_is_left_alone(directory: Path) -> None:
 
 
 def test_the_directory_of_the_nodes_kubelet_is_left_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even while that kubelet is not running, and by another path."""
+    """This holds even while that kubelet is not running, and by another path."""
     (directory / "real").mkdir()
     (directory / "link").symlink_to(directory / "real")
     monkeypatch.setattr(plugindir, "PLUGIN_DIR", directory / "real")
@@ -74,7 +74,7 @@ def test_a_file_is_no_plugin_directory(directory: Path) -> None:
 
 
 def test_a_directory_with_others_in_it_is_left_alone(directory: Path) -> None:
-    """A rule deletes the plugin directory: volumes of pods, for example, must not be in it."""
+    """A rule deletes the plugin directory, so volumes of pods, for example, must not be in it."""
     (directory / "pods").mkdir()
     refusal = _refusal("--plugin-dir", directory, "--resource", "example.com/x")
     assert "contains directories (pods), which the check would delete" in refusal

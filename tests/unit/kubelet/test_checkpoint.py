@@ -13,7 +13,7 @@ RESOURCE = "example.com/stub"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The checkpoint, which does not exist yet."""
+    """Return the path of the checkpoint, which does not exist yet."""
     return tmp_path / CHECKPOINT
 
 
@@ -37,7 +37,7 @@ def test_devices_of_all_containers_with_their_numa_nodes(path: Path) -> None:
 
 
 def test_a_change_is_noticed(path: Path) -> None:
-    """Though nothing reports it."""
+    """It is noticed although nothing reports it."""
     checkpoint = Checkpoint(path.parent)
     assert checkpoint.held(RESOURCE) == {}
     _write(path, _entry(RESOURCE, '{"0":["a"]}'))
@@ -49,7 +49,7 @@ def test_a_change_is_noticed(path: Path) -> None:
 
 
 def test_what_is_empty_may_be_null(path: Path) -> None:
-    """As Go writes it."""
+    """Go writes it like that."""
     path.write_text('{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}')
     assert Checkpoint(path.parent).held(RESOURCE) == {}
     _write(path, _entry(RESOURCE, "null"), _entry(RESOURCE, '{"0":null}'))
@@ -57,7 +57,7 @@ def test_what_is_empty_may_be_null(path: Path) -> None:
 
 
 def test_without_a_readable_file_nothing_is_known(path: Path) -> None:
-    """Such as one in the format of a later kubelet; logged once, until one can be read again."""
+    """A checkpoint in the format of a later kubelet is an example; it is logged once, until one can be read again."""
     checkpoint = Checkpoint(path.parent)
     with capture_logs() as log:
         for content in ("{}", '{"Version":2}'):
@@ -74,7 +74,7 @@ def test_without_a_readable_file_nothing_is_known(path: Path) -> None:
 
 
 def test_a_device_that_is_listed_very_often(path: Path) -> None:
-    """It is one device, and reading it takes no longer than reading as many devices; else the plugins would hang."""
+    """It counts as one device, and does not take longer to read; otherwise the plugins would hang."""
     names = ",".join(['"a"'] * MAX_NAMES)
     _write(path, _entry(RESOURCE, f'{{"0":[{names}],"-1":null}}'), _entry("x/y", '{"1":[]}'))
     assert Checkpoint(path.parent).held(RESOURCE) == {"a": (0,)}

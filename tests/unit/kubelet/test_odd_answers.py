@@ -49,12 +49,12 @@ ENORMOUS = {
     "the name of a pod": pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
     "the name of a container": pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
 }
-"""A message has room for more of each."""
+"""A number that a message can hold of each."""
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No answer here is none because the machine is slow."""
+    """Wait long enough, so that no answer is missing because the machine is slow."""
     monkeypatch.setattr(podresources, "TIMEOUT", 60.0)
 
 
@@ -79,14 +79,14 @@ async def kubelet_answering(socket: Path, answer: bytes) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 async def test_an_answer_that_cannot_be_decoded_is_none(tmp_path: Path, answer: bytes) -> None:
-    """Which container uses which device is unknown then, as without an answer."""
+    """As without an answer, it is unknown which container uses which device."""
     async with kubelet_answering(tmp_path / "kubelet.sock", answer):
         assert await list_holders(tmp_path / "kubelet.sock") is None
 
 
 @pytest.mark.parametrize("answer", ENORMOUS.values(), ids=ENORMOUS)
 async def test_an_enormous_answer_is_none(tmp_path: Path, answer: bytes) -> None:
-    """To read it would take long, or more memory than there is."""
+    """Reading it would take too long, or more memory than there is."""
     socket = tmp_path / "kubelet.sock"
     async with kubelet_answering(socket, answer):
         assert await list_holders(socket) is None
@@ -106,7 +106,7 @@ async def test_the_answer_of_a_full_node(tmp_path: Path) -> None:
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:
-    """It asks again, and knows the holders as soon as the kubelet's answer is one."""
+    """It asks again, and knows the holders as soon as the kubelet's answer can be decoded."""
     socket = pod_resources_socket(tmp_path / "device-plugins")
     it = Setup()
     holders = Holders(tmp_path / "device-plugins", it.inventory, it.status, it.history)

@@ -1,4 +1,4 @@
-"""Who holds a device."""
+"""Which container holds a device."""
 
 from hub.kubelet.podresources import list_holders, pod_resources_socket
 from hub.testing.plugin import STUB
@@ -7,7 +7,7 @@ from tests.harness.kubelet import node
 
 
 async def test_every_held_device_has_its_holder() -> None:
-    """A device that a pod holds is there with pod and container; a free one is not, nor one of a removed pod."""
+    """A device that a pod holds has its pod and container; a free one does not, nor does one of a removed pod."""
     async with node() as it:
         await it.plugin(listed=devices(3))
         await it.kubelet.admit("first", {STUB: 1}, namespace="team")
@@ -24,7 +24,7 @@ async def test_every_held_device_has_its_holder() -> None:
 
 
 async def test_holders_are_unknown_without_the_api() -> None:
-    """A kubelet that does not serve the API, or has gone, is no error."""
+    """A kubelet that does not serve the API, or is gone, is not an error."""
     async with node() as it:
         await it.kubelet.stop()
         assert await list_holders(pod_resources_socket(it.plugin_dir)) is None

@@ -18,7 +18,7 @@ from tests.unit.migrating.gpu import Result, answer_of, flatten
 
 
 def build_amd_node(root: Path, facts: Mapping[str, Any]) -> Path:
-    """A node with AMD GPUs, changed as hardware.yaml says; if it says nothing, without their driver."""
+    """Make a node with AMD GPUs, changed as hardware.yaml says; if it says nothing, without their driver."""
     if not facts:
         return root
     tree = AmdTree(root, separator=facts.get("separator", "_"))
@@ -91,12 +91,12 @@ class AmdRun:
         self.excluded = [_name(each.id) for each in found if isinstance(each, Excluded) and each.id.startswith("0000:")]
 
     def named(self, names: Iterable[object]) -> Sequence[Device]:
-        """The devices with these names."""
+        """Return the devices with these names."""
         return [self.devices[str(name)] for name in names]
 
 
 def _name(identifier: str) -> str:
-    """The name of a device in the cases: the place of its card, and that of its partition on the card."""
+    """Return the name of a device in the cases: the place of its card, and that of its partition on the card."""
     gpu, colons, share = identifier.partition("::")
     pci, dash, partition = gpu.partition("-")
     return f"{OAM.index(pci.split(':')[1])}{':' if dash else ''}{partition}{colons}{share}"
@@ -128,7 +128,7 @@ def run_facts(case: Case, root: Path, directory: Path) -> Result:
 
 
 def run_preference(case: Case, root: Path, directory: Path) -> Result:
-    """Return the GPUs that are preferred; with `count`, how many they are."""
+    """Return the preferred GPUs; with `count`, their number."""
     run = AmdRun(case, root, directory)
     request = case.request
     free = request.get("available") or [name for name in run.devices if name not in request.get("used", ())]

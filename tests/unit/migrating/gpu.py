@@ -116,24 +116,24 @@ class GpuRun:
         }
 
     def name(self, identifier: str) -> str:
-        """The name of a device in the cases."""
+        """Return the name of a device in the cases."""
         uuid, colons, replica = identifier.partition("::")
         return f"{self.uuids[uuid]}{colons}{replica}"
 
     def named(self, names: Iterable[str]) -> list[Device]:
-        """The devices with these names."""
+        """Return the devices with these names."""
         by_name = {self.name(device.id): device for device in self.devices}
         return [by_name[name] for name in names]
 
     def plain(self, text: str) -> str:
-        """A text with names instead of UUIDs."""
+        """Return a text with names instead of UUIDs."""
         for uuid, name in self.uuids.items():
             text = text.replace(uuid, f"UUID({name})")
         return text
 
 
 def run_devices(case: Case, node: SimulatedNode, directory: Path) -> Result:
-    """Return the devices by resource, those that are unhealthy, and how many were left out; `exits`, `rejected`."""
+    """Return the devices by resource, the unhealthy ones, and how many were left out; `exits`, `rejected`."""
     try:
         run = GpuRun(case, node, directory)
     except ConfigError:

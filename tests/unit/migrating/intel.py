@@ -62,12 +62,12 @@ class IntelRun:
             self.devices = []
 
     def name(self, device: Device) -> str:
-        """The id of the device in Intel's plugin, such as "card0-1"."""
+        """Return the id of the device in Intel's plugin, such as "card0-1"."""
         pci, _, share = device.id.partition("::")
         return f"{self._cards[pci]}-{share or 0}" if pci in self._cards else pci
 
     def named(self, names: list[str]) -> list[Device]:
-        """The devices with these ids in Intel's plugin, in this order."""
+        """Return the devices with these ids in Intel's plugin, in this order."""
         by_name = {self.name(device): device for device in self.devices}
         return [by_name[name] for name in names]
 

@@ -62,7 +62,7 @@ class RdmaRun:
         self.devices = self._scan()
 
     def _hide(self, name: str) -> None:
-        """In exclusive mode, an RDMA device is in the namespace of the pod, too; its function keeps its driver."""
+        """Put an RDMA device into the pod's namespace, too, as in exclusive mode; its function keeps its driver."""
         function = (self._tree.root / "sys/bus/pci/devices" / self._tree.pci(name)).resolve()
         driver = function.joinpath("driver").readlink()
         self._tree.unbind(name)
@@ -75,11 +75,11 @@ class RdmaRun:
             return []
 
     def name(self, identifier: str) -> str:
-        """The name of a device in the cases: that of the kernel for a PCI address."""
+        """Return the name of a device in the cases, which is the kernel's name for a PCI address."""
         return self._names.get(identifier, identifier)
 
     def plain(self, text: str) -> str:
-        """A text as it is: PCI addresses do not change."""
+        """Return a text unchanged: PCI addresses stay the same."""
         return text
 
 
@@ -112,7 +112,7 @@ def run_members(case: Case, tree: RdmaTree, directory: Path) -> Result:
 
 
 def run_answer(case: Case, tree: RdmaTree, directory: Path) -> Result:
-    """Return what a container gets that requests these devices, or the parts of it that are asked for; `rejected`."""
+    """Return what a container gets that requests these devices, or the requested parts of it; `rejected`."""
     try:
         run = RdmaRun(case, tree, directory)
     except ConfigError:

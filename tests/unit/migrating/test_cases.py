@@ -1,4 +1,4 @@
-"""What other plugins do in a case is what these do; each difference is known, and has a reason."""
+"""These plugins do what the other plugins do in each case; each difference is listed, and has a reason."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -91,7 +91,7 @@ class Nodes:
         self._nodes: dict[str, SimulatedNode] = {}
 
     def get(self, name: str) -> SimulatedNode:
-        """The node with this name in hardware.yaml."""
+        """Return the node with this name in hardware.yaml."""
         if name not in self._nodes:
             root = self._directory / str(len(self._nodes))
             root.mkdir()
@@ -101,7 +101,7 @@ class Nodes:
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
-    """The GPU nodes."""
+    """Make the GPU nodes."""
     return Nodes(tmp_path_factory.mktemp("nodes"))
 
 
@@ -140,7 +140,7 @@ def test_a_case(located: Located, nodes: Nodes, tmp_path: Path, monkeypatch: pyt
 
 
 def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # noqa: ANN401 - see `Case`
-    """Whether a result is what a case expects, and the part of the result that the case is about.
+    """Return whether a result is what a case expects, and the part of the result that the case is about.
 
     A number stands for a list of that length.
 
@@ -162,12 +162,12 @@ def agrees(expected: Any, result: Any, *, whole: bool) -> tuple[bool, Any]:  # n
 
 
 def _is_counted(key: object) -> bool:
-    """Whether a part of a result must be in the case if there is any: resources, and what a container gets."""
+    """Return whether a part of a result must be in the case if there is any: resources, and what a container gets."""
     return "/" in str(key) or key in {"env", "mounts", "devices", "cdi", "annotations", "devinfo"}
 
 
 def test_there_are_enough_cases() -> None:
-    """At least 400, and of each plugin that has users here."""
+    """There are at least 400, and some of each plugin that has users here."""
     assert len(ALL) >= 400
     assert {peer.peer for peer in LOADED.peers.values()} == {
         "NVIDIA k8s-device-plugin",
@@ -181,12 +181,12 @@ def test_there_are_enough_cases() -> None:
 
 
 def test_every_case_has_a_name_of_its_own() -> None:
-    """In its file, so that a failure and a difference for now name one case."""
+    """The name is unique in its file, so that a failure and a temporary difference name one case."""
     assert [name for name, count in Counter((each.file, each.case.case) for each in ALL).items() if count > 1] == []
 
 
 def test_every_difference_has_a_reason() -> None:
-    """A result, and why; for now, the case exists."""
+    """It has a result and a reason; for a temporary one, the case exists."""
     for each in ALL:
         assert (each.case.ours is None) == (not each.case.because), str(each)
     listed = {(file, case) for file, cases in LOADED.not_yet.items() for case in cases}
@@ -194,7 +194,7 @@ def test_every_difference_has_a_reason() -> None:
 
 
 def test_all_hardware_is_used() -> None:
-    """No node is left over."""
+    """Each node is used in a case."""
     hardware = LOADED.hardware
     assert {*hardware.gpu, *hardware.rdma, *hardware.amd, *hardware.intel, *hardware.generic} - {
         each.hardware for each in ALL

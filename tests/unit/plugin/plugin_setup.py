@@ -27,13 +27,13 @@ class CountingStore(HealthStore):
     evaluations = 0
 
     def health_of(self, resource: str, device: Device) -> DeviceHealth:
-        """Evaluate it, as ever."""
+        """Evaluate it, as usual."""
         self.evaluations += 1
         return super().health_of(resource, device)
 
 
 class Setup:
-    """An inventory and what it stands on."""
+    """An inventory and what it depends on."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Which containers used which devices, and for how long: in process, with a clock of its own."""
+"""Which containers used which devices, and for how long, tested in this process with a clock of its own."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from hub.plugin.history import KEPT, MAX_CHANGES, MAX_GAP, MAX_REASON, MAX_SUMS,
 from tests.unit.plugin.plugin_setup import FAILED, STUB, Setup
 
 START = int(time.time())
-"""Not an arbitrary time: the file system knows the real one."""
+"""Not an arbitrary time: the file system has the real one."""
 
 PERIOD = 30
 
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Process:
-    """A plugin process on a node, as far as its history is concerned."""
+    """A plugin process on a node, with the parts that its history needs."""
 
     def __init__(self, path: Path, clock: Clock, *devices: Device) -> None:
         self.it = Setup()
@@ -43,7 +43,7 @@ class Process:
             self.it.scan(*devices)
 
     def seconds(self) -> dict[tuple[str, str], float]:
-        """The seconds that it publishes, by resource and namespace."""
+        """Return the seconds that it publishes, by resource and namespace."""
         (metric,) = (each for each in self.it.metrics.metrics() if each.name == "dphub_device_held_seconds_total")
         values = {(each.labels["resource"], each.labels["namespace"]): each.value for each in metric.samples}
         return {labels: value for labels, value in values.items() if isinstance(value, float)}
@@ -51,13 +51,13 @@ class Process:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The file of the history."""
+    """Return the path of the file of the history."""
     return tmp_path / "stub.history.json"
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock of the node."""
+    """Make the clock of the node."""
     return Clock()
 
 
@@ -80,12 +80,12 @@ def _text(path: Path) -> str | None:
 
 
 def _version(path: Path) -> tuple[int, float]:
-    """The inode, and the modification time."""
+    """Return the inode and the modification time."""
     return path.stat().st_ino, path.stat().st_mtime
 
 
 async def test_who_had_a_device_from_when_to_when(path: Path, clock: Clock) -> None:
-    """By the times of the kubelet's answers; devices of other plugins are theirs."""
+    """The times are those of the kubelet's answers; devices of other plugins are not recorded."""
     process = Process(path, clock, Device("a", physical="card"), Device("b"))
     process.history.update({**_held(a="ns/one/main"), ("other.com/x", "a"): "ns/one/main"})
     clock.now += PERIOD
@@ -100,7 +100,7 @@ async def test_who_had_a_device_from_when_to_when(path: Path, clock: Clock) -> N
 
 
 async def test_seconds_are_counted_by_namespace(path: Path, clock: Clock) -> None:
-    """Each device counts, and each share of one, while it is in use and afterwards."""
+    """Each device counts, and each share of one, while it is in use; the sum stays afterwards."""
     process = Process(path, clock, Device("a"), Device("b"), Device("c"))
     process.history.update(_held(a="red/one/main", b="red/two/main", c="blue/one/main"))
     assert process.seconds() == {(STUB, "red"): 0, (STUB, "blue"): 0}
@@ -113,7 +113,7 @@ async def test_seconds_are_counted_by_namespace(path: Path, clock: Clock) -> Non
 
 
 async def test_a_restart_continues(path: Path, clock: Clock) -> None:
-    """The next process knows since when a container has a device, and goes on counting."""
+    """The next process knows since when a container has a device, and continues counting."""
     Process(path, clock, Device("a")).history.update(_held(a="ns/one/main"))
     clock.now += 1000
     process = Process(path, clock, Device("a"))
@@ -123,7 +123,7 @@ async def test_a_restart_continues(path: Path, clock: Clock) -> None:
 
 
 async def test_a_container_that_ended_while_no_plugin_ran(path: Path, clock: Clock) -> None:
-    """It counts up to the last answer that had it, and not for the time in which there was no answer."""
+    """It counts up to the last answer that had it, and not for the time without answers."""
     before = Process(path, clock, Device("a"))
     for _ in range(3):
         before.history.update(_held(a="ns/one/main"))
@@ -150,9 +150,9 @@ async def test_devices_that_are_not_known_yet(path: Path, clock: Clock, *, faile
 
 
 async def test_seconds_never_fall(path: Path, clock: Clock) -> None:
-    """Whatever containers do, wherever the process is killed, and if the clock is set back while it runs.
+    """This holds whatever containers do, wherever the process is killed, and even if the clock is set back.
 
-    Prometheus takes a counter that falls for one that began again, and would count everything twice.
+    Prometheus interprets a counter that falls as one that restarted, and would count everything twice.
     """
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     print(f"seed {seed}")  # noqa: T201 - so that a failure can be repeated
@@ -175,7 +175,7 @@ async def test_seconds_never_fall(path: Path, clock: Clock) -> None:
 
 
 async def test_health_while_it_is_in_use(path: Path, clock: Clock) -> None:
-    """What happened to the device, when and why, also if its container had it from before."""
+    """It has what happened to the device, when and why, even if its container had it before."""
     process = Process(path, clock, Device("a"), Device("b", unhealthy="no link"))
     process.history.update(_held(a="ns/one/main", b="ns/one/main"))
     clock.now += 5
@@ -215,7 +215,7 @@ async def test_the_history_is_bounded(path: Path, clock: Clock) -> None:
     "content", ["{nonsense", '{"allocations": [{"resource": 1}]}', '{"ended": [{"seconds": 1.5}]}']
 )
 async def test_a_file_that_cannot_be_read_affects_only_the_history(path: Path, clock: Clock, content: str) -> None:
-    """It is put aside, the log says why, and a new history begins."""
+    """It is put aside, the log gives the reason, and a new history begins; nothing else is affected."""
     _write(path, content)
     process = Process(path, clock, Device("a"))
     with capture_logs() as log:
@@ -246,7 +246,7 @@ async def test_only_the_owner_keeps_it(path: Path, clock: Clock) -> None:
 
 
 async def test_a_clock_that_was_set_back(path: Path, clock: Clock) -> None:
-    """After a restart, what was published stays, since Prometheus would count a smaller number again; and it grows."""
+    """After a restart, the published value stays, since Prometheus would count a smaller one again; then it grows."""
     process = Process(path, clock, Device("a"))
     process.history.update(_held(a="ns/one/main"))
     clock.now += 9000
@@ -263,7 +263,7 @@ async def test_a_clock_that_was_set_back(path: Path, clock: Clock) -> None:
 
 
 async def test_an_answer_without_a_change_writes_nothing(path: Path, clock: Clock) -> None:
-    """It sets the time of the file, so that a busy node does not write its history twice a minute."""
+    """It only sets the time of the file, so a busy node does not write its history twice a minute."""
     process = Process(path, clock, Device("a"))
     process.history.update({})
     assert _text(path) is None

@@ -1,4 +1,4 @@
-"""Which container uses which device, as a plugin process knows it, and what it probes: in process."""
+"""Which container uses which device, as a plugin process knows it, and what it probes, tested in this process."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ PATIENCE = 60.0
 
 
 class Kubelet:
-    """What the pod resources API answers."""
+    """A kubelet with the answers of the pod resources API."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> None:
         self.answer: Mapping[tuple[str, str], str] | None = {}
@@ -46,19 +46,19 @@ class Kubelet:
 
 @pytest.fixture
 def plugin_dir(tmp_path: Path) -> Path:
-    """The kubelet's plugin directory."""
+    """Make the kubelet's plugin directory."""
     (tmp_path / "device-plugins").mkdir()
     return tmp_path / "device-plugins"
 
 
 @pytest.fixture
 def kubelet(monkeypatch: pytest.MonkeyPatch, plugin_dir: Path) -> Kubelet:
-    """A kubelet that says what a test wants."""
+    """Make a kubelet that answers as a test needs."""
     return Kubelet(monkeypatch, plugin_dir)
 
 
 async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """Those of all its shares, each once; other plugins' resources do not count."""
+    """They are those of all its shares, each once; other plugins' resources do not count."""
     it = Setup()
     it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
@@ -70,7 +70,7 @@ async def test_a_device_has_its_containers(kubelet: Kubelet, plugin_dir: Path) -
 
 
 async def test_an_answer_before_the_first_scan(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """What the kubelet answered counts as soon as the devices are known: nothing is shown as free that is in use."""
+    """The kubelet's answer counts as soon as the devices are known: nothing in use is shown as free."""
     it = Setup()
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
     kubelet.answer = {(STUB, "a"): "pod"}
@@ -99,7 +99,7 @@ async def test_a_removed_device_is_remembered_while_it_is_used(kubelet: Kubelet,
 
 
 async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """Such as one from before a restart of the plugin; a whole device is no share of another."""
+    """A share from before a restart of the plugin is an example; a whole device is not a share of another."""
     it = Setup()
     it.scan(Device("new", physical="card"), Device("whole"))
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
@@ -111,7 +111,7 @@ async def test_a_device_that_was_never_seen_may_be_a_share_of_any(kubelet: Kubel
 
 
 async def test_without_an_answer_nothing_is_known(kubelet: Kubelet, plugin_dir: Path) -> None:
-    """And nothing is forgotten."""
+    """Nothing is forgotten, either."""
     it = Setup()
     it.scan(Device("old", physical="card"))
     holders = Holders(plugin_dir, it.inventory, it.status, it.history)
@@ -169,7 +169,7 @@ class _Resettable(Plugin):
 
 
 async def test_an_error_does_not_end_the_probes(plugin_dir: Path) -> None:
-    """It is logged once, and the next round comes."""
+    """It is logged once, and the next round takes place."""
     it = Setup(_FailingStore)
     store = it.store
     assert isinstance(store, _FailingStore)

@@ -1,4 +1,4 @@
-"""Which hub's plugin owns the devices: the roles of a process in a rolling upgrade, in process."""
+"""Which hub's plugin owns the devices: the roles of a process in a rolling upgrade, tested in this process."""
 
 import asyncio
 import socket
@@ -37,7 +37,7 @@ FOUND = Scan({"example.com/stub": ScannedDevices.of([Device("a")])})
 
 @contextmanager
 def serving(run_dir: RunDir) -> Iterator[None]:
-    """The plugin of a hub serves."""
+    """Let the plugin of a hub serve."""
     lock = instances.ServingLock(run_dir, PLUGIN)
     assert lock.acquire()
     yield
@@ -45,7 +45,7 @@ def serving(run_dir: RunDir) -> Iterator[None]:
 
 
 class Upgrade:
-    """Three hubs on one node, in the order of their start; the process in the middle is ours."""
+    """Three hubs on one node, in the order of their start; the process in the middle is the tested one."""
 
     def __init__(self, path: Path) -> None:
         (path / NODE_DIR).mkdir()
@@ -56,18 +56,18 @@ class Upgrade:
         self.ownership = Ownership(self.ours, PLUGIN, path)
 
     def store(self) -> HealthStore:
-        """The health of the devices, as our process sees it."""
+        """Return the health of the devices, as the tested process sees it."""
         return HealthStore(self.ours.health(PLUGIN), RecoveryPolicy(), self.ownership)
 
     def role(self) -> Role:
-        """The role after another look."""
+        """Return the role after another check."""
         self.ownership.refresh()
         return self.ownership.role
 
 
 @pytest.fixture
 def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
-    """Three hubs that run; no plugin serves yet."""
+    """Make three running hubs, whose plugins do not serve yet."""
     it = Upgrade(tmp_path)
     with it.running:
         for hub in it.hubs:
@@ -76,7 +76,7 @@ def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
 
 
 def test_a_process_is_in_standby_until_it_serves(upgrade: Upgrade) -> None:
-    """Whichever other hubs there are; then it is active, for the newer hub's plugin does not serve."""
+    """This holds whichever other hubs there are; then it is active if the newer hub's plugin does not serve."""
     assert upgrade.role() is Role.STANDBY
     with serving(upgrade.first):
         assert upgrade.role() is Role.STANDBY
@@ -88,7 +88,7 @@ def test_a_process_is_in_standby_until_it_serves(upgrade: Upgrade) -> None:
 
 
 def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
-    """The log says so, once; and says when that hub is gone, from which moment the process is active again."""
+    """The log says so once, and also when that hub has exited, which makes the process active again."""
     upgrade.ownership.acquire()
     with capture_logs() as log:
         with serving(upgrade.third):
@@ -103,7 +103,7 @@ def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
 
 
 def test_a_process_that_leaves_no_longer_counts(upgrade: Upgrade) -> None:
-    """An older hub's plugin is active from then on, although the process still runs."""
+    """An older hub's plugin is active from then on, although the process is still running."""
     upgrade.ownership.acquire()
     newer = Ownership(upgrade.third, PLUGIN, upgrade.third.path)
     newer.acquire()
@@ -115,7 +115,7 @@ def test_a_process_that_leaves_no_longer_counts(upgrade: Upgrade) -> None:
 
 
 async def test_it_is_woken_when_another_one_leaves(upgrade: Upgrade) -> None:
-    """At once, and not only at its next look."""
+    """It notices at once, before its next check."""
     newer = Ownership(upgrade.third, PLUGIN, upgrade.third.path)
     newer.acquire()
     async with asyncio.timeout(WAIT_SECONDS), aclosing(upgrade.ownership.changes()) as changes:
@@ -130,7 +130,7 @@ RESOURCE = "example.com/stub"
 
 @pytest.fixture
 def socket_of_third(upgrade: Upgrade) -> Iterator[socket.socket]:
-    """The third hub listens on the socket of the resource."""
+    """Let the third hub listen on the socket of the resource."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(upgrade.third.path / socket_name(RESOURCE, "third", upgrade.third.path)))
         listening.listen()
@@ -139,7 +139,7 @@ def socket_of_third(upgrade: Upgrade) -> Iterator[socket.socket]:
 
 @pytest.mark.usefixtures("socket_of_third")
 def test_a_hub_that_serves_the_resource_can_take_it_over(upgrade: Upgrade) -> None:
-    """As long as its plugin holds its lock; what has the socket but no lock is about to exit."""
+    """It can as long as its plugin holds its lock; a plugin with the socket but without the lock is about to exit."""
     upgrade.ownership.acquire()
     with serving(upgrade.third):
         assert upgrade.role() is Role.SUPERSEDED
@@ -161,7 +161,7 @@ def test_a_newer_hub_that_starts_the_plugin_can_take_over(
     run: RunState | None,
     can: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """Also one that has not written a report yet; an older one whose plugin does not serve is not awaited."""
+    """It need not have written a report yet; an older one whose plugin does not serve is not awaited."""
     upgrade.ownership.acquire()
     if run:
         _write_report(upgrade.third, run)
@@ -174,7 +174,7 @@ def test_a_newer_plugin_that_waits_for_our_end_is_not_awaited(
     upgrade: Upgrade,
     standby: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """It is in standby with a fault: it serves only when no older hub does."""
+    """It is in standby with a fault, and serves only when no older hub does."""
     upgrade.ownership.acquire()
     _write_report(upgrade.third, RunState.RUNNING)
     replace_file(upgrade.third.report(PLUGIN), PluginReport(PLUGIN, pid=7, standby=standby))
@@ -183,7 +183,7 @@ def test_a_newer_plugin_that_waits_for_our_end_is_not_awaited(
 
 
 def test_a_newer_hub_without_the_plugin_is_not_awaited(upgrade: Upgrade) -> None:
-    """Its configuration has no such section."""
+    """Its configuration has no such section, so it will not serve."""
     upgrade.ownership.acquire()
     _write_report(upgrade.third, RunState.RUNNING, plugin="another")
     upgrade.ownership.refresh()
@@ -206,7 +206,7 @@ def test_a_plugin_started_by_hand_is_alone(tmp_path: Path) -> None:
 
 
 async def test_only_the_owner_writes_health(upgrade: Upgrade) -> None:
-    """A process in standby, or one that is superseded, leaves the file as it is."""
+    """A process in standby, or one that is superseded, does not change the file."""
     store = upgrade.store()
     path = upgrade.ours.health(PLUGIN)
     store.set_admin_fault("a", CORDON, "in standby")
@@ -220,7 +220,7 @@ async def test_only_the_owner_writes_health(upgrade: Upgrade) -> None:
 
 
 async def test_the_owner_begins_with_what_the_one_before_it_has_written(upgrade: Upgrade) -> None:
-    """At its first scan, and when a newer hub has gone, before it writes anything itself."""
+    """It reads that at its first scan, and when a newer hub has exited, before it writes anything itself."""
     store = upgrade.store()
     older = HealthStore(upgrade.first.health(PLUGIN), RecoveryPolicy(), _active(upgrade.first))
     older.set_admin_fault("a", CORDON, "by the older hub")
@@ -230,14 +230,14 @@ async def test_the_owner_begins_with_what_the_one_before_it_has_written(upgrade:
     with serving(upgrade.third):
         assert store.refresh_role() is Role.SUPERSEDED
         older.set_admin_fault("a", CORDON, "by the newer hub")
-    # No look at the other hubs between its end and this.
+    # There is no check of the other hubs between its end and this.
     store.save()
     assert store.reasons(["a"]) == "by the newer hub"
     assert b"by the newer hub" in upgrade.ours.health(PLUGIN).read_bytes()
 
 
 def _active(run_dir: RunDir) -> Ownership:
-    """The ownership of a process that knows of no other hub."""
+    """Return the ownership of a process that knows of no other hub."""
     ownership = Ownership(None, PLUGIN, run_dir.path)
     ownership.acquire()
     return ownership
@@ -248,7 +248,7 @@ async def test_a_scan_that_fails_leaves_the_devices_to_an_older_hub(
     upgrade: Upgrade,
     has_older: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """It serves the plugin while this process cannot; without one, this process serves what it knows."""
+    """That hub serves the plugin while this process cannot; without one, this process serves what it knows."""
     inventory = Inventory(
         Plugin,
         upgrade.store(),

@@ -42,7 +42,7 @@ INVALID: dict[str, Mistake] = {
 
 
 def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -> None:
-    """It fails where the node's files are below another root, and the way to read it is said."""
+    """It fails where the node's files are below another root, and the message says how to read it."""
     file = written(
         tmp_path, f"{RESOURCE}    def devices(self):\n        return open('/sys/model').readlines()  # HERE\n"
     )
@@ -56,9 +56,9 @@ def test_a_path_of_the_node_that_is_read_as_one_of_the_process(tmp_path: Path) -
 
 @pytest.mark.parametrize(("offer", "words"), INVALID.values(), ids=INVALID)
 def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None:
-    """It alone is left out; what was expected is said, with the place of the method.
+    """Only that device is left out; the message says what was expected, with the place of the method.
 
-    What log and status say of such a device is the same, see test_lists.py.
+    The log and the status say the same about such a device, see test_lists.py.
     """
     file = written(tmp_path, f"{RESOURCE}    def devices(self):  # HERE\n        return [{offer}, Device('good')]\n")
     report = checked(file, scan=True)
@@ -67,7 +67,7 @@ def test_a_device_of_wrong_types(tmp_path: Path, offer: str, words: str) -> None
 
 
 def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> None:
-    """The warning says what the node calls it."""
+    """The warning has the file's path on the node."""
     (tmp_path / "host/dev").mkdir(parents=True)
     (tmp_path / "host/dev/x0").touch()
     code = "def devices(self):\n        yield Device('a', nodes=[DeviceNode(self.host.path('/dev/x0'))])\n"
@@ -81,7 +81,7 @@ def test_a_device_file_named_by_where_the_process_finds_it(tmp_path: Path) -> No
 
 
 def test_what_is_wrong_with_devices_that_can_be_used(tmp_path: Path) -> None:
-    """One warning for all devices with the same defect; the shares of a device are one."""
+    """All devices with the same defect have one warning; the shares of a device count as one."""
     code = (
         "def devices(self):\n"
         "        slow = [Device(f'a{n}', physical='a', warning='a slow link') for n in range(2)]\n"
@@ -93,7 +93,7 @@ def test_what_is_wrong_with_devices_that_can_be_used(tmp_path: Path) -> None:
 
 
 def test_settings_that_match_nothing(tmp_path: Path) -> None:
-    """They are in the result of a scan, and no mistake."""
+    """They are in the result of a scan, and are not mistakes."""
     code = f"def devices(self):\n        yield Unmatched('no x', '{STUB}')\n        raise NoDevices('none')\n"
     report = checked(written(tmp_path, f"{RESOURCE}    {code}"), scan=True)
     assert (report.problems, [str(each) for each in report.unmatched]) == ((), [f"{STUB}: no x"])
@@ -101,7 +101,7 @@ def test_settings_that_match_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_notes_on_the_settings(tmp_path: Path, *, scan: bool) -> None:
-    """What a plugin says of its settings is a warning, and no problem."""
+    """What a plugin reports about its settings is a warning, not a problem."""
     code = "    notes = ['x is ignored']\n    def devices(self):\n        yield Device('a')\n"
     report = checked(written(tmp_path, f"{RESOURCE}{code}"), scan=scan)
     assert (report.problems, report.warnings) == ((), ("x is ignored",))
@@ -132,7 +132,7 @@ def __dir__():
 @pytest.mark.parametrize("name", ["P", "Q"])
 @pytest.mark.parametrize(("code", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_class_that_is_imported_only_when_it_is_looked_up(tmp_path: Path, code: str, words: str, name: str) -> None:
-    """An error in its module is a mistake of the plugin, with its place, also where another class is named."""
+    """An error in its module is a mistake of the plugin, with its place, even if another class is named."""
     # Python can import it from then on, so no two have the same name.
     part = tmp_path / f"part_of_{tmp_path.name}.py"
     part.write_text(f"\n{code}\n")
@@ -149,7 +149,7 @@ HARDWARE: dict[str, Mistake] = {
 
 @pytest.mark.parametrize(("code", "words"), HARDWARE.values(), ids=HARDWARE)
 def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -> None:
-    """It is a mistake of the plugin."""
+    """This is a mistake of the plugin."""
     file = written(tmp_path, f"{RESOURCE}    def devices(self): ...\n    def hardware(self):\n        {code}\n")
     report = find_hardware(f"{file}:P", Host(), shipped_only=False)
     (problem,) = report.problems
@@ -158,7 +158,7 @@ def test_hardware_that_cannot_be_listed(tmp_path: Path, code: str, words: str) -
 
 
 def test_labels_that_a_node_cannot_have(tmp_path: Path) -> None:
-    """A warning, because the devices can be used: it names the label and what was expected, or the error."""
+    """They are a warning, as the devices can be used: it has the label and what was expected, or the error."""
     devices = f"{RESOURCE}    def devices(self):\n        return [Device('a')]\n"
     for body, words in (
         ("return {'model': len(devices)}", "'model': 1: expected strings by name"),

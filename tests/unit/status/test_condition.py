@@ -1,4 +1,4 @@
-"""What a plugin is, in a word and a reason."""
+"""The condition of a plugin, in a word and a reason."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from hub.status.condition import condition_of
 
 HUB = HubReport("1", 1, 1.0, "dphub", "/circus.ini", "/plugins", "/")
 SILENT = PluginReport("stub", 2, 1.0)
-"""A plugin that has not looked for its devices yet."""
+"""A plugin that has not scanned for its devices yet."""
 
 
 def _process(last: str = "", **more: object) -> ProcessReport:
@@ -27,7 +27,7 @@ def test_a_plugin_that_starts_again() -> None:
 
 
 def test_a_plugin_that_hangs_before_its_first_report() -> None:
-    """It is unresponsive as any other."""
+    """It is unresponsive, like any other plugin that hangs."""
     why = "it did not start serving within 60 s"
     assert condition_of(HUB, _process(unresponsive=why), None) == (Condition.UNRESPONSIVE, why)
 
@@ -39,7 +39,7 @@ def test_another_program() -> None:
 
 
 def test_a_plugin_that_keeps_containers_from_their_devices() -> None:
-    """It is failing, for every reason at once; a worse condition comes first."""
+    """It is failing, and all reasons are given at once; a worse condition comes first."""
     registered = ResourceStatus("a.com/x", "", RegistrationStatus.REGISTERED, 0, failing="the last 3 failed: no idea")
     report = PluginReport("stub", 2, scanned=True, resources=(registered,), reset_fault="no module")
     words = "a.com/x: the last 3 failed: no idea; no module"

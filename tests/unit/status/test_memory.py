@@ -33,7 +33,7 @@ def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def test_a_process_whose_memory_cannot_be_read(hang: threading.Event) -> None:
-    """It costs a moment once, and then nothing; other processes are not affected, and it is asked again later."""
+    """It delays one request briefly, and then none; other processes are not affected, and it is tried again later."""
     found = Memory()
     begin = time.monotonic()
     assert [found.of(HANGS) for _ in range(50)] == [None] * 50
@@ -52,7 +52,7 @@ def _eventually(found: Memory, pid: int) -> int | None:
 
 
 def test_many_processes_whose_memory_cannot_be_read(monkeypatch: pytest.MonkeyPatch, hang: threading.Event) -> None:
-    """They keep a limited number of threads waiting, and a plugin that hangs again and again does not use them up."""
+    """Only a limited number of threads waits for them, which a plugin that hangs again and again does not use up."""
     monkeypatch.setattr(memory, "PATIENCE", 0.01)
     monkeypatch.setattr(memory, "proportional_set_size", lambda _pid: hang.wait(WAIT_SECONDS))
     before = threading.active_count()
@@ -64,12 +64,12 @@ def test_many_processes_whose_memory_cannot_be_read(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("pid", [0, -1, HANGS, 2**70])
 def test_a_number_that_no_process_has(pid: int) -> None:
-    """It may come from a file that any plugin can write."""
+    """The number may come from a file that any plugin can write."""
     assert Memory().of(pid) is None
 
 
 def test_a_value_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon, but not for each request."""
+    """This happens soon, but not for each request."""
     values = iter(range(1, 100))
     monkeypatch.setattr(memory, "proportional_set_size", lambda _pid: next(values))
     monkeypatch.setattr(memory, "LIFETIME", 60)

@@ -1,4 +1,4 @@
-"""The metrics of a node, from its status: in process."""
+"""The metrics of a node, made from its status in this process."""
 
 from collections.abc import Mapping
 
@@ -49,7 +49,7 @@ def _labels(device: str, physical: str, namespace: str, pod: str) -> dict[str, s
 
 
 def test_each_device_in_use_has_its_container() -> None:
-    """One series for each, healthy or not, and also for one that was removed; none for a device that is free."""
+    """Each has one series, healthy or not, even if it was removed; a free device has none."""
     assert _held(_node(Condition.REGISTERED, *DEVICES, removed={"GPU-9": "team-a/old/main"})) == [
         (_labels("GPU-1::0", "GPU-1", "team-a", "trainer"), 1),
         (_labels("card-2", "card-2", "team-b", 'odd"name'), 1),
@@ -58,13 +58,13 @@ def test_each_device_in_use_has_its_container() -> None:
 
 
 def test_an_older_hub_reports_none() -> None:
-    """During an upgrade each device has one series, so that it can be joined."""
+    """During an upgrade only the newer hub reports each device, so there is one series that can be joined."""
     assert _held(_node(Condition.SUPERSEDED, *DEVICES, removed={})) == []
 
 
 @pytest.mark.parametrize("holder", ["pod", "a/b", "a/b/c/d", "/"])
 def test_a_holder_of_any_form(holder: str) -> None:
-    """What no kubelet reports is in the labels as far as it goes."""
+    """A holder in a form that no kubelet reports is in the labels as far as possible."""
     ((labels, value),) = _held(_node(Condition.REGISTERED, DeviceStatus("x", healthy=True, holder=holder), removed={}))
     assert "/".join(labels.get(name, "") for name in ("namespace", "pod", "container")).rstrip("/") == holder.rstrip(
         "/"

@@ -103,14 +103,14 @@ def _integers(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.IntType]:
     "kind", [InstanceReport, PluginReport, HeartbeatReport, CheckReport, HealthRecord, AllocationHistory]
 )
 def test_an_integer_has_a_limit(kind: type) -> None:
-    """In each report: one with more digits than any number needs would otherwise be an error wherever it is used."""
+    """This holds in each report: a number with too many digits would otherwise be an error wherever it is used."""
     integers = list(_integers(msgspec.inspect.type_info(kind)))
     assert integers
     assert all((each.ge, each.le) == (-(2**63), 2**63 - 1) for each in integers)
 
 
 def test_a_hubs_report_with_an_enormous_integer(tmp_path: Path) -> None:
-    """It is an error that the readers of reports know."""
+    """It is an error that the readers of reports handle."""
     run_dir = _run_dir(tmp_path)
     report = run_dir.hub_report.read_bytes().replace(f'"pid":{PID}'.encode(), b'"pid":' + ENORMOUS)
     with pytest.raises(UnreadableError, match="Expected `int`"):
@@ -119,7 +119,7 @@ def test_a_hubs_report_with_an_enormous_integer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["bad.json", "bad.heartbeat", "heartbeat"])
 def test_a_link_in_a_circle_affects_only_one_plugin(tmp_path: Path, suffix: str) -> None:
-    """Whatever file of the run directory it replaces: the rest of the status is shown."""
+    """Whatever file of the run directory it replaces, the rest of the status is shown."""
     run_dir = _run_dir(tmp_path)
     link = tmp_path / f"dphub.{suffix}"
     link.symlink_to(link.name)
@@ -129,14 +129,14 @@ def test_a_link_in_a_circle_affects_only_one_plugin(tmp_path: Path, suffix: str)
 
 @pytest.mark.parametrize(("name", "problem"), [("x" * 1000, "File name too long"), ("a\0b", "null byte")])
 def test_a_plugin_whose_files_cannot_exist_affects_no_other(tmp_path: Path, name: str, problem: str) -> None:
-    """No file has such a name; the rest of the status is shown."""
+    """No file can have such a name, and the rest of the status is shown."""
     status = Reader(_run_dir(tmp_path, name)).status(running=True)
     assert [plugin.name for plugin in status.plugins] == [name]
     assert any(problem in each.message for each in status.problems)
 
 
 def test_notes_on_the_settings(tmp_path: Path) -> None:
-    """They are shown, and are nothing that has to be fixed."""
+    """They are shown, and need not be fixed."""
     run_dir = _run_dir(tmp_path, "gpu")
     report = PluginReport("gpu", PID, 1.0, scanned=True, notes=("x is ignored",))
     run_dir.report("gpu").write_bytes(msgspec.json.encode(report))

@@ -1,4 +1,4 @@
-"""What scripts get to know about a node."""
+"""What scripts learn about a node."""
 
 from pathlib import Path
 
@@ -60,13 +60,13 @@ def _lines(*plugins: PluginStatus) -> list[str]:
 
 
 def test_a_node_without_problems() -> None:
-    """Each plugin's devices have a line, and all plugins together."""
+    """Each plugin's devices have a line, and all plugins together have one."""
     healthy = DeviceStatus("GPU-0", healthy=True)
     assert _lines(_plugin(healthy), _plugin(name="ib")) == ["plugins ok", "devices/gpu ok", "devices/ib ok"]
 
 
 def test_a_device_that_cannot_be_used() -> None:
-    """Its line has the reason, and nothing else; a cordoned device is no problem."""
+    """Its line has the reason, and nothing else; a cordoned device is not a problem."""
     broken = f"devices/gpu problem 1 of 2 {GPU} devices is unhealthy (GPU-1): XID 79"
     assert _lines(_plugin(BROKEN, CORDONED)) == ["plugins ok", broken]
     assert _lines(_plugin(CORDONED)) == ["plugins ok", "devices/gpu ok"]
@@ -93,7 +93,7 @@ def test_a_device_that_cannot_be_used() -> None:
     ],
 )
 def test_each_condition_of_a_plugin(condition: Condition, state: str, devices: list[str]) -> None:
-    """A plugin that starts has an unknown state, one that failed is a problem, as it is for `/readyz`."""
+    """A plugin that starts has an unknown state; one that failed is a problem, as it is for `/readyz`."""
     plugins, *others = _lines(_plugin(condition=condition, message="a reason"))
     reason = "" if state == "ok" else f" gpu: {condition}: a reason"
     assert plugins == f"plugins {state}{reason}"
@@ -101,7 +101,7 @@ def test_each_condition_of_a_plugin(condition: Condition, state: str, devices: l
 
 
 def test_a_driver_that_is_missing_by_fault() -> None:
-    """It is a problem of the plugin, and the devices are unknown, also those of a plugin in standby."""
+    """It is a problem of the plugin, and the devices are unknown, including those of a plugin in standby."""
     lines = _lines(_plugin(condition=Condition.NO_RESOURCES, message="no library", reason="no library", fault=True))
     assert lines == [
         "plugins problem gpu: no resources: no library",
@@ -117,7 +117,7 @@ def test_several_plugins_that_fail() -> None:
 
 
 def test_what_happens_once() -> None:
-    """Its line has its time: a crash, a container that got no device, a reset that failed. Intended exits have none."""
+    """A crash, a container that got no device or a failed reset has a line with its time; intended exits have none."""
     plugin = _plugin(
         last_exit=LastExit(1, 1000.4, "killed by SIGSEGV", -11),
         rejection=Rejection("GPU-1 is unhealthy", 2000.0, 3),

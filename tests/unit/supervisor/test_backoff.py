@@ -6,23 +6,23 @@ from hub.supervisor.backoff import HEALTHY_SECONDS, BackOff
 
 
 class Clock:
-    """Time that passes when a test says so."""
+    """Time that passes when a test lets it pass."""
 
     now = 1000.0
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Return the seconds."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands still."""
+    """Make a clock that does not run by itself."""
     return Clock()
 
 
 def crash(backoff: BackOff, clock: Clock, ran: float) -> float:
-    """Let a process run for some seconds and crash; the delay until the next."""
+    """Let a process run for some seconds and crash; return the delay until the next start."""
     backoff.started()
     clock.now += ran
     return backoff.crashed()
@@ -35,7 +35,7 @@ def test_delays_double_up_to_half_a_minute(clock: Clock) -> None:
 
 
 def test_very_many_crashes_still_wait_half_a_minute(clock: Clock) -> None:
-    """A plugin that crashed for weeks is as good as one that crashed for an hour."""
+    """A plugin that crashed for weeks waits as long as one that crashed for an hour."""
     backoff = BackOff(clock)
     assert {crash(backoff, clock, ran=0) for _ in range(3000)} == {0, 1, 2, 4, 8, 16, 30}
 
@@ -50,7 +50,7 @@ def test_a_healthy_minute_forgets(clock: Clock, ran: float, delay: float) -> Non
 
 
 def test_waiting_is_not_health(clock: Clock) -> None:
-    """A minute in which no process ran, because it could not be started, forgets nothing."""
+    """A minute in which no process ran, because it could not be started, does not reset the count."""
     backoff = BackOff(clock)
     crash(backoff, clock, ran=1)
     clock.now += 1000
@@ -60,7 +60,7 @@ def test_waiting_is_not_health(clock: Clock) -> None:
 
 
 def test_reset_forgets(clock: Clock) -> None:
-    """After an administrator's restart the first crash waits for nothing."""
+    """After an administrator's restart the first crash causes no delay."""
     backoff = BackOff(clock)
     for _ in range(5):
         crash(backoff, clock, ran=1)

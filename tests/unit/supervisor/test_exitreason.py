@@ -1,4 +1,4 @@
-"""Why a plugin process ended, as far as it said so itself."""
+"""Why a plugin process ended, as far as it logged the reason."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from hub.supervisor.exitreason import LONGEST, last_error
 
 
 def _write(log: Path, *events: dict[str, str | float]) -> None:
-    """Each event is so many seconds old, and an error where nothing else is said."""
+    """Write events of this age in seconds, each an error unless it has another level."""
     lines = []
     for event in events:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - float(event.pop("age", 0))))
@@ -17,7 +17,7 @@ def _write(log: Path, *events: dict[str, str | float]) -> None:
 
 
 def test_the_latest_error_counts(tmp_path: Path) -> None:
-    """Whatever was logged after it; of an exception the line that names it."""
+    """It counts whatever was logged after it; of an exception, the line that names it is used."""
     log = tmp_path / "log"
     traceback = "Traceback (most recent call last):\n  File x, line 1\nValueError: no such thing\n"
     _write(log, {"reason": "another"}, {"event": "plugin crashed", "exception": traceback}, {"level": "info"})
@@ -27,14 +27,14 @@ def test_the_latest_error_counts(tmp_path: Path) -> None:
 
 
 def test_what_was_long_ago_was_something_else(tmp_path: Path) -> None:
-    """A crash is not blamed on an error of the process before, or of hours ago."""
+    """A crash is not explained by an error of the process before, or of hours ago."""
     log = tmp_path / "log"
     _write(log, {"reason": "old", "age": 60}, {"level": "warning", "reason": "a warning"})
     assert last_error(log, time.time() - 10) == ""
 
 
 def test_files_that_are_odd(tmp_path: Path) -> None:
-    """Without a file, with lines that were cut off, and with a reason without end."""
+    """A missing file, lines that were cut off, and an endless reason are handled."""
     log = tmp_path / "log"
     assert last_error(log, 0) == ""
     _write(log, {"reason": "x" * 100_000})
@@ -46,7 +46,7 @@ def test_files_that_are_odd(tmp_path: Path) -> None:
 
 
 def test_a_date_that_is_no_time(tmp_path: Path) -> None:
-    """A line whose date names no time zone is skipped, like every line that no plugin of the hub writes."""
+    """A line whose date names no time zone is skipped, as is every line that no plugin of the hub has written."""
     log = tmp_path / "log"
     _write(log, {"reason": "the cause"}, {"timestamp": "0001-01-01T00:00:00"})
     assert last_error(log, time.time() - 5) == "the cause"

@@ -1,4 +1,4 @@
-"""The hub notices a kubelet that is dead and has left its socket behind."""
+"""The hub notices a kubelet that has crashed and left its socket behind."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ class Heard:
         self._changed = asyncio.Event()
 
     async def follow(self, watch: KubeletWatch) -> None:
-        """Note all that happens."""
+        """Note all events."""
         async for event in watch:
             self.events.append(event)
             self._changed.set()
@@ -41,14 +41,14 @@ class Heard:
 
 @pytest.fixture
 def plugin_dir(directory: Path) -> Path:
-    """An existing plugin directory."""
+    """Make an existing plugin directory."""
     path = directory / "plugins"
     path.mkdir()
     return path
 
 
 def listening(plugin_dir: Path) -> socket.socket:
-    """A kubelet that starts."""
+    """Make a kubelet that starts."""
     path = plugin_dir / KUBELET_SOCKET
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX)
@@ -59,7 +59,7 @@ def listening(plugin_dir: Path) -> socket.socket:
 
 @asynccontextmanager
 async def watching(plugin_dir: Path, look: float = LOOK) -> AsyncIterator[Heard]:
-    """A running watch."""
+    """Run a watch."""
     heard = Heard()
     with KubeletWatch(plugin_dir, interval=look) as watch:
         task = asyncio.create_task(heard.follow(watch))
@@ -83,7 +83,7 @@ async def test_a_socket_without_an_answer(plugin_dir: Path) -> None:
 
 
 async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
-    """Then there is no kubelet, and its socket does not count as unresponsive."""
+    """Without a socket there is no kubelet, and nothing counts as unresponsive."""
     first = listening(plugin_dir)
     async with watching(plugin_dir) as heard:
         first.close()
@@ -93,7 +93,7 @@ async def test_a_dead_socket_that_is_removed(plugin_dir: Path) -> None:
 
 
 async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
-    """A directory in which something happens all the time is looked at on the same clock."""
+    """A directory in which something happens all the time is checked at the same intervals."""
     first = listening(plugin_dir)
     async with watching(plugin_dir, look=0.5) as heard:
         first.close()
@@ -106,7 +106,7 @@ async def test_other_events_do_not_put_it_off(plugin_dir: Path) -> None:
 
 
 def test_a_kubelet_has_time_to_listen(plugin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if its socket appears just before a look: the regular looks keep their moments."""
+    """This holds even if its socket appears just before a check: the regular checks keep their intervals."""
     now = 3.0
     monkeypatch.setattr(kubeletwatch, "time", SimpleNamespace(monotonic=lambda: now))
     with KubeletWatch(plugin_dir, interval=5) as watch, socket.socket(socket.AF_UNIX) as server:
@@ -120,7 +120,7 @@ def test_a_kubelet_has_time_to_listen(plugin_dir: Path, monkeypatch: pytest.Monk
 
 
 def test_a_socket_that_was_just_made(plugin_dir: Path) -> None:
-    """A kubelet binds its socket a moment before it listens: it has started, and is not asked before the next look."""
+    """A kubelet binds its socket just before it listens: it has started, and is called only at the next check."""
     with (
         KubeletWatch(plugin_dir, interval=0) as watch,
         socket.socket(socket.AF_UNIX) as server,

@@ -38,7 +38,7 @@ class Starts:
 
 @pytest.fixture
 def plugin_dir(directory: Path) -> Path:
-    """An existing plugin directory."""
+    """Make an existing plugin directory."""
     path = directory / "a" / "plugins"
     path.mkdir(parents=True)
     return path
@@ -46,7 +46,7 @@ def plugin_dir(directory: Path) -> Path:
 
 @pytest.fixture
 def kubelet(plugin_dir: Path) -> Iterator[KubeletSocket]:
-    """A kubelet that is not started yet."""
+    """Make a kubelet that is not started yet."""
     kubelet = KubeletSocket(plugin_dir)
     yield kubelet
     kubelet.close()
@@ -66,7 +66,7 @@ def make(directory: Path) -> None:
 
 @asynccontextmanager
 async def watching(plugin_dir: Path) -> AsyncIterator[tuple[Starts, asyncio.Task[None]]]:
-    """A running watch."""
+    """Run a watch."""
     starts = Starts()
     with KubeletWatch(plugin_dir) as watch:
         task = asyncio.create_task(starts.follow(watch))
@@ -87,7 +87,7 @@ async def test_every_start_is_reported_once(plugin_dir: Path, kubelet: KubeletSo
 
 
 async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """The kubelet that runs when the hub starts is not reported; its next start is."""
+    """The kubelet that is running when the hub starts is not reported; its next start is."""
     kubelet.start()
     async with watching(plugin_dir) as (starts, _):
         (plugin_dir / "file").touch()
@@ -96,7 +96,7 @@ async def test_a_kubelet_that_is_there_is_no_start(plugin_dir: Path, kubelet: Ku
 
 
 async def test_a_start_before_the_watch_runs_is_reported(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """What happens between the hub's first look and its first plugin is not lost."""
+    """What happens between the hub's first check and its first plugin is not lost."""
     starts = Starts()
     with KubeletWatch(plugin_dir) as watch:
         kubelet.start()
@@ -107,7 +107,7 @@ async def test_a_start_before_the_watch_runs_is_reported(plugin_dir: Path, kubel
 
 
 async def test_the_end_of_a_kubelet_is_no_start(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """A socket that goes, moves away and comes back is the same kubelet or none; so is a file of that name."""
+    """A socket that disappears or returns belongs to the same kubelet or none; a file of that name does not count."""
     kubelet.start()
     aside = plugin_dir / "aside"
     async with watching(plugin_dir) as (starts, _):
@@ -119,7 +119,7 @@ async def test_the_end_of_a_kubelet_is_no_start(plugin_dir: Path, kubelet: Kubel
 
 
 async def test_directory_that_does_not_exist_yet(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """A hub may be up before the kubelet was ever started: its directories may come later, one by one."""
+    """A hub may run before the kubelet was ever started, and its directories may be created later, one by one."""
     shutil.rmtree(plugin_dir.parent)
     async with watching(plugin_dir) as (starts, _):
         make(plugin_dir)
@@ -130,7 +130,7 @@ async def test_directory_that_does_not_exist_yet(plugin_dir: Path, kubelet: Kube
 
 
 async def test_directory_removed_and_recreated(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """Where the directory is no mount, the watch goes on with the new one, at every turn."""
+    """If the directory is not a mount, the watch continues with the new one, each time."""
     async with watching(plugin_dir) as (starts, task):
         for number in range(1, 6):
             kubelet.start()
@@ -150,7 +150,7 @@ async def test_directory_renamed_and_recreated(plugin_dir: Path, kubelet: Kubele
 
 
 async def test_dead_directory_ends_the_watch(plugin_dir: Path, kubelet: KubeletSocket) -> None:
-    """A directory that was removed under a mount never sees a kubelet again, which the end of the watch says."""
+    """A directory that was removed under a mount never sees a kubelet again, so the watch ends."""
     with mounted(plugin_dir) as mount:
         async with watching(mount) as (starts, task):
             kubelet.start()

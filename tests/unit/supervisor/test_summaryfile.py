@@ -15,7 +15,7 @@ from hub.supervisor.summaryfile import SummaryFile
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
-    """The run directory of a hub without plugins."""
+    """Make the run directory of a hub without plugins."""
     run_dir = RunDir(tmp_path)
     hub = HubReport("1", os.getpid(), 1, "dphub", "circus.ini", "/plugins", "/")
     run_dir.hub_report.write_bytes(msgspec.json.encode(InstanceReport(hub)))
@@ -52,7 +52,7 @@ def test_a_file_that_is_gone_or_replaced(run_dir: RunDir) -> None:
 
 
 async def test_no_hub_no_file(run_dir: RunDir) -> None:
-    """A hub that stops removes it, so that nothing takes it for the state of the node."""
+    """A hub that stops removes it, so that nothing mistakes it for the state of the node."""
     keeping = asyncio.create_task(SummaryFile(run_dir, Reader(run_dir)).keep())
     await asyncio.sleep(0)
     assert run_dir.summary.exists()
@@ -62,7 +62,7 @@ async def test_no_hub_no_file(run_dir: RunDir) -> None:
 
 
 def test_a_report_that_cannot_be_read(run_dir: RunDir) -> None:
-    """The file is left to become old: the state of the node is unknown."""
+    """The file is left to become old, because the state of the node is unknown."""
     file = SummaryFile(run_dir, Reader(run_dir))
     file.update()
     os.utime(run_dir.summary, (1, 1))

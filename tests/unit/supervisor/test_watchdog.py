@@ -1,4 +1,4 @@
-"""When a process is taken for hung."""
+"""When a process counts as hung."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,19 +20,19 @@ def _looks(*signs: Sample, passed: float = 10) -> list[str]:
 
 
 def test_a_process_that_turns_is_let_be() -> None:
-    """However long it runs."""
+    """A process whose heartbeats continue is never killed, however long it runs."""
     assert not any(_looks(*(Sample(n, heartbeat=True) for n in range(100))))
 
 
 def test_one_that_stops_turning_is_hung() -> None:
-    """After the limit, and not before."""
+    """A process whose heartbeats stop counts as hung after the limit, and not before."""
     looks = _looks(Sample(1, heartbeat=True), *[Sample(2, heartbeat=True)] * 5)
     assert looks[:5] == [""] * 5
     assert looks[5] == "its event loop has not run for 30 s"
 
 
 def test_one_that_never_begins_is_hung() -> None:
-    """After a minute at least, because a busy node starts processes slowly; or after a longer limit of its own."""
+    """It has at least a minute, because a busy node starts processes slowly, or a longer limit of its own."""
     looks = _looks(*[Sample(1)] * 7)
     assert looks == [""] * 6 + ["it did not start serving within 60 s"]
     monitor = ProcessMonitor(90, Sample(1))
@@ -40,7 +40,7 @@ def test_one_that_never_begins_is_hung() -> None:
 
 
 def test_hardware_that_does_not_answer() -> None:
-    """The same scan for longer than the limit, or than the plugin itself allows it."""
+    """A scan hangs if it takes longer than the limit, and than the plugin itself allows."""
     assert (
         _looks(*(Sample(n, heartbeat=True, scan=7) for n in range(5)))[4] == "its hardware has not responded for 30 s"
     )
@@ -50,7 +50,7 @@ def test_hardware_that_does_not_answer() -> None:
 
 
 def test_what_was_not_observed_does_not_count() -> None:
-    """A hub that did not look for long has no right to call others hung: time passes by its looks."""
+    """If the hub did not check for long, nothing counts as a hang in the meantime: time counts by its checks."""
     assert not any(
         _looks(Sample(1, heartbeat=True), Sample(2, heartbeat=True), Sample(2, heartbeat=True), passed=LIMIT / 2)
     )
@@ -58,7 +58,7 @@ def test_what_was_not_observed_does_not_count() -> None:
 
 @pytest.mark.parametrize("content", [b'{"pid": 1, "log_level": "\xff"}', b"", None], ids=["bytes", "empty", "pipe"])
 def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, content: bytes | None) -> None:
-    """Not even a pipe that is never written: the other plugins are still watched."""
+    """A pipe that is never written is an example: the other plugins are still watched."""
     run_dir = RunDir(tmp_path)
     put(run_dir.heartbeat("bad"), content)
     run_dir.heartbeat("good").write_text('{"pid": 2, "scan": 7}')
@@ -72,7 +72,7 @@ def test_a_heartbeat_file_of_any_kind_does_not_stop_the_hub(tmp_path: Path, cont
 
 @pytest.mark.parametrize("target", ["nowhere", "bad"])
 def test_a_link_in_place_of_a_heartbeat_file(tmp_path: Path, target: str) -> None:
-    """It is not followed: no file is created elsewhere, and the process is watched, and the hub's heartbeat seen."""
+    """It is not followed: no file is created elsewhere, the process is watched, and the hub's heartbeat is seen."""
     run_dir = RunDir(tmp_path / "run")
     run_dir.path.mkdir()
     run_dir.heartbeat("bad").symlink_to(tmp_path / "nowhere" if target == "nowhere" else run_dir.heartbeat("bad"))

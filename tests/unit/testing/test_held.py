@@ -20,7 +20,7 @@ SAVED = "of the node's kubelet"
 
 @pytest.fixture
 def victim(directory: Path) -> Iterator[Path]:
-    """The directory of another kubelet, with its socket, that of a plugin, and its checkpoint."""
+    """Make the directory of another kubelet, with its socket, that of a plugin, and its checkpoint."""
     path = directory / "victim"
     path.mkdir()
     (path / CHECKPOINT).write_text(SAVED)
@@ -44,7 +44,7 @@ def _check(victim: Path) -> None:
 
 @pytest.mark.parametrize("above", [False, True], ids=["the directory", "the one above"])
 async def test_a_link_in_place_of_the_plugin_directory(directory: Path, victim: Path, *, above: bool) -> None:
-    """The fake kubelet neither writes its checkpoint nor deletes a socket where it leads, and does not start there."""
+    """The fake kubelet neither writes its checkpoint nor deletes a socket at its target, and does not start there."""
     plugin_dir = directory / "node" / "kubelet" / victim.name
     kubelet = FakeKubelet(plugin_dir, pod_resources_socket=directory / "pod-resources.sock")
     async with kubelet:
@@ -80,7 +80,7 @@ async def test_a_link_that_is_there_from_the_start(directory: Path) -> None:
 
 
 async def test_a_new_directory_is_used(directory: Path) -> None:
-    """From the next start on, as after a new installation of the node."""
+    """It is used from the next start on, as after a new installation of the node."""
     plugin_dir = directory / "device-plugins"
     async with FakeKubelet(plugin_dir) as kubelet:
         plugin_dir.rename(directory / "old")

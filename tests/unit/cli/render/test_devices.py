@@ -28,7 +28,7 @@ def _resource(name: str, **fields: object) -> ResourceStatus:
 
 
 def _status(path: Path, unmatched: Sequence[UnmatchedSetting]) -> NodeStatus:
-    """The status of a node with a resource that has a device, and one that has none."""
+    """Return the status of a node with a resource that has a device, and one that has none."""
     run_dir = RunDir(path)
     hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")
     process = ProcessReport("generic", RunState.RUNNING, PID, 1)
@@ -49,7 +49,7 @@ def _shown(status: NodeStatus, wanted: str | None) -> str:
 
 @pytest.mark.parametrize("wanted", [None, "generic", UNMATCHED.resource])
 def test_a_resource_without_devices_has_its_reason_below_the_devices(tmp_path: Path, wanted: str | None) -> None:
-    """Also if only its plugin's devices, or its own, were requested."""
+    """This is so even if only its plugin's devices, or its own, were requested."""
     shown = _shown(_status(tmp_path, [UNMATCHED]), wanted)
     assert f"{UNMATCHED.resource} {UNMATCHED.reason}" in " ".join(shown.split())
 
@@ -62,7 +62,7 @@ def test_another_resource_is_shown_without_it(tmp_path: Path) -> None:
 
 
 def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) -> None:
-    """They are not a problem: one file is for many nodes."""
+    """They are not a problem, because one file is for many nodes."""
     status = _status(tmp_path, [UnmatchedSetting(f"no {number}") for number in range(REASONS + 2)])
     problems = [problem for problem in status.problems if problem.about == "generic"]
     assert [problem.message for problem in problems] == [
@@ -73,7 +73,7 @@ def test_the_status_lists_the_first_settings_that_match_nothing(tmp_path: Path) 
 
 
 def test_a_plugin_that_does_not_start_with_the_hub_is_quiet(tmp_path: Path) -> None:
-    """With `autostart = false` it is neither in the notes nor incomplete; one that was stopped is."""
+    """With `autostart = false` it is neither in the notes nor incomplete; a stopped plugin is."""
     run_dir = RunDir(tmp_path)
     hub = HubReport("1", PID, 1, "dphub", "circus.ini", "/plugins", "/")
     processes = ProcessReport("off", RunState.STOPPED), ProcessReport("a", RunState.STOPPED, starts=1)

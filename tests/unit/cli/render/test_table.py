@@ -9,7 +9,7 @@ from hub.cli.render.table import Column, Table
 
 
 def test_colours_say_how_bad_it_is() -> None:
-    """On a terminal: a cell has the style of its text, and the style of the table where it has none of its own."""
+    """On a terminal, a cell has the style of its text, or the table's style if it has none of its own."""
     table = Table(Column("health"), Column("why"), style="dim")
     table.add(Text("unhealthy", "red"), "the fan is loud")
     screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard")

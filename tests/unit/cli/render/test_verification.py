@@ -21,7 +21,7 @@ def _result(outcome: Outcome, level: Level = Level.MUST, *findings: str, skipped
 
 
 def test_a_rule_that_passes_is_one_line() -> None:
-    """With its level and name."""
+    """The line has its level and name."""
     assert _shown(result_lines(_result(Outcome.PASSED))) == ["passed   must    ids-unique"]
 
 
@@ -40,7 +40,7 @@ def test_a_rule_that_fails_says_what_why_and_where() -> None:
 
 
 def test_a_rule_that_is_skipped_says_why() -> None:
-    """A reader does not take it for passed."""
+    """A reader does not mistake it for a rule that passed."""
     skipped = _result(Outcome.SKIPPED, skipped="it lists no device")
     assert _shown(result_lines(skipped)) == ["skipped  must    ids-unique", "         it lists no device"]
 
@@ -56,11 +56,11 @@ def test_a_rule_that_is_skipped_says_why() -> None:
     ],
 )
 def test_the_summary_counts(outcomes: list[tuple[Outcome, Level]], expected: str) -> None:
-    """By outcome, and failures by level."""
+    """It counts by outcome, and failures by level."""
     assert _shown(summary(Report("stub", "", [_result(*each) for each in outcomes])), width=80) == [expected]
 
 
 def test_the_table_has_every_rule() -> None:
-    """With its level."""
+    """Each rule has its level."""
     lines = _shown(rule_table(RULES.values()), width=200)[2:]
     assert [line.split()[:2] for line in lines] == [[rule.name, rule.level] for rule in RULES.values()]

@@ -1,4 +1,4 @@
-"""Mistakes in a plugin's class: `dphub check` finds those that certainly fail, and says where and what to write."""
+"""Mistakes in a plugin's class: `dphub check` finds those that certainly fail, with the place and the remedy."""
 
 import sys
 from pathlib import Path
@@ -213,25 +213,25 @@ async def asynchronous(device, settings):
 
 @pytest.fixture(autouse=True)
 def author_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a module with resets importable."""
+    """Make a module with resets that can be imported."""
     file = tmp_path / "author_reset.py"
     file.write_text(RESETS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    # A check with a scan imports it, and another test's module of this name would be found in place of this one.
+    # A check with a scan imports it, and would find another test's module of this name in place of this one.
     monkeypatch.delitem(sys.modules, "author_reset", raising=False)
     return file
 
 
 @pytest.mark.parametrize(("code", "words"), CERTAIN.values(), ids=CERTAIN)
 def test_check_says_what_certainly_fails(tmp_path: Path, code: str, words: str) -> None:
-    """One sentence for the one mistake: where, what, and what to write."""
+    """One sentence describes the one mistake: where it is, what it is, and what to write."""
     file = written(tmp_path, code)
     assert checked(file).problems == (expected(words, file),)
 
 
 @pytest.mark.parametrize(("code", "words"), DOUBTFUL.values(), ids=DOUBTFUL)
 def test_check_warns_of_what_is_most_likely_a_mistake(tmp_path: Path, code: str, words: str) -> None:
-    """It is no reason not to start."""
+    """It does not prevent a start."""
     file = written(tmp_path, code)
     report = checked(file)
     assert (report.problems, report.warnings) == ((), (expected(words, file),))
@@ -239,6 +239,6 @@ def test_check_warns_of_what_is_most_likely_a_mistake(tmp_path: Path, code: str,
 
 @pytest.mark.parametrize("code", RIGHT.values(), ids=RIGHT)
 def test_check_accepts_what_works(tmp_path: Path, code: str) -> None:
-    """A plugin that a check refuses does not start, so that nothing is refused that could work."""
+    """A plugin that fails the check does not start, so nothing that could work is refused."""
     report = checked(written(tmp_path, code), scan=True)
     assert (report.problems, report.warnings) == ((), ())

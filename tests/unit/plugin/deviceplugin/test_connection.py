@@ -50,7 +50,7 @@ class _Admissions:
             await asyncio.sleep(0)
 
     async def more(self) -> None:
-        """Wait for some."""
+        """Wait for a few more."""
         wanted = self.total + 5
         async with asyncio.timeout(WAIT_SECONDS):
             while self.total < wanted:
@@ -119,7 +119,7 @@ async def test_no_admission_fails_while_old_streams_end(
     monkeypatch: pytest.MonkeyPatch,
     distinguishes_sockets: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """Though a kubelet since 1.37 may call one that is about to end."""
+    """This holds although kubelet 1.37 and later may call one that is about to end."""
     monkeypatch.setattr(module, "SETTLE", 0.2)
     async with served(distinguishes_sockets=distinguishes_sockets) as it:
         running = asyncio.create_task(it.admissions.run())

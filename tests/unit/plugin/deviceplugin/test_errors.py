@@ -12,7 +12,7 @@ INTERNAL = grpc.StatusCode.INTERNAL
 
 @pytest.mark.parametrize("text", ["plain " * 10_000, "\N{SNOWMAN}" * 10_000])
 def test_a_refusal_fits_into_a_header(text: str) -> None:
-    """Also when one reason alone is too long, and where each character takes several bytes."""
+    """This holds even if one reason alone is too long, and if each character takes several bytes."""
     for refusal in (
         RpcError(INTERNAL, text),
         RpcError(INTERNAL, "resource", [text]),

@@ -1,4 +1,4 @@
-"""What other hubs mean for the registration of a resource: who may register at this moment, and who has to."""
+"""How other hubs affect the registration of a resource: which may register at this moment, and which have to."""
 
 import socket
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Hub:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """The plugin holds its lock and listens."""
+        """Hold the plugin's lock and listen, until the block ends."""
         self.ownership.acquire()
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(self._path))
@@ -51,7 +51,7 @@ class Hub:
         self.ownership.release()
 
     async def register(self, kubelet_age: float = 3600) -> bool:
-        """Register if the hubs that serve now allow it; return whether they did."""
+        """Register if the hubs that are serving now allow it; return whether they did."""
         async with self.handover.turn(kubelet_age) as may_register:
             if may_register:
                 await self.handover.complete(self._refuse_decoy)
@@ -67,7 +67,7 @@ Three = tuple[Hub, Hub, Hub]
 
 @pytest.fixture
 def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
-    """Three hubs, in the order of their start; none of their plugins serves yet."""
+    """Make three hubs, in the order of their start; none of their plugins serves yet."""
     monkeypatch.setattr(handover, "SEEN_AFTER", 0.05)
     monkeypatch.setattr(handover, "LINGER", 0.05)
     (tmp_path / SERVING_DIR).mkdir()
@@ -80,7 +80,7 @@ def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Three]:
 
 
 async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> None:
-    """Although the newer one has begun to serve since its last look, and its older one is gone."""
+    """This holds although the newer one has begun to serve since its last check, and its older one is gone."""
     first, second, third = hubs
     with second.serving():
         with first.serving():
@@ -97,7 +97,7 @@ async def test_a_middle_hub_does_not_register_over_a_newer_one(hubs: Three) -> N
 
 
 async def test_a_hub_that_is_alone_registers_without_a_decoy(hubs: Three) -> None:
-    """So that the kubelet notices its end."""
+    """It does so in order that the kubelet notices its end."""
     first, second, _ = hubs
     with second.serving():
         with first.serving():
@@ -111,7 +111,7 @@ async def test_a_hub_that_is_alone_registers_without_a_decoy(hubs: Three) -> Non
 
 
 async def test_a_new_kubelet_knows_nothing_of_hubs_that_ended_before(hubs: Three) -> None:
-    """So one registration is enough."""
+    """One registration is therefore enough."""
     first, second, _ = hubs
     with second.serving():
         with first.serving():
@@ -125,7 +125,7 @@ async def test_a_new_kubelet_knows_nothing_of_hubs_that_ended_before(hubs: Three
 
 
 async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three) -> None:
-    """Otherwise it would take the resource from a newer hub that has begun to serve since its last look."""
+    """If another one serves, it must not take the resource from that newer hub, which it may not have seen yet."""
     first, second, _ = hubs
     with first.serving():
         await first.register()
@@ -137,7 +137,7 @@ async def test_a_hub_that_leaves_is_the_last_only_if_no_other_serves(hubs: Three
 
 
 async def test_a_hub_that_has_just_started_is_waited_for(tmp_path: Path) -> None:
-    """A hub that leaves looks once more before it leaves the resource to none."""
+    """A hub that leaves checks once more before it leaves the resource without a server."""
     (tmp_path / SERVING_DIR).mkdir()
     with instances.acquire_hub_lock(RunDir(tmp_path, "first")):
         first = Hub(RunDir(tmp_path, "first"))
@@ -151,7 +151,7 @@ async def test_a_hub_that_has_just_started_is_waited_for(tmp_path: Path) -> None
 
 
 async def test_the_next_hub_registers_when_the_newest_leaves(hubs: Three) -> None:
-    """Only then, and only the next one; the one that leaves is free when the kubelet has called that for a moment."""
+    """Only the next one registers, and only then; the newest is free soon after the kubelet has called the next one."""
     first, second, third = hubs
     with first.serving(), second.serving(), third.serving():
         for each in hubs:

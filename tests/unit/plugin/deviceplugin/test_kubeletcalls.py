@@ -1,4 +1,4 @@
-"""Calls of the kubelet that are kept waiting."""
+"""Calls of the kubelet that are delayed."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ class Caller:
 
 
 async def test_a_call_is_answered_at_once() -> None:
-    """Unless something must not meet it."""
+    """It waits only if something must not happen during it."""
     calls = KubeletCalls()
     caller = Caller(calls)
     await asyncio.sleep(0)
@@ -39,7 +39,7 @@ async def test_a_call_is_answered_at_once() -> None:
 
 
 async def test_the_next_call_waits_for_the_block() -> None:
-    """And the block for the call."""
+    """The block waits for the call, too."""
     calls, callers = KubeletCalls(), []
     asyncio.get_running_loop().call_later(0.01, lambda: callers.append(Caller(calls)))
     async with calls.held(60) as are_answered:
@@ -57,7 +57,7 @@ async def test_without_a_call_the_block_begins_after_the_time() -> None:
 
 
 async def test_a_call_that_began_before_is_reported() -> None:
-    """Such as one of a plugin that is slow; it is not kept from its answer."""
+    """The call of a slow plugin is an example; its answer is not delayed."""
     calls = KubeletCalls()
     caller = Caller(calls)
     await asyncio.sleep(0)

@@ -85,7 +85,7 @@ async def test_a_connection_without_a_stream_is_closed(directory: Path, monkeypa
 
 
 class _Server:
-    """A gRPC server whose start and stop take a few steps of the event loop, and which must not be left in between."""
+    """A gRPC server whose start and stop take a few steps of the event loop, and must not be interrupted."""
 
     def __init__(self, options: object = None) -> None:
         del options
@@ -128,7 +128,7 @@ async def test_a_stop_while_the_socket_is_bound_again(
 
 
 async def test_a_stop_while_a_request_stops_the_server(directory: Path) -> None:
-    """A method that is not UTF-8 ends gRPC's loop; at each moment after that, the server can be stopped and opened."""
+    """A method that is not UTF-8 ends gRPC's loop; at each moment after that, the server can be stopped and started."""
     server = DevicePluginServer(directory / "x.sock", _ShortStreams(), Notifier())
     for number in range(80):
         await server.open()

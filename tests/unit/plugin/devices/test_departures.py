@@ -1,4 +1,4 @@
-"""When a vanished device leaves the list, in process."""
+"""When a vanished device leaves the list, tested in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ class Finishing:
 
 @pytest.fixture
 async def it() -> AsyncIterator[Finishing]:
-    """Departures of one resource; their tasks end with the test."""
+    """Make departures of one resource, whose tasks end with the test."""
     it = Finishing()
     yield it
     for task in it.tasks:
@@ -71,7 +71,7 @@ async def it() -> AsyncIterator[Finishing]:
 
 
 async def test_a_device_leaves_a_second_after_it_has_vanished(it: Finishing) -> None:
-    """A kubelet that got an answer just before has processed it by then."""
+    """By then, a kubelet that got an answer just before has processed it."""
     await it.update(A | B, B)
     assert (it.advertised, it.pauses.begun) == ("a", [GRACE])
     await it.pauses.end()
@@ -79,7 +79,7 @@ async def test_a_device_leaves_a_second_after_it_has_vanished(it: Finishing) -> 
 
 
 async def test_a_device_stays_while_an_allocation_may_concern_it(it: Finishing) -> None:
-    """All calls count that were in progress, each as long as it takes, and a second more."""
+    """All calls in progress count, each as long as it takes, and a second more."""
     first, second = it.departures.allocation(), it.departures.allocation()
     with first:
         with second:
@@ -93,7 +93,7 @@ async def test_a_device_stays_while_an_allocation_may_concern_it(it: Finishing) 
 
 
 async def test_later_allocations_keep_no_device(it: Finishing) -> None:
-    """They are rejected if they want it, so a busy node does not keep vanished devices forever."""
+    """They are rejected if they request it, so a busy node does not keep vanished devices forever."""
     await it.update(A | B, B)
     with it.departures.allocation():
         await it.pauses.end()
@@ -101,7 +101,7 @@ async def test_later_allocations_keep_no_device(it: Finishing) -> None:
 
 
 async def test_an_allocation_that_fails_has_ended(it: Finishing) -> None:
-    """Such as one whose kubelet has died."""
+    """It counts as ended, for example if its kubelet has died."""
     with suppress(asyncio.CancelledError), it.departures.allocation():
         await it.update(A | B, B)
         raise asyncio.CancelledError
@@ -110,7 +110,7 @@ async def test_an_allocation_that_fails_has_ended(it: Finishing) -> None:
 
 
 async def test_a_device_that_is_back_does_not_leave(it: Finishing) -> None:
-    """And if it vanishes again, it stays for the whole time."""
+    """If it vanishes again, it stays for the whole time."""
     await it.update(A | B, B)
     await it.update(B, A | B)
     assert it.advertised == ""
@@ -123,7 +123,7 @@ async def test_a_device_that_is_back_does_not_leave(it: Finishing) -> None:
 
 
 async def test_the_kubelet_sees_two_lists_and_the_report_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the kubelet the device is unhealthy first and then gone; to everyone else it is gone at once."""
+    """For the kubelet the device is unhealthy first and then gone; in the report it is gone at once."""
     monkeypatch.setattr(departures, "GRACE", 0)
     it = Setup()
     it.scan(Device("a"), Device("b"))
@@ -145,7 +145,7 @@ async def test_the_kubelet_sees_two_lists_and_the_report_one(monkeypatch: pytest
 
 
 async def test_a_device_that_is_back_is_healthy_at_once() -> None:
-    """An adapter that was reset does not wait for anything."""
+    """An adapter that was reset is healthy without any delay."""
     it = Setup()
     it.scan(Device("a"), Device("b"))
     it.scan(Device("b"))
@@ -155,7 +155,7 @@ async def test_a_device_that_is_back_is_healthy_at_once() -> None:
 
 
 def _sent(devices: DeviceList) -> dict[str, str]:
-    """The health of each device that a kubelet sees."""
+    """Return the health of each device that a kubelet sees."""
     return {device.ID: device.health for device in encode_list(devices).message.devices}
 
 

@@ -1,4 +1,4 @@
-"""Device lists, and what a kubelet gets of them."""
+"""Device lists, and which part of them a kubelet gets."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ DEVICES = st.builds(
 
 
 def _published(scanned: ScannedDevices) -> DeviceList:
-    """The list of devices that are as healthy as the plugin says."""
+    """Make the list of devices, with the health that the plugin reports."""
     health = {name: DeviceHealth(reason=device.unhealthy) for name, device in scanned.devices.items()}
     return DeviceList(scanned.devices, problems=scanned.problems, health=health)
 
@@ -39,7 +39,7 @@ def test_a_list_has_what_a_kubelet_takes(offered: list[Device]) -> None:
 
 @given(st.lists(DEVICES, max_size=20))
 def test_distrusted_devices_are_the_same_devices(offered: list[Device]) -> None:
-    """None is healthy, and each keeps the reason that it had."""
+    """None is healthy, and each keeps its reason."""
     trusted = ScannedDevices.of(offered)
     distrusted = trusted.all_unhealthy("no driver")
     assert list(distrusted.devices) == list(trusted.devices)
@@ -51,7 +51,7 @@ def test_distrusted_devices_are_the_same_devices(offered: list[Device]) -> None:
 
 @given(st.lists(DEVICES, max_size=6), st.lists(DEVICES, max_size=6))
 def test_lists_are_the_same_when_a_kubelet_sees_no_difference(one: list[Device], other: list[Device]) -> None:
-    """The order does not count, everything that is sent does."""
+    """The order does not count, but everything that is sent does."""
     first, second = _published(ScannedDevices.of(one)), _published(ScannedDevices.of(other))
     sent = [
         {device.SerializeToString() for device in encode_list(devices).message.devices} for devices in (first, second)
@@ -62,7 +62,7 @@ def test_lists_are_the_same_when_a_kubelet_sees_no_difference(one: list[Device],
 
 @pytest.mark.parametrize("reason", ["", "no driver"], ids=["healthy", "unhealthy"])
 def test_a_list_beyond_the_limit_omits_the_same_devices(reason: str) -> None:
-    """A device does not come and go with the health of the others, and the message fits in either case."""
+    """A device does not appear and disappear with the health of the others; the message always fits."""
     devices = {name: Device(name) for name in (f"{n:063}" for n in range(60_000))}
     found = encode_list(DeviceList(devices, health=dict.fromkeys(devices, DeviceHealth(reason=reason))))
     assert found.message.ByteSize() <= MESSAGE_BYTES

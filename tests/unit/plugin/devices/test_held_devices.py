@@ -32,25 +32,25 @@ class Holding(Setup):
         self.inventory.check_departing()
 
     def break_checkpoint(self) -> None:
-        """Make it unknown what the container has."""
+        """Make it unknown which devices the container has."""
         replace_bytes(self._path, b"{}", mode=0o600)
         self.inventory.check_departing()
 
     @property
     def sent(self) -> dict[str, str]:
-        """The health of each device that a kubelet sees."""
+        """Return the health of each device that a kubelet sees."""
         return {device.ID: device.health for device in encode_list(self.resource.list).message.devices}
 
 
 @pytest.fixture
 def it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
-    """A node where devices leave the list as soon as they may."""
+    """Make a node where devices leave the list as soon as they may."""
     monkeypatch.setattr(departures, "GRACE", 0)
     return Holding(tmp_path)
 
 
 async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
-    """Such as one that vanished while the plugin was restarted; with the NUMA nodes that the container got."""
+    """It may have vanished while the plugin was restarted; it has the NUMA nodes that the container got."""
     it.hold("old")
     it.scan(Device("a", numa=[0]))
     assert it.sent == {"a": "Healthy", "old": "Unhealthy"}
@@ -61,7 +61,7 @@ async def test_a_device_that_was_never_seen_is_advertised(it: Holding) -> None:
 
 
 async def test_it_leaves_when_it_is_released(it: Holding) -> None:
-    """That is one more list, and a check without news is none."""
+    """This is one more list, and a check without changes is none."""
     it.hold("a", "b")
     it.scan(Device("a"), Device("b"), Device("c"))
     it.scan(Device("c"))
@@ -88,7 +88,7 @@ async def test_a_held_device_that_is_back_is_healthy_at_once(it: Holding) -> Non
 
 
 async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) -> None:
-    """A device too many does no harm, and one too few would crash the kubelet."""
+    """One device too many does no harm, and one too few would crash the kubelet."""
     it.hold("a")
     it.scan(Device("a"), Device("b"), Device("c"))
     it.scan(Device("c"))
@@ -100,7 +100,7 @@ async def test_nothing_leaves_while_the_checkpoint_is_unreadable(it: Holding) ->
 
 
 async def test_the_kubelet_is_reminded_once_to_forget_a_container(it: Holding) -> None:
-    """It writes its checkpoint for a list, and not when a container ends."""
+    """The kubelet writes its checkpoint when it gets a list, and not when a container ends."""
     it.hold("old", "older")
     it.scan(Device("a"))
     versions = []
@@ -112,7 +112,7 @@ async def test_the_kubelet_is_reminded_once_to_forget_a_container(it: Holding) -
 
 
 async def test_a_held_device_is_not_omitted(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a list is too long for a kubelet, devices are missing that no container holds."""
+    """If a list is too long for a kubelet, it lacks only devices that no container holds."""
     it.hold("old")
     it.scan(*(Device(f"new-{number}") for number in range(9)))
     monkeypatch.setattr(messages, "MESSAGE_BYTES", 100)
@@ -121,7 +121,7 @@ async def test_a_held_device_is_not_omitted(it: Holding, monkeypatch: pytest.Mon
 
 
 async def test_held_devices_leave_room_for_those_that_are_offered(it: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many the checkpoint names; the status says that some are left out."""
+    """This holds however many the checkpoint names; the status says that some are left out."""
     monkeypatch.setattr(messages, "MESSAGE_BYTES", 200)
     it.hold(*(f"old-{number}" for number in range(99)))
     it.scan(*(Device(f"new-{number}") for number in range(4)))
@@ -131,7 +131,7 @@ async def test_held_devices_leave_room_for_those_that_are_offered(it: Holding, m
 
 
 async def test_what_no_kubelet_has_allocated_is_ignored(it: Holding) -> None:
-    """The checkpoint is another program's file."""
+    """The checkpoint is written by another program, so its content is checked."""
     it.hold("x" * 64, "old")
     it.scan(Device("a"))
     assert it.sent == {"a": "Healthy", "old": "Unhealthy"}

@@ -1,4 +1,4 @@
-"""The inventory: what scans and health make of the devices of a plugin, in process."""
+"""The inventory: what scans and health do to the devices of a plugin, tested in this process."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from tests.unit.plugin.plugin_setup import FAILED, STUB, CountingStore, Setup
 
 
 def _reasons(it: Setup) -> Iterable[str]:
-    """Why each device is not healthy."""
+    """Return why each device is not healthy."""
     return [health.reason for health in it.resource.list.health.values()]
 
 
 def _transitions(it: Setup) -> dict[str, float]:
-    """Counted changes of health, by their source, or "healthy"."""
+    """Return the counted changes of health, by their source, or "healthy"."""
     (metric,) = (each for each in it.metrics.metrics() if "transitions" in each.name)
     counts = {}
     for sample in metric.samples:
@@ -30,7 +30,7 @@ def _transitions(it: Setup) -> dict[str, float]:
 
 
 async def test_each_change_evaluates_each_device_once() -> None:
-    """A scan, a change of health and a failed scan: stream, log, counters and report share one evaluation."""
+    """After a scan, a change of health or a failed scan, stream, log, counters and report share one evaluation."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     assert it.store.evaluations == 2
@@ -50,7 +50,7 @@ async def test_each_change_evaluates_each_device_once() -> None:
 
 
 async def test_a_recovery_ends_on_time() -> None:
-    """Nothing else has to happen: no scan, and no regular check."""
+    """Nothing else has to happen, neither a scan nor a regular check."""
     it = Setup(lambda path, _policy, owner: CountingStore(path, RecoveryPolicy(stable_for=0.05), owner))
     it.scan(Device("a", unhealthy="too hot"))
     it.scan(Device("a"))
@@ -62,7 +62,7 @@ async def test_a_recovery_ends_on_time() -> None:
 
 
 async def test_a_version_is_what_a_kubelet_sees() -> None:
-    """Another reason is news for the report, and no other list for the kubelet."""
+    """Another reason is a change for the report, but not another list for the kubelet."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     version = it.resource.list.version
@@ -76,7 +76,7 @@ async def test_a_version_is_what_a_kubelet_sees() -> None:
 
 
 async def test_a_failed_scan_keeps_the_devices() -> None:
-    """None of them is healthy, and one that has a reason of its own keeps it; the next scan brings them back."""
+    """None of them is healthy, and one that has a reason of its own keeps it; the next scan restores them."""
     it = Setup()
     it.scan(Device("a"), Device("b", unhealthy="too hot"))
     it.inventory.update(FAILED)
@@ -92,7 +92,7 @@ async def test_a_failed_scan_keeps_the_devices() -> None:
 
 
 async def test_devices_that_share_a_reason_share_a_line() -> None:
-    """When the driver has gone there may be thousands of them; and a reason is logged once."""
+    """When the driver has gone there may be thousands of them; a reason is logged once."""
     it = Setup()
     it.scan(*(Device(f"d{n}") for n in range(20)))
     with capture_logs() as log:
@@ -104,7 +104,7 @@ async def test_devices_that_share_a_reason_share_a_line() -> None:
 
 
 async def test_a_resource_without_a_valid_name_is_left_out() -> None:
-    """It is invalid until a scan does not have it any more; a failed scan says nothing about it."""
+    """It is invalid until a scan no longer has it; a failed scan changes nothing about it."""
     it = Setup()
     with capture_logs() as log:
         for _ in range(2):
@@ -119,7 +119,7 @@ async def test_a_resource_without_a_valid_name_is_left_out() -> None:
 
 
 async def test_shares_of_a_physical_device_are_found_by_it() -> None:
-    """In all resources; a whole device is its own."""
+    """They are found in all resources; a whole device is its own only share."""
     it = Setup()
     it.scan(Device("a", physical="card"), Device("b", physical="card"), Device("c"))
     found = it.inventory.physical_devices()

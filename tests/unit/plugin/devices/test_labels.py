@@ -48,14 +48,14 @@ def _scanned(plugin: Plugin) -> tuple[Mapping[str, str] | None, str]:
 
 
 def test_labels_of_a_plugin() -> None:
-    """It is asked once for each scan, with the devices that are advertised."""
+    """The plugin is called once for each scan, with the devices that are advertised."""
     plugin = Labelled()
     assert _scanned(plugin) == (LABEL, "")
     assert [[device.unhealthy for device in devices] for devices in plugin.asked] == [["prepared"]]
 
 
 def test_a_plugin_without_labels() -> None:
-    """It has none, which is no mistake."""
+    """Such a plugin has no labels, which is not a mistake."""
     assert scan(Plugin(), prepares=True, labels=True).labels == (None, "")
 
     class Few(Labelled):
@@ -65,14 +65,14 @@ def test_a_plugin_without_labels() -> None:
 
 
 def test_labels_that_are_not_read() -> None:
-    """If the hub writes no labels, plugins are not asked."""
+    """If the hub writes no labels, it does not ask plugins for them."""
     plugin = Labelled()
     assert scan(plugin, prepares=True).labels == (None, "")
     assert plugin.asked == []
 
 
 def test_hardware_that_is_not_there() -> None:
-    """The labels are those of a node without the hardware; after a fault they stay as they are."""
+    """The labels are those of a node without the hardware; after a fault they stay unchanged."""
     plugin = Labelled({}, NoDevices("no such hardware"))
     assert _scanned(plugin) == ({}, "")
     assert plugin.asked == [[]]
@@ -82,7 +82,7 @@ def test_hardware_that_is_not_there() -> None:
 
 
 def test_an_invalid_label_is_dropped() -> None:
-    """The message says which one, and why."""
+    """Only that label is left out; the message names it and the reason."""
     labels, problem = _scanned(Labelled({**LABEL, "model": "x", "example.com/\x1b": "x", "example.com/text": "a b"}))
     assert labels == LABEL
     assert "'model': 'x': the name has no domain" in problem
@@ -98,7 +98,7 @@ def test_many_invalid_labels() -> None:
 
 
 def test_too_many_labels() -> None:
-    """As many as a file has room for count."""
+    """Only as many as a file has space for count."""
     labels, problem = _scanned(Labelled({f"example.com/{number}": "x" for number in range(MAX_LABELS + 1)}))
     assert len(labels or {}) == MAX_LABELS
     assert problem == f"{MAX_LABELS + 1} labels, expected at most {MAX_LABELS}: only the first ones count"
@@ -116,7 +116,7 @@ class Hostile(dict[Any, Any]):
 
 @pytest.mark.parametrize("answer", [None, "x", [LABEL], RuntimeError("no\nlabels"), {3: "x", ("a",): "y"}, Hostile()])
 def test_other_answers(answer: object) -> None:
-    """The devices are served anyway, and the message says where the method is, or which label it is."""
+    """The devices are served anyway, and the message has the place of the method, or the label."""
     labels, problem = _scanned(Labelled(answer))
     assert labels in (None, {})
     assert problem.isprintable()

@@ -54,7 +54,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 async def test_labels_of_a_node(tmp_path: Path) -> None:
-    """Those of the plugin, and that its devices are healthy, in a file that any user can read."""
+    """It has those of the plugin and that of healthy devices, in a file that any user can read."""
     Labelled(tmp_path).find(Device("a"), labels=MODEL)
     assert nfd.labels(tmp_path) == MODEL | HEALTHY
     (file,) = _files(tmp_path)
@@ -62,7 +62,7 @@ async def test_labels_of_a_node(tmp_path: Path) -> None:
 
 
 async def test_no_directory() -> None:
-    """Without one there are no labels, and the plugin is not asked for them."""
+    """There are no labels, and the plugin is not asked for them."""
     it = Labelled(None)
     it.find(Device("a"), labels=MODEL)
     it.labels.expire()
@@ -94,7 +94,7 @@ async def test_a_node_without_the_hardware(tmp_path: Path) -> None:
 
 
 async def test_a_fault_keeps_the_labels_of_the_hardware(tmp_path: Path) -> None:
-    """Only the health changes, also in a new process; hardware that cannot be used is not healthy."""
+    """Only the health changes, even in a new process; hardware that cannot be used is not healthy."""
     it = Labelled(tmp_path)
     it.find(Device("a"), labels=MODEL)
     it.fail()
@@ -106,7 +106,7 @@ async def test_a_fault_keeps_the_labels_of_the_hardware(tmp_path: Path) -> None:
 
 
 async def test_unchanged_labels_are_not_written_again(tmp_path: Path) -> None:
-    """Neither by the same process nor by the next one."""
+    """Neither the same process nor the next one writes them again."""
     it = Labelled(tmp_path)
     it.find(Device("a"), labels=MODEL)
     os.utime(tmp_path / "dphub-stub", (1, 1))
@@ -133,7 +133,7 @@ async def test_a_restart_takes_no_label_away(tmp_path: Path) -> None:
 
 
 async def test_a_crash_takes_no_label_away_at_once(tmp_path: Path) -> None:
-    """The next process gives them ten minutes, also if it crashes before a scan, again and again."""
+    """The next process gives them ten minutes, even if it crashes before a scan, again and again."""
     Labelled(tmp_path).find(Device("a"), labels=MODEL)
     following = Labelled(tmp_path)
     following.labels.expire()
@@ -159,7 +159,7 @@ async def test_only_the_owner_of_the_devices_writes(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_leaves_lets_its_labels_expire(tmp_path: Path) -> None:
-    """The next hub's plugin may not write labels; one that does makes them last again at its next look."""
+    """The next hub's plugin may not write labels; one that does so extends them at its next check."""
     it = Labelled(tmp_path)
     it.find(Device("a"), labels=MODEL)
     newer = Labelled(tmp_path)
@@ -174,7 +174,7 @@ async def test_a_process_that_leaves_lets_its_labels_expire(tmp_path: Path) -> N
 
 
 async def test_a_directory_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a user who may not enter it: the plugin serves without labels."""
+    """A user may not enter it, for example: the plugin serves without labels."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -188,7 +188,7 @@ async def test_a_directory_that_cannot_be_reached(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("x/y=z"), lambda path: path.chmod(0)])
 async def test_what_others_do_to_the_file_is_undone(tmp_path: Path, damage: object) -> None:
-    """It is removed or changed: the next look restores it. As root, permissions make no difference."""
+    """If it is removed or changed, the next check restores it. As root, permissions make no difference."""
     it = Labelled(tmp_path)
     it.find(Device("a"), labels=MODEL)
     damage(tmp_path / "dphub-stub")  # type: ignore[operator]
@@ -207,7 +207,7 @@ async def test_a_link_in_place_of_the_file(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
-    """The log says so once, and what to do. Labels are written as soon as there is one."""
+    """The log says so once, and what to do. Labels are written as soon as the directory exists."""
     it = Labelled(tmp_path / "features.d")
     with capture_logs() as logs:
         it.find(Device("a"), labels=MODEL)
@@ -220,7 +220,7 @@ async def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
 
 
 async def test_problems_of_labels_are_logged_once(tmp_path: Path) -> None:
-    """Not after each scan; after a change again."""
+    """They are not logged after each scan, but again after a change."""
     it = Labelled(tmp_path)
     with capture_logs() as logs:
         for problem in ("one", "one", "two", "", "one"):
@@ -230,6 +230,6 @@ async def test_problems_of_labels_are_logged_once(tmp_path: Path) -> None:
 
 
 async def test_the_name_of_a_plugin_may_be_too_long_for_labels(tmp_path: Path) -> None:
-    """Then those about health are left out."""
+    """In this case, the labels about health are left out."""
     Labelled(tmp_path, "p" * 60).find(Device("a"), labels=MODEL)
     assert nfd.labels(tmp_path) == MODEL

@@ -36,7 +36,7 @@ class EndlessNames(Plugin):
 
 
 def test_endless_resources_are_an_error() -> None:
-    """As endless devices are."""
+    """Like endless devices, they are an error."""
     found = scan.scan(EndlessNames(), prepares=True)
     assert (found.failed, found.fault) == (True, True)
     assert "more than 1000 resources" in found.reason
@@ -63,7 +63,7 @@ class Prepared(Plugin):
 
 
 def test_the_node_is_prepared_for_the_devices() -> None:
-    """A device for which that failed is unhealthy; what is no device is reported as without it."""
+    """A device for which that failed is unhealthy; a failure without a device is reported separately."""
     plugin = Prepared()
     (found,) = scan.scan(plugin, prepares=True).resources.values()
     assert plugin.prepared == [["a", "c"]]
@@ -72,14 +72,14 @@ def test_the_node_is_prepared_for_the_devices() -> None:
 
 
 def test_a_scan_that_only_looks_prepares_nothing() -> None:
-    """It finds the same devices."""
+    """Such a scan finds the same devices."""
     plugin = Prepared()
     (found,) = scan.scan(plugin, prepares=False).resources.values()
     assert (plugin.prepared, list(found.devices)) == ([], ["a", "c"])
 
 
 def test_a_node_without_devices_is_prepared_too() -> None:
-    """Files of devices that are gone can be removed; after a failed scan, which knows nothing, nothing is done."""
+    """Files of devices that are gone can be removed; after a failed scan nothing is done."""
 
     class Empty(Prepared):
         error: Exception = NoDevices("none here")
@@ -118,7 +118,7 @@ class Described(Plugin):
         return ["example.com/a", "example.com/b", "example.com/c"]
 
     def devices(self) -> Iterator[Device | Excluded | Unmatched]:
-        """Yield what a test wants, and raise its error."""
+        """Yield what a test needs, and raise its error."""
         yield from self.found  # type: ignore[misc]
         if self.error:
             raise self.error
@@ -128,7 +128,7 @@ NOTHING = Unmatched("no file matches /dev/x*", "example.com/a")
 
 
 def test_what_was_found_before_there_were_no_devices_counts() -> None:
-    """Excluded hardware and settings are shown beside the reason why there is no device."""
+    """Excluded hardware and settings are shown in addition to the reason why there is no device."""
     plugin = Described()
     plugin.found, plugin.error = (
         [Excluded("x", "broken"), Device("y"), NOTHING, "z"],

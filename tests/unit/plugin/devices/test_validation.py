@@ -19,7 +19,7 @@ ALMOST_RESOURCES = st.one_of(
 
 @given(ALMOST_RESOURCES)
 def test_resource_names_are_judged_as_a_kubelet_does(name: str) -> None:
-    """What passes our check no kubelet refuses, and what fails none takes."""
+    """No kubelet refuses what passes our check, and none accepts what fails it."""
     assert bool(validate_resource_name(name)) is not is_extended_resource_name(name)
 
 

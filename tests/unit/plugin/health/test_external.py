@@ -1,4 +1,4 @@
-"""What other programs of the node report about devices."""
+"""What other programs on the node report about devices."""
 
 import errno
 import itertools
@@ -45,7 +45,7 @@ def _store(directory: Path, clock: Callable[[], float] | None = None) -> HealthS
 
 
 def _say(directory: Path, name: str = "a.json", **fields: object) -> Path:
-    """Write a statement as a program should: under another name first."""
+    """Write a report as a program should: under another name first."""
     path = directory / name
     scratch = directory / ".new"
     scratch.write_text(json.dumps({"device": "GPU-1", "source": "memory-test", "reason": "row 7 is bad", **fields}))
@@ -74,13 +74,13 @@ def test_a_device_by_any_of_its_names(tmp_path: Path, name: str) -> None:
 
 
 def test_from_the_start(tmp_path: Path) -> None:
-    """A device is not offered for a moment while a plugin starts."""
+    """Not even for a moment is a device offered while a plugin starts."""
     _say(tmp_path)
     assert _store(tmp_path).health_of(GPU, DEVICE).health is Health.UNHEALTHY
 
 
 def test_a_file_that_is_removed(tmp_path: Path) -> None:
-    """The device is as healthy as without it."""
+    """The device then has the health that it has without it."""
     path = _say(tmp_path)
     store = _store(tmp_path)
     path.unlink()
@@ -89,7 +89,7 @@ def test_a_file_that_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_report_expires(tmp_path: Path) -> None:
-    """At its time, even if its program is gone; the file stays, and has no effect."""
+    """It ends at its time, even if its program is gone; the file stays, and has no effect."""
     clock = Clock()
     path = _say(tmp_path, until=_at(clock.now + 60))
     store = _store(tmp_path, clock)
@@ -102,7 +102,7 @@ def test_a_report_expires(tmp_path: Path) -> None:
 
 
 def test_a_report_that_is_renewed(tmp_path: Path) -> None:
-    """With a later end it is the same statement: nothing changes, and nothing is logged."""
+    """With a later end it is the same report, so nothing changes, and nothing is logged."""
     clock = Clock()
     _say(tmp_path, until=_at(clock.now + 60))
     store = _store(tmp_path, clock)
@@ -137,9 +137,9 @@ def _torn(store: HealthStore) -> None:
 
 
 def test_reports_only_take_health_away(tmp_path: Path) -> None:
-    """With any statements, whatever else is known: a device that is not healthy never becomes so, nor loses a reason.
+    """Whatever the reports are, a device that is not healthy never becomes healthy, nor loses a reason.
 
-    A device that a valid statement names is unhealthy, any other is as it is without statements.
+    A device that a valid report names is unhealthy, and all others are as they are without reports.
     """
     number = 0
     causes = {_broken: "stuck", _recovering: "recovering", _cordoned: "cordoned: loud", _torn: "torn"}
@@ -155,10 +155,10 @@ def test_reports_only_take_health_away(tmp_path: Path) -> None:
     )
     all_causes = [each for size in range(len(causes) + 1) for each in itertools.combinations(causes, size)]
     pairs = [each for size in range(3) for each in itertools.combinations(said, size)]
-    for present, statements in itertools.product(all_causes, pairs):
+    for present, reports in itertools.product(all_causes, pairs):
         directory = tmp_path / str(number := number + 1)
         directory.mkdir()
-        for index, fields in enumerate(statements):
+        for index, fields in enumerate(reports):
             _say(directory, f"{index}.json", **fields)
         with capture_logs():
             without, with_them = _store(tmp_path / "none", lambda: now), _store(directory, lambda: now)
@@ -169,7 +169,7 @@ def test_reports_only_take_health_away(tmp_path: Path) -> None:
         before, after = without.health_of(GPU, DEVICE), with_them.health_of(GPU, DEVICE)
         assert bool(present) == (before.health is not Health.HEALTHY)
         assert all(reason in before.reason and reason in after.reason for reason in reasons)
-        valid = [each for each in statements if _is_valid(each, now)]
+        valid = [each for each in reports if _is_valid(each, now)]
         if valid:
             assert after.health is Health.UNHEALTHY
             assert after.reason.startswith(before.reason)
@@ -201,7 +201,7 @@ def _is_valid(fields: dict[str, str], now: float) -> bool:
     ids=["empty", "nothing", "nested", "healthy", "reason", "timezone", "words", "bytes", "size", "pipe"],
 )
 def test_a_bad_file_does_not_affect_others(tmp_path: Path, content: bytes | None, problem: str) -> None:
-    """It is named in the log once, with what is wrong with it; the other files count."""
+    """The log names it once, with what is wrong with it; the other files count."""
     put(tmp_path / "bad.json", content)
     _say(tmp_path)
     with capture_logs() as logs:
@@ -214,7 +214,7 @@ def test_a_bad_file_does_not_affect_others(tmp_path: Path, content: bytes | None
 
 
 def test_a_file_that_becomes_bad(tmp_path: Path) -> None:
-    """What it said before remains: a program that writes only half a file does not make a device healthy."""
+    """Its previous content remains valid: a program that writes only half a file does not make a device healthy."""
     path = _say(tmp_path)
     store = _store(tmp_path)
     before = store.health_of(GPU, DEVICE)
@@ -231,7 +231,7 @@ def test_a_file_that_becomes_bad(tmp_path: Path) -> None:
 def test_a_file_that_another_user_may_have_written(
     tmp_path: Path, owner: int, mode: int, *, of_directory: bool
 ) -> None:
-    """It has no effect, and the log says why; the same goes for a directory to which others can add files."""
+    """It has no effect, and the log gives the reason; this also holds for a directory to which others can add files."""
     path = _say(tmp_path)
     place = tmp_path if of_directory else path
     os.chown(place, owner, 0)
@@ -246,7 +246,7 @@ def test_a_file_that_another_user_may_have_written(
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """Even to a file of this user."""
+    """This holds even for a link to a file of this user."""
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "a.json").symlink_to(_say(tmp_path))
     with capture_logs() as logs:
@@ -256,7 +256,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_read(tmp_path: Path) -> None:
-    """Those that are being written, and whatever is not called .json; a directory that does not exist has none."""
+    """They are those being written, and those not called .json; a directory that does not exist has none."""
     _say(tmp_path, ".a.json")
     _say(tmp_path, "README")
     with capture_logs() as logs:
@@ -290,7 +290,7 @@ def test_text_for_people_is_one_line(tmp_path: Path) -> None:
 def test_an_error_of_the_node_gives_no_health_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    """Too many open files, for example: what was said before remains, and what is new is read when that has passed."""
+    """With too many open files, for example, earlier reports remain, and new ones are read once that is over."""
     store = _store(tmp_path)
     _say(tmp_path)
     store.refresh_external()

@@ -80,7 +80,7 @@ TABLE: list[tuple[str, list[Step], Health, str]] = [
 
 @pytest.mark.parametrize(("steps", "state", "reason"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
-    """Each row of the table in the module's docstring, and what an administrator reads."""
+    """They are those of the table in the module's docstring, with the text for an administrator."""
     record = HealthRecord()
     for step in steps:
         step(record)
@@ -88,7 +88,7 @@ def test_transitions(steps: list[Step], state: Health, reason: str) -> None:
 
 
 def test_a_fault_is_as_old_as_its_first_report() -> None:
-    """A reason that is reported again, in other words, does not make the fault more recent."""
+    """If a fault is reported again, in other words, it does not become more recent."""
     record = HealthRecord()
     record.fail("driver", "first", 100)
     record.fail("driver", "second", 200)
@@ -97,7 +97,7 @@ def test_a_fault_is_as_old_as_its_first_report() -> None:
 
 
 def test_what_flaps_is_held_by_a_source_of_its_own() -> None:
-    """The limit shows as a fault like any other, so that status can name it."""
+    """The limit is shown as a fault like any other, so that the status can name it."""
     record = HealthRecord()
     for step in _flaps(4):
         step(record)

@@ -35,7 +35,7 @@ def _book(policy: RecoveryPolicy | None = None, clock: Clock | None = None, path
 
 
 def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
-    """What is wrong with one says nothing about the other, and neither flaps because the other is well."""
+    """A fault of one does not affect the other, and neither flaps because the other is healthy."""
     book = _book()
     for _ in range(10):
         book.report(ODD, [Device("x-0", unhealthy="burnt")])
@@ -45,7 +45,7 @@ def test_devices_of_the_same_id_in_two_resources_are_two() -> None:
 
 
 def test_shares_of_a_physical_device_stand_and_fall_together() -> None:
-    """In whatever resource they are; what a plugin says of one share is about that share."""
+    """This holds in any resource; what a plugin reports about one share concerns only that share."""
     book = _book()
     book.fail(physical_key(ODD, Device("a", physical="card")), "reset", "stuck")
     book.report(ODD, [Device("a", physical="card", unhealthy="torn")])
@@ -55,7 +55,7 @@ def test_shares_of_a_physical_device_stand_and_fall_together() -> None:
 
 
 def test_a_probe_that_is_given_up_leaves_the_reason() -> None:
-    """And the time since when it stands."""
+    """The reason keeps its time, too."""
     clock = Clock()
     book = _book(clock=clock)
     book.fail("x", "reset", "no answer")
@@ -90,7 +90,7 @@ def test_time_passes() -> None:
 
 
 async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
-    """Across a restart of the plugin."""
+    """It is kept across a restart of the plugin."""
     path = tmp_path / "stub.health.json"
     holder = ProcessId(7, 4711)
     book = _book(path=path)
@@ -105,7 +105,7 @@ async def test_the_process_that_holds_a_device_is_kept(tmp_path: Path) -> None:
     ids=["not UTF-8", "nested", "cut off", "empty", "something else", "a pipe"],
 )
 def test_a_file_that_cannot_be_read_is_put_aside(tmp_path: Path, content: bytes | None) -> None:
-    """The plugin serves as if there had been no fault, and logs where the file is now."""
+    """The plugin serves as if there had been no fault, and logs the file's new path."""
     path = tmp_path / "stub.health.json"
     put(path, content)
     with capture_logs() as log:

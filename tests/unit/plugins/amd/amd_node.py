@@ -1,4 +1,4 @@
-"""What the plugin makes of a simulated node."""
+"""What the plugin finds on a simulated node."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class Found(NamedTuple):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of devices of each resource."""
+        """Return the number of devices of each resource."""
         return dict(Counter(device.resource for device in self.devices.values()))
 
 

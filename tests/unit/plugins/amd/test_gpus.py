@@ -20,7 +20,7 @@ def _files(device: object) -> list[str]:
 
 
 def test_a_card_is_a_device(tmp_path: Path) -> None:
-    """By its PCI address, with its own files and that of KFD, on its NUMA node."""
+    """Its id is its PCI address; it has its own files and that of KFD, and its NUMA node."""
     found = scan(mi300x(tmp_path))
     assert list(found.devices) == [f"0000:{bus}:00.0" for bus in OAM]
     device = found.devices[LAST]
@@ -30,7 +30,7 @@ def test_a_card_is_a_device(tmp_path: Path) -> None:
 
 
 def test_two_gpus_of_a_container_share_one_file(tmp_path: Path) -> None:
-    """That of KFD, as in ROCm's plugin."""
+    """The file is that of KFD, as in ROCm's plugin."""
     devices = list(scan(mi210(tmp_path)).devices.values())[:2]
     assert [node.host_path for node in Allocation.merge(devices).nodes] == [
         *("/dev/kfd", "/dev/dri/card1", "/dev/dri/renderD128", "/dev/dri/card2", "/dev/dri/renderD129"),
@@ -38,7 +38,7 @@ def test_two_gpus_of_a_container_share_one_file(tmp_path: Path) -> None:
 
 
 def test_the_facts_are_those_of_the_labels(tmp_path: Path) -> None:
-    """Of ROCm's node labeller, under the same names."""
+    """They have the values and names of ROCm's node labeller."""
     attributes = scan(mi300x(tmp_path / "x")).devices[FIRST].attributes
     assert attributes == {
         "product-name": "AMD_Instinct_MI300X_OAM",
@@ -86,7 +86,7 @@ def test_partitions_in_both_spellings(tmp_path: Path, separator: str) -> None:
 
 @pytest.mark.parametrize(("compute", "count"), [("DPX", 2), ("TPX", 3), ("QPX", 4), ("CPX", 8)])
 def test_every_mode(tmp_path: Path, compute: str, count: int) -> None:
-    """As many devices as partitions; the driver's other device files are not in use, and the status says so."""
+    """There are as many devices as partitions; the driver's other device files are unused, as the status says."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST, compute=compute)
     found = scan(tree)
@@ -131,7 +131,7 @@ def test_a_partition_that_kfd_hides_keeps_the_ids_of_the_others(tmp_path: Path, 
 
 
 def test_partitions_without_numbers(tmp_path: Path) -> None:
-    """Where KFD gives them none, ids have their order on the card."""
+    """If KFD gives them none, ids follow their order on the card."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST, compute="DPX")
     for partition in range(2):
@@ -190,14 +190,14 @@ def test_no_driver(tmp_path: Path) -> None:
 
 
 class _Empty:
-    """A node without anything."""
+    """Make a node without anything."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
 
 def test_a_driver_without_gpus(tmp_path: Path) -> None:
-    """That is no fault either."""
+    """It is not a fault, either."""
     with pytest.raises(NoDevices, match="has no GPU") as raised:
         scan(AmdTree(tmp_path))
     assert not raised.value.fault

@@ -14,7 +14,7 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return its time."""
         return self.now
 
 
@@ -25,20 +25,20 @@ def _gpu(partition: int | None = None, source: str = CARD) -> Gpu:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The time."""
+    """Make the clock."""
     return Clock()
 
 
 @pytest.fixture
 def reports(clock: Clock) -> Reports:
-    """Reports of an exporter that has answered once, and found nothing wrong."""
+    """Return the reports of an exporter that has answered once, and found nothing wrong."""
     reports = Reports(30, clock)
     reports.update([])
     return reports
 
 
 def test_a_report_counts_after_a_while(reports: Reports, clock: Clock) -> None:
-    """The time starts again when the exporter found nothing wrong in the meantime."""
+    """The time starts again if the exporter found nothing wrong in the meantime."""
     reports.update([CARD])
     clock.now += 29
     assert reports.fault(_gpu()) == ""
@@ -53,14 +53,14 @@ def test_a_report_counts_after_a_while(reports: Reports, clock: Clock) -> None:
 
 
 def test_the_first_answer_counts_at_once(clock: Clock) -> None:
-    """A GPU may have been unhealthy for long when the plugin starts."""
+    """A GPU may have been unhealthy for a long time when the plugin starts."""
     reports = Reports(30, clock)
     reports.update([CARD])
     assert reports.fault(_gpu()) == REPORTED
 
 
 def test_an_exporter_that_no_longer_answers(reports: Reports, clock: Clock) -> None:
-    """Its last reports count for a while: it may be being updated. A GPU that it does not know is healthy."""
+    """Its last reports count for a while, as it may be being updated. A GPU that it does not know is healthy."""
     reports.update([CARD])
     clock.now += KEPT - 1
     reports.expire()

@@ -60,7 +60,7 @@ def test_partitions(tmp_path: Path) -> None:
 
 
 def test_what_is_unknown_has_no_label(tmp_path: Path) -> None:
-    """Such as the name of a GPU that the driver does not know."""
+    """The name of a GPU that the driver does not know is an example."""
     assert not [name for name in _labels(apu(tmp_path)) if "product-name" in name]
 
 
@@ -70,7 +70,7 @@ def test_no_gpu() -> None:
 
 
 def test_versions_of_the_driver(tmp_path: Path) -> None:
-    """As its module shows them."""
+    """They are as its module shows them."""
     gpus = read_gpus(Host(mi210(tmp_path).root)).gpus
     found = node_labels(gpus, DriverFacts("6.10.5", "ABC"))
     assert found["amd.com/gpu.driver-version"] == "6.10.5"

@@ -1,4 +1,4 @@
-"""What the kernel shows may be anything: it costs the GPU concerned, and no other."""
+"""What the kernel shows may be anything: it affects the GPU concerned, and no other."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ HARMLESS: dict[str, tuple[str, bytes | str | None]] = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> AmdTree:
-    """A node with two cards, one of which a test changes."""
+    """Make a node with two cards, one of which a test changes."""
     tree = AmdTree(tmp_path)
     tree.add(ODD)
     tree.add(GOOD)
@@ -69,7 +69,7 @@ HARMFUL: dict[str, tuple[str, bytes | str | None, str]] = {
 
 @pytest.mark.parametrize("change", HARMFUL.values(), ids=HARMFUL)
 def test_an_odd_gpu_is_excluded(tree: AmdTree, change: tuple[str, bytes | str | None, str]) -> None:
-    """With the reason, and the other one is advertised, unless it is the same to KFD."""
+    """It has a reason, and the other one is advertised, unless KFD does not distinguish them."""
     file, content, reason = change
     put(tree.root / file, content)
     if content == b"drm_render_minor 136":

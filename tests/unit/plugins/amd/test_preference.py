@@ -20,13 +20,13 @@ def _node(tree: AmdTree, **settings: object) -> Node:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Eight MI210: four on each processor, which xGMI links."""
+    """Make eight MI210, four on each processor, which xGMI links."""
     return _node(mi210(tmp_path_factory.mktemp("whole")))
 
 
 @pytest.fixture(scope="module")
 def partitioned(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """Eight MI300X in mode CPX; the last one has a partition less."""
+    """Make eight MI300X in mode CPX; the last one has one partition fewer."""
     tree = mi300x(tmp_path_factory.mktemp("partitioned"), "CPX_NPS4")
     tree.hide("0000:e5:00.0", 7)
     return _node(tree)
@@ -42,7 +42,7 @@ MI210 = [f"0000:{bus}:00.0" for bus in ("03", "27", "43", "63", "83", "a3", "c3"
 
 
 def test_close_to_a_required_gpu(whole: Node) -> None:
-    """One that xGMI links to it; requests as in ROCm's tests are among the cases of migrations."""
+    """The GPU is one that xGMI links to it; requests as in ROCm's tests are among the cases of migrations."""
     assert _chosen(whole, 2, required=(MI210[7],)) == [MI210[4], MI210[7]]
 
 
@@ -51,7 +51,7 @@ def _parts(card: int, *numbers: int) -> list[str]:
 
 
 def test_partitions_beside_a_required_one(partitioned: Node) -> None:
-    """They are on its card."""
+    """They are on the same card."""
     assert _chosen(partitioned, 3, required=tuple(_parts(2, 5))) == _parts(2, 0, 1, 5)
 
 
@@ -66,7 +66,7 @@ def test_shares_are_of_different_gpus(tmp_path: Path) -> None:
 
 
 def test_an_inconsistent_request(whole: Node) -> None:
-    """The kubelet chooses."""
+    """In this case, the kubelet chooses."""
     assert _chosen(whole, 9) == []
     assert _chosen(whole, 1, required=tuple(MI210[:2])) == []
     assert _chosen(whole, 2, without=tuple(MI210[:1]), required=tuple(MI210[:1])) == []

@@ -40,7 +40,7 @@ def _edit(tree: AmdTree, choice: random.Random) -> None:
 
 
 def _expected(tree: AmdTree) -> dict[str, tuple[str, str]]:
-    """The resource and render node of each GPU by its id, from what the tree was made of."""
+    """Return the resource and render node of each GPU by its id, from what the tree was made of."""
     found = {}
     for pci, card in sorted(tree.cards.items()):
         resource = f"amd.com/{card.compute}_{card.memory}".lower() if card.compute else "amd.com/gpu"

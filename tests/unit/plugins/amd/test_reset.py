@@ -16,7 +16,7 @@ AT_ONCE = {"timeout": 0, "memory_slack": 0}
 
 @pytest.fixture
 def tree(tmp_path: Path) -> AmdTree:
-    """A node with a whole card and one with two partitions."""
+    """Make a node with a whole card and one with two partitions."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST)
     tree.add(SECOND, compute="DPX")
@@ -39,7 +39,7 @@ def test_a_gpu_whose_memory_another_process_holds(tree: AmdTree) -> None:
 
 
 def test_processes_on_other_gpus(tree: AmdTree) -> None:
-    """They are not in the way, not even on another partition of the card."""
+    """They do not prevent a start, not even on another partition of the card."""
     tree.fill(1, FIRST, 1 << 30)
     tree.fill(2, SECOND, 1 << 30, partition=1)
     _check(tree, f"{SECOND}-0")
@@ -48,14 +48,14 @@ def test_processes_on_other_gpus(tree: AmdTree) -> None:
 
 
 def test_the_reset_waits(tree: AmdTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a process that is about to exit."""
+    """It waits for a process that is about to exit."""
     tree.fill(4711, FIRST, 1 << 30)
     monkeypatch.setattr("time.sleep", lambda _: tree.exit(4711))
     _check(tree, FIRST, {"timeout": 100, "memory_slack": 0})
 
 
 def test_a_process_that_holds_little(tree: AmdTree) -> None:
-    """The settings say how much is not in the way; without a name, the reason still has the process's number."""
+    """The settings define the limit; without a name, the reason still has the process's number."""
     tree.fill(4711, FIRST, 5 << 20, name="")
     settings = plugin(tree, reset={"timeout": 0, "memory_slack": 5}).reset_settings()
     assert settings == CheckSettings(0, 5 << 20)

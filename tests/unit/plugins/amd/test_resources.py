@@ -33,7 +33,7 @@ def test_a_mixed_node_is_explained(tmp_path: Path) -> None:
 
 
 def test_cards_without_modes_are_no_reason_to_exclude_others(tmp_path: Path) -> None:
-    """As in ROCm's plugin, which compares cards that can be partitioned."""
+    """They do not count, as in ROCm's plugin, which compares only cards that can be partitioned."""
     tree = _three(tmp_path)
     tree.partition(FIRST, "SPX", "NPS1")
     tree.add("0000:c1:00.0", compute="", memory="")
@@ -43,7 +43,7 @@ def test_cards_without_modes_are_no_reason_to_exclude_others(tmp_path: Path) -> 
 
 
 def test_the_resources_without_a_gpu(tmp_path: Path) -> None:
-    """With the strategy single, amd.com/gpu is served with zero; the names of modes come with the modes."""
+    """With the strategy single, amd.com/gpu is served with zero; resources of modes appear with the modes."""
     tree = AmdTree(tmp_path)
     assert list(plugin(tree).resources()) == ["amd.com/gpu"]
     named = [{"name": "example.com/big", "select": {"min_vram": 100}}]
@@ -51,7 +51,7 @@ def test_the_resources_without_a_gpu(tmp_path: Path) -> None:
 
 
 def test_a_resource_for_a_model(tmp_path: Path) -> None:
-    """Whatever the strategy is; the first one that selects a GPU has it, and does not make the node a mixed one."""
+    """Any strategy allows one; the first that selects a GPU has it, and does not make the node a mixed one."""
     tree = _three(tmp_path)
     named = [
         {"name": "amd.com/mi300x-half", "select": {"products": ["AMD_Instinct_MI300X*"], "modes": ["dpx_nps1"]}},
@@ -88,7 +88,7 @@ def test_shares(tmp_path: Path) -> None:
     ],
 )
 def test_selectors(tmp_path: Path, selector: dict[str, Any], excluded: list[str]) -> None:
-    """One entry of each list has to match, and all keys have to; one that matches nothing says what there is."""
+    """One entry of each list has to match, and all keys have to; an entry that matches nothing is reported."""
     tree = AmdTree(tmp_path)
     tree.add(FIRST)
     tree.add(SECOND)
@@ -144,7 +144,7 @@ def test_the_documented_file(tmp_path: Path) -> None:
 
 
 def test_pulse(tmp_path: Path) -> None:
-    """It is the time between scans; 0 leaves the plugin's own."""
+    """It is the time between scans; 0 keeps the plugin's own."""
     tree = mi210(tmp_path)
     assert (plugin(tree, pulse=2).scan_interval, plugin(tree, pulse=0).scan_interval) == (2, 60)
     assert result(plugin(tree, pulse=2)).counts == {"amd.com/gpu": 8}

@@ -10,7 +10,7 @@ from tests.unit.plugins.generic.offers import devices, files, ids, plugin_for, r
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """A node without devices."""
+    """Make a node without devices."""
     return GenericTree(tmp_path)
 
 
@@ -24,7 +24,7 @@ def test_each_match_is_a_device_in_numeric_order(tree: GenericTree) -> None:
 
 
 def test_ids_are_those_of_the_hardware(tree: GenericTree) -> None:
-    """A serial adapter that comes back as another number has the same id, and no adapter in another port gets it."""
+    """A serial adapter that gets another number keeps its id, and no adapter in another port gets that id."""
     stick = tree.usb("1-1.4", number=4)
     tree.part(stick, "ttyUSB0", "tty")
     other = tree.usb("1-1.3", number=5)
@@ -60,7 +60,7 @@ def test_ports_of_one_interface(tree: GenericTree) -> None:
 
 
 def test_files_that_the_kernel_names_otherwise(tree: GenericTree) -> None:
-    """A tuner's files have the same names as those of another: the name in sysfs has its number."""
+    """A tuner's files have the same names as another's, but its name in sysfs has its number."""
     for number in (0, 1):
         device = tree.virtual(f"dvb/adapter{number}/frontend0", "dvb")
         tree.rename(device, f"dvb{number}.frontend0")
@@ -68,7 +68,7 @@ def test_files_that_the_kernel_names_otherwise(tree: GenericTree) -> None:
 
 
 def test_links_are_kept(tree: GenericTree) -> None:
-    """The container finds the file under the name of the link, whatever the node calls it now; the id is that name."""
+    """The container finds the file under the link's name, whatever its name on the node is; the id is that name."""
     tree.file("ttyUSB3")
     tree.link("serial/by-id/usb-FTDI_A50285BI-if00", "../../ttyUSB3")
     (device,) = devices(
@@ -81,7 +81,7 @@ def test_links_are_kept(tree: GenericTree) -> None:
 
 
 def test_an_absolute_link_is_one_on_the_node(tree: GenericTree) -> None:
-    """It does not lead into the container of the hub; one that leads nowhere, or in circles, is not a device."""
+    """It does not lead into the hub's container; one that leads nowhere, or in circles, is not a device."""
     tree.file("sr0")
     tree.link("cdrom", "/dev/sr0")
     tree.link("cdrom1", "/dev/sr1")
@@ -109,7 +109,7 @@ def test_shares(tree: GenericTree) -> None:
 
 
 def test_what_a_container_gets(tree: GenericTree) -> None:
-    """Paths, permissions, mounts, variables, annotations and CDI names, with placeholders filled in."""
+    """It gets paths, permissions, mounts, variables, annotations and CDI names, with placeholders filled in."""
     tree.part(tree.usb("1-1", serial="AB 12/.."), "ttyACM0", "tty")
     settings = resource(
         files=["/dev/ttyACM*"],
@@ -150,7 +150,7 @@ def test_ids_by_template(tree: GenericTree) -> None:
 
 
 def test_nothing_matches(tree: GenericTree) -> None:
-    """The resource is there without devices, and the reason names the patterns that match nothing."""
+    """The resource is served without devices, and the reason names the patterns that match nothing."""
     plugin = plugin_for(tree.root, resource(files=["/dev/ttyUSB*", "/dev/ttyACM*"]))
     assert list(plugin.resources()) == ["example.com/x"]
     assert scan(plugin) == (
@@ -164,7 +164,7 @@ def test_nothing_matches(tree: GenericTree) -> None:
 
 
 def test_the_same_hardware_in_two_resources(tree: GenericTree) -> None:
-    """It is known to be the same, whatever path leads to it; files with the same name elsewhere are others."""
+    """It is recognized as the same, whatever path leads to it; files with the same name elsewhere are others."""
     tree.part(tree.usb("1-1"), "ttyUSB0", "tty")
     tree.link("serial/by-id/modem", "../../ttyUSB0")
     tree.file("other/modem")
@@ -185,7 +185,7 @@ def test_without_sysfs(tmp_path: Path) -> None:
 
 
 def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
-    """A container with it would not start; a directory of device files is a device, as container runtimes take it."""
+    """A container with it would not start; a directory of device files is a device, as for container runtimes."""
     (tree.root / "etc").mkdir()
     (tree.root / "etc/passwd").touch()
     tree.virtual("snd/timer", "sound")
@@ -195,7 +195,7 @@ def test_what_is_no_device_file_is_excluded(tree: GenericTree) -> None:
 
 
 def test_files_that_any_user_may_create_are_not_found_by_chance(tree: GenericTree) -> None:
-    """A link in /dev/shm would lead to any device of the node; only a pattern that names it matches there."""
+    """A link in /dev/shm would lead to any device of the node, so only a pattern that names it matches there."""
     tree.virtual("vda", "block")
     tree.virtual("dri/card0", "drm")
     tree.link("shm/card7", "../vda")

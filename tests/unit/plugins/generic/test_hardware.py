@@ -10,12 +10,12 @@ from tests.unit.plugins.generic.offers import devices, files, ids, plugin_for, r
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """A node without devices."""
+    """Make a node without devices."""
     return GenericTree(tmp_path)
 
 
 def test_each_usb_device_is_one(tree: GenericTree) -> None:
-    """By vendor and product; the id is the port, so that a stick that comes back with another number has the same."""
+    """It is found by vendor and product; its id is the port, so a stick that returns with another number keeps it."""
     first = tree.usb("1-1", serial="A", number=4)
     tree.usb("1-2", serial="B", number=5)
     tree.usb("1-3", "0403", "6001", number=6)
@@ -31,7 +31,7 @@ def test_each_usb_device_is_one(tree: GenericTree) -> None:
 
 
 def test_a_dongle_by_serial_number(tree: GenericTree) -> None:
-    """Only that one, with its id as it says."""
+    """Only that one is found, and its serial number is its id."""
     tree.usb("1-1", serial="A", number=4)
     tree.usb("1-2", serial="B", number=5)
     settings = resource(usb=[{"vendor": "1a86", "product": "7523", "serial": "B"}], id="dongle-{serial}")
@@ -39,7 +39,7 @@ def test_a_dongle_by_serial_number(tree: GenericTree) -> None:
 
 
 def test_files_of_a_usb_device(tree: GenericTree) -> None:
-    """All files of one stick, but not those of a device behind a hub."""
+    """They are all files of one stick, but not those of a device behind a hub."""
     hub = tree.usb("1-1", "05e3", "0608", number=2)
     tree.part(hub, "hidraw0", "hidraw")
     stick = tree.usb("1-1.4", number=4)
@@ -55,7 +55,7 @@ def test_files_of_a_usb_device(tree: GenericTree) -> None:
 
 
 def test_usb_devices_that_are_one_together(tree: GenericTree) -> None:
-    """In a group."""
+    """A group makes them one device."""
     tree.usb("1-1", number=4)
     tree.usb("1-2", number=5)
     (device,) = devices(tree.root, resource(groups=[{"usb": [{"vendor": "1a86"}]}], permissions="r"))
@@ -67,7 +67,7 @@ def test_usb_devices_that_are_one_together(tree: GenericTree) -> None:
 
 
 def test_pci_functions(tree: GenericTree) -> None:
-    """By ids and class, with the files of their parts, their NUMA node and their address."""
+    """They are found by ids and class, with the files of their parts, their NUMA node and their address."""
     fpga = tree.pci("0000:3b:00.0", numa=1)
     tree.part(fpga, "xdma0_user", "xdma")
     tree.part(fpga, "xdma0_control", "xdma")
@@ -81,7 +81,7 @@ def test_pci_functions(tree: GenericTree) -> None:
 
 
 def test_a_function_without_files(tree: GenericTree) -> None:
-    """A variable is enough for a device; nothing at all is not."""
+    """A variable is enough for a device, but a function without anything is none."""
     tree.pci("0000:3b:00.0")
     assert ids(tree.root, resource(pci=[{"vendor": "10ee"}], env={"FPGA": "{pci}"})) == ["0000:3b:00.0"]
     nothing = "it has no device files, and the settings give containers nothing else"
@@ -92,7 +92,7 @@ def test_a_function_without_files(tree: GenericTree) -> None:
 
 
 def test_an_iommu_group_is_one_device(tree: GenericTree) -> None:
-    """With all its functions, the file of the group and the common one; bridges need no driver."""
+    """It has all its functions, the file of the group and the common one; bridges need no driver."""
     tree.pci("0000:3b:00.0", driver="vfio-pci", group=12, numa=1)
     tree.pci("0000:3b:00.1", device="5002", driver="vfio-pci", group=12)
     bridge = {"vendor": "8086", "kind": "060400", "driver": "pcieport", "group": 12}
@@ -126,7 +126,7 @@ def test_a_node_without_an_iommu(tree: GenericTree) -> None:
 
 
 def test_devices_in_sysfs(tree: GenericTree) -> None:
-    """With the keys of a udev rule: attributes of the device and of those that it is part of."""
+    """They are found by the keys of a udev rule: attributes of the device and of those that it is part of."""
     for number, (model, numa) in enumerate([("Fast SSD", 0), ("Slow SSD", 1)]):
         function = tree.pci(f"0000:0{number}:00.0", kind="010802", driver="nvme", numa=numa)
         controller = tree.part(function, f"nvme{number}", "nvme", model=model)
@@ -150,7 +150,7 @@ def test_what_udev_knows(tree: GenericTree) -> None:
 
 
 def test_what_is_suggested(tree: GenericTree) -> None:
-    """Hardware that this plugin is usually for, with or without settings; not what every node has."""
+    """The plugin is suggested for its usual hardware, with or without settings, but not for what every node has."""
     tree.part(tree.usb("1-1"), "ttyUSB0", "tty")
     tree.file("video0")
     tree.virtual("kvm")
@@ -163,7 +163,7 @@ def test_what_is_suggested(tree: GenericTree) -> None:
 
 
 def test_nothing_is_selected(tree: GenericTree) -> None:
-    """The reason repeats what is set."""
+    """The reason repeats the settings."""
     settings = resource(
         usb=[{"vendor": "1a86", "serial": "A"}], pci=[{"class": "12"}], sysfs=[{"attributes": {"size": "1"}}]
     )

@@ -29,7 +29,7 @@ def _given(*paths: str, permissions: str = "rwm") -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> GenericTree:
-    """A node with the files of the examples."""
+    """Make a node with the files of the examples."""
     tree = GenericTree(tmp_path)
     for name in ("ttyUSB0", "ttyUSB1", "ttyACM0", "ttyS0", "video0", "fuse"):
         tree.file(name)
@@ -74,7 +74,7 @@ devices:
 
 
 def test_its_manifest(tree: GenericTree, tmp_path: Path) -> None:
-    """The devices of its example as a file; the flags that the hub does not need have no effect, and a note says so."""
+    """Its example gives the same devices; flags that the hub does not need have no effect, as a note says."""
     config = tmp_path / "config.yaml"
     config.write_text(f"{MANIFEST}listen: :8080\nlog-level: info\nplugin-directory: /x\n")
     plugin = plugin_for(tree.root, {})
@@ -101,7 +101,7 @@ def _group(*paths: dict[str, Any], **keys: object) -> dict[str, object]:
 
 
 def test_mounts(tree: GenericTree) -> None:
-    """A directory as a mount, writable unless it says otherwise."""
+    """A directory can be a mount, writable unless it says otherwise."""
     given = [files(device) for device in devices(tree.root, _group({"path": "/dev/snd/", "type": "Mount"}))]
     assert given == [[("/dev/snd", "/dev/snd", "mount")]]
     read_only = _group({"path": "/dev/snd", "type": "Mount", "readOnly": True, "mountPath": "/{x}"})
@@ -125,7 +125,7 @@ def test_mounts(tree: GenericTree) -> None:
     ],
 )
 def test_mistakes_in_them(tmp_path: Path, settings: object, problem: str) -> None:
-    """Unlike there, each is an error that says where it is."""
+    """Unlike in those plugins, each is an error with its place."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(settings))
     with pytest.raises(ConfigError) as error:
@@ -150,7 +150,7 @@ SMARTER = """
 
 
 def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
-    """Each file is a resource with its name; the ids are numbers, as there, so that pods keep what they have."""
+    """Each file is a resource with its name; the ids are numbers, as there, so that pods keep their devices."""
     tree.virtual("net/tun")
     config = tmp_path / "conf.yaml"
     config.write_text(SMARTER)
@@ -172,7 +172,7 @@ def test_the_smarter_device_manager(tree: GenericTree, tmp_path: Path) -> None:
 
 
 def test_its_list_beside_resources(tree: GenericTree) -> None:
-    """As the value of a key, it can be in the same file."""
+    """It can be in the same file, as the value of a key."""
     entries = [{"devicematch": "^video", "nummaxdevices": 1}]
     found = devices(tree.root, {"smarter_devices": entries, **resource(files=["/dev/fuse"])})
     assert [(device.resource, device.id) for device in found] == [

@@ -17,7 +17,7 @@ def _chosen(available: list[Device], size: int, *required: str) -> list[str]:
 
 
 def test_one_numa_node() -> None:
-    """That with the fewest devices that are enough; with a required device, that of the device."""
+    """The node with the fewest devices that suffice is chosen, or that of a required device."""
     available = _devices(("a", 0), ("b", 1), ("c", 1), ("d", 0), ("e", 0))
     assert _chosen(available, 2) == ["b::0", "c::0"]
     assert _chosen(available, 3) == ["a::0", "d::0", "e::0"]
@@ -34,13 +34,13 @@ def test_shares_of_different_hardware() -> None:
 
 
 def test_numeric_order() -> None:
-    """Without NUMA nodes, the first devices of the resource."""
+    """Without NUMA nodes, it gets the first devices of the resource."""
     available = [Device(f"video{number}", "x", physical=f"video{number}") for number in (1, 2, 10)]
     assert _chosen(available, 2) == ["video1", "video2"]
 
 
 def test_an_inconsistent_request() -> None:
-    """The kubelet chooses."""
+    """In this case, the kubelet chooses."""
     (device,) = _devices(("a", 0))
     assert prefer([device], [], 2, {}) == []
     assert prefer([], [device], 1, {}) == []

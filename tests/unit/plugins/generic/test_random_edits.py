@@ -1,4 +1,4 @@
-"""Whatever comes and goes, in whatever order: the list equals the node."""
+"""Whatever appears and disappears, in any order: the list equals the node."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ ROUNDS, EDITS = 200, 5
 
 
 def test_the_list_equals_the_node(tmp_path: Path) -> None:
-    """After each of some bursts of random changes, a thousand in all; no device is listed twice."""
+    """It does so after each of several bursts of random changes, a thousand in all; no device is listed twice."""
     tree = GenericTree(tmp_path)
     edits, plugin = Edits(tree, chance()), plugin_for(tmp_path, SETTINGS)
     for burst in range(ROUNDS):

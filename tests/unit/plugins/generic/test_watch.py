@@ -13,7 +13,7 @@ from tests.simulators.generictree import GenericTree
 
 @pytest.fixture
 def watched(tmp_path: Path) -> tuple[GenericTree, Changes]:
-    """A node, and the changes that are seen there."""
+    """Watch a node, and yield the changes that are seen there."""
     tree, changes = GenericTree(tmp_path), Changes()
     (tmp_path / "run").mkdir()
     patterns = ["/dev/ttyUSB*", "/run/app/*/socket"]
@@ -27,7 +27,7 @@ def watched(tmp_path: Path) -> tuple[GenericTree, Changes]:
 
 
 def test_files_that_come_and_go(watched: tuple[GenericTree, Changes]) -> None:
-    """Also in directories that appear later, in and outside /dev."""
+    """They are seen even in directories that appear later, in and outside /dev."""
     tree, changes = watched
     assert changes.follow(lambda: tree.file("ttyUSB0"))
     assert changes.follow((tree.root / "dev/ttyUSB0").unlink)
@@ -37,7 +37,7 @@ def test_files_that_come_and_go(watched: tuple[GenericTree, Changes]) -> None:
 
 
 def test_which_directories(tmp_path: Path) -> None:
-    """Those of device files, not those in which any user can create files; elsewhere the nearest that exists."""
+    """Those of device files are watched, not those open to any user; elsewhere the nearest existing one is."""
     tree = GenericTree(tmp_path)
     for name in ("snd/timer", "shm/x/y", "pts/0", "disk/by-id/a"):
         tree.file(name)

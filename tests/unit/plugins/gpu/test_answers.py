@@ -45,16 +45,16 @@ class Desk:
         self._answers = ContainerEdits(settings, paths, files)
 
     def give(self, *numbers: int) -> Allocation:
-        """What a container gets for shares by their place in the list."""
+        """Return what a container gets for shares by their place in the list."""
         return self._answers.allocation([self.shares[number] for number in numbers])
 
     def problem(self, share: Share) -> str:
-        """Why a container cannot get a share, with the files that there are now."""
+        """Return why a container cannot get a share, with the files that exist now."""
         self._files.refresh(facts(self.driver))
         return self._answers.problem(share)
 
     def uuids(self) -> list[str]:
-        """Of all shares."""
+        """Return the UUIDs of all shares."""
         return [share.uuid for share in self.shares]
 
 
@@ -71,14 +71,14 @@ def test_a_variable(tmp_path: Path) -> None:
 
 
 def test_indices(tmp_path: Path) -> None:
-    """Of GPUs, and of MIG devices with that of their GPU."""
+    """GPUs are named by their index, and MIG devices by their own with that of their GPU."""
     desk = Desk(tmp_path, "a100x2", {1: "1g"}, flags={"migStrategy": "mixed", **_plugin(deviceIDStrategy="index")})
     assert desk.give(0).env == {"NVIDIA_VISIBLE_DEVICES": "0"}
     assert desk.give(1, 3).env == {"NVIDIA_VISIBLE_DEVICES": "1:0,1:2"}
 
 
 def test_mounts(tmp_path: Path) -> None:
-    """Strategy volume-mounts: /dev/null under each id, and the variable says where they are."""
+    """With the strategy volume-mounts, /dev/null is mounted under each id, and the variable says where."""
     desk = Desk(tmp_path, flags=_plugin(deviceListStrategy="volume-mounts"), imex={"channelIDs": [0]})
     got = desk.give(0, 1)
     assert got.env == {"NVIDIA_VISIBLE_DEVICES": VOLUMES}
@@ -88,7 +88,7 @@ def test_mounts(tmp_path: Path) -> None:
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """Strategy cdi-cri alone: the names, and of the rest only the variables, as with NVIDIA's plugin."""
+    """The strategy cdi-cri alone gives the names, and of the rest only the variables, as in NVIDIA's plugin."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     flags |= _plugin(deviceListStrategy="cdi-cri", passDeviceSpecs=True)
     desk = Desk(tmp_path, flags=flags, imex={"channelIDs": [0]})
@@ -106,7 +106,7 @@ def test_cdi_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["cdi.k8s.io/", "example.com/"])
 def test_cdi_annotations(tmp_path: Path, prefix: str) -> None:
-    """One annotation with a new name for each container, and all names in it."""
+    """There is one annotation with a new name for each container, which has all names."""
     desk = Desk(tmp_path, flags=_plugin(deviceListStrategy=["cdi-annotations"], cdiAnnotationPrefix=prefix))
     (first,), (second,) = desk.give(0, 1).annotations.items(), desk.give(0, 1).annotations.items()
     assert re.fullmatch(rf"{re.escape(prefix)}nvidia-device-plugin_[0-9a-f-]{{36}}", first[0])
@@ -121,7 +121,7 @@ def test_cdi_names_by_index(tmp_path: Path) -> None:
 
 
 def test_all_strategies_at_once(tmp_path: Path) -> None:
-    """Each does its part; of the variable's two meanings that of the mounts wins, as with NVIDIA's plugin."""
+    """Each does its part; the variable has the meaning that the mounts need, as in NVIDIA's plugin."""
     strategies = ["envvar", "volume-mounts", "cdi-annotations", "cdi-cri"]
     desk = Desk(tmp_path, flags={"gdsEnabled": True, **_plugin(deviceListStrategy=strategies)})
     got = desk.give(0)
@@ -133,7 +133,7 @@ def test_all_strategies_at_once(tmp_path: Path) -> None:
 
 
 def test_switches(tmp_path: Path) -> None:
-    """GDRCopy, GDS, MOFED and IMEX channels are variables."""
+    """GDRCopy, GDS, MOFED and IMEX channels are switched on by variables."""
     flags = {"gdsEnabled": True, "mofedEnabled": True, "gdrcopyEnabled": True}
     env = dict(Desk(tmp_path, flags=flags, imex={"channelIDs": [0]}).give(0).env)
     del env["NVIDIA_VISIBLE_DEVICES"]
@@ -146,7 +146,7 @@ def test_switches(tmp_path: Path) -> None:
 
 
 def test_device_files(tmp_path: Path) -> None:
-    """The control files that are there, and each GPU's by its minor number, which is not its index."""
+    """A container gets the existing control files, and each GPU's file by its minor number, which is not its index."""
     desk = Desk(tmp_path, flags=_plugin(passDeviceSpecs=True), imex={"channelIDs": [0]})
     control = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"]
     channel = "/dev/nvidia-caps-imex-channels/channel0"
@@ -157,7 +157,7 @@ def test_device_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("required", [True, False])
 def test_imex_channels_that_are_missing(tmp_path: Path, *, required: bool) -> None:
-    """Left out where they are not required; where they are, no container can be served, and the reason says so."""
+    """They are left out unless required; if required, no container can be served, and the reason says so."""
     SimulatedNode(tmp_path, "single")
     files = DeviceFiles(DriverPaths(Host(tmp_path)), Imex(channel_ids=(0,), required=required))
     files.refresh([])
@@ -176,7 +176,7 @@ def test_control_files_that_are_missing(tmp_path: Path) -> None:
 
 
 def test_device_files_below_a_root(tmp_path: Path) -> None:
-    """The node's path has the root, the container's has not; the root for devices is the driver's where none is set."""
+    """The path on the node has the root, the container's does not; by default the root is the driver's."""
     for flags, root in (
         ({"nvidiaDriverRoot": "/run/nvidia/driver"}, "/run/nvidia/driver"),
         ({"nvidiaDriverRoot": "/run/nvidia/driver", "nvidiaDevRoot": "/"}, ""),
@@ -188,7 +188,7 @@ def test_device_files_below_a_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> None:
-    """Those of the GPU instance and of the compute instance, by the driver's list or by its tree of files."""
+    """They are those of the GPU instance and the compute instance, from the driver's list or its tree of files."""
     flags = {"migStrategy": "mixed", **_plugin(passDeviceSpecs=True)}
     if not listed:
         SimulatedNode(tmp_path, "a100x2", {1: "mixed"})
@@ -218,7 +218,7 @@ def test_capability_files_of_mig_devices(tmp_path: Path, *, listed: bool) -> Non
 
 @pytest.mark.parametrize("flags", [_plugin(passDeviceSpecs=True), _plugin(deviceListStrategy="cdi-cri")])
 def test_a_capability_file_that_is_missing(tmp_path: Path, flags: dict[str, object]) -> None:
-    """A container would have no access to the MIG device, so that is reported; without files it does not matter."""
+    """A container could not use the MIG device, so that is reported; without files it does not matter."""
     desk = Desk(tmp_path, "a100x2", {1: "mixed"}, flags={"migStrategy": "mixed", **flags})
     whole, mig = desk.shares[:2]
     assert [desk.problem(share) for share in (whole, mig)] == ["", ""]
@@ -246,7 +246,7 @@ def test_replicas_of_one_gpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["timeSlicing", "mps"])
 def test_one_share_only(tmp_path: Path, mode: str) -> None:
-    """A request for more says what is allowed and what was found."""
+    """A request for more is refused with the allowed and the requested number."""
     desk = Desk(tmp_path, sharing=_sharing(mode, failRequestsGreaterThanOne=True))
     desk.give(0)
     with pytest.raises(
@@ -256,7 +256,7 @@ def test_one_share_only(tmp_path: Path, mode: str) -> None:
 
 
 def test_mps(tmp_path: Path) -> None:
-    """The daemon's sockets and the shared memory, where CUDA looks for them."""
+    """It gets the daemon's sockets and the shared memory, where CUDA looks for them."""
     desk = Desk(tmp_path, sharing=_sharing("mps", renameByDefault=True))
     got = desk.give(0)
     assert got.env == {

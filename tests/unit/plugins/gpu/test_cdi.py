@@ -1,4 +1,4 @@
-"""CDI files are valid, whole at every moment, and in step with the devices."""
+"""CDI files are valid, complete at every moment, and match the devices."""
 
 import json
 from pathlib import Path
@@ -44,20 +44,20 @@ class Press:
         self.problem = ""
 
     def settings(self, **dphub: object) -> GPUSettings:
-        """The configuration."""
+        """Return the configuration."""
         return msgspec.convert(self._sections | ({"dphub": dphub} if dphub else {}), GPUSettings)
 
     def gpus(self) -> list[Gpu]:
-        """The GPUs that discovery finds."""
+        """Return the GPUs that discovery finds."""
         return facts(self.driver)
 
     def update(self, gpus: list[Gpu]) -> None:
-        """Bring the files in step with these GPUs."""
+        """Make the files match these GPUs."""
         self.files.build(gpus, self.driver.driver)
         self.problem = self.files.write() or self.files.problem
 
     def print(self, gpus: list[Gpu] | None = None) -> dict[str, Any]:
-        """Bring the files in step with the driver; the valid specifications by class."""
+        """Make the files match the driver; return the valid specifications by class."""
         gpus = self.gpus() if gpus is None else gpus
         self._node_files.refresh(gpus)
         self.update(gpus)
@@ -76,7 +76,7 @@ def _nodes(spec: dict[str, Any], name: str) -> list[str]:
 
 
 def test_gpus_and_mig_devices(tmp_path: Path) -> None:
-    """Each by its UUID with its device files, and "all" of them; the control files come with every one."""
+    """Each has its UUID and its device files, and "all" has all of them; each also has the control files."""
     press = Press(tmp_path, "a100x2", {1: "mixed"})
     spec = press.print()["gpu"]
     assert spec["kind"] == f"{VENDOR}/gpu"
@@ -99,14 +99,14 @@ def test_gpus_and_mig_devices(tmp_path: Path) -> None:
 
 
 def test_names_by_index(tmp_path: Path) -> None:
-    """As the answers have them."""
+    """The specification uses the same names as the answers."""
     flags = {"plugin": {"deviceListStrategy": "cdi-annotations", "deviceIDStrategy": "index"}}
     spec = Press(tmp_path, "a100x2", {1: "1g"}, flags=flags).print()["gpu"]
     assert [device["name"] for device in spec["devices"]] == ["0", "1", *(f"1:{n}" for n in range(7)), "all"]
 
 
 def test_the_driver(tmp_path: Path) -> None:
-    """Libraries of the driver's version and its programs; without NVIDIA's tool also by the names programs look for."""
+    """It has the driver's libraries and programs, even without NVIDIA's tool under the names programs look for."""
     mounts = Press(tmp_path).print()["gpu"]["containerEdits"]["mounts"]
     paths = {mount["containerPath"]: mount["hostPath"] for mount in mounts}
     library = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{DRIVER}"
@@ -117,7 +117,7 @@ def test_the_driver(tmp_path: Path) -> None:
 
 
 def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
-    """As machines of clouds have it: NVIDIA's images search /usr/local/nvidia/lib64."""
+    """Machines of cloud providers have one: NVIDIA's images search /usr/local/nvidia/lib64."""
     press = Press(tmp_path)
     own = tmp_path / "usr/local/nvidia/lib64"
     own.parent.mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_a_driver_in_a_directory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_no_driver_to_be_found(tmp_path: Path) -> None:
-    """Containers would start without it, so the GPUs are unhealthy, and the reason says where it was looked for."""
+    """Containers would start without it, so the GPUs are unhealthy, and the reason says where it was searched."""
     press = Press(tmp_path)
     (tmp_path / "usr/lib/x86_64-linux-gnu").rename(tmp_path / "usr/lib/elsewhere")
     press.print()
@@ -152,7 +152,7 @@ def test_disabled_hooks(tmp_path: Path, disabled: list[str], hooks: list[str]) -
 
 
 def test_hooks(tmp_path: Path) -> None:
-    """Where NVIDIA's hooks are on the node without the rest of the toolkit, they make links and the loader's cache."""
+    """If the node has NVIDIA's hooks without the rest of the toolkit, they make links and the loader's cache."""
     tool = tmp_path / "usr/bin/nvidia-cdi-hook"
     tool.parent.mkdir(parents=True)
     tool.touch()
@@ -167,7 +167,7 @@ def test_hooks(tmp_path: Path) -> None:
 
 
 def test_graphics(tmp_path: Path) -> None:
-    """DRM files with their links by address, and the files for EGL, Vulkan, OpenCL, OptiX and the X server."""
+    """It has DRM files with their links by address, and files for EGL, Vulkan, OpenCL, OptiX and the X server."""
     lib, version = "usr/lib/x86_64-linux-gnu", DRIVER
     given = {
         f"{lib}/libnvidia-egl-gbm.so.1.1.2": f"{lib}/libnvidia-egl-gbm.so.1.1.2",
@@ -207,7 +207,7 @@ def test_graphics(tmp_path: Path) -> None:
 
 
 def test_a_driver_root(tmp_path: Path) -> None:
-    """The container has everything where it would be; the node has it below the root."""
+    """The container has everything at its usual path; the node has it below the root."""
     root = tmp_path / "run/nvidia/driver"
     root.mkdir(parents=True)
     flags = {"nvidiaDriverRoot": "/run/nvidia/driver", "plugin": {"deviceListStrategy": "cdi-cri"}}
@@ -248,7 +248,7 @@ def test_other_classes(tmp_path: Path) -> None:
 
 
 def test_in_step_with_the_devices(tmp_path: Path) -> None:
-    """What came is named, what went is not; a file that says the same is not touched; without a GPU there is none."""
+    """New devices are named, removed ones are not; an equal file is not touched; without GPUs there is none."""
     press = Press(tmp_path)
     press.print()
     path = press.directory / f"{VENDOR}-gpu.json"
@@ -264,7 +264,7 @@ def test_in_step_with_the_devices(tmp_path: Path) -> None:
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
-    """Only ours are removed, also those of a time when CDI was configured."""
+    """Only the plugin's own files are removed, including those of a time when CDI was configured."""
     Press(tmp_path / "a").print()
     press = Press(tmp_path / "b", flags={"plugin": {"deviceListStrategy": "envvar"}})
     (tmp_path / "a/var/run/cdi").rename(tmp_path / "b/cdi")
@@ -277,14 +277,14 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_without_cdi_nothing_is_made(tmp_path: Path) -> None:
-    """Not even the directory."""
+    """The directory is not created, either."""
     press = Press(tmp_path, flags={})
     assert press.print() == {}
     assert not press.directory.exists()
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    """The reason is there for as long as it lasts."""
+    """The reason is there as long as this lasts."""
     press = Press(tmp_path)
     press.directory.parent.mkdir(parents=True)
     press.directory.write_text("in the way")
@@ -303,7 +303,7 @@ def test_any_number_of_gpus(tmp_path: Path, profile: str) -> None:
 
 
 def test_the_drivers_directories_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written into the file, and whether anything is missing, comes from one search for each scan."""
+    """Both the content of the file and what is missing come from one search for each scan."""
     press = Press(tmp_path)
     searches: list[tuple[Path, str]] = []
     glob = Path.glob

@@ -21,7 +21,7 @@ PROFILES = ["old2", "unified", "noevents2", "vgpu", "wsl2"]
 
 @pytest.mark.parametrize("machine", PROFILES, indirect=True)
 def test_every_gpu_is_served(machine: Machine) -> None:
-    """As NVIDIA's plugin does, and without a fault; what is known is right."""
+    """It is served without a fault, as in NVIDIA's plugin; what is known is correct."""
     state = machine.poll()
     assert [gpu.uuid for gpu in state.gpus] == [gpu.uuid for gpu in machine.driver.gpus]
     assert [gpu.name for gpu in state.gpus] == [gpu.name for gpu in machine.driver.gpus]
@@ -35,7 +35,7 @@ def test_every_gpu_is_served(machine: Machine) -> None:
     indirect=["machine"],
 )
 def test_memory(machine: Machine, memory: int | None) -> None:
-    """From either version of the call; unknown if the GPU has no memory of its own."""
+    """It comes from either version of the call, and is unknown if the GPU has no memory of its own."""
     assert {gpu.memory for gpu in machine.poll().gpus} == {memory}
 
 
@@ -49,7 +49,7 @@ def test_memory(machine: Machine, memory: int | None) -> None:
 )
 @pytest.mark.parametrize("code", [NOT_SUPPORTED, NO_FUNCTION])
 def test_what_is_not_essential_excludes_no_gpu(machine: Machine, function: str, field: str, code: int) -> None:
-    """It is unknown, and everything else is as before."""
+    """It is unknown, and everything else is unchanged."""
     before = machine.poll().gpus[0]
     gpu = machine.lacking(function, code)
     assert not getattr(gpu, field)
@@ -70,7 +70,7 @@ def test_the_kernel_module_knows_address_and_minor_number(machine: Machine) -> N
 
 
 def test_a_gpu_without_an_address_that_is_removed(machine: Machine) -> None:
-    """It is gone; nothing can say that it is still on the bus."""
+    """It counts as removed, because nothing can show that it is still on the bus."""
     gpu = machine.lacking("nvmlDeviceGetPciInfo_v3")
     machine.driver.unplug(0)
     assert machine.poll({gpu.uuid: gpu}).unknown == ()
@@ -99,7 +99,7 @@ def test_cards_that_report_no_errors(machine: Machine, *, reported: bool) -> Non
 
 
 def test_one_card_of_two_that_reports_no_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its supported event types; the other one is listened to."""
+    """It is known by its supported event types; the plugin listens for the errors of the other one."""
     machine = Machine(tmp_path, monkeypatch, "pair")
     machine.driver.set(0, no_xids=1)
     assert [(gpu.reports_xids, gpu.fault) for gpu in machine.poll().gpus] == [(False, ""), (True, "")]
@@ -116,7 +116,7 @@ def test_a_driver_without_events(machine: Machine, function: str, code: int) -> 
 
 
 def test_a_driver_with_events_of_an_old_form(machine: Machine) -> None:
-    """Before driver 450, it is noticed at the first wait; the GPU is healthy, and only probes find its errors."""
+    """Before driver 450, this is noticed at the first wait; the GPU is healthy, and only probes find its errors."""
     machine.driver.fail("nvmlEventSetWait_v2", NO_FUNCTION)
     with machine.session() as session:
         session.poll({}, lambda: None)
@@ -158,7 +158,7 @@ def test_gpus_of_wsl(machine: Machine) -> None:
 
 
 def test_a_gpu_without_a_known_device_file(machine: Machine) -> None:
-    """It cannot be given to a container by its files, but by a variable."""
+    """A container can get it by a variable, but not by its files."""
     gpu = machine.lacking("nvmlDeviceGetMinorNumber")
     files, problem = _nodes(machine, gpu)
     assert "/dev/nvidia0" not in files
@@ -167,7 +167,7 @@ def test_a_gpu_without_a_known_device_file(machine: Machine) -> None:
 
 
 def _nodes(machine: Machine, gpu: Gpu) -> tuple[list[str], str]:
-    """The device files of a container with this GPU, and why it cannot have them."""
+    """Return the device files of a container with this GPU, and why it cannot have them."""
     edits = _edits(machine, gpu, {"passDeviceSpecs": True})
     share = Share("nvidia.com/gpu", gpu)
     return [str(node.host_path) for node in edits.allocation([share]).nodes], edits.problem(share)

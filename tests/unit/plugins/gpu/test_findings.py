@@ -1,4 +1,4 @@
-"""What is wrong with GPUs that work: warnings, or unhealthy if the settings say so and it lasts."""
+"""Problems of GPUs that work: warnings, or unhealthy if the settings say so and they last."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ NOT_STARTED = f"{REGISTRATION} has not started: is NVIDIA's fabric manager runni
 
 
 def _found(machine: Machine, gpu: int = 0) -> dict[str, str]:
-    """The findings about a GPU at a poll, none of which is a fault; the other GPUs have none."""
+    """Return the findings about a GPU at a poll, none of which is a fault; the other GPUs have none."""
     gpus = machine.poll().gpus
     assert [other.index for other in gpus if other.fault or (other.findings and other.index != gpu)] == []
     return {str(finding.kind): finding.text for finding in gpus[gpu].findings}
@@ -29,7 +29,7 @@ def _found(machine: Machine, gpu: int = 0) -> dict[str, str]:
     indirect=True,
 )  # fmt: skip
 def test_no_false_alarm(machine: Machine) -> None:
-    """A GPU with which nothing is wrong has no finding; an idle one neither."""
+    """A GPU with which nothing is wrong has no finding, nor does an idle one."""
     for number, gpu in enumerate(machine.driver.gpus):
         # Some links of some GPUs sleep.
         gpu.values |= {"pcie_width": 16, "pcie_max": 16, "temperature": 30, "slowdown": 90, "links_asleep": number % 4}
@@ -62,7 +62,7 @@ def test_no_false_alarm(machine: Machine) -> None:
     ],
 )
 def test_fabric(machine: Machine, values: dict[str, int], found: dict[str, str]) -> None:
-    """The registration and the health of a GPU on NVSwitches, in words."""
+    """The finding has the registration and the health of a GPU on NVSwitches, in words."""
     machine.driver.set(2, **values)
     assert _found(machine, 2) == found
 
@@ -70,7 +70,7 @@ def test_fabric(machine: Machine, values: dict[str, int], found: dict[str, str])
 @pytest.mark.parametrize("machine", ["switch8"], indirect=True)
 @pytest.mark.parametrize("code", [NO_FUNCTION, 2, 25])
 def test_fabric_of_older_drivers(machine: Machine, code: int) -> None:
-    """Without the newer call the older one has the state."""
+    """Without the newer call the older one returns the state."""
     machine.driver.set(0, fabric=1)
     machine.driver.gpus[0].lacks["nvmlDeviceGetGpuFabricInfoV"] = code
     machine.driver.apply()
@@ -86,7 +86,7 @@ def test_fabric_with_mig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("machine", ["switch8"], indirect=True)
 def test_inactive_links(machine: Machine) -> None:
-    """Those that all other GPUs have active, and that do not sleep."""
+    """The finding has the links that all other GPUs have active, unless they sleep."""
     machine.driver.set(3, links_down=0b110, links_asleep=0b1)
     assert _found(machine, 3) == {"nvlink": "its NVLinks 1, 2 are inactive, but active on all other GPUs of this model"}
     machine.driver.set(3, links_down=0b1, links_asleep=0)
@@ -117,7 +117,7 @@ def test_gpus_without_a_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_links_memory_and_temperature(machine: Machine, values: dict[str, int], found: dict[str, str]) -> None:
-    """Each is a finding, and no fault."""
+    """Each is a finding, but not a fault."""
     machine.driver.set(0, **values)
     assert _found(machine) == found
 
@@ -133,7 +133,7 @@ def test_pages_that_wait_for_a_reset(machine: Machine) -> None:
     "function", ["nvmlDeviceGetGpuFabricInfoV", "nvmlDeviceGetCurrPcieLinkWidth", "nvmlDeviceGetTemperatureThreshold"]
 )
 def test_a_check_that_fails(machine: Machine, function: str) -> None:
-    """It finds nothing, the others do, and the GPU stays healthy."""
+    """It finds nothing, the others still do, and the GPU stays healthy."""
     machine.driver.set(0, remap_pending=1)
     machine.driver.gpus[0].failures[function] = UNKNOWN
     machine.driver.apply()
@@ -142,14 +142,14 @@ def test_a_check_that_fails(machine: Machine, function: str) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which only the test changes."""
+    """Return the time, which only the test changes."""
     now = [1000.0]
     monkeypatch.setattr("plugins.gpu.health.time.monotonic", lambda: now[0])
     return now
 
 
 def test_a_finding_that_lasts(machine: Machine, clock: list[float]) -> None:
-    """It is a warning first, then the GPU is unhealthy; the time starts again after it was gone."""
+    """It is a warning first, then the GPU is unhealthy; the time starts again if it was gone."""
     findings = Findings(FindingTable(unhealthy_after=60))
     gpu = machine.poll().gpus[0]
     ill = msgspec.structs.replace(gpu, findings=(Finding(FindingKind.FABRIC, "in progress"),))

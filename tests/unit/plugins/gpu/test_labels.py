@@ -33,7 +33,7 @@ def _mig(gi: int, ci: int, size: int, engines: Engines | None = NO_ENGINES) -> M
 
 
 def _divided(number: int, *migs: MigDevice, capability: tuple[int, int] | None = None) -> Gpu:
-    """A GPU with MIG enabled; the compute capability of NVIDIA's mock is zero, which is unknown."""
+    """Make a GPU with MIG enabled; the compute capability of NVIDIA's mock is zero, which is unknown."""
     distinct = [
         msgspec.structs.replace(mig, uuid=f"{mig.uuid}-{number}-{index}", index=index) for index, mig in enumerate(migs)
     ]
@@ -49,7 +49,7 @@ def _labels(*gpus: Gpu, strategy: str = "none", host: Host = NO_HOST, **sharing:
 
 
 def _about(*gpus: Gpu, strategy: str = "none", **sharing: object) -> dict[str, str]:
-    """The labels that GPU feature discovery's tests of resources are about."""
+    """Return the labels that GPU feature discovery's tests of resources cover."""
     found = _labels(*gpus, strategy=strategy, **sharing)
     return {name: value for name, value in found.items() if ABOUT_GPUS.match(name)}
 
@@ -90,14 +90,14 @@ def _shared(name: str = "nvidia.com/gpu", **more: object) -> dict[str, object]:
     ],
 )
 def test_whole_gpus(sharing: dict[str, object], changed: dict[str, object]) -> None:
-    """TestGPUResourceLabeler, and the none strategy with one GPU and with two."""
+    """These are TestGPUResourceLabeler, and the none strategy with one GPU and with two."""
     expected = WHOLE | _of(**changed, **({"replicas": 2} if changed else {}))
     assert _about(_full(), **sharing) == expected
     assert _about(_full(0), _full(1), **sharing) == expected | _of(count=2)
 
 
 def test_divided_gpus_without_a_strategy() -> None:
-    """TestMigStrategyNoneLabels: GPUs with MIG are not shared, unless others of the model are."""
+    """As in TestMigStrategyNoneLabels, GPUs with MIG are not shared, unless others of the model are."""
     divided = _of(replicas=0, sharing_strategy="none", memory=300, product="MOCKMODEL")
     assert _about(_divided(0), timeSlicing=_shared()) == divided | _of(count=1)
     assert _about(_divided(0), _divided(1), timeSlicing=_shared()) == divided | _of(count=2)
@@ -106,7 +106,7 @@ def test_divided_gpus_without_a_strategy() -> None:
 
 
 def test_strategy_single() -> None:
-    """TestMigStrategySingleLabels, as far as NVIDIA's plugin serves something."""
+    """The cases are TestMigStrategySingleLabels, as far as NVIDIA's plugin serves something."""
     assert _about(_full(), strategy="single") == WHOLE | SINGLE
     assert _about(_full(0), _full(1), strategy="single") == WHOLE | SINGLE | _of(count=2)
     assert _about(_divided(0, _mig(1, 2, 100)), strategy="single") == ONE_SIZE | SINGLE
@@ -117,7 +117,7 @@ def test_strategy_single() -> None:
 
 
 def test_strategy_single_on_a_node_that_nvidias_plugin_rejects() -> None:
-    """The labels are about what is served, where GPU feature discovery has MOCKMODEL-MIG-INVALID."""
+    """The labels describe what is served, where GPU feature discovery has MOCKMODEL-MIG-INVALID."""
     gpus = [_divided(0, _mig(1, 2, 100), _mig(1, 2, 100), _mig(3, 4, 100)), _full(1), _divided(2)]
     found = _about(*gpus, strategy="single")
     assert found == WHOLE | ONE_SIZE | SINGLE | _of(count=2)
@@ -133,7 +133,7 @@ def test_strategy_single_on_a_node_that_nvidias_plugin_rejects() -> None:
     ],
 )
 def test_strategy_mixed(sharing: dict[str, object], changed: dict[str, object]) -> None:
-    """TestMigResourceLabeler: each profile has its own labels, beside those of whole GPUs."""
+    """As in TestMigResourceLabeler, each profile has its own labels, in addition to those of whole GPUs."""
     found = _about(_divided(0, _mig(1, 1, 300), _mig(1, 1, 300)), strategy="mixed", **sharing)
     shared = {"replicas": 2, "sharing_strategy": "time-slicing"} if changed else {}
     size = {"memory": 300, "product": "MOCKMODEL-MIG-1g.300gb", "count": 2, "slices__ci": 1} | shared | changed
@@ -150,7 +150,7 @@ def test_a_profile_with_media_extensions() -> None:
 
 
 def test_what_is_unknown_has_no_label() -> None:
-    """The memory of a GPU that shares the processor's, its capability, and the engines of a MIG device."""
+    """It may be the memory of a GPU that uses the processor's, its capability, or the engines of a MIG device."""
     gpu = msgspec.structs.replace(_full(), memory=None, compute_capability=None)
     assert _about(gpu) == _of(count=1, replicas=1, sharing_strategy="none", product="MOCKMODEL")
     found = _about(_divided(0, _mig(1, 2, 100, None)), strategy="single")
@@ -172,7 +172,7 @@ def test_no_gpu() -> None:
     ],
 )
 def test_versions(driver: str, expected: dict[str, str]) -> None:
-    """Under the newer names and under those that NVIDIA calls deprecated."""
+    """They are there under the newer names and under those that NVIDIA calls deprecated."""
     settings = GPUSettings()
     found = node_labels(settings, DriverState((_full(),), driver=driver, cuda=(12, 8)), (), NO_HOST)
     versions = {name.removeprefix("nvidia.com/cuda."): value for name, value in found.items() if "cuda" in name}
@@ -196,7 +196,7 @@ def test_versions(driver: str, expected: dict[str, str]) -> None:
     ],
 )
 def test_families(capability: tuple[int, int], family: str) -> None:
-    """The names of GPU feature discovery."""
+    """They have the names of GPU feature discovery."""
     gpu = msgspec.structs.replace(_full(), compute_capability=capability)
     assert _labels(gpu)["nvidia.com/gpu.family"] == family
 
@@ -210,7 +210,7 @@ def test_families(capability: tuple[int, int], family: str) -> None:
     ],
 )
 def test_products(name: str, product: str) -> None:
-    """What a label cannot contain is left out, and spaces become hyphens."""
+    """Characters that a label cannot contain are left out, and spaces become hyphens."""
     assert _labels(_full(name=name))["nvidia.com/gpu.product"] == product
 
 
@@ -221,7 +221,7 @@ def test_several_models() -> None:
 
 
 def test_capabilities() -> None:
-    """MIG if any GPU has it, MPS if it is configured and no GPU is divided."""
+    """MIG is one if any GPU has it, MPS if it is configured and no GPU is divided."""
     plain = msgspec.structs.replace(_full(1), mig_capable=False)
     assert _labels(plain)["nvidia.com/mig.capable"] == "false"
     assert _labels(plain, _full())["nvidia.com/mig.capable"] == "true"
@@ -237,7 +237,7 @@ def test_capabilities() -> None:
 
 
 def test_machine_and_mode(tmp_path: Path) -> None:
-    """From the node's firmware, and from the PCI classes of the GPUs, if they are the same."""
+    """They come from the node's firmware, and from the PCI classes of the GPUs, if they are equal."""
     assert (_labels(_full())["nvidia.com/gpu.machine"], _labels(_full())["nvidia.com/gpu.mode"]) == ("unknown",) * 2
     (tmp_path / "sys/class/dmi/id").mkdir(parents=True)
     (tmp_path / "sys/class/dmi/id/product_name").write_text("PowerEdge R750 (xa)\n")

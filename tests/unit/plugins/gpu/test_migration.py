@@ -1,4 +1,4 @@
-"""What a file of NVIDIA's plugin changes on the day of the move, before it happens."""
+"""What changes with a file of NVIDIA's plugin, shown before the migration."""
 
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ def _shared(**entry: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("sections", [{}, {"sharing": _shared()}, {"sharing": _shared(rename="gpu.shared")}])
 def test_nothing_changes(tmp_path: Path, sections: dict[str, Any]) -> None:
-    """As long as no key is used that is ignored there."""
+    """This holds as long as no key is used that NVIDIA's plugin ignores."""
     assert list(differences(_settings(**sections), facts(SimulatedNode(tmp_path, "pair")))) == []
 
 
 def test_keys_that_are_ignored_there(tmp_path: Path) -> None:
-    """Each with its place, and on a node with GPUs the numbers of devices."""
+    """Each is listed with its place, and on a node with GPUs with the numbers of devices."""
     settings = _settings(
         sharing=_shared(rename="nvidia.com/slice", devices=1),
         resources={"gpus": [{"pattern": "*H100*", "name": "h100"}]},
@@ -49,7 +49,7 @@ def test_keys_that_are_ignored_there(tmp_path: Path) -> None:
 
 
 def test_a_list_of_devices(tmp_path: Path) -> None:
-    """The others stay whole here."""
+    """The others are not shared here."""
     settings = _settings(sharing=_shared(devices=["0"]))
     entry = "sharing.timeSlicing.resources[0]"
     assert list(differences(settings, facts(SimulatedNode(tmp_path, "pair")))) == [

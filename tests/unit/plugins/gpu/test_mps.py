@@ -1,4 +1,4 @@
-"""Which daemons of MPS the plugin takes for its own."""
+"""Which daemons of MPS the plugin recognizes as its own."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def _runtime(path: Path) -> Runtime:
 
 
 def test_what_a_container_wrote_is_not_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its shared memory is below the daemons' directory; no program is started because of a file in it."""
+    """Its shared memory is below the daemons' directory, but no program is started because of a file in it."""
     started: list[Any] = []
     monkeypatch.setattr(daemon, "run_driver_program", lambda *args, **_options: started.append(args))
     for resource in ("shm/x", "nvidia.com/gpu"):
@@ -48,7 +48,7 @@ def test_a_record_outlives_the_process(tmp_path: Path) -> None:
 
 
 def test_without_a_run_directory_the_process_remembers() -> None:
-    """As in a plugin that was started by hand."""
+    """This applies to a plugin that was started by hand."""
     records = MpsRecords(Runtime())
     records.set("nvidia.com/gpu", LIMITS)
     assert records.read() == {"nvidia.com/gpu": LIMITS}
@@ -56,7 +56,7 @@ def test_without_a_run_directory_the_process_remembers() -> None:
 
 @pytest.mark.parametrize("content", [b"\xff", b"{", None], ids=["bytes", "cut off", "pipe"])
 def test_records_that_cannot_be_read_are_replaced(tmp_path: Path, content: bytes | None) -> None:
-    """The limits of the daemons that are needed are set again."""
+    """The limits of the required daemons are set again."""
     runtime = _runtime(tmp_path)
     path = tmp_path / "node/gpu.mps.json"
     put(path, content)
@@ -70,7 +70,7 @@ def test_records_that_cannot_be_read_are_replaced(tmp_path: Path, content: bytes
 def test_directories_are_labelled_for_containers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, selinux: bool
 ) -> None:
-    """On a node with SELinux a container could not open the daemon's sockets; elsewhere there are no labels."""
+    """On a node with SELinux a container could not open the daemon's sockets otherwise; elsewhere there are none."""
     labels: dict[str, bytes] = {}
     monkeypatch.setattr(os, "getxattr", lambda path, *_, **__: labels.get(str(path), b"var_run_t"))
     monkeypatch.setattr(os, "setxattr", lambda path, _, label, **__: labels.update({str(path): label}))
@@ -86,7 +86,7 @@ def test_directories_are_labelled_for_containers(
 def test_what_a_container_puts_into_a_directory_does_not_prevent_its_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither directories too deep for a path nor a file that is just removed: other containers need the daemon."""
+    """Neither directories too deep for a path nor a file that is being removed prevents it: others need the daemon."""
     labels: set[str] = set()
 
     def found(path: Path, *_: object, **__: object) -> bytes:

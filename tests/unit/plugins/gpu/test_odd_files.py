@@ -1,4 +1,4 @@
-"""Files of the kernel and the driver that a GPU's facts come from may be anything."""
+"""Files of the kernel and the driver that provide a GPU's facts may contain anything."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ ODD = [b"\xff", b"many", "²".encode(), b"9" * 5000, None]
 
 @pytest.mark.parametrize("content", ODD)
 def test_an_odd_pci_function_is_not_a_gpu(tmp_path: Path, content: bytes | None) -> None:
-    """Others are found."""
+    """It is left out, and others are found."""
     put(tmp_path / "sys/bus/pci/devices/0000:07:00.0/vendor", content)
     paths = DriverPaths(Host(tmp_path))
     assert not paths.has_gpus()
@@ -46,7 +46,7 @@ def test_an_odd_list_of_capabilities_affects_only_its_files(tmp_path: Path, cont
 
 
 def test_the_name_of_a_process_need_not_be_text(tmp_path: Path) -> None:
-    """A reset that a process prevents has its name in the reason."""
+    """If a process prevents a reset, the reason has its name."""
     put(tmp_path / "proc/4711/comm", b"\xff\n")
     target: Any = SimpleNamespace(paths=DriverPaths(Host(tmp_path)))
     assert _name(target, 4711) == "\\xff"

@@ -55,7 +55,7 @@ def _sum(topology: Topology, chosen: Sequence[str]) -> int:
 
 
 def _partitions(names: Sequence[str], size: int) -> Iterator[list[tuple[str, ...]]]:
-    """All ways to divide GPUs into sets of a size; what does not divide evenly is the last set."""
+    """Yield all ways to divide GPUs into sets of a size; what does not divide evenly is the last set."""
     if len(names) < size:
         yield [tuple(names)]
         return
@@ -70,7 +70,7 @@ def _partitions(names: Sequence[str], size: int) -> Iterator[list[tuple[str, ...
 def _totals(
     topology: Topology, names: Sequence[str], required: Sequence[str], size: int
 ) -> list[tuple[int, list[int]]]:
-    """The score of each partition, and of its sets that a container could get, the worst one first."""
+    """Yield the score of each partition, and of its sets that a container could get, the worst one first."""
     return [
         (sum(_sum(topology, each) for each in sets), sorted(_sum(topology, each) for each in sets[:-1]))
         for sets in _partitions(names, size)
@@ -79,7 +79,7 @@ def _totals(
 
 
 def _in_turn(topology: Topology, available: Sequence[str], size: int) -> list[int]:
-    """The scores of the sets of containers that come one after the other, until there are too few GPUs."""
+    """Return the scores of the sets of successive containers, until there are too few GPUs."""
     left, scores = list(available), []
     while len(left) >= size:
         chosen = best_connected(topology, left, [], size)
@@ -101,7 +101,7 @@ def _in_turn(topology: Topology, available: Sequence[str], size: int) -> list[in
     ],
 )
 def test_scores(link: Link, value: int) -> None:
-    """What a connection is worth: where the paths meet, and 100 for each NVLink."""
+    """A connection scores by where the paths meet, and 100 for each NVLink."""
     assert score(link) == value
 
 
@@ -134,20 +134,20 @@ def test_pcie_switches() -> None:
 
 
 def test_what_is_left_stays_good() -> None:
-    """One GPU is taken where its switch has lost the other one: the pairs stay pairs."""
+    """One GPU is taken where its switch has lost the other one, so the pairs stay pairs."""
     assert _best("pcie8", 1, without=(3,)) == {2}
     assert _best("pcie16", 1, without=(8, 0)) in ({1}, {9})
 
 
 def test_equal_gpus_are_taken_in_order() -> None:
-    """Where all are connected alike the first ones are taken, so that the answer is always the same."""
+    """If all are connected alike the first ones are taken, so that the answer is always the same."""
     assert _best("switch8", 3) == {0, 1, 2}
 
 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_up_to_eight_gpus_no_partition_is_better(count: int, chance: random.Random) -> None:
-    """Containers of one size get the best partition one after the other; of equal ones that whose worst set is best.
+    """Containers of one size get the best partition one after another; of equal ones, the one with the best worst set.
 
     NVIDIA's plugin takes the first of those with the best sum, so no container has a worse set than there.
     """
@@ -160,7 +160,7 @@ def test_up_to_eight_gpus_no_partition_is_better(count: int, chance: random.Rand
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_up_to_eight_gpus_with_required_ones(count: int, chance: random.Random) -> None:
-    """The set contains them, and belongs to the best partition of which that is true."""
+    """The set contains them, and belongs to the best partition of which this is true."""
     names = [f"g{number}" for number in range(count)]
     topology = _random_topology(names, chance)
     size = chance.randint(2, count)
@@ -176,7 +176,7 @@ def test_up_to_eight_gpus_with_required_ones(count: int, chance: random.Random) 
 @pytest.mark.parametrize("profile", ["pcie16", "switch16"])
 @pytest.mark.parametrize("size", range(2, 9))
 def test_sixteen_gpus(profile: str, size: int) -> None:
-    """The search is bounded, and finds what is best where a machine is built regularly: neighbours stay together."""
+    """The search is bounded, and finds the best set where a machine is built regularly: neighbors stay together."""
     gpus = make_profile(profile)
     names, topology = [gpu.uuid for gpu in gpus], _topology(gpus)
     scores = _in_turn(topology, names, size)
@@ -187,7 +187,7 @@ def test_sixteen_gpus(profile: str, size: int) -> None:
 
 
 def _plainly(pairs: Sequence[Sequence[int]], fixed: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
-    """The best partition as computed without anything that was kept."""
+    """Return the best partition, computed without a cache."""
 
     def worth(sets: Sequence[tuple[int, ...]]) -> tuple[int, list[int]]:
         scores = [set_score(pairs, members) for members in sets]
@@ -199,7 +199,7 @@ def _plainly(pairs: Sequence[Sequence[int]], fixed: tuple[int, ...], size: int) 
 @given(st.integers(2, 8), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_what_is_kept_between_questions_changes_no_answer(count: int, chance: random.Random) -> None:
-    """Whatever was asked before, of other GPUs: the same sets in the same order as if nothing was kept."""
+    """Whatever was asked before about other GPUs, it gives the same sets in the same order as without a cache."""
     size = chance.randint(2, count)
     fixed = tuple(sorted(chance.sample(range(count), chance.randint(0, size))))
     for _ in range(2):
@@ -212,7 +212,7 @@ def test_what_is_kept_between_questions_changes_no_answer(count: int, chance: ra
 @given(st.integers(9, 16), st.randoms(use_true_random=False))
 @settings(max_examples=20, deadline=None)
 def test_beyond_eight_gpus_any_question_has_an_answer(count: int, chance: random.Random) -> None:
-    """So many different GPUs, the required ones among them, and the same ones if asked again."""
+    """It has the right number of different GPUs with the required ones, and is the same if asked again."""
     names = [f"g{number:02}" for number in range(count)]
     topology = _random_topology(names, chance)
     size = chance.randint(1, count)
@@ -247,7 +247,7 @@ def _chosen(
     size: int,
     required: Sequence[str] = (),
 ) -> list[str]:
-    """The ids that are preferred where some are held by others."""
+    """Return the preferred ids if some are held by others."""
     totals = Counter(map(group_of, shares))
     available = [share for share in shares if share.id not in held]
     kept = [share for share in available if share.id in required]
@@ -276,13 +276,13 @@ def test_policies(policy: AllocationPolicy, gpus: int, replicas: int, size: int,
 
 
 def test_distributed_replicas_of_one_container_are_on_different_gpus() -> None:
-    """As long as there are GPUs left, even if one of them has more free replicas."""
+    """This holds as long as there are GPUs left, even if one of them has more free replicas."""
     held = ["GPU-0::0", "GPU-0::1", "GPU-0::2"]
     assert _chosen(_replicas(2, 4), held, DISTRIBUTED, 2) == ["GPU-1::0", "GPU-0::3"]
 
 
 def test_distributed_and_packed_replicas() -> None:
-    """The GPU with the fewest allocated replicas, or with the most."""
+    """They take the GPU with the fewest allocated replicas, or with the most."""
     held = ["GPU-0::0", "GPU-0::1", "GPU-1::0"]
     assert _chosen(_replicas(3, 4), held, DISTRIBUTED, 1) == ["GPU-2::0"]
     assert _chosen(_replicas(3, 4), held, PACKED, 1) == ["GPU-0::2"]
@@ -292,25 +292,25 @@ def test_distributed_and_packed_replicas() -> None:
 
 
 def test_a_full_gpu_is_not_preferred() -> None:
-    """Packed does not mean that what is not there is chosen."""
+    """The policy packed does not choose replicas that are not available."""
     held = [f"GPU-0::{replica}" for replica in range(4)]
     assert _chosen(_replicas(2, 4), held, PACKED, 2) == ["GPU-1::0", "GPU-1::1"]
 
 
 def test_required_replicas_count() -> None:
-    """They are part of the answer, and the GPU that they are on is used."""
+    """They are part of the answer, and their GPU counts as used."""
     assert _chosen(_replicas(2, 4), [], DISTRIBUTED, 2, ["GPU-0::3"]) == ["GPU-0::3", "GPU-1::0"]
 
 
 def test_mig_devices() -> None:
-    """Spread over the GPUs or on as few as possible."""
+    """They are spread over the GPUs, or on as few as possible."""
     held = ["MIG-0-0", "MIG-1-0", "MIG-1-1"]
     assert _chosen(_migs(3, 3), held, DISTRIBUTED, 2) == ["MIG-2-0", "MIG-0-1"]
     assert _chosen(_migs(3, 3), held, PACKED, 2) == ["MIG-1-2", "MIG-0-1"]
 
 
 def test_whole_gpus_by_topology() -> None:
-    """Neither policy has a say where nothing is shared."""
+    """Neither policy applies where nothing is shared."""
     gpus = make_profile("pcie8")
     shares = [Share("r", msgspec.structs.replace(_gpu(number), uuid=gpu.uuid)) for number, gpu in enumerate(gpus)]
     for policy in (DISTRIBUTED, PACKED):
@@ -320,7 +320,7 @@ def test_whole_gpus_by_topology() -> None:
 
 @pytest.mark.parametrize("shares", [_replicas(2, 2), [Share("r", _gpu(number)) for number in range(4)]])
 def test_odd_questions(shares: list[Share]) -> None:
-    """No preference, and no error: a kubelet that asks so chooses for itself."""
+    """They get no preference, and no error: a kubelet that asks so chooses for itself."""
 
     def ask(available: Sequence[Share], required: Sequence[Share], size: int) -> list[Share]:
         return prefer(Topology(), {}, DISTRIBUTED, available, required, size)
@@ -337,7 +337,7 @@ def test_odd_questions(shares: list[Share]) -> None:
 @given(st.integers(1, 6), st.integers(2, 6), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_any_question_about_shares(gpus: int, replicas: int, chance: random.Random) -> None:
-    """As many different shares as were asked for, the required ones among them, in whatever order they are named."""
+    """The answer has the requested number of shares with the required ones, in whatever order they are named."""
     shares = _replicas(gpus, replicas)
     available = chance.sample(shares, chance.randint(1, len(shares)))
     size = chance.randint(1, len(available))

@@ -1,4 +1,4 @@
-"""NVIDIA's configuration file and environment are read as they are, and what they cannot mean is refused."""
+"""NVIDIA's configuration file and environment are read unchanged, and what cannot be served is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def _plain(settings: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_defaults() -> None:
-    """They are those of NVIDIA's plugin, except failOnInitError: by default no driver is no reason to exit."""
+    """They are those of NVIDIA's plugin, except failOnInitError: by default the plugin runs without a driver."""
     plain = _plain(GPUSettings())
     assert plain["version"] == "v1"
     assert plain["flags"] == {
@@ -57,7 +57,7 @@ def test_defaults() -> None:
 
 
 def test_every_key(tmp_path: Path) -> None:
-    """Each key of NVIDIA's file is taken, and what it says is what is read."""
+    """Each key of NVIDIA's file is accepted, and its value is what is read."""
     flags = {
         "migStrategy": "mixed",
         "failOnInitError": True,
@@ -101,7 +101,7 @@ def test_every_key(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["timeSlicing", "mps"])
 def test_sharing(tmp_path: Path, mode: str, devices: object) -> None:
-    """Both kinds, and every way to say which devices."""
+    """Both kinds are read, and every way to select devices."""
     entry = {"name": "nvidia.com/gpu", "rename": "nvidia.com/part", "devices": devices, "replicas": 10}
     section = {"renameByDefault": True, "failRequestsGreaterThanOne": True, "resources": [entry]}
     path = tmp_path / "gpu.json"
@@ -123,20 +123,20 @@ def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
     ["# nothing\n", "version: ''", "flags: {nvidiaDriverRoot: '', mpsRoot: '', plugin: {nvidiaCTKPath: ''}}"],
 )
 def test_what_is_empty_is_the_default(tmp_path: Path, text: str) -> None:
-    """A file with nothing but comments, and the keys that NVIDIA's plugin completes."""
+    """This includes a file with nothing but comments, and the keys that NVIDIA's plugin completes."""
     settings = _read(tmp_path, text)
     assert settings.flags == GPUSettings().flags
     assert settings.sharing == GPUSettings().sharing
 
 
 def test_keys_without_a_value(tmp_path: Path) -> None:
-    """As if they were not there, as NVIDIA's plugin takes them."""
+    """They count as missing, as in NVIDIA's plugin."""
     text = "version: v1\nflags:\n  migStrategy:\n  plugin:\nsharing:\n  mps: null\nresources:\ndphub:\n"
     assert _read(tmp_path, text) == GPUSettings()
 
 
 def test_what_nvidia_completes(tmp_path: Path) -> None:
-    """A name without a domain is one of NVIDIA's; one strategy need not be a list; devices are all where not said."""
+    """A name gets NVIDIA's domain, one strategy need not be a list, and devices are all by default."""
     settings = _read(tmp_path, f"flags: {{plugin: {{deviceListStrategy: cdi-cri}}}}\n{TIME_SLICING % GOOD}")
     assert settings.flags.plugin.device_lists == ("cdi-cri",)
     settings = _read(tmp_path, TIME_SLICING % "{name: gpu, replicas: 2}")
@@ -261,7 +261,7 @@ def test_a_variable_with_a_bad_value(variable: str, text: str) -> None:
 
 
 def test_a_variable_that_does_not_go_with_the_file(tmp_path: Path) -> None:
-    """A combination is refused wherever its halves come from."""
+    """A combination is refused wherever its parts come from."""
     settings = _read(tmp_path, f"sharing: {{mps: {{resources: [{GOOD}]}}}}")
     with pytest.raises(ConfigError, match=r"^MIG_STRATEGY: sharing.mps cannot be combined with"):
         apply_environment(settings, {"MIG_STRATEGY": "mixed"})
@@ -287,7 +287,7 @@ I, R, F = XidMeaning.IGNORE, XidMeaning.RECOVER, XidMeaning.FATAL  # noqa: E741 
     ],
 )
 def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str], meanings: dict[int, Any]) -> None:
-    """NVIDIA's defaults, the table of the settings, and the two variables, of which enabling wins."""
+    """NVIDIA's defaults apply, the table of the settings, and the two variables, of which enabling has precedence."""
     policy = XidPolicy.of(msgspec.convert(table, XidTable), environment)
     assert {code: policy.meaning(code) for code in meanings} == meanings
 
@@ -302,7 +302,7 @@ def test_what_xids_mean(table: dict[str, list[int]], environment: dict[str, str]
     ],
 )
 def test_health_checks_that_are_off(environment: dict[str, str], *, listens: bool, probes: bool) -> None:
-    """`xids` switches off the XIDs, `all` also what probes find."""
+    """`xids` switches off the XIDs, and `all` also the findings of probes."""
     policy = XidPolicy.of(HealthSettings().xids, environment)
     assert (policy.listens, policy.probes) == (listens, probes)
 
@@ -313,7 +313,7 @@ def _notes(tmp_path: Path, text: str, **environment: str) -> list[str]:
 
 @pytest.mark.parametrize("value", ["79;94", "²", "1" * 5000], ids=["words", "other digits", "many digits"])
 def test_a_health_check_variable_with_a_bad_value(tmp_path: Path, value: str) -> None:
-    """It is ignored as by NVIDIA's plugin, and named."""
+    """It is ignored, as in NVIDIA's plugin, and a note names it."""
     (note,) = _notes(tmp_path, "version: v1", DP_DISABLE_HEALTHCHECKS=f"{value},94")
     assert note == (
         f'DP_DISABLE_HEALTHCHECKS: "{value}" is ignored, expected "all", "xids" or a list of XIDs such as "13,31"'
@@ -321,7 +321,7 @@ def test_a_health_check_variable_with_a_bad_value(tmp_path: Path, value: str) ->
 
 
 def test_what_is_ignored_is_named(tmp_path: Path) -> None:
-    """Of both kinds of sharing MPS applies, and of several entries the one with the most replicas, as at NVIDIA."""
+    """If both kinds of sharing are set, MPS applies, and of several entries the largest, as in NVIDIA's plugin."""
     both = f"sharing: {{timeSlicing: {{resources: [{GOOD}]}}, mps: {{resources: [{GOOD}]}}}}"
     settings = _read(tmp_path, both)
     assert settings.sharing.mode is settings.sharing.mps
@@ -339,7 +339,7 @@ def test_what_is_ignored_is_named(tmp_path: Path) -> None:
 
 
 def test_xids_have_words() -> None:
-    """Those that are known, each in one table; others point to NVIDIA's catalogue."""
+    """Known ones have a description, each in one table; others refer to NVIDIA's catalogue."""
     assert not IGNORED.keys() & FATAL.keys() | FATAL.keys() & OTHERS.keys() | IGNORED.keys() & OTHERS.keys()
     assert describe(79) == "the GPU has fallen off the bus"
     assert "catalogue" in describe(4711)

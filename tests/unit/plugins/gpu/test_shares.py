@@ -13,7 +13,7 @@ from tests.simulators.nvml.profiles import make_profile
 
 
 def _gpu(index: int, *profiles: str, mig: bool = False, name: str = "NVIDIA A100-SXM4-40GB") -> Gpu:
-    """A GPU with MIG devices of these profiles; "1c.3g.20gb" has one compute slice of three."""
+    """Make a GPU with MIG devices of these profiles; "1c.3g.20gb" has one compute slice of three."""
     migs = []
     for number, profile in enumerate(profiles):
         slices = re.search(r"(\d)g", profile)
@@ -45,7 +45,7 @@ ALL = {"name": "nvidia.com/gpu", "replicas": 2}
 
 
 def test_whole_gpus() -> None:
-    """Each GPU is nvidia.com/gpu, by its UUID."""
+    """Each GPU is a device of nvidia.com/gpu, with its UUID as its id."""
     planned = _plan([_gpu(0), _gpu(1)])
     assert _advertised(planned) == {"nvidia.com/gpu": ["GPU-0", "GPU-1"]}
     assert (planned.excluded, planned.resources) == ((), ("nvidia.com/gpu",))
@@ -75,12 +75,12 @@ def test_strategy_single_leaves_out_what_does_not_fit() -> None:
 
 
 def test_strategy_single_without_mig() -> None:
-    """Nodes without MIG are as ever."""
+    """Nodes without MIG are served as usual."""
     assert _advertised(_plan([_gpu(0)], flags={"migStrategy": "single"})) == {"nvidia.com/gpu": ["GPU-0"]}
 
 
 def test_strategy_mixed() -> None:
-    """A resource for each size, with "+" as "."; whole GPUs beside them; no name for a part of a GPU instance."""
+    """Each size has a resource, with "+" as "."; whole GPUs have theirs; a part of a GPU instance has no name."""
     gpus = [_gpu(0, "3g.20gb", "1g.5gb", "1g.5gb+me", "1c.3g.20gb"), _gpu(1)]
     planned = _plan(gpus, flags={"migStrategy": "mixed"})
     assert _advertised(planned) == {
@@ -93,7 +93,7 @@ def test_strategy_mixed() -> None:
 
 
 def test_patterns() -> None:
-    """The first pattern that matches names the resource; what none matches has its usual name."""
+    """The first pattern that matches names the resource; a GPU that matches none has its usual name."""
     gpus = [_gpu(0, name="Tesla T4"), _gpu(1), _gpu(2, "1c.3g.20gb", "1g.5gb")]
     patterns = {
         "gpus": [
@@ -113,7 +113,7 @@ def test_patterns() -> None:
 
 
 def test_a_pattern_is_for_the_whole_name_and_taken_literally() -> None:
-    """As in NVIDIA's plugin: only "*" means something else than itself."""
+    """As in NVIDIA's plugin, only "*" has a special meaning."""
     patterns = [("T4", "part"), ("Tesla T", "start"), ("Tesla T.", "dot"), ("Tesla*T4*", "t4")]
     gpus = [{"pattern": pattern, "name": name} for pattern, name in patterns]
     assert _advertised(_plan([_gpu(0, name="Tesla T4")], resources={"gpus": gpus})) == {"nvidia.com/t4": ["GPU-0"]}
@@ -124,20 +124,20 @@ def test_a_pattern_is_for_the_whole_name_and_taken_literally() -> None:
     [({}, "nvidia.com/gpu"), ({"renameByDefault": True}, "nvidia.com/gpu.shared")],
 )
 def test_replicas(more: dict[str, object], name: str) -> None:
-    """The UUID, two colons and a number, in the resource's name or in the one for shared devices."""
+    """An id is the UUID, two colons and a number; the resource has its own name or the one for shared devices."""
     planned = _plan([_gpu(0), _gpu(1)], sharing=_sharing(ALL, **more))
     assert _advertised(planned) == {name: ["GPU-0::0", "GPU-0::1", "GPU-1::0", "GPU-1::1"]}
     assert planned.resources == (name,)
 
 
 def test_a_name_of_ones_own_for_shared_devices() -> None:
-    """`rename` wins over renameByDefault, and works, which it does not in NVIDIA's plugin."""
+    """`rename` overrides renameByDefault, and works, which it does not in NVIDIA's plugin."""
     sharing = _sharing({**ALL, "rename": "nvidia.com/slice"}, renameByDefault=True)
     assert _advertised(_plan([_gpu(0)], sharing=sharing)) == {"nvidia.com/slice": ["GPU-0::0", "GPU-0::1"]}
 
 
 def test_only_some_are_shared() -> None:
-    """By index and UUID, with numbers of their own; the others stay whole."""
+    """They are selected by index and UUID, with numbers of their own; the others stay whole."""
     entries = (
         {**ALL, "devices": [0], "replicas": 3, "rename": "nvidia.com/third"},
         {**ALL, "devices": ["GPU-b1028956-cfa2-0990-bf4a-5da9abb51763"]},
@@ -172,7 +172,7 @@ def test_mig_devices_are_shared() -> None:
 
 
 def test_mps() -> None:
-    """Replicas too; a MIG device cannot be shared so."""
+    """There are replicas, too; a MIG device cannot be shared in this way."""
     planned = _plan([_gpu(0)], sharing=_sharing(ALL, mode="mps"))
     assert [(share.id, share.sharing) for share in planned.shares] == [("GPU-0::0", "mps"), ("GPU-0::1", "mps")]
     planned = _plan([_gpu(0, "1g.5gb")], flags={"migStrategy": "single"}, sharing=_sharing(ALL, mode="mps"))
@@ -191,7 +191,7 @@ def test_mps() -> None:
     ],
 )
 def test_exclusions(selector: str, left: list[str]) -> None:
-    """A GPU goes with its MIG devices, however it is named; what is left out says by what."""
+    """A GPU is excluded with its MIG devices, however it is named; the reason says by what."""
     gpus = [_gpu(0), _gpu(1, "1g.5gb", "1g.5gb")]
     planned = _plan(gpus, flags={"migStrategy": "mixed"}, dphub={"exclude": [selector]})
     assert [share.uuid for share in planned.shares] == left

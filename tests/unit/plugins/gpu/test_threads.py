@@ -22,7 +22,7 @@ from tests.simulators.nvml import SimulatedNode
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedNode:
-    """A node with two GPUs."""
+    """Make a node with two GPUs."""
     node = SimulatedNode(tmp_path, "pair")
     # An earlier test may have loaded the library of another node.
     monkeypatch.setenv("NVML_SIMULATOR", node.environment["NVML_SIMULATOR"])
@@ -31,13 +31,13 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedNode:
 
 @pytest.fixture
 def paths(tmp_path: Path, driver: SimulatedNode) -> DriverPaths:  # noqa: ARG001 - makes the files
-    """Where its files are."""
+    """Make the directories of its files."""
     return DriverPaths(Host(tmp_path), "/", "/", "/driver-root")
 
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, object]]]:
-    """What is logged meanwhile."""
+    """Collect what is logged meanwhile."""
     with capture_logs() as found:
         yield found  # type: ignore[misc]
 
@@ -53,7 +53,7 @@ async def test_an_mps_thread_that_fails(
     lines: list[dict[str, object]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The GPUs that need its daemons are unhealthy for that reason; the thread is restarted, and its daemons too."""
+    """The GPUs that need its daemons are unhealthy for that reason; the thread is restarted, and so are its daemons."""
     settings = GPUSettings.read(
         _written(tmp_path, "sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}")
     )
@@ -68,7 +68,7 @@ async def test_an_mps_thread_that_fails(
     await wait_until(lambda: started, "a daemon")
     assert _events(lines, "mps")[:2] == ["thread failed", "thread restarted"]
     assert list(daemons.ensure(shares).values()) == [""]
-    # Without shares, the thread rests.
+    # Without shares, the thread is idle.
     daemons.ensure([])
 
 

@@ -1,4 +1,4 @@
-"""XIDs and looks at the GPUs that cross each other."""
+"""XIDs and polls of the GPUs at the same time."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from tests.simulators.nvml import SimulatedNode
 
 @pytest.fixture
 def view(tmp_path_factory: pytest.TempPathFactory) -> DriverState:
-    """A look at two GPUs with which nothing is wrong."""
+    """Make a poll of two GPUs with which nothing is wrong."""
     return DriverState(tuple(facts(SimulatedNode(tmp_path_factory.mktemp("node"), "pair"))))
 
 
 def test_an_xid_during_a_poll_is_reported(view: DriverState) -> None:
-    """The look began before it happened and cannot say that it is over; the next one can."""
+    """The poll began before it happened and cannot clear it; the next one can."""
     faults = XidFaults(XidPolicy.of(XidTable(), {}))
     first, second = (Share("nvidia.com/gpu", gpu) for gpu in view.gpus)
     faults.report(Xid(first.uuid, 94))

@@ -13,7 +13,7 @@ GPU = "0000:01:00.0"
 
 
 def _tree(root: Path, gpu: str, *hcas: tuple[str, int]) -> list[int]:
-    """How close HCAs below these bridges and on these NUMA nodes are to a GPU below another one, on node 0."""
+    """Return how close HCAs below these bridges and on these NUMA nodes are to a GPU below another one, on node 0."""
     tree = RdmaTree(root)
     tree.add("a_gpu_to_be", GPU, switch=gpu, numa=0)
     addresses = []
@@ -32,14 +32,14 @@ def test_bridges(tmp_path: Path) -> None:
 
 
 def test_a_virtual_machine(tmp_path: Path) -> None:
-    """Where all hang on one bus, the NUMA node decides."""
+    """If all devices are on one bus, the NUMA node decides."""
     near, far = _tree(tmp_path, "", ("", 0), ("", 1))
     assert near > far
 
 
 @pytest.mark.parametrize("gpu", ["0000:ff:00.0", "nonsense"])
 def test_an_unknown_gpu(tmp_path: Path, gpu: str) -> None:
-    """A hint that means nothing is no error."""
+    """A hint that means nothing is not an error."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")
     assert IB(IBSettings(), Host(tmp_path))._closeness(gpu, "0000:07:00.0") >= 0

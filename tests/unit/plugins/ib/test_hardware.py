@@ -10,7 +10,7 @@ from tests.simulators.rdma.tree import RdmaTree
 
 
 def test_adapters_with_and_without_a_driver(tmp_path: Path) -> None:
-    """NVIDIA's by their ids, also if no driver is loaded; others if the kernel shows their RDMA devices."""
+    """NVIDIA's are found by their ids, even if no driver is loaded; others if the kernel shows their RDMA devices."""
     assert list(IB(IBSettings(), Host(tmp_path)).hardware()) == []
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")

@@ -1,4 +1,4 @@
-"""Ports that go down and up: what is believed, and when."""
+"""Ports that go down and up: which states count, and when."""
 
 import pytest
 
@@ -16,7 +16,7 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return its time."""
         return self.now
 
 
@@ -32,7 +32,7 @@ def _see(watch: PortWatch, *states: str) -> Hca:
 
 
 def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
-    """The time counts from when it went down, and starts again when it was up."""
+    """The time counts from when it went down, and starts again if it was up in between."""
     clock = Clock()
     watch = PortWatch(clock)
     _see(watch, "ACTIVE")
@@ -48,7 +48,7 @@ def test_a_port_that_goes_down_is_believed_after_a_while() -> None:
 
 
 def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
-    """A port that counted as down has to stay up; if it goes down again meanwhile, the time starts again."""
+    """A port that counted as down has to stay up; if it goes down meanwhile, the time starts again."""
     clock = Clock()
     watch = PortWatch(clock)
     hca = _see(watch, "DOWN")
@@ -62,7 +62,7 @@ def test_a_port_that_comes_up_is_believed_after_a_while() -> None:
 
 
 def test_a_port_that_was_never_up_is_down() -> None:
-    """There is nothing to wait for."""
+    """There is no time to wait for."""
     watch = PortWatch(Clock())
     assert watch.fault(_see(watch, "DOWN"), ANY, USUAL) != ""
 
@@ -86,7 +86,7 @@ def test_rules_for_several_ports(states: list[str], rule: PortRule, *, bad: bool
 
 
 def test_a_device_of_the_same_name_is_another_one() -> None:
-    """What was known of one that went says nothing of one that comes."""
+    """The state of a removed device does not apply to a new one."""
     clock = Clock()
     watch = PortWatch(clock)
     _see(watch, "ACTIVE")

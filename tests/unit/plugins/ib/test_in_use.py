@@ -62,7 +62,7 @@ class Plugin:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """A node with four virtual functions."""
+    """Make a node with four virtual functions."""
     return four_vfs(tmp_path / "root")
 
 
@@ -74,7 +74,7 @@ MODES = ["shared", "exclusive"]
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("selectors", SELECTIONS.values(), ids=SELECTIONS)
 def test_capacity_stays(tmp_path: Path, tree: RdmaTree, selectors: dict[str, object], mode: str, restarts: int) -> None:
-    """Two of four functions are moved to pods: four are listed, healthy, also after a restart of the plugin."""
+    """Two of four functions are moved to pods: four are listed as healthy, even after a restart of the plugin."""
     if mode == "exclusive":
         tree.set_exclusive()
     plugin = Plugin(tmp_path, selectors)
@@ -95,7 +95,7 @@ def test_capacity_stays(tmp_path: Path, tree: RdmaTree, selectors: dict[str, obj
 def test_functions_that_were_in_pods_from_the_start(
     tmp_path: Path, tree: RdmaTree, selection: str, found: int, mode: str
 ) -> None:
-    """The physical function decides: its link type is theirs. What only they could show is given as the reason."""
+    """The physical function's link type is theirs. The reason names what only they could show."""
     if mode == "exclusive":
         tree.set_exclusive()
     for number in range(1, 5):
@@ -106,7 +106,7 @@ def test_functions_that_were_in_pods_from_the_start(
 
 
 def test_a_function_that_is_removed(tmp_path: Path, tree: RdmaTree) -> None:
-    """It is forgotten, so a new one at its address is judged by itself."""
+    """It is forgotten, so a new one at its address is checked independently."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["pKeys"])
     plugin.scan()
@@ -130,7 +130,7 @@ def test_another_driver(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_the_next_container(tmp_path: Path, tree: RdmaTree) -> None:
-    """It gets the device files by their present numbers, while the kernel has not yet returned the function."""
+    """It gets the device files by their present numbers, even before the kernel has returned the function."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
     before = plugin.allocate(plugin.scan()[VFS[3]])
@@ -163,7 +163,7 @@ def test_a_pod_that_had_the_device_from_the_start(tmp_path: Path, tree: RdmaTree
 
 
 def test_numbers_that_change_while_a_pod_has_the_device(tmp_path: Path, tree: RdmaTree) -> None:
-    """The next container gets the files that the device has now, of every kind."""
+    """The next container gets the device's present files, of every kind."""
     tree.set_exclusive()
     plugin = Plugin(tmp_path, SELECTIONS["linkTypes"])
     plugin.scan()

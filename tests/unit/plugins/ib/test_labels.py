@@ -32,7 +32,7 @@ def _labels(hcas: Sequence[Hca]) -> dict[str, str]:
 
 
 def test_link_types_and_rates() -> None:
-    """The number of ports of each type, and the highest rate of those that are up."""
+    """They give the number of ports of each type, and the highest rate of those that are up."""
     hcas = [
         _hca(1, _port("InfiniBand", 400), _port("InfiniBand", 200)),
         _hca(2, _port("InfiniBand", 800, "DOWN")),
@@ -57,7 +57,7 @@ def test_virtual_functions_count_once() -> None:
 
 
 def test_a_node(tmp_path: Path) -> None:
-    """The plugin has the labels of what it has found last; a node without RDMA devices has none."""
+    """The plugin has the labels of its last scan; a node without RDMA devices has none."""
     plugin = IB(msgspec.convert({}, IBSettings), Host(tmp_path))
     assert plugin.labels([]) == {}
     RdmaTree(tmp_path).add("mlx5_0", "0000:07:00.0")

@@ -1,4 +1,4 @@
-"""What the kernel shows may be anything: it costs the device concerned, and no other."""
+"""What the kernel shows may be anything: it affects the device concerned, and no other."""
 
 import os
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def _scan(root: Path) -> tuple[dict[str, Device], dict[str, str]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """A node with two adapters, one of which a test changes."""
+    """Make a node with two adapters, one of which a test changes."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", ODD, netdevs=("ib0",), vfs=0)
     tree.add("mlx5_1", GOOD, netdevs=("ib1",))
@@ -84,7 +84,7 @@ def _links_form_a_loop_above(tree: RdmaTree) -> None:
 
 
 def test_a_network_interface_whose_name_is_not_text(tree: RdmaTree) -> None:
-    """Its adapter can be used; what is shown of the name is plain text."""
+    """Its adapter can be used; the name is shown as plain text."""
     _names_of_netdevs(tree)
     devices, excluded = _scan(tree.root)
     assert (devices.keys(), excluded) == ({ODD, GOOD}, {})
@@ -100,7 +100,7 @@ def test_a_network_interface_whose_name_is_not_text(tree: RdmaTree) -> None:
     ],
 )
 def test_an_odd_adapter_is_left_out(tree: RdmaTree, change: Callable[[RdmaTree], None], reason: str) -> None:
-    """With a reason; the other one is advertised."""
+    """It has a reason; the other one is advertised."""
     change(tree)
     devices, excluded = _scan(tree.root)
     assert devices.keys() == {GOOD}
@@ -109,7 +109,7 @@ def test_an_odd_adapter_is_left_out(tree: RdmaTree, change: Callable[[RdmaTree],
 
 @pytest.mark.parametrize("name", ["mlx5_1 ", " mlx5_1", "mlx5_1\t", "mlx5_1\n", "mlx5_1\r", "mlx5_1\x1c"])
 def test_an_adapter_that_is_named_like_another(tree: RdmaTree, name: str) -> None:
-    """A container may rename RDMA devices, to names with spaces too: each adapter has the files of its own function."""
+    """A container may rename RDMA devices, even to names with spaces: each adapter has its own function's files."""
     before, _ = _scan(tree.root)
     tree.rename("mlx5_0", name)
     after, _ = _scan(tree.root)
@@ -135,7 +135,7 @@ def test_an_odd_route_is_left_out(tmp_path: Path, name: str) -> None:
 
 
 def test_interfaces_of_routes_have_the_names_of_the_adapters(tmp_path: Path) -> None:
-    """Also if they are not text: the node's own interface is never given away."""
+    """This holds even if they are not text: the node's own interface is never given away."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", ODD)
     _names_of_netdevs(tree)

@@ -48,13 +48,13 @@ def _various(root: Path) -> list[Hca]:
     ],
 )
 def test_selectors(tmp_path: Path, selectors: dict[str, object], names: list[str]) -> None:
-    """Of each selector any entry matches, and all selectors have to."""
+    """Of each selector any entry matches, and all selectors have to match."""
     assert _selected(_various(tmp_path), **selectors) == names
 
 
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory: pytest.TempPathFactory) -> list[Hca]:
-    """An HCA with 64 virtual functions; its many files are written once."""
+    """Make an HCA with 64 virtual functions; its many files are written once."""
     return _read(sixty_four_vfs(tmp_path_factory.mktemp("node")))
 
 
@@ -70,12 +70,12 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> list[Hca]:
     ],
 )
 def test_virtual_functions(divided: list[Hca], selectors: dict[str, object], numbers: list[int]) -> None:
-    """By the name or the address of their physical function, and their number on it."""
+    """They are selected by the name or address of their physical function, and their number on it."""
     assert sorted(_selected(divided, Mode.VF, **selectors)) == sorted(f"mlx5_{number + 1}" for number in numbers)
 
 
 def test_who_may_be_in_which_mode(tmp_path: Path) -> None:
-    """A function that is divided is no HCA, a part of it no physical one; a shared pool takes what it selects."""
+    """A divided function is not an HCA, and its parts are not physical; a shared pool accepts what it selects."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_0", "0000:07:00.0")
     tree.add("mlx5_1", "0000:08:00.0")
@@ -88,7 +88,7 @@ def test_who_may_be_in_which_mode(tmp_path: Path) -> None:
 
 
 def test_hcas_and_virtual_functions_beside_each_other(tmp_path: Path) -> None:
-    """Two pools that select the same vendor share out a node by their modes, without a clash."""
+    """Two pools that select the same vendor divide a node by their modes, without a conflict."""
     tree = sixty_four_vfs(tmp_path)
     tree.add("mlx5_65", "0000:08:00.0")
     pools = [{"resourceName": mode, "mode": mode, "selectors": {"vendors": ["15b3"]}} for mode in ("hca", "vf")]
@@ -98,7 +98,7 @@ def test_hcas_and_virtual_functions_beside_each_other(tmp_path: Path) -> None:
 
 
 def test_facts(tmp_path: Path) -> None:
-    """What sysfs says of a device, by its exact name."""
+    """They are what sysfs has about a device, by its exact name."""
     tree = RdmaTree(tmp_path)
     tree.add("mlx5_10", "0000:07:00.0", numa=-1, ports=2, rate="400 Gb/sec (4X NDR)", netdevs=("ib0",))
     tree.add("mlx5_1", "0000:08:00.0", rate="100 Gb/sec", state="ACTIVE_DEFER")

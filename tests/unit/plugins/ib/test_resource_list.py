@@ -1,4 +1,4 @@
-"""The SR-IOV network device plugin's configuration file is taken as it is, for functions with an RDMA device."""
+"""The SR-IOV network device plugin's configuration file is accepted unchanged, for functions with an RDMA device."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ RDMA = {"isRdma": True}
 
 @pytest.fixture
 def tree(tmp_path: Path) -> RdmaTree:
-    """A node with four virtual functions, and a physical function without any."""
+    """Make a node with four virtual functions, and a physical function without any."""
     tree = four_vfs(tmp_path)
     tree.add("mlx5_9", "0000:09:00.0", device="1017", netdevs=("ib9",))
     return tree
@@ -56,7 +56,7 @@ def _entry(selectors: object = None, name: str = "vf", **keys: object) -> dict[s
 
 
 def test_an_entry(tmp_path: Path, tree: RdmaTree) -> None:
-    """Its functions, their files, and the variables with every field, as from that plugin; nothing is added."""
+    """Its functions, their files and all variables are those of that plugin; nothing is added."""
     for path in ("vhost-net", "net/tun"):
         (tree.root / "dev" / path).parent.mkdir(exist_ok=True)
         (tree.root / "dev" / path).touch()
@@ -99,13 +99,13 @@ def test_an_entry(tmp_path: Path, tree: RdmaTree) -> None:
     ],
 )
 def test_selectors(tmp_path: Path, tree: RdmaTree, selectors: dict[str, object], ids: list[str]) -> None:
-    """As there: keys without regard to case, the first entry of a physical function, and physical ones without VFs."""
+    """As there, keys ignore case, the first entry of a physical function counts, and one without VFs is served."""
     (tree.root / "sys/bus/pci/devices" / VFS[1] / "acpi_index").write_text("7\n")
     assert Served(tmp_path, _entry({**RDMA, **selectors})).ids("intel.com/vf") == ids
 
 
 def test_a_list_of_selectors(tmp_path: Path, tree: RdmaTree) -> None:
-    """Any of them; a function belongs to the first entry that selects it."""
+    """Any of them suffices; a function belongs to the first entry that selects it."""
     first = [{**RDMA, "pciAddresses": [VFS[0]]}, {**RDMA, "pfNames": ["ib0#2"]}]
     served = Served(tmp_path, _entry(first), _entry(name="rest"), resourcePrefix="nvidia.com")
     assert served.ids("nvidia.com/vf") == [VFS[0], VFS[2]]
@@ -146,7 +146,7 @@ def test_entries_that_are_not_served(tmp_path: Path, tree: RdmaTree, entry: dict
 
 
 def test_unknown_keys(tmp_path: Path, tree: RdmaTree) -> None:
-    """They are ignored as there, and named in the log."""
+    """They are ignored, as in that plugin, and named in the log."""
     with structlog.testing.capture_logs() as logs:
         served = Served(tmp_path, _entry({**RDMA, "pfName": ["ib0"]}, colour="red"))
     assert len(served.ids("intel.com/vf")) == len(tree.names) - 1
@@ -156,14 +156,14 @@ def test_unknown_keys(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_a_resource_that_is_configured_twice() -> None:
-    """Refused, as there."""
+    """It is refused, as in that plugin."""
     twice = {"resourceList": [_entry(), _entry()]}
     with pytest.raises(msgspec.ValidationError, match=r"the resource intel\.com/vf is configured 2 times"):
         msgspec.convert(twice, IBSettings)
 
 
 def test_device_information_files(tmp_path: Path, tree: RdmaTree) -> None:
-    """Written for allocated functions, kept across restarts, and removed with the function."""
+    """They are written for allocated functions, kept across restarts, and removed with the function."""
     served = Served(tmp_path, _entry())
     served.plugin.allocate(served.devices["intel.com/vf"][2:4])
     directory = tree.root / "var/run/k8s.cni.cncf.io/devinfo/dp"
@@ -182,7 +182,7 @@ def test_device_information_files(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_device_information_that_cannot_be_written(tmp_path: Path, tree: RdmaTree) -> None:
-    """The containers start nevertheless, and the log says it once."""
+    """The containers start nevertheless, and it is logged once."""
     (tree.root / "var/run").mkdir(parents=True)
     (tree.root / "var/run/k8s.cni.cncf.io").write_text("in the way")
     served = Served(tmp_path, _entry())
@@ -193,7 +193,7 @@ def test_device_information_that_cannot_be_written(tmp_path: Path, tree: RdmaTre
 
 
 def test_cdi_names(tmp_path: Path, tree: RdmaTree) -> None:
-    """Those of that plugin."""
+    """They are those of that plugin."""
     served = Served(tmp_path, _entry(), cdi=["cri"])
     got = served.plugin.allocate(served.devices["intel.com/vf"][:1])
     assert (got.cdi, list(got.nodes)) == ([f"intel.com/net-pci={VFS[0]}"], [])
@@ -202,7 +202,7 @@ def test_cdi_names(tmp_path: Path, tree: RdmaTree) -> None:
 
 
 def test_functions_in_pods(tmp_path: Path, tree: RdmaTree) -> None:
-    """They stay listed, with a physical function that was moved, too."""
+    """They stay listed, even if their physical function was moved, too."""
     tree.set_exclusive()
     served = Served(tmp_path, _entry({**RDMA, "linkTypes": ["infiniband"]}))
     for name in ("mlx5_2", "mlx5_9"):

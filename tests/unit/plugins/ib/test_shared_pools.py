@@ -35,7 +35,7 @@ def test_an_hca_in_every_pool_that_selects_it(tmp_path: Path) -> None:
 
 
 def test_a_pool_with_hcas_of_its_own_shares_none(tmp_path: Path) -> None:
-    """The first pool decides whether an HCA is shared; the clash with the other one is listed."""
+    """The first pool decides whether an HCA is shared; the conflict with the other one is listed."""
     two_connectx6(tmp_path)
     both = {"vendors": ["15b3"]}
     pools = [_pool("a", "ib0"), {**_pool("b"), "selectors": both, "mode": "hca"}, {**_pool("c"), "selectors": both}]
@@ -45,14 +45,14 @@ def test_a_pool_with_hcas_of_its_own_shares_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("keys", "numa"), [({}, []), ({"excludeTopology": False}, [0])])
 def test_numa_nodes(tmp_path: Path, keys: dict[str, object], numa: list[int]) -> None:
-    """None unless asked for: the kubelet would otherwise reject pods that the shared plugin served."""
+    """There are none unless configured: the kubelet would reject pods that the shared plugin served."""
     two_connectx6(tmp_path)
     _, devices = _plugin(tmp_path, _pool("a", "ib0", **keys))
     assert list(devices["rdma/a"].numa) == numa
 
 
 def test_cdi_names(tmp_path: Path) -> None:
-    """Those of the shared plugin, in one file: containers created while it was in use can restart."""
+    """They are those of the shared plugin, in one file: containers created while it was in use can restart."""
     two_connectx6(tmp_path)
     plugin, devices = _plugin(tmp_path, _pool("a", "ib0"), _pool("b", "ib0", "ib1"), cdi=["cri"])
     assert plugin.allocate([devices["rdma/b"]]).cdi == [f"nvidia.com/net-rdma={pci}" for pci in (A, B)]
@@ -63,7 +63,7 @@ def test_cdi_names(tmp_path: Path) -> None:
 
 
 def test_cdi_names_that_would_mean_two_things(tmp_path: Path) -> None:
-    """Refused, unless one pool has a kind of its own."""
+    """They are refused, unless one pool has a kind of its own."""
     two_connectx6(tmp_path)
     pools = _pool("a", "ib0"), _pool("b", "ib0", nodes=["issm"])
     with pytest.raises(msgspec.ValidationError, match="rdma/a and rdma/b have the same CDI kind"):
@@ -84,7 +84,7 @@ def test_the_sample_of_its_readme(tmp_path: Path) -> None:
 
 
 def test_interfaces_are_brought_up_once(tmp_path: Path) -> None:
-    """Those of HCAs in pools that ask for it; a failure is logged and harms nothing."""
+    """This applies to HCAs in pools that request it; a failure is logged and affects nothing else."""
     two_connectx6(tmp_path)
     with structlog.testing.capture_logs() as logs:
         plugin, devices = _plugin(tmp_path, _pool("a", "ib0", bringUp=True), _pool("b", "ib1"))

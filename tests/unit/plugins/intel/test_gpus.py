@@ -31,13 +31,13 @@ INTEGRATED, CARD = "0000:00:02.0", "0000:03:00.0"
 
 
 def plugin_of(tree: IntelTree, **settings: object) -> Intel:
-    """The plugin on a node."""
+    """Make the plugin on a node."""
     named = {key.replace("_", "-"): value for key, value in settings.items()}
     return Intel(msgspec.convert(named, IntelSettings), Host(tree.root))
 
 
 def scan(tree: IntelTree, **settings: object) -> tuple[list[Device], dict[str, str]]:
-    """The devices on a node, and the reasons of those that are excluded."""
+    """Return the devices on a node, and the reasons of those that are excluded."""
     found = scanned(plugin_of(tree, **settings))
     devices = [each for each in found if isinstance(each, Device)]
     return devices, {each.id: each.reason for each in found if isinstance(each, Excluded)}
@@ -65,7 +65,7 @@ def test_an_integrated_gpu(tmp_path: Path) -> None:
 
 
 def test_data_centre_gpus(tmp_path: Path) -> None:
-    """In the order of their addresses, on their NUMA nodes, whatever other controllers the node has."""
+    """They are in the order of their addresses, on their NUMA nodes, whatever other controllers the node has."""
     devices, excluded = scan(eight_max(tmp_path))
     assert not excluded
     assert [list(device.numa) for device in devices] == [[0]] * 4 + [[1]] * 4
@@ -74,7 +74,7 @@ def test_data_centre_gpus(tmp_path: Path) -> None:
 
 
 def test_the_order_of_addresses(tmp_path: Path) -> None:
-    """It is that of hexadecimal numbers, in which 18 comes before 3b."""
+    """It is that of hexadecimal numbers, in which 18 precedes 3b."""
     tree = IntelTree(tmp_path)
     for bus in ("b7", "3b", "18"):
         tree.add(f"0000:{bus}:00.0")
@@ -83,13 +83,13 @@ def test_the_order_of_addresses(tmp_path: Path) -> None:
 
 
 def test_each_driver_has_its_resource(tmp_path: Path) -> None:
-    """As in Intel's plugin: i915 and xe."""
+    """As in Intel's plugin, these are i915 and xe."""
     devices, _ = scan(battlemage(tmp_path))
     assert _resources(devices) == {INTEGRATED: "gpu.intel.com/i915", CARD: "gpu.intel.com/xe"}
 
 
 def test_virtual_functions_are_served_instead_of_their_gpu(tmp_path: Path) -> None:
-    """And it is listed with the reason."""
+    """The GPU itself is listed with the reason."""
     devices, excluded = scan(four_vfs(tmp_path))
     assert [device.id for device in devices] == [*(f"0000:4d:00.{number}" for number in range(1, 5)), SECOND]
     assert excluded == {FIRST: "it is divided into 4 virtual functions: those are served instead"}
@@ -110,24 +110,24 @@ def test_ids_stay_when_numbers_change(tmp_path: Path) -> None:
 
 
 def unbound(tree: IntelTree) -> None:
-    """No driver has the GPU."""
+    """Let no driver have the GPU."""
     tree.unbind(FIRST)
 
 
 def for_machines(tree: IntelTree) -> None:
-    """The GPU is for virtual machines."""
+    """Reserve the GPU for virtual machines."""
     tree.unbind(FIRST)
     tree.bind(FIRST, "vfio-pci")
 
 
 def without_files(tree: IntelTree) -> None:
-    """The files are not in /dev."""
+    """Remove the files from /dev."""
     for name in ("card0", "renderD128"):
         (tree.root / "dev/dri" / name).unlink()
 
 
 def surviving(tree: IntelTree) -> None:
-    """The driver waits for firmware."""
+    """Let the driver wait for firmware."""
     tree.unbind(FIRST)
     tree.bind(FIRST, XE)
     without_drm(tree)
@@ -135,7 +135,7 @@ def surviving(tree: IntelTree) -> None:
 
 
 def without_drm(tree: IntelTree) -> None:
-    """The driver offers no files."""
+    """Let the driver offer no files."""
     tree.path(FIRST, "drm").rename(tree.path(FIRST, "gone"))
 
 
@@ -159,7 +159,7 @@ def test_a_gpu_that_cannot_be_used(tmp_path: Path, change: Callable[[IntelTree],
 
 
 def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
-    """A container gets the files that exist, as with Intel's plugin."""
+    """A container gets the files that exist, as in Intel's plugin."""
     tree = two_flex(tmp_path)
     (tree.root / "dev/dri/card0").unlink()
     devices, _ = scan(tree)
@@ -177,7 +177,7 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
     ],
 )
 def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list[str], reasons: dict[str, str]) -> None:
-    """By device id or by address; others are listed with the reason. Monitoring, too, is of the selected ones."""
+    """They are selected by device id or by address; others have a reason. Monitoring covers the selected ones, too."""
     devices, excluded = scan(battlemage(tmp_path), enable_monitoring=True, **settings)
     assert [device.id for device in devices] == [*served, *(["all"] if served else [])]
     assert excluded.keys() == reasons.keys()
@@ -185,7 +185,7 @@ def test_selected_gpus(tmp_path: Path, settings: dict[str, object], served: list
 
 
 def test_the_hardware_for_which_it_is_suggested(tmp_path: Path) -> None:
-    """All GPUs of Intel, also one that no driver has taken; not those of others."""
+    """It is suggested for all GPUs of Intel, even one without a driver, but not for others."""
     tree = battlemage(tmp_path)
     tree.unbind(CARD)
     tree.add("0000:04:00.0", vendor="0x1a03", driver="")
@@ -196,7 +196,7 @@ def test_the_hardware_for_which_it_is_suggested(tmp_path: Path) -> None:
 
 
 def test_a_node_without_intel_gpus(tmp_path: Path) -> None:
-    """It is no fault: also not without any PCI device."""
+    """It is not a fault, and neither is a node without any PCI device."""
     with pytest.raises(NoDevices, match="there is no Intel GPU") as raised:
         scan(IntelTree(tmp_path))
     assert not raised.value.fault
@@ -214,7 +214,7 @@ ODD: dict[str, tuple[str, bytes | str | None]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_gpu_with_an_odd_id_is_left_out(tmp_path: Path, name: str) -> None:
-    """With a reason; the other one is served."""
+    """It has a reason; the other one is served."""
     tree = two_flex(tmp_path)
     put(tree.path(FIRST, ODD[name][0]), ODD[name][1])
     devices, excluded = scan(tree)
@@ -233,7 +233,7 @@ UNKNOWN: dict[str, tuple[str, bytes | str]] = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_makes_no_sense_is_not_known(tmp_path: Path, name: str) -> None:
-    """The GPU is served, as one about which the kernel says nothing of the kind."""
+    """The GPU is served as if the kernel did not report that fact."""
     tree = two_flex(tmp_path)
     put(tree.path(FIRST, UNKNOWN[name][0]), UNKNOWN[name][1])
     devices, excluded = scan(tree)
@@ -290,7 +290,7 @@ def _edit(tree: IntelTree, choice: Random) -> None:
 
 @pytest.mark.parametrize("make", [integrated, two_flex, eight_max, battlemage, four_vfs])
 def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -> None:
-    """Whatever happened, the devices are the GPUs with files that are not divided, each with its own files and links.
+    """Afterwards, the devices are the GPUs with files that are not divided, each with its own files and links.
 
     Monitoring has those of all of them.
     """
@@ -309,7 +309,7 @@ def test_a_thousand_changes(tmp_path: Path, make: Callable[[Path], IntelTree]) -
 
 
 def _served(tree: IntelTree) -> dict[str, tuple[str, list[str], list[str]]]:
-    """The resource, the files and the links of each device."""
+    """Return the resource, the files and the links of each device."""
     try:
         devices, _ = scan(tree, enable_monitoring=True)
     except NoDevices:

@@ -1,4 +1,4 @@
-"""Temperatures, and what follows from them."""
+"""Temperatures, and their effect on health."""
 
 from pathlib import Path
 
@@ -44,14 +44,14 @@ def test_each_limit_is_for_its_part(tmp_path: Path, label: str, limit: str, *, h
 
 
 def test_all_shares_of_a_hot_gpu(tmp_path: Path) -> None:
-    """They are unhealthy together; the resource for monitoring is not, so that its cause can be found."""
+    """They are unhealthy together; the resource for monitoring is not, so that the cause can be found."""
     tree = battlemage(tmp_path)
     tree.set_temperature(CARD, 110, "vram")
     assert list(_faults(tree, shared_dev_num=2, enable_monitoring=True)) == [f"{CARD}::0", f"{CARD}::1"]
 
 
 def test_temperatures_are_not_read_unless_requested(tmp_path: Path) -> None:
-    """That would wake up a GPU that sleeps."""
+    """Reading them would wake up a GPU that sleeps."""
     tree = battlemage(tmp_path)
     tree.set_temperature(CARD, 110, "pkg")
     assert not _faults(tree, health_management=False)

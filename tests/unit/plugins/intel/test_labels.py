@@ -47,7 +47,7 @@ def _model(family: str, product: str, count: int) -> dict[str, str]:
     ids=lambda each: each.__name__ if callable(each) else "",
 )
 def test_nodes(tmp_path: Path, make: Callable[[Path], IntelTree], expected: dict[str, str]) -> None:
-    """A model that the rules do not name has its device id alone; each function on the bus counts."""
+    """A model that the rules do not name has only its device id; each function on the bus counts."""
     assert _labels(make(tmp_path)) == expected | USABLE
 
 

@@ -13,7 +13,7 @@ NONE, BALANCED, PACKED = AllocationPolicy.NONE, AllocationPolicy.BALANCED, Alloc
 
 
 def _shares(**counts: int) -> list[Device]:
-    """So many free shares of GPUs, the last ones of each, in any order."""
+    """Make so many free shares of GPUs, the last ones of each, in any order."""
     shares = [
         Device(f"0000:{bus[1:]}:00.0::{9 - number}", physical=f"0000:{bus[1:]}:00.0")
         for bus, count in counts.items()
@@ -24,7 +24,7 @@ def _shares(**counts: int) -> list[Device]:
 
 
 def _chosen(policy: AllocationPolicy, available: list[Device], size: int, *required: Device) -> dict[str, int]:
-    """How many shares of each GPU are chosen, by its bus."""
+    """Return how many shares of each GPU are chosen, by its bus."""
     chosen = prefer(policy, available, required, size)
     assert len({device.id for device in chosen}) == len(chosen) == size
     assert {device.id for device in required} <= {device.id for device in chosen} <= {each.id for each in available}
@@ -40,17 +40,17 @@ def _chosen(policy: AllocationPolicy, available: list[Device], size: int, *requi
     ],
 )
 def test_the_example_of_intels_plugin(policy: AllocationPolicy, chosen: dict[str, int]) -> None:
-    """Four of twenty free shares of four GPUs: of each one, or all of the first."""
+    """Four of twenty free shares of four GPUs are one of each, or all of the first."""
     assert _chosen(policy, _shares(b03=5, b04=5, b05=5, b0a=5), 4) == chosen
 
 
 def test_too_few_gpus() -> None:
-    """Then two shares are of the same one."""
+    """In this case, two shares are of the same GPU."""
     assert _chosen(NONE, _shares(b03=3, b04=1), 3) == {"03": 2, "04": 1}
 
 
 def test_the_gpu_with_the_most_free_shares() -> None:
-    """The policy balanced takes it first, but not twice as long as there is another one."""
+    """The policy balanced takes it first, but not twice while there is another one."""
     assert _chosen(BALANCED, _shares(b03=2, b04=5, b05=3), 1) == {"04": 1}
     assert _chosen(BALANCED, _shares(b03=2, b04=8, b05=3), 2) == {"04": 1, "05": 1}
 
@@ -62,7 +62,7 @@ def test_the_gpu_with_the_fewest_free_shares() -> None:
 
 
 def test_numbers_are_compared_as_numbers() -> None:
-    """The tenth share is not the second one."""
+    """The order is numeric: the tenth share does not precede the second one."""
     shares = [Device(f"0000:03:00.0::{number}", physical="0000:03:00.0") for number in (10, 2, 9)]
     assert [device.id for device in prefer(NONE, shares, [], 2)] == ["0000:03:00.0::2", "0000:03:00.0::9"]
 
@@ -76,7 +76,7 @@ def test_required_shares() -> None:
 
 
 def test_whole_gpus() -> None:
-    """In the order of their addresses, which are hexadecimal."""
+    """They are taken in the order of their addresses, which are hexadecimal."""
     gpus = [Device(f"0000:{bus}:00.0") for bus in ("b7", "4d", "18")]
     for policy in AllocationPolicy:
         assert [device.id for device in prefer(policy, gpus, [], 2)] == ["0000:18:00.0", "0000:4d:00.0"]
@@ -84,6 +84,6 @@ def test_whole_gpus() -> None:
 
 @pytest.mark.parametrize(("required", "size"), [((), 3), (("x",), 1), (("0000:03:00.0",), 0)])
 def test_an_inconsistent_request(required: tuple[str, ...], size: int) -> None:
-    """It gets no answer, so the kubelet chooses: never an error, which would fail the pod."""
+    """It gets no answer, so the kubelet chooses: an error would fail the pod."""
     gpus = [Device("0000:03:00.0"), Device("0000:04:00.0")]
     assert not prefer(BALANCED, gpus, [Device(name) for name in required], size)

@@ -29,7 +29,7 @@ def _read(tmp_path: Path, text: str, name: str = "intel.yaml") -> IntelSettings:
 
 
 def test_the_flags_are_keys(tmp_path: Path) -> None:
-    """With the same names and values."""
+    """They have the same names and values."""
     settings = _read(tmp_path, FLAGS)
     assert (settings.shared_dev_num, settings.allocation_policy) == (30, AllocationPolicy.BALANCED)
     assert (settings.enable_monitoring, settings.monitoring_mode) == (True, MonitoringMode.SPLIT)
@@ -38,7 +38,7 @@ def test_the_flags_are_keys(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_those_of_the_flags(tmp_path: Path) -> None:
-    """An empty object is a whole file."""
+    """An empty object is a complete file."""
     settings = _read(tmp_path, "{}", "intel.json")
     assert settings == IntelSettings()
     assert (settings.shared_dev_num, settings.allocation_policy) == (1, AllocationPolicy.NONE)
@@ -48,7 +48,7 @@ def test_the_defaults_are_those_of_the_flags(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0x56c0,0x56c1", "'0x56C0, 0x56C1'", '["0x56c0", "0x56c1"]'])
 def test_device_ids(tmp_path: Path, text: str) -> None:
-    """As in the flag, or as a list."""
+    """They can be given as in the flag, or as a list."""
     assert _read(tmp_path, f"deny-ids: {text}").denied == ["0x56c0", "0x56c1"]
 
 
@@ -78,14 +78,14 @@ def test_device_ids(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, problem: str) -> None:
-    """The message says where the mistake is, and what was expected."""
+    """The message has the place of the mistake, and what was expected."""
     with pytest.raises(ConfigError) as raised:
         _read(tmp_path, text)
     assert problem in str(raised.value)
 
 
 def _said(tree: IntelTree, **settings: object) -> tuple[list[str], list[str]]:
-    """The notes, and which settings match nothing."""
+    """Return the notes, and which settings match nothing."""
     plugin = plugin_of(tree, **settings)
     unmatched = [each.reason for each in plugin.devices() if isinstance(each, Unmatched)]
     return list(plugin.notes), unmatched
@@ -118,12 +118,12 @@ def test_settings_without_effect(tmp_path: Path, settings: dict[str, object], no
     ],
 )
 def test_settings_that_match_nothing(tmp_path: Path, settings: dict[str, object], reason: str) -> None:
-    """Administrators see them, with the ids that there are."""
+    """Administrators see them, with the existing ids."""
     assert _said(battlemage(tmp_path), **settings) == ([], [reason])
 
 
 def test_settings_with_an_effect(tmp_path: Path) -> None:
-    """There is nothing to note about them."""
+    """There are no notes about them."""
     settings = {"shared_dev_num": 2, "allocation_policy": "packed", "deny_ids": "0x9a49", "exclude": ["0000:00:02.0"]}
     assert _said(battlemage(tmp_path), **settings) == ([], [])
     assert _said(integrated(tmp_path / "other")) == ([], [])

@@ -52,14 +52,14 @@ def test_several_gpus(tmp_path: Path) -> None:
     ],
 )
 def test_links(tmp_path: Path, bypath: str, mounts: list[str]) -> None:
-    """As with the flag -bypath: read-only mounts of a GPU's own links, none, or the directory."""
+    """As with the flag -bypath, a container gets read-only mounts of a GPU's own links, none, or the directory."""
     devices, _ = scan(two_flex(tmp_path), bypath=bypath)
     assert [mount.host_path for mount in devices[0].mounts] == mounts
     assert all(mount.read_only and mount.container_path == mount.host_path for mount in devices[0].mounts)
 
 
 def test_the_link_of_the_firmwares_framebuffer(tmp_path: Path) -> None:
-    """It leads nowhere, so a container that should get it would not start: it gets only the links to its files."""
+    """It leads nowhere, and a container that got it would not start: it gets only the links to its files."""
     tree = integrated(tmp_path)
     tree.leave_framebuffer(INTEGRATED)
     (gpu,), _ = scan(tree)
@@ -67,7 +67,7 @@ def test_the_link_of_the_firmwares_framebuffer(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_file_of_another_gpu(tmp_path: Path) -> None:
-    """It is not given to a container, whatever its name says."""
+    """It is not given to a container, whatever its name is."""
     tree = two_flex(tmp_path)
     link = tree.root / BY_PATH[1:] / f"pci-{FIRST}-card"
     link.unlink()
@@ -89,14 +89,14 @@ def test_a_node_without_links(tmp_path: Path, bypath: str, *, noted: bool) -> No
 
 
 def test_the_variable_with_render_nodes(tmp_path: Path) -> None:
-    """Named by the settings: a program that would open renderD128 can take the path from it."""
+    """The settings name it: a program that would open renderD128 can take the path from it."""
     devices, _ = scan(two_flex(tmp_path), render_env="RENDER_NODES", shared_dev_num=2)
     assert devices[2].env == {"RENDER_NODES": "/dev/dri/renderD129"}
     assert _given(devices).env == {"RENDER_NODES": "/dev/dri/renderD128,/dev/dri/renderD129"}
 
 
 def test_monitoring(tmp_path: Path) -> None:
-    """One device, with the files of all GPUs and of their management engines, whatever their drivers are."""
+    """It is one device, with the files of all GPUs and of their management engines, whatever their drivers are."""
     devices, _ = scan(battlemage(tmp_path), enable_monitoring=True, shared_dev_num=2)
     monitor = devices[-1]
     assert [device.id for device in devices].count("all") == 1
@@ -108,7 +108,7 @@ def test_monitoring(tmp_path: Path) -> None:
 
 
 def test_monitoring_by_driver(tmp_path: Path) -> None:
-    """With monitoring-mode split, a resource for each."""
+    """With monitoring-mode split, each driver has a resource."""
     devices, _ = scan(battlemage(tmp_path), enable_monitoring=True, monitoring_mode="split")
     assert {device.resource: _paths(device) for device in devices if device.id == "all"} == {
         "gpu.intel.com/i915_monitoring": ["/dev/dri/card0", "/dev/dri/renderD128"],
@@ -117,7 +117,7 @@ def test_monitoring_by_driver(tmp_path: Path) -> None:
 
 
 def test_monitoring_leaves_a_divided_gpu_out(tmp_path: Path) -> None:
-    """As in Intel's plugin: only GPUs that are served are in it."""
+    """As in Intel's plugin, it covers only GPUs that are served."""
     devices, _ = scan(four_vfs(tmp_path), enable_monitoring=True)
     assert FIRST not in devices[-1].pci
     assert len(devices[-1].pci) == 5
@@ -132,6 +132,6 @@ def test_monitoring_leaves_a_divided_gpu_out(tmp_path: Path) -> None:
     ],
 )
 def test_resources_without_a_gpu(tmp_path: Path, settings: dict[str, object], resources: list[str]) -> None:
-    """They follow from the settings alone, so a node that has lost its GPUs has none of them left over."""
+    """They follow from the settings alone, so a node that has lost its GPUs keeps none of their resources."""
     plugin = plugin_of(IntelTree(tmp_path), **settings)
     assert list(plugin.resources()) == [f"gpu.intel.com/{name}" for name in resources]

@@ -1,4 +1,4 @@
-"""What xpumd says about GPUs, and what follows from it."""
+"""What xpumd reports about GPUs, and its effect on health."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def _parsed(said: Mapping[str, xpumd.Health]) -> Mapping[str, Sequence[tuple[str
 
 
 def test_a_response() -> None:
-    """It has the parts of each GPU, how bad their states are, and one word that says why."""
+    """It has the parts of each GPU, how bad their states are, and one word for the reason."""
     said = {
         CARD: [("memory", xpumd.Severity.CRITICAL, "EccErrors"), ("temperature.gpu", xpumd.Severity.OK, "ok")],
         INTEGRATED: [],
@@ -33,7 +33,7 @@ def test_a_response() -> None:
 
 
 def test_a_response_without_gpus() -> None:
-    """That is what xpumd sends before it has found out anything."""
+    """The first response, before xpumd has found out anything, is like this."""
     assert not parse_health(b"")
     assert not parse_health(response({}))
 
@@ -60,7 +60,7 @@ ODD: dict[str, tuple[bytes, Mapping[str, Sequence[tuple[str, int, str]]]]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_response(name: str) -> None:
-    """What is odd about one GPU costs only that."""
+    """What is odd about one GPU affects only that GPU."""
     content, said = ODD[name]
     good = response({"0000:99:00.0": []})
     assert parse_health(content + good) == {**said, "0000:99:00.0": []}
@@ -73,7 +73,7 @@ def test_what_is_not_a_response() -> None:
 
 
 class Daemon:
-    """What xpumd says, and since when.
+    """What xpumd reports, and since when.
 
     Args:
         monkeypatch: To take its place.
@@ -95,7 +95,7 @@ class Daemon:
 
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
-    """The daemon, which says nothing bad."""
+    """Make the daemon, which reports nothing bad."""
     return Daemon(monkeypatch)
 
 
@@ -111,7 +111,7 @@ def _health(plugin: Intel) -> dict[str, tuple[str, str]]:
 
 
 def test_a_healthy_node(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """There is nothing to note."""
+    """There are no notes about it."""
     daemon.said[CARD] = [Part("memory", OK, "ok"), Part("fabric", Severity.UNKNOWN, "")]
     served = plugin()
     assert not _health(served)
@@ -146,7 +146,7 @@ def test_all_shares(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
 
 
 def test_xpumd_is_restarted(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """What it said counts for a minute; then GPUs are healthy, as without it, and a note says why."""
+    """Its last report counts for a minute; then GPUs are healthy, as without it, and a note gives the reason."""
     daemon.said[CARD] = [Part("memory", FAILED, "")]
     served = plugin()
     assert _health(served)
@@ -162,7 +162,7 @@ def test_xpumd_is_restarted(daemon: Daemon, plugin: Callable[..., Intel]) -> Non
 
 
 def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """As most integrated ones: it is healthy, and a note names it."""
+    """Most integrated GPUs are unknown to it: such a GPU is healthy, and a note names it."""
     del daemon.said[INTEGRATED]
     served = plugin()
     assert not _health(served)
@@ -172,7 +172,7 @@ def test_xpumd_does_not_know_a_gpu(daemon: Daemon, plugin: Callable[..., Intel])
 
 
 def test_a_response_about_other_gpus(daemon: Daemon, plugin: Callable[..., Intel]) -> None:
-    """What the response before it said still counts."""
+    """The previous response about the GPU still counts."""
     served = plugin()
     daemon.said = {CARD: [Part("memory", FAILED, "")]}
     assert _health(served)

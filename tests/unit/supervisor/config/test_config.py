@@ -1,4 +1,4 @@
-"""What circus.ini may say, and what is said about its mistakes."""
+"""What circus.ini may contain, and how its mistakes are reported."""
 
 import signal
 import time
@@ -16,14 +16,14 @@ GOOD = "[watcher:a]\ncmd = sleep 1\n"
 
 
 def read(directory: Path, text: str) -> list[PluginConfig]:
-    """The plugins that a circus.ini with this text lists."""
+    """Return the plugins that a circus.ini with this text lists."""
     path = directory / "circus.ini"
     path.write_text(text)
     return read_config(path)
 
 
 def test_shipped_configuration_lists_all_plugins() -> None:
-    """The file that comes with the hub is valid, runs gpu, ib and stub, and has every other plugin one line away."""
+    """The file that comes with the hub is valid, runs gpu, ib and stub, and has a line for every other plugin."""
     plugins = read_config(shipped_config())
     assert [(plugin.name, plugin.cmd) for plugin in plugins if plugin.autostart] == [
         ("gpu", "python -m hub.plugin plugins.gpu:GPU"),
@@ -37,13 +37,13 @@ def test_shipped_configuration_lists_all_plugins() -> None:
 
 
 def test_a_file_has_a_size(tmp_path: Path) -> None:
-    """A larger one than any configuration is refused before it is parsed."""
+    """A file larger than any configuration is refused before it is parsed."""
     with pytest.raises(ConfigError, match="too large, expected at most 65536 bytes"):
         read(tmp_path, f"{GOOD}args = {'x' * 65_536}\n")
 
 
 def test_a_line_of_any_length_is_read_at_once(tmp_path: Path) -> None:
-    """A hub that reloads its configuration does nothing else in the meantime."""
+    """While it reads its configuration, a hub does nothing else."""
     before = time.thread_time()
     with pytest.raises(ConfigError, match=r"line 3: expected `key = value`"):
         read(tmp_path, f"{GOOD}a{' ' * 65_000}b\n")
@@ -51,7 +51,7 @@ def test_a_line_of_any_length_is_read_at_once(tmp_path: Path) -> None:
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
-    """Each key that may be set arrives with its meaning."""
+    """Each key that may be set takes effect."""
     text = """
     # a comment
     [watcher:a.b-c_1]
@@ -89,7 +89,7 @@ def test_a_working_directory_is_that_of_the_file(tmp_path: Path, line: str, expe
 
 
 def test_environment_of_all_and_of_one(tmp_path: Path) -> None:
-    """[env] is for every plugin, [env:NAMES] for those it names, and the closer one wins."""
+    """[env] is for every plugin, [env:NAMES] for those it names, and the more specific one has precedence."""
     plugins = read(
         tmp_path,
         "[env:b*, c]\nWHO = some\n[env]\nWHO = all\nX = 1\n"
@@ -104,7 +104,7 @@ def test_environment_of_all_and_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["include = more/*.ini", "include_dir = more", "include = {tmp}/more/b.ini"])
 def test_included_files(tmp_path: Path, line: str) -> None:
-    """Plugins may stand in files of their own, named relative to the main file, by pattern or by path."""
+    """Plugins may be in files of their own, named relative to the main file, by pattern or by path."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.ini").write_text("[watcher:b]\ncmd = sleep 2\n")
     text = f"[circus]\n{line.format(tmp=tmp_path)}\n{GOOD}"
@@ -201,14 +201,14 @@ def test_mistakes_name_file_section_and_key(tmp_path: Path, text: str, words: li
     ],
 )
 def test_a_mistake_does_not_disclose_a_value(tmp_path: Path, text: str) -> None:
-    """The text of a mistake is in the status, which anyone may read; the place is enough to find the line."""
+    """The text of a mistake is in the status, which all users may read; the place is enough to find the line."""
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert SECRET not in str(caught.value)
 
 
 def test_a_program_may_have_a_space_in_its_path(tmp_path: Path) -> None:
-    """It exists, so it is not a command that was put in quotes together with its arguments."""
+    """If the path exists, it is not a command that was put in quotes together with its arguments."""
     program = tmp_path / "my program"
     program.touch()
     (plugin,) = read(tmp_path, f"[watcher:a]\ncmd = '{program}' --flag 'one --two'\n")
@@ -222,28 +222,28 @@ def test_a_command_may_have_several_lines(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
-    """The file at fault is the one to open."""
+    """The error names the file that has to be fixed."""
     (tmp_path / "b.ini").write_text("[watcher:b]\ncmd = x\nautostart = perhaps\n")
     with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:b\] autostart"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
 
 
 def test_the_same_plugin_in_two_files(tmp_path: Path) -> None:
-    """Two files cannot say different things of one plugin."""
+    """It is a mistake, because two files cannot define one plugin."""
     (tmp_path / "b.ini").write_text(GOOD)
     with pytest.raises(ConfigError, match=r"b\.ini: \[watcher:a\]: duplicate section, it is also in .*circus\.ini"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
 
 
 def test_a_file_is_included_once(tmp_path: Path) -> None:
-    """Naming one thousands of times does not keep the hub busy."""
+    """A file that is named thousands of times does not keep the hub busy."""
     (tmp_path / "b.ini").write_text("# no plugin yet\n")
     with pytest.raises(ConfigError, match=r"\[circus\] include: \./b\.ini is included twice"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini ./b.ini\n")
 
 
 def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
-    """The main file alone says which files belong to it."""
+    """The main file alone defines which files belong to it."""
     (tmp_path / "b.ini").write_text("[circus]\ninclude = c.ini\n")
     with pytest.raises(ConfigError, match=r"b\.ini: \[circus\]: not allowed in an included file"):
         read(tmp_path, f"{GOOD}[circus]\ninclude = b.ini\n")
@@ -254,13 +254,13 @@ def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
     "path", ["x" * 300, "x/" * 3000, "**x", "a\0b"], ids=["long name", "long path", "stars", "zero"]
 )
 def test_a_path_that_cannot_exist_is_a_mistake_of_its_key(tmp_path: Path, key: str, path: str) -> None:
-    """As one that does not exist is."""
+    """It is reported like a path that does not exist."""
     with pytest.raises(ConfigError, match=rf"circus.ini: \[circus\] {key}: "):
         read(tmp_path, f"{GOOD}[circus]\n{key} = {path}\n")
 
 
 def test_the_file_of_a_plugin_is_not_a_configuration(tmp_path: Path) -> None:
-    """The usual slip with `dphub check`: the error names the command that checks such a file."""
+    """This is a usual slip with `dphub check`: the error names the command that checks such a file."""
     (tmp_path / "gpu.yaml").write_text("version: v1\n")
     with pytest.raises(ConfigError, match=r"expected a \[section\] first, .*dphub check --plugin MODULE:CLASS FILE"):
         read_config(tmp_path / "gpu.yaml")

@@ -1,4 +1,4 @@
-"""Clients on the network that try to harm the hub through its port: in process."""
+"""Clients on the network that try to harm the hub through its port, tested in this process."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ SERVICE = "device-plugin-hub.monitoring.svc"
 """A name of the hub that is configured."""
 
 DETAIL = "the fan is loud"
-"""Is in the status."""
+"""A text that is in the status."""
 
 Answer = tuple[int, str]
 
@@ -54,7 +54,7 @@ def _lines(log: Path) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def _port(directory: Path, size: int = 0) -> AsyncIterator[int]:
-    """Serve the status of a node, of at least this size; yields the port."""
+    """Serve the status of a node, of at least this size; yield the port."""
     run_dir = RunDir(directory)
     reason = f"{DETAIL} {'x' * size}"
     device = DeviceStatus(id="device-1", healthy=False, reason=reason)
@@ -104,7 +104,7 @@ _FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 
 
 def _hostile(chance: random.Random) -> bytes:
-    """Make a request that the server rejects, with control codes in it where it takes them."""
+    """Make a request that the server rejects, with control codes in it where it accepts them."""
     junk = bytes(chance.choice(b"\x1b\x9b[2Jm%\xe2\x80\xaeab") for _ in range(chance.randrange(1, 900)))
     body = b"%ff=" + junk
     return chance.choice(
@@ -123,7 +123,7 @@ def _hostile(chance: random.Random) -> bytes:
 
 
 async def test_clients_cannot_write_the_log(directory: Path, log: Path) -> None:
-    """Whatever clients send, and at every log level: the log gets one line a minute with their number."""
+    """Whatever clients send, and at every log level, the log gets one line a minute with their number."""
     seed = random.randrange(2**32)  # noqa: S311 - no secret
     chance = random.Random(seed)  # noqa: S311 - no secret
     async with _port(directory) as port:
@@ -162,7 +162,7 @@ async def test_a_foreign_host_name_is_rejected(directory: Path, host: str, code:
 
 
 async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
-    """Also with HTTP/1.0, which allows that."""
+    """This holds even with HTTP/1.0, which allows that."""
     async with _port(directory) as port:
         assert (await _ask(port, b"GET /status HTTP/1.0\r\n\r\n"))[0] == 421
         assert (await _ask(port, b"GET /status HTTP/1.1\r\n\r\n"))[0] == 400
@@ -174,7 +174,7 @@ async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
 async def test_a_client_that_stops_is_disconnected(
     directory: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, size: int
 ) -> None:
-    """After the limit, whether it never asks, asks half, or never reads the answer: the kernel keeps none of it."""
+    """It is after the limit, whether it sends nothing, half a request, or never reads the answer."""
     monkeypatch.setattr(server, "CONNECTION_SECONDS", SILENCE)
     async with _port(directory, size) as port:
         with await _connected(port, sent):
@@ -183,7 +183,7 @@ async def test_a_client_that_stops_is_disconnected(
 
 
 async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> None:
-    """Even if the server has long finished, and has other clients meanwhile."""
+    """It gets it even if the server finished long ago, and has other clients meanwhile."""
     async with _port(directory, IN_THE_KERNEL) as port:
         with await _connected(port, _get("/status", "localhost")) as client:
             # The server's end has sent everything (4: FIN-WAIT-1), but the client has not read it.
@@ -199,7 +199,7 @@ async def test_a_client_that_is_slow_gets_the_whole_answer(directory: Path) -> N
 
 
 async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Together, they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
+    """Together they take no more than a limit, or one answer: the oldest clients that do not read are disconnected."""
     monkeypatch.setattr(server, "UNSENT_BYTES", LARGE // 2)
     async with _port(directory, LARGE) as port:
         await _leave_unread(port, 3)
@@ -208,7 +208,7 @@ async def test_unread_answers_take_little_memory(directory: Path, monkeypatch: p
 async def test_what_clients_have_read_takes_no_memory(directory: Path) -> None:
     """A client that reads nearly all of its answer leaves only the rest in memory."""
     async with _port(directory, LARGE) as port:
-        # What is kept between requests is not counted.
+        # What is kept between requests does not count.
         _, answer = await _ask(port, _get("/status", "localhost"))
         tracemalloc.start()
         try:
@@ -230,7 +230,7 @@ async def _receive(client: socket.socket, size: int) -> None:
 
 @pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])
 async def test_unread_answers_take_few_connections(directory: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Also those that are finished but in the kernel count: if there are too many, the oldest one is dropped."""
+    """Even those that are finished but in the kernel count: if there are too many, the oldest one is dropped."""
     monkeypatch.setattr(server, "CONNECTIONS", 1)
     async with _port(directory, size) as port:
         await _leave_unread(port, 3)
@@ -247,7 +247,7 @@ async def _leave_unread(port: int, count: int) -> None:
 
 
 async def test_a_client_that_sends_byte_by_byte_is_disconnected(directory: Path) -> None:
-    """Each byte wakes the event loop, and the budget decides on connections and requests only."""
+    """Each byte wakes the event loop, and the budget covers only connections and requests."""
     async with _port(directory) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")

@@ -33,7 +33,7 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
 async def test_what_is_in_the_place_of_the_socket_is_replaced(
     directory: Path, monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], object]
 ) -> None:
-    """Otherwise all probes failed, and the kubelet would restart the hub and all plugins again and again."""
+    """If it were not, all probes would fail, and the kubelet would restart the hub and all plugins again and again."""
     monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
     path, reader = directory / "http", Reader(RunDir(directory))
     other = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), directory / "other")
@@ -44,14 +44,14 @@ async def test_what_is_in_the_place_of_the_socket_is_replaced(
             replace(directory / "scratch")
             if (directory / "scratch").is_dir():
                 path.unlink()
-            # In one step, except for a directory: at no time is there nothing.
+            # In one step, except for a directory: the path is never empty.
             (directory / "scratch").rename(path)
             await wait_until(lambda: path.is_socket() and not path.is_symlink() and is_served(path), "the next socket")
         assert path.stat().st_mode & 0o777 == 0o600
         assert (directory / "other").is_socket()
         assert not serving.done()
         serving.cancel()
-        # When the hub starts, what an earlier process left is there.
+        # When the hub starts, it finds what an earlier process has left.
         await asyncio.wait([serving])
         path.unlink()
         replace(path)
@@ -63,7 +63,7 @@ async def test_what_is_in_the_place_of_the_socket_is_replaced(
 
 
 async def test_a_socket_that_is_replaced_is_closed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise each replacement would cost a file descriptor."""
+    """If it were not, each replacement would use a file descriptor."""
     monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
     path = directory / "http"
     serving = asyncio.create_task(serve_socket(path, Reader(RunDir(directory))))

@@ -1,4 +1,4 @@
-"""A plugin of which only the socket is known: the check calls no other one."""
+"""A plugin of which only the socket is known: the check connects to no other one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from hub.testing.conformance.rule import NotApplicable, Rule
 
 @pytest.fixture
 async def calls(directory: Path) -> AsyncIterator[list[object]]:
-    """The connections to another plugin."""
+    """Count the connections to another plugin."""
     received: list[object] = []
     (directory / "other").mkdir()
     async with await asyncio.start_unix_server(lambda *_: received.append(1), directory / "other" / "model.sock"):
@@ -26,7 +26,7 @@ async def calls(directory: Path) -> AsyncIterator[list[object]]:
 
 @pytest.mark.parametrize("place", ["the socket", "the directory", "the directory above"])
 def test_a_link_on_the_way_to_the_socket(directory: Path, place: str) -> None:
-    """It is rejected: another user may have put it there."""
+    """It is rejected, because another user may have put it there."""
     above = directory / "above"
     path = above / "plugins" / "model.sock"
     if place == "the socket":
@@ -45,7 +45,7 @@ def test_a_link_on_the_way_to_the_socket(directory: Path, place: str) -> None:
 
 @pytest.mark.parametrize("rule", [allocate_answers, survives_garbage], ids=lambda rule: rule.name)
 async def test_a_link_in_place_of_the_directory(directory: Path, calls: list[object], rule: Rule) -> None:
-    """Later, it is not followed."""
+    """If it appears later, it is not followed."""
     path = directory / "plugins" / "model.sock"
     path.parent.mkdir()
     with behind(path, limits=Limits(answer=0.1, quick=0.1)) as subject:
@@ -58,7 +58,7 @@ async def test_a_link_in_place_of_the_directory(directory: Path, calls: list[obj
 
 
 async def test_a_relative_path(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may lead upwards."""
+    """It is valid, and may lead upwards."""
     (directory / "own").mkdir()
     monkeypatch.chdir(directory / "own")
     with behind(Path("../own/model.sock")) as subject:

@@ -1,4 +1,4 @@
-"""What a report says to people, programs and CI systems."""
+"""What a report contains for people, programs and CI systems."""
 
 from xml.etree import ElementTree as ET
 
@@ -32,7 +32,7 @@ REPORT = Report(
     ],
 )
 def test_a_plugin_conforms(outcome: Outcome, level: Level, *, conforms: bool) -> None:
-    """Unless it breaks a rule that it must follow."""
+    """It conforms unless it breaks a rule that it must follow."""
     assert Report("", "", [*REPORT.results, _result("x", outcome, level)]).conforms == conforms
 
 

@@ -1,4 +1,4 @@
-"""The rules are complete, and what they call right is what the kubelet and container runtimes accept."""
+"""The rules are complete, and what they accept is what the kubelet and container runtimes accept."""
 
 import re
 
@@ -10,14 +10,14 @@ from hub.testing.conformance.containers import is_cdi_name, path_problem
 
 
 def test_each_rule_has_a_name_of_its_own() -> None:
-    """Which is short, and a valid anchor of its page."""
+    """The name is short, and a valid anchor of its page."""
     assert len(RULES) == sum(map(len, GROUPS.values()))
     assert [name for name in RULES if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+|registers", name)] == []
     assert GROUPS["what a container gets"] == CONTAINER_RULES
 
 
 def test_each_rule_says_what_why_and_where() -> None:
-    """In sentences; the source is a place to look at."""
+    """It does so in sentences; the source is a place to read."""
     for rule in RULES.values():
         assert re.match(r"[A-Z].*\.$", rule.title), rule
         assert re.match(r"[A-Z].*\.$", rule.reason), rule
@@ -41,7 +41,7 @@ def test_each_rule_says_what_why_and_where() -> None:
     ],
 )
 def test_names_of_cdi_devices(name: str, *, valid: bool) -> None:
-    """As container runtimes parse them."""
+    """They are parsed as container runtimes do it."""
     assert is_cdi_name(name) == valid
 
 

@@ -39,7 +39,7 @@ class _Registers(Subject):
 
 @pytest.mark.parametrize("endpoint", ["../other.sock", "/run/other.sock", "a/../../other.sock", "..", ".", ""])
 async def test_an_endpoint_outside_the_plugin_directory(tmp_path: Path, endpoint: str) -> None:
-    """Rules delete and replace the socket: none gets a path that the plugin has chosen."""
+    """Rules delete and replace the socket, so none gets a path that the plugin has chosen."""
     async with _Registers(tmp_path / "device-plugins", endpoint) as subject:
         with pytest.raises(NotApplicable, match="endpoint-name"):
             await subject.socket()
@@ -47,7 +47,7 @@ async def test_an_endpoint_outside_the_plugin_directory(tmp_path: Path, endpoint
 
 @pytest.mark.parametrize("disturbance", [socket_deleted, socket_replaced], ids=lambda rule: rule.name)
 async def test_rules_change_nothing_outside_the_plugin_directory(tmp_path: Path, disturbance: Rule) -> None:
-    """Not even the rules that delete or replace what the plugin has registered."""
+    """Not even the rules that delete or replace what the plugin has registered do so."""
     other = tmp_path / "other.sock"
     other.write_text("of another program")
     async with _Registers(tmp_path / "device-plugins", "../other.sock") as subject:
@@ -57,7 +57,7 @@ async def test_rules_change_nothing_outside_the_plugin_directory(tmp_path: Path,
 
 
 async def test_an_endpoint_in_the_plugin_directory(tmp_path: Path) -> None:
-    """As the kubelet expects it."""
+    """It is accepted, as the kubelet does."""
     async with _Registers(tmp_path / "device-plugins", "model.sock") as subject:
         path = await subject.socket()
         assert (path.parent.resolve(), path.name) == (tmp_path / "device-plugins", "model.sock")
@@ -76,7 +76,7 @@ class _Endless(rpc.DevicePluginServicer):
 
 @pytest.fixture
 async def endless(directory: Path) -> AsyncIterator[Path]:
-    """A plugin whose answer has 9 MiB, and whose lists do not end."""
+    """Make a plugin whose answer has 9 MiB, and whose lists do not end."""
     server = grpc.aio.server()
     rpc.add_DevicePluginServicer_to_server(_Endless(), server)
     server.add_insecure_port(f"unix:{directory}/endless.sock")
@@ -86,7 +86,7 @@ async def endless(directory: Path) -> AsyncIterator[Path]:
 
 
 async def test_an_answer_has_a_size(endless: Path) -> None:
-    """What is larger is an error, and is not kept in memory."""
+    """A larger one is an error, and is not kept in memory."""
     async with connected(endless) as stub:
         answer = await answer_of(stub.GetPreferredAllocation(wire.PreferredAllocationRequest(), timeout=30))
     assert (answer.code, answer.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
@@ -113,7 +113,7 @@ _DISTURBING = (*RULES, *restarts.RULES, allocate_answers)
 @pytest.mark.fake_kubelet("a real kubelet follows a link")
 @pytest.mark.parametrize("rule", _DISTURBING, ids=lambda rule: rule.name)
 async def test_a_link_in_place_of_the_plugin_directory(directory: Path, rule: Rule) -> None:
-    """A plugin in a container can put it there: the check sends nothing to where it leads, and changes nothing."""
+    """A plugin in a container can put it there: the check sends nothing to its target, and changes nothing there."""
     received: list[object] = []
     other, plugin_dir = directory / "other", directory / "device-plugins"
     other.mkdir()

@@ -16,13 +16,13 @@ OTHER = "example.com/other"
 
 
 def ids(numbers: Sequence[int]) -> list[str]:
-    """The names that devices() gives."""
+    """Return the names that devices() gives."""
     return [f"d{number}" for number in numbers]
 
 
 @pytest.mark.fake_kubelet("which of two resources wins is a matter of chance in a real one")
 async def test_a_pod_gets_what_its_plugins_say() -> None:
-    """The answers of all resources are put together; the first one wins where they disagree."""
+    """The answers of all resources are merged; the first one has precedence if they contradict each other."""
     async with node() as it:
         stub = await it.plugin(listed=devices(2))
         other = await it.plugin(OTHER, "other.sock", listed=devices(1))
@@ -66,7 +66,7 @@ async def test_a_pod_gets_what_its_plugins_say() -> None:
 
 
 async def test_each_container_has_devices_of_its_own() -> None:
-    """One Allocate per container and resource; all of them come before the first container starts."""
+    """There is one Allocate per container and resource; all of them come before the first container starts."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(3), pre_start=True)
         pod = await it.kubelet.admit("pod", containers={"a": {STUB: 2}, "b": {STUB: 1}, "c": {}})
@@ -103,7 +103,7 @@ async def test_a_resource_that_is_not_registered() -> None:
 
 
 async def test_a_refused_allocate_fails_the_pod_with_the_plugins_words() -> None:
-    """The code is spelled as in Go; what was given for other containers is free again."""
+    """The code is spelled as in Go; what was allocated for other containers is free again."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         other = await it.plugin(OTHER, "other.sock", listed=devices(1))
@@ -120,7 +120,7 @@ async def test_a_refused_allocate_fails_the_pod_with_the_plugins_words() -> None
 
 
 async def test_an_answer_for_no_container_fails_the_pod() -> None:
-    """The kubelet asked for one."""
+    """The kubelet's request was for one."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
 
@@ -133,7 +133,7 @@ async def test_an_answer_for_no_container_fails_the_pod() -> None:
 
 
 async def test_a_plugin_that_dies_in_allocate_fails_the_pod() -> None:
-    """With the code of a lost connection."""
+    """It has the code of a lost connection."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         plugin.on_allocate = hang
@@ -146,7 +146,7 @@ async def test_a_plugin_that_dies_in_allocate_fails_the_pod() -> None:
 
 
 async def test_admission_is_sequential_and_waits_without_limit() -> None:
-    """A plugin that hangs in Allocate holds up every pod, also those that do not need it."""
+    """A plugin that hangs in Allocate delays every pod, even those that do not need it."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         other = await it.plugin(OTHER, "other.sock", listed=devices(1))
@@ -169,7 +169,7 @@ async def test_admission_is_sequential_and_waits_without_limit() -> None:
 
 
 async def test_never_two_admission_calls_at_once() -> None:
-    """However many pods come together."""
+    """This holds however many pods come together."""
     async with node() as it:
         busy, most = 0, 0
 
@@ -191,7 +191,7 @@ async def test_never_two_admission_calls_at_once() -> None:
 
 
 async def test_a_removed_pods_devices_are_free_and_no_plugin_is_notified() -> None:
-    """There is no call for it."""
+    """The API has no call for it."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         pod = await it.kubelet.admit("pod", {STUB: 1})
@@ -205,7 +205,7 @@ async def test_a_removed_pods_devices_are_free_and_no_plugin_is_notified() -> No
 
 
 async def test_two_pods_of_one_name_cannot_be() -> None:
-    """Unless their namespaces differ."""
+    """They can exist only in different namespaces."""
     async with node() as it:
         await it.kubelet.admit("pod")
         await it.kubelet.admit("pod", namespace="other")
@@ -214,7 +214,7 @@ async def test_two_pods_of_one_name_cannot_be() -> None:
 
 
 async def test_a_device_that_vanishes_stays_with_its_pod() -> None:
-    """Also when it comes back: no other pod gets it before the pod has gone."""
+    """It stays there even when it comes back: no other pod gets it before the pod is gone."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         pod = await it.kubelet.admit("pod", {STUB: 1})
@@ -228,7 +228,7 @@ async def test_a_device_that_vanishes_stays_with_its_pod() -> None:
 
 
 async def test_without_a_kubelet_no_pod_is_admitted() -> None:
-    """The error says why."""
+    """The error gives the reason."""
     async with node() as it:
         pod = await it.kubelet.admit("pod")
         await it.kubelet.stop()

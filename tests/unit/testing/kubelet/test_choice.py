@@ -17,7 +17,7 @@ OTHER = "example.com/other"
 
 
 def prefer(*ids: str) -> Answer:
-    """An answer to GetPreferredAllocation."""
+    """Make an answer to GetPreferredAllocation."""
 
     async def answer(*_: object) -> wire.PreferredAllocationResponse:
         container = wire.ContainerPreferredAllocationResponse(deviceIDs=ids)
@@ -32,7 +32,7 @@ def held(pod: Pod) -> set[str]:
 
 
 async def test_the_plugin_chooses_when_there_is_a_choice() -> None:
-    """The call says what is available and how many are wanted."""
+    """The call has the available devices and the requested number."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         plugin.on_prefer = prefer("d0")
@@ -47,7 +47,7 @@ async def test_the_plugin_chooses_when_there_is_a_choice() -> None:
 
 
 async def test_the_plugin_is_asked_even_for_all_that_is_left_unless_its_options_say_no() -> None:
-    """The kubelet does not look whether there is a choice."""
+    """The kubelet does not check whether there is a choice."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), prefers=True)
         silent = await it.plugin(OTHER, "other.sock", listed=devices(2), prefers=False)
@@ -77,7 +77,7 @@ async def test_the_plugin_is_not_asked_if_the_aligned_devices_are_as_many_as_wan
 async def test_an_unusable_preference_falls_back_to_the_kubelets_choice(
     preferred: list[str], taken: set[str], among: set[str]
 ) -> None:
-    """As far as it can be had it is followed; the rest is any of the others."""
+    """It is followed as far as possible; the rest is any of the others."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         plugin.on_prefer = prefer(*preferred)
@@ -87,7 +87,7 @@ async def test_an_unusable_preference_falls_back_to_the_kubelets_choice(
 
 
 async def test_an_error_of_the_preference_fails_the_pod() -> None:
-    """There is no Allocate after it."""
+    """No Allocate follows it."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(4), prefers=True)
         plugin.on_prefer = refuse(grpc.StatusCode.INTERNAL, "cannot decide")
@@ -98,19 +98,19 @@ async def test_an_error_of_the_preference_fails_the_pod() -> None:
 
 
 def near(*nodes: Sequence[int]) -> list[wire.Device]:
-    """Devices d0 and on, each near these nodes."""
+    """Make devices d0 and on, each near these nodes."""
     return [device(f"d{number}", numa=numa) for number, numa in enumerate(nodes)]
 
 
 async def test_devices_of_one_numa_node_are_preferred() -> None:
-    """Two that fit together are taken, though others stand before them in the list."""
+    """Two that fit together are taken, though others precede them in the list."""
     async with node() as it:
         await it.plugin(listed=near([0], [1], [1]))
         assert held(await it.kubelet.admit("pod", {STUB: 2})) == {"d1", "d2"}
 
 
 async def test_the_resources_of_a_container_are_aligned_with_each_other() -> None:
-    """The narrowest set of nodes that serves them all is taken; a resource without nodes has no say."""
+    """The smallest set of nodes that serves them all is taken; a resource without nodes does not count."""
     async with node() as it:
         await it.plugin(listed=near([0], [0], [1]))
         await it.plugin(OTHER, "other.sock", listed=near([1]))
@@ -144,7 +144,7 @@ async def test_what_alignment_leaves_short_the_plugin_completes() -> None:
 
 
 def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
-    """Devices near these nodes, as the kubelet knows them."""
+    """Make devices near these nodes, as the kubelet knows them."""
     return [AdvertisedDevice(f"d{number}", healthy=True, numa=tuple(numa)) for number, numa in enumerate(nodes)]
 
 
@@ -162,7 +162,7 @@ def found(*nodes: Sequence[int]) -> list[AdvertisedDevice]:
     ],
 )
 def test_alignment(known: dict[str, list[AdvertisedDevice]], sizes: dict[str, int], nodes: set[int]) -> None:
-    """Few nodes that serve all resources; none where nothing has a node, or where there are too many."""
+    """It uses few nodes that serve all resources, and none if nothing has a node, or there are too many."""
     assert affinity(known, known, sizes) == nodes
 
 

@@ -1,4 +1,4 @@
-"""The fake kubelet starts, ends and remembers as a real one does."""
+"""The fake kubelet starts, ends and keeps its state as a real one does."""
 
 import asyncio
 import gc
@@ -55,7 +55,7 @@ async def test_a_start_deletes_every_socket_and_nothing_else() -> None:
 
 
 async def test_a_stop_takes_the_socket_away_and_a_crash_leaves_it_dead() -> None:
-    """After a crash the file is the same, inode and change time, and no process listens there."""
+    """After a crash the file has the same inode and change time, and no process listens there."""
     async with node() as it:
         path = it.plugin_dir / "kubelet.sock"
         before = path.stat()
@@ -97,7 +97,7 @@ async def test_verbs_can_be_repeated() -> None:
 
 
 async def test_a_restart_recreates_a_removed_directory() -> None:
-    """The plugin directory may be lost while no kubelet runs."""
+    """The plugin directory may be lost while no kubelet is running."""
     async with node() as it:
         await it.kubelet.stop()
         (it.plugin_dir).rename(it.plugin_dir.with_name("gone"))
@@ -106,7 +106,7 @@ async def test_a_restart_recreates_a_removed_directory() -> None:
 
 
 async def test_a_start_that_fails_leaves_nothing() -> None:
-    """A kubelet that cannot listen says so, and can be started once it can."""
+    """A kubelet that cannot listen reports that, and can be started once it can."""
     async with node() as it:
         await it.kubelet.stop()
         blocked = it.plugin_dir / "kubelet.sock"
@@ -121,7 +121,7 @@ async def test_a_start_that_fails_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("end", ["stop", "crash"])
 async def test_an_end_closes_the_streams_at_once(end: str) -> None:
-    """Plugins learn by the end of their stream that the kubelet has gone."""
+    """The end of their stream shows plugins that the kubelet is gone."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         other = await it.plugin("example.com/other", "other.sock", listed=devices(1))
@@ -135,7 +135,7 @@ async def test_an_end_closes_the_streams_at_once(end: str) -> None:
 @pytest.mark.parametrize("end", ["stop", "crash", "restart"])
 @pytest.mark.parametrize("call", ["options", "allocate", "pre_start"])
 async def test_an_end_in_the_middle_of_a_call(end: str, call: str) -> None:
-    """However busy the kubelet is, it ends at once, and nothing of it is left."""
+    """However busy the kubelet is, it ends at once and completely."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
         reached = asyncio.Event()
@@ -193,7 +193,7 @@ async def test_pods_keep_their_devices_over_a_restart() -> None:
 
 @pytest.mark.fake_kubelet("a real one learns from the API server which pods there are")
 async def test_the_checkpoint_is_the_kubelets_memory() -> None:
-    """A fake kubelet in another process goes on from the file alone."""
+    """A fake kubelet in another process continues from the file alone."""
     async with node() as it:
         plugin = await it.plugin(listed=[device("near", numa=[1, 0]), device("far"), device("bad", healthy=False)])
         plugin.on_allocate = answer_with_environment
@@ -211,12 +211,12 @@ async def test_the_checkpoint_is_the_kubelets_memory() -> None:
 
 
 async def answer_with_environment(*_: object) -> object:
-    """Something to remember."""
+    """Make an answer that the kubelet has to keep."""
     return allocated(envs={"KEY": "value"}, annotations={"a": "b"})
 
 
 async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
-    """It goes on without, as a real one does."""
+    """It continues without it, as a real one does."""
     async with node() as it:
         await it.plugin(listed=devices(1))
         await it.kubelet.stop()
@@ -226,7 +226,7 @@ async def test_a_broken_checkpoint_stops_no_kubelet() -> None:
 
 
 async def test_waiting_says_what_is_there_instead() -> None:
-    """A test that waits in vain shows why."""
+    """A test whose wait fails shows the reason."""
     async with node() as it:
         with pytest.raises(TimeoutError, match="no resource is known"):
             await it.kubelet.wait_for(STUB, timeout=0)
@@ -241,7 +241,7 @@ async def test_waiting_says_what_is_there_instead() -> None:
 
 
 async def test_a_moment_is_long_enough_to_be_seen() -> None:
-    """Who waits for a state sees it, also one that is over at once."""
+    """A caller that waits for a state sees it, even a short-lived one."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         waiting = asyncio.create_task(it.kubelet.wait_for(STUB, allocatable=2))
@@ -253,7 +253,7 @@ async def test_a_moment_is_long_enough_to_be_seen() -> None:
 
 
 async def test_a_condition_that_fails_fails_who_waits() -> None:
-    """With its own error, whether at once or at a later change."""
+    """The waiting caller gets the condition's own error, whether at once or at a later change."""
     async with node() as it:
         with pytest.raises(KeyError):
             await it.kubelet.wait_until(lambda kubelet: bool(kubelet.capacity()[STUB]))
@@ -264,7 +264,7 @@ async def test_a_condition_that_fails_fails_who_waits() -> None:
 
 
 async def test_a_cancelled_restart_leaves_no_server() -> None:
-    """Whatever the kubelet is at, what has begun is completed: gRPC complains of a server that outlives its loop."""
+    """Whatever the kubelet is doing, it completes that: gRPC reports an error for a server that outlives its loop."""
     for turns in range(40):
         async with node() as it:
             restarting = asyncio.create_task(it.kubelet.restart())
@@ -279,19 +279,19 @@ async def test_a_cancelled_restart_leaves_no_server() -> None:
 
 @pytest.mark.fake_kubelet("a real one takes longer to start")
 async def test_restarts_are_fast() -> None:
-    """A thousand of them take seconds; this bounds what they add to a measurement of plugins, on a busy machine too."""
+    """A thousand of them take seconds, also on a busy machine, so they add little to a measurement of plugins."""
     async with node() as it, asyncio.timeout(WAIT_SECONDS):
         for _ in range(100):
             await it.kubelet.restart()
 
 
 def open_descriptors() -> int:
-    """How many this process has."""
+    """Return how many this process has."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_restarts_leave_no_descriptor_open() -> None:
-    """A thousand restarts fit into a process."""
+    """A thousand restarts in one process do not exhaust its descriptors."""
     async with node() as it:
         plugin = ScriptedPlugin(it.plugin_dir, listed=devices(1))
         counts = []

@@ -1,4 +1,4 @@
-"""The fake kubelet's pod resources API says who holds which device."""
+"""The fake kubelet's pod resources API reports which container holds which device."""
 
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 
-from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import podresources_pb2 as wire
 from hub.kubelet.wire import podresources_pb2_grpc as rpc
 from hub.testing.plugin import STUB
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def lister(socket: Path) -> "AsyncIterator[rpc.PodResourcesListerAsyncStub]":
-    """A client."""
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
+    """Make a client."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         yield rpc.PodResourcesListerStub(channel)
 
 
 def entry(name: str, node: int | None = None) -> wire.ContainerDevices:
-    """A kubelet lists every device by itself, once for each of its NUMA nodes."""
+    """Make an entry. A kubelet lists every device by itself, once for each of its NUMA nodes."""
     topology = None if node is None else wire.TopologyInfo(nodes=[wire.NUMANode(ID=node)])
     return wire.ContainerDevices(resource_name=STUB, device_ids=[name], topology=topology)
 
@@ -42,7 +41,7 @@ A = [entry("a", 0), entry("a", 1)]
 
 
 async def test_it_lists_every_pod_with_what_its_containers_hold() -> None:
-    """Pods without devices are listed too; pods that were rejected or have gone are not."""
+    """Pods without devices are listed, too; pods that were rejected or are gone are not."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         assert not (await client.List(wire.ListPodResourcesRequest())).pod_resources
         await it.plugin(listed=LISTED)
@@ -72,7 +71,7 @@ async def test_it_reports_one_pod_and_rejects_an_unknown_one() -> None:
 
 
 async def test_it_lists_every_healthy_device_used_or_not() -> None:
-    """A vanished device stays with its pod, and is allocatable no more."""
+    """All are listed; a vanished device stays with its pod, and is no longer allocatable."""
     async with node() as it, lister(it.plugin_dir.parent / "pod-resources" / "kubelet.sock") as client:
         plugin = await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})
@@ -87,7 +86,7 @@ async def test_it_lists_every_healthy_device_used_or_not() -> None:
 
 
 async def test_it_answers_after_a_restart_from_the_checkpoint() -> None:
-    """Who holds what is known before any plugin is back."""
+    """Which container holds which device is known before any plugin is back."""
     async with node() as it:
         await it.plugin(listed=LISTED)
         await it.kubelet.admit("pod", {STUB: 1})

@@ -1,4 +1,4 @@
-"""The fake kubelet registers plugins and follows their lists as a real one does, its traps included."""
+"""The fake kubelet registers plugins and follows their lists as a real one does, including its pitfalls."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ LIMIT = 4 * 1024 * 1024
 
 
 async def refused(plugin: ScriptedPlugin, version: str = "v1beta1") -> str:
-    """Register in vain; the kubelet's words."""
+    """Register without success; return the kubelet's words."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await plugin.register(version)
     assert caught.value.code() is grpc.StatusCode.UNKNOWN
@@ -81,7 +81,7 @@ async def test_another_version_is_refused() -> None:
     ],
 )
 async def test_a_name_that_is_no_extended_resource_is_refused(name: str) -> None:
-    """In the kubelet's words."""
+    """It is refused in the kubelet's words."""
     async with node() as it:
         plugin = await it.plugin(name, register=False)
         assert await refused(plugin) == f"the ResourceName {json.dumps(name)} is invalid"
@@ -96,7 +96,7 @@ def test_extended_resource_names_are_accepted(name: str) -> None:
 
 @pytest.mark.fake_kubelet("the time for dialling is shorter")
 async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time() -> None:
-    """Serve first, then register."""
+    """A plugin has to serve first, and then register."""
     async with node(dial_back_timeout=0.2) as it:
         plugin = ScriptedPlugin(it.plugin_dir)
         assert await refused(plugin) == "failed to dial device plugin: context deadline exceeded"
@@ -104,7 +104,7 @@ async def test_a_plugin_that_does_not_listen_is_refused_after_the_dial_back_time
 
 
 async def test_a_plugin_that_listens_late_is_accepted_within_the_dial_back_time() -> None:
-    """The kubelet goes on trying."""
+    """The kubelet keeps trying."""
     async with node() as it:
         plugin = ScriptedPlugin(it.plugin_dir, listed=devices(1))
         registering = asyncio.create_task(plugin.register())
@@ -116,7 +116,7 @@ async def test_a_plugin_that_listens_late_is_accepted_within_the_dial_back_time(
 
 
 async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
-    """The plugin's error comes back in the kubelet's words."""
+    """The plugin's error is in the kubelet's words."""
     async with node() as it:
         plugin = await it.plugin(register=False)
         plugin.on_options = refuse(grpc.StatusCode.INTERNAL, "no idea")
@@ -126,7 +126,7 @@ async def test_a_plugin_that_refuses_its_options_is_refused() -> None:
 
 @pytest.mark.kubelets(since="1.35")
 async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
-    """The kubelet stops half way."""
+    """The kubelet stops halfway."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), register=False)
         go_on = asyncio.Event()
@@ -149,7 +149,7 @@ async def test_a_plugin_that_gives_up_waiting_is_not_registered() -> None:
 
 
 async def test_every_list_is_the_whole_truth() -> None:
-    """What a list leaves out is gone; nothing arrives that was not sent."""
+    """A device that a list leaves out is gone; nothing arrives that was not sent."""
     async with node() as it:
         plugin = await it.plugin(listed=[device("a"), device("b", numa=[1])])
         plugin.send([device("b", healthy=False, numa=[0, 1])])
@@ -164,7 +164,7 @@ async def test_every_list_is_the_whole_truth() -> None:
 
 
 async def test_the_checkpoint_follows_every_list() -> None:
-    """One write per message is what makes needless messages expensive."""
+    """Each message causes one write, which makes needless messages expensive."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         path = it.plugin_dir / "kubelet_internal_checkpoint"
@@ -177,7 +177,7 @@ async def test_the_checkpoint_follows_every_list() -> None:
 
 @pytest.mark.parametrize(("excess", "accepted"), [(0, True), (1, False)])
 async def test_a_list_of_more_than_4_mib_ends_the_stream(*, excess: int, accepted: bool) -> None:
-    """The kubelet's client takes 4 MiB and not one byte more."""
+    """The kubelet's client accepts 4 MiB and not one byte more."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1))
         padding = LIMIT + excess - wire.ListAndWatchResponse(devices=[device("x" * LIMIT)]).ByteSize()
@@ -194,7 +194,7 @@ async def test_a_list_of_more_than_4_mib_ends_the_stream(*, excess: int, accepte
 
 @pytest.mark.parametrize("end", ["end_streams", "close"])
 async def test_a_dropped_stream_makes_every_device_unhealthy_at_once(end: str) -> None:
-    """The capacity stays, and comes back with the plugin."""
+    """The capacity stays, and the devices return with the plugin."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2))
         if end == "close":
@@ -212,7 +212,7 @@ async def test_a_dropped_stream_makes_every_device_unhealthy_at_once(end: str) -
 
 @pytest.mark.fake_kubelet("the grace time is shorter")
 async def test_a_resource_is_forgotten_after_the_grace_time() -> None:
-    """Its plugin stayed away: the node has the resource no more, nor has the checkpoint."""
+    """If its plugin stays away, the resource disappears from the node and from the checkpoint."""
     async with node(stopped_endpoint_grace=0.1) as it:
         plugin = await it.plugin(listed=devices(2))
         await plugin.close()
@@ -244,7 +244,7 @@ async def test_a_resource_that_came_back_is_not_forgotten() -> None:
 
 
 async def test_the_grace_time_begins_with_the_last_end() -> None:
-    """A resource that came and went again is kept for the whole time again."""
+    """A resource that came back and went again is kept for the whole time again."""
     manager = DeviceManager()
     client = PluginClient("stub.sock", "stub.sock")
     manager.restore(STUB, now=1)
@@ -271,7 +271,7 @@ async def test_registering_again_replaces_the_endpoint() -> None:
 @pytest.mark.kubelets(before="1.37")
 @pytest.mark.parametrize("end", ["end_streams", "close"])
 async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> None:
-    """The trap: the kubelet disconnects by name, so the resource stays at 0 although the new plugin is well."""
+    """This is the pitfall: the kubelet disconnects by name, so the resource stays at 0 with a healthy new plugin."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
         new = await it.plugin(socket="new.sock", listed=devices(3))
@@ -292,7 +292,7 @@ async def test_the_end_of_an_old_stream_disconnects_the_new_plugin(end: str) -> 
 
 @pytest.mark.kubelets(before="1.37")
 async def test_the_end_of_an_old_stream_during_a_registration() -> None:
-    """The trap again: the kubelet closes the new connection, and the new plugin gets an error."""
+    """The same pitfall: the kubelet closes the new connection, and the new plugin gets an error."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
         new = await it.plugin(socket="new.sock", register=False)
@@ -309,7 +309,7 @@ async def test_the_end_of_an_old_stream_during_a_registration() -> None:
 
 @pytest.mark.kubelets(before="1.37")
 async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> None:
-    """The new plugin is registered, but without holding the name: its own end goes unnoticed."""
+    """The new plugin is registered, but does not hold the name: its own end goes unnoticed."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
         new = ScriptedPlugin(it.plugin_dir, socket="new.sock", listed=devices(3))
@@ -328,7 +328,7 @@ async def test_the_end_of_an_old_stream_while_the_new_plugin_is_dialled() -> Non
 
 @pytest.mark.kubelets(since="1.37")
 async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() -> None:
-    """A resource can have several plugins, each with its own socket; the calls go to the one that is left."""
+    """With kubelet 1.37 and later, each plugin of a resource has its own socket; one that is left serves."""
     async with node(distinguishes_sockets=True) as it:
         old = await it.plugin(listed=devices(2))
         new = await it.plugin(socket="new.sock", listed=devices(3))
@@ -342,7 +342,7 @@ async def test_since_1_37_the_end_of_an_old_plugin_leaves_the_new_one_alone() ->
 
 @pytest.mark.kubelets(since="1.37")
 async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
-    """The second call is rejected; after it, the end of the plugin goes unnoticed, and its socket is of no more use."""
+    """The second call is rejected; after it, the end of the plugin goes unnoticed, and its socket is useless."""
     async with node(distinguishes_sockets=True) as it:
         plugin = await it.plugin(listed=devices(2))
         words = f"device plugin already connected: {it.plugin_dir / plugin.socket}"
@@ -356,7 +356,7 @@ async def test_since_1_37_a_plugin_must_not_register_twice() -> None:
 
 
 async def test_ending_the_old_stream_before_registering_avoids_the_trap() -> None:
-    """The order that a plugin has to keep."""
+    """A plugin has to keep this order."""
     async with node() as it:
         old = await it.plugin(listed=devices(2))
         await old.close()

@@ -1,4 +1,4 @@
-"""Servers on unix sockets whose files they do not own for ever."""
+"""Servers on unix sockets whose files they do not own forever."""
 
 import socket
 from pathlib import Path
@@ -7,7 +7,7 @@ from hub.testing.kubelet.server import UnixServer
 
 
 async def test_a_server_that_stops_leaves_the_socket_of_another_one(tmp_path: Path) -> None:
-    """Such as that of a kubelet which started in the same directory meanwhile."""
+    """It may be that of a kubelet which started in the same directory meanwhile."""
     path = tmp_path / "kubelet.sock"
     server = UnixServer(path, lambda _: None)
     await server.start()
@@ -19,7 +19,7 @@ async def test_a_server_that_stops_leaves_the_socket_of_another_one(tmp_path: Pa
 
 
 async def test_a_server_that_stops_removes_its_socket_if_that_is_still_there(tmp_path: Path) -> None:
-    """A clean end leaves nothing behind; a socket that is gone already is no error."""
+    """A clean end leaves nothing behind; a socket that is already gone is not an error."""
     path = tmp_path / "kubelet.sock"
     for is_removed in (False, True):
         server = UnixServer(path, lambda _: None)

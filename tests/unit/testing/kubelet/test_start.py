@@ -14,7 +14,7 @@ OTHER = "example.com/other"
 
 
 async def test_a_container_is_announced_at_every_start() -> None:
-    """To the plugins that want to know, with all the ids that it holds."""
+    """The plugins that request it are notified, with all ids that the container holds."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
         silent = await it.plugin(OTHER, "other.sock", listed=devices(1), pre_start=False)
@@ -54,7 +54,7 @@ async def test_one_container_that_does_not_start_leaves_the_others_running() -> 
 
 @pytest.mark.fake_kubelet("the deadline is shorter")
 async def test_the_announcement_has_a_deadline_and_holds_up_no_other_pod() -> None:
-    """30 s with a real kubelet."""
+    """The deadline is 30 s with a real kubelet."""
     async with node(pre_start_timeout=0.5) as it:
         plugin = await it.plugin(listed=devices(2), pre_start=True)
         plugin.on_pre_start = hang
@@ -67,7 +67,7 @@ async def test_the_announcement_has_a_deadline_and_holds_up_no_other_pod() -> No
 
 
 async def test_after_a_restart_no_announcement_is_made_until_the_plugin_is_back() -> None:
-    """The kubelet has not learned its options yet, and lets the container start."""
+    """The kubelet does not know its options yet, and lets the container start."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), pre_start=True)
         pod = await it.kubelet.admit("pod", {STUB: 1})
@@ -77,7 +77,7 @@ async def test_after_a_restart_no_announcement_is_made_until_the_plugin_is_back(
 
 
 async def test_a_container_does_not_start_while_its_plugin_is_gone() -> None:
-    """Its plugin asked for the PreStartContainer call, and cannot be called."""
+    """Its plugin requested the PreStartContainer call, and cannot be called."""
     async with node() as it:
         plugin = await it.plugin(listed=devices(1), pre_start=True)
         pod = await it.kubelet.admit("pod", {STUB: 1})

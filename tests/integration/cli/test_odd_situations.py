@@ -32,7 +32,7 @@ async def _until_it_flaps(node: OperatedNode, total: int) -> None:
 
 @pytest.mark.parametrize("replicas", [1, 2])
 async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
-    """By its UUID or its PCI address, whether it is one device or several shares; until then it stays unhealthy."""
+    """It is released by its UUID or PCI address, as one device or as several shares; until then it is unhealthy."""
     sharing = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n" if replicas > 1 else ""
     files = {"gpu.yaml": f"version: v1\n{sharing}{QUICK['gpu.yaml']}"}
     total = 8 * replicas
@@ -47,7 +47,7 @@ async def test_a_gpu_that_flaps_is_released(replicas: int) -> None:
 
 
 async def test_texts_of_others_are_only_texts() -> None:
-    """What looks like markup is shown as it is, and nothing reaches the terminal that would move its cursor."""
+    """Text that looks like markup is shown unchanged, and nothing that would move the cursor reaches the terminal."""
     async with operated() as node:
         said = await node.dphub("cordon", "stub-1", "--reason", "see [/ticket] [red]now \x1b[2J")
         assert said.code == 0, said
@@ -61,7 +61,7 @@ async def test_texts_of_others_are_only_texts() -> None:
 
 
 async def test_a_hub_that_is_dead() -> None:
-    """Everything that is shown says that it is of the past, and the exit code is not that of a node that is well."""
+    """All output is marked as the last known state, and the exit code is not that of a healthy node."""
     async with operated() as node:
         assert node.hub
         node.hub.kill()
@@ -93,14 +93,14 @@ async def test_the_devices_of_a_hub_that_was_stopped() -> None:
 
 
 def _is_marked_as_past(shown: str) -> None:
-    """The first line says so and how old it is, the next one what is wrong and what to do."""
+    """Check that the first line says so and gives the age, and the next one what is wrong and what to do."""
     first, *others = shown.splitlines()
     assert re.fullmatch(r"Last known state, \d+ (s|min( \d+ s)?) old: the hub is not running\.", first), shown
     assert re.search(r"hub\s+the hub is not running\s+→ start one with dphub run", " ".join(others)), shown
 
 
 async def test_how_old_the_last_known_state_is() -> None:
-    """As old as the hub's last sign of life, or its file where the time of that sign is of an earlier boot."""
+    """Its age is that of the hub's last heartbeat, or of its file if the heartbeat is from an earlier boot."""
     async with operated() as node:
         await node.stop_hub()
         minutes_ago = time.time() - 3 * 60 - 5
@@ -115,7 +115,7 @@ async def test_how_old_the_last_known_state_is() -> None:
 
 
 async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
-    """Its status says why it is not, with the exit code of the node."""
+    """Its status gives the reason, and the exit code of the node says that it is not ready."""
     async with operated() as node:
         await node.kubelet.stop()
         await node.status_until(lambda status: not status.ok, "the kubelet to be missed")
@@ -124,7 +124,7 @@ async def test_a_plugin_is_not_well_without_a_kubelet() -> None:
 
 
 async def test_devices_of_a_plugin_that_does_not_run() -> None:
-    """They are not simply missing: the output says why they are unknown."""
+    """They are not just left out: the output says why they are unknown."""
     async with operated() as node:
         assert (await node.dphub("stop", "stub")).code == 0
         refused = await node.dphub("cordon", "stub-1")
@@ -136,7 +136,7 @@ async def test_devices_of_a_plugin_that_does_not_run() -> None:
 
 
 async def test_a_device_whose_file_is_missing() -> None:
-    """The command says that no container with the device can start, as the status does."""
+    """The command says, as the status does, that no container with the device can start."""
     async with operated() as node:
         node.rewrite("stub.yaml", "resources: [{devices: 2, nodes: [{host_path: /dev/no-such-file}]}]")
         assert (await node.dphub("restart", "stub")).code == 0
@@ -147,7 +147,7 @@ async def test_a_device_whose_file_is_missing() -> None:
 
 
 async def test_what_a_script_reads() -> None:
-    """Ids and addresses are in one piece, what is held and gone is listed, and what makes no sense is refused."""
+    """Ids and addresses are in one piece, allocated and missing devices are listed, and nonsense is refused."""
     async with operated() as node:
         listed = await node.dphub("devices", width=60)
         for gpu in node.gpus.gpus:
@@ -166,7 +166,7 @@ async def test_what_a_script_reads() -> None:
 
 
 async def test_a_narrow_terminal() -> None:
-    """No line is wider than it, and no word is broken."""
+    """No line is wider than the terminal, and no word is broken."""
     async with operated() as node:
         await node.dphub("cordon", "stub-1", "--reason", "the fan is loud")
         shown = await node.dphub("status", width=50)

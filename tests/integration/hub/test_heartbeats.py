@@ -1,4 +1,4 @@
-"""Signs of life: of the plugins, of the hub, and of the kubelet's calls."""
+"""Heartbeats of the plugins and of the hub, and the calls of the kubelet."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tests.harness.operated import STUB, OperatedNode
 
 
 async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> None:
-    """In the status and as a metric, and it goes on as long as the plugin does."""
+    """The status and a metric have it, and it is repeated as long as the plugin works."""
     said = json.loads((await node.dphub("status", "--json")).out)
     signs = {plugin["name"]: plugin["last_heartbeat"] for plugin in said["plugins"]}
     assert sorted(signs) == ["gpu", "ib", "stub"]
@@ -23,7 +23,7 @@ async def test_every_plugin_reports_its_last_heartbeat(node: OperatedNode) -> No
 
 
 async def test_a_frozen_hub(node: OperatedNode) -> None:
-    """Commands call a hub dead if its sockets accept calls without an answer, and alive again when it continues."""
+    """Commands report a hub as dead if its sockets accept calls without an answer, and as running once it continues."""
     assert node.hub
     node.hub.send_signal(signal.SIGSTOP)
     try:
@@ -45,7 +45,7 @@ async def test_a_frozen_hub(node: OperatedNode) -> None:
 
 
 async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
-    """When they end, with how they ended; so each method of the kubelet's is among the calls."""
+    """They are counted when they end, with the way they ended; so each of the kubelet's methods is counted."""
     assert await node.metric("dphub_rpc_duration_seconds_count", method="ListAndWatch") == 0
     await node.kubelet.restart()
     await node.kubelet.wait_for(STUB, 4)
@@ -55,7 +55,7 @@ async def test_streams_of_lists_are_counted(node: OperatedNode) -> None:
 
 
 async def test_no_problem_is_a_figure_too(node: OperatedNode) -> None:
-    """All severities are present when there is no problem, because a series that vanishes cannot be queried."""
+    """All severities are present even without a problem, because a series that disappears cannot be queried."""
     _, text = await node.get("/metrics")
     for severity in ("error", "warning", "info"):
         assert f'dphub_problems{{severity="{severity}"}}' in text
