@@ -179,6 +179,9 @@ class Writer:
         self._pods.append(name)
         if self._dice.random() < 0.15:
             requests = {"main": {A: self._dice.randint(1, 2), B: self._dice.randint(1, 2)}}
+            if self._hanging:
+                # Which resource a kubelet asks for first is random; with one that hangs, it does not ask for the other.
+                del requests["main"][B]
         else:
             containers = self._dice.choices(["main", "side", "third"], k=self._dice.choice([1, 1, 1, 2, 3]))
             requests = {name: {self._dice.choice((A, B)): self._size()} for name in containers}
