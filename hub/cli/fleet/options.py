@@ -18,7 +18,7 @@ Function = Callable[..., None]
 
 NAMESPACE = "device-plugin-hub"
 
-TIMEOUT = 5.0
+TIMEOUT = 5
 
 PARALLEL = 32
 """More do not make 500 nodes faster (benchmarks/fleet.py)."""

@@ -30,7 +30,7 @@ START_SECONDS = 10.0
 
 _STOP_SECONDS = 5.0
 
-_PATHS = "^/api/v1/namespaces/{}/pods(/[^/]+:[0-9]+/proxy/(status|history))?$"
+PATHS = "^/api/v1/namespaces/{}/pods(/[^/]+:[0-9]+/proxy/(status|history))?$"
 """What the proxy passes on: the list of pods, and two pages of a pod."""
 
 _LOG_LINE = re.compile(r"[IWEF]\d{4} ")
@@ -79,7 +79,7 @@ class Proxy:
         command = kubectl.command(
             "proxy",
             f"--unix-socket={self._socket}",
-            f"--accept-paths={_PATHS.format(kubectl.namespace)}",
+            f"--accept-paths={PATHS.format(kubectl.namespace)}",
             "--reject-methods=^(POST|PUT|PATCH|DELETE|OPTIONS|HEAD)$",
         )
         try:
