@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.admission import admit, allocate
 from benchmarks.calls import allocate_while_resets_hang, long_list
+from benchmarks.fleet import fleet
 from benchmarks.flood import flood
 from benchmarks.footprint import footprint, gpu_footprint
 from benchmarks.gpu import gpu_and_ib, gpu_events, gpu_faults, gpu_preference, gpu_starts
@@ -61,6 +62,7 @@ def main(only: str | None, scale: float, seed: int, path: Path) -> None:
         "flood": lambda: flood(60 * scale),
         "scrapes": lambda: scrapes(samples(30)),
         "commands": lambda: commands(samples(20)),
+        "fleet": lambda: fleet(samples(10)),
         "gpu-starts": lambda: gpu_starts(samples(20)),
         "gpu-events": lambda: gpu_events(samples(200)),
         "gpu-footprint": lambda: gpu_footprint(30 * scale),

@@ -20,6 +20,7 @@ import click
 
 from hub.base.exits import Exit
 from hub.cli import SECTIONS, cli
+from hub.cli.fleet import cli as fleet
 from hub.cli.topics import VARIABLES as VARIABLES_WITHOUT_FLAG
 from hub.supervisor.config import watchers as config
 from plugins.amd.settings import AMDSettings
@@ -124,6 +125,12 @@ started by hand, it serves a kubelet without a hub; `-P` keeps Python from impor
 MODULE is a module on `PYTHONPATH` or among the installed packages, or the path of a file that ends in `.py`.
 """
 
+FLEET = """\
+### kubectl dphub
+
+The hubs of all nodes, from your own machine; see [All nodes at once](fleet.md). All of its commands have these options:
+"""
+
 VARIABLES_HEAD = """\
 ## Environment variables
 
@@ -207,12 +214,34 @@ def _commands() -> Iterator[str]:
     yield _table(head, common)
     for name, command in commands.items():
         usage = " ".join(["dphub", name, *command.collect_usage_pieces(click.Context(command))])
-        text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
-        yield f"### dphub {name}\n\n{_code(usage)}\n\n{text}\n"
+        yield f"### dphub {name}\n\n{_code(usage)}\n\n{_help(command)}\n"
         if own := [row for row in rows[name] if row not in common]:
             yield _table(head, own)
     yield PLUGIN_PROCESS
     yield _table(("option", "variable", "meaning"), _plugin_flags())
+    yield from _fleet_commands()
+
+
+def _fleet_commands() -> Iterator[str]:
+    """Yield the commands for a whole cluster; the options of the cluster are listed once."""
+    rows = {name: [_fleet_row(option) for option in _options(command)] for name, command in fleet.commands.items()}
+    common = dict.fromkeys(row for row in next(iter(rows.values())) if all(row in each for each in rows.values()))
+    yield FLEET
+    yield _table(("option", "default", "meaning"), common)
+    for name, command in fleet.commands.items():
+        usage = " ".join(["kubectl dphub", name, *command.collect_usage_pieces(click.Context(command))])
+        yield f"#### kubectl dphub {name}\n\n{_code(usage)}\n\n{_help(command)}\n"
+        if own := [row for row in rows[name] if row not in common]:
+            yield _table(("option", "default", "meaning"), own)
+
+
+def _fleet_row(option: click.Option) -> Row:
+    names, _, default, meaning = _option_row(option)
+    return names, default, meaning
+
+
+def _help(command: click.Command) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
 
 
 def _command(name: str) -> click.Command:

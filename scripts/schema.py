@@ -1,4 +1,4 @@
-"""Generate docs/status.schema.json, the schema of `dphub status --json` and `/status`, from the code.
+"""Generate docs/status.schema.json, the schema of `dphub status --json`, `/status` and `/history`, from the code.
 
 `python -m scripts.schema` writes it; with `--check` it fails if the committed file differs.
 """
@@ -21,7 +21,7 @@ TARGET = ROOT / "docs" / "status.schema.json"
 def make_schema() -> str:
     """Return the JSON schema, with the docstring of each field."""
     schema = msgspec.json.schema(model.NodeStatus)
-    _, others = msgspec.json.schema_components([history.Allocation], ref_template="#/$defs/{name}")
+    _, others = msgspec.json.schema_components([history.NodeHistory], ref_template="#/$defs/{name}")
     schema["$defs"] |= others
     texts = {name: fields for module in (model, plugin, hub, history) for name, fields in field_texts(module).items()}
     for name, definition in schema["$defs"].items():

@@ -107,7 +107,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; print an error that the user can fix on one line, and exit with code 2."""
-    _escape_unencodable_output()
+    escape_unencodable_output()
     try:
         if COMPLETE_VARIABLE in os.environ:
             # This module registers the completion for bash.
@@ -118,7 +118,7 @@ def main() -> None:
         sys.exit(Exit.USAGE)
 
 
-def _escape_unencodable_output() -> None:
+def escape_unencodable_output() -> None:
     """Escape characters that the terminal's encoding does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

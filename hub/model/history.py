@@ -3,6 +3,8 @@
 All times are whole seconds since the epoch: they add up without rounding errors, so a sum of them never falls.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from hub.base.untrusted import Integer
@@ -52,3 +54,12 @@ class AllocationHistory(msgspec.Struct, frozen=True):
     """The latest that have ended, the oldest first; then those that have not."""
     ended: tuple[DeviceSeconds, ...] = ()
     """What all that have ended add up to, including those that are no longer listed."""
+
+
+class NodeHistory(msgspec.Struct, frozen=True):
+    """The allocations of all plugins of a node: `/history` is this as JSON."""
+
+    plugins: Mapping[str, tuple[Allocation, ...]] = {}
+    """By plugin, in the order of its file."""
+    unreadable: Mapping[str, str] = {}
+    """Plugins whose history cannot be read, each with the reason."""

@@ -120,6 +120,15 @@ def known_devices(status: NodeStatus) -> Iterator[KnownDevice]:
         yield KnownDevice(plugin, resource, device, tuple(name for name in dict.fromkeys(names) if name))
 
 
+def health_of(device: DeviceStatus) -> str:
+    """Describe a device's health in one word: healthy, unhealthy, recovering, cordoned or removed."""
+    if device.healthy:
+        return "healthy"
+    if device.reason == REMOVED_IN_USE:
+        return "removed"
+    return device.health if device.source != "cordon" else "cordoned"
+
+
 def display_names(known: Iterable[KnownDevice]) -> Iterator[str]:
     """Iterate over the names of devices that are one word."""
     return (name for each in known for name in each.names if " " not in name)

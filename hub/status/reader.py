@@ -1,7 +1,7 @@
 """Reads the status of a node from the files in the run directory."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError
 from hub.model.heartbeat import UNRESPONSIVE_AFTER, HeartbeatReport, heartbeat_age
+from hub.model.history import AllocationHistory, NodeHistory
 from hub.model.hub import HubReport, InstanceReport, ProcessReport
 from hub.model.node import HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import PluginReport
@@ -31,6 +32,8 @@ Report = TypeVar("Report")
 OfProcess = TypeVar("OfProcess", PluginReport, HeartbeatReport)
 
 _Version = tuple[int, int, int]
+
+_NO_HISTORY = AllocationHistory()
 
 
 class Reader:
@@ -86,6 +89,21 @@ class Reader:
             known.append(Problem(Severity.ERROR, "hub", unreachable_problem(pid), unreachable_remedy(pid)))
         status = _node_status(hub, plugins, problems_of(hub, plugins, known))
         return self._with_memory(status) if memory else status
+
+    def history(self, plugins: Iterable[str]) -> NodeHistory:
+        """Read which containers used the devices of plugins.
+
+        Args:
+            plugins: Their names.
+        """
+        known, unreadable = {}, {}
+        for name in plugins:
+            try:
+                # Not kept in memory: it is read seldom.
+                known[name] = (read_file(self._run_dir.history(name), AllocationHistory) or _NO_HISTORY).allocations
+            except UnreadableError as error:
+                unreadable[name] = str(error)
+        return NodeHistory(known, unreadable)
 
     def _plugin(
         self, hub: HubReport, process: ProcessReport, unreadable: list[Problem], *, current: bool

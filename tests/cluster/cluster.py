@@ -45,6 +45,10 @@ class Cluster:
             *(*self._control_plane.controllers, *reversed(self._control_plane.stores)),
         ]
 
+    def kubeconfig(self, user: str) -> Path:
+        """Return the file with which kubectl has the rights of a user."""
+        return self._control_plane.kubeconfig(user)
+
     def start(self) -> None:
         """Start everything, and wait until the node is ready for pods."""
         for service in (*self._control_plane.stores, self._proxy):

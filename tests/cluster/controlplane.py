@@ -12,9 +12,10 @@ USERS = {
     "admin": ("admin", "system:masters"),
     "kube-controller-manager": ("system:kube-controller-manager", "system:masters"),
     "kube-scheduler": ("system:kube-scheduler", ""),
+    "viewer": ("viewer", "admins"),
     "kubelet": (f"system:node:{NODE}", "system:nodes"),
 }
-"""By program, its user and group. The controllers create what pods need, so they may do anything here."""
+"""By program or role, its user and group. The controllers create what pods need, so they may do anything here."""
 
 _ETCD = "http://127.0.0.1:2379"
 

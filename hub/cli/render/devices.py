@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from hub.cli.render.node import health_of, last_known, problem_table
+from hub.cli.render.node import health_text, last_known, problem_table
 from hub.cli.render.table import Cell, Column, Table
 from hub.cli.render.text import ago
 from hub.model.node import NodeStatus
@@ -70,7 +70,7 @@ def _row(known: KnownDevice) -> Iterator[Cell]:
     device = known.device
     yield device.id
     yield known.resource
-    yield health_of(device)
+    yield health_text(device)
     yield ", ".join(map(str, device.numa))
     yield ", ".join(device.pci)
     yield device.holder
@@ -102,7 +102,7 @@ def _facts(status: NodeStatus, shares: Sequence[KnownDevice]) -> Iterator[tuple[
     yield "resource", ", ".join(dict.fromkeys(each.resource for each in shares))
     yield "plugin", plugin
     if not others:
-        yield "health", health_of(device)
+        yield "health", health_text(device)
         yield "since", f"{ago(device.since)} ago" if device.since else ""
         yield "reason", Text(device.reason, "yellow")
         yield "used by", device.holder or ("no container" if _holders_known(status, plugin) else "unknown")
@@ -130,7 +130,7 @@ def _shares(status: NodeStatus, shares: Iterable[KnownDevice]) -> Table:
     )
     for each in shares:
         reason = Text(each.device.reason, "yellow")
-        table.add(each.device.id, each.resource, health_of(each.device), each.device.holder, reason)
+        table.add(each.device.id, each.resource, health_text(each.device), each.device.holder, reason)
     return table
 
 

@@ -13,8 +13,14 @@ REFRESH = 1.0
 """Seconds between updates."""
 
 
-def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
-    """Print the output once, or keep it on the screen until interrupted."""
+def show(render: Callable[[], RenderableType], *, watch: bool, every: float = REFRESH) -> None:
+    """Print the output once, or keep it on the screen until interrupted.
+
+    Args:
+        render: Makes the output.
+        watch: Whether to keep it on the screen.
+        every: Seconds between updates.
+    """
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         # A pipe has no width: text that is searched or copied stays in one piece.
@@ -23,18 +29,18 @@ def show(render: Callable[[], RenderableType], *, watch: bool) -> None:
         console.print(render())
         return
     try:
-        asyncio.run(_keep_showing(render, console))
+        asyncio.run(_keep_showing(render, console, every))
     except KeyboardInterrupt:
         return
 
 
-async def _keep_showing(render: Callable[[], RenderableType], console: Console) -> None:
+async def _keep_showing(render: Callable[[], RenderableType], console: Console, every: float) -> None:
     if not console.is_terminal:
         while True:
             console.print(render())
             console.file.flush()
-            await asyncio.sleep(REFRESH)
+            await asyncio.sleep(every)
     with Live(render(), console=console, screen=True, auto_refresh=False) as live:
         while True:
-            await asyncio.sleep(REFRESH)
+            await asyncio.sleep(every)
             live.update(render(), refresh=True)

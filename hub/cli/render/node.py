@@ -10,10 +10,10 @@ from hub.cli.render.table import Column, Table
 from hub.cli.render.text import ago, megabytes
 from hub.model.node import Condition, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import DeviceStatus, ResourceStatus
-from hub.status.lookup import REMOVED_IN_USE
+from hub.status.lookup import health_of
 from hub.status.problems import problems_of_plugin
 
-_SEVERITIES = {
+SEVERITIES = {
     Severity.ERROR: ("✗", "bold red"),
     Severity.WARNING: ("!", "bold yellow"),
     Severity.INFO: ("·", "dim"),
@@ -32,6 +32,7 @@ _ON_THE_WAY = {
     Condition.WAITING,
     Condition.STOPPING,
 }
+_HEALTH = {"healthy": "green", "removed": "red"}
 
 ROWS = 40
 """Maximum number of devices that are listed individually; if a driver is missing, thousands may share the reason."""
@@ -71,13 +72,10 @@ def last_known(status: NodeStatus) -> Iterator[RenderableType]:
     yield table
 
 
-def health_of(device: DeviceStatus) -> Text:
-    """Describe a device's health in one word."""
-    if device.healthy:
-        return Text("healthy", "green")
-    if device.reason == REMOVED_IN_USE:
-        return Text("removed", "red")
-    return Text(device.health if device.source != "cordon" else "cordoned", "yellow")
+def health_text(device: DeviceStatus) -> Text:
+    """Describe a device's health in one word, in its colour."""
+    word = health_of(device)
+    return Text(word, _HEALTH.get(word, "yellow"))
 
 
 def _headline(status: NodeStatus) -> RenderableType:
@@ -102,7 +100,7 @@ def problem_table(problems: Sequence[Problem], plugins: Iterable[PluginStatus] =
         yield Text(f"No problems found{more}.", "bold green")
     table = Table(Column(""), Column(""), Column("", least=20))
     for problem in problems:
-        sign, style = _SEVERITIES[problem.severity]
+        sign, style = SEVERITIES[problem.severity]
         text = Text(problem.message)
         if problem.remedy:
             text.append(f"  → {problem.remedy}", "cyan")
@@ -191,7 +189,7 @@ def _unhealthy(devices: Sequence[DeviceStatus], style: str) -> RenderableType:
         style=style,
     )
     for device in devices[:ROWS]:
-        table.add(device.id, health_of(device), ago(device.since), device.reason, device.holder)
+        table.add(device.id, health_text(device), ago(device.since), device.reason, device.holder)
     return table
 
 

@@ -1,7 +1,8 @@
 """What requests from the network have to pass: a check of the name by which they address the hub, and a budget.
 
 A web page can direct a browser to the hub under a name of its own ("DNS rebinding") and read the answers, even through
-a port-forward. Such a name is never an IP address, and never one of the hub's own names.
+a port-forward. Such a name is never an IP address, and never one of the hub's own names. A request that passes through
+the API server's proxy has the API server's name; it is served if a header shows that no page sent it.
 """
 
 import ipaddress
@@ -37,14 +38,15 @@ class Gate:
         library.handlers = [self._rejections]
         library.propagate = False
 
-    def accepts(self, host: str) -> bool:
+    def accepts(self, host: str, *, by_page: bool = True) -> bool:
         """Return whether a request's Host header, without the port, is an address or a name of the hub.
 
         Args:
             host: The name in the header; empty if there is none.
+            by_page: Whether a web page may have sent the request; otherwise, any name is accepted.
         """
         name = host.lower().rstrip(".")
-        if name in self._hosts or is_address(name.removeprefix("[").removesuffix("]")):
+        if not by_page or name in self._hosts or is_address(name.removeprefix("[").removesuffix("]")):
             return True
         self._rejections.add()
         return False

@@ -10,6 +10,7 @@ from tornado.web import Application, Finish, RequestHandler
 
 from hub.base.errors import HubError
 from hub.base.printable import printable, printable_json, printable_lines
+from hub.base.webheaders import NOT_A_PAGE
 from hub.model.node import NodeStatus, Severity
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate
@@ -37,6 +38,7 @@ def application(reader: Reader, gate: Gate | None = None) -> Application:
         ("/healthz", _Healthz),
         ("/readyz", _Readyz),
         ("/status", _Status),
+        ("/history", _History),
         ("/metrics", _Metrics),
         ("/", _PageFile),
         (f"/({'|'.join(re.escape(file.name) for file in PAGE.iterdir())})", _PageFile),
@@ -60,8 +62,10 @@ class _Page(RequestHandler):
         """Hold a request back, or reject it, as the gate decides."""
         if self._gate is None:
             return
+        headers = self.request.headers
         # Without this header, Tornado assumes an address.
-        if self._gate.accepts(self.request.host_name if "Host" in self.request.headers else ""):
+        name = self.request.host_name if "Host" in headers else ""
+        if self._gate.accepts(name, by_page=NOT_A_PAGE not in headers):
             await self._gate.budget.wait()
         else:
             self.set_status(421)
@@ -101,6 +105,16 @@ class _Page(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(printable_lines(text))
 
+    def _write_json(self, document: object) -> None:
+        """Write JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
+        text = printable_json(msgspec.json.encode(document))
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Vary", "Accept-Encoding")
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+            text = gzip.compress(text, COMPRESSION_LEVEL)
+        self.finish(text)
+
 
 class _NotFound(_Page):
     async def prepare(self) -> None:
@@ -108,7 +122,7 @@ class _NotFound(_Page):
         await super().prepare()
         if not self._finished:
             self.set_status(404)
-            self._write_text("not found; the paths are /, /status, /metrics, /healthz and /readyz\n")
+            self._write_text("not found; the paths are /, /status, /history, /metrics, /healthz and /readyz\n")
 
 
 class _Healthz(_Page):
@@ -130,14 +144,15 @@ class _Readyz(_Page):
 
 class _Status(_Page):
     def get(self) -> None:
-        """Write the status as JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
-        text = printable_json(msgspec.json.encode(self._read_status()))
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Vary", "Accept-Encoding")
-        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
-            self.set_header("Content-Encoding", "gzip")
-            text = gzip.compress(text, COMPRESSION_LEVEL)
-        self.finish(text)
+        """Write the status as JSON."""
+        self._write_json(self._read_status())
+
+
+class _History(_Page):
+    def get(self) -> None:
+        """Write which containers used the node's devices, as JSON."""
+        plugins = [plugin.name for plugin in self._read_status().plugins]
+        self._write_json(self._reader.history(plugins))
 
 
 class _Metrics(_Page):

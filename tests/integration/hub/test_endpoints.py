@@ -95,7 +95,7 @@ async def test_the_status_is_packed(node: OperatedNode) -> None:
 async def test_other_addresses(node: OperatedNode) -> None:
     """The hub has no other addresses, and they accept only read requests."""
     code, text = await node.get("/admin")
-    assert (code, "the paths are /, /status, /metrics, /healthz and /readyz" in text) == (404, True)
+    assert (code, "the paths are /, /status, /history, /metrics, /healthz and /readyz" in text) == (404, True)
     assert await node.get("/healthz") == (200, "ok\n")
     code, _ = await node.get("/status", method="POST", body="")
     assert code == 405

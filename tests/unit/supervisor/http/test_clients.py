@@ -15,6 +15,7 @@ import pytest
 
 from hub.base.log import LogFormat, LogLevel, configure
 from hub.base.paths import RunDir
+from hub.base.webheaders import NOT_A_PAGE
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
 from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
 from hub.status.reader import Reader
@@ -167,6 +168,16 @@ async def test_a_client_that_names_no_host_is_rejected(directory: Path) -> None:
         assert (await _ask(port, b"GET /status HTTP/1.0\r\n\r\n"))[0] == 421
         assert (await _ask(port, b"GET /status HTTP/1.1\r\n\r\n"))[0] == 400
         assert (await _ask(port, b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n"))[0] == 200
+
+
+async def test_a_request_that_no_page_can_send_needs_no_name(directory: Path) -> None:
+    """Through the API server's proxy, a request has that server's name; browsers reserve headers that begin so."""
+    assert NOT_A_PAGE.startswith("Sec-")
+    async with _port(directory) as port:
+        for path in ("/status", "/history"):
+            request = f"GET {path} HTTP/1.0\r\nHost: api.example\r\n"
+            assert (await _ask(port, f"{request}\r\n".encode()))[0] == 421
+            assert (await _ask(port, f"{request}{NOT_A_PAGE}: 1\r\n\r\n".encode()))[0] == 200
 
 
 @pytest.mark.parametrize("size", [IN_THE_KERNEL, LARGE], ids=["small", "large"])

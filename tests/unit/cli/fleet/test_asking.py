@@ -1,0 +1,176 @@
+"""How all hubs are asked, and what follows from what they answer: in process."""
+
+import pytest
+from msgspec.structs import replace
+
+from hub.base.errors import HubError
+from hub.cli.fleet.asking import PROBE
+from hub.cli.fleet.filters import serving
+from hub.model.node import Condition, NodeStatus
+from hub.model.plugin import DeviceStatus
+from tests.simulators.apiserver import Answer, Scenario, forbidden, pod
+from tests.unit.cli.fleet.fleet_setup import encoded, fleet_of, status, three_nodes
+
+UNREACHABLE = Answer('{"kind": "Status", "message": "error trying to reach service: i/o timeout"}', 503)
+NO_EXEC = Answer('Error: pods "x" is forbidden: User "me" cannot create resource "pods/exec" in API group ""', 1)
+NODES = 40
+
+
+def _many(answer: Answer) -> Scenario:
+    """Make a cluster in which each hub gives the same answer."""
+    pods = [pod(f"hub-{number}", f"node-{number}") for number in range(NODES)]
+    return Scenario(pods=pods, pages={f"hub-{number} /status": answer for number in range(NODES)})
+
+
+def _with_exec(scenario: Scenario, answer: Answer) -> Scenario:
+    """Let commands in pods answer; their success has the exit code 0."""
+    scenario.execs = {f"hub-{number} /status": replace(answer, code=answer.code % 200) for number in range(NODES)}
+    return scenario
+
+
+def test_each_node_has_an_answer_or_a_reason() -> None:
+    """One node's trouble costs no other; a pod that does not run says why."""
+    fleet, _, _ = fleet_of(three_nodes())
+    found = fleet.ask("/status", NodeStatus)
+    assert [node for node, _ in found.values] == ["node-a", "node-b"]
+    (silent,) = found.silent
+    assert (silent.node, silent.reason) == ("node-c", "pod hub-c: its container is waiting: ImagePullBackOff")
+
+
+@pytest.mark.parametrize(("old", "new"), [(Condition.REGISTERED, Condition.STANDBY), (Condition.REGISTERED, None)])
+def test_during_an_upgrade_the_hub_that_serves_counts(old: Condition, new: Condition | None) -> None:
+    """While the new pod starts, that is the old one."""
+    scenario = Scenario(
+        pods=[
+            pod("old", "node", created="2026-01-01T00:00:00Z"),
+            pod("new", "node", created="2026-01-02T00:00:00Z", waiting="" if new else "ContainerCreating"),
+        ],
+        pages={"old /status": encoded(status(condition=old))},
+    )
+    if new:
+        scenario.pages["new /status"] = encoded(status(condition=new, started=2))
+    fleet, _, _ = fleet_of(scenario)
+    (answer,) = fleet.ask("/status", NodeStatus, (), serving).nodes
+    assert (answer.pod, answer.reason) == ("old", "")
+
+
+def test_after_a_handover_the_new_hub_counts() -> None:
+    """The old one says that it is superseded."""
+    scenario = Scenario(
+        pods=[pod("old", "node", created="2026-01-01T00:00:00Z"), pod("new", "node", created="2026-01-02T00:00:00Z")],
+        pages={
+            "old /status": encoded(status(condition=Condition.SUPERSEDED)),
+            "new /status": encoded(status(started=2)),
+        },
+    )
+    fleet, _, _ = fleet_of(scenario)
+    (answer,) = fleet.ask("/status", NodeStatus, (), serving).nodes
+    assert answer.pod == "new"
+
+
+def test_where_the_api_server_reaches_no_pod_the_hubs_are_asked_otherwise() -> None:
+    """As with a network policy; and not each one has to fail first."""
+    fleet, proxy, kubectl = fleet_of(_with_exec(_many(UNREACHABLE), encoded(status())))
+    found = fleet.ask("/status", NodeStatus)
+    assert (len(found.values), found.silent) == (NODES, [])
+    assert len(proxy.requests) < 10
+    assert kubectl.commands[0] == ["hub-0", PROBE, "/status"]  # type: ignore[attr-defined]
+
+
+def test_both_reasons_are_named() -> None:
+    """Why the API server did not reach the pod, and why the command did not run."""
+    fleet, _, _ = fleet_of(_many(UNREACHABLE))
+    reason = fleet.ask("/status", NodeStatus).silent[0].reason
+    assert "error trying to reach service: i/o timeout" in reason
+    assert "kubectl exec: error: unable to upgrade connection" in reason
+
+
+def test_a_hub_that_hangs_is_asked_once() -> None:
+    """Where others answer, another way to ask would only take longer."""
+    scenario = _with_exec(_many(encoded(status())), encoded(status()))
+    scenario.pages["hub-7 /status"] = Answer(mode="hang")
+    fleet, _, kubectl = fleet_of(scenario)
+    (silent,) = fleet.ask("/status", NodeStatus).silent
+    assert silent.reason == "pod hub-7: did not answer within 5 s"
+    assert kubectl.commands == []  # type: ignore[attr-defined]
+
+
+def test_a_missing_right_is_named() -> None:
+    """In one line for the whole cluster, with the namespace."""
+    fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), NO_EXEC))
+    with pytest.raises(HubError) as error:
+        fleet.ask("/status", NodeStatus)
+    assert str(error.value) == (
+        "you lack the right to get pods/proxy in the namespace device-plugin-hub; "
+        "kubectl exec: you lack the right to create pods/exec in the namespace device-plugin-hub"
+    )
+
+
+def test_without_the_right_to_the_proxy_the_other_right_is_enough() -> None:
+    """A user who may run commands in the pods sees everything."""
+    fleet, _, _ = fleet_of(_with_exec(_many(forbidden("pods/proxy")), encoded(status())))
+    assert len(fleet.ask("/status", NodeStatus).values) == NODES
+
+
+@pytest.mark.parametrize(
+    "body", ["", "nonsense", "[]", '{"schema": 1}', "[" * 100_000, '{"time": 1e999}', '{"node": "\\ud800"}']
+)
+def test_an_answer_that_makes_no_sense_costs_its_node(body: str) -> None:
+    """It says so, briefly, and all others are shown."""
+    scenario = three_nodes()
+    scenario.pages["hub-a /status"] = Answer(body)
+    fleet, _, _ = fleet_of(scenario)
+    found = fleet.ask("/status", NodeStatus)
+    assert [node for node, _ in found.values] == ["node-b"]
+    reason = found.silent[0].reason
+    assert "answered something that this version of dphub does not know" in reason
+    assert len(reason) < 400
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"),
+    [
+        (forbidden("pods", "list"), "you lack the right to list pods in the namespace device-plugin-hub"),
+        (Answer("Unauthorized", 401), "the cluster does not accept your credentials: Unauthorized"),
+        (Answer("dial tcp: connection refused", 502), "the cluster does not answer: dial tcp: connection refused"),
+        (Answer(mode="hang"), "the cluster did not answer within 30 s"),
+        (Answer("nonsense"), "the API server's list of pods: "),
+        (Answer('{"items": [{"metadata": {"name": "../x"}}]}'), "the API server's list of pods: "),
+        (Answer('{"items": []}'), "there is no hub in the namespace device-plugin-hub; name another one with -n"),
+    ],
+)
+def test_what_keeps_a_user_from_the_list(listed: Answer, reason: str) -> None:
+    """In plain words: which right is missing, that no cluster answers, or that there is no hub."""
+    fleet, _, _ = fleet_of(Scenario(listed=listed))
+    with pytest.raises(HubError) as error:
+        fleet.ask("/status", NodeStatus)
+    assert str(error.value).startswith(reason)
+
+
+def test_a_misspelled_node() -> None:
+    """The error suggests the right name."""
+    fleet, _, _ = fleet_of(three_nodes())
+    with pytest.raises(HubError, match=r"there is no hub on a node node-bb .* did you mean node-b"):
+        fleet.ask("/status", NodeStatus, ["node-bb"])
+
+
+def test_only_the_named_nodes_are_asked() -> None:
+    """The other hubs get no request."""
+    fleet, proxy, _ = fleet_of(three_nodes())
+    assert [node for node, _ in fleet.ask("/status", NodeStatus, ["node-b"]).values] == ["node-b"]
+    assert [path for path in proxy.requests if "hub-a" in path] == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "x?", "-a", "A"])
+def test_a_namespace_is_a_name(name: str) -> None:
+    """It becomes part of a path, so nothing else is accepted."""
+    with pytest.raises(HubError, match="is not the name of a namespace"):
+        type(fleet_of(Scenario())[2])(name)
+
+
+def test_devices_of_thousands_of_nodes_are_listed_by_node() -> None:
+    """In the order of the nodes' names, whichever answers first."""
+    scenario = _many(encoded(status(DeviceStatus("GPU-1", healthy=True))))
+    fleet, _, _ = fleet_of(scenario, parallel=8)
+    nodes = [node for node, _ in fleet.ask("/status", NodeStatus).values]
+    assert nodes == sorted(nodes)

@@ -1,0 +1,75 @@
+"""Commands that `kubectl dphub` runs in the pod of one node's hub: in process."""
+
+import pytest
+
+from hub.cli.fleet import changes
+from hub.model.node import Condition
+from tests.simulators.apiserver import Answer, Scenario, pod
+from tests.unit.cli.fleet.fleet_setup import MemoryKubectl, dphub, encoded, status, three_nodes
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the list to which each command in a pod is added."""
+    found: list[list[str]] = []
+    run = MemoryKubectl.exec_in
+
+    def keep(self: MemoryKubectl, pod: str, command: list[str], **limits: float) -> object:
+        found.append([pod, *command])
+        return run(self, pod, command, **limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryKubectl, "exec_in", keep)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["cordon", "node-b", "GPU-2"], ["cordon", "--", "GPU-2"]),
+        (["cordon", "node-b", "GPU-2", "--reason", "a b"], ["cordon", "--reason", "a b", "--", "GPU-2"]),
+        (["uncordon", "node-b", "GPU-2", "--plugin", "gpu"], ["uncordon", "--plugin", "gpu", "--", "GPU-2"]),
+        (["restart", "node-b", "gpu"], ["restart", "--", "gpu"]),
+        # What looks like an option is a name, also on the node.
+        (["cordon", "node-b", "--", "--help"], ["cordon", "--", "--help"]),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_command_runs_on_the_node(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]], words: list[str], command: list[str], code: int
+) -> None:
+    """With the same words, in the pod of that node; its output and exit code are passed on."""
+    scenario = three_nodes()
+    scenario.execs[f"hub-b {' '.join(command)}"] = Answer("gpu: \x1b[2Jdone\nand more", code)
+    result = dphub(monkeypatch, scenario, *words)
+    assert commands == [["hub-b", "dphub", *command]]
+    assert (result.exit_code, result.output) == (code, "gpu: \ufffd[2Jdone\nand more\n")
+
+
+def test_during_an_upgrade_the_hub_that_serves_gets_the_command(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    """The new one, which does not serve yet, would reject it."""
+    scenario = Scenario(
+        pods=[pod("old", "node", created="2026-01-01T00:00:00Z"), pod("new", "node", created="2026-01-02T00:00:00Z")],
+        pages={"old /status": encoded(status()), "new /status": encoded(status(condition=Condition.STANDBY))},
+    )
+    dphub(monkeypatch, scenario, "restart", "node", "gpu")
+    assert [pod for pod, *_ in commands] == ["old"]
+
+
+def test_a_node_whose_hub_does_not_run(monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> None:
+    """The error says why, and nothing is done."""
+    result = dphub(monkeypatch, three_nodes(), "restart", "node-c", "gpu")
+    assert "node-c: pod hub-c: its container is waiting: ImagePullBackOff" in str(result.exception)
+    assert commands == []
+
+
+def test_an_outcome_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command may have done something before the connection hung, and the error says so."""
+
+    def hang(*_: object, **__: object) -> None:
+        raise changes.UnfinishedError("did not answer within 90 s")
+
+    monkeypatch.setattr(MemoryKubectl, "exec_in", hang)
+    result = dphub(monkeypatch, three_nodes(), "cordon", "node-b", "GPU-2")
+    assert "did not answer within 90 s; its outcome is unknown" in str(result.exception)
