@@ -104,6 +104,8 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
     """Bytes of its process (proportional set size); null if that is unknown."""
     report: HubReport
+    service: str = ""
+    """The name of the hub that is the node's service, which may be this one; empty if none is running."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

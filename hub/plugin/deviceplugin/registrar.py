@@ -174,7 +174,7 @@ class Registrar:
         await self._notifier.wait_for(lambda: not handover.has_newer_hub or bool(handover.newer), DETACH_TIMEOUT)
         if not handover.newer:
             return False
-        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {handover.newer} is serving it")
+        self._set_status(RegistrationStatus.SUPERSEDED, handover.is_served_by)
         await self._notifier.wait_for(lambda: not handover.newer)
         return True
 
@@ -193,7 +193,7 @@ class Registrar:
             # The change time of a kubelet's socket is when that kubelet started.
             async with self._handover.turn(time.time() - kubelet[2] / 1e9) as may_register:
                 if not may_register:
-                    return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
+                    return RegistrationStatus.SUPERSEDED, self._handover.is_served_by
                 error = await self._connect(kubelet)
                 if not error and self._handover.is_detached and await self._connection.end_surplus(kubelet):
                     error = await self._connect(kubelet)
