@@ -50,6 +50,8 @@ WatchdogSec=60
 KillMode=mixed
 OOMPolicy=continue
 OOMScoreAdjust=-999
+# It needs little, but during a boot it must get that at once.
+CPUWeight=1000
 {run_directory}# Plugins and resets need devices, /sys, /dev, the kubelet's directory and /run.
 NoNewPrivileges=yes
 LockPersonality=yes
