@@ -29,7 +29,7 @@ class Condition(StrEnum):
     STANDBY = "standby"
     """Its first scan failed while an older hub on the node is serving the devices, so it leaves them to that hub."""
     SUPERSEDED = "superseded"
-    """A newer hub on the node is serving its resources, as happens during an upgrade."""
+    """A newer hub on the node is serving its resources, as happens during an upgrade; or the node's service is."""
     EXTERNAL = "external"
     """It is a program other than a plugin process of the hub, and reports nothing."""
     WAITING = "waiting for kubelet"
