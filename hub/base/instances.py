@@ -1,9 +1,9 @@
 """The hubs on a node: normally one, briefly two or more during a rolling upgrade.
 
 A running hub holds a lock file in the run directory that contains its start time. So each hub knows of the others, and
-all know which of them is newer. Each plugin holds such a file too from the moment it begins to serve until it leaves
-its devices to another hub or exits, because the plugin of a new hub may not be serving yet. The file of a hub or plugin
-that has exited remains as a trace.
+all know which of them is newer. The hub that is the node's service counts as newer than any other. Each plugin holds
+such a file too from the moment it begins to serve until it leaves its devices to another hub or exits, because the
+plugin of a new hub may not be serving yet. The file of a hub or plugin that has exited remains as a trace.
 """
 
 import os
@@ -28,14 +28,19 @@ KEEP_SECONDS = 5.0
 
 _POLL = 0.02
 
+_SERVICE = "service"
+"""The mark of the node's service in its lock file."""
+
 
 class AlreadyRunningError(HubError):
     """Another hub of the same name is using the run directory."""
 
 
 class Instance(NamedTuple):
-    """A hub, or a plugin of a hub."""
+    """A hub, or a plugin of a hub. Those that own the devices rather than others are sorted after them."""
 
+    is_service: bool
+    """Whether the hub is the node's service."""
     since: int
     """Start time in nanoseconds since boot, which clock adjustments do not change; 0 if it has not been written yet."""
     name: str
@@ -51,11 +56,13 @@ class HeldLock:
     Args:
         path: The file.
         shared: Whether several processes may hold it.
+        mark: A word that is added to its content.
     """
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
+    def __init__(self, path: Path, *, shared: bool = False, mark: str = "") -> None:
         self._path = path
         self._shared = shared
+        self._mark = mark
         self._content = b""
         self._file: int | None = None
         self._is_wanted = False
@@ -76,7 +83,7 @@ class HeldLock:
             if not try_lock(file, shared=self._shared) or not _is_at(file, self._path):
                 os.close(file)
                 return False
-            self._content = self._content or f"{os.getpid()} {now()}\n".encode()
+            self._content = self._content or f"{os.getpid()} {now()} {self._mark}".rstrip().encode() + b"\n"
             _write(file, self._content)
         except OSError:
             os.close(file)
@@ -148,15 +155,19 @@ class ServingLock(HeldLock):
 
 
 @contextmanager
-def acquire_hub_lock(run_dir: RunDir) -> Iterator[HeldLock]:
+def acquire_hub_lock(run_dir: RunDir, *, is_service: bool = False) -> Iterator[HeldLock]:
     """Hold the lock of the hub of this name.
+
+    Args:
+        run_dir: The run directory, and the hub's name.
+        is_service: Whether the hub is the node's service.
 
     Raises:
         AlreadyRunningError: another process holds it.
         ConfigError: the lock file cannot be created.
     """
     end = time.monotonic() + LOCK_TIMEOUT
-    lock = HeldLock(run_dir.lock)
+    lock = HeldLock(run_dir.lock, mark=_SERVICE if is_service else "")
     try:
         while not lock.acquire():
             if time.monotonic() > end:
@@ -171,8 +182,13 @@ def acquire_hub_lock(run_dir: RunDir) -> Iterator[HeldLock]:
 
 
 def running_hubs(run_dir: RunDir) -> list[Instance]:
-    """Return the running hubs that share the run directory, the oldest first."""
+    """Return the running hubs that share the run directory, the oldest first, and the node's service last."""
     return sorted(hub for hub in _instances(run_dir, run_dir.lock) if hub.is_running and hub.since)
+
+
+def running_service(run_dir: RunDir) -> str:
+    """Return the name of the hub that is the node's service; empty if there is none, or it is not running."""
+    return next((hub.name for hub in reversed(running_hubs(run_dir)) if hub.is_service), "")
 
 
 def holds_lock(run_dir: RunDir, pid: int) -> bool | None:
@@ -249,7 +265,8 @@ def _read(path: Path, name: str) -> Instance | None:
     try:
         with existing_lock(path) as file:
             is_running = is_locked(file)
-            since = os.pread(file, 64, 0).split()[1:]
+            _, *words = os.pread(file, 64, 0).split() or [b""]
     except OSError:
         return None
-    return Instance(int(since[0]) if since and since[0].isdigit() else 0, name, is_running)
+    since = int(words[0]) if words and words[0].isdigit() else 0
+    return Instance(words[1:] == [_SERVICE.encode()], since, name, is_running)

@@ -27,6 +27,8 @@ SECTIONS = {
         "run": ("run", "Run the hub: all plugins on this node under one supervisor."),
         "check": ("check", "Check the configuration of the hub and its plugins without starting anything."),
         "suggest": ("suggest", "Show which plugins the hardware of this node is for."),
+        "install-service": ("service", "Install the hub as a service that starts before the kubelet."),
+        "uninstall-service": ("service", "Stop that service, and remove it."),
     },
     "Inspect": {
         "status": ("status", "Show the hub, its plugins and resources, and what is wrong."),

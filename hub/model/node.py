@@ -29,7 +29,7 @@ class Condition(StrEnum):
     STANDBY = "standby"
     """Its first scan failed while an older hub on the node is serving the devices, so it leaves them to that hub."""
     SUPERSEDED = "superseded"
-    """A newer hub on the node is serving its resources, as happens during an upgrade."""
+    """A newer hub on the node is serving its resources, as happens during an upgrade; or the node's service is."""
     EXTERNAL = "external"
     """It is a program other than a plugin process of the hub, and reports nothing."""
     WAITING = "waiting for kubelet"
@@ -104,6 +104,8 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
     """Bytes of its process (proportional set size); null if that is unknown."""
     report: HubReport
+    service: str = ""
+    """The name of the hub that is the node's service, which may be this one; empty if none is running."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

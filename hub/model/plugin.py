@@ -22,7 +22,7 @@ class RegistrationStatus(StrEnum):
     SOCKET_TAKEN = "socket taken"
     """Another process has bound the resource's socket and serves on it; the detail has the path."""
     SUPERSEDED = "superseded"
-    """A newer hub on the node serves it; the detail names the hub."""
+    """A newer hub on the node, or the node's service, serves it; the detail names the hub."""
     INVALID = "invalid"
     """The resource can never be registered as it is; the detail says why."""
 

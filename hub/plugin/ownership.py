@@ -8,6 +8,9 @@
     LEAVING     it is about to exit; another hub's plugin serves
 
 A hub whose plugin is not serving yet, or is leaving, or has stopped, leaves everything to the others.
+
+The hub that is the node's service counts as the newest, whenever it was started. So a hub in a pod that starts beside
+it is superseded from its first scan on: it registers nothing, and continues at once when the service is gone.
 """
 
 from collections.abc import AsyncIterator
@@ -69,6 +72,7 @@ class Ownership:
         self._lock = ServingLock(run_dir, plugin) if run_dir else None
         self._starting: list[str] = []
         self._serving_since: dict[str, int] = {}
+        self._services: set[str] = set()
         self._log = get_logger()
 
     @property
@@ -95,22 +99,44 @@ class Ownership:
         if not self._run_dir:
             return
         own = self._run_dir.instance
-        hubs = [hub.name for hub in running_hubs(self._run_dir)]
+        running = running_hubs(self._run_dir)
+        hubs = [hub.name for hub in running]
         self.has_hub = own in hubs
         if not self.has_hub:
             return
         older, newer = hubs[: hubs.index(own)], hubs[hubs.index(own) + 1 :]
         found = serving(self._run_dir, self._plugin)
         self._serving_since = {each.name: each.since for each in found if each.is_running}
-        before = self.newest
+        before, was_service = self.newest, self.newest in self._services
+        self._services = {hub.name for hub in running if hub.is_service}
         self.others = older + newer
         self.older = [name for name in older if name in self._serving_since]
         self.newer = [name for name in newer if name in self._serving_since]
         self._starting = [name for name in newer if name not in self._serving_since]
         if before and not self.newer:
-            self._log.info("newer hub exited", hub=before)
+            self._log_exit(before, is_service=was_service)
         elif self.newer and not before:
+            self._log_owner()
+
+    def _log_exit(self, hub: str, *, is_service: bool) -> None:
+        if is_service:
+            self._log.info("node service exited", hub=hub)
+        else:
+            self._log.info("newer hub exited", hub=hub)
+
+    def _log_owner(self) -> None:
+        if self.is_service(self.newest):
+            self._log.info("superseded by node service", hub=self.newest)
+        else:
             self._log.info("superseded by newer hub", hub=self.newest)
+
+    def is_service(self, hub: str) -> bool:
+        """Return whether a hub is the node's service."""
+        return hub in self._services
+
+    def describe(self, hub: str) -> str:
+        """Name a hub, and say if it is the node's service."""
+        return f"the node's service (hub {hub})" if hub in self._services else f"hub {hub}"
 
     def acquire(self) -> None:
         """Serve from now on, and let the other hubs know; an older one leaves the devices to this process."""

@@ -112,6 +112,9 @@ def _hub_problems(hub: HubStatus) -> Iterator[Problem]:
         yield Problem(Severity.ERROR, "hub", "the hub is not running", remedy)
     if not hub.running:
         return
+    if hub.service not in {"", report.instance}:
+        message = f"the node's service (hub {hub.service}) has this node's devices; this hub is on standby"
+        yield Problem(Severity.INFO, "hub", message, f"dphub status --instance {hub.service}")
     if report.config_error:
         message = f"the last reload was rejected; the previous configuration remains in use: {report.config_error}"
         yield Problem(Severity.WARNING, "hub", message, "fix the file, then dphub reload")

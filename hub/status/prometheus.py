@@ -22,6 +22,7 @@ from hub.api.metrics import Histogram, Kind, Metric, Sample, metric_problem
 from hub.model.heartbeat import HeartbeatReport
 from hub.model.hub import RestartReason
 from hub.model.node import Condition, NodeStatus, PluginStatus, Severity
+from hub.model.plugin import RegistrationStatus
 
 __all__ = ["CONTENT_TYPE_LATEST", "expose"]
 
@@ -112,7 +113,12 @@ def _resource_metrics(plugins: Sequence[PluginStatus]) -> Iterator[Metric]:
     yield Metric("dphub_devices_allocated", "Devices that a container uses.", allocated)
     cordoned = [Sample(len(plugin.report.cordons), {"plugin": plugin.name}) for plugin in plugins]
     yield Metric("dphub_devices_cordoned", "Physical devices that an administrator cordoned.", cordoned)
-    registered = [Sample(resource.registration == "registered", labels) for labels, resource in found]
+    # A hub on standby for the node's service registers nothing, which is no fault.
+    registered = [
+        Sample(resource.registration is RegistrationStatus.REGISTERED, labels)
+        for labels, resource in found
+        if resource.registration is not RegistrationStatus.SUPERSEDED
+    ]
     yield Metric("dphub_resource_registered", "Whether a resource is registered with the kubelet.", registered)
     registrations = [Sample(resource.registrations, labels) for labels, resource in found]
     text = "Registrations that the kubelet has accepted since the plugin's process started."

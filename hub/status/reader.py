@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from hub.base.errors import HubError
-from hub.base.instances import holds_lock
+from hub.base.instances import holds_lock, running_service
 from hub.base.jsonfile import read_file
 from hub.base.paths import RunDir
 from hub.base.untrusted import UnreadableError
@@ -135,6 +135,7 @@ class Reader:
             last_heartbeat=self._last_heartbeat(report),
             memory=None,
             report=report,
+            service=running_service(self._run_dir) if running else "",
         )
 
     def _with_memory(self, status: NodeStatus) -> NodeStatus:

@@ -25,6 +25,7 @@ from hub.supervisor.kubeletwatch import KubeletEvent, KubeletWatch
 from hub.supervisor.reporter import HubReporter
 from hub.supervisor.settings import HubSettings
 from hub.supervisor.summaryfile import SummaryFile
+from hub.supervisor.systemd import Systemd
 from hub.supervisor.watchdog import Watchdog
 
 _log = get_logger()
@@ -46,7 +47,7 @@ def run_hub(settings: HubSettings) -> Exit:
     configure(settings.log_level, settings.log_format, keep=settings.run_dir.hub_log)
     # Until its handler is set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    with acquire_hub_lock(settings.run_dir) as lock:
+    with acquire_hub_lock(settings.run_dir, is_service=settings.is_service) as lock:
         with optional("removal of files of exited hubs"):
             remove_stale_files(settings.run_dir, settings.plugin_dir)
         if settings.features_dir:
@@ -60,6 +61,9 @@ def run_hub(settings: HubSettings) -> Exit:
 
 
 async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldLock) -> Exit:
+    reader = Reader(settings.run_dir)
+    # Before any child is started, which must not find systemd's variables.
+    systemd = Systemd(reader)
     reporter = HubReporter(settings)
     arbiter = HubArbiter(plugins, settings, reporter)
     watchdog = Watchdog(settings.run_dir, arbiter)
@@ -76,7 +80,11 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldL
             run_dir=str(settings.run_dir.path),
             http=settings.http or "off",
         )
-        tasks = [asyncio.create_task(task) for task in _tasks(settings, lock, watchdog, reporter, kubelet)]
+        work = (
+            *_tasks(settings, lock, watchdog, reporter, kubelet, reader=reader),
+            *_systemd_tasks(systemd, arbiter, reporter),
+        )
+        tasks = [asyncio.create_task(task) for task in work]
         await arbiter.open()
         await arbiter.stopped.wait()
         for task in tasks:
@@ -93,11 +101,16 @@ async def _serve(plugins: list[PluginConfig], settings: HubSettings, lock: HeldL
 
 
 def _tasks(
-    settings: HubSettings, lock: HeldLock, watchdog: Watchdog, reporter: HubReporter, kubelet: "_Kubelet"
+    settings: HubSettings,
+    lock: HeldLock,
+    watchdog: Watchdog,
+    reporter: HubReporter,
+    kubelet: "_Kubelet",
+    *,
+    reader: Reader,
 ) -> Iterator[Coroutine[None, None, None]]:
     """Yield the hub's own tasks, which run alongside its plugins: the plugins work without any of them."""
     run = reporter.tasks.run
-    reader = Reader(settings.run_dir)
     yield run("kubelet watch", kubelet.watch)
     yield run("watchdog", watchdog.run)
     yield run("report", reporter.restore)
@@ -106,6 +119,15 @@ def _tasks(
     yield run("probes", lambda: serve_socket(settings.run_dir.http_socket, reader))
     if settings.http:
         yield run("web", lambda: serve_web(settings.http, reader, reporter.listening, settings.http_hosts))
+
+
+def _systemd_tasks(
+    systemd: Systemd, arbiter: HubArbiter, reporter: HubReporter
+) -> Iterator[Coroutine[None, None, None]]:
+    """Yield the tasks that report to systemd, if it has started the hub."""
+    if systemd.is_present:
+        yield reporter.tasks.run("reports to systemd", systemd.run)
+        yield reporter.tasks.run("report of the stop", lambda: systemd.report_stop(arbiter.stop_requested))
 
 
 class _Kubelet:

@@ -101,6 +101,12 @@ _PATH = click.Path(path_type=Path, readable=False)
     help="A DNS name by which clients may address the hub, such as that of a Service; may be repeated. IP addresses, "
     "localhost and the host's own name are always accepted.",
 )
+@click.option(
+    "--service",
+    is_flag=True,
+    help="This hub is the node's service: hubs in pods leave the devices to it while it runs. The unit that dphub "
+    "install-service writes has this option.",
+)
 def run(
     *,
     config: Path | None,
@@ -112,6 +118,7 @@ def run(
     log_format: str,
     http: str,
     http_hosts: tuple[str, ...],
+    service: bool,
 ) -> None:
     """Run the hub: start all plugins, and keep them running and registered.
 
@@ -131,6 +138,7 @@ def run(
         log_format=LogFormat(log_format),
         http="" if http == "off" else http,
         http_hosts=http_hosts,
+        is_service=service,
         features_dir=features_dir.absolute() if features_dir else None,
     )
     try:

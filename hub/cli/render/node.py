@@ -85,6 +85,7 @@ def _headline(status: NodeStatus) -> RenderableType:
         line.append(f"  up {ago(hub.report.started)}, process {hub.report.pid}, {megabytes(hub.memory)}")
         line.append(f"  kubelet {f'up {ago(hub.report.kubelet_since)}' if hub.report.kubelet_since else 'down'}")
         line.append(f"  {hub.report.http or 'no HTTP'}", "dim")
+        line.append("  the node's service" if hub.service == hub.report.instance else "", "dim")
     # A table of one cell, because rich leaves trailing spaces where it wraps text.
     table = Table(Column("", least=1))
     table.add(line)

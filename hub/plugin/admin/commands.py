@@ -62,9 +62,9 @@ class AdminCommands:
         """Run a command, and return its result once the status file shows the effects."""
         self._health.refresh_role()
         if newest := self._ownership.newest:
-            return Response(
-                ok=False, message=f"the newer hub {newest} owns this node: repeat the command with --instance {newest}"
-            )
+            service = self._ownership.is_service(newest)
+            owner = self._ownership.describe(newest) if service else f"the newer hub {newest}"
+            return Response(ok=False, message=f"{owner} owns this node: repeat the command with --instance {newest}")
         if self._ownership.role is Role.LEAVING:
             return Response(
                 ok=False,

@@ -71,6 +71,16 @@ class Handover:
         return self._ownership.newer_of(self._resource)
 
     @property
+    def is_served_by(self) -> str:
+        """Which newer hub serves the resource, for people."""
+        return f"{self._ownership.describe(self.newer)} is serving it"
+
+    @property
+    def has_service(self) -> bool:
+        """Whether the node's service serves the resource, and this hub is another one."""
+        return self._ownership.is_service(self.newer)
+
+    @property
     def has_newer_hub(self) -> bool:
         """Whether there is a newer hub, which may be about to serve the resource."""
         return bool(self._ownership.newer)

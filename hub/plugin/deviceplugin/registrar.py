@@ -174,7 +174,7 @@ class Registrar:
         await self._notifier.wait_for(lambda: not handover.has_newer_hub or bool(handover.newer), DETACH_TIMEOUT)
         if not handover.newer:
             return False
-        self._set_status(RegistrationStatus.SUPERSEDED, f"hub {handover.newer} is serving it")
+        self._set_status(RegistrationStatus.SUPERSEDED, handover.is_served_by)
         await self._notifier.wait_for(lambda: not handover.newer)
         return True
 
@@ -193,7 +193,7 @@ class Registrar:
             # The change time of a kubelet's socket is when that kubelet started.
             async with self._handover.turn(time.time() - kubelet[2] / 1e9) as may_register:
                 if not may_register:
-                    return RegistrationStatus.SUPERSEDED, f"hub {self._handover.newer} is serving it"
+                    return RegistrationStatus.SUPERSEDED, self._handover.is_served_by
                 error = await self._connect(kubelet)
                 if not error and self._handover.is_detached and await self._connection.end_surplus(kubelet):
                     error = await self._connect(kubelet)
@@ -232,8 +232,25 @@ class Registrar:
 
     async def _until_due(self, kubelet: KubeletIdentity) -> str:
         """Wait until another registration is due, and return why; return an empty string if this one is lost."""
-        await self._notifier.wait_for(lambda: self._connection.is_lost(kubelet) or bool(self._handover.due()))
+        while True:
+            await self._notifier.wait_for(
+                lambda: self._connection.is_lost(kubelet) or self._has_other_owner() or bool(self._handover.due())
+            )
+            if not self._has_other_owner():
+                break
+            self._set_owner()
         return "" if self._connection.is_lost(kubelet) else self._handover.due()
+
+    def _has_other_owner(self) -> bool:
+        """Return whether the node's service has taken the resource, or has left it, since the status was set."""
+        return self._handover.has_service is not (self.state is RegistrationStatus.SUPERSEDED)
+
+    def _set_owner(self) -> None:
+        """Show which hub the kubelet calls: beside the node's service, this hub may keep its stream for a long time."""
+        if self._handover.has_service:
+            self._set_status(RegistrationStatus.SUPERSEDED, self._handover.is_served_by)
+        else:
+            self._set_status(RegistrationStatus.REGISTERED)
 
     async def _register_again(self, kubelet: KubeletIdentity, reason: str) -> None:
         """Register with streams open, so that there is no moment without one."""

@@ -84,6 +84,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         self.stopped = asyncio.Event()
         """Set when all plugins were asked to stop and have exited, or will not exit."""
         self.all_ended = False
+        self.stop_requested = asyncio.Event()
         self.stopping: asyncio.Task[None] | None = None
         """The task that stops the hub, once a stop was requested."""
         self._reloading = asyncio.Lock()
@@ -148,6 +149,7 @@ class HubArbiter(Arbiter):  # type: ignore[misc] # circus has no types
         if self.stopping is None:
             _log.info("hub stopping", reason=reason)
             self._stopping = True
+            self.stop_requested.set()
             self.stopping = asyncio.ensure_future(self._close_watchers())
             # Not in the task itself: a client that waits gets its response when the task is done, and only then may the
             # process exit.

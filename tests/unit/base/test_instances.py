@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from hub.base.errors import ConfigError, HubError
-from hub.base.instances import AlreadyRunningError, ServingLock, acquire_hub_lock, running_hubs, serving
+from hub.base.instances import (
+    AlreadyRunningError,
+    ServingLock,
+    acquire_hub_lock,
+    running_hubs,
+    running_service,
+    serving,
+)
 from hub.base.paths import RunDir
 
 
@@ -125,3 +132,16 @@ def test_a_lost_lock_that_cannot_be_created(directory: Path) -> None:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_the_nodes_service_is_sorted_after_all_others(directory: Path) -> None:
+    """Also when its lock file was lost and written again; and nothing else counts as the service."""
+    service, pod = RunDir(directory, "dphub"), RunDir(directory, "pod")
+    assert running_service(pod) == ""
+    with acquire_hub_lock(service, is_service=True) as lock, acquire_hub_lock(pod):
+        for _ in range(2):
+            assert [hub.name for hub in running_hubs(pod)] == ["pod", "dphub"]
+            assert running_service(pod) == "dphub"
+            service.lock.unlink()
+            lock.restore()
+    assert running_service(pod) == ""

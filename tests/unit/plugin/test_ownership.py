@@ -102,6 +102,41 @@ def test_a_newer_hub_supersedes_it_while_it_serves(upgrade: Upgrade) -> None:
     ]
 
 
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Upgrade]:
+    """Three hubs that run; the first one is the node's service."""
+    it = Upgrade(tmp_path)
+    with it.running:
+        it.running.enter_context(instances.acquire_hub_lock(it.first, is_service=True))
+        it.running.enter_context(instances.acquire_hub_lock(it.ours))
+        it.running.enter_context(instances.acquire_hub_lock(it.third))
+        yield it
+
+
+def test_the_nodes_service_owns_the_devices_although_it_started_first(service: Upgrade) -> None:
+    """A hub in a pod takes nothing from it, and continues when it is gone; the log says which."""
+    service.ownership.acquire()
+    with capture_logs() as log:
+        with serving(service.first):
+            assert service.role() is Role.SUPERSEDED
+            assert service.ownership.newest == "first"
+            assert service.ownership.describe("first") == "the node's service (hub first)"
+            with serving(service.third):
+                assert service.role() is Role.SUPERSEDED
+                assert service.ownership.newest == "first"
+        assert service.role() is Role.ACTIVE
+    assert [(line["event"], line["hub"]) for line in log] == [
+        ("superseded by node service", "first"),
+        ("node service exited", "first"),
+    ]
+
+
+def test_a_service_that_does_not_serve_a_plugin_takes_nothing(service: Upgrade) -> None:
+    """Its configuration may lack the plugin: a hub in a pod then serves it."""
+    service.ownership.acquire()
+    assert service.role() is Role.ACTIVE
+
+
 def test_a_process_that_leaves_no_longer_counts(upgrade: Upgrade) -> None:
     """An older hub's plugin is active from then on, although the process is still running."""
     upgrade.ownership.acquire()

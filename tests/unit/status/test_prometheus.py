@@ -11,10 +11,13 @@ from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, Res
 from hub.status.prometheus import expose
 
 
-def _node(condition: Condition, *devices: DeviceStatus, removed: Mapping[str, str]) -> NodeStatus:
-    resource = ResourceStatus(
-        "nvidia.com/gpu", "s", RegistrationStatus.REGISTERED, 0, devices=devices, removed_in_use=removed
-    )
+def _node(
+    condition: Condition,
+    *devices: DeviceStatus,
+    removed: Mapping[str, str],
+    registration: RegistrationStatus = RegistrationStatus.REGISTERED,
+) -> NodeStatus:
+    resource = ResourceStatus("nvidia.com/gpu", "s", registration, 0, devices=devices, removed_in_use=removed)
     plugin = PluginStatus(
         name="gpu",
         condition=condition,
@@ -30,10 +33,14 @@ def _node(condition: Condition, *devices: DeviceStatus, removed: Mapping[str, st
     return NodeStatus(time=0, node="a", ok=True, ready=True, problems=(), hub=hub, plugins=(plugin,))
 
 
-def _held(status: NodeStatus) -> list[tuple[Mapping[str, str], float]]:
+def _samples(status: NodeStatus, name: str) -> list[tuple[Mapping[str, str], float]]:
     families = text_string_to_metric_families(expose(status, {}).decode())
-    (found,) = (family for family in families if family.name == "dphub_device_held")
+    (found,) = (family for family in families if family.name == name)
     return [(sample.labels, sample.value) for sample in found.samples]
+
+
+def _held(status: NodeStatus) -> list[tuple[Mapping[str, str], float]]:
+    return _samples(status, "dphub_device_held")
 
 
 DEVICES = (
@@ -70,3 +77,17 @@ def test_a_holder_of_any_form(holder: str) -> None:
         "/"
     )
     assert value == 1
+
+
+@pytest.mark.parametrize(
+    ("registration", "values"),
+    [
+        (RegistrationStatus.REGISTERED, [1]),
+        (RegistrationStatus.REJECTED, [0]),
+        (RegistrationStatus.SUPERSEDED, []),
+    ],
+)
+def test_a_hub_on_standby_is_not_counted_as_unregistered(registration: RegistrationStatus, values: list[int]) -> None:
+    """It may be on standby for as long as the node's service runs, and an alert must not fire for that."""
+    status = _node(Condition.SUPERSEDED, *DEVICES, removed={}, registration=registration)
+    assert [value for _, value in _samples(status, "dphub_resource_registered")] == values

@@ -1,0 +1,161 @@
+"""A stand-in for systemd, for one service of `Type=notify`: it starts, watches and stops it as its unit says."""
+
+import os
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_CREDENTIALS = struct.Struct("3i")
+_BYTES = 4096
+
+
+def settings(unit: str) -> dict[str, list[str]]:
+    """Return the values of each key of a unit file, without regard to sections."""
+    found: dict[str, list[str]] = {}
+    for line in unit.splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def words(command: str) -> list[str]:
+    """Split a command line of a unit as systemd does."""
+    return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(command)]
+
+
+class Service:
+    """A service that is started, killed and started again.
+
+    Args:
+        unit: The text of its unit file.
+        log: The file for its output.
+        more: Arguments after those of the unit.
+        environment: Its environment; by default that of this process.
+        abstract: Whether the socket is in the abstract namespace, as in a container, or a file in the log's directory.
+
+    Attributes:
+        messages: The lines that its main process has sent, in order.
+        rejected: Those that other processes have sent, which systemd ignores (`NotifyAccess=main`).
+    """
+
+    def __init__(
+        self,
+        unit: str,
+        log: Path,
+        *,
+        more: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        abstract: bool = True,
+    ) -> None:
+        self.messages: list[str] = []
+        self.rejected: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self._settings = settings(unit)
+        self._log = log
+        self._more = more
+        self._environment = dict(os.environ if environment is None else environment)
+        name = f"@dphub-test/{os.getpid()}/{id(self)}" if abstract else os.fspath(log.with_suffix(".notify"))
+        self._address = name
+        self._changed = threading.Condition()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(f"\0{name[1:]}" if abstract else name)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def start(self) -> float:
+        """Start it, and wait until it is ready; return the seconds that this took.
+
+        Raises:
+            TimeoutError: it was not ready in the time that its unit gives it.
+            AssertionError: it has exited.
+        """
+        (command,) = self._settings["ExecStart"]
+        (limit,) = self._settings["TimeoutStartSec"]
+        watchdog = float(self._settings["WatchdogSec"][0])
+        began = time.monotonic()
+        self.messages.clear()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*words(command), *self._more],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={
+                    **self._environment,
+                    "NOTIFY_SOCKET": self._address,
+                    "WATCHDOG_USEC": str(int(watchdog * 1e6)),
+                },
+            )
+        self.wait_for("READY=1", float(limit))
+        return time.monotonic() - began
+
+    def wait_for(self, message: str, seconds: float) -> None:
+        """Wait until its main process has sent a line.
+
+        Raises:
+            TimeoutError: it has not.
+            AssertionError: it has exited.
+        """
+        self._wait(lambda: message in self.messages, seconds, message)
+
+    @property
+    def status(self) -> str:
+        """What `systemctl status` shows of it."""
+        return next((each.removeprefix("STATUS=") for each in reversed(self.messages) if "STATUS=" in each), "")
+
+    def stop(self) -> int:
+        """Stop it, and return its exit code."""
+        assert self.process
+        self.process.terminate()
+        return self.process.wait(float(self._settings["TimeoutStopSec"][0]))
+
+    def kill(self) -> None:
+        """Kill all its processes, as when the node loses power."""
+        if self.process is None:
+            return
+        family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        self.process.kill()
+        self.process.wait()
+        for child in family:
+            if child.is_running():
+                child.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family, timeout=10)
+
+    def close(self) -> None:
+        """Kill it, and forget its socket."""
+        self.kill()
+        # Wakes the thread.
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+        self._socket.close()
+
+    def _wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        end = time.monotonic() + seconds
+        with self._changed:
+            while not condition():
+                assert self.process
+                assert self.process.poll() is None, f"the service has exited: {self._log.read_text()}"
+                if time.monotonic() > end:
+                    raise TimeoutError(f"no {what} within {seconds:g} s, but {self.messages}: {self._log.read_text()}")
+                self._changed.wait(0.1)
+
+    def _read(self) -> None:
+        while True:
+            data, ancillary, _, _ = self._socket.recvmsg(_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+            if not data:
+                return
+            pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
+            with self._changed:
+                is_main = self.process is None or pid == self.process.pid
+                (self.messages if is_main else self.rejected).extend(data.decode().splitlines())
+                self._changed.notify_all()
