@@ -94,7 +94,11 @@ def _install(unit: Unit, root: Path, *, now: bool) -> None:
         echo(f"start it, or restart it after an upgrade, with: systemctl restart {UNIT}")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "dphub uninstall-service", "dphub uninstall-service --root /mnt/image   # in an image that is built"
+    )
+)
 @_root_option
 @click_errors()
 def uninstall_service(*, root: Path) -> None:

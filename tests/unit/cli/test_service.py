@@ -3,21 +3,31 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from hub._version import __version__
 from hub.base.errors import HubError
+from hub.cli import cli
 from hub.cli.commands import service
-from hub.cli.commands.service import install_service, uninstall_service
 from hub.cli.systemd import surroundings, systemctl
 from hub.cli.systemd.kubelets import KUBELETS, Kubelet
 from hub.cli.systemd.unit import MARK, Unit
 from tests.harness.systemd import settings, words
 
 UNIT_FILE = Path("etc/systemd/system/dphub.service")
+
+
+def _command(name: str) -> click.Command:
+    """Return a command as `dphub` finds it, with the options that all its commands have."""
+    found = cli.get_command(click.Context(cli), name)
+    assert found
+    return found
+
+
+install_service, uninstall_service = _command("install-service"), _command("uninstall-service")
 
 
 class Node:
@@ -36,11 +46,11 @@ class Node:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("[Service]\nExecStart=/bin/true\n")
 
-    def run(self, command: Any, *words: str) -> Result:  # noqa: ANN401 - a command of click
+    def run(self, command: click.Command, *words: str) -> Result:
         """Run a command for this file system."""
         return CliRunner().invoke(command, ["--root", str(self.root), *words])
 
-    def error(self, command: Any, *words: str) -> str:  # noqa: ANN401 - as above
+    def error(self, command: click.Command, *words: str) -> str:
         """Run a command that fails, and return its error."""
         error = self.run(command, *words).exception
         assert isinstance(error, HubError), error
