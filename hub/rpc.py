@@ -8,10 +8,9 @@ of the service adds do no harm.
 from pathlib import Path
 from typing import Any
 
-# Sets the environment for gRPC.
-import hub.kubelet  # noqa: F401 - see above
 from hub.base.errors import HubError
 from hub.base.failures import one_line
+from hub.kubelet.channel import CHANNEL_OPTIONS
 
 MAX_BYTES = 1 << 20
 """The default size limit of a response: a state of a thousand devices takes 200 KB."""
@@ -42,7 +41,7 @@ def call_service(
     # Imported here: a plugin that is only checked does not need it.
     import grpc  # noqa: PLC0415 - see above
 
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", max_bytes)]
+    options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", max_bytes)]
     with grpc.insecure_channel(f"unix:{socket}", options=options) as channel:
         # On the wire, a single response is a stream of one message.
         call: Any = channel.unary_stream(method, None, None)(request, timeout=timeout)

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import podresources_pb2 as wire
 
 TIMEOUT = 2.0
@@ -39,7 +40,7 @@ def pod_resources_socket(plugin_dir: Path) -> Path:
 
 async def list_holders(socket: Path) -> DeviceHolders | None:
     """Return all devices that pods use; None if the API is disabled, not mounted, or its answer is not one."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
+    options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
         # Not by the generated stub: grpc would log an answer that cannot be decoded, and return nothing instead of it.
         serialize = wire.ListPodResourcesRequest.SerializeToString

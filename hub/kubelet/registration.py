@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc.aio
 
 from hub.base.sockets import KubeletIdentity, kubelet_identity
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import RegistrationStub
 
@@ -42,10 +43,8 @@ async def register(
         RegistrationRejected: the kubelet rejected the resource.
     """
     request = wire.RegisterRequest(version=API_VERSION, endpoint=endpoint.name, resource_name=resource, options=options)
-    # A separate channel: a shared one would wait between its attempts to connect.
-    settings = [("grpc.use_local_subchannel_pool", 1)]
     with _opened(kubelet_socket, kubelet) as path:
-        async with grpc.aio.insecure_channel(f"unix:{path}", options=settings) as channel:
+        async with grpc.aio.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
             try:
                 await RegistrationStub(channel).Register(request, timeout=REGISTER_TIMEOUT)
             except grpc.aio.AioRpcError as error:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import grpc.aio
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 from hub.testing.plugin import STUB
@@ -100,7 +101,7 @@ class ScriptedPlugin(rpc.DevicePluginServicer):
             ),
         )
         kubelet = f"unix:{self.directory}/kubelet.sock"
-        async with grpc.aio.insecure_channel(kubelet, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        async with grpc.aio.insecure_channel(kubelet, options=CHANNEL_OPTIONS) as channel:
             await rpc.RegistrationStub(channel).Register(request, timeout=timeout)
 
     def send(self, listed: Iterable[wire.Device]) -> None:

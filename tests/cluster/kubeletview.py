@@ -8,6 +8,7 @@ from typing import Self
 
 import grpc
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.podresources import pod_resources_socket
 from hub.kubelet.wire import podresources_pb2 as wire
 from tests.cluster.hub import DEVICES, RESOURCE
@@ -19,8 +20,7 @@ _POLL_SECONDS = 0.02
 
 def healthy_devices() -> int | None:
     """Return how many of the stub's devices the kubelet can allocate; None if it does not answer."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(f"unix:{pod_resources_socket(PLUGIN_DIR)}", options=options) as channel:
+    with grpc.insecure_channel(f"unix:{pod_resources_socket(PLUGIN_DIR)}", options=CHANNEL_OPTIONS) as channel:
         call = channel.unary_unary(
             "/v1.PodResourcesLister/GetAllocatableResources",
             request_serializer=wire.AllocatableResourcesRequest.SerializeToString,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 from hub.testing import node as kit
@@ -65,7 +66,7 @@ def sockets_of_plugins(plugin_dir: Path) -> list[Path]:
 @asynccontextmanager
 async def dialled(socket: Path, **options: int) -> AsyncIterator["DevicePluginAsyncStub"]:
     """Connect to a plugin's socket, with a connection that no other client shares."""
-    settings = [("grpc.use_local_subchannel_pool", 1), *(("grpc." + key, value) for key, value in options.items())]
+    settings = [*CHANNEL_OPTIONS, *(("grpc." + key, value) for key, value in options.items())]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=settings) as channel:
         yield DevicePluginStub(channel)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc.aio
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 
@@ -25,8 +26,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # As a kubelet does; some servers reject a request with a path as its authority.
     ("grpc.default_authority", "localhost"),
     ("grpc.max_receive_message_length", _MOST_BYTES),
-    # Otherwise channels to the same path would share a connection, and its backoff.
-    ("grpc.use_local_subchannel_pool", 1),
+    *CHANNEL_OPTIONS,
 )
 
 _UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import grpc.aio
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire import v1beta1_pb2_grpc as rpc
 
@@ -15,8 +16,7 @@ MAX_RECEIVED_BYTES = 4 * 1024 * 1024
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
     ("grpc.default_authority", "localhost"),
-    # Otherwise channels to the same path would share the connection, and the backoff, of an earlier plugin.
-    ("grpc.use_local_subchannel_pool", 1),
+    *CHANNEL_OPTIONS,
 )
 
 _Request = TypeVar("_Request")

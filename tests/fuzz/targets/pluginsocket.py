@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from hub.base.sockets import is_served
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import v1beta1_pb2 as wire
 from hub.kubelet.wire.v1beta1_pb2_grpc import DevicePluginStub
 from tests.fuzz.choices import Choices, edited, odd_text
@@ -22,7 +23,7 @@ class PluginSocket(LiveTarget):
 
     def start(self) -> None:
         """Connect a client that stays."""
-        self.channel = grpc.insecure_channel(f"unix:{self.socket}", [("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc.insecure_channel(f"unix:{self.socket}", CHANNEL_OPTIONS)
         self.stub: Any = DevicePluginStub(self.channel)
 
     def probe(self) -> None:

@@ -1,0 +1,58 @@
+"""The channels on which all clients call services of this node."""
+
+import asyncio
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from hub.kubelet.channel import CHANNEL_OPTIONS
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HEADERS, _SETTINGS, _GOAWAY = 1, 4, 7
+
+
+def _frame(kind: int, payload: bytes = b"") -> bytes:
+    """Return an HTTP/2 frame of the whole connection."""
+    return len(payload).to_bytes(3) + bytes([kind, 0]) + bytes(4) + payload
+
+
+async def test_a_call_that_a_server_did_not_take_is_not_repeated(directory: Path) -> None:
+    """Whoever calls decides whether and when to call again; gRPC's own repetitions can be endless."""
+    calls = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Refuse the first call, as a server that ends does."""
+        await reader.readexactly(len(_PREFACE))
+        writer.write(_frame(_SETTINGS))
+        kind = None
+        while kind != _HEADERS:
+            length, kind = int.from_bytes(await reader.readexactly(3)), (await reader.readexactly(6))[0]
+            await reader.readexactly(length)
+        calls.append(kind)
+        no_call_was_taken = bytes(8)
+        writer.write(_frame(_GOAWAY, no_call_was_taken))
+        writer.close()
+
+    socket = directory / "ending.sock"
+    async with (
+        await asyncio.start_unix_server(serve, socket),
+        grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await channel.unary_unary("/service/Method")(b"", timeout=60)
+    assert calls == [_HEADERS]
+
+
+def test_all_clients_use_these_options() -> None:
+    """No client of the hub or a plugin makes a channel of another kind."""
+    root = Path(__file__).parents[3]
+    makers = [
+        (path.relative_to(root), line)
+        for package in ("hub", "plugins")
+        for path in (root / package).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "insecure_channel(" in line
+    ]
+    assert makers
+    assert [(path, line) for path, line in makers if "ptions=" not in line and "_OPTIONS" not in line] == []
