@@ -9,6 +9,7 @@ its file is removed, or its time is over, the device is as healthy as the record
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -29,6 +30,10 @@ MAX_BYTES = 4096
 
 MAX_FILES = 1024
 """Maximum number of files, the first by name: all are looked at every five seconds."""
+
+MAX_ENTRIES = 4 * MAX_FILES
+"""Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
+event loop waits meanwhile."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -101,21 +106,25 @@ class ExternalFaults:
 
         Then what they said before remains.
         """
-        paths, problem = [], ""
+        names: list[str] = []
+        problem = ""
         try:
-            paths = _json_files(self._directory) if self._directory else []
+            names = _entries(self._directory) if self._directory else []
         except FileNotFoundError:
             # There is no directory, and so no file.
             pass
         except (HubError, OSError) as error:
             problem = str(error)
         failed = bool(problem)
-        if len(paths) > MAX_FILES:
+        files = sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
+        if len(names) > MAX_ENTRIES:
+            problem = f"{self._directory} has more than {MAX_ENTRIES} entries: the others are ignored"
+        elif len(files) > MAX_FILES:
             problem = f"{self._directory} has more than {MAX_FILES} files: the others are ignored"
         if problem and problem != self._problem:
             self._log.error("external faults ignored", reason=problem)
         self._problem = problem
-        return None if failed else paths[:MAX_FILES]
+        return None if failed or not self._directory else [self._directory / name for name in files[:MAX_FILES]]
 
     def _read(self, path: Path, now: float) -> _File:
         """Read a file if it has changed; one that cannot be used costs only itself, and keeps what it said before."""
@@ -149,13 +158,13 @@ class ExternalFaults:
             self._rejected[path.name] = reason
 
 
-def _json_files(directory: Path) -> list[Path]:
-    """List the files whose names end in .json, by name.
+def _entries(directory: Path) -> list[str]:
+    """List the first entries of a directory, at most one more than are looked at.
 
     Raises:
         ConfigError: another user can add files.
         OSError: the directory cannot be read; `FileNotFoundError` if there is none.
     """
     check_writers(directory)
-    names = os.listdir(directory)  # noqa: PTH208 - pathlib ignores errors
-    return [directory / name for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]

@@ -5,7 +5,8 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -278,6 +279,32 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [each["event"] for each in logs] == ["external faults ignored"]
 
 
+def test_a_directory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever other programs put there, a plugin looks at a limited number of entries, and the log says so once."""
+    looked_at = 0
+    scandir = os.scandir
+
+    @contextmanager
+    def endless(directory: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def entries() -> Iterator[os.DirEntry[str]]:
+            nonlocal looked_at
+            with scandir(directory) as found:
+                (entry,) = found
+            while True:
+                looked_at += 1
+                yield entry
+
+        yield entries()
+
+    _say(tmp_path, "a.txt")
+    monkeypatch.setattr(os, "scandir", endless)
+    with capture_logs() as logs:
+        store = _store(tmp_path)
+        store.refresh_external()
+    assert looked_at <= 2 * (external.MAX_ENTRIES + 1)
+    assert [each["event"] for each in logs] == ["external faults ignored"]
+
+
 def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     """A reason with line breaks or control characters cannot forge a line of a log or a screen."""
     _say(tmp_path, source="a\nb", reason="bad\n\x1b[2J")
@@ -286,7 +313,7 @@ def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     assert reason.startswith("reported by a b: bad ")
 
 
-@pytest.mark.parametrize("failing", ["open", "listdir"])
+@pytest.mark.parametrize("failing", ["open", "scandir"])
 def test_an_error_of_the_node_gives_no_health_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
