@@ -29,7 +29,8 @@ MAX_BYTES = 4096
 """The size limit of a file."""
 
 MAX_FILES = 1024
-"""Maximum number of files, the first by name: all are looked at every five seconds."""
+"""Maximum number of files: all are looked at every five seconds. Those with a valid statement come first, then the
+others by name."""
 
 MAX_ENTRIES = 4 * MAX_FILES
 """Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
@@ -90,8 +91,8 @@ class ExternalFaults:
 
     def refresh(self, now: float) -> bool:
         """Look at the files again; return whether the statements that are valid have changed."""
-        if (paths := self._paths()) is not None:
-            self._files = {path.name: self._read(path, now) for path in paths}
+        if self._directory and (names := self._names(self._directory, now)) is not None:
+            self._files = {name: self._read(self._directory / name, now) for name in names}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
         faults: dict[str, tuple[Fault, ...]] = {}
         for _, statement, since in self._files.values():
@@ -101,30 +102,33 @@ class ExternalFaults:
         before, self._faults = self._faults, faults
         return before != faults
 
-    def _paths(self) -> list[Path] | None:
-        """List the files; None if that is not possible, or if another user could have put them there.
+    def _names(self, directory: Path, now: float) -> list[str] | None:
+        """Choose the files to read; None if the directory cannot be read, or if another user could have put them there.
 
-        Then what they said before remains.
+        Then what they said before remains. So does a valid statement whose file exists, however many others there are:
+        no other file takes its place.
         """
-        names: list[str] = []
+        entries: list[str] = []
         problem = ""
         try:
-            names = _entries(self._directory) if self._directory else []
+            entries = _entries(directory)
         except FileNotFoundError:
             # There is no directory, and so no file.
             pass
         except (HubError, OSError) as error:
             problem = str(error)
         failed = bool(problem)
-        files = sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
-        if len(names) > MAX_ENTRIES:
-            problem = f"{self._directory} has more than {MAX_ENTRIES} entries: the others are ignored"
-        elif len(files) > MAX_FILES:
-            problem = f"{self._directory} has more than {MAX_FILES} files: the others are ignored"
+        valid = [name for name, file in self._files.items() if file.statement and not file.statement.has_ended(now)]
+        files = {name for name in entries if name.endswith(".json") and not name.startswith(".")}
+        new = sorted(files.difference(valid))
+        if len(entries) > MAX_ENTRIES:
+            problem = f"{directory} has more than {MAX_ENTRIES} entries: not all of them are looked at"
+        elif len(valid) + len(new) > MAX_FILES:
+            problem = f"{directory} has more than {MAX_FILES} files: some of the new ones are ignored"
         if problem and problem != self._problem:
             self._log.error("external faults ignored", reason=problem)
         self._problem = problem
-        return None if failed or not self._directory else [self._directory / name for name in files[:MAX_FILES]]
+        return None if failed else sorted([*valid, *new[: MAX_FILES - len(valid)]])
 
     def _read(self, path: Path, now: float) -> _File:
         """Read a file if it has changed; one that cannot be used costs only itself, and keeps what it said before."""

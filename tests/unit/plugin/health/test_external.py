@@ -267,7 +267,7 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first by name count, and the log says that there are more."""
+    """When a plugin starts, the first by name count, and the log says that there are more."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     _say(tmp_path, "a.json")
     _say(tmp_path, "b.json", device="GPU-9")
@@ -277,6 +277,43 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert store.health_of(GPU, DEVICE).source == EXTERNAL
     assert store.health_of(GPU, OTHER) == DeviceHealth()
     assert [each["event"] for each in logs] == ["external faults ignored"]
+
+
+@pytest.mark.parametrize("most", ["MAX_FILES", "MAX_ENTRIES"])
+def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
+    """A valid report counts as long as its file exists, whatever other programs write, and whatever they call it.
+
+    When it is gone, another one takes its place.
+    """
+    monkeypatch.setattr(external, most, 2)
+    path = _say(tmp_path, "m.json")
+    store = _store(tmp_path)
+    for letter in "abcdefghxyz":
+        (tmp_path / f"{letter}.json").write_text("garbage")
+    with capture_logs():
+        store.refresh_external()
+        assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+        path.unlink()
+        store.refresh_external()
+        assert store.health_of(GPU, DEVICE) == DeviceHealth()
+        for letter in "abcdefghxyz":
+            (tmp_path / f"{letter}.json").unlink()
+        _say(tmp_path, "z.json")
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+
+
+def test_reports_that_have_ended_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if nobody removes them."""
+    monkeypatch.setattr(external, "MAX_FILES", 1)
+    clock = Clock()
+    _say(tmp_path, "m.json", until=_at(clock.now + 60))
+    store = _store(tmp_path, clock)
+    clock.now += 61
+    _say(tmp_path, "a.json", device="GPU-9")
+    with capture_logs():
+        store.refresh_external()
+    assert store.health_of(GPU, OTHER).health is Health.UNHEALTHY
 
 
 def test_a_directory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
