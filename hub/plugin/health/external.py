@@ -7,7 +7,7 @@ its file is removed, or its time is over, the device is as healthy as the record
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,10 @@ others by name."""
 MAX_ENTRIES = 4 * MAX_FILES
 """Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
 event loop waits meanwhile."""
+
+MAX_REASON = 1000
+"""Maximum number of bytes of all that the statements say about a device: thousands of shares may have the same reason,
+and the plugin's report contains it for each."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -83,11 +87,11 @@ class ExternalFaults:
     def __bool__(self) -> bool:
         return bool(self._faults)
 
-    def of(self, resource: str, device: Device) -> Iterator[Fault]:
-        """Yield what the statements say about a device of a resource."""
+    def of(self, resource: str, device: Device) -> Fault | None:
+        """Return what the statements say about a device of a resource, as one fault; None if they say nothing."""
         names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
-        for name in dict.fromkeys(names):
-            yield from self._faults.get(name, ())
+        faults = [fault for name in dict.fromkeys(names) for fault in self._faults.get(name, ())]
+        return Fault(_joined([fault.reason for fault in faults]), faults[0].since) if faults else None
 
     def refresh(self, now: float) -> bool:
         """Look at the files again; return whether the statements that are valid have changed."""
@@ -160,6 +164,20 @@ class ExternalFaults:
         if self._rejected.get(path.name) != reason:
             self._log.error("external fault rejected", file=str(path), reason=reason)
             self._rejected[path.name] = reason
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    """Join the first reasons, as many as fit into `MAX_REASON` bytes, and say how many more there are."""
+    kept: list[str] = []
+    room = MAX_REASON
+    for reason in reasons:
+        size = len(reason.encode())
+        if kept and size > room:
+            break
+        kept.append(reason if size <= room else f"{reason.encode()[: room - 3].decode(errors='ignore')}...")
+        room -= size + len("; ")
+    more = len(reasons) - len(kept)
+    return "; ".join(kept) + (f"; and {more} more" if more else "")
 
 
 def _entries(directory: Path) -> list[str]:

@@ -342,6 +342,26 @@ def test_a_directory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [each["event"] for each in logs] == ["external faults ignored"]
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{GRINNING FACE}"])
+def test_many_reports_about_a_device(tmp_path: Path, letter: str) -> None:
+    """Its reason stays short, and says how many more there are: the status of very many shares has room for it."""
+    for number in range(128):
+        _say(tmp_path, f"{number:03}.json", reason=f"{number} {letter * 300}", source="memory-test")
+    reason = _store(tmp_path).health_of(GPU, DEVICE).reason
+    assert reason.startswith("reported by memory-test: 0 ")
+    shown = reason.count("reported by")
+    assert reason.endswith(f"; and {128 - shown} more")
+    assert len(reason.encode()) <= external.MAX_REASON + len("; and 128 more")
+
+
+def test_a_long_report_about_a_device(tmp_path: Path) -> None:
+    """Its end is left out."""
+    _say(tmp_path, source="s" * 1000, reason="r" * 1000)
+    reason = _store(tmp_path).health_of(GPU, DEVICE).reason
+    assert reason.endswith("sss...")
+    assert len(reason) == external.MAX_REASON
+
+
 def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     """A reason with line breaks or control characters cannot forge a line of a log or a screen."""
     _say(tmp_path, source="a\nb", reason="bad\n\x1b[2J")
