@@ -67,6 +67,8 @@ class _File(NamedTuple):
     """None if it has no valid one."""
     since: float = 0
     """Unix time since which it says this; another `until` is no other statement."""
+    bound: str = ""
+    """The PCI address of the device that it names, if it names one by a name that can change."""
 
 
 class ExternalFaults:
@@ -80,7 +82,8 @@ class ExternalFaults:
         self._directory = directory
         self._problem = ""
         self._files: dict[str, _File] = {}
-        self._faults: dict[str, tuple[Fault, ...]] = {}
+        self._faults: dict[str, dict[str, Fault]] = {}
+        """By device, then by file."""
         self._rejected: dict[str, str] = {}
         self._log = get_logger()
 
@@ -89,8 +92,9 @@ class ExternalFaults:
 
     def of(self, resource: str, device: Device) -> Fault | None:
         """Return what the statements say about a device of a resource, as one fault; None if they say nothing."""
+        self._bind(device)
         names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
-        faults = [fault for name in dict.fromkeys(names) for fault in self._faults.get(name, ())]
+        faults = [fault for name in dict.fromkeys(names) for fault in self._faults.get(name, {}).values()]
         return Fault(_joined([fault.reason for fault in faults]), faults[0].since) if faults else None
 
     def refresh(self, now: float) -> bool:
@@ -98,13 +102,23 @@ class ExternalFaults:
         if self._directory and (names := self._names(self._directory, now)) is not None:
             self._files = {name: self._read(self._directory / name, now) for name in names}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
-        faults: dict[str, tuple[Fault, ...]] = {}
-        for _, statement, since in self._files.values():
+        faults: dict[str, dict[str, Fault]] = {}
+        for name, (_, statement, since, bound) in self._files.items():
             if statement and not statement.has_ended(now):
                 fault = Fault(one_line(f"reported by {statement.source}: {statement.reason}"), since)
-                faults[statement.device] = (*faults.get(statement.device, ()), fault)
+                faults.setdefault(bound or statement.device, {})[name] = fault
         before, self._faults = self._faults, faults
         return before != faults
+
+    def _bind(self, device: Device) -> None:
+        """Bind the statements that name a device by its current name to its PCI address.
+
+        A container that may configure the network can rename its RDMA device; it would be healthy under another name.
+        """
+        name, address = device.attributes.get("name", ""), next(iter(device.pci), "")
+        if address and name != address and (found := self._faults.pop(name, None)):
+            self._files |= {file: self._files[file]._replace(bound=address) for file in found}
+            self._faults[address] = self._faults.get(address, {}) | found
 
     def _names(self, directory: Path, now: float) -> list[str] | None:
         """Choose the files to read; None if the directory cannot be read, or if another user could have put them there.
@@ -157,7 +171,8 @@ class ExternalFaults:
             return known
         self._rejected.pop(path.name, None)
         says_same = known.statement and replace(known.statement, until=None) == replace(statement, until=None)
-        return _File(version, statement, known.since if says_same else min(now, found.st_mtime))
+        bound = known.bound if known.statement and known.statement.device == statement.device else ""
+        return _File(version, statement, known.since if says_same else min(now, found.st_mtime), bound)
 
     def _log_rejected(self, path: Path, reason: str) -> None:
         """Log why a file cannot be used, once for each reason."""

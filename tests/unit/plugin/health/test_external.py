@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from hub.api.device import Device
@@ -78,6 +79,41 @@ def test_from_the_start(tmp_path: Path) -> None:
     """A device is not offered for a moment while a plugin starts."""
     _say(tmp_path)
     assert _store(tmp_path).health_of(GPU, DEVICE).health is Health.UNHEALTHY
+
+
+def test_a_device_that_is_renamed(tmp_path: Path) -> None:
+    """A report stays with the device that it named first, whichever device has the name later.
+
+    It does so as long as its file is there and names the same device, even if the file is replaced.
+    """
+    path = _say(tmp_path, device="card0")
+    store = _store(tmp_path)
+    assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+    renamed = replace(DEVICE, attributes={"name": "x"})
+    other = replace(OTHER, attributes={"name": "card0"})
+    for until in (None, "2999-01-01T00:00:00Z"):
+        _say(tmp_path, device="card0", until=until)
+        store.refresh_external()
+        assert store.health_of(GPU, other) == DeviceHealth()
+        assert store.health_of(GPU, renamed).health is Health.UNHEALTHY
+    _say(tmp_path, "b.json", device="card0")
+    store.refresh_external()
+    assert store.health_of(GPU, other).health is Health.UNHEALTHY
+    path.unlink()
+    store.refresh_external()
+    assert store.health_of(GPU, renamed) == DeviceHealth()
+    _say(tmp_path, "b.json", device="x")
+    store.refresh_external()
+    assert store.health_of(GPU, renamed).health is Health.UNHEALTHY
+    assert store.health_of(GPU, other) == DeviceHealth()
+
+
+def test_a_name_of_several_devices(tmp_path: Path) -> None:
+    """Without a PCI address, a report is about each device with the name, such as the shares of one."""
+    _say(tmp_path, device="card0")
+    store = _store(tmp_path)
+    for name in ("a", "b"):
+        assert store.health_of(GPU, Device(name, attributes={"name": "card0"})).health is Health.UNHEALTHY
 
 
 def test_a_file_that_is_removed(tmp_path: Path) -> None:
