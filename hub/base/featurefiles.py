@@ -25,6 +25,11 @@ MAX_BYTES = 64 << 10
 LIFETIME = 600.0
 """Seconds for which labels stay after their plugin has stopped: longer than a restart or an upgrade takes."""
 
+_DOMAIN_OF_HUB = "dphub.dev"
+"""The domain of the labels that no other program has a name for."""
+
+_HEALTH_LABEL = re.compile(r"dphub\.dev/.*\.(health|unhealthy)", re.DOTALL)
+
 _PREFIX = "dphub-"
 _WRITE_TIMEOUT = 60.0
 """Seconds after which no process is still writing a temporary file."""
@@ -37,8 +42,18 @@ _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-
 _MAX_DOMAIN = 253
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
 _RULE = 'at most 63 letters, digits, "-", "_" and ".", with a letter or digit at both ends'
-_RESERVED = re.compile(r"(.*\.)?kubernetes\.io")
+_RESERVED = re.compile(r"(.*\.)?(kubernetes|k8s)\.io")
 _ALLOWED = re.compile(r"(.*\.)?(feature|profile)\.node\.kubernetes\.io")
+
+
+def health_labels(plugin: str) -> tuple[str, str]:
+    """Return the names of the labels in which the hub says whether a plugin's devices are healthy, and how many not."""
+    return f"{_DOMAIN_OF_HUB}/{plugin}.health", f"{_DOMAIN_OF_HUB}/{plugin}.unhealthy"
+
+
+def is_health_label(name: object) -> bool:
+    """Return whether only the hub gives a label with this name, about whichever plugin."""
+    return isinstance(name, str) and bool(_HEALTH_LABEL.fullmatch(name))
 
 
 def feature_file(directory: Path, plugin: str) -> Path:
@@ -58,7 +73,7 @@ def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[P
 
 
 def label_problem(name: object, value: object) -> str:
-    """Return why NFD would not put a label on a node; empty if it would."""
+    """Return why a label is invalid: NFD would refuse it, or its domain is that of Kubernetes; empty if it is valid."""
     if not isinstance(name, str) or not isinstance(value, str):
         return "expected strings by name"
     domain, slash, rest = name.partition("/")
@@ -67,7 +82,7 @@ def label_problem(name: object, value: object) -> str:
     if not _is_domain(domain):
         return "the domain is not a DNS name in lower case"
     if _RESERVED.fullmatch(domain) and not _ALLOWED.fullmatch(domain):
-        return "Node Feature Discovery refuses this domain, expected your own, or feature.node.kubernetes.io"
+        return "the domain is reserved for Kubernetes, expected your own, or feature.node.kubernetes.io"
     if not _NAME.fullmatch(rest):
         return f"expected a name of {_RULE} after the domain"
     return "" if not value or _NAME.fullmatch(value) else f"expected a value of {_RULE}"

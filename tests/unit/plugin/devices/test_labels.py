@@ -90,6 +90,14 @@ def test_an_invalid_label_costs_itself() -> None:
     assert problem.isprintable()
 
 
+@pytest.mark.parametrize("name", ["dphub.dev/labelled.health", "dphub.dev/gpu.health", "dphub.dev/gpu.unhealthy"])
+def test_labels_of_the_hub(name: str) -> None:
+    """No plugin can say in the hub's place whether devices are healthy, neither its own nor those of another."""
+    labels, problem = _scanned(Labelled({**LABEL, name: "healthy", "dphub.dev/rdma.capable": "true"}))
+    assert labels == {**LABEL, "dphub.dev/rdma.capable": "true"}
+    assert "only the hub gives this label" in problem
+
+
 def test_many_invalid_labels() -> None:
     """The message names a few."""
     labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))
