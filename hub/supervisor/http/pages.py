@@ -6,11 +6,12 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from tornado.web import Application, Finish, RequestHandler
 
 from hub.base.errors import HubError
 from hub.base.printable import printable, printable_json, printable_lines
-from hub.model.node import NodeStatus, Severity
+from hub.model.node import NodeStatus, PluginStatus, Severity
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate
 
@@ -131,13 +132,24 @@ class _Readyz(_Page):
 class _Status(_Page):
     def get(self) -> None:
         """Write the status as JSON; compressed for clients that accept it, since thousands of devices are megabytes."""
-        text = printable_json(msgspec.json.encode(self._read_status()))
+        text = printable_json(msgspec.json.encode(_without_digests(self._read_status())))
         self.set_header("Content-Type", "application/json")
         self.set_header("Vary", "Accept-Encoding")
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
             self.set_header("Content-Encoding", "gzip")
             text = gzip.compress(text, COMPRESSION_LEVEL)
         self.finish(text)
+
+
+def _without_digests(status: NodeStatus) -> NodeStatus:
+    """Leave out the digests of configuration files: with one, anybody could test guesses of what a file contains."""
+    return replace(status, plugins=tuple(map(_without_digest, status.plugins)))
+
+
+def _without_digest(plugin: PluginStatus) -> PluginStatus:
+    if (config := plugin.report.config) is None:
+        return plugin
+    return replace(plugin, report=replace(plugin.report, config=replace(config, digest="")))
 
 
 class _Metrics(_Page):
