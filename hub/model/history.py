@@ -3,6 +3,8 @@
 All times are whole seconds since the epoch: they add up without rounding errors, so a sum of them never falls.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from hub.base.untrusted import Integer
@@ -25,7 +27,7 @@ class Allocation(msgspec.Struct, frozen=True, omit_defaults=True):
     resource: str
     device: str
     """Its id."""
-    holder: str
+    holder: Annotated[str, msgspec.Meta(pattern="^[^/]*/[^/]*/")]
     """The container, as "namespace/pod/container"."""
     since: Integer
     """Unix time of the kubelet's first answer with this container."""
