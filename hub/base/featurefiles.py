@@ -5,6 +5,7 @@ NFD's worker reads every regular file in its directory whose name does not begin
 """
 
 import re
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +19,9 @@ FEATURES_VARIABLE = "DPHUB_FEATURES_DIR"
 
 MAX_LABELS = 150
 """Maximum number of labels of one plugin: as many as fit into a file of `MAX_BYTES`, however long they are."""
+
+MAX_ANSWER = 10_000
+"""Maximum number of labels, valid or not, that a plugin may return."""
 
 MAX_BYTES = 64 << 10
 """The largest file that NFD reads."""
@@ -68,7 +72,8 @@ def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[P
             yield path
     for path in directory.glob(f".{_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if time.time() - path.lstat().st_mtime > _WRITE_TIMEOUT:
+            found = path.lstat()
+            if time.time() - found.st_mtime > _WRITE_TIMEOUT and not stat.S_ISDIR(found.st_mode):
                 yield path
 
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin
+from hub.base.calls import limited
 from hub.base.failures import PluginError, one_line, short_repr
-from hub.base.featurefiles import MAX_LABELS, is_health_label, label_problem
+from hub.base.featurefiles import MAX_ANSWER, MAX_LABELS, is_health_label, label_problem
 from hub.plugin.devices.validation import wrong_answer
 
 MAX_PROBLEMS = 8
@@ -46,7 +47,8 @@ def _problem(name: object, value: object) -> str:
 def _mapping(answer: object) -> dict[Any, Any]:
     if not isinstance(answer, Mapping):
         raise wrong_answer(answer, 'strings by name, such as {"example.com/model": "x"}')
-    return dict(answer)
+    # It may be a mapping without end.
+    return {name: answer[name] for name in limited(answer, MAX_ANSWER, "labels")}
 
 
 def _shortened(problems: Sequence[str]) -> Sequence[str]:

@@ -118,7 +118,9 @@ def test_files_of_others(tmp_path: Path) -> None:
     former, unfinished = feature_file(tmp_path, "ib"), tmp_path / ".dphub-gpu.1"
     for path in (former, unfinished, feature_file(tmp_path, "gpu")):
         path.touch()
-    os.utime(unfinished, (0, 0))
+    (tmp_path / ".dphub-directory").mkdir()
+    for path in (unfinished, tmp_path / ".dphub-directory"):
+        os.utime(path, (0, 0))
     assert set(other_feature_files(tmp_path, {"gpu"})) == {former, unfinished}
 
 

@@ -98,6 +98,26 @@ def test_labels_of_the_hub(name: str) -> None:
     assert "only the hub gives this label" in problem
 
 
+class _Endless(Mapping[str, str]):
+    """Labels without end."""
+
+    def __getitem__(self, name: str) -> str:
+        return "x"
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"example.com/{number}" for number in range(10_000_000))
+
+    def __len__(self) -> int:
+        return 10_000_000
+
+
+def test_labels_without_end() -> None:
+    """They are an error, and the node keeps the labels that it has."""
+    labels, problem = _scanned(Labelled(_Endless()))
+    assert labels is None
+    assert "it returned more than 10000 labels" in problem
+
+
 def test_many_invalid_labels() -> None:
     """The message names a few."""
     labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))
