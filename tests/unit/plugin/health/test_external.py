@@ -340,7 +340,7 @@ def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_reports_that_have_ended_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even if nobody removes them."""
+    """Even if their files are never removed."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     clock = Clock()
     _say(tmp_path, "m.json", until=_at(clock.now + 60))

@@ -23,7 +23,7 @@ async def test_an_unreadable_report(directory: Path, path: str) -> None:
     assert b"dphub.json is not what this version of dphub writes" in text
 
 
-async def test_the_status_helps_nobody_to_guess_a_configuration(directory: Path) -> None:
+async def test_the_status_has_no_digest_of_a_configuration(directory: Path) -> None:
     """It has the path of a plugin's file, and no digest, by which guesses of a password in it could be tested."""
     run_dir = RunDir(directory)
     hub = HubReport("1", 1, 0, "dphub", "", "", "")
