@@ -18,7 +18,7 @@ def _frame(kind: int, payload: bytes = b"") -> bytes:
 
 
 async def test_a_call_that_a_server_did_not_take_is_not_repeated(directory: Path) -> None:
-    """Whoever calls decides whether and when to call again; gRPC's own repetitions can be endless."""
+    """The caller decides whether and when to call again; gRPC's own repetitions can be endless."""
     calls = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
