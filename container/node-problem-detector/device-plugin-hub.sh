@@ -48,6 +48,8 @@ for file in "$directory"/*; do
             ok) state=ok ;;
             problem) [ "$state" = ok ] || { state=problem reason=$text; } ;;
             unknown) [ -n "$state" ] || { state=unknown reason=$text; } ;;
+            # The shell would evaluate anything else, which may be a command.
+            '' | 0* | *[!0-9]* | ???????????*) ;;
             *) [ "$((now - value))" -gt "$seconds" ] || happened="${happened:+$happened; }$text" ;;
         esac
     done <"$file"

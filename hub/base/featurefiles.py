@@ -5,6 +5,7 @@ NFD's worker reads every regular file in its directory whose name does not begin
 """
 
 import re
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -19,11 +20,19 @@ FEATURES_VARIABLE = "DPHUB_FEATURES_DIR"
 MAX_LABELS = 150
 """Maximum number of labels of one plugin: as many as fit into a file of `MAX_BYTES`, however long they are."""
 
+MAX_ANSWER = 10_000
+"""Maximum number of labels, valid or not, that a plugin may return."""
+
 MAX_BYTES = 64 << 10
 """The largest file that NFD reads."""
 
 LIFETIME = 600.0
 """Seconds for which labels stay after their plugin has stopped: longer than a restart or an upgrade takes."""
+
+_DOMAIN_OF_HUB = "dphub.dev"
+"""The domain of the labels that no other program has a name for."""
+
+_HEALTH_LABEL = re.compile(r"dphub\.dev/.*\.(health|unhealthy)", re.DOTALL)
 
 _PREFIX = "dphub-"
 _WRITE_TIMEOUT = 60.0
@@ -37,8 +46,18 @@ _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-
 _MAX_DOMAIN = 253
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
 _RULE = 'at most 63 letters, digits, "-", "_" and ".", with a letter or digit at both ends'
-_RESERVED = re.compile(r"(.*\.)?kubernetes\.io")
+_RESERVED = re.compile(r"(.*\.)?(kubernetes|k8s)\.io")
 _ALLOWED = re.compile(r"(.*\.)?(feature|profile)\.node\.kubernetes\.io")
+
+
+def health_labels(plugin: str) -> tuple[str, str]:
+    """Return the names of the labels in which the hub says whether a plugin's devices are healthy, and how many not."""
+    return f"{_DOMAIN_OF_HUB}/{plugin}.health", f"{_DOMAIN_OF_HUB}/{plugin}.unhealthy"
+
+
+def is_health_label(name: object) -> bool:
+    """Return whether only the hub gives a label with this name, about whichever plugin."""
+    return isinstance(name, str) and bool(_HEALTH_LABEL.fullmatch(name))
 
 
 def feature_file(directory: Path, plugin: str) -> Path:
@@ -53,12 +72,13 @@ def other_feature_files(directory: Path, plugins: Collection[str]) -> Iterator[P
             yield path
     for path in directory.glob(f".{_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if time.time() - path.lstat().st_mtime > _WRITE_TIMEOUT:
+            found = path.lstat()
+            if time.time() - found.st_mtime > _WRITE_TIMEOUT and not stat.S_ISDIR(found.st_mode):
                 yield path
 
 
 def label_problem(name: object, value: object) -> str:
-    """Return why NFD would not put a label on a node; empty if it would."""
+    """Return why a label is invalid: NFD would refuse it, or its domain is that of Kubernetes; empty if it is valid."""
     if not isinstance(name, str) or not isinstance(value, str):
         return "expected strings by name"
     domain, slash, rest = name.partition("/")
@@ -67,7 +87,7 @@ def label_problem(name: object, value: object) -> str:
     if not _is_domain(domain):
         return "the domain is not a DNS name in lower case"
     if _RESERVED.fullmatch(domain) and not _ALLOWED.fullmatch(domain):
-        return "Node Feature Discovery refuses this domain, expected your own, or feature.node.kubernetes.io"
+        return "the domain is reserved for Kubernetes, expected your own, or feature.node.kubernetes.io"
     if not _NAME.fullmatch(rest):
         return f"expected a name of {_RULE} after the domain"
     return "" if not value or _NAME.fullmatch(value) else f"expected a value of {_RULE}"

@@ -1,6 +1,7 @@
 """A client of the kubelet's pod resources API, which knows which container uses which device."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import grpc.aio
@@ -17,8 +18,16 @@ MESSAGE_BYTES = 4 * 1024 * 1024
 smallest parts take forty times their size, so a broken kubelet can make the plugin use up to 200 MiB."""
 
 MAX_ITEMS = 200_000
-"""The most pods, containers and devices together that an answer may have: reading this many takes a fifth of a second,
-but a message has room for millions. A node has about a thousand pods, and at most tens of thousands of devices."""
+"""The most pods, containers and lists of devices together that an answer may have: reading this many takes a fifth of a
+second, but a message has room for millions. A node has about a thousand pods."""
+
+MAX_DEVICES = 65_536
+"""The most devices that an answer may have. Each may be in the plugin's history and in its report; a node has at most
+tens of thousands."""
+
+MAX_BYTES = 8 << 20
+"""The most bytes that the names of these devices and of their containers may have together as JSON: both files must
+stay smaller than `MAX_STATE`. On a node with 16,384 devices, the longest names have 7 MiB."""
 
 MAX_NAME = 253
 """The most characters that Kubernetes allows in the name of a namespace, a pod or a container."""
@@ -64,6 +73,7 @@ def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str,
         _OddAnswer: there are too many of something, or a name is too long.
     """
     items = 0
+    room = _Room()
     for pod in answer.pod_resources:
         items += 1 + len(pod.containers)
         for container in pod.containers:
@@ -73,10 +83,34 @@ def _holders(answer: wire.ListPodResourcesResponse) -> Iterator[tuple[tuple[str,
                 raise _OddAnswer
             holder = "/".join(names)
             for devices in container.devices:
-                items += len(devices.device_ids)
-                if items > MAX_ITEMS:
-                    raise _OddAnswer
                 for name in devices.device_ids:
+                    room.take(devices.resource_name, name, holder)
                     yield (devices.resource_name, name), holder
         if items > MAX_ITEMS:
             raise _OddAnswer
+
+
+class _Room:
+    """The room that is left for devices in the files of the plugin."""
+
+    def __init__(self) -> None:
+        self._devices = MAX_DEVICES
+        self._bytes = MAX_BYTES
+        self._size = lru_cache(maxsize=16)(_size)
+        """Of names that many devices have in common."""
+
+    def take(self, resource: str, device: str, holder: str) -> None:
+        """Take the room of a device.
+
+        Raises:
+            _OddAnswer: there is not enough.
+        """
+        self._devices -= 1
+        self._bytes -= self._size(resource) + _size(device) + self._size(holder)
+        if self._devices < 0 or self._bytes < 0:
+            raise _OddAnswer
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a text has in a file, where what is not printable takes up to 12 for a character."""
+    return len(text.encode()) if text.isprintable() else 12 * len(text)

@@ -4,6 +4,7 @@ All times are whole seconds since the epoch: they add up without rounding errors
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -27,7 +28,7 @@ class Allocation(msgspec.Struct, frozen=True, omit_defaults=True):
     resource: str
     device: str
     """Its id."""
-    holder: str
+    holder: Annotated[str, msgspec.Meta(pattern="^[^/]*/[^/]*/")]
     """The container, as "namespace/pod/container"."""
     since: Integer
     """Unix time of the kubelet's first answer with this container."""

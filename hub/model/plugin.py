@@ -134,7 +134,7 @@ class ConfigFile(msgspec.Struct, frozen=True):
 
     path: str
     digest: str
-    """SHA-256 of the content that was read."""
+    """SHA-256 of the content that was read; empty in `/status`, which others may read than may read the file."""
 
 
 class PluginReport(msgspec.Struct, frozen=True):

@@ -236,3 +236,12 @@ def test_the_readiness_rule() -> None:
     assert {each["type"] for each in rule["spec"]["conditions"]} <= known
     wrong = {**rule, "spec": {**rule["spec"], "taint": {"key": "example.com/x", "effect": "NoSchedule"}}}
     assert mistakes([wrong]) != []
+
+
+@pytest.mark.parametrize("value", ["a[$(touch${IFS}planted)]", "now", "-1", "1+1", "09", "9" * 30, "now=0"])
+def test_a_time_that_is_not_a_number(detector: Detector, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ignored, and never run: the shell takes what is in an arithmetic expression for a part of the script."""
+    monkeypatch.chdir(Path(detector.environment["DPHUB_RUN_DIR"]))
+    _hub(detector, f"{GOOD}restarts {value} gpu: killed\n")
+    assert detector.output(MOUNTED, ["restarts", "3600"]) == (0, "")
+    assert not Path("planted").exists()

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from hub.api.device import Device
 from hub.api.plugin import Plugin
+from hub.base.calls import limited
 from hub.base.failures import PluginError, one_line, short_repr
-from hub.base.featurefiles import MAX_LABELS, label_problem
+from hub.base.featurefiles import MAX_ANSWER, MAX_LABELS, is_health_label, label_problem
 from hub.plugin.devices.validation import wrong_answer
 
 MAX_PROBLEMS = 8
@@ -28,7 +29,7 @@ def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
         labels = _mapping(plugin.labels(devices))
     except Exception as error:  # noqa: BLE001 - plugin code; its devices can be used without labels
         return ScannedLabels(problem=str(PluginError.of(error, plugin.labels)))
-    problems = {name: problem for name, value in labels.items() if (problem := label_problem(name, value))}
+    problems = {name: problem for name, value in labels.items() if (problem := _problem(name, value))}
     valid = [(name, value) for name, value in labels.items() if name not in problems]
     texts = [
         one_line(f"{short_repr(name)}: {short_repr(labels[name])}: {problem}") for name, problem in problems.items()
@@ -38,10 +39,16 @@ def read_labels(plugin: Plugin, devices: Sequence[Device]) -> ScannedLabels:
     return ScannedLabels(dict(valid[:MAX_LABELS]), "; ".join(_shortened(texts)))
 
 
+def _problem(name: object, value: object) -> str:
+    # Otherwise one plugin could say that the devices of another are healthy.
+    return "only the hub gives this label" if is_health_label(name) else label_problem(name, value)
+
+
 def _mapping(answer: object) -> dict[Any, Any]:
     if not isinstance(answer, Mapping):
         raise wrong_answer(answer, 'strings by name, such as {"example.com/model": "x"}')
-    return dict(answer)
+    # It may be a mapping without end.
+    return {name: answer[name] for name in limited(answer, MAX_ANSWER, "labels")}
 
 
 def _shortened(problems: Sequence[str]) -> Sequence[str]:

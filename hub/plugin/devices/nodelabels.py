@@ -9,7 +9,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from hub.base.featurefiles import MAX_BYTES, expiring_text, feature_file, features_text, label_problem, read_features
+from hub.base.featurefiles import (
+    MAX_BYTES,
+    expiring_text,
+    feature_file,
+    features_text,
+    health_labels,
+    is_health_label,
+    label_problem,
+    read_features,
+)
 from hub.base.jsonfile import replace_bytes
 from hub.base.log import get_logger
 from hub.base.untrusted import UnreadableError, read_text
@@ -17,9 +26,6 @@ from hub.plugin.devices.inventory import Inventory
 from hub.plugin.devices.scan import Scan
 from hub.plugin.health.keys import physical_key
 from hub.plugin.ownership import Ownership, Role
-
-DOMAIN = "dphub.dev"
-"""The domain of the labels that no other program has a name for."""
 
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 
@@ -36,7 +42,7 @@ class NodeLabels:
 
     def __init__(self, directory: Path | None, plugin: str, inventory: Inventory, ownership: Ownership) -> None:
         self._path = feature_file(directory, plugin) if directory else None
-        self._health_names = (f"{DOMAIN}/{plugin}.health", f"{DOMAIN}/{plugin}.unhealthy")
+        self._health_names = health_labels(plugin)
         self._inventory = inventory
         self._ownership = ownership
         # Those that an earlier process found count while the scans of this one fail.
@@ -137,4 +143,4 @@ class NodeLabels:
 
     def _read_earlier(self) -> Mapping[str, str]:
         found = read_features(self._read())
-        return {name: value for name, value in found.items() if name not in self._health_names}
+        return {name: value for name, value in found.items() if not is_health_label(name)}

@@ -7,8 +7,9 @@ its file is removed, or it expires, the device is as healthy as the records say.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -28,7 +29,16 @@ MAX_BYTES = 4096
 """The size limit of a file."""
 
 MAX_FILES = 1024
-"""Maximum number of files, the first by name: all are looked at every five seconds."""
+"""Maximum number of files: all are looked at every five seconds. Those with a valid report come first, then the
+others by name."""
+
+MAX_ENTRIES = 4 * MAX_FILES
+"""Maximum number of entries of the directory that are listed, whatever their names: there may be millions, and the
+event loop waits meanwhile."""
+
+MAX_REASON = 1000
+"""Maximum number of bytes of all that the reports say about a device: thousands of shares may have the same reason,
+and the plugin's report contains it for each."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -57,6 +67,8 @@ class _File(NamedTuple):
     """None if it has no valid one."""
     since: float = 0
     """Unix time since which it says this; a report whose `until` changes is still the same report."""
+    bound: str = ""
+    """The PCI address of the device that it names, if it names one by a name that can change."""
 
 
 class ExternalFaults:
@@ -70,52 +82,71 @@ class ExternalFaults:
         self._directory = directory
         self._problem = ""
         self._files: dict[str, _File] = {}
-        self._faults: dict[str, tuple[Fault, ...]] = {}
+        self._faults: dict[str, dict[str, Fault]] = {}
+        """By device, then by file."""
         self._rejected: dict[str, str] = {}
         self._log = get_logger()
 
     def __bool__(self) -> bool:
         return bool(self._faults)
 
-    def of(self, resource: str, device: Device) -> Iterator[Fault]:
-        """Yield what the reports say about a device of a resource."""
+    def of(self, resource: str, device: Device) -> Fault | None:
+        """Return what the reports say about a device of a resource, as one fault; None if they say nothing."""
+        self._bind(device)
         names = device.id, device.physical, share_key(resource, device), *device.pci, device.attributes.get("name", "")
-        for name in dict.fromkeys(names):
-            yield from self._faults.get(name, ())
+        faults = [fault for name in dict.fromkeys(names) for fault in self._faults.get(name, {}).values()]
+        return Fault(_joined([fault.reason for fault in faults]), faults[0].since) if faults else None
 
     def refresh(self, now: float) -> bool:
         """Look at the files again; return whether the reports that are valid have changed."""
-        if (paths := self._paths()) is not None:
-            self._files = {path.name: self._read(path, now) for path in paths}
+        if self._directory and (names := self._names(self._directory, now)) is not None:
+            self._files = {name: self._read(self._directory / name, now) for name in names}
             self._rejected = {name: reason for name, reason in self._rejected.items() if name in self._files}
-        faults: dict[str, tuple[Fault, ...]] = {}
-        for _, report, since in self._files.values():
+        faults: dict[str, dict[str, Fault]] = {}
+        for name, (_, report, since, bound) in self._files.items():
             if report and not report.has_expired(now):
                 fault = Fault(one_line(f"reported by {report.source}: {report.reason}"), since)
-                faults[report.device] = (*faults.get(report.device, ()), fault)
+                faults.setdefault(bound or report.device, {})[name] = fault
         before, self._faults = self._faults, faults
         return before != faults
 
-    def _paths(self) -> list[Path] | None:
-        """List the files; None if that is not possible, or if another user could have put them there.
+    def _bind(self, device: Device) -> None:
+        """Bind the reports that name a device by its current name to its PCI address.
 
-        Then what they said before remains.
+        A container that may configure the network can rename its RDMA device; it would be healthy under another name.
         """
-        paths, problem = [], ""
+        name, address = device.attributes.get("name", ""), next(iter(device.pci), "")
+        if address and name != address and (found := self._faults.pop(name, None)):
+            self._files |= {file: self._files[file]._replace(bound=address) for file in found}
+            self._faults[address] = self._faults.get(address, {}) | found
+
+    def _names(self, directory: Path, now: float) -> list[str] | None:
+        """Choose the files to read; None if the directory cannot be read, or if another user could have put them there.
+
+        Then what they said before remains. So does a valid report whose file exists, however many others there are:
+        no other file takes its place.
+        """
+        entries: list[str] = []
+        problem = ""
         try:
-            paths = _json_files(self._directory) if self._directory else []
+            entries = _entries(directory)
         except FileNotFoundError:
             # There is no directory, and so no file.
             pass
         except (HubError, OSError) as error:
             problem = str(error)
         failed = bool(problem)
-        if len(paths) > MAX_FILES:
-            problem = f"{self._directory} has more than {MAX_FILES} files: the others are ignored"
+        valid = [name for name, file in self._files.items() if file.report and not file.report.has_expired(now)]
+        files = {name for name in entries if name.endswith(".json") and not name.startswith(".")}
+        new = sorted(files.difference(valid))
+        if len(entries) > MAX_ENTRIES:
+            problem = f"{directory} has more than {MAX_ENTRIES} entries: not all of them are looked at"
+        elif len(valid) + len(new) > MAX_FILES:
+            problem = f"{directory} has more than {MAX_FILES} files: some of the new ones are ignored"
         if problem and problem != self._problem:
             self._log.error("external faults ignored", reason=problem)
         self._problem = problem
-        return None if failed else paths[:MAX_FILES]
+        return None if failed else sorted([*valid, *new[: MAX_FILES - len(valid)]])
 
     def _read(self, path: Path, now: float) -> _File:
         """Read a file if it has changed; one that cannot be used affects no other, and what it said before remains."""
@@ -140,7 +171,8 @@ class ExternalFaults:
             return known
         self._rejected.pop(path.name, None)
         says_same = known.report and replace(known.report, until=None) == replace(report, until=None)
-        return _File(version, report, known.since if says_same else min(now, found.st_mtime))
+        bound = known.bound if known.report and known.report.device == report.device else ""
+        return _File(version, report, known.since if says_same else min(now, found.st_mtime), bound)
 
     def _log_rejected(self, path: Path, reason: str) -> None:
         """Log why a file cannot be used, once for each reason."""
@@ -149,13 +181,27 @@ class ExternalFaults:
             self._rejected[path.name] = reason
 
 
-def _json_files(directory: Path) -> list[Path]:
-    """List the files whose names end in .json, by name.
+def _joined(reasons: Sequence[str]) -> str:
+    """Join the first reasons, as many as fit into `MAX_REASON` bytes, and say how many more there are."""
+    kept: list[str] = []
+    room = MAX_REASON
+    for reason in reasons:
+        size = len(reason.encode())
+        if kept and size > room:
+            break
+        kept.append(reason if size <= room else f"{reason.encode()[: room - 3].decode(errors='ignore')}...")
+        room -= size + len("; ")
+    more = len(reasons) - len(kept)
+    return "; ".join(kept) + (f"; and {more} more" if more else "")
+
+
+def _entries(directory: Path) -> list[str]:
+    """List the first entries of a directory, at most one more than are looked at.
 
     Raises:
         ConfigError: another user can add files.
         OSError: the directory cannot be read; `FileNotFoundError` if there is none.
     """
     check_writers(directory)
-    names = os.listdir(directory)  # noqa: PTH208 - pathlib ignores errors
-    return [directory / name for name in sorted(names) if name.endswith(".json") and not name.startswith(".")]
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]

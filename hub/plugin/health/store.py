@@ -95,8 +95,8 @@ class HealthStore:
         keys = dict.fromkeys((share_key(resource, device), physical_key(resource, device)))
         records = [record for key in keys if (record := self._records.get(key)) and record.reason]
         known = [DeviceHealth(each.state, each.reason, each.since, each.source) for each in records]
-        external = self._external.of(resource, device)
-        known += [DeviceHealth(Health.UNHEALTHY, each.reason, each.since, EXTERNAL) for each in external]
+        if external := self._external.of(resource, device):
+            known.append(DeviceHealth(Health.UNHEALTHY, external.reason, external.since, EXTERNAL))
         if not known:
             return DeviceHealth()
         worst = next((each for each in known if each.health is Health.UNHEALTHY), known[0])

@@ -6,12 +6,13 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from tornado.web import Application, Finish, RequestHandler
 
 from hub.base.errors import HubError
 from hub.base.printable import printable, printable_json, printable_lines
 from hub.base.webheaders import NOT_A_PAGE
-from hub.model.node import NodeStatus, Severity
+from hub.model.node import NodeStatus, PluginStatus, Severity
 from hub.status.reader import Reader
 from hub.supervisor.http.gate import Gate
 
@@ -145,7 +146,7 @@ class _Readyz(_Page):
 class _Status(_Page):
     def get(self) -> None:
         """Write the status as JSON."""
-        self._write_json(self._read_status())
+        self._write_json(_without_digests(self._read_status()))
 
 
 class _History(_Page):
@@ -153,6 +154,17 @@ class _History(_Page):
         """Write which containers used the node's devices, as JSON."""
         plugins = [plugin.name for plugin in self._read_status().plugins]
         self._write_json(self._reader.history(plugins))
+
+
+def _without_digests(status: NodeStatus) -> NodeStatus:
+    """Leave out the digests of configuration files: with one, anybody could test guesses of what a file contains."""
+    return replace(status, plugins=tuple(map(_without_digest, status.plugins)))
+
+
+def _without_digest(plugin: PluginStatus) -> PluginStatus:
+    if (config := plugin.report.config) is None:
+        return plugin
+    return replace(plugin, report=replace(plugin.report, config=replace(config, digest="")))
 
 
 class _Metrics(_Page):

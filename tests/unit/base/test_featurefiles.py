@@ -60,8 +60,8 @@ def test_other_text_has_no_labels() -> None:
         ("example.com/a/b", "x", "a name of"),
         ("example.com/-model", "x", "a name of"),
         (f"example.com/{'a' * 64}", "x", "a name of"),
-        ("kubernetes.io/model", "x", "refuses this domain"),
-        ("node.kubernetes.io/model", "x", "refuses this domain"),
+        ("kubernetes.io/model", "x", "reserved for Kubernetes"),
+        ("node.kubernetes.io/model", "x", "reserved for Kubernetes"),
         ("example.com/model", "a b", "a value of"),
         ("example.com/model", "a\nb/c=d", "a value of"),
         ("example.com/model", "a\n", "a value of"),
@@ -77,7 +77,16 @@ def test_problems_of_labels(name: object, value: object, problem: str) -> None:
     assert not (isinstance(name, str) and isinstance(value, str) and nfd.accepts(name, value))
 
 
-@pytest.mark.parametrize("domain", ["example.com", "feature.node.kubernetes.io", "a.feature.node.kubernetes.io", "a"])
+@pytest.mark.parametrize("domain", ["k8s.io", "node.k8s.io", "a.b.k8s.io", "a.kubernetes.io"])
+def test_domains_of_kubernetes(domain: str) -> None:
+    """Kubernetes reserves them for itself; Node Feature Discovery refuses only some of them."""
+    assert "reserved for Kubernetes" in label_problem(f"{domain}/model", "x")
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["k8s.example.com", "xk8s.io", "example.com", "feature.node.kubernetes.io", "a.feature.node.kubernetes.io", "a"],
+)
 def test_domains_of_labels(domain: str) -> None:
     """A plugin's own domain is valid, and so are those that Node Feature Discovery allows."""
     assert label_problem(f"{domain}/{'a' * 63}", "b" * 63) == ""
@@ -109,7 +118,9 @@ def test_files_of_others(tmp_path: Path) -> None:
     former, unfinished = feature_file(tmp_path, "ib"), tmp_path / ".dphub-gpu.1"
     for path in (former, unfinished, feature_file(tmp_path, "gpu")):
         path.touch()
-    os.utime(unfinished, (0, 0))
+    (tmp_path / ".dphub-directory").mkdir()
+    for path in (unfinished, tmp_path / ".dphub-directory"):
+        os.utime(path, (0, 0))
     assert set(other_feature_files(tmp_path, {"gpu"})) == {former, unfinished}
 
 

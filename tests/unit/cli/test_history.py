@@ -118,3 +118,15 @@ def test_a_history_that_cannot_be_read(run_dir: RunDir) -> None:
     assert "mlx5_0" in result.stdout
     assert f"Incomplete: {run_dir.history('gpu')}: " in result.stderr
     assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("holder", ["", "pod", "namespace/pod"])
+def test_a_holder_that_is_no_container(run_dir: RunDir, holder: str) -> None:
+    """A plugin's file with one counts as unreadable, with the reason; the other histories are shown."""
+    allocation = Allocation(GPU, "GPU-1", holder, START)
+    run_dir.history("gpu").write_bytes(msgspec.json.encode(AllocationHistory((allocation,))))
+    assert "did you mean second?" in str(_history(run_dir, "secomd").exception)
+    stderr = _history(run_dir).stderr
+    assert "Incomplete: " in stderr
+    assert "holder" in stderr
+    assert _devices(run_dir) == ["mlx5_0"]

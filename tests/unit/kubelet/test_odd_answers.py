@@ -10,11 +10,16 @@ import grpc.aio
 import pytest
 from structlog.testing import capture_logs
 
+from hub.api.device import Device
+from hub.base.jsonfile import replace_file
+from hub.base.untrusted import MAX_STATE
 from hub.kubelet import podresources
 from hub.kubelet.podresources import list_holders, pod_resources_socket
+from hub.model.plugin import PluginReport, RegistrationStatus, ResourceStatus
+from hub.plugin.history import History
 from hub.plugin.holders import Holders
 from hub.testing.waiting import wait_until
-from tests.unit.plugin.plugin_setup import Setup
+from tests.unit.plugin.plugin_setup import STUB, Setup
 
 ODD = {
     "bytes": b"\xff\xff\xff",
@@ -37,8 +42,8 @@ def pod(*, name: bytes = b"p", container: bytes = b"c", devices: bytes = b"") ->
     return message(1, message(1, name) + message(2, b"n") + message(3, message(1, container) + devices))
 
 
-def _devices(count: int) -> bytes:
-    return message(2, message(1, b"a/b") + b"".join(message(2, b"%06d" % n) for n in range(count)))
+def _devices(count: int, *, resource: bytes = b"a/b", ending: bytes = b"") -> bytes:
+    return message(2, message(1, resource) + b"".join(message(2, b"%06d" % n + ending) for n in range(count)))
 
 
 ENORMOUS = {
@@ -46,6 +51,9 @@ ENORMOUS = {
     "containers": message(1, b"\x1a\x00" * 1_000_000),
     "kinds of devices": pod(devices=b"\x12\x00" * 1_000_000),
     "devices": pod(devices=_devices(300_000)),
+    "devices of a container": pod(devices=_devices(65_537)),
+    "the name of a resource": pod(devices=_devices(10_000, resource=b"r" * 2000)),
+    "unprintable names": pod(devices=_devices(30_000, ending=b"\x01" * 30)),
     "the name of a pod": pod(name=b"p" * 2_000_000, devices=_devices(10_000)),
     "the name of a container": pod(container=b"c" * 2_000_000, devices=_devices(10_000)),
 }
@@ -103,6 +111,29 @@ async def test_the_answer_of_a_full_node(tmp_path: Path) -> None:
         holders = await list_holders(tmp_path / "kubelet.sock")
     assert holders is not None
     assert len(holders) == len(each)
+
+
+async def test_files_have_room_for_the_largest_answer(tmp_path: Path) -> None:
+    """The plugin's report and its history stay readable, whatever the kubelet answers: nothing in them is lost."""
+    it = Setup()
+    it.scan(Device("a"))
+    it.ownership.acquire()
+    history = History(tmp_path / "history.json", it.inventory, it.ownership, it.metrics)
+    names = b"".join(message(2, b"%05d" % n + b'"' * 40) for n in range(65_536))
+    async with kubelet_answering(tmp_path / "kubelet.sock", pod(devices=message(2, message(1, STUB.encode()) + names))):
+        holders = await list_holders(tmp_path / "kubelet.sock")
+    assert holders is not None
+    history.update(holders)
+    assert (tmp_path / "history.json").stat().st_size < MAX_STATE
+    resource = ResourceStatus(
+        STUB,
+        "s",
+        RegistrationStatus.REGISTERED,
+        0,
+        removed_in_use={name: holder for (_, name), holder in holders.items()},
+    )
+    replace_file(tmp_path / "report.json", PluginReport("stub", resources=(resource,)))
+    assert (tmp_path / "report.json").stat().st_size < MAX_STATE
 
 
 async def test_the_plugin_outlives_such_answers(tmp_path: Path) -> None:

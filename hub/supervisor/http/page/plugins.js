@@ -50,7 +50,6 @@ function pluginFacts({ name, last_heartbeat: heartbeat, log_level: level, memory
     ["Log level", level],
     ["Devices", report.reason],
     ["Configuration", config && copyable(config.path)],
-    ["Configuration SHA-256", config && copyable(config.digest)],
     ["Commands", ["logs", "restart"].map((verb) => copyable(`dphub ${verb} ${quoted(name)}`))],
   ]);
 }

@@ -90,6 +90,34 @@ def test_an_invalid_label_is_dropped() -> None:
     assert problem.isprintable()
 
 
+@pytest.mark.parametrize("name", ["dphub.dev/labelled.health", "dphub.dev/gpu.health", "dphub.dev/gpu.unhealthy"])
+def test_labels_of_the_hub(name: str) -> None:
+    """No plugin can say in the hub's place whether devices are healthy, neither its own nor those of another."""
+    labels, problem = _scanned(Labelled({**LABEL, name: "healthy", "dphub.dev/rdma.capable": "true"}))
+    assert labels == {**LABEL, "dphub.dev/rdma.capable": "true"}
+    assert "only the hub gives this label" in problem
+
+
+class _Endless(Mapping[str, str]):
+    """Labels without end."""
+
+    def __getitem__(self, name: str) -> str:
+        return "x"
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"example.com/{number}" for number in range(10_000_000))
+
+    def __len__(self) -> int:
+        return 10_000_000
+
+
+def test_labels_without_end() -> None:
+    """They are an error, and the node keeps the labels that it has."""
+    labels, problem = _scanned(Labelled(_Endless()))
+    assert labels is None
+    assert "it returned more than 10000 labels" in problem
+
+
 def test_many_invalid_labels() -> None:
     """The message names a few."""
     labels, problem = _scanned(Labelled({str(number): "x" for number in range(1000)}))

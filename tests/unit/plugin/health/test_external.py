@@ -5,11 +5,13 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from hub.api.device import Device
@@ -77,6 +79,41 @@ def test_from_the_start(tmp_path: Path) -> None:
     """Not even for a moment is a device offered while a plugin starts."""
     _say(tmp_path)
     assert _store(tmp_path).health_of(GPU, DEVICE).health is Health.UNHEALTHY
+
+
+def test_a_device_that_is_renamed(tmp_path: Path) -> None:
+    """A report stays with the device that it named first, whichever device has the name later.
+
+    It does so as long as its file is there and names the same device, even if the file is replaced.
+    """
+    path = _say(tmp_path, device="card0")
+    store = _store(tmp_path)
+    assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+    renamed = replace(DEVICE, attributes={"name": "x"})
+    other = replace(OTHER, attributes={"name": "card0"})
+    for until in (None, "2999-01-01T00:00:00Z"):
+        _say(tmp_path, device="card0", until=until)
+        store.refresh_external()
+        assert store.health_of(GPU, other) == DeviceHealth()
+        assert store.health_of(GPU, renamed).health is Health.UNHEALTHY
+    _say(tmp_path, "b.json", device="card0")
+    store.refresh_external()
+    assert store.health_of(GPU, other).health is Health.UNHEALTHY
+    path.unlink()
+    store.refresh_external()
+    assert store.health_of(GPU, renamed) == DeviceHealth()
+    _say(tmp_path, "b.json", device="x")
+    store.refresh_external()
+    assert store.health_of(GPU, renamed).health is Health.UNHEALTHY
+    assert store.health_of(GPU, other) == DeviceHealth()
+
+
+def test_a_name_of_several_devices(tmp_path: Path) -> None:
+    """Without a PCI address, a report is about each device with the name, such as the shares of one."""
+    _say(tmp_path, device="card0")
+    store = _store(tmp_path)
+    for name in ("a", "b"):
+        assert store.health_of(GPU, Device(name, attributes={"name": "card0"})).health is Health.UNHEALTHY
 
 
 def test_a_file_that_is_removed(tmp_path: Path) -> None:
@@ -266,7 +303,7 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first by name count, and the log says that there are more."""
+    """When a plugin starts, the first by name count, and the log says that there are more."""
     monkeypatch.setattr(external, "MAX_FILES", 1)
     _say(tmp_path, "a.json")
     _say(tmp_path, "b.json", device="GPU-9")
@@ -278,6 +315,89 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [each["event"] for each in logs] == ["external faults ignored"]
 
 
+@pytest.mark.parametrize("most", ["MAX_FILES", "MAX_ENTRIES"])
+def test_too_many_files_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
+    """A valid report counts as long as its file exists, whatever other programs write, and whatever they call it.
+
+    When it is gone, another one takes its place.
+    """
+    monkeypatch.setattr(external, most, 2)
+    path = _say(tmp_path, "m.json")
+    store = _store(tmp_path)
+    for letter in "abcdefghxyz":
+        (tmp_path / f"{letter}.json").write_text("garbage")
+    with capture_logs():
+        store.refresh_external()
+        assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+        path.unlink()
+        store.refresh_external()
+        assert store.health_of(GPU, DEVICE) == DeviceHealth()
+        for letter in "abcdefghxyz":
+            (tmp_path / f"{letter}.json").unlink()
+        _say(tmp_path, "z.json")
+        store.refresh_external()
+    assert store.health_of(GPU, DEVICE).health is Health.UNHEALTHY
+
+
+def test_reports_that_have_ended_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if their files are never removed."""
+    monkeypatch.setattr(external, "MAX_FILES", 1)
+    clock = Clock()
+    _say(tmp_path, "m.json", until=_at(clock.now + 60))
+    store = _store(tmp_path, clock)
+    clock.now += 61
+    _say(tmp_path, "a.json", device="GPU-9")
+    with capture_logs():
+        store.refresh_external()
+    assert store.health_of(GPU, OTHER).health is Health.UNHEALTHY
+
+
+def test_a_directory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever other programs put there, a plugin looks at a limited number of entries, and the log says so once."""
+    looked_at = 0
+    scandir = os.scandir
+
+    @contextmanager
+    def endless(directory: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def entries() -> Iterator[os.DirEntry[str]]:
+            nonlocal looked_at
+            with scandir(directory) as found:
+                (entry,) = found
+            while True:
+                looked_at += 1
+                yield entry
+
+        yield entries()
+
+    _say(tmp_path, "a.txt")
+    monkeypatch.setattr(os, "scandir", endless)
+    with capture_logs() as logs:
+        store = _store(tmp_path)
+        store.refresh_external()
+    assert looked_at <= 2 * (external.MAX_ENTRIES + 1)
+    assert [each["event"] for each in logs] == ["external faults ignored"]
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{GRINNING FACE}"])
+def test_many_reports_about_a_device(tmp_path: Path, letter: str) -> None:
+    """Its reason stays short, and says how many more there are: the status of very many shares has room for it."""
+    for number in range(128):
+        _say(tmp_path, f"{number:03}.json", reason=f"{number} {letter * 300}", source="memory-test")
+    reason = _store(tmp_path).health_of(GPU, DEVICE).reason
+    assert reason.startswith("reported by memory-test: 0 ")
+    shown = reason.count("reported by")
+    assert reason.endswith(f"; and {128 - shown} more")
+    assert len(reason.encode()) <= external.MAX_REASON + len("; and 128 more")
+
+
+def test_a_long_report_about_a_device(tmp_path: Path) -> None:
+    """Its end is left out."""
+    _say(tmp_path, source="s" * 1000, reason="r" * 1000)
+    reason = _store(tmp_path).health_of(GPU, DEVICE).reason
+    assert reason.endswith("sss...")
+    assert len(reason) == external.MAX_REASON
+
+
 def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     """A reason with line breaks or control characters cannot forge a line of a log or a screen."""
     _say(tmp_path, source="a\nb", reason="bad\n\x1b[2J")
@@ -286,7 +406,7 @@ def test_text_for_people_is_one_line(tmp_path: Path) -> None:
     assert reason.startswith("reported by a b: bad ")
 
 
-@pytest.mark.parametrize("failing", ["open", "listdir"])
+@pytest.mark.parametrize("failing", ["open", "scandir"])
 def test_an_error_of_the_node_gives_no_health_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the hub answers on its socket, also when it cannot read what it has written itself."""
+"""What the hub answers about what it and its plugins have written."""
 
 import asyncio
 from pathlib import Path
@@ -9,9 +9,24 @@ import pytest
 from hub.base.paths import RunDir
 from hub.model.history import Allocation, AllocationHistory, NodeHistory
 from hub.model.hub import HubReport, InstanceReport, ProcessReport, RunState
+from hub.model.plugin import ConfigFile, PluginReport
 from hub.status.reader import Reader
 from hub.supervisor.http.server import serve_socket
 from hub.testing.waiting import wait_until
+
+
+async def test_the_status_has_no_digest_of_a_configuration(directory: Path) -> None:
+    """It has the path of a plugin's file, and no digest, by which guesses of a password in it could be tested."""
+    run_dir = RunDir(directory)
+    hub = HubReport("1", 1, 0, "dphub", "", "", "")
+    report = InstanceReport(hub, (ProcessReport("stub", RunState.RUNNING, 1),))
+    run_dir.hub_report.write_bytes(msgspec.json.encode(report))
+    config = ConfigFile("/etc/dphub/stub.yaml", "5ec2e7")
+    run_dir.report("stub").write_bytes(msgspec.json.encode(PluginReport("stub", 1, config=config)))
+    _, text = await _get(run_dir, "/status")
+    (plugin,) = msgspec.json.decode(text)["plugins"]
+    assert plugin["report"]["config"] == {"path": config.path, "digest": ""}
+    assert config.digest.encode() not in text
 
 
 async def _get(run_dir: RunDir, path: str) -> tuple[bytes, bytes]:
@@ -40,7 +55,7 @@ async def test_an_unreadable_report(directory: Path, path: str) -> None:
 
 
 async def test_the_history(directory: Path) -> None:
-    """All allocations of each plugin; one whose file cannot be read costs no other."""
+    """All allocations of each plugin; one whose file cannot be read affects no other."""
     run_dir = RunDir(directory)
     processes = tuple(ProcessReport(name, RunState.RUNNING, 1) for name in ("gpu", "ib", "stub"))
     report = InstanceReport(HubReport("1", 1, 1, "dphub", "", "", ""), processes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 
+from hub.kubelet.channel import CHANNEL_OPTIONS
 from hub.kubelet.wire import podresources_pb2 as wire
 from hub.kubelet.wire import podresources_pb2_grpc as rpc
 from hub.testing.plugin import STUB
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def lister(socket: Path) -> "AsyncIterator[rpc.PodResourcesListerAsyncStub]":
     """Make a client."""
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
         yield rpc.PodResourcesListerStub(channel)
 
 
