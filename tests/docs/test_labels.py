@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from hub import Host
-from hub.base.featurefiles import FEATURES_DIR, FEATURES_VARIABLE, LIFETIME, feature_file, label_problem
+from hub.base.featurefiles import FEATURES_DIR, FEATURES_VARIABLE, LIFETIME, feature_file, health_labels, label_problem
 from hub.cli.commands.run import run
-from hub.plugin.devices.nodelabels import DEGRADED, DOMAIN, HEALTHY, UNHEALTHY
+from hub.plugin.devices.nodelabels import DEGRADED, HEALTHY, UNHEALTHY
 from hub.supervisor.config.watchers import read_config
 from plugins.amd.discovery.facts import DriverFacts
 from plugins.amd.discovery.gpus import read_gpus as read_amd_gpus
@@ -90,10 +90,10 @@ def _pattern(name: str) -> str:
 def test_labels_of_health() -> None:
     """The page has their names, their values, and the maximum length of a plugin's name."""
     health, unhealthy = rows("labels", "label", "value")
-    assert codes(health[0] + unhealthy[0]) == [f"{DOMAIN}/PLUGIN.health", f"{DOMAIN}/PLUGIN.unhealthy"]
+    assert codes(health[0] + unhealthy[0]) == list(health_labels("PLUGIN"))
     assert codes(health[1]) == [HEALTHY, DEGRADED, UNHEALTHY]
     (longest,) = re.findall(r"may have at most (\d+) characters", page("labels"))
-    valid = [not label_problem(f"{DOMAIN}/{'p' * (int(longest) + more)}.unhealthy", "1") for more in (0, 1)]
+    valid = [not label_problem(health_labels("p" * (int(longest) + more))[1], "1") for more in (0, 1)]
     assert valid == [True, False]
 
 
