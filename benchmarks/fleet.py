@@ -18,7 +18,7 @@ from benchmarks.rows import Row, times
 from hub.model.hub import HubReport, ProcessReport, RunState
 from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus
 from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
-from tests.simulators.apiserver import NAMESPACE, Answer, Scenario, pod
+from tests.simulators.podproxy import NAMESPACE, Answer, Scenario, pod
 
 NODES = 500
 GPUS = 8
@@ -58,7 +58,7 @@ async def _cluster(directory: Path) -> AsyncIterator[dict[str, str]]:
     scenario = directory / "scenario.json"
     scenario.write_bytes(msgspec.json.encode(Scenario(pods, pages, listed=Answer(delay=LIST_DELAY))))
     server = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.simulators.apiserver", scenario), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tests.simulators.podproxy", scenario), stdout=asyncio.subprocess.PIPE
     )
     try:
         port = (await server.stdout.readline()).decode().strip() if server.stdout else ""

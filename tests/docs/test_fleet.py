@@ -10,7 +10,7 @@ from benchmarks.fleet import BUDGET, NODES
 from hub.cli.fleet import asking, cli, lists, options, proxy
 from tests.deploy.manifest_tools import run
 from tests.docs.pages import Page
-from tests.simulators.apiserver import Answer, Scenario
+from tests.simulators.podproxy import Answer, Scenario
 from tests.unit.cli.fleet.fleet_setup import fleet_of, three_nodes
 
 PAGE = Page("docs/fleet.md")

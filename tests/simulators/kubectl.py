@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.simulators.apiserver import HUGE, Answer, ApiServer, Scenario, read
+from tests.simulators.podproxy import HUGE, Answer, ApiServer, Scenario, read
 
 ROOT = Path(__file__).parents[2]
 

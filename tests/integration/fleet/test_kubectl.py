@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.simulators.apiserver import NAMESPACE, Answer, Scenario, pod
 from tests.simulators.kubectl import StandIn, install
+from tests.simulators.podproxy import NAMESPACE, Answer, Scenario, pod
 from tests.unit.cli.fleet.fleet_setup import three_nodes
 
 PROGRAM = [sys.executable, "-c", "from hub.cli.fleet import main; main()"]
@@ -152,7 +152,7 @@ async def real(directory: Path) -> AsyncIterator[dict[str, str]]:
     scenario = three_nodes()
     scenario.hosts = ["10.0.0.1"]
     install(directory, scenario)
-    command = [sys.executable, "-m", "tests.simulators.apiserver", directory / "scenario.json"]
+    command = [sys.executable, "-m", "tests.simulators.podproxy", directory / "scenario.json"]
     server = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[3]
     )

@@ -15,7 +15,7 @@ from hub.model.history import Allocation, NodeHistory
 from hub.model.hub import HubReport, ProcessReport, RunState
 from hub.model.node import Condition, HubStatus, NodeStatus, PluginStatus, Problem, Severity
 from hub.model.plugin import DeviceStatus, PluginReport, RegistrationStatus, ResourceStatus
-from tests.simulators.apiserver import NAMESPACE, Answer, Scenario, find, pod
+from tests.simulators.podproxy import NAMESPACE, Answer, Scenario, find, pod
 
 GPU = "nvidia.com/gpu"
 

@@ -8,7 +8,7 @@ from hub.cli.fleet.asking import PROBE
 from hub.cli.fleet.filters import serving
 from hub.model.node import Condition, NodeStatus
 from hub.model.plugin import DeviceStatus
-from tests.simulators.apiserver import Answer, Scenario, forbidden, pod
+from tests.simulators.podproxy import Answer, Scenario, forbidden, pod
 from tests.unit.cli.fleet.fleet_setup import encoded, fleet_of, status, three_nodes
 
 UNREACHABLE = Answer('{"kind": "Status", "message": "error trying to reach service: i/o timeout"}', 503)

@@ -4,7 +4,7 @@ import pytest
 
 from hub.cli.fleet import changes
 from hub.model.node import Condition
-from tests.simulators.apiserver import Answer, Scenario, pod
+from tests.simulators.podproxy import Answer, Scenario, pod
 from tests.unit.cli.fleet.fleet_setup import MemoryKubectl, dphub, encoded, status, three_nodes
 
 

@@ -11,7 +11,7 @@ from hub.cli.fleet import cli
 from hub.model.history import Allocation, NodeHistory
 from hub.model.node import Problem, Severity
 from hub.model.plugin import DeviceStatus
-from tests.simulators.apiserver import Answer, Scenario, pod
+from tests.simulators.podproxy import Answer, Scenario, pod
 from tests.unit.cli.fleet.fleet_setup import GPU, dphub, encoded, lines, status, three_nodes
 
 ODD = ["\x1b[2J", "\x9b31m", "\u202e", "\n", "\r", "\x07", "\x00", "[red]", "a", "ü"]
