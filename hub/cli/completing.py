@@ -19,7 +19,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[s
 _EXPANDED = set('$`"\\!')
 """What a shell would interpret even in double quotes."""
 
-_RELEASABLE = {"cordon", "flapping", "broken"}
+_RELEASABLE = {"cordon", "annotation", "flapping", "broken"}
 """The sources of faults that `dphub uncordon` clears."""
 
 

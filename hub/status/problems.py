@@ -42,6 +42,9 @@ _REMEDIES = {
 }
 """By the source of a device's fault: when to run a command, and the command, which takes the device."""
 
+_CORDONS = {"cordon", "annotation"}
+"""The sources of cordons. One by the node's annotation ends where it began, so no command is its remedy."""
+
 REASONS = 8
 """Maximum number of reasons that are listed individually, of one resource or of what one plugin excludes. Where
 thousands of devices each have a different reason, the list of devices shows them."""
@@ -210,7 +213,7 @@ def device_problems(about: str, resource: ResourceStatus, ambiguous: Collection[
     groups: dict[tuple[bool, str, str], list[DeviceStatus]] = {}
     for device in resource.devices:
         if not device.healthy:
-            groups.setdefault((device.source == "cordon", device.source, device.reason), []).append(device)
+            groups.setdefault((device.source in _CORDONS, device.source, device.reason), []).append(device)
     worst = sorted(groups.items(), key=lambda group: (group[0][0], -len(group[1])))
     of_all = f"of {counted(resource.capacity, f'{resource.name} device')}"
     for (intended, source, reason), devices in worst[:REASONS]:

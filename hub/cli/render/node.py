@@ -77,7 +77,7 @@ def health_of(device: DeviceStatus) -> Text:
         return Text("healthy", "green")
     if device.reason == REMOVED_IN_USE:
         return Text("removed", "red")
-    return Text(device.health if device.source != "cordon" else "cordoned", "yellow")
+    return Text(device.health if device.source not in {"cordon", "annotation"} else "cordoned", "yellow")
 
 
 def _headline(status: NodeStatus) -> RenderableType:
